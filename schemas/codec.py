@@ -1,0 +1,151 @@
+"""Bytes to messages and back. Whatever the bytes are, the outcome is a message or a `DecodeError`."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from .messages import Chunk, Failure, Reply, Request, Result
+
+EXAMPLE: Final = '{"text": "I was charged twice"}'
+SHAPES: Final = {
+    "text": ("a string", EXAMPLE),
+    "id": ("a string", '{"id": "t1", "text": "I was charged twice"}'),
+    "task": ("a string", '{"task": "triage", "text": "I was charged twice"}'),
+    "options": ("an object", '{"text": "I was charged twice", "options": {"threshold": 0.5}}'),
+}
+JSON_TYPES: Final = {
+    "int": "a number",
+    "float": "a number",
+    "str": "a string",
+    "bool": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+EXPECTED: Final = re.compile(r"got `(\w+)`")
+FIELD: Final = re.compile(r"at `\$\.(\w+)")
+LEADING_ID: Final = re.compile(r'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.){1,256}")')
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+class DecodeError(ValueError):
+    """Bytes that are not the message they should be.
+
+    Attributes:
+        code: empty_body, not_utf8, not_json, wrong_type, missing_text or blank_text; stable.
+        message: one sentence that says what to do.
+        id: the id that the sender gave, where it could be read all the same.
+    """
+
+    def __init__(self, code: str, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.id = code, message, request_id
+
+
+class Identity(Struct):
+    """What a body of the wrong shape may still tell: whose it is."""
+
+    id: Any = None
+
+
+_requests: Final = msgspec.json.Decoder(Request)
+_replies: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Result | Chunk | Failure)
+_identities: Final = msgspec.json.Decoder(Identity)
+_ids: Final = msgspec.json.Decoder(str)
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encode(message: Request | Reply) -> bytes:
+    """The JSON of ``message``. Raises UnicodeEncodeError for half a surrogate pair, TypeError for no JSON."""
+    return _encoder.encode(message)
+
+
+def decode_request(value: bytes | None) -> Request:
+    """The request in the body of a record; its text is a string with more than spaces in it.
+
+    Raises DecodeError, and nothing else, whatever the bytes are.
+    """
+    try:
+        if not value or value.isspace():
+            raise DecodeError("empty_body", f"The body is empty: send a JSON object such as {EXAMPLE}.")
+        if not value.isascii():
+            value.decode()  # the decoder looks only into the fields that it knows
+        request = _requests.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(value or b"", error) from error
+    return _checked(request)
+
+
+def decode_reply(value: bytes | None) -> Reply:
+    """The reply in the body of a record. Raises DecodeError, and nothing else, whatever the bytes are."""
+    try:
+        return _replies.decode(value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError("not_json", f"The body is not a reply: {error}.") from error
+
+
+def _checked(request: Request) -> Request:
+    text = request.text
+    if text is UNSET:
+        raise DecodeError("missing_text", f"The field `text` is missing: send {EXAMPLE}.", request.id)
+    if not text or text.isspace():
+        message = "The field `text` is blank: send a text with at least one character that is not a space."
+        raise DecodeError("blank_text", message, request.id)
+    return request
+
+
+def _refusal(value: bytes, error: Exception) -> DecodeError:
+    """What to tell the sender of ``value``, given why it could not be read."""
+    if isinstance(error, UnicodeDecodeError):
+        sentence = f"The body is not UTF-8 (byte {error.start}): encode the JSON as UTF-8."
+        return DecodeError("not_utf8", sentence, _leading_id(value))
+    if isinstance(error, msgspec.ValidationError):
+        return DecodeError("wrong_type", _wrong_type(str(error)), _identity(value))
+    return DecodeError(
+        "not_json",
+        f"The body is not JSON ({_defect(value, error)}): send an object such as {EXAMPLE}.",
+        _leading_id(value),
+    )
+
+
+def _defect(value: bytes, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if value.startswith(BYTE_ORDER_MARK):
+        return "it begins with a byte order mark"
+    if b"\\ud" in value.lower():
+        return "it holds half of a surrogate pair"
+    return str(error).removeprefix("JSON is malformed: ").lower()
+
+
+def _wrong_type(problem: str) -> str:
+    """A sentence for msgspec's ``Expected `str`, got `int` - at `$.text```."""
+    field, got = FIELD.search(problem), EXPECTED.search(problem)
+    described = JSON_TYPES.get(got[1], "something else") if got else "a number out of range"
+    if field is None or field[1] not in SHAPES:
+        return f"The body must be a JSON object, got {described}: send {EXAMPLE}."
+    wanted, example = SHAPES[field[1]]
+    if got is None and field[1] == "options":
+        return "The field `options` holds a number out of range: send a smaller one."
+    return f"The field `{field[1]}` must be {wanted}, got {described}: send {example}."
+
+
+def _identity(value: bytes) -> str | None:
+    try:
+        found = _identities.decode(value).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
+    return found if isinstance(found, str) else None
+
+
+def _leading_id(value: bytes) -> str | None:
+    """The id of a body that is not JSON, if it comes first: further in, it might be some other object's."""
+    match = LEADING_ID.match(value[:2048].decode(errors="replace"))
+    try:
+        return _ids.decode(match[1]) if match else None
+    except msgspec.MsgspecError:
+        return None
