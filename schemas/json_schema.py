@@ -1,0 +1,58 @@
+"""JSON Schema of the contract, made from the message types; committed below ``v1``: a change shows in review."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from .messages import Reply, Request, TriageOptions, TriageOutput
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+MESSAGES: Final[dict[str, Any]] = {
+    "request": Request,
+    "reply": Reply,
+    "triage-options": TriageOptions,
+    "triage-output": TriageOutput,
+}
+
+
+def json_schemas() -> dict[str, bytes]:
+    """The file name below ``v1`` and the content of each JSON Schema."""
+    return {f"{name}.json": _pretty(_schema(kind)) for name, kind in MESSAGES.items()}
+
+
+def write_json_schemas(folder: Path) -> list[str]:
+    """Bring the files in ``folder`` up to date; the names of those that were not."""
+    made = json_schemas()
+    known = {path.name: path.read_bytes() for path in folder.glob("*.json")}
+    for name in known.keys() - made.keys():
+        (folder / name).unlink()
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return sorted(name for name in known.keys() | made.keys() if known.get(name) != made.get(name))
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    schema = {"$schema": DIALECT} | msgspec.json.schema(kind)
+    for definition in schema["$defs"].values():
+        _describe(definition)
+    if kind is Request:  # the type leaves the text open, so that the sentence about a missing one can be ours
+        schema["$defs"]["Request"]["required"] = ["text"]
+    return schema
+
+
+def _describe(definition: dict[str, Any]) -> None:
+    """Move what a docstring says of each attribute to that property."""
+    summary, _, attributes = inspect.cleandoc(definition.get("description", "")).partition(
+        "\n\nAttributes:\n"
+    )
+    definition["description"] = summary.replace("``", "`")
+    for line in attributes.splitlines():
+        name, _, text = line.strip().partition(": ")
+        definition["properties"][name]["description"] = text.replace("``", "`")
+
+
+def _pretty(schema: dict[str, Any]) -> bytes:
+    return (json.dumps(schema, indent=2, ensure_ascii=False) + "\n").encode()
