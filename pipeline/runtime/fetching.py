@@ -1,0 +1,128 @@
+"""Resumable downloads that are accepted only with the right digest."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import httpx
+
+from ..errors import ModelError
+from .catalogue import PinnedFile
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (step, done, total): bytes where a file is fetched, anything else that counts otherwise."""
+
+TIMEOUT = httpx.Timeout(15.0, connect=4.0)
+CHUNK_BYTES = 1 << 18
+STALLS = 4  # interruptions in a row, none of which brought a byte, before a download is given up
+
+
+class Unreachable(ModelError):
+    """A source cannot be reached, or does not have the file. Another source may."""
+
+
+class Corrupted(ModelError):
+    """A source has the file with other contents than those that were pinned. Another source may be right."""
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish(part: Path, target: Path) -> None:
+    """Give a finished file its final name, so that a reader finds all of it or nothing."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+
+
+class Downloader:
+    """Fetches over HTTP into a `.part` file, which a later call, or another process, continues."""
+
+    def __init__(self, progress: Progress, pause: Callable[[float], None] = time.sleep) -> None:
+        self._progress = progress
+        self._pause = pause
+        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def fetch(
+        self, url: str, file: PinnedFile, target: Path, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Put ``file`` at ``target``. Raises Unreachable, or Corrupted when it is wrong twice."""
+        part = target.with_name(f"{target.name}.{file.sha256[:12]}.part")
+        if self._receive(url, file, part, headers or {}) != file.sha256:
+            part.unlink()  # perhaps only what an earlier call left was wrong
+        if (received := self._receive(url, file, part, headers or {})) == file.sha256:
+            return publish(part, target)
+        part.unlink()
+        raise Corrupted(
+            f"{file.name} from {_host(url)} has the digest {received[:12]}…, not {file.sha256[:12]}…."
+        )
+
+    def _receive(self, url: str, file: PinnedFile, part: Path, headers: Mapping[str, str]) -> str:
+        """Fill ``part`` up to the pinned size, continuing after interruptions; returns its digest."""
+        stalls = 0
+        while (before := _size(part)) < file.size_bytes:
+            try:
+                self._continue(url, file, part, headers, before)
+                if _size(part) < file.size_bytes:
+                    raise httpx.RemoteProtocolError("the answer ended early")
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                stalls = 0 if _size(part) > before else stalls + 1
+                if (
+                    _size(part) == 0
+                    or stalls >= STALLS
+                    or isinstance(error, (httpx.ConnectError, httpx.InvalidURL))
+                ):
+                    raise Unreachable(f"{_host(url)} did not send {file.name} ({_reason(error)}).") from error
+                self._pause(0.5 * 2**stalls)
+        return sha256_of(part)
+
+    def _continue(
+        self, url: str, file: PinnedFile, part: Path, headers: Mapping[str, str], have: int
+    ) -> None:
+        # Compressed transfer would make the offsets of a range mean something else than bytes of the file.
+        wanted = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with self._client.stream("GET", url, headers=wanted) as response:
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.unlink()
+            response.raise_for_status()
+            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+            with part.open("ab" if resumed else "wb") as out:
+                self._copy(response, out, file, have if resumed else 0)
+
+    def _copy(self, response: httpx.Response, out: BinaryIO, file: PinnedFile, done: int) -> None:
+        """Append what arrives, stopping at more than the pinned size: an endless answer must not fill the disk."""
+        for chunk in response.iter_bytes(CHUNK_BYTES):
+            out.write(chunk)
+            done += len(chunk)
+            self._progress(file.name, done, file.size_bytes)
+            if done > file.size_bytes:
+                return
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2] if url.count("/") > 2 else url
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"status {error.response.status_code}"
+    return str(error) or type(error).__name__

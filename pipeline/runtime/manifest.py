@@ -1,0 +1,80 @@
+"""What is known about one model variant on disk: where it came from, its digests, its limits, its measured quality."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ..errors import ModelError
+
+
+class Agreement(Struct, frozen=True):
+    """How close a variant stays to the float32 original, measured on the sentences named in ``sample``."""
+
+    cosine_mean: float
+    cosine_min: float
+    label: float  # share of sentences that get the same label
+    sentences: int
+    sample: str
+
+
+class Manifest(Struct, frozen=True):
+    """One model variant. The paths are absolute; on disk only their file names are kept."""
+
+    name: str  # minilm-int8
+    kind: str  # bert-encoder
+    precision: str  # fp32 or int8
+    source: str
+    revision: str
+    weights_sha256: str
+    graph_sha256: str
+    tokenizer_sha256: str
+    max_tokens: int  # of one window, special tokens included
+    dimensions: int
+    pad_id: int
+    recipe: int  # of the builder that made the graph
+    graph_path: str
+    tokenizer_path: str
+    agreement: Agreement | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """Of everything that decides an embedding: graph, tokenizer and window length."""
+        parts = f"{self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
+        return hashlib.sha256(parts.encode()).digest()
+
+    @property
+    def version(self) -> str:
+        """The digest, short enough to read: 12 hexadecimal digits."""
+        return self.digest.hex()[:12]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest, its paths resolved beside it. Raises ModelError when it is absent or damaged."""
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise ModelError(f"Cannot read the manifest {path}: {error.strerror}.") from error
+    except msgspec.DecodeError as error:
+        raise ModelError(f"The manifest {path} is damaged ({error}); pull the model again.") from error
+    folder = path.parent
+    return msgspec.structs.replace(
+        manifest,
+        graph_path=str(folder / Path(manifest.graph_path).name),
+        tokenizer_path=str(folder / Path(manifest.tokenizer_path).name),
+    )
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest atomically: a reader finds the old one or the new one, whole."""
+    portable = msgspec.structs.replace(
+        manifest, graph_path=Path(manifest.graph_path).name, tokenizer_path=Path(manifest.tokenizer_path).name
+    )
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(portable), indent=2))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,69 @@
+"""Execution providers of ONNX Runtime: which one to use, and how many lanes feed it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from ..errors import ProviderUnavailable, UsageError
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+class Provider(Struct, frozen=True):
+    """One execution provider under our short name and under ONNX Runtime's."""
+
+    name: str
+    onnx_name: str
+    options: Mapping[str, str] = {}
+
+
+PROVIDERS = (
+    Provider("tensorrt", "TensorrtExecutionProvider", {"trt_engine_cache_enable": "1"}),
+    Provider("cuda", "CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}),
+    Provider("cpu", "CPUExecutionProvider"),
+)
+
+
+def candidates(forced: str | None, available: Sequence[str]) -> list[Provider]:
+    """What to try, best first: all that this build of ONNX Runtime has, or only what was asked for.
+
+    Raises UsageError for an unknown name, ProviderUnavailable for one that this build lacks.
+    """
+    if forced is None:
+        return [provider for provider in PROVIDERS if provider.onnx_name in available]
+    chosen = next((provider for provider in PROVIDERS if provider.name == forced), None)
+    if chosen is None:
+        names = ", ".join(provider.name for provider in PROVIDERS)
+        raise UsageError(f"There is no execution provider {forced!r}; choose one of {names}.")
+    if chosen.onnx_name not in available:
+        raise unavailable(forced)
+    return [chosen]
+
+
+def choose_provider(forced: str | None, available: Sequence[str]) -> Provider:
+    """The provider to try first. Raises as ``candidates`` does."""
+    return candidates(forced, available)[0]
+
+
+def unavailable(name: str) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"The execution provider {name} was asked for and is not usable here; "
+        "install `inferstream[gpu]` with its driver and libraries, or leave the provider out."
+    )
+
+
+def default_lanes(provider: str) -> int:
+    """How many runs at a time feed the device: one a core on a CPU, two on a GPU so that copies overlap."""
+    return usable_cores() if provider == "cpu" else 2
+
+
+def usable_cores(quota_file: Path = CPU_QUOTA) -> int:
+    """Cores this process may use: its affinity, and less where a container's quota allows less."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = quota_file.read_text().split()
+        return max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):  # no control groups, or "max": no quota
+        return allowed

@@ -1,0 +1,107 @@
+"""The models on this machine: one folder for each, with a manifest for every variant."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from ..errors import ModelError, UnknownModel, UsageError
+from .catalogue import CATALOGUE
+from .fetching import Progress, sha256_of
+from .manifest import Manifest, read_manifest
+
+PRECISIONS = ("fp32", "int8")
+BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
+
+
+def default_root() -> Path:
+    """INFERSTREAM_HOME where it is set, else the user's cache folder."""
+    home = os.environ.get("INFERSTREAM_HOME")
+    return Path(home).expanduser() if home else platformdirs.user_cache_path("inferstream", appauthor=False)
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """``minilm-int8`` → (``minilm``, ``int8``); ``minilm`` → (``minilm``, None). Raises UsageError."""
+    if not BASE_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no model name: use lower-case letters, digits, dots and single hyphens."
+        )
+    base, _, precision = name.rpartition("-")
+    return (base, precision) if base and precision in PRECISIONS else (name, None)
+
+
+class ModelRegistry:
+    """Finds and verifies models under ``root``."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or default_root()) / "models"
+
+    def folder(self, base: str) -> Path:
+        """Where the files of a model lie, its variants together."""
+        return self.root / base
+
+    def manifest_path(self, base: str, precision: str) -> Path:
+        return self.folder(base) / f"{precision}.json"
+
+    def load(self, name: str) -> Manifest:
+        """The verified manifest of a variant; a base name means its int8 variant.
+
+        Raises UnknownModel for a name that nothing is known of, ModelError when files are absent or damaged.
+        """
+        base, precision = split_name(name)
+        path = self.manifest_path(base, precision or "int8")
+        if not path.exists():
+            raise self._absent(name, base)
+        manifest = read_manifest(path)
+        self.verify(manifest)
+        return manifest
+
+    def verify(self, manifest: Manifest) -> None:
+        """Raise ModelError unless graph and tokenizer are there with the digests of the manifest."""
+        base, _ = split_name(manifest.name)
+        wanted = {
+            manifest.graph_path: manifest.graph_sha256,
+            manifest.tokenizer_path: manifest.tokenizer_sha256,
+        }
+        for path, digest in wanted.items():
+            if not Path(path).exists() or sha256_of(Path(path)) != digest:
+                raise ModelError(
+                    f"{path} is absent or damaged; run `inferstream models pull {base}` to restore it."
+                )
+
+    def list(self) -> list[Manifest]:
+        """All variants here, by name; damaged manifests are left out."""
+        return [manifest for path in sorted(self.root.glob("*/*.json")) if (manifest := self._try(path))]
+
+    def _try(self, path: Path) -> Manifest | None:
+        if path.stem not in PRECISIONS:
+            return None
+        try:
+            return read_manifest(path)
+        except ModelError:
+            return None
+
+    def _absent(self, name: str, base: str) -> ModelError | UnknownModel:
+        if base in CATALOGUE:
+            return ModelError(f"The model {name} is not here yet; run `inferstream models pull {base}`.")
+        known = ", ".join(sorted({manifest.name for manifest in self.list()} | set(CATALOGUE)))
+        return UnknownModel(f"There is no model {name!r}; known here: {known}.")
+
+    @contextmanager
+    def lock(self, base: str, progress: Progress) -> Iterator[None]:
+        """Hold a model's folder alone, waiting for a pull in another process. Freed when its holder dies."""
+        self.folder(base).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / f"{base}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress("waiting for another pull of this model", 0, None)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,80 @@
+"""A model loaded on a device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..errors import DeviceError, DeviceOutOfMemory, ModelError
+from .providers import Provider, candidates, unavailable
+
+OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "available memory")
+QUIET = 4  # fatal only: what goes wrong is raised, in a sentence
+
+
+class Session:
+    """One ONNX Runtime session, shared by all lanes: ``run`` may be called from several threads at once."""
+
+    def __init__(self, graph_path: Path | str, *, provider: str | None = None, threads: int = 1) -> None:
+        """Load ``graph_path``; ``threads`` work on one run.
+
+        Raises ProviderUnavailable when a provider was asked for and cannot be used: it never falls back in
+        silence. Without a provider the best that works is taken. Raises ModelError for a bad graph.
+        """
+        self._session, chosen = _open(str(graph_path), provider, _options(threads))
+        self.provider = chosen.name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run one batch; outputs in the order of the graph. Raises DeviceOutOfMemory or DeviceError."""
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(self._outputs, dict(feeds))
+        except Exception as error:  # ONNX Runtime's errors share no base but Exception
+            raise _device_error(error) from error
+        return outputs
+
+    def warm_up(self) -> None:
+        """Run one tiny batch, so that the first request does not pay for what is prepared lazily."""
+        one = np.ones((1, 2), np.int64)
+        self.run({node.name: one for node in self._session.get_inputs()})
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = QUIET
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _open(
+    path: str, forced: str | None, options: ort.SessionOptions
+) -> tuple[ort.InferenceSession, Provider]:
+    for provider in candidates(forced, ort.get_available_providers()):
+        try:
+            session = ort.InferenceSession(
+                path, options, providers=[(provider.onnx_name, dict(provider.options))]
+            )
+        except Exception as error:
+            if provider.name == "cpu":
+                raise ModelError(f"ONNX Runtime cannot load {path}: {error}.") from error
+            continue
+        if session.get_providers()[0] == provider.onnx_name:
+            return session, provider
+    raise unavailable(forced or "cpu")
+
+
+def _device_error(error: Exception) -> DeviceError | DeviceOutOfMemory:
+    text = str(error)
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
+        return DeviceOutOfMemory(
+            "The device has no memory for this batch; it is tried again with fewer tokens."
+        )
+    return DeviceError(
+        f"The model cannot run this input: {text.splitlines()[0] if text else type(error).__name__}."
+    )
