@@ -1,0 +1,163 @@
+"""A record's way to its outcome: decoded, checked, answered by the engine. The one place where errors are caught."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from ...schemas import codec
+from ...schemas.codec import DecodeError
+from ...schemas.messages import Failure, Request
+from ...schemas.topics import PRIORITIES, Header, Topics, origin
+from ..broker.base import Record
+from ..config import LimitConfig
+from ..engine.engine import Answer, Engine, Job
+from ..engine.flights import Flight
+from ..errors import (
+    BadHeader,
+    DeadlineExceeded,
+    InferstreamError,
+    ReplyTopicNotAllowed,
+    TooLarge,
+    UnknownTask,
+)
+from .dead_letters import dead_letter
+from .replying import Address, Replies, ReplyTopics, carried_over, header_map
+from .window import Outcome
+
+log = logging.getLogger(__name__)
+
+NO_HEADERS: Mapping[str, bytes] = {}
+LATE = "The deadline had passed before the request was read: send it again with a later one."
+LEVELS = f"one of {', '.join(PRIORITIES)}"
+NORMAL = PRIORITIES.index("normal")
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class Handler:
+    """Answers the records of one task's request topic."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        topics: Topics,
+        limits: LimitConfig,
+        reply_topics: ReplyTopics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine, self._topics, self._limits = engine, topics, limits
+        self._reply_topics, self._replies = reply_topics, Replies(topics.task, limits.max_reply_bytes)
+        self._clock, self._wall_clock = clock, wall_clock
+
+    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """The outcome, or what must be awaited for it. Neither raises for anything that is in the record.
+
+        A record that needs neither the device nor the broker (a cached answer, a bad request) is answered at once:
+        a task for each would cost more than all the rest.
+        """
+        headers = header_map(record) if record.headers else NO_HEADERS
+        wanted = headers.get(Header.REPLY_TOPIC)
+        topic = self._topics.replies if wanted is None else wanted.decode(errors="replace")
+        if not self._reply_topics.known(topic):
+            return self._handle_new_topic(record, topic)
+        address = Address(origin(*record[:3]), topic, record.key, carried_over(record))
+        try:
+            request = self._decode(record)
+            if request.id is not None:
+                address = address._replace(id=request.id)
+            job = self._job(request, headers)
+            found = self._engine.begin(job)
+        except Exception as error:
+            return self._failed(address, error)
+        if isinstance(found, Answer):
+            return self._replies.result(address, found)
+        return self._arrive(address, found, job.expires)
+
+    async def _handle_new_topic(self, record: Record, topic: str) -> Outcome:
+        """`handle` for a reply topic that is seen for the first time."""
+        try:
+            await self._reply_topics.check(topic)
+        except ReplyTopicNotAllowed as error:
+            return Outcome((dead_letter(record, self._topics.dead_letters, error, self._wall_clock()),))
+        found = self.handle(record)
+        return found if isinstance(found, Outcome) else await found
+
+    async def _arrive(self, address: Address, flight: Flight, expires: float) -> Outcome:
+        try:
+            answer = await self._engine.arrive(flight, expires)
+        except Exception as error:
+            return self._failed(address, error)
+        return self._replies.result(address, answer)
+
+    def _decode(self, record: Record) -> Request:
+        size, most = len(record.value or b""), self._limits.max_request_bytes
+        if size > most:
+            raise TooLarge(f"The request has {size} bytes, more than the {most} allowed: split the text.")
+        return codec.decode_request(record.value)
+
+    def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
+        task = self._topics.task
+        if request.task is not None and request.task != task:
+            raise UnknownTask(
+                f"This topic serves {task!r}, not {request.task!r}: send `task` {task!r} or none."
+            )
+        if not headers:
+            return Job(str(request.text), options=request.options)
+        return Job(
+            str(request.text),
+            model=_header(headers, Header.MODEL, str, "a name", None),
+            options=request.options,
+            tenant=_header(headers, Header.TENANT, str, "a name", ""),
+            expires=self._expires(headers),
+            priority=_header(
+                headers, Header.PRIORITY, PRIORITIES.index, f"one of {', '.join(PRIORITIES)}", default=1
+            ),
+        )
+
+    def _expires(self, headers: Mapping[str, bytes]) -> float:
+        """The deadline in seconds of the clock. Raises DeadlineExceeded when it is past."""
+        deadline_ms = _header(headers, Header.DEADLINE_MS, int, "Unix time in milliseconds", None)
+        if deadline_ms is None:
+            return math.inf
+        left_s = deadline_ms / 1e3 - self._wall_clock()
+        if left_s <= 0:
+            raise DeadlineExceeded(LATE)
+        return self._clock() + left_s
+
+    def _failed(self, address: Address, error: Exception) -> Outcome:
+        if isinstance(error, DecodeError):
+            identity = error.id if error.id is not None else address.id
+            failure = Failure(id=identity, task=self._topics.task, code=error.code, message=error.message)
+            return self._replies.failure(address._replace(id=identity), failure)
+        if not isinstance(error, InferstreamError):
+            log.error(
+                "A defect answered %s with the code `internal`; others go on.", address.id, exc_info=error
+            )
+            error = InferstreamError(f"A defect in the worker: {type(error).__name__}; its log has more.")
+        return self._replies.failure(
+            address,
+            Failure(
+                id=address.id,
+                task=self._topics.task,
+                code=error.code,
+                message=str(error),
+                retryable=error.retryable,
+            ),
+        )
+
+
+def _header(
+    headers: Mapping[str, bytes], name: str, parse: Callable[[str], T], wanted: str, default: D
+) -> T | D:
+    """The parsed header, ``default`` without one. Raises BadHeader."""
+    value = headers.get(name)
+    if value is None:
+        return default
+    try:
+        return parse(value.decode())
+    except ValueError as error:
+        raise BadHeader(f"The header {name!r} must be {wanted}, got {value[:40]!r}.") from error

@@ -1,0 +1,147 @@
+"""The loop over a broker: consume, admit, answer, commit, drain."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Protocol
+
+from ..broker.base import Broker, Consumer, Record, TopicPartition
+from ..config import WindowConfig
+from .window import Outcome, Place, Window
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 200
+"""How long one poll waits for records: bounds how late a drain is noticed."""
+
+MOST_AT_ONCE = 256
+"""Records of one poll: bounds how long the event loop is held before replies and heartbeats get their turn."""
+
+
+class Handles(Protocol):
+    """What the worker needs of a handler; `handler.Handler` says more."""
+
+    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]: ...
+
+
+class Worker:
+    """A member of a consumer group that answers records and commits the contiguous prefix of answered ones."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        handler: Handles,
+        *,
+        topics: Collection[str],
+        group: str,
+        member: str | None = None,
+        config: WindowConfig,
+        background: Collection[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> None:
+        """``background`` runs beside the loop; the worker ends with the error of whichever fails."""
+        self._broker, self._handler, self._config = broker, handler, config
+        self._topics, self._group, self._member = topics, group, member
+        self._background = background
+        self._draining = asyncio.Event()
+        self._paused: frozenset[TopicPartition] = frozenset()
+        self.window = Window(config, broker.publish)
+        self.consumer: Consumer | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker has partitions to serve, or is a healthy spare."""
+        return self.consumer is not None and not self._draining.is_set()
+
+    def drain(self) -> None:
+        """Take nothing new, finish what runs, commit, leave the group; then `run` returns."""
+        self._draining.set()
+
+    async def run(self) -> None:
+        """Serve until drained. Raises BrokerError, or what ended a background task; all else is answered."""
+        consumer = await self._broker.consume(
+            self._topics, group=self._group, listener=self, member=self._member
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                loops = [
+                    tasks.create_task(loop())
+                    for loop in (*self._background, self._commit_often, self.window.watch)
+                ]
+                self.consumer = consumer
+                await self._serve(consumer, tasks)
+                await self._finish(consumer)
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            self.consumer = None
+            await consumer.close()
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Called by the broker: these partitions are ours, from their committed offsets."""
+        log.info("Serving %d partitions.", len(partitions))
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Called by the broker: hand over within a bound. What is not finished by then the next owner answers."""
+        if not await self.window.settle(partitions, self._config.revoke_timeout_ms):
+            log.info("Some requests are left to the next owner of their partitions.")
+        await self._commit()
+        self.window.lose(partitions)
+
+    async def _serve(self, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
+        while not self._draining.is_set():
+            self._pause_full(consumer)
+            if self.window.room <= 0:
+                await self.window.changed(POLL_MS)
+            # With no room everything is paused and this only keeps the membership; yet what comes must be admitted:
+            # a record that was read and left out would be a hole below later commits.
+            room = self.window.room
+            for record in await consumer.poll(max(1, min(room, MOST_AT_ONCE)), POLL_MS if room > 0 else 0):
+                self._accept(record, tasks)
+
+    def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
+        place = self.window.admit(record)
+        outcome = self._handler.handle(record)
+        if isinstance(outcome, Outcome):
+            self.window.complete(place, outcome)
+        else:
+            place.task = tasks.create_task(self._await(place, outcome))
+
+    async def _await(self, place: Place, outcome: Coroutine[Any, Any, Outcome]) -> None:
+        self.window.complete(place, await outcome)
+
+    def _pause_full(self, consumer: Consumer) -> None:
+        """Pause what has no room: all partitions when the window is full, else those whose span is."""
+        assigned = consumer.assignment()
+        wanted = assigned if self.window.room <= 0 else frozenset(self.window.full_partitions()) & assigned
+        if wanted != self._paused:
+            consumer.resume((self._paused & assigned) - wanted)
+            consumer.pause(wanted - self._paused)
+            self._paused = wanted
+
+    async def _finish(self, consumer: Consumer) -> None:
+        """Drain: everything admitted gets its terminal event, within the limit."""
+        log.info("Draining: %d requests are finished first.", self.window.running)
+        consumer.pause(consumer.assignment())
+        async with asyncio.TaskGroup() as tasks:
+            polling = tasks.create_task(self._keep_membership(consumer))
+            settled = await self.window.settle(None, self._config.drain_timeout_ms)
+            polling.cancel()
+        if not settled:
+            log.warning(
+                "%d requests were not finished in time; another worker answers them.", self.window.running
+            )
+        await self._commit()
+        self.window.lose(consumer.assignment())
+
+    async def _keep_membership(self, consumer: Consumer) -> None:
+        while True:
+            await consumer.poll(1, POLL_MS)
+
+    async def _commit_often(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.commit_interval_ms / 1e3)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        if self.consumer is not None and (positions := self.window.positions()):
+            await self.consumer.commit(positions)

@@ -1,0 +1,75 @@
+"""Rows on their way to the device: put in from anywhere, taken out a batch at a time by free lanes."""
+
+import threading
+from bisect import insort
+from collections.abc import Callable, Iterable
+
+from .batching import Entry, Limits, Shapes, length_of, plan
+
+
+class Batcher:
+    """A waiting room between the threads that prepare rows and the lanes that run them.
+
+    Bounded by its callers: the worker's window bounds the requests, and a request's size bounds its rows.
+    """
+
+    def __init__(
+        self, cost: Shapes, limits: Limits, clock: Callable[[], float], drop: Callable[[list[Entry]], None]
+    ) -> None:
+        self._waiting: list[Entry] = []
+        self._changed = threading.Condition()
+        self._idle_lanes = 0
+        self._closed = False
+        self._cost, self._clock, self._drop = cost, clock, drop
+        self._full, self.limits = limits, limits
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Let the entries wait for a lane."""
+        with self._changed:
+            for entry in entries:
+                insort(self._waiting, entry, key=length_of)
+            self._changed.notify(self._idle_lanes)
+
+    def take(self) -> list[Entry] | None:
+        """Block until a batch can run; None once the batcher is closed."""
+        while True:
+            with self._changed:
+                self._idle_lanes += 1
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                chosen = plan(self._waiting, self._clock(), self._cost, self.limits, self._idle_lanes)
+                self._idle_lanes -= 1
+                self._forget([*chosen.batch, *chosen.dropped])
+            if chosen.dropped:
+                self._drop(chosen.dropped)
+            if chosen.batch:
+                return chosen.batch
+            if self._closed:
+                return None
+
+    def close(self) -> None:
+        """Wake the lanes; they run what waits and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def shrink(self, padded_tokens: int) -> None:
+        """A batch of this size did not fit into the device's memory: stay at half of it."""
+        with self._changed:
+            self.limits = self.limits._replace(token_budget=max(1, padded_tokens // 2))
+
+    def recover(self) -> None:
+        """A batch ran: let a shrunken budget grow by a little, up to the configured one."""
+        if self.limits.token_budget < self._full.token_budget:
+            with self._changed:
+                grown = self.limits.token_budget + max(1, self._full.token_budget // 100)
+                self.limits = self.limits._replace(token_budget=min(grown, self._full.token_budget))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def _forget(self, gone: list[Entry]) -> None:
+        if len(gone) == len(self._waiting):
+            self._waiting = []
+            return
+        ids = set(map(id, gone))
+        self._waiting = [entry for entry in self._waiting if id(entry) not in ids]

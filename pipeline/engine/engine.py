@@ -1,0 +1,187 @@
+"""From a request's text to its answer: cache and flight, prepare, batch, run, finish."""
+
+import asyncio
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...schemas.messages import BatchInfo, CacheStatus, Timings
+from ..errors import UnknownModel
+from ..tasks.base import Task
+from .caching import DiskCache, MemoryCache, content_key
+from .flights import Flight, Flights
+from .lanes import Device
+from .preparing import Preparer
+
+NO_OPTIONS: Mapping[str, Any] = {}
+
+
+class Job(NamedTuple):
+    """What the engine is asked. ``expires`` is in seconds of the engine's clock; no model means the default one."""
+
+    text: str
+    model: str | None = None
+    options: Mapping[str, Any] = NO_OPTIONS
+    tenant: str = ""
+    expires: float = math.inf
+    priority: int = 1
+
+
+class Answer(NamedTuple):
+    """``output`` is the JSON of the task's output."""
+
+    output: bytes
+    model: str
+    version: str
+    cache: CacheStatus
+    timings: Timings
+    batch: BatchInfo | None
+
+
+class Served(NamedTuple):
+    """A task under the name of a model, and the device it runs on. Several may share one device."""
+
+    task: Task
+    device: Device
+
+
+class Engine:
+    """Serves one task by one or several models. Lives on an event loop; preparing and running have their own threads.
+
+    ``async with`` starts and stops the threads. The owner must also await `watch`.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Served],
+        *,
+        default: str,
+        memory: MemoryCache | None,
+        disk: DiskCache | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._models, self._default, self._clock = models, default, clock
+        self._memory, self._disk = memory, disk
+        self._flights = Flights(clock)
+        self._by_task = {id(served.task): served.device for served in models.values()}
+        self._preparer = Preparer(lambda flight: self._by_task[id(flight.task)].batcher.put, disk, clock)
+        # Equal options, read once: a request without any is the common case.
+        self._plain = {name: _options(served.task, NO_OPTIONS) for name, served in models.items()}
+
+    async def __aenter__(self) -> "Engine":
+        self._loop = asyncio.get_running_loop()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
+        self._preparer.start(self._land_soon, self._fail_soon)
+        for device in self._devices():
+            device.start(self._land_soon, self._fail_soon)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.to_thread(self._stop)
+        self._broken.cancel()
+
+    async def watch(self) -> None:
+        """Return never; raise what ended one of the threads."""
+        await asyncio.shield(self._broken)
+
+    def begin(self, job: Job) -> Answer | Flight:
+        """The answer from memory, or the flight that will bring it: pass that to `arrive`.
+
+        Synchronous, so that a cached answer costs no task. Raises UnknownModel, UnknownOption or WrongType.
+        """
+        began = self._clock()
+        name = job.model or self._default
+        served = self._models.get(name)
+        if served is None:
+            raise UnknownModel(
+                f"There is no model {name!r} here; this worker serves {', '.join(self._models)}."
+            )
+        task = served.task
+        options, encoded = self._plain[name] if not job.options else _options(task, job.options)
+        text = unicodedata.normalize("NFC", job.text.strip())
+        key = content_key(job.tenant, task.digest, task.name, encoded, text)
+        if self._memory is not None and (stored := self._memory.get(key)) is not None:
+            return Answer(stored, name, task.version, "memory", _total(began, self._clock()), None)
+        flight = self._flights.join(key, job.expires) if self._memory is not None else None
+        if flight is None:
+            flight = Flight(key, task, text, options, began, job.expires, job.priority)
+            if self._memory is not None:
+                self._flights.start(flight)
+            self._preparer.put(flight)
+        return flight
+
+    async def arrive(self, flight: Flight, expires: float = math.inf) -> Answer:
+        """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        joined = bool(flight.waiters)
+        began = self._clock() if joined else flight.started
+        await self._flights.wait(flight, expires)
+        assert isinstance(flight.result, bytes)
+        task = flight.task
+        if joined or flight.from_disk:
+            status: CacheStatus = "flight" if joined else "disk"
+            return Answer(flight.result, task.model, task.version, status, _total(began, self._clock()), None)
+        rows, tokens, padded = flight.shape
+        status = "miss" if self._memory is not None else "off"
+        timings, batch = _timings(flight, self._clock()), BatchInfo(rows, tokens, padded)
+        return Answer(flight.result, task.model, task.version, status, timings, batch)
+
+    async def answer(self, job: Job) -> Answer:
+        """`begin` and `arrive` in one."""
+        found = self.begin(job)
+        return found if isinstance(found, Answer) else await self.arrive(found, job.expires)
+
+    def _land_soon(self, flights: list[Flight]) -> None:
+        """Called from the threads."""
+        self._loop.call_soon_threadsafe(self._land, flights)
+
+    def _fail_soon(self, error: BaseException) -> None:
+        """Called from the threads."""
+        self._loop.call_soon_threadsafe(self._fail, error)
+
+    def _land(self, flights: Iterable[Flight]) -> None:
+        for flight in flights:
+            if self._memory is not None and isinstance(flight.result, bytes):
+                self._memory.put(flight.key, flight.result)
+                if self._disk is not None and not flight.from_disk:
+                    self._disk.put(flight.key, flight.result)
+            self._flights.land(flight)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._broken.done():
+            self._broken.set_exception(error)
+
+    def _devices(self) -> list[Device]:
+        return list({id(served.device): served.device for served in self._models.values()}.values())
+
+    def _stop(self) -> None:
+        self._preparer.stop()
+        for device in self._devices():
+            device.stop()
+        if self._disk is not None:
+            self._disk.close()
+
+
+def _options(task: Task, given: Mapping[str, Any]) -> tuple[Any, bytes]:
+    checked = task.options(given)
+    return checked, msgspec.json.encode(checked)
+
+
+def _total(began: float, now: float) -> Timings:
+    return Timings(total_ms=_ms(now - began))
+
+
+def _timings(flight: Flight, now: float) -> Timings:
+    return Timings(
+        prepare_ms=_ms(flight.prepared - flight.started),
+        wait_ms=_ms(flight.ran - flight.prepared),
+        run_ms=_ms(flight.run_ms / 1e3),
+        finish_ms=_ms(flight.landed - flight.ran - flight.run_ms / 1e3),
+        total_ms=_ms(now - flight.started),
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)

@@ -1,0 +1,124 @@
+"""Single-flight: requests for the same content share one run of the device."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DeadlineExceeded, InferstreamError
+from ..tasks.base import Task
+from .batching import Entry
+
+EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One content on its way through the device, for everyone who waits for it.
+
+    All who wait are equal: whoever leaves takes nothing along, and only when the last has left are its rows dropped.
+    The stamps are clock seconds; ``shape`` is (rows, tokens, padded tokens) of the batch that ran last.
+    """
+
+    key: bytes
+    task: Task
+    text: str
+    options: Any
+    started: float
+    expires: float = -math.inf
+    priority: int = 1
+    waiters: set["asyncio.Future[Flight]"] = field(default_factory=set)
+    entries: list[Entry] = field(default_factory=list)
+    outputs: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    cancelled: bool = False
+    prepared: float = 0.0
+    ran: float = 0.0
+    landed: float = 0.0
+    run_ms: float = 0.0
+    shape: tuple[int, int, int] = (0, 0, 0)
+    from_disk: bool = False
+    result: bytes | InferstreamError = b""
+
+    def board(self, entries: list[Entry], now: float) -> None:
+        """The rows that must run before the flight lands."""
+        self.entries, self.prepared = entries, now
+        if self.cancelled:
+            self.cancel()
+
+    def extend(self, expires: float) -> None:
+        """Somebody with this deadline has joined."""
+        self.expires = max(self.expires, expires)
+        for entry in self.entries:
+            entry.expires = self.expires
+
+    def cancel(self) -> None:
+        """Nobody waits any more: keep what has not run yet off the device."""
+        self.cancelled = True
+        for entry in self.entries:
+            entry.cancelled = True
+
+
+class Flights:
+    """The flights in the air, by content key. Lives on the event loop."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._flights: dict[bytes, Flight] = {}
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def join(self, key: bytes, expires: float) -> Flight | None:
+        """The flight that is in the air for this content, kept there at least until ``expires``."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            flight.extend(expires)
+        return flight
+
+    def start(self, flight: Flight) -> None:
+        self._flights[flight.key] = flight
+
+    async def wait(self, flight: Flight, expires: float) -> Flight:
+        """Wait until the flight has landed. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Flight] = loop.create_future()
+        flight.waiters.add(waiter)
+        timer = None if expires == math.inf else loop.call_later(expires - self._clock(), _expire, waiter)
+        try:
+            return await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in flight.waiters:
+                self._leave(flight, waiter)
+
+    def land(self, flight: Flight) -> None:
+        """Give the result, or the error, to everyone who waits."""
+        self._remove(flight)
+        waiters, flight.waiters = flight.waiters, set()
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if isinstance(flight.result, InferstreamError):
+                waiter.set_exception(flight.result)
+            else:
+                waiter.set_result(flight)
+
+    def _leave(self, flight: Flight, waiter: "asyncio.Future[Flight]") -> None:
+        flight.waiters.remove(waiter)
+        if not flight.waiters:
+            self._remove(flight)
+            flight.cancel()
+
+    def _remove(self, flight: Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+
+def _expire(waiter: asyncio.Future[Flight]) -> None:
+    if not waiter.done():
+        waiter.set_exception(DeadlineExceeded(EXPIRED))

@@ -1,0 +1,68 @@
+"""What a worker tells its operator: one catalogue of metrics, each with a sentence, and the form of a log line."""
+
+import logging
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The catalogue. Everything a worker measures is named here and nowhere else."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.replies = Counter(
+            "inferstream_replies",
+            "Requests that were answered, by the code of the reply.",
+            ["code"],
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "inferstream_request_seconds",
+            "Time from a record being read to its reply being handed to the broker.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.cache = Counter(
+            "inferstream_cache_answers",
+            "Answers by who gave them: memory, disk, flight (a request in progress) or miss (the device).",
+            ["status"],
+            registry=self.registry,
+        )
+        self.batch_rows = Histogram(
+            "inferstream_batch_rows", "Rows of each batch that ran.", buckets=ROWS, registry=self.registry
+        )
+        self.run_seconds = Histogram(
+            "inferstream_batch_seconds",
+            "Time of each run of the device.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.tokens = Counter("inferstream_tokens", "Tokens of texts that ran.", registry=self.registry)
+        self.padded_tokens = Counter(
+            "inferstream_padded_tokens", "Tokens that ran, padding included.", registry=self.registry
+        )
+        self.commits = Counter("inferstream_commits", "Commits of offsets.", registry=self.registry)
+        self.rebalances = Counter(
+            "inferstream_rebalances",
+            "Times that partitions were assigned to this worker.",
+            registry=self.registry,
+        )
+
+    def watch(self, name: str, sentence: str, read: Callable[[], float]) -> None:
+        """Expose a value that is read when somebody looks."""
+        Gauge(name, sentence, registry=self.registry).set_function(read)
+
+    def render(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Sentences for the operator on standard error."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
