@@ -1,0 +1,208 @@
+"""Consuming from Kafka: polling, manual commits, and what a rebalance does to the partitions."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+
+from ..config import KafkaConfig
+from ..errors import BrokerError
+from .base import Headers, Listener, Record, TopicPartition
+from .kafka_connection import broker_error, connection_arguments
+
+# A fetch returns at once when there are records. But a partition that is resumed or sought while a fetch of the
+# others waits for records has its turn only after that one, so this bounds how late.
+FETCH_MAX_WAIT_MS: Final = 100
+
+log = logging.getLogger(__name__)
+
+
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Which partitions are ours, which of them are paused, and whether a rebalance is under way."""
+
+    def __init__(self, consumer: Any, listener: Listener | None) -> None:
+        self._consumer = consumer
+        self._listener = listener
+        self.assigned: frozenset[TopicPartition] = frozenset()
+        self.paused: set[TopicPartition] = set()
+        self.settled = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        self.settled.clear()
+        try:
+            if self._listener is not None and self.assigned:
+                await self._listener.revoked(self.assigned)
+        except Exception as error:
+            # aiokafka would only log it, and the worker go on with a window that is not drained.
+            self.failure = error
+        finally:
+            self.assigned = frozenset()
+
+    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        self.assigned = frozenset(TopicPartition(*partition) for partition in assigned)
+        # A rebalance forgets what was paused, also of the partitions that stay.
+        self.paused &= self.assigned
+        self._consumer.pause(*_for_kafka(self.paused))
+        try:
+            if self._listener is not None:
+                await self._listener.assigned(self.assigned)
+        except Exception as error:
+            self.failure = error
+        finally:
+            self.settled.set()
+
+
+class KafkaConsumer:
+    """See `Consumer` in `base`."""
+
+    def __init__(
+        self, config: KafkaConfig, group: str | None, listener: Listener | None, member: str | None
+    ) -> None:
+        self._config = config
+        self._group = group
+        self._consumer: Any = AIOKafkaConsumer(
+            **connection_arguments(config),
+            group_id=group,
+            group_instance_id=member if group else None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            session_timeout_ms=config.session_timeout_ms,
+            heartbeat_interval_ms=config.heartbeat_ms,
+            rebalance_timeout_ms=config.rebalance_timeout_ms,
+            partition_assignment_strategy=(RangePartitionAssignor,),
+        )
+        self._rebalances = Rebalances(self._consumer, listener)
+
+    async def join(self, topics: Collection[str]) -> None:
+        """Become a member of the group; returns with the first assignment. Raises BrokerError, leaving nothing open."""
+        self._consumer.subscribe(list(topics), listener=self._rebalances)
+        await self._start(f"join the consumer group {self._group}")
+        await self._rebalances.settled.wait()
+
+    async def read(self, partitions: Collection[TopicPartition], *, latest: bool) -> None:
+        """Read these partitions without a group. Raises BrokerError, leaving nothing open."""
+        self._consumer.assign(_for_kafka(partitions))
+        await self._start("read topics")
+        try:
+            if latest:
+                # Resolved here: a record that is published after this call returns must not be missed.
+                await self.seek(await self.end_offsets(partitions))
+            await self._rebalances.on_partitions_assigned(partitions)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        try:
+            if not await self._is_settled(timeout_ms):
+                return []
+            fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        except (KafkaError, ConsumerStoppedError) as error:
+            raise broker_error(error, self._config, "poll for records") from error
+        return [
+            Record(topic, partition, of.offset, of.key, of.value, _headers(of.headers), of.timestamp)
+            for (topic, partition), records in fetched.items()
+            for of in records
+        ]
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return self._rebalances.assigned
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        ours = self._rebalances.assigned.intersection(partitions)
+        self._rebalances.paused |= ours
+        self._consumer.pause(*_for_kafka(ours))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        self._rebalances.paused.difference_update(partitions)
+        self._consumer.resume(*_for_kafka(self._rebalances.assigned.intersection(partitions)))
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if self._group is None:
+            raise BrokerError("A reader without a consumer group has no offsets to commit: give it a group.")
+        ours = {
+            KafkaPartition(*at): offset for at, offset in offsets.items() if at in self._rebalances.assigned
+        }
+        if len(ours) < len(offsets):
+            _log_lost(offsets.keys() - self._rebalances.assigned)
+        try:
+            if ours:
+                await self._consumer.commit(ours)
+        except (CommitFailedError, IllegalStateError):
+            _log_lost(ours)
+        except KafkaError as error:
+            raise broker_error(error, self._config, f"commit offsets of the group {self._group}") from error
+
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
+        if self._group is None:
+            return dict.fromkeys(partitions)
+        try:
+            offsets = await asyncio.gather(*map(self._consumer.committed, _for_kafka(partitions)))
+        except KafkaError as error:
+            raise broker_error(error, self._config, f"look at offsets of the group {self._group}") from error
+        return dict(zip(partitions, offsets, strict=True))
+
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        try:
+            ends = await self._consumer.end_offsets(_for_kafka(partitions))
+        except KafkaError as error:
+            raise broker_error(error, self._config, "look at the ends of partitions") from error
+        return {TopicPartition(*at): offset for at, offset in ends.items()}
+
+    async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        assigned = self._consumer.assignment()
+        for at, offset in offsets.items():
+            if at in assigned:
+                self._consumer.seek(KafkaPartition(*at), offset)
+
+    async def close(self) -> None:
+        await self._consumer.stop()
+
+    async def _start(self, doing: str) -> None:
+        try:
+            await self._consumer.start()
+        except BaseException as error:
+            # Without this it stays a half-joined member, and warns that it was not closed.
+            await self._consumer.stop()
+            if isinstance(error, KafkaError):
+                raise broker_error(error, self._config, doing) from error
+            raise
+
+    async def _is_settled(self, timeout_ms: int) -> bool:
+        """Whether no rebalance is under way, or ends within the time: aiokafka's own poll waits for its end."""
+        settled = self._rebalances.settled
+        if not settled.is_set():
+            try:
+                async with asyncio.timeout(timeout_ms / 1000):
+                    await settled.wait()
+            except TimeoutError:
+                pass
+        if self._rebalances.failure is not None:
+            raise broker_error(self._rebalances.failure, self._config, "go on after a rebalance")
+        return settled.is_set()
+
+
+def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
+    """Kafka allows a header without a value."""
+    return tuple([(name, value or b"") for name, value in headers]) if headers else ()
+
+
+def _for_kafka(partitions: Iterable[TopicPartition]) -> list[Any]:
+    """aiokafka insists on its own class."""
+    return [KafkaPartition(*partition) for partition in partitions]
+
+
+def _log_lost(partitions: Iterable[tuple[str, int]]) -> None:
+    names = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(partitions))
+    log.warning(
+        "Offsets of %s are not committed, since a rebalance took them: their owner reads again from the last.",
+        names,
+    )
