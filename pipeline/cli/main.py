@@ -102,7 +102,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at its exit
         return 141
-    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - what is not foreseen is raised again
+    except (Exception, BaseExceptionGroup) as error:
         return _failed(error)
 
 
