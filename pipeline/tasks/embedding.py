@@ -1,0 +1,89 @@
+"""Texts to vectors: rows of tokens padded to a batch, a batch through the encoder, windows pooled to one vector."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Feeds, Row
+
+Floats = NDArray[np.float32]
+BATCH_TOKENS = 512  # padded tokens of one batch when texts are embedded outside the engine
+
+
+class Tokenizes(Protocol):
+    """What is needed of a tokenizer; see `runtime/tokenizer`."""
+
+    pad_id: int
+
+    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]: ...
+
+
+class Runs(Protocol):
+    """What is needed of a session; see `runtime/sessions`."""
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Feeds:
+    """``input_ids`` and ``attention_mask``, int64, of shape (rows, length of the longest row)."""
+    if len(rows) == 1:
+        alone = np.array([rows[0]], np.int64)
+        return {"input_ids": alone, "attention_mask": np.ones_like(alone)}
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    longest = int(lengths.max())
+    real = np.arange(longest) < lengths[:, None]
+    ids = np.full((len(rows), longest), pad_id, np.int64)
+    ids[real] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+    return {"input_ids": ids, "attention_mask": real.astype(np.int64)}
+
+
+def pool(outputs: Sequence[Floats], lengths: Sequence[int], windows: Sequence[int]) -> Floats:
+    """One unit vector for each text: the mean of its windows, weighted by their tokens.
+
+    Args:
+        outputs: one vector for each window, all windows of a text in a row.
+        lengths: tokens of each window.
+        windows: how many windows each text has, at least one.
+    """
+    vectors: Floats = np.array(outputs, np.float32)
+    if len(windows) < len(outputs):
+        weighted = vectors * np.asarray(lengths, np.float32)[:, None]
+        starts = np.concatenate(([0], np.cumsum(windows[:-1], dtype=np.intp)))
+        vectors = np.add.reduceat(weighted, starts, axis=0)
+    return unit(vectors)
+
+
+def unit(vectors: Floats) -> Floats:
+    """The vectors, scaled to length 1; a vector of zeros stays one."""
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    scaled: Floats = vectors / np.maximum(norms, np.float32(1e-12))[:, None]
+    return scaled
+
+
+def embed(
+    texts: Sequence[str], tokenizer: Tokenizes, session: Runs, advance: Callable[[int], None] = lambda _: None
+) -> Floats:
+    """Unit vectors of shape (texts, dimensions); ``advance`` is told how many windows each batch held."""
+    encoded = tokenizer.encode(texts)
+    rows = list(chain.from_iterable(encoded))
+    vectors: list[Floats] = [np.empty(0, np.float32)] * len(rows)
+    for batch in _batches(rows):
+        output = session.run(collate([rows[i] for i in batch], tokenizer.pad_id))[0]
+        for i, vector in zip(batch, output, strict=True):
+            vectors[i] = vector
+        advance(len(batch))
+    return pool(vectors, [len(row) for row in rows], [len(text) for text in encoded])
+
+
+def _batches(rows: Sequence[Row]) -> list[list[int]]:
+    """Indices of rows of about the same length, at most 512 padded tokens together."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
+        if batches and len(rows[i]) * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
