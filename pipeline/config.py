@@ -17,6 +17,7 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     username: str | None = None
     password: str | None = None
     ca_file: str | None = None
+    topic_prefix: str = "inferstream"
     partitions: int = 4
     replication: int = 1
     retention_ms: int = 7 * 24 * 3600 * 1000
@@ -53,7 +54,7 @@ class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The content-hash cache. Without a directory there is only the memory tier."""
+    """The content-hash cache. ``directory`` is the user's cache folder by default; 0 disk bytes leave the memory tier."""
 
     enabled: bool = True
     directory: str | None = None

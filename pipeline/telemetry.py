@@ -16,7 +16,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.replies = Counter(
             "inferstream_replies",
-            "Requests that were answered, by the code of the reply.",
+            "Requests that ended, by code: ok, or what was wrong.",
             ["code"],
             registry=self.registry,
         )
@@ -51,6 +51,28 @@ class Metrics:
             "Times that partitions were assigned to this worker.",
             registry=self.registry,
         )
+
+        self._answered = {
+            status: self.cache.labels(status) for status in ("miss", "memory", "disk", "flight", "off")
+        }
+        self._results = self.replies.labels("ok")
+
+    def answered(self, status: str, total_ms: float) -> None:
+        """A result went out: who answered, and how long it took since the record was read."""
+        self._results.inc()
+        self._answered[status].inc()
+        self.latency.observe(total_ms / 1e3)
+
+    def failed(self, code: str) -> None:
+        """A failure or a dead letter went out."""
+        self.replies.labels(code).inc()
+
+    def ran(self, rows: int, tokens: int, padded_tokens: int, ms: float) -> None:
+        """The device ran a batch. Called from the lanes."""
+        self.batch_rows.observe(rows)
+        self.run_seconds.observe(ms / 1e3)
+        self.tokens.inc(tokens)
+        self.padded_tokens.inc(padded_tokens)
 
     def watch(self, name: str, sentence: str, read: Callable[[], float]) -> None:
         """Expose a value that is read when somebody looks."""

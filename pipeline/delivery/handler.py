@@ -22,6 +22,7 @@ from ..errors import (
     TooLarge,
     UnknownTask,
 )
+from ..telemetry import Metrics
 from .dead_letters import dead_letter
 from .replying import Address, Replies, ReplyTopics, carried_over, header_map
 from .window import Outcome
@@ -45,13 +46,14 @@ class Handler:
         topics: Topics,
         limits: LimitConfig,
         reply_topics: ReplyTopics,
+        metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine, self._topics, self._limits = engine, topics, limits
         self._reply_topics, self._replies = reply_topics, Replies(topics.task, limits.max_reply_bytes)
-        self._clock, self._wall_clock = clock, wall_clock
+        self._metrics, self._clock, self._wall_clock = metrics, clock, wall_clock
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
         """The outcome, or what must be awaited for it. Neither raises for anything that is in the record.
@@ -74,7 +76,7 @@ class Handler:
         except Exception as error:
             return self._failed(address, error)
         if isinstance(found, Answer):
-            return self._replies.result(address, found)
+            return self._answered(address, found)
         return self._arrive(address, found, job.expires)
 
     async def _handle_new_topic(self, record: Record, topic: str) -> Outcome:
@@ -82,6 +84,7 @@ class Handler:
         try:
             await self._reply_topics.check(topic)
         except ReplyTopicNotAllowed as error:
+            self._metrics.failed(error.code)
             return Outcome((dead_letter(record, self._topics.dead_letters, error, self._wall_clock()),))
         found = self.handle(record)
         return found if isinstance(found, Outcome) else await found
@@ -91,7 +94,7 @@ class Handler:
             answer = await self._engine.arrive(flight, expires)
         except Exception as error:
             return self._failed(address, error)
-        return self._replies.result(address, answer)
+        return self._answered(address, answer)
 
     def _decode(self, record: Record) -> Request:
         size, most = len(record.value or b""), self._limits.max_request_bytes
@@ -128,8 +131,13 @@ class Handler:
             raise DeadlineExceeded(LATE)
         return self._clock() + left_s
 
+    def _answered(self, address: Address, answer: Answer) -> Outcome:
+        self._metrics.answered(answer.cache, answer.timings.total_ms)
+        return self._replies.result(address, answer)
+
     def _failed(self, address: Address, error: Exception) -> Outcome:
         if isinstance(error, DecodeError):
+            self._metrics.failed(error.code)
             identity = error.id if error.id is not None else address.id
             failure = Failure(id=identity, task=self._topics.task, code=error.code, message=error.message)
             return self._replies.failure(address._replace(id=identity), failure)
@@ -138,6 +146,7 @@ class Handler:
                 "A defect answered %s with the code `internal`; others go on.", address.id, exc_info=error
             )
             error = InferstreamError(f"A defect in the worker: {type(error).__name__}; its log has more.")
+        self._metrics.failed(error.code)
         return self._replies.failure(
             address,
             Failure(

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,15 @@ import numpy as np
 PRIOR = (0.2, 0.05, 0.02, 0.00002)
 """Milliseconds: of a call, a row, a padded token, and a token pair of one row (attention), before anything is known."""
 
+KNOTS = 40
+"""The correction has two knots for each power of two of the padded tokens, up to 2^19."""
+
 FORGET = 0.05
-"""Weight of one new measurement in the correction of its cell."""
+"""Weight of one new measurement in the correction of its knots."""
+
+CALIBRATION_ROWS = (1, 2, 4, 8, 16, 32)
+CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 256)
+CALIBRATION_TOKENS = 1_024
 
 
 class Sample(NamedTuple):
@@ -25,50 +32,48 @@ class Sample(NamedTuple):
 
 
 class Cost:
-    """Predicts milliseconds of a (rows, length) batch: a linear model of the shape times a correction of its cell.
+    """Predicts milliseconds of a (rows, length) batch: a linear model of the shape times a correction by its size.
 
-    The model carries what has never been run; the correction follows what this device does with shapes it has seen
-    (caches, tiles), and drifts with it. Reads come from several threads; a torn read of one float cannot happen.
+    The model carries shapes that have never run. The correction, piecewise linear in the logarithm of the padded
+    tokens, is what the linear model cannot say: a batch that outgrows a cache costs more for each token. It follows
+    the device while it runs. Reads come from several threads; a torn read of one float cannot happen.
     """
 
-    def __init__(
-        self, weights: Sequence[float] = PRIOR, cells: dict[tuple[int, int], float] | None = None
-    ) -> None:
+    def __init__(self, weights: Sequence[float] = PRIOR, knots: Sequence[float] | None = None) -> None:
         self._weights = tuple(weights)
-        self._cells = dict(cells or {})
-        self.learned = cells is not None
+        self._knots = list(knots) if knots is not None else [1.0] * KNOTS
+        self.learned = knots is not None
 
     def ms(self, rows: int, length: int) -> float:
         """The predicted cost of one run, always positive."""
-        return self._model(rows, length) * self._cells.get(_cell(rows, length), 1.0)
+        low, share = _knot(rows * length)
+        correction = self._knots[low] * (1 - share) + self._knots[low + 1] * share
+        return self._model(rows, length) * correction
 
     def observe(self, sample: Sample) -> None:
-        """Move the correction of the sample's cell towards what was measured."""
-        cell = _cell(sample.rows, sample.length)
+        """Move the correction near the sample's size towards what was measured."""
+        low, share = _knot(sample.rows * sample.length)
         ratio = sample.ms / self._model(sample.rows, sample.length)
-        known = self._cells.get(cell, 1.0)
-        # One preempted run must not condemn a shape: a single measurement counts at most as twice what is known.
-        self._cells[cell] = known + FORGET * (min(ratio, 2 * known) - known)
+        for knot, weight in ((low, 1 - share), (low + 1, share)):
+            known = self._knots[knot]
+            # One preempted run must not condemn a size: it counts at most as twice what is known.
+            self._knots[knot] = known + FORGET * weight * (min(ratio, 2 * known) - known)
 
     def fit(self, samples: Iterable[Sample]) -> None:
         """Replace all that is known by a least-squares fit of the relative error over ``samples``."""
         samples = list(samples)
-        features = np.array([_features(s.rows, s.length) for s in samples])
+        features = np.array([(1.0, s.rows, s.rows * s.length, s.rows * s.length**2) for s in samples])
         ms = np.array([s.ms for s in samples])
         solved, *_ = np.linalg.lstsq(features / ms[:, None], np.ones(len(samples)), rcond=None)
         self._weights = tuple(float(w) for w in np.maximum(solved, 1e-7))
-        self._cells = {}
-        for sample in samples:
-            cell = _cell(sample.rows, sample.length)
-            self._cells[cell] = sample.ms / self._model(sample.rows, sample.length)
+        self._knots = self._fit_knots(samples)
         self.learned = True
 
     def save(self, path: Path) -> None:
         """Store what was learned; a reader sees the old file or the new one, never half of it."""
-        cells = [[rows, length, factor] for (rows, length), factor in self._cells.copy().items()]
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"weights": self._weights, "cells": cells}))
+        temporary.write_text(json.dumps({"weights": self._weights, "knots": self._knots}))
         temporary.replace(path)
 
     @classmethod
@@ -76,24 +81,49 @@ class Cost:
         """What an earlier process learned; a fresh start where the file is missing or unreadable."""
         try:
             stored = json.loads(path.read_text())
-            weights = [float(w) for w in stored["weights"]]
-            cells = {(int(r), int(c)): float(f) for r, c, f in stored["cells"]}
+            weights, knots = ([float(x) for x in stored[name]] for name in ("weights", "knots"))
         except (OSError, ValueError, KeyError, TypeError):
             return cls()
-        sane = len(weights) == len(PRIOR) and all(
-            math.isfinite(x) and x > 0 for x in [*weights, *cells.values()]
-        )
-        return cls(weights, cells) if sane else cls()
+        sane = len(weights) == len(PRIOR) and len(knots) == KNOTS
+        return cls(weights, knots) if sane and all(0 < x < math.inf for x in [*weights, *knots]) else cls()
 
     def _model(self, rows: int, length: int) -> float:
         call, row, token, pair = self._weights
         return call + rows * (row + length * (token + length * pair))
 
+    def _fit_knots(self, samples: Sequence[Sample]) -> list[float]:
+        """The mean ratio of measured to modeled at each knot; beyond what was measured, that of the nearest."""
+        ratios: dict[int, list[float]] = {}
+        for sample in samples:
+            low, share = _knot(sample.rows * sample.length)
+            ratios.setdefault(low + round(share), []).append(
+                sample.ms / self._model(sample.rows, sample.length)
+            )
+        known = sorted(ratios)
+        means = [float(np.mean(ratios[knot])) for knot in known]
+        return [float(x) for x in np.interp(range(KNOTS), known, means)]
 
-def _features(rows: int, length: int) -> tuple[float, float, float, float]:
-    return (1.0, rows, rows * length, rows * length * length)
+
+def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: int) -> None:
+    """Teach ``cost`` the device by running shapes up to 1 024 padded tokens, each twice; the faster run counts.
+
+    Args:
+        measure: runs one batch of (rows, length) and returns its milliseconds.
+    """
+    shapes = [
+        (rows, length)
+        for length in CALIBRATION_LENGTHS
+        for rows in CALIBRATION_ROWS
+        if length <= max_length and rows * length <= CALIBRATION_TOKENS
+    ]
+    measure(*shapes[0])  # the first run allocates
+    cost.fit(
+        Sample(rows, length, min(measure(rows, length), measure(rows, length))) for rows, length in shapes
+    )
 
 
-def _cell(rows: int, length: int) -> tuple[int, int]:
-    """Powers of two of the rows, half powers of the length."""
-    return rows.bit_length(), round(2 * math.log2(length + 1))
+def _knot(padded_tokens: int) -> tuple[int, float]:
+    """The knot below a size, and how far towards the next one it lies."""
+    place = min(2 * math.log2(padded_tokens), KNOTS - 1.001)
+    low = int(place)
+    return low, place - low

@@ -12,7 +12,7 @@ from ..errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory, Inferstre
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
 from .batching import Entry, Limits
-from .cost import Cost, Sample
+from .cost import Cost, Sample, calibrate
 from .flights import EXPIRED, Flight
 
 Clock = Callable[[], float]
@@ -61,6 +61,19 @@ class Device:
         self._land: Callable[[list[Flight]], None] = _ignore
         self._failed: Callable[[BaseException], None] = _ignore
         self.on_batch: Callable[[BatchStats], None] = _ignore
+
+    def learn(self, task: Task, max_length: int) -> None:
+        """Learn what shapes cost here, unless an earlier process has."""
+        if not self.cost.learned:
+            calibrate(
+                self.cost, lambda rows, length: self._measure(task, rows, length), max_length=max_length
+            )
+
+    def _measure(self, task: Task, rows: int, length: int) -> float:
+        feeds = task.collate([[0] * length] * rows)
+        watch = self._stopwatch()
+        self._session.run(feeds)
+        return (self._stopwatch() - watch) * 1e3
 
     def start(self, land: Callable[[list[Flight]], None], failed: Callable[[BaseException], None]) -> None:
         """Start the lanes. ``land`` and ``failed`` are called from their threads."""

@@ -1,0 +1,144 @@
+"""The composition root: settings in, a pipeline that serves one task out."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ..schemas.topics import Topics
+from .broker.base import Broker, TopicSpec
+from .config import CacheConfig, Config, EngineConfig, KafkaConfig
+from .delivery.handler import Handler
+from .delivery.replying import ReplyTopics
+from .delivery.worker import Worker
+from .engine.batching import Limits
+from .engine.caching import DiskCache, MemoryCache
+from .engine.cost import Cost
+from .engine.engine import Engine, Served
+from .engine.lanes import Device
+from .errors import UsageError
+from .runtime.manifest import Manifest
+from .runtime.providers import default_lanes
+from .runtime.registry import ModelRegistry, default_root
+from .runtime.sessions import Session
+from .tasks.loading import load_triage
+from .telemetry import Metrics
+
+TASKS: Final = ("triage",)
+
+
+class Serving:
+    """One worker with all that it is made of. `run` it until `drain`."""
+
+    def __init__(
+        self, broker: Broker, engine: Engine, worker: Worker, specs: Sequence[TopicSpec], metrics: Metrics
+    ):
+        self._broker, self._engine, self._specs = broker, engine, specs
+        self.worker, self.metrics = worker, metrics
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are being read."""
+        return self.worker.ready
+
+    def drain(self) -> None:
+        """Take nothing new and finish what runs; then `run` returns."""
+        self.worker.drain()
+
+    async def run(self) -> None:
+        """Create the topics, serve, drain. Raises BrokerError, or whatever ended a part that others need."""
+        await self._broker.ensure_topics(self._specs)
+        async with self._engine:
+            await self.worker.run()
+
+
+def build_worker(
+    config: Config,
+    broker: Broker,
+    task: str = "triage",
+    *,
+    models: Sequence[str] = (),
+    group: str | None = None,
+    member: str | None = None,
+) -> Serving:
+    """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
+
+    Args:
+        models: names to serve; the first is the default. The settings' own without any.
+        group: the consumer group, ``inferstream.<task>`` by default.
+        member: makes the membership static, so that a restart within the session timeout moves no partitions.
+
+    Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
+    """
+    if task not in TASKS:
+        raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
+    metrics = Metrics()
+    topics = Topics(task, config.kafka.topic_prefix)
+    served = _served(config, list(models) or [config.triage.model], metrics)
+    memory, disk = _caches(config.cache)
+    engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
+    handler = Handler(
+        engine, topics, config.limits, ReplyTopics(topics, config.limits, broker.partitions), metrics
+    )
+    worker = Worker(
+        broker,
+        handler,
+        topics=[topics.requests],
+        group=group or f"{topics.prefix}.{task}",
+        member=member,
+        config=config.window,
+        background=[engine.watch],
+    )
+    metrics.watch(
+        "inferstream_in_flight", "Requests read and not yet answered.", lambda: worker.window.running
+    )
+    return Serving(broker, engine, worker, topic_specs(topics, config.kafka), metrics)
+
+
+def topic_specs(topics: Topics, kafka: KafkaConfig) -> list[TopicSpec]:
+    """The topics that a task needs, as they must be."""
+    names = (topics.requests, topics.replies, topics.dead_letters)
+    return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
+
+
+def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
+    if not config.enabled:
+        return None, None
+    memory = MemoryCache(config.memory_bytes)
+    if config.disk_bytes == 0:
+        return memory, None
+    directory = Path(config.directory).expanduser() if config.directory else default_root()
+    return memory, DiskCache(directory, config.disk_bytes)
+
+
+def _served(config: Config, names: Sequence[str], metrics: Metrics) -> dict[str, Served]:
+    """The models by name. Those on the same graph share one session and its lanes."""
+    registry = ModelRegistry()
+    devices: dict[str, tuple[Session, Device]] = {}
+    served = {}
+    for name in names:
+        manifest, make = load_triage(registry, name, config.triage)
+        if manifest.name not in devices:
+            devices[manifest.name] = _device(manifest, config.engine, metrics)
+        session, device = devices[manifest.name]
+        task = make(session)
+        device.learn(task, manifest.max_tokens)
+        served[name] = Served(task, device)
+    return served
+
+
+def _device(manifest: Manifest, config: EngineConfig, metrics: Metrics) -> tuple[Session, Device]:
+    session = Session(manifest.graph_path, provider=config.provider)
+    cost_path = default_root() / "costs" / f"{manifest.version}-{session.provider}.json"
+    device = Device(
+        session,
+        lanes=config.lanes or default_lanes(session.provider),
+        limits=Limits(config.token_budget, config.max_rows),
+        cost=Cost.load(cost_path),
+        cost_path=cost_path,
+        clock=time.monotonic,
+        # A lane's own CPU time says what a shape costs even while others share the core.
+        stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,
+    )
+    device.on_batch = lambda stats: metrics.ran(*stats)
+    return session, device

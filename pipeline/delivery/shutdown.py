@@ -1,0 +1,83 @@
+"""What SIGTERM and SIGINT do to a worker's process."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+log = logging.getLogger(__name__)
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+ECHO_S: Final = 0.25
+"""A signal this soon after the first is the same one, that a parent process passed on as well."""
+
+
+class Shutdown:
+    """The first signal drains, a second one ends the process at once with 128 + its number.
+
+    Use it with ``with``, in the main thread. A drain that is not over in time ends the process with status 1: what
+    was not answered by then is neither lost nor committed.
+
+    Args:
+        drain: called once; from a signal handler, so it must only pass the word on.
+        limit_s: how long the process may live after the first signal.
+        end: ends the process with a status, flushing nothing.
+    """
+
+    def __init__(
+        self,
+        drain: Callable[[], object],
+        limit_s: float,
+        *,
+        end: Callable[[int], object] = os._exit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._drain, self._limit_s, self._end, self._clock = drain, limit_s, end, clock
+        self._first_at: float | None = None
+        self._timer = threading.Timer(limit_s, self._overdue)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self.signaled) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._timer.cancel()
+
+    def signaled(self, number: int, frame: FrameType | None = None) -> None:
+        """A signal has come."""
+        now = self._clock()
+        if self._first_at is None:
+            self._first_at = now
+            self._timer.start()
+            self._drain()
+        elif now - self._first_at > ECHO_S:
+            self._end(128 + number)
+
+    def _overdue(self) -> None:
+        log.critical("The drain was not over in %g s: the process ends now.", self._limit_s)
+        self._end(1)
+
+
+def run_until_signaled(
+    main: Callable[[], Coroutine[Any, Any, None]], drain: Callable[[], None], limit_s: float
+) -> None:
+    """Run ``main`` on an event loop of its own; a signal calls ``drain`` there, after which ``main`` must return."""
+    runner = asyncio.Runner()
+    with Shutdown(partial(_pass_on, runner.get_loop(), drain), limit_s), runner:
+        runner.run(main())
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(drain)
