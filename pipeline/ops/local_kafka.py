@@ -140,7 +140,7 @@ class LocalKafka:
         """Wait until a broker answers and knows all that run. Raises BrokerError when it ends or takes longer."""
         node = self._nodes[number]
         end = time.monotonic() + timeout_s
-        while live_brokers(node.port) < len(self.running()):
+        while not node.running or live_brokers(node.port) < len(self.running()):
             if not node.running:
                 raise BrokerError(f"Kafka's broker {number} ended: {node.last_words()} ({node.log}).")
             if time.monotonic() > end:
@@ -193,17 +193,19 @@ def server_properties(port: int, controller_port: int, voters: str, brokers: int
         "transaction.state.log.num.partitions": "6",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "4000",  # a killed broker cannot come back before
     }
 
 
-def live_brokers(port: int, timeout_s: float = 1.0) -> int:
+def live_brokers(port: int, timeout_s: float = 1.0, *, host: str = HOST) -> int:
     """How many live brokers the one at ``port`` knows, 0 when it does not answer.
 
     Speaks Kafka's Metadata request, version 1, which is all that it needs of a client.
     """
     body = struct.pack(">hhihi", 3, 1, 0, -1, 0)  # API key, version, correlation, no client id, no topics
     try:
-        with socket.create_connection((HOST, port), timeout_s) as connection:
+        with socket.create_connection((host, port), timeout_s) as connection:
             connection.sendall(struct.pack(">i", len(body)) + body)
             answer = connection.makefile("rb").read(12)
     except OSError:

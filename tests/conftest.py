@@ -1,0 +1,71 @@
+"""Fixtures for all tests. A test that needs Kafka gets one or fails."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka_server import a_kafka
+
+from inferstream.pipeline.ops.local_kafka import LocalKafka
+
+REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
+"""Set where nothing may be skipped for want of a tool."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"kafka", "kafka_cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of the one Kafka of this test run: use names that are yours alone (`unique`)."""
+    with a_kafka(tmp_path_factory.mktemp("kafka")) as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """Three brokers, replication 3, of which two must be in sync. Whoever ends one brings it up again."""
+    with LocalKafka(tmp_path_factory.mktemp("kafka-cluster"), brokers=3, port=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test has: for topics, as prefix of topics, for groups."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def kcat() -> Path:
+    """The program kcat; without it the test is skipped, where nothing may be skipped it fails."""
+    found = shutil.which("kcat")
+    if not found and os.environ.get(REQUIRE_ALL):
+        pytest.fail(f"kcat is missing and {REQUIRE_ALL} is set: install it (Debian: apt-get install kcat)")
+    if not found:
+        pytest.skip("kcat is not installed")
+    return Path(found)
+
+
+class FakeClock:
+    """A clock that only a test moves; a call gives the time in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still until `clock.advance(seconds)`."""
+    return FakeClock()
