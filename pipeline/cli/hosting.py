@@ -1,0 +1,56 @@
+"""A worker as the process that hosts it sees it, and the host that every install has."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ..broker.base import Broker
+from ..build import Serving
+from ..delivery.shutdown import run_until_signaled
+from ..delivery.vitals import Vitals
+from ..delivery.watchdog import Watchdog
+
+CLOSING_S: Final = 5.0
+"""How long the process may take to leave the group and close its files after the drain."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A worker with its broker. A host runs it, on a signal drains it, and ends with its error."""
+
+    task: str
+    broker: Broker
+    serving: Serving
+    drain_timeout_ms: int
+
+    async def run(self) -> None:
+        """Connect and serve until drained. Raises what ended it otherwise."""
+        async with self.broker:
+            await self.serving.run()
+
+    def vitals(self) -> Vitals:
+        return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
+
+    @property
+    def limit_s(self) -> float:
+        """How long the process may live after the first signal."""
+        return self.drain_timeout_ms / 1e3 + CLOSING_S
+
+
+class Host(Protocol):
+    """What an entry point of the group `inferstream.hosts` names: runs the worker, returns after a drain."""
+
+    def __call__(self, hosted: Hosted, *, web_host: str, web_port: int) -> None: ...
+
+
+def run_alone(hosted: Hosted) -> None:
+    """Host the worker in this process, with nothing around it. Returns after a drain."""
+    run_until_signaled(lambda: _serve(hosted), hosted.serving.drain, hosted.limit_s)
+
+
+async def _serve(hosted: Hosted) -> None:
+    with Watchdog():
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(hosted.vitals().watch())
+            await hosted.run()
+            watching.cancel()

@@ -1,0 +1,38 @@
+"""The pages of a worker: whether it lives, whether it is ready, and its metrics."""
+
+from http import HTTPStatus
+from typing import Final
+
+import faust
+from faust.web import Request, Response, View
+from faust.web.base import BlueprintManager
+
+from .service import Delivery
+
+PROMETHEUS: Final = "text/plain; version=0.0.4"
+
+
+def add_pages(app: faust.App, delivery: Delivery) -> None:
+    """Add /healthz, /readyz and /metrics to the app, in place of the pages that Faust brings."""
+    serving = delivery.hosted.serving
+    app.web.blueprints = BlueprintManager()
+
+    @app.page("/healthz")
+    async def healthz(view: View, _: Request) -> Response:
+        """200 while the worker runs. An event loop that stands still does not answer at all."""
+        return _answer(view, delivery.alive, "alive", "ended")
+
+    @app.page("/readyz")
+    async def readyz(view: View, _: Request) -> Response:
+        """200 while the worker reads requests: not before it has joined its group, nor while it drains."""
+        return _answer(view, delivery.alive and serving.ready, "ready", "not ready")
+
+    @app.page("/metrics")
+    async def metrics(view: View, _: Request) -> Response:
+        """The metrics in the Prometheus text format."""
+        return view.bytes(serving.metrics.render(), content_type=PROMETHEUS)
+
+
+def _answer(view: View, good: bool, yes: str, no: str) -> Response:
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return view.text((yes if good else no) + "\n", status=status)
