@@ -1,0 +1,65 @@
+"""A task whose answer is its text: a row is code points, so every answer can be checked."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from inferstream.pipeline.errors import UnknownOption
+from inferstream.pipeline.tasks.base import Feeds, Finished, Row
+
+
+class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    shout: bool = False
+
+
+class Echo:
+    """`tasks.base.Task` over a `FakeSession`. A text of more than ``max_tokens`` becomes several rows."""
+
+    name = "echo"
+
+    def __init__(self, model: str = "echo-small", *, max_tokens: int = 32, unreadable: str = "\0") -> None:
+        self.model, self.version, self.digest = model, f"{model}-1", model.encode()
+        self._max_tokens, self._unreadable = max_tokens, unreadable
+        self.prepared: list[str] = []
+
+    def options(self, given: Mapping[str, Any]) -> EchoOptions:
+        try:
+            return msgspec.convert(dict(given), EchoOptions)
+        except msgspec.ValidationError as error:
+            raise UnknownOption(f"{error}: leave it out.") from error
+
+    def prepare(self, texts: Sequence[str]) -> list[list[Row]]:
+        if any(self._unreadable in text for text in texts):
+            raise ValueError("a text that cannot be tokenized")
+        self.prepared.extend(texts)
+        return [self._windows([ord(char) for char in text]) for text in texts]
+
+    def collate(self, rows: Sequence[Row]) -> Feeds:
+        ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+        for filled, row in zip(ids, rows, strict=True):
+            filled[: len(row)] = row
+        return {"input_ids": ids}
+
+    def finish(self, finished: Sequence[Finished]) -> list[bytes]:
+        return [self._answer(one) for one in finished]
+
+    def _windows(self, ids: list[int]) -> list[Row]:
+        return [ids[start : start + self._max_tokens] for start in range(0, len(ids), self._max_tokens)]
+
+    def _answer(self, one: Finished) -> bytes:
+        text = "".join(
+            chr(int(code))
+            for output, length in zip(one.outputs, one.lengths, strict=True)
+            for code in output[:length]
+        )
+        if "\x07" in text:
+            raise ValueError("an output that cannot be read")
+        return json.dumps({"echo": text.upper() if one.options.shout else text}).encode()
+
+
+def echoed(text: str) -> bytes:
+    """The output for ``text``."""
+    return json.dumps({"echo": text}).encode()

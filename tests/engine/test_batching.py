@@ -1,0 +1,214 @@
+"""`plan` is a pure function: what it promises holds for whatever waits."""
+
+import math
+from collections.abc import Sequence
+from operator import attrgetter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferstream.pipeline.engine.batching import PATIENCE_S, Entry, Limits, Plan, plan
+from inferstream.pipeline.engine.cost import KNOTS, Cost
+
+NOW = 100.0
+LIMITS = Limits(token_budget=1_024, max_rows=16)
+AMPLE = Limits(token_budget=10**9, max_rows=10**6)
+
+positive = st.floats(1e-6, 50)
+costs = st.builds(
+    Cost,
+    st.tuples(positive, positive, positive, st.floats(1e-7, 0.01)),
+    st.integers(0, 2**32).map(lambda seed: [*map(Random(seed).uniform, [0.2] * KNOTS, [5.0] * KNOTS)]),
+)
+limits = st.builds(Limits, st.integers(1, 4_096), st.integers(1, 40))
+
+
+def an_entry(
+    length: int,
+    *,
+    arrived: float = NOW,
+    expires: float = math.inf,
+    priority: int = 1,
+    cancelled: bool = False,
+) -> Entry:
+    entry = Entry([7] * length, arrived=arrived, expires=expires, priority=priority)
+    entry.cancelled = cancelled
+    return entry
+
+
+entries = st.builds(
+    an_entry,
+    st.integers(1, 300),
+    arrived=st.floats(NOW - 10, NOW),
+    expires=st.one_of(st.just(math.inf), st.floats(NOW - 1, NOW + 1)),
+    priority=st.integers(0, 2),
+    cancelled=st.sampled_from([False, False, False, True]),
+)
+rooms = st.lists(entries, max_size=60).map(lambda found: sorted(found, key=attrgetter("length")))
+
+
+def alive(waiting: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in waiting if not entry.cancelled and entry.expires > NOW]
+
+
+def padded(batch: Sequence[Entry]) -> int:
+    return len(batch) * max(entry.length for entry in batch)
+
+
+def ids(found: Sequence[Entry]) -> list[int]:
+    return [id(entry) for entry in found]
+
+
+@given(rooms, costs, limits, st.integers(1, 4))
+def test_a_batch_keeps_every_promise(waiting: list[Entry], cost: Cost, bound: Limits, idle: int) -> None:
+    before = list(waiting)
+    chosen = plan(waiting, NOW, cost, bound, idle)
+    live = alive(waiting)
+    assert ids(waiting) == ids(before), "the input is left as it is"
+    assert chosen == plan(tuple(waiting), NOW, cost, bound, idle), "the same question has the same answer"
+    assert ids(chosen.dropped) == [id(e) for e in waiting if id(e) not in ids(live)]
+    assert bool(chosen.batch) == bool(live), "an idle device never waits"
+    if not live:
+        return
+    assert set(ids(chosen.batch)) <= set(ids(live))
+    assert len(set(ids(chosen.batch))) == len(chosen.batch)
+    due_first = min(entry.due for entry in live)
+    assert due_first in [entry.due for entry in chosen.batch], "the row due first is never passed over"
+    assert len(chosen.batch) <= max(1, min(bound.max_rows, math.ceil(len(live) / idle)))
+    if len(chosen.batch) > 1:
+        assert padded(chosen.batch) <= bound.token_budget
+        together = cost.ms(len(chosen.batch), max(entry.length for entry in chosen.batch))
+        alone = sum(cost.ms(1, entry.length) for entry in chosen.batch)
+        assert together <= alone * (1 + 1e-9), "never slower than one at a time"
+
+
+@given(rooms, costs, st.floats(0.001, 0.5))
+def test_a_batch_does_not_outgrow_the_deadline_of_its_head(
+    waiting: list[Entry], cost: Cost, left_s: float
+) -> None:
+    head = an_entry(20, arrived=NOW - 100, expires=NOW + left_s)
+    waiting = sorted([*waiting, head], key=attrgetter("length"))
+    batch = plan(waiting, NOW, cost, AMPLE).batch
+    assert head in batch
+    longest = max(entry.length for entry in batch)
+    assert len(batch) == 1 or cost.ms(len(batch), longest) <= left_s * 1e3
+
+
+def test_the_deadline_decides_the_size() -> None:
+    cost = Cost((1.0, 1.0, 1e-7, 1e-7))
+    waiting = [an_entry(8, arrived=NOW - n, expires=NOW + 0.0101) for n in range(40)]
+    assert len(plan(waiting, NOW, cost, AMPLE).batch) == 9
+    assert len(plan([an_entry(8) for _ in range(40)], NOW, cost, AMPLE).batch) == 40
+
+
+def test_a_row_over_the_budget_runs_alone() -> None:
+    waiting = [*(an_entry(5) for _ in range(5)), an_entry(5_000, arrived=NOW - 1)]
+    assert plan(waiting, NOW, Cost(), LIMITS).batch == [waiting[-1]]
+
+
+@given(st.integers(1, 50), st.integers(1, 4))
+def test_idle_lanes_share_what_waits(count: int, lanes: int) -> None:
+    waiting = [an_entry(10) for _ in range(count)]
+    cost = Cost((100.0, 1e-6, 1e-6, 1e-7))  # as if a batch of any size took the same time
+    sizes = []
+    for idle in range(lanes, 0, -1):
+        batch = plan(waiting, NOW, cost, AMPLE, idle).batch
+        waiting = [entry for entry in waiting if entry not in batch]
+        sizes.append(len(batch))
+    assert sum(sizes) == count, "the last idle lane leaves nothing behind"
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.lists(st.integers(1, 300), max_size=80), st.integers(1, 300), st.integers(2, 32), positive)
+def test_neighbors_of_equal_length_go_without_padding(
+    others: list[int], length: int, rows: int, call_ms: float
+) -> None:
+    head = an_entry(length, arrived=NOW - 20)
+    same = [head, *(an_entry(length) for _ in range(rows - 1))]
+    waiting = sorted([*map(an_entry, others), *same], key=attrgetter("length"))
+    batch = plan(waiting, NOW, Cost((call_ms, 0.01, 0.02, 1e-6)), Limits(10**6, rows)).batch
+    assert [entry.length for entry in batch] == [length] * rows
+
+
+def test_mixed_lengths_are_batched_by_length_where_padding_is_dear() -> None:
+    lengths = [3 + (n * 37) % 200 for n in range(200)]
+    waiting = sorted((an_entry(n) for n in lengths), key=attrgetter("length"))
+    cost, real, with_padding = Cost((0.2, 0.01, 0.02, 1e-5)), 0, 0
+    while waiting:
+        batch = plan(waiting, NOW, cost, Limits(1_024, 32)).batch
+        waiting = [entry for entry in waiting if entry not in batch]
+        real += sum(entry.length for entry in batch)
+        with_padding += padded(batch)
+    assert with_padding / real < 1.05
+
+
+def drain(
+    arrivals: list[Entry], cost: Cost, bound: Limits, lanes: int = 1
+) -> tuple[dict[int, float], list[Plan]]:
+    """Simulate lanes over arrivals: when each entry began to run, by id, and every plan made."""
+    began: dict[int, float] = {}
+    plans: list[Plan] = []
+    coming = sorted(arrivals, key=attrgetter("arrived"))
+    waiting: list[Entry] = []
+    free = [0.0] * lanes
+    while coming or waiting:
+        now = max(min(free), coming[0].arrived if not waiting else 0.0)
+        while coming and coming[0].arrived <= now:
+            waiting.append(coming.pop(0))
+        waiting.sort(key=attrgetter("length"))
+        chosen = plan(waiting, now, cost, bound)
+        plans.append(chosen)
+        gone = {id(entry) for entry in [*chosen.batch, *chosen.dropped]}
+        assert gone, "something waits, so something leaves"
+        waiting = [entry for entry in waiting if id(entry) not in gone]
+        began.update((id(entry), now) for entry in chosen.batch)
+        if chosen.batch:
+            took_ms = cost.ms(len(chosen.batch), max(entry.length for entry in chosen.batch))
+            free[free.index(min(free))] = now + took_ms / 1e3
+    return began, plans
+
+
+arrivals = st.lists(
+    st.builds(an_entry, st.integers(1, 300), arrived=st.floats(0, 8), priority=st.integers(0, 2)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(arrivals, limits)
+def test_nobody_starves(coming: list[Entry], bound: Limits) -> None:
+    cost = Cost((30.0, 5.0, 0.5, 1e-5))
+    began, _ = drain(coming, cost, bound)
+    assert len(began) == len(coming)
+    for entry in coming:
+        ahead = [other for other in coming if other.due <= entry.due]
+        # Whoever is due earlier may go first, each at worst in a batch of its own; one batch may have just begun.
+        worst_ms = sum(cost.ms(bound.max_rows, 300) for _ in [*ahead, entry])
+        assert began[id(entry)] <= entry.due + worst_ms / 1e3
+
+
+@pytest.mark.parametrize("length", [1, 40, 300])
+def test_a_low_priority_is_served_under_a_flood_of_high(length: int) -> None:
+    """Twice what the device can do arrives, all of it more urgent; patience runs out all the same."""
+    cost = Cost((10.0, 1e-6, 1e-6, 1e-7))  # 100 batches a second
+    flood = [an_entry(40, arrived=n / 200, priority=0) for n in range(1_200)]
+    low = an_entry(length, arrived=0.0, priority=2)
+    began, _ = drain([low, *flood], cost, Limits(1_000, 1))
+    older = 200 * PATIENCE_S[2] + 1
+    assert PATIENCE_S[2] <= began[id(low)] <= older / 100 + 0.02
+    assert began[id(flood[-1])] > began[id(low)]
+
+
+def test_order_of_arrival_decides_within_a_priority() -> None:
+    waiting = [an_entry(10, arrived=NOW - n) for n in range(5)]
+    assert plan(waiting, NOW, Cost(), Limits(10**6, 1)).batch == [waiting[4]]
+
+
+def test_a_high_priority_passes_and_a_near_deadline_passes_too() -> None:
+    normal, high = an_entry(10, arrived=NOW - 0.1), an_entry(11, priority=0)
+    hurried = an_entry(12, expires=NOW + 0.05)
+    alone = Limits(10**6, 1)
+    assert plan([normal, high], NOW, Cost(), alone).batch == [high]
+    assert plan([normal, hurried], NOW, Cost(), alone).batch == [hurried]
