@@ -82,7 +82,7 @@ class Cost:
         try:
             stored = json.loads(path.read_text())
             weights, knots = ([float(x) for x in stored[name]] for name in ("weights", "knots"))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return cls()
         sane = len(weights) == len(PRIOR) and len(knots) == KNOTS
         return cls(weights, knots) if sane and all(0 < x < math.inf for x in [*weights, *knots]) else cls()
