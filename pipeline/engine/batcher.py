@@ -55,7 +55,8 @@ class Batcher:
     def shrink(self, padded_tokens: int) -> None:
         """A batch of this size did not fit into the device's memory: stay at half of it."""
         with self._changed:
-            self.limits = self.limits._replace(token_budget=max(1, padded_tokens // 2))
+            half = max(1, padded_tokens // 2)
+            self.limits = self.limits._replace(token_budget=min(self.limits.token_budget, half))
 
     def recover(self) -> None:
         """A batch ran: let a shrunken budget grow by a little, up to the configured one."""

@@ -1,5 +1,6 @@
 """A device: one shared session, the rows that wait for it, and the lanes that run them."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from .batcher import Batcher
 from .batching import Entry, Limits
 from .cost import Cost, Sample, calibrate
 from .flights import EXPIRED, Flight
+
+log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
 
@@ -87,7 +90,10 @@ class Device:
         for thread in self._threads:
             thread.join()
         if self._cost_path is not None and self.cost.learned:
-            self.cost.save(self._cost_path)
+            try:
+                self.cost.save(self._cost_path)
+            except OSError as error:
+                log.warning("What batches cost is not kept (%s): the next start measures it again.", error)
 
     def _lane(self) -> None:
         try:
@@ -117,29 +123,30 @@ class Device:
 
     def _timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
         began, watch = self._clock(), self._stopwatch()
-        feeds = batch[0].owner.task.collate([entry.row for entry in batch])
         try:
-            outputs = self._session.run(feeds)[0]
+            outputs = self._session.run(batch[0].owner.task.collate([entry.row for entry in batch]))[0]
         except InferstreamError:
             raise
+        except MemoryError as error:
+            raise DeviceOutOfMemory("There is no memory for this input: send a shorter text.") from error
         except Exception as error:
             raise DeviceError(f"The model could not run this input: {error}.") from error
         ms = (self._stopwatch() - watch) * 1e3
         rows, length = len(batch), max(entry.length for entry in batch)
         self.cost.observe(Sample(rows, length, max(ms, 1e-3)))
-        stats = BatchStats(rows, sum(e.length for e in batch), rows * length, (self._clock() - began) * 1e3)
-        for entry in batch:
-            entry.owner.ran = began
-        return outputs, stats
+        return outputs, BatchStats(
+            rows, sum(e.length for e in batch), rows * length, (self._clock() - began) * 1e3
+        )
 
     def _arrive(self, batch: list[Entry], outputs: NDArray[np.float32], stats: BatchStats) -> list[Flight]:
         """Hand each row's output to its flight; those whose last row this was are complete."""
         complete = []
         with self._landing:
+            began = self._clock() - stats.ms / 1e3
             for entry, output in zip(batch, outputs, strict=True):
                 flight: Flight = entry.owner
                 flight.outputs[id(entry)] = output
-                flight.run_ms = stats.ms
+                flight.ran, flight.run_ms = began, stats.ms
                 flight.shape = (stats.rows, stats.tokens, stats.padded_tokens)
                 if len(flight.outputs) == len(flight.entries):
                     complete.append(flight)
@@ -154,7 +161,8 @@ def _ignore(_: object) -> None:
 
 
 def _failed(entries: Iterable[Entry], error: InferstreamError) -> list[Flight]:
-    flights = {id(entry.owner): entry.owner for entry in entries}
+    # Of a flight with several rows the first error counts: it cancels the others, which are then dropped.
+    flights = {id(entry.owner): entry.owner for entry in entries if entry.owner.result == b""}
     for flight in flights.values():
         flight.result = error
         flight.cancel()
