@@ -1,0 +1,127 @@
+"""inferstream: a message-queue streaming inference pipeline.
+
+The public names are listed here and nowhere else; everything below is reached through them.
+Each is imported when it is first used, so that ``import inferstream`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .pipeline.client import Client
+    from .pipeline.config import Config, KafkaConfig, load_config
+    from .pipeline.edge import Edge
+    from .pipeline.errors import (
+        BadHeader,
+        BadRequest,
+        BlankText,
+        BrokerError,
+        DeadlineExceeded,
+        DeviceError,
+        DeviceOutOfMemory,
+        EmptyBody,
+        Fatal,
+        InferstreamError,
+        MissingText,
+        ModelError,
+        NotJson,
+        NotUtf8,
+        Overloaded,
+        ProviderUnavailable,
+        ReplyTooLarge,
+        ReplyTopicNotAllowed,
+        ShuttingDown,
+        Timeout,
+        TooLarge,
+        Transient,
+        UnknownModel,
+        UnknownOption,
+        UnknownTask,
+        UsageError,
+        WrongType,
+    )
+    from .pipeline.replies import Answer
+    from .schemas.messages import (
+        BatchInfo,
+        Category,
+        Chunk,
+        Failure,
+        Reply,
+        Request,
+        Result,
+        Timings,
+        TriageOptions,
+        TriageOutput,
+    )
+    from .schemas.topics import Header, Topics
+
+__all__ = [
+    "Answer",
+    "BadHeader",
+    "BadRequest",
+    "BatchInfo",
+    "BlankText",
+    "BrokerError",
+    "Category",
+    "Chunk",
+    "Client",
+    "Config",
+    "DeadlineExceeded",
+    "DeviceError",
+    "DeviceOutOfMemory",
+    "Edge",
+    "EmptyBody",
+    "Failure",
+    "Fatal",
+    "Header",
+    "InferstreamError",
+    "KafkaConfig",
+    "MissingText",
+    "ModelError",
+    "NotJson",
+    "NotUtf8",
+    "Overloaded",
+    "ProviderUnavailable",
+    "Reply",
+    "ReplyTooLarge",
+    "ReplyTopicNotAllowed",
+    "Request",
+    "Result",
+    "ShuttingDown",
+    "Timeout",
+    "Timings",
+    "TooLarge",
+    "Topics",
+    "Transient",
+    "TriageOptions",
+    "TriageOutput",
+    "UnknownModel",
+    "UnknownOption",
+    "UnknownTask",
+    "UsageError",
+    "WrongType",
+    "load_config",
+]
+
+_HOMES = (
+    "schemas.messages",
+    "schemas.topics",
+    "pipeline.errors",
+    "pipeline.config",
+    "pipeline.replies",
+    "pipeline.client",
+    "pipeline.edge",
+)
+"""Where the names live, the light ones first."""
+
+
+def __getattr__(name: str) -> object:
+    for home in _HOMES if name in __all__ else ():
+        if found := getattr(import_module(f".{home}", __name__), name, None):
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
