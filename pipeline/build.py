@@ -11,6 +11,7 @@ from .config import CacheConfig, Config, EngineConfig, KafkaConfig
 from .delivery.handler import Handler
 from .delivery.replying import ReplyTopics
 from .delivery.worker import Worker
+from .engine.batcher import Batcher
 from .engine.batching import Limits
 from .engine.caching import DiskCache, MemoryCache
 from .engine.cost import Cost
@@ -60,6 +61,7 @@ def build_worker(
     models: Sequence[str] = (),
     group: str | None = None,
     member: str | None = None,
+    batcher: type[Batcher] = Batcher,
 ) -> Serving:
     """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
 
@@ -67,6 +69,7 @@ def build_worker(
         models: names to serve; the first is the default. The settings' own without any.
         group: the consumer group, ``inferstream.<task>`` by default.
         member: makes the membership static, so that a restart within the session timeout moves no partitions.
+        batcher: how waiting rows become batches; a benchmark puts another way beside ours.
 
     Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
     """
@@ -74,7 +77,7 @@ def build_worker(
         raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
     metrics = Metrics()
     topics = Topics(task, config.kafka.topic_prefix)
-    served = _served(config, list(models) or [config.triage.model], metrics)
+    served = _served(config, list(models) or [config.triage.model], metrics, batcher)
     memory, disk = _caches(config.cache)
     engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
     handler = Handler(
@@ -111,7 +114,9 @@ def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
     return memory, DiskCache(directory, config.disk_bytes)
 
 
-def _served(config: Config, names: Sequence[str], metrics: Metrics) -> dict[str, Served]:
+def _served(
+    config: Config, names: Sequence[str], metrics: Metrics, batcher: type[Batcher]
+) -> dict[str, Served]:
     """The models by name. Those on the same graph share one session and its lanes."""
     registry = ModelRegistry()
     devices: dict[str, tuple[Session, Device]] = {}
@@ -119,7 +124,7 @@ def _served(config: Config, names: Sequence[str], metrics: Metrics) -> dict[str,
     for name in names:
         manifest, make = load_triage(registry, name, config.triage)
         if manifest.name not in devices:
-            devices[manifest.name] = _device(manifest, config.engine, metrics)
+            devices[manifest.name] = _device(manifest, config.engine, metrics, batcher)
         session, device = devices[manifest.name]
         task = make(session)
         device.learn(task, manifest.max_tokens)
@@ -127,18 +132,26 @@ def _served(config: Config, names: Sequence[str], metrics: Metrics) -> dict[str,
     return served
 
 
-def _device(manifest: Manifest, config: EngineConfig, metrics: Metrics) -> tuple[Session, Device]:
+def _device(
+    manifest: Manifest, config: EngineConfig, metrics: Metrics, batcher: type[Batcher]
+) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
     cost_path = default_root() / "costs" / f"{manifest.version}-{session.provider}.json"
     device = Device(
         session,
         lanes=config.lanes or default_lanes(session.provider),
-        limits=Limits(config.token_budget, config.max_rows),
+        limits=Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
         cost=Cost.load(cost_path),
         cost_path=cost_path,
         clock=time.monotonic,
         # A lane's own CPU time says what a shape costs even while others share the core.
         stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,
+        batcher=batcher,
     )
     device.on_batch = lambda stats: metrics.ran(*stats)
     return session, device
+
+
+def _token_budget(provider: str) -> int:
+    """On a CPU a batch that outgrows the caches costs more for each token; a GPU wants large ones."""
+    return 1_024 if provider == "cpu" else 16_384

@@ -49,7 +49,7 @@ class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     provider: str | None = None  # cpu, cuda, tensorrt
     lanes: int | None = None
-    token_budget: int = 4_096  # padded tokens of one batch at most
+    token_budget: int | None = None  # padded tokens of one batch at most
     max_rows: int = 64
 
 

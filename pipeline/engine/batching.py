@@ -16,6 +16,9 @@ Ageing is linear, so the order of two rows never changes while they wait: `Entry
 and whoever has the smallest will be the head of a batch before any row that arrives `PATIENCE_S` later.
 """
 
+WORTH = 1.01
+"""A larger batch must be better by this factor: its rows wait longer, and costs are not known any better."""
+
 
 class Entry:
     """One row that waits for the device. ``expires`` and ``arrived`` are clock seconds."""
@@ -102,7 +105,7 @@ def _best_slice(
             if together > time_left_ms:
                 break
             gain = (alone[high - start] - alone[high - rows - start]) / together
-            if gain > best_gain:
+            if gain > best_gain * WORTH:
                 best, best_gain = (high - rows, high), gain
     return best
 

@@ -52,11 +52,12 @@ class Device:
         cost_path: Path | None = None,
         clock: Clock,
         stopwatch: Clock,
+        batcher: type[Batcher] = Batcher,
     ) -> None:
         """``stopwatch`` measures runs for the cost model: on a CPU the thread's own CPU time, else wall time."""
         self.cost, self._cost_path = cost, cost_path
         self._session, self._clock, self._stopwatch = session, clock, stopwatch
-        self.batcher = Batcher(cost, limits, clock, self._drop)
+        self.batcher = batcher(cost, limits, clock, self._drop)
         self._threads = [
             threading.Thread(target=self._lane, name=f"lane-{n}", daemon=True) for n in range(lanes)
         ]

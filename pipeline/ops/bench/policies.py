@@ -1,0 +1,47 @@
+"""Batching as others do it, on our engine and lanes: what the learned plan is compared with."""
+
+from collections.abc import Iterable
+from operator import attrgetter
+
+from ...engine.batcher import Batcher
+from ...engine.batching import Entry
+
+FIFO_ROWS = 32
+FIFO_DELAY_S = 0.010
+
+arrival_of = attrgetter("arrived")
+
+
+class FifoBatcher(Batcher):
+    """Batches of 32 in order of arrival; a smaller one goes when its oldest row has waited 10 ms."""
+
+    rows = FIFO_ROWS
+    delay_s = FIFO_DELAY_S
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        super().put(entries)
+        with self._changed:
+            self._changed.notify_all()
+
+    def take(self) -> list[Entry] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            while 0 < len(self._waiting) < self.rows and not self._closed and (left_s := self._left_s()) > 0:
+                self._changed.wait(left_s)
+            batch = sorted(self._waiting, key=arrival_of)[: self.rows]
+            self._forget(batch)
+            closed = self._closed
+        return batch or (None if closed else self.take())
+
+    def _left_s(self) -> float:
+        oldest = min(entry.owner.prepared for entry in self._waiting)
+        return float(oldest) + self.delay_s - self._clock()
+
+
+class SingleBatcher(FifoBatcher):
+    """One row at a time, in order of arrival."""
+
+    rows = 1
+
+
+POLICIES: dict[str, type[Batcher]] = {"learned": Batcher, "fifo": FifoBatcher, "single": SingleBatcher}

@@ -1,0 +1,58 @@
+"""Topic and header names: all that a foreign client has to know besides the JSON bodies."""
+
+from typing import Final, NamedTuple
+
+PREFIX: Final = "inferstream"
+
+
+class Topics(NamedTuple):
+    """The topics of one task, e.g. ``inferstream.triage.requests``."""
+
+    task: str
+    prefix: str = PREFIX
+
+    @property
+    def requests(self) -> str:
+        return f"{self.prefix}.{self.task}.requests"
+
+    @property
+    def replies(self) -> str:
+        """The default reply topic, used where a request names none."""
+        return f"{self.prefix}.{self.task}.replies"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}.{self.task}.dead-letters"
+
+    def retry(self, tier: str) -> str:
+        """The topic of one retry tier, e.g. ``retry("30s")``: a constant delay, so first in is first due."""
+        return f"{self.prefix}.{self.task}.retry.{tier}"
+
+
+class Header:
+    """Record header names. Values are UTF-8; numbers are decimal ASCII."""
+
+    REPLY_TOPIC: Final = "reply-topic"
+    DEADLINE_MS: Final = "deadline-ms"  # Unix time in milliseconds
+    PRIORITY: Final = "priority"  # one of PRIORITIES
+    MODEL: Final = "model"
+    TENANT: Final = "tenant"
+    TRACEPARENT: Final = "traceparent"  # W3C Trace Context, copied to the reply
+    ATTEMPT: Final = "attempt"  # 1 on the first delivery
+    NOT_BEFORE_MS: Final = "not-before-ms"  # Unix time in milliseconds: a retry is not due before it
+    ORIGIN: Final = "origin"  # topic/partition/offset of the first delivery
+    ERROR_CODE: Final = "error-code"
+    ERROR_MESSAGE: Final = "error-message"
+    HISTORY: Final = "history"  # JSON: what happened at each attempt
+    WORKER: Final = "worker"
+    VERSION: Final = "version"
+    FAILED_AT_MS: Final = "failed-at-ms"
+
+
+PRIORITIES: Final = ("high", "normal", "low")
+"""Most urgent first; the index is the level."""
+
+
+def origin(topic: str, partition: int, offset: int) -> str:
+    """Where a record stands in the log: the id of a request that brings none, the same on redelivery."""
+    return f"{topic}/{partition}/{offset}"
