@@ -29,6 +29,11 @@ def _setting(path: str, *names: str, **attributes: Any) -> Setting:
     return Setting(path, click.option(*names, path.replace(".", "_"), default=None, **attributes))
 
 
+KAFKA_ADDRESS: Final[dict[str, Any]] = {
+    "metavar": "HOST:PORT",
+    "help": "A broker of the Kafka cluster; several with commas between.  [default: 127.0.0.1:9092]",
+}
+ADDRESS: Final = (_setting("kafka.bootstrap", "--kafka", **KAFKA_ADDRESS),)
 KAFKA: Final = (
     _setting(
         "kafka.topic_prefix",
@@ -130,8 +135,4 @@ _file = click.option(
     type=FILE,
     help="A TOML file with all settings, those without an option of their own included.",
 )
-_kafka = click.option(
-    "--kafka",
-    metavar="HOST:PORT",
-    help="A broker of the Kafka cluster; several with commas between.  [default: 127.0.0.1:9092]",
-)
+_kafka = click.option("--kafka", **KAFKA_ADDRESS)
