@@ -105,7 +105,7 @@ class Engine:
         key = content_key(job.tenant, task.digest, task.name, encoded, text)
         if self._memory is not None and (stored := self._memory.get(key)) is not None:
             return Answer(stored, name, task.version, "memory", _total(began, self._clock()), None)
-        flight = self._flights.join(key, job.expires) if self._memory is not None else None
+        flight = self._flights.join(key, job.expires, job.priority) if self._memory is not None else None
         if flight is None:
             flight = Flight(key, task, text, options, began, job.expires, job.priority)
             if self._memory is not None:
@@ -115,7 +115,7 @@ class Engine:
 
     async def arrive(self, flight: Flight, expires: float = math.inf) -> Answer:
         """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
-        joined = bool(flight.waiters)
+        joined = bool(flight.waiters) or flight.over
         began = self._clock() if joined else flight.started
         await self._flights.wait(flight, expires)
         assert isinstance(flight.result, bytes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
-from .batching import Entry
+from .batching import PATIENCE_S, Entry
 
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
 
@@ -21,7 +21,8 @@ class Flight:
     """One content on its way through the device, for everyone who waits for it.
 
     All who wait are equal: whoever leaves takes nothing along, and only when the last has left are its rows dropped.
-    The stamps are clock seconds; ``shape`` is (rows, tokens, padded tokens) of the batch that ran last.
+    The stamps are clock seconds; ``shape`` is (rows, tokens, padded tokens) of the batch that ran last; ``coming``
+    counts those who have joined and whose tasks have not had their first turn yet.
     """
 
     key: bytes
@@ -34,6 +35,8 @@ class Flight:
     waiters: set["asyncio.Future[Flight]"] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     outputs: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    coming: int = 1
+    over: bool = False
     cancelled: bool = False
     prepared: float = 0.0
     ran: float = 0.0
@@ -46,20 +49,25 @@ class Flight:
     def board(self, entries: list[Entry], now: float) -> None:
         """The rows that must run before the flight lands."""
         self.entries, self.prepared = entries, now
-        if self.cancelled:
-            self.cancel()
+        self._pass_on()
 
-    def extend(self, expires: float) -> None:
-        """Somebody with this deadline has joined."""
-        self.expires = max(self.expires, expires)
-        for entry in self.entries:
-            entry.expires = self.expires
+    def extend(self, expires: float, priority: int) -> None:
+        """Somebody with this deadline and this priority has joined."""
+        self.coming += 1
+        self.expires, self.priority = max(self.expires, expires), min(self.priority, priority)
+        self._pass_on()
 
     def cancel(self) -> None:
         """Nobody waits any more: keep what has not run yet off the device."""
         self.cancelled = True
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Tell the rows. Whichever thread is last, of the one that boards and the event loop, passes all on."""
         for entry in self.entries:
-            entry.cancelled = True
+            entry.expires = self.expires
+            entry.cancelled = self.cancelled
+            entry.due = min(entry.due, entry.arrived + PATIENCE_S[self.priority])
 
 
 class Flights:
@@ -72,11 +80,15 @@ class Flights:
     def __len__(self) -> int:
         return len(self._flights)
 
-    def join(self, key: bytes, expires: float) -> Flight | None:
-        """The flight that is in the air for this content, kept there at least until ``expires``."""
+    def join(self, key: bytes, expires: float, priority: int) -> Flight | None:
+        """The flight that is in the air for this content, kept there at least until ``expires``.
+
+        Whoever joins owes a `wait`.
+        """
         flight = self._flights.get(key)
-        if flight is not None:
-            flight.extend(expires)
+        if flight is None or flight.expires <= self._clock():  # a lane may be dropping its rows just now
+            return None
+        flight.extend(expires, priority)
         return flight
 
     def start(self, flight: Flight) -> None:
@@ -84,6 +96,9 @@ class Flights:
 
     async def wait(self, flight: Flight, expires: float) -> Flight:
         """Wait until the flight has landed. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        flight.coming -= 1
+        if flight.over:
+            return _landed(flight)
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Flight] = loop.create_future()
         flight.waiters.add(waiter)
@@ -99,6 +114,7 @@ class Flights:
     def land(self, flight: Flight) -> None:
         """Give the result, or the error, to everyone who waits."""
         self._remove(flight)
+        flight.over = True
         waiters, flight.waiters = flight.waiters, set()
         for waiter in waiters:
             if waiter.done():
@@ -110,13 +126,19 @@ class Flights:
 
     def _leave(self, flight: Flight, waiter: "asyncio.Future[Flight]") -> None:
         flight.waiters.remove(waiter)
-        if not flight.waiters:
+        if not flight.waiters and not flight.coming:
             self._remove(flight)
             flight.cancel()
 
     def _remove(self, flight: Flight) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+
+
+def _landed(flight: Flight) -> Flight:
+    if isinstance(flight.result, InferstreamError):
+        raise flight.result
+    return flight
 
 
 def _expire(waiter: asyncio.Future[Flight]) -> None:
