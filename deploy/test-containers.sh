@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Builds the image and runs the container tests on a real engine, compose and Kafka: make test-containers.
+# usage: test-containers.sh [pytest arguments]
+# INFERSTREAM_CONTAINERS: the folder for an engine of our own and its images, kept between runs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+SECONDS=0
+PYTHON=${PYTHON:-.venv/bin/python}
+
+say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
+quietly() { local log; log=$("$@" 2>&1) || fail "'$*' failed: $log"; }
+fail() { echo "Error: $*" >&2; exit 1; }
+
+. deploy/engine.sh
+. deploy/images.sh
+
+work=${INFERSTREAM_CONTAINERS:-${TMPDIR:-/tmp}/inferstream-containers-$(id -u)}
+mkdir -p "$work"
+exec 9>"$work/lock"
+flock -n 9 || { say "another run holds $work, waiting for it" && flock 9; }
+trap engine_stop EXIT
+
+[ -x "$PYTHON" ] || fail "There is no $PYTHON: run 'make test-containers', which makes the environment, or set PYTHON."
+command -v docker >/dev/null || apt_install docker.io || fail "The docker command is missing: install Docker and try again."
+engine_start "$work"
+base_images "$work"
+
+export INFERSTREAM_IMAGE=inferstream:test
+say "building $INFERSTREAM_IMAGE"
+quietly $COMPOSE build worker
+say "built, $(docker image inspect --format '{{.Size}}' "$INFERSTREAM_IMAGE" | awk '{printf "%d MB", $1 / 1e6}')"
+
+TESTCONTAINERS_RYUK_DISABLED=true INFERSTREAM_NEED_ENGINE=1 \
+    "$PYTHON" -m pytest -q tests/containers -m containers -p no:cacheprovider "$@"
+say "done"

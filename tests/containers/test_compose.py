@@ -1,0 +1,97 @@
+"""The compose file: what `docker compose up` shows, with two workers."""
+
+import os
+import shlex
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from containers.brokers import free_port
+from docker import DockerClient
+from docker.models.containers import Container
+
+pytestmark = pytest.mark.containers
+
+ROOT = Path(__file__).parents[2]
+DEMO_LIMIT_S = 180
+
+Compose = Callable[..., str]
+Service = Callable[[str], list[Container]]
+
+
+@pytest.fixture(scope="module")
+def project() -> str:
+    return f"inferstreamtest{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def compose(engine: DockerClient, project: str) -> Iterator[Compose]:
+    """Runs compose, whichever is there, in a project of its own; what it brought up goes at the end."""
+    program = shlex.split(os.environ.get("COMPOSE", "docker compose"))
+    environment = os.environ | {"KAFKA_PORT": str(free_port())}
+
+    def run(*arguments: str) -> str:
+        command = [*program, "--project-name", project, *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    yield run
+    run("down", "--volumes", "--timeout", "5")
+
+
+@pytest.fixture(scope="module")
+def service(engine: DockerClient, compose: Compose, project: str) -> Service:
+    """The containers of a service of the file, brought up with two workers; ended ones as well."""
+    compose("up", "--detach", "--scale", "worker=2")
+
+    def containers(name: str) -> list[Container]:
+        labels = [f"com.docker.compose.project={project}", f"com.docker.compose.service={name}"]
+        return engine.containers.list(all=True, filters={"label": labels})
+
+    return containers
+
+
+def test_the_file_is_taken_without_a_warning(compose: Compose) -> None:
+    said = compose("config").lower()
+    assert "obsolete" not in said
+    assert "warn" not in said
+
+
+def test_the_demo_loses_nothing(service: Service) -> None:
+    (demo,) = service("demo")
+    status = demo.wait(timeout=DEMO_LIMIT_S)["StatusCode"]
+    said = demo.logs().decode()
+    assert status == 0, said
+    assert "0 lost" in said
+    assert "0 duplicated" in said
+
+
+def test_both_workers_are_healthy_and_have_worked(service: Service) -> None:
+    (demo,) = service("demo")
+    demo.wait(timeout=DEMO_LIMIT_S)
+    workers = service("worker")
+    assert [worker.attrs["State"]["Health"]["Status"] for worker in workers] == ["healthy"] * 2
+    assert all(replies(worker) > 0 for worker in workers)
+
+
+def test_ports_are_open_to_this_machine_alone(service: Service) -> None:
+    published = [
+        address["HostIp"]
+        for name in ("kafka", "worker")
+        for container in service(name)
+        for addresses in container.ports.values()
+        for address in addresses or []
+    ]
+    assert published == ["127.0.0.1"] * 3
+
+
+def replies(worker: Container) -> float:
+    """How many requests a worker has answered, as its metrics say at the published port."""
+    port = worker.ports["6066/tcp"][0]["HostPort"]
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("inferstream_replies_total{"))
