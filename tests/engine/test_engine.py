@@ -1,0 +1,285 @@
+"""The engine end to end over a fake session: once per content, the same answer whatever the batch, bounded waits."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine.echo import Echo, echoed
+
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.caching import DiskCache, MemoryCache
+from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.engine import Answer, Engine, Job, Served
+from inferstream.pipeline.engine.flights import Flight
+from inferstream.pipeline.engine.lanes import Device
+from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, UnknownModel, UnknownOption
+from inferstream.pipeline.runtime.fake_session import FakeSession
+
+POISON = "\u2620"
+SMALL, LARGE = "echo-small", "echo-large"
+
+
+class Rig:
+    """An engine with two models on one device."""
+
+    def __init__(
+        self, *, cached: bool = True, disk: Path | None = None, lanes: int = 2, limits: Limits | None = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.session = FakeSession(poison=[ord(POISON)])
+        self.device = Device(
+            self.session,
+            lanes=lanes,
+            limits=limits or Limits(4_096, 64),
+            cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
+            clock=self.clock,
+            stopwatch=self.clock,
+        )
+        self.tasks = {name: Echo(name) for name in (SMALL, LARGE)}
+        self.engine = Engine(
+            {name: Served(task, self.device) for name, task in self.tasks.items()},
+            default=SMALL,
+            memory=MemoryCache(1_000_000) if cached else None,
+            disk=DiskCache(disk, 10_000_000) if disk else None,
+            clock=self.clock,
+        )
+
+    async def ask(self, text: str, **more: Any) -> Answer:
+        return await self.engine.answer(Job(text, **more))
+
+    def asked(self, *texts: str, **more: Any) -> list["asyncio.Task[Answer]"]:
+        return [asyncio.create_task(self.ask(text, **more)) for text in texts]
+
+    async def begun(self, runs: int) -> None:
+        await asyncio.to_thread(self.session.wait_for_runs, runs)
+
+
+@asynccontextmanager
+async def a_rig(**more: Any) -> AsyncIterator[Rig]:
+    rig = Rig(**more)
+    try:
+        async with asyncio.timeout(20), rig.engine:
+            yield rig
+            rig.session.release()
+    finally:
+        rig.session.release()
+
+
+async def settled(tasks: list["asyncio.Task[Answer]"]) -> list[Any]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_same_text_at_the_same_time_runs_once() -> None:
+    async with a_rig() as rig:
+        rig.session.stall()
+        tasks = rig.asked(*["one text"] * 20)
+        await rig.begun(1)
+        tasks += rig.asked(*["one text"] * 20)
+        await asyncio.sleep(0)
+        rig.session.release()
+        answers = await asyncio.gather(*tasks)
+        assert {answer.output for answer in answers} == {echoed("one text")}
+        assert sorted(answer.cache for answer in answers) == ["flight"] * 39 + ["miss"]
+        again = await rig.ask("one text")
+        assert (again.cache, again.output, again.batch) == ("memory", echoed("one text"), None)
+        assert rig.session.shapes == [(1, 8)]
+
+
+async def test_begin_answers_from_memory_without_waiting() -> None:
+    async with a_rig() as rig:
+        assert isinstance(first := rig.engine.begin(Job("text")), Flight)
+        await rig.engine.arrive(first)
+        assert isinstance(found := rig.engine.begin(Job("text")), Answer)
+        assert (found.cache, found.model, found.version) == ("memory", SMALL, "echo-small-1")
+
+
+@pytest.mark.parametrize("limits", [Limits(4_096, 64), Limits(64, 3), Limits(1, 1)])
+async def test_an_answer_is_the_same_whatever_the_batch(limits: Limits) -> None:
+    texts = [f"{n} " + "ab" * (n * 7 % 60) + "end" for n in range(120)]
+    async with a_rig(limits=limits) as rig:
+        answers = await asyncio.gather(*rig.asked(*texts))
+        assert [answer.output for answer in answers] == [echoed(text) for text in texts]
+        for answer in answers:
+            assert answer.batch is not None
+            assert answer.batch.rows <= limits.max_rows
+            assert (
+                min(answer.timings.__getattribute__(name) for name in answer.timings.__struct_fields__) >= 0
+            )
+
+
+async def test_a_text_over_the_limit_becomes_several_rows_in_order() -> None:
+    text = "".join(chr(0x100 + n) for n in range(500))
+    async with a_rig(lanes=4, limits=Limits(64, 2)) as rig:
+        assert (await rig.ask(text)).output == echoed(text)
+        assert sum(rows for rows, _ in rig.session.shapes) == math.ceil(500 / 32)
+
+
+async def test_options_models_and_tenants_are_kept_apart() -> None:
+    async with a_rig() as rig:
+        plain, loud = await rig.ask("text"), await rig.ask("text", options={"shout": True})
+        assert (plain.output, loud.output) == (echoed("text"), echoed("TEXT"))
+        assert (await rig.ask("text", options={"shout": False})).cache == "memory", "the default, spelled out"
+        large = await rig.ask("text", model=LARGE)
+        assert (large.cache, large.model, large.version) == ("miss", LARGE, "echo-large-1")
+        assert (await rig.ask("text", tenant="other")).cache == "miss"
+        assert (await rig.ask("text", tenant="other")).cache == "memory"
+
+
+async def test_a_tenant_never_shares_a_flight() -> None:
+    async with a_rig() as rig:
+        rig.session.stall()
+        tasks = [*rig.asked("text", tenant="a"), *rig.asked("text", tenant="b")]
+        await rig.begun(1)
+        rig.session.release()
+        assert [answer.cache for answer in await asyncio.gather(*tasks)] == ["miss", "miss"]
+
+
+async def test_what_only_looks_different_shares_an_answer() -> None:
+    async with a_rig() as rig:
+        await rig.ask("cafe\u0301")
+        again = await rig.ask("  caf\u00e9\n")
+        assert (again.cache, again.output) == ("memory", echoed("caf\u00e9"))
+
+
+async def test_what_is_not_there_is_named() -> None:
+    async with a_rig() as rig:
+        with pytest.raises(UnknownModel, match=r"'gpt'.*echo-small, echo-large"):
+            await rig.ask("text", model="gpt")
+        with pytest.raises(UnknownOption, match="volume"):
+            await rig.ask("text", options={"volume": 11})
+        assert rig.tasks[SMALL].prepared == []
+
+
+async def test_what_expires_while_it_waits_never_reaches_the_device() -> None:
+    async with a_rig(lanes=1) as rig:
+        rig.session.stall()
+        held = rig.asked("held")
+        await rig.begun(1)
+        late = rig.asked("late", expires=rig.clock() + 600)
+        in_time = rig.asked("in time", expires=rig.clock() + 900)
+        await asyncio.sleep(0)
+        rig.clock.advance(700)
+        rig.session.release()
+        (error,) = await settled(late)
+        assert isinstance(error, DeadlineExceeded)
+        assert [a.output for a in await asyncio.gather(*held, *in_time)] == [
+            echoed("held"),
+            echoed("in time"),
+        ]
+        assert (1, 4) not in rig.session.shapes[1:]
+
+
+async def test_a_deadline_that_comes_while_the_device_runs_is_kept() -> None:
+    async with a_rig() as rig:
+        rig.session.stall()
+        with pytest.raises(DeadlineExceeded):
+            await rig.ask("slow", expires=rig.clock() + 0.05)
+        rig.session.release()
+        assert (await rig.ask("next")).output == echoed("next")
+
+
+async def test_a_request_that_nobody_waits_for_any_more_never_reaches_the_device() -> None:
+    async with a_rig(lanes=1) as rig:
+        rig.session.stall()
+        held = rig.asked("held")
+        await rig.begun(1)
+        left = rig.asked("left", "left")
+        await asyncio.sleep(0)
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
+        rig.session.release()
+        await asyncio.gather(*held)
+        await rig.ask("next one")
+        assert rig.session.shapes == [(1, 4), (1, 8)]
+
+
+async def test_with_the_cache_off_each_runs() -> None:
+    async with a_rig(cached=False) as rig:
+        answers = await asyncio.gather(*rig.asked(*["text"] * 5))
+        assert [answer.cache for answer in answers] == ["off"] * 5
+        assert sum(rows for rows, _ in rig.session.shapes) == 5
+
+
+async def test_an_error_is_shared_once_and_never_stored() -> None:
+    async with a_rig(lanes=1) as rig:
+        rig.session.stall()
+        tasks = rig.asked(POISON, POISON)
+        await rig.begun(1)
+        rig.session.release()
+        assert [type(error) for error in await settled(tasks)] == [DeviceError, DeviceError]
+        assert len(rig.session.runs) == 1
+        with pytest.raises(DeviceError):
+            await rig.ask(POISON)
+        assert len(rig.session.runs) == 2, "it was tried again"
+
+
+async def test_a_text_that_cannot_be_tokenized_fails_alone() -> None:
+    async with a_rig() as rig:
+        *good, bad = await settled(rig.asked(*[f"text {n}" for n in range(30)], "bad \0"))
+        assert [answer.output for answer in good] == [echoed(f"text {n}") for n in range(30)]
+        assert isinstance(bad, DeviceError)
+
+
+async def test_poison_disturbs_nobody() -> None:
+    texts = [f"text {n}" for n in range(100)]
+    texts[13], texts[77] = f"{POISON} 13", f"{POISON} 77"
+    async with a_rig() as rig:
+        answers = await settled(rig.asked(*texts))
+        for text, answer in zip(texts, answers, strict=True):
+            assert isinstance(answer, DeviceError) if POISON in text else answer.output == echoed(text)
+
+
+async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:
+    async with a_rig(disk=tmp_path) as rig:
+        await rig.ask("text")
+    async with a_rig(disk=tmp_path) as rig:
+        answer = await rig.ask("text")
+        assert (answer.cache, answer.output) == ("disk", echoed("text"))
+        assert (await rig.ask("text")).cache == "memory"
+        assert (await rig.ask("else")).cache == "miss"
+        assert rig.session.shapes == [(1, 4)]
+
+
+async def test_closing_lands_what_is_in_the_air() -> None:
+    async with a_rig() as rig:
+        tasks = rig.asked(*[f"text {n}" for n in range(40)])
+        await asyncio.sleep(0)
+    assert [task.result().output for task in tasks] == [echoed(f"text {n}") for n in range(40)]
+
+
+def break_the_lane(rig: Rig) -> None:
+    def dies(_: object) -> None:
+        raise LookupError("a defect")
+
+    rig.device.on_batch = dies
+
+
+def break_the_preparer(rig: Rig) -> None:
+    def wrong_count(_: object) -> list[Any]:
+        return []
+
+    rig.tasks[SMALL].prepare = wrong_count  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("break_it", [break_the_lane, break_the_preparer])
+async def test_a_thread_that_dies_ends_the_engine(break_it: Callable[[Rig], None]) -> None:
+    async with a_rig() as rig:
+        break_it(rig)
+        (asked,) = rig.asked("text")
+        with pytest.raises((LookupError, ValueError)):
+            await rig.engine.watch()
+        asked.cancel()
+
+
+async def test_watching_a_healthy_engine_never_returns() -> None:
+    async with a_rig() as rig:
+        watching = asyncio.create_task(rig.engine.watch())
+        await rig.ask("text")
+        assert not watching.done()
+        watching.cancel()
