@@ -22,6 +22,7 @@ KIND = "bert-encoder"
 MASKED = -10_000.0  # added to the scores of padding: exp() of it is 0 in float32
 Weights = Mapping[str, NDArray[Any]]
 Pooling = Literal["mean", "cls"]
+PARTS = ("query", "key", "value")
 
 
 class BertConfig(Struct, frozen=True):
@@ -53,93 +54,90 @@ def read_config(path: Path) -> BertConfig:
     return config
 
 
-def build_bert(config: BertConfig, weights_path: Path, pooling: Pooling = "mean") -> onnx.ModelProto:
-    """Build the encoder.
-
-    Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length); output ``embedding``, float32
-    (rows, hidden_size), each row of length 1. Raises ModelError when the weights are not those of the config.
-    """
+def read_weights(path: Path) -> Weights:
+    """The tensors of a safetensors file, named as in a bare encoder. Raises ModelError."""
     try:
-        tensors = {name.removeprefix("bert."): array for name, array in load_file(weights_path).items()}
-        return _Bert(config, tensors).model(pooling)
+        return {name.removeprefix("bert."): array for name, array in load_file(path).items()}
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"Cannot read the weights {weights_path}: {error}.") from error
-    except KeyError as error:
-        raise ModelError(
-            f"The weights {weights_path} lack the tensor {error.args[0]!r} of a BERT encoder."
-        ) from error
+        raise ModelError(f"Cannot read the weights {path}: {error}.") from error
 
 
-class _Bert:
-    """One encoder in the making."""
+class BertEncoder:
+    """One encoder in the making, in float32 and in operators of the ONNX standard.
 
-    def __init__(self, config: BertConfig, weights: Weights) -> None:
+    Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length), where a row's mask is ones, then zeros;
+    output ``embedding``, float32 (rows, hidden_size), each row of length 1.
+    """
+
+    def __init__(self, config: BertConfig, weights: Weights, pooling: Pooling) -> None:
         self._config = config
         self._weights = weights
+        self._pooling = pooling
         self._graph = GraphBuilder(KIND)
 
-    def model(self, pooling: Pooling) -> onnx.ModelProto:
+    def model(self) -> onnx.ModelProto:
+        """The finished model. Raises ModelError when a tensor of the encoder is missing."""
+        try:
+            return self._model()
+        except KeyError as error:
+            raise ModelError(f"The weights lack the tensor {error.args[0]!r} of a BERT encoder.") from error
+
+    def _model(self) -> onnx.ModelProto:
         graph = self._graph
         ids = graph.input("input_ids", "int64", ("rows", "length"))
         mask = graph.input("attention_mask", "int64", ("rows", "length"))
-        present = graph.add("Cast", mask, to=onnx.TensorProto.FLOAT)
-        bias = self._padding_bias(present)
         states = self._embeddings(ids)
+        hidden = self._attention_mask(mask)
         for layer in range(self._config.num_hidden_layers):
-            states = self._layer(states, bias, f"encoder.layer.{layer}.")
-        pooled = self._mean(states, present) if pooling == "mean" else self._first(states)
+            states = self._layer(states, hidden, f"encoder.layer.{layer}.")
+        pooled = self._mean(states, mask) if self._pooling == "mean" else self._first(states)
         graph.add("LpNormalization", pooled, output="embedding", axis=-1, p=2)
         graph.output("embedding", "float32", ("rows", self._config.hidden_size))
-        return graph.model({"kind": KIND, "pooling": pooling})
+        return graph.model({"kind": KIND, "pooling": self._pooling})
 
     def _embeddings(self, ids: str) -> str:
         graph, weights = self._graph, self._weights
         words = graph.weight("words", weights["embeddings.word_embeddings.weight"])
         # Every token is of segment 0, so its segment vector is part of the position vector.
-        table = (
-            weights["embeddings.position_embeddings.weight"]
-            + weights["embeddings.token_type_embeddings.weight"][0]
-        )
+        segment = weights["embeddings.token_type_embeddings.weight"][0]
+        table = graph.weight("positions", weights["embeddings.position_embeddings.weight"] + segment)
         length = graph.add("Shape", ids, start=1, end=2)
-        places = graph.add("Slice", graph.weight("positions", table), graph.ints(0), length, graph.ints(0))
+        places = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
         return self._norm(graph.add("Add", graph.add("Gather", words, ids), places), "embeddings.LayerNorm")
 
-    def _padding_bias(self, present: str) -> str:
+    def _attention_mask(self, mask: str) -> str:
         """0 for a token, MASKED for padding; shape (rows, 1, 1, length), to add to attention scores."""
         graph = self._graph
-        missing = graph.add("Sub", graph.number(1.0), graph.add("Unsqueeze", present, graph.ints(1, 2)))
-        return graph.add("Mul", missing, graph.number(MASKED))
+        present = graph.add("Cast", graph.add("Unsqueeze", mask, graph.ints(1, 2)), to=onnx.TensorProto.FLOAT)
+        return graph.add("Mul", graph.add("Sub", graph.number(1.0), present), graph.number(MASKED))
 
-    def _layer(self, states: str, bias: str, prefix: str) -> str:
+    def _layer(self, states: str, mask: str, prefix: str) -> str:
         graph = self._graph
-        attended = self._linear(self._attention(states, bias, prefix), prefix + "attention.output.dense")
+        attended = self._linear(self._attention(states, mask, prefix), prefix + "attention.output.dense")
         states = self._norm(graph.add("Add", attended, states), prefix + "attention.output.LayerNorm")
         wide = graph.add("Gelu", self._linear(states, prefix + "intermediate.dense"))
         narrow = self._linear(wide, prefix + "output.dense")
         return self._norm(graph.add("Add", narrow, states), prefix + "output.LayerNorm")
 
-    def _attention(self, states: str, bias: str, prefix: str) -> str:
+    def _attention(self, states: str, mask: str, prefix: str) -> str:
+        """Attend; shape (rows, length, hidden_size), before the output projection."""
         graph, heads = self._graph, self._config.num_attention_heads
-        width = self._config.hidden_size // heads
-        scale = width**-0.5
-        split = graph.ints(0, 0, heads, width)
+        split = graph.ints(0, 0, heads, self._config.hidden_size // heads)
+        query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
+        # The scale belongs to the scores; applied to the queries it touches less: length × width, not length².
+        query = graph.add("Mul", query, graph.number((self._config.hidden_size // heads) ** -0.5))
+        left = graph.add("Transpose", graph.add("Reshape", query, split), perm=[0, 2, 1, 3])
+        right = graph.add("Transpose", graph.add("Reshape", key, split), perm=[0, 2, 3, 1])
+        shares = graph.add("Softmax", graph.add("Add", graph.add("MatMul", left, right), mask), axis=-1)
+        values = graph.add("Transpose", graph.add("Reshape", value, split), perm=[0, 2, 1, 3])
+        mixed = graph.add("Transpose", graph.add("MatMul", shares, values), perm=[0, 2, 1, 3])
+        return graph.add("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
 
-        def part(name: str, perm: list[int], factor: float = 1.0) -> str:
-            projected = self._linear(states, f"{prefix}attention.self.{name}", factor)
-            return graph.add("Transpose", graph.add("Reshape", projected, split), perm=perm)
-
-        # The scale of the scores is part of the query weights: one operator less over (length × length).
-        scores = graph.add("MatMul", part("query", [0, 2, 1, 3], scale), part("key", [0, 2, 3, 1]))
-        shares = graph.add("Softmax", graph.add("Add", scores, bias), axis=-1)
-        mixed = graph.add(
-            "Transpose", graph.add("MatMul", shares, part("value", [0, 2, 1, 3])), perm=[0, 2, 1, 3]
-        )
-        return graph.add("Reshape", mixed, graph.ints(0, 0, heads * width))
-
-    def _linear(self, states: str, name: str, factor: float = 1.0) -> str:
+    def _linear(self, states: str, name: str) -> str:
+        """``states`` × weight + bias of the layer called ``name``."""
         graph = self._graph
-        weight = graph.weight(name + ".weight", self._weights[name + ".weight"].T * np.float32(factor))
-        bias = graph.weight(name + ".bias", self._weights[name + ".bias"] * np.float32(factor))
+        weight = graph.weight(name + ".weight", self._weights[name + ".weight"].T)
+        bias = graph.weight(name + ".bias", self._weights[name + ".bias"])
         return graph.add("Add", graph.add("MatMul", states, weight), bias)
 
     def _norm(self, states: str, name: str) -> str:
@@ -150,8 +148,10 @@ class _Bert:
             "LayerNormalization", states, scale, shift, axis=-1, epsilon=self._config.layer_norm_eps
         )
 
-    def _mean(self, states: str, present: str) -> str:
+    def _mean(self, states: str, mask: str) -> str:
+        """The mean over the tokens, padding left out."""
         graph = self._graph
+        present = graph.add("Cast", mask, to=onnx.TensorProto.FLOAT)
         kept = graph.add("Mul", states, graph.add("Unsqueeze", present, graph.ints(2)))
         total = graph.add("ReduceSum", kept, graph.ints(1), keepdims=0)
         return graph.add("Div", total, graph.add("ReduceSum", present, graph.ints(1), keepdims=1))

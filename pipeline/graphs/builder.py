@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 20
 IR_VERSION = 10  # the newest that the oldest supported onnxruntime reads
 
+MICROSOFT = "com.microsoft"  # the domain of the operators that only ONNX Runtime has
+
 Dimension = int | str
 ELEMENT_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
@@ -58,6 +60,12 @@ class GraphBuilder:
         node = helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **attributes)
         self._nodes.append(node)
         return output
+
+    def add_many(self, kind: str, count: int, *inputs: str) -> list[str]:
+        """Append one operator with ``count`` outputs; returns the names of its values."""
+        outputs = [f"{kind}_{len(self._nodes)}_{index}" for index in range(count)]
+        self._nodes.append(helper.make_node(kind, list(inputs), outputs, name=outputs[0]))
+        return outputs
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
         """The checked model. Raises onnx.checker.ValidationError when a node is malformed."""

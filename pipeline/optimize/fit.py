@@ -1,0 +1,149 @@
+"""Fitting of a triage model to labeled tickets: a multinomial logistic regression on an encoder's vectors."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
+
+from ..errors import UsageError
+from ..runtime.manifest import Manifest
+from ..tasks.classifier import Classifier
+from ..tasks.confidence import Floats, Indices, best_temperature, negative_log_likelihood
+from ..tasks.embedding import Runs, Tokenizes, embed
+from ..tasks.head import Head, Measured
+from .labeled import Labeled
+from .report import Report, indices_of, measure
+
+Progress = Callable[[str, int, int], None]
+"""Told (step, done, total)."""
+
+MIN_ROWS = 5  # of each label where a fifth is held out; without, one for each fold
+FOLDS = 3
+INVERSE_REGULARIZATIONS = (3.0, 10.0, 30.0)
+TEST_SHARE = 0.2
+MAX_ITERATIONS = 5_000
+SEED = 0
+
+
+class Fitted(NamedTuple):
+    """A head, and what it reached on tickets that it was not fitted on."""
+
+    head: Head
+    report: Report
+
+
+def fit(
+    train: Labeled,
+    test: Labeled | None,
+    manifest: Manifest,
+    tokenizer: Tokenizes,
+    session: Runs,
+    tell: Progress,
+) -> Fitted:
+    """Fit a head on ``train`` and measure it on ``test``; without ``test`` on a fifth of the rows, held out.
+
+    The strength of regularization and the temperature are chosen by cross-validation within the rows that the
+    head is fitted on, so the rows that it is measured on decide nothing. Raises UsageError for too few rows.
+    """
+    if test is None:
+        train, test = hold_out(train)
+    _check(train, FOLDS)
+    if not test.texts:
+        raise UsageError(
+            "There is no ticket to test on that the model is not fitted on; name a file by --test."
+        )
+    labels = tuple(sorted(set(train.labels)))
+    truth, test_truth = indices_of(train.labels, labels), indices_of(test.labels, labels)
+    vectors = embed_with(train.texts, tokenizer, session, tell, "reading the tickets to fit on")
+    test_vectors = embed_with(test.texts, tokenizer, session, tell, "reading the tickets to test on")
+    strength, temperature = _choose(vectors, truth, tell)
+    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
+    raw = Classifier(labels, weights, bias, 1.0, b"")
+    before = measure(raw, test_vectors, test_truth).calibration_error
+    report = measure(Classifier(labels, weights, bias, temperature, b""), test_vectors, test_truth)
+    measured = Measured(
+        len(train.texts), len(test.texts), report.accuracy, report.macro_f1, before, report.calibration_error
+    )
+    head = Head(
+        base=manifest.name,
+        encoder_digest=manifest.digest,
+        labels=labels,
+        dimensions=weights.shape[0],
+        weights=weights.astype("<f4").tobytes(),
+        bias=bias.astype("<f4").tobytes(),
+        temperature=temperature,
+        measured=measured,
+        routes=train.routes,
+        priorities=train.priorities,
+    )
+    return Fitted(head, report)
+
+
+def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
+    """Split off a fifth of the rows, with all labels; a text that occurs in both parts is not tested on."""
+    _check(data, MIN_ROWS)
+    rows = np.arange(len(data.texts))
+    kept, held = train_test_split(rows, test_size=TEST_SHARE, stratify=data.labels, random_state=SEED)
+    train = data.at(kept.tolist())
+    seen = set(train.texts)
+    return train, data.at([i for i in held.tolist() if data.texts[i] not in seen])
+
+
+def embed_with(texts: list[str], tokenizer: Tokenizes, session: Runs, tell: Progress, step: str) -> Floats:
+    """Embed the texts, telling how many windows are done."""
+    done = 0
+
+    def advance(rows: int, total: int) -> None:
+        nonlocal done
+        done += rows
+        tell(step, done, total)
+
+    return embed(texts, tokenizer, session, advance)
+
+
+def _check(data: Labeled, least: int) -> None:
+    counts = Counter(data.labels)
+    if len(counts) < 2:
+        raise UsageError("All rows have the same label; a model needs at least two.")
+    label, rows = min(counts.items(), key=lambda item: item[1])
+    if rows < least:
+        raise UsageError(
+            f"The label {label!r} has {rows} row{'s' * (rows != 1)}; each needs at least {least}: "
+            "add some, or leave the label out."
+        )
+
+
+def _choose(vectors: Floats, truth: Indices, tell: Progress) -> tuple[float, float]:
+    """The regularization under which unseen rows are likeliest, and the temperature that belongs to it."""
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    found = []
+    for done, strength in enumerate(INVERSE_REGULARIZATIONS):
+        tell("cross-validating", done, len(INVERSE_REGULARIZATIONS))
+        model = _regression(strength)
+        logits = _two_columns(cross_val_predict(model, vectors, truth, cv=folds, method="decision_function"))
+        temperature = best_temperature(logits, truth)
+        loss = negative_log_likelihood(logits / np.float32(temperature), truth)
+        found.append((loss, strength, temperature))
+    tell("cross-validating", len(INVERSE_REGULARIZATIONS), len(INVERSE_REGULARIZATIONS))
+    _, strength, temperature = min(found)
+    return strength, temperature
+
+
+def _regression(strength: float) -> Any:
+    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+
+
+def _coefficients(model: Any) -> tuple[Floats, Floats]:
+    """Weights of shape (dimensions, labels), and biases."""
+    weights = _two_columns(model.coef_[0] if len(model.classes_) == 2 else model.coef_.T)
+    bias = _two_columns(model.intercept_)[0] if len(model.classes_) == 2 else model.intercept_
+    return weights.astype(np.float32), bias.astype(np.float32)
+
+
+def _two_columns(scores: Any) -> Floats:
+    """scikit-learn gives one score where there are two labels: the second's; the first's is 0 then."""
+    array = np.asarray(scores, np.float32)
+    return np.column_stack([np.zeros_like(array), array]) if array.ndim == 1 else array
