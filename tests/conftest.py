@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kafka_server import a_kafka
 
+from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.ops.local_kafka import LocalKafka
 
 REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
@@ -50,19 +51,6 @@ def kcat() -> Path:
     if not found:
         pytest.skip("kcat is not installed")
     return Path(found)
-
-
-class FakeClock:
-    """A clock that only a test moves; a call gives the time in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ def command(port: int, brokers: int, data: Path | None) -> None:
 
 def _fetch() -> None:
     columns = (TextColumn("Fetching Kafka"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("jars", total=None, visible=False)
         class_path(
             jar_folder(), lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -1,6 +1,5 @@
 """The command line. Each command lives in a file of its own here, which is imported only when it is asked for."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,9 +19,6 @@ SUMMARIES: Final = {
     "topics": "Create and list the topics that a task needs.",
     "kafka": "Run a real Kafka on this machine, without Java or Docker, until stopped.",
     "bench": "Measure throughput and latency against plain alternatives.",
-    "audit": "Prove from the topics that each request ended in exactly one terminal event.",
-    "dead-letters": "List, show, replay and purge the requests that could not be answered.",
-    "chaos": "Break brokers and workers under load, then audit what is left.",
 }
 """What `--help` says of each command, without importing it; in the order in which a user meets them."""
 
@@ -52,7 +48,7 @@ EXTRAS: Final = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are the modules beside this one: `dead-letters` is `command` in `dead_letters.py`."""
+    """A group whose commands are the modules beside this one: `worker` is `command` in `worker.py`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in SUMMARIES if find_spec(_module(name))]
@@ -92,16 +88,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status. Only a defect in the program raises."""
     try:
         status = cli.main(arguments, prog_name="inferstream", standalone_mode=False)
-        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.Abort:
         return 130
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at its exit
-        return 141
     except (Exception, BaseExceptionGroup) as error:
         return _failed(error)
 

@@ -1,0 +1,91 @@
+# `make help` explains the targets. All that is made lies in .venv and in the user's cache folder.
+
+PYTHON ?= python3
+ARGS ?=
+KAFKA ?=
+UPGRADE ?=
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+FAST := not kafka and not containers and not optimize
+SLOW := not containers and not optimize
+
+# One line that counts packages on a terminal, nothing elsewhere; errors pass by it.
+COUNT = awk -v all=$$(grep -c == $(1)) -v tty=$$([ -t 1 ] && echo 1 || true) \
+	'/^(Collecting|Requirement already)/ && tty { printf "\r\033[K  %d of %d: %s", ++n, all, $$2; fflush() } \
+	/^Installing/ && tty { printf "\r\033[K  writing them to .venv"; fflush() } END { if (tty) printf "\r\033[K" }'
+
+.PHONY: help
+help: ## Explain the targets
+	@echo "usage: make TARGET [ARGS='options of the command'] [PYTHON=/path/to/python3.11-or-later]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/.run ## Real tickets through a queue, a model and a cache; KAFKA=1: on a real local Kafka
+	@$(BIN)/inferstream demo $(if $(filter-out 0,$(KAFKA)),--kafka-local) $(ARGS)
+
+.PHONY: kafka
+kafka: .venv/.run ## A real Kafka on 127.0.0.1:9092 until Ctrl-C; ARGS='--port 19092' moves it
+	@$(BIN)/inferstream kafka $(ARGS)
+
+.PHONY: test
+test: .venv/.dev ## Import layers, lint, strict types, and all tests, on a real Kafka too
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "$(SLOW)" $(ARGS)
+
+.PHONY: check
+check: .venv/.dev ## Before a commit: format, lint, strict types, import layers, the fast tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
+
+.PHONY: test-containers
+test-containers: .venv/.dev ## Build the images and run compose and the container tests
+	@PYTHON=$(BIN)/python deploy/test-containers.sh $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev ## Throughput and latency against plain alternatives, on a real Kafka (minutes)
+	@$(BIN)/inferstream bench $(ARGS)
+
+.PHONY: chaos
+chaos: .venv/.dev ## Break brokers and workers under load, then audit what is left (minutes)
+	@$(BIN)/inferstream chaos $(ARGS)
+
+.PHONY: lock
+lock: ## Make requirements/ and the lock of Kafka's jars again; UPGRADE=1 takes newer versions
+	@requirements/lock.sh "$(PYTHON)" $(if $(UPGRADE),--upgrade)
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build output; models and jars in the user's cache folder stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo .kafka build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing what the pipeline needs into .venv ($$(grep -c == $<) packages)"
+	@$(PIP) install --require-hashes -r $< | $(call COUNT,$<)
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing what the tests need into .venv ($$(grep -c == $<) packages)"
+	@$(PIP) install --require-hashes -r $< | $(call COUNT,$<)
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch .venv/.run $@
+
+$(BIN)/pip:
+	@command -v "$(PYTHON)" >/dev/null || { echo "Error: There is no $(PYTHON) here: install Python 3.11 or later, or add PYTHON=/path/to/it." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Error: $(PYTHON) is $$("$(PYTHON)" -V): inferstream needs Python 3.11 or later, so add PYTHON=/path/to/it." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Error: $(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Making the environment .venv"
+	@"$(PYTHON)" -m venv --clear .venv

@@ -1,0 +1,130 @@
+"""The command line imports lazily, ends with the right status, and shows no traceback for what a user did."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from inferstream.pipeline.cli import main as cli_main
+from inferstream.pipeline.cli.main import SUMMARIES, cli, run
+from inferstream.pipeline.errors import BrokerError, InferstreamError, UnknownModel, UsageError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], int]:
+    """Run a command that raises the given error; the exit status."""
+
+    def run_failing(error: Exception) -> int:
+        @click.command()
+        def command() -> None:
+            raise error
+
+        monkeypatch.setattr(cli_main.LazyGroup, "get_command", lambda self, ctx, name: command)
+        return run(["failing"])
+
+    return run_failing
+
+
+def test_every_command_is_in_the_table_and_the_other_way_round() -> None:
+    files = {path.stem for path in (ROOT / "pipeline/cli").glob("*.py")} - {"__init__", "main"}
+    commands = {
+        name for name in files if hasattr(import_module(f"inferstream.pipeline.cli.{name}"), "command")
+    }
+    assert commands == {name.replace("-", "_") for name in SUMMARIES}
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert "Usage: inferstream " + name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_every_option_is_explained(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command
+    commands = [*command.commands.values()] if isinstance(command, click.Group) else [command]
+    options = [option for each in commands for option in each.params if isinstance(option, click.Option)]
+    assert not [option.name for option in options if not option.help]
+
+
+def test_help_imports_no_command() -> None:
+    code = """
+import sys
+from inferstream.pipeline.cli.main import run
+run(["--help"])
+run(["--version"])
+heavy = {"numpy", "onnxruntime", "aiokafka", "jgo", "faust", "httpx"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (UsageError("Name a file."), 2, "Name a file."),
+        (UnknownModel("There is no model m."), 2, "There is no model m."),
+        (BrokerError("Nobody answers."), 1, "Nobody answers."),
+        (ExceptionGroup("tasks", [ExceptionGroup("more", [InferstreamError("It broke.")])]), 1, "It broke."),
+        (FileNotFoundError(2, "No such file", "a.csv"), 1, "Cannot use a.csv: No such file."),
+        (ModuleNotFoundError("x", name="onnxruntime.capi"), 1, "pip install 'inferstream[cpu]'"),
+        (ModuleNotFoundError("x", name="faust"), 1, "pip install 'inferstream[faust]'"),
+    ],
+)
+def test_errors_are_one_sentence(
+    error: Exception,
+    status: int,
+    sentence: str,
+    failing: Callable[[Exception], int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert failing(error) == status
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Error: ")
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), ModuleNotFoundError("x", name="inferstream.gone"), OSError("?")]
+)
+def test_a_defect_is_not_hidden(error: Exception, failing: Callable[[Exception], int]) -> None:
+    with pytest.raises(type(error)):
+        failing(error)
+
+
+def test_interrupted_command_says_so_by_its_status(failing: Callable[[Exception], int]) -> None:
+    assert failing(click.Abort()) == 130
+
+
+def test_groups_of_different_errors_are_a_defect(failing: Callable[[Exception], int]) -> None:
+    with pytest.raises(ExceptionGroup):
+        failing(ExceptionGroup("two", [BrokerError("a"), ValueError("b")]))
+
+
+def test_unknown_command_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["nonsense"]) == 2
+    assert "No such command 'nonsense'" in capsys.readouterr().err
+
+
+def test_reader_that_leaves_early_is_no_error() -> None:
+    program = f"{sys.executable} -m inferstream.pipeline.cli.main --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode in (0, 1)
+    assert done.stderr == ""
+
+
+def test_options_are_read_from_variables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INFERSTREAM_KAFKA_BROKERS", "77")
+    assert run(["kafka"]) == 2
+    assert "'--brokers'" in capsys.readouterr().err
