@@ -1,6 +1,8 @@
 """A worker as the process that hosts it sees it, and the host that every install has."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -9,6 +11,7 @@ from ..build import Serving
 from ..delivery.shutdown import run_until_signaled
 from ..delivery.vitals import Vitals
 from ..delivery.watchdog import Watchdog
+from ..errors import InferstreamError
 
 CLOSING_S: Final = 5.0
 """How long the process may take to leave the group and close its files after the drain."""
@@ -24,9 +27,10 @@ class Hosted:
     drain_timeout_ms: int
 
     async def run(self) -> None:
-        """Connect and serve until drained. Raises what ended it otherwise."""
-        async with self.broker:
-            await self.serving.run()
+        """Connect and serve until drained. Raises the one error that ended it otherwise."""
+        with one_error():
+            async with self.broker:
+                await self.serving.run()
 
     def vitals(self) -> Vitals:
         return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
@@ -49,8 +53,28 @@ def run_alone(hosted: Hosted) -> None:
 
 
 async def _serve(hosted: Hosted) -> None:
-    with Watchdog():
+    with Watchdog(), one_error():
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(hosted.vitals().watch())
             await hosted.run()
             watching.cancel()
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """What parts that failed together come down to: a defect if there is one, else the first error."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        raise next(
+            (error for error in errors if not isinstance(error, InferstreamError)), errors[0]
+        ) from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
