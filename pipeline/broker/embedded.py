@@ -45,6 +45,11 @@ class EmbeddedBroker:
         self._groups: dict[str, Group] = {}
         self._consumers: list[EmbeddedConsumer] = []
 
+    @property
+    def directory(self) -> Path:
+        """Where the log is; known inside ``async with``."""
+        return self._storage.database.directory
+
     async def __aenter__(self) -> Self:
         """Open or create the log. Raises BrokerError when that cannot be."""
         async with AsyncExitStack() as stack:
@@ -100,7 +105,7 @@ class EmbeddedBroker:
 
     def _group(self, name: str) -> Group:
         if name not in self._groups:
-            self._groups[name] = Group(name, self._storage.database.directory, self._rebalance_timeout_ms)
+            self._groups[name] = Group(name, self.directory, self._rebalance_timeout_ms)
         return self._groups[name]
 
     async def _count(self, topic: str) -> int:

@@ -169,6 +169,8 @@ class KafkaConsumer:
     async def _start(self, doing: str) -> None:
         try:
             await self._consumer.start()
+            # Its tasks must have begun: when stopped before, it raises CancelledError and leaves connections open.
+            await asyncio.sleep(0)
         except BaseException as error:
             # Without this it stays a half-joined member, and warns that it was not closed.
             await self._consumer.stop()

@@ -1,0 +1,48 @@
+"""The contract on a real Kafka, and what only Kafka does."""
+
+import asyncio
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from broker.contract import BrokerContract, Connect, take
+
+from inferstream.pipeline.broker.base import Message
+from inferstream.pipeline.broker.kafka import KafkaBroker
+from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
+
+pytestmark = pytest.mark.kafka
+
+
+class TestContractOnKafka(BrokerContract):
+    @pytest.fixture
+    def connect(self, kafka: str) -> Connect:
+        return lambda: KafkaBroker(KafkaConfig(bootstrap=kafka, heartbeat_ms=100))
+
+
+async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, unique: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(unique, 2, 1, topic_configs={"max.message.bytes": "20000"})])
+    await admin.close()
+    large = {50, 333, 334}
+    async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
+        # Once before, so that the partition knows the producer: only then a gap in the sequence is noticed.
+        await asyncio.gather(*(broker.publish(Message(unique, b"-1", partition=part)) for part in range(2)))
+        values = [b"%05d" % number + b"x" * (30_000 if number in large else 200) for number in range(600)]
+        futures = [broker.publish(Message(unique, value, partition=n % 2)) for n, value in enumerate(values)]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        assert {n for n, result in enumerate(results) if isinstance(result, ReplyTooLarge)} == large
+        assert all(result is None for n, result in enumerate(results) if n not in large)
+        found = await take(await broker.consume([unique]), 2 + 600 - len(large))
+    for part in range(2):
+        numbers = [int((record.value or b"")[:5]) for record in found if record.partition == part]
+        assert numbers == [-1, *(n for n in range(part, 600, 2) if n not in large)]
+
+
+@pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}, {"security_protocol": "SASL_PLAINTEXT"}])
+async def test_who_cannot_connect_learns_the_three_causes(kafka: str, settings: dict[str, str]) -> None:
+    config = KafkaConfig(**({"bootstrap": kafka, "username": "u", "password": "p"} | settings))
+    with pytest.raises(BrokerError, match=r"nobody listens.*security protocol.*password"):
+        async with KafkaBroker(config):
+            pass
