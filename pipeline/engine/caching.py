@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import diskcache
+from diskcache.core import MODE_PICKLE
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,13 @@ class MemoryCache:
         return len(self._values)
 
 
+class PlainDisk(diskcache.Disk):  # type: ignore[misc]
+    """Reads bytes only: unpickling would run whatever somebody has written into the folder."""
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
+        return None if mode == MODE_PICKLE else super().fetch(mode, filename, value, read)
+
+
 def _check(key: bytes, value: bytes) -> bytes:
     return hashlib.blake2b(value, digest_size=CHECK_BYTES, key=key).digest()
 
@@ -90,36 +98,46 @@ class DiskCache:
         except queue.Full:
             log.debug("The disk cache falls behind: an answer is not stored and will be computed again.")
 
+    def flush(self) -> None:
+        """Wait until what was put is written, or could not be."""
+        self._writes.join()
+
     def close(self) -> None:
         """Finish the writes and close the files."""
         self._writes.put(None)
         self._writer.join()
-        if self._cache is not None:
-            self._cache.close()
+        self._close_files()
 
     def _open(self) -> diskcache.FanoutCache | None:
         try:
-            return diskcache.FanoutCache(
-                str(self._directory), shards=self._shards, size_limit=self._most_bytes
-            )
+            return self._open_files()
         except Exception as error:
             log.warning("The cache in %s cannot be opened (%s): it is made anew.", self._directory, error)
         shutil.rmtree(self._directory, ignore_errors=True)
         try:
-            return diskcache.FanoutCache(
-                str(self._directory), shards=self._shards, size_limit=self._most_bytes
-            )
+            return self._open_files()
         except Exception as error:
             log.warning("There is no disk cache (%s): answers are kept in memory only.", error)
             return None
+
+    def _open_files(self) -> diskcache.FanoutCache:
+        return diskcache.FanoutCache(
+            str(self._directory), shards=self._shards, size_limit=self._most_bytes, disk=PlainDisk
+        )
+
+    def _close_files(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
 
     def _write(self) -> None:
         while (item := self._writes.get()) is not None:
             key, value = item
             self._guarded(lambda cache, key=key, value=value: cache.set(key, value, retry=True))  # type: ignore[misc]
+            self._writes.task_done()
+        self._close_files()  # each thread has connections of its own
 
     def _guarded(self, call: Callable[[diskcache.FanoutCache], object]) -> object:
-        """The call's result, None when the files on disk are not usable; then they are made anew once."""
+        """The call's result, None when the files on disk are not usable; then they are made anew."""
         cache = self._cache
         if cache is None:
             return None

@@ -92,9 +92,11 @@ async def test_the_same_text_at_the_same_time_runs_once() -> None:
 
 async def test_begin_answers_from_memory_without_waiting() -> None:
     async with a_rig() as rig:
-        assert isinstance(first := rig.engine.begin(Job("text")), Flight)
+        first = rig.engine.begin(Job("text"))
+        assert isinstance(first, Flight)
         await rig.engine.arrive(first)
-        assert isinstance(found := rig.engine.begin(Job("text")), Answer)
+        found = rig.engine.begin(Job("text"))
+        assert isinstance(found, Answer)
         assert (found.cache, found.model, found.version) == ("memory", SMALL, "echo-small-1")
 
 
