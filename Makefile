@@ -16,10 +16,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 FAST := not kafka and not containers and not optimize
 SLOW := not containers and not optimize
 
-# One line that counts packages on a terminal, nothing elsewhere; errors pass by it.
-COUNT = awk -v all=$$(grep -c == $(1)) -v tty=$$([ -t 1 ] && echo 1 || true) \
-	'/^(Collecting|Requirement already)/ && tty { printf "\r\033[K  %d of %d: %s", ++n, all, $$2; fflush() } \
-	/^Installing/ && tty { printf "\r\033[K  writing them to .venv"; fflush() } END { if (tty) printf "\r\033[K" }'
+# On a terminal one line that counts packages, elsewhere nothing; errors pass by it.
+COUNT = { n=0; while read -r word name _; do [ -t 1 ] || continue; case $$word in \
+	Collecting) n=$$((n + 1)); printf '\r\033[K  %d of %d: %s' $$n $$(grep -c == $<) "$$name" ;; \
+	Installing) printf '\r\033[K  writing %d packages to .venv' $$n ;; \
+	esac; done; [ ! -t 1 ] || printf '\r\033[K'; }
 
 .PHONY: help
 help: ## Explain the targets
@@ -73,13 +74,13 @@ clean: ## Remove .venv, caches and build output; models and jars in the user's c
 
 .venv/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
 	@echo "Installing what the pipeline needs into .venv ($$(grep -c == $<) packages)"
-	@$(PIP) install --require-hashes -r $< | $(call COUNT,$<)
+	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt pyproject.toml | $(BIN)/pip
 	@echo "Installing what the tests need into .venv ($$(grep -c == $<) packages)"
-	@$(PIP) install --require-hashes -r $< | $(call COUNT,$<)
+	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch .venv/.run $@
 
