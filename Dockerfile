@@ -18,9 +18,11 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --user-group --home-dir /var/lib/inferstream --shell /usr/sbin/nologin inferstream \
     && install -d -o inferstream -g inferstream /var/lib/inferstream
 COPY --from=build /opt/inferstream /opt/inferstream
+COPY examples /opt/inferstream/examples
 ENV PATH=/opt/inferstream/bin:$PATH \
     INFERSTREAM_HOME=/var/lib/inferstream \
     INFERSTREAM_WORKER_WEB_HOST=0.0.0.0 \
+    INFERSTREAM_DEMO_DATA=/opt/inferstream/examples/tickets.jsonl \
     PYTHONUNBUFFERED=1
 USER inferstream
 WORKDIR /var/lib/inferstream

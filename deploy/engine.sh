@@ -6,6 +6,7 @@ engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 engine_start() {
     if engine_answers; then
         say "engine $(docker version --format '{{.Server.Version}}') answers"
+        export DOCKER_HOST=${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}
     else
         engine_install && engine_launch "$1" || return
     fi
@@ -24,9 +25,12 @@ engine_launch() {
     [ "$(id -u)" = 0 ] || fail "No container engine answers: start Docker, or set DOCKER_HOST to where one listens."
     local home=$1/engine
     mkdir -p "$home"
+    exec 9>"$home/lock"
+    flock -n 9 || { say "another run uses the engine in $home, waiting for it" && flock 9; }
     export DOCKER_HOST=unix://$home/docker.sock
     if engine_answers; then # left behind by a run that was killed
         engine_pid=$(cat "$home/docker.pid")
+        say "engine in $home still runs"
         return
     fi
     setsid dockerd --data-root "$home/data" --exec-root "$home/exec" --pidfile "$home/docker.pid" \
@@ -37,6 +41,7 @@ engine_launch() {
             fail "The engine stopped at its start, see $home/dockerd.log: $(tail -n 1 "$home/dockerd.log")"
         sleep 0.2
     done
+    docker image prune --force --filter until=24h >/dev/null # what earlier builds left
     say "engine $(docker version --format '{{.Server.Version}}') started; its images stay in $home/data"
 }
 
@@ -60,7 +65,7 @@ compose_find() {
 
 apt_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
-    local quiet="-q -q -o Dpkg::Use-Pty=0"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y $quiet --no-install-recommends "$@" >/dev/null 2>&1 ||
-        { apt-get update $quiet && DEBIAN_FRONTEND=noninteractive apt-get install -y $quiet --no-install-recommends "$@" >/dev/null; }
+    local get=(apt-get -q -q -o Dpkg::Use-Pty=0) install=(install -y --no-install-recommends "$@")
+    export DEBIAN_FRONTEND=noninteractive
+    "${get[@]}" "${install[@]}" >/dev/null 2>&1 || { "${get[@]}" update && "${get[@]}" "${install[@]}" >/dev/null; }
 }

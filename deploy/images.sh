@@ -27,15 +27,15 @@ make_python() {
     [ "$(id -u)" = 0 ] || fail "Base images can be neither pulled nor made: give the engine a registry, or run this as root on Debian."
     command -v debootstrap >/dev/null || apt_install debootstrap ||
         fail "Base images can be neither pulled nor made: debootstrap is missing and apt cannot install it."
-    local root
-    root=$(mktemp -d "$1/rootfs.XXXXXX")
+    local root=$1/rootfs # one file system: a run that was killed may have left /proc mounted in it
+    rm -rf --one-file-system "$root"
     say "making $PYTHON_IMAGE, as no image can be pulled here"
     debootstrap --variant=minbase --include=python3-venv,python-is-python3 \
         "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" "$(apt_mirror)" >"$1/debootstrap.log" 2>&1 ||
         fail "debootstrap failed, see $1/debootstrap.log: $(tail -n 1 "$1/debootstrap.log")"
     host_settings "$root"
     tar -C "$root" -c . | docker import --change "ENV PIP_CERT=$HOST_CA SSL_CERT_FILE=$HOST_CA" - "$PYTHON_IMAGE" >/dev/null
-    rm -rf "$root"
+    rm -rf --one-file-system "$root"
 }
 
 host_ca() { echo "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"; }
@@ -44,7 +44,7 @@ apt_mirror() { apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | 
 
 # The bundle gets a name of its own: update-ca-certificates rewrites ca-certificates.crt.
 host_settings() {
-    rm -rf "$1"/etc/apt/sources.list "$1"/var/cache/apt/archives/*.deb
+    rm -rf "$1"/etc/apt/sources.list "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
     mkdir -p "$1/etc/apt/keyrings" "$1/etc/ssl/certs"
     cp -rT /usr/share/keyrings "$1/usr/share/keyrings"
     local name

@@ -16,8 +16,6 @@ fail() { echo "Error: $*" >&2; exit 1; }
 
 work=${INFERSTREAM_CONTAINERS:-${TMPDIR:-/tmp}/inferstream-containers-$(id -u)}
 mkdir -p "$work"
-exec 9>"$work/lock"
-flock -n 9 || { say "another run holds $work, waiting for it" && flock 9; }
 trap engine_stop EXIT
 
 [ -x "$PYTHON" ] || fail "There is no $PYTHON: run 'make test-containers', which makes the environment, or set PYTHON."
@@ -30,6 +28,6 @@ say "building $INFERSTREAM_IMAGE"
 quietly $COMPOSE build worker
 say "built, $(docker image inspect --format '{{.Size}}' "$INFERSTREAM_IMAGE" | awk '{printf "%d MB", $1 / 1e6}')"
 
-TESTCONTAINERS_RYUK_DISABLED=true INFERSTREAM_NEED_ENGINE=1 \
+TESTCONTAINERS_RYUK_DISABLED=true \
     "$PYTHON" -m pytest -q tests/containers -m containers -p no:cacheprovider "$@"
 say "done"
