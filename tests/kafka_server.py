@@ -3,12 +3,12 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from inferstream.pipeline.ops.local_kafka import LocalKafka, free_ports, live_brokers, server_properties
 
-IMAGE = "apache/kafka:4.1.2"
+IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def has_image() -> bool:
     from docker.errors import DockerException
 
     try:
-        with docker.from_env(timeout=2) as engine:
+        with closing(docker.from_env(timeout=2)) as engine:
             engine.images.get(IMAGE)
     except (DockerException, OSError):
         return False
