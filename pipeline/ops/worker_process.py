@@ -15,7 +15,7 @@ from ..errors import BrokerError, InferstreamError
 HOST: Final = "127.0.0.1"
 LOOK_AGAIN_S: Final = 0.05
 ANSWER_S: Final = 2.0
-REPLIES: Final = "inferstream_replies_total"
+REPLIES: Final = ("inferstream_answers_total", "inferstream_failures_total")
 
 
 class WorkerProcess:
