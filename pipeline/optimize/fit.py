@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from ..errors import UsageError
 from ..runtime.manifest import Manifest
@@ -118,16 +119,22 @@ def _check(data: Labeled, least: int) -> None:
 
 def _choose(vectors: Floats, truth: Indices, tell: Progress) -> tuple[float, float]:
     """The regularization under which unseen rows are likeliest, and the temperature that belongs to it."""
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(vectors, truth))
+    steps = product(INVERSE_REGULARIZATIONS, folds)
+    total = len(INVERSE_REGULARIZATIONS) * FOLDS
+    unseen = {
+        strength: np.zeros((len(truth), truth.max() + 1), np.float32) for strength in INVERSE_REGULARIZATIONS
+    }
+    for done, (strength, (fitted, left)) in enumerate(steps):
+        tell("cross-validating", done, total)
+        model = _regression(strength).fit(vectors[fitted], truth[fitted])
+        unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
+    tell("cross-validating", total, total)
     found = []
-    for done, strength in enumerate(INVERSE_REGULARIZATIONS):
-        tell("cross-validating", done, len(INVERSE_REGULARIZATIONS))
-        model = _regression(strength)
-        logits = _two_columns(cross_val_predict(model, vectors, truth, cv=folds, method="decision_function"))
+    for strength, logits in unseen.items():
         temperature = best_temperature(logits, truth)
-        loss = negative_log_likelihood(logits / np.float32(temperature), truth)
+        loss = negative_log_likelihood((logits / np.float32(temperature)).astype(np.float32), truth)
         found.append((loss, strength, temperature))
-    tell("cross-validating", len(INVERSE_REGULARIZATIONS), len(INVERSE_REGULARIZATIONS))
     _, strength, temperature = min(found)
     return strength, temperature
 

@@ -64,9 +64,12 @@ def unit(vectors: Floats) -> Floats:
 
 
 def embed(
-    texts: Sequence[str], tokenizer: Tokenizes, session: Runs, advance: Callable[[int], None] = lambda _: None
+    texts: Sequence[str],
+    tokenizer: Tokenizes,
+    session: Runs,
+    advance: Callable[[int, int], None] | None = None,
 ) -> Floats:
-    """Unit vectors of shape (texts, dimensions); ``advance`` is told how many windows each batch held."""
+    """Unit vectors of shape (texts, dimensions); ``advance`` is told (windows of a batch, all windows)."""
     encoded = tokenizer.encode(texts)
     rows = list(chain.from_iterable(encoded))
     vectors: list[Floats] = [np.empty(0, np.float32)] * len(rows)
@@ -74,7 +77,8 @@ def embed(
         output = session.run(collate([rows[i] for i in batch], tokenizer.pad_id))[0]
         for i, vector in zip(batch, output, strict=True):
             vectors[i] = vector
-        advance(len(batch))
+        if advance:
+            advance(len(batch), len(rows))
     return pool(vectors, [len(row) for row in rows], [len(text) for text in encoded])
 
 

@@ -8,10 +8,10 @@ from ..errors import ModelError, UnknownModel, UsageError
 from ..runtime.manifest import Manifest
 from ..runtime.registry import ModelRegistry
 from ..runtime.tokenizer import Tokenizer
-from .classifier import Destinations, routing_of
+from .classifier import Classifier, Destinations, Routing, routing_of
 from .embedding import Runs
 from .head import Head, HeadStore
-from .taxonomy import Taxonomy, load_taxonomy
+from .taxonomy import load_taxonomy
 from .triage import Triage
 from .zero_shot import zero_shot
 
@@ -26,31 +26,38 @@ def load_triage(
     """
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
-    taxonomy = load_taxonomy(Path(config.taxonomy).expanduser() if config.taxonomy else None)
-    heads = HeadStore(registry.root.parent)
-    head = heads.load(name) if heads.has(name) else None
-    manifest = _encoder(registry, name, head, heads)
-    tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
-    return manifest, lambda session: make_triage(
-        name, manifest, tokenizer, session, taxonomy, head=head, threshold=config.threshold
-    )
+    model = TriageModel(registry, name, Path(config.taxonomy).expanduser() if config.taxonomy else None)
+
+    def make(session: Runs) -> Triage:
+        routing = model.routing(session, classifier := model.classifier(session))
+        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, config.threshold)
+
+    return model.manifest, make
 
 
-def make_triage(
-    name: str,
-    manifest: Manifest,
-    tokenizer: Tokenizer,
-    session: Runs,
-    taxonomy: Taxonomy,
-    *,
-    head: Head | None = None,
-    threshold: float | None = None,
-) -> Triage:
-    """The task: with a fitted head, or zero-shot from the taxonomy without one."""
-    classifier = head.classifier() if head else zero_shot(taxonomy, tokenizer, session)
-    brought = head.destinations if head else Destinations()
-    routing = routing_of(classifier, taxonomy, tokenizer, session, brought)
-    return Triage(name, tokenizer, manifest.digest, classifier, routing, threshold)
+class TriageModel:
+    """A model's parts: its encoder, its tokenizer, its classifier, its routing."""
+
+    def __init__(self, registry: ModelRegistry, name: str, taxonomy: Path | None) -> None:
+        """Raises UnknownModel, ModelError, UsageError for a wrong taxonomy."""
+        self._taxonomy = load_taxonomy(taxonomy)
+        heads = HeadStore(registry.root.parent)
+        self._head = heads.load(name) if heads.has(name) else None
+        self.manifest = _encoder(registry, name, self._head, heads)
+        self.tokenizer = Tokenizer(
+            self.manifest.tokenizer_path, self.manifest.max_tokens, self.manifest.pad_id
+        )
+
+    def classifier(self, session: Runs) -> Classifier:
+        """The fitted head, or zero-shot from the taxonomy where the name is an encoder's."""
+        if self._head:
+            return self._head.classifier()
+        return zero_shot(self._taxonomy, self.tokenizer, session)
+
+    def routing(self, session: Runs, classifier: Classifier) -> Routing:
+        """Where the categories go. Raises UsageError."""
+        brought = self._head.destinations if self._head else Destinations()
+        return routing_of(classifier, self._taxonomy, self.tokenizer, session, brought)
 
 
 def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> Manifest:

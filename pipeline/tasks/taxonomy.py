@@ -108,7 +108,12 @@ def _check(taxonomy: Taxonomy, file: "_File") -> None:
     if taxonomy.urgency is not None:
         for side in ("urgent", "calm"):
             phrases = getattr(taxonomy.urgency, side)
-            _require(file, phrases and all(map(str.strip, phrases)), ["urgency", side], "needs phrases")
+            _require(
+                file,
+                phrases and all(map(str.strip, phrases)),
+                ["urgency", side],
+                "must hold phrases, none of them empty",
+            )
 
 
 def _require(file: "_File", holds: object, keys: list[str], reason: str) -> None:
@@ -133,9 +138,13 @@ class _File:
             return msgspec.convert(raw, kind)
         except msgspec.ValidationError as error:
             reason, _, where = str(error).partition(" - at `$")
-            unknown = re.search(r"unknown field `(\w+)`", reason)
-            inner = [unknown[1]] if unknown else re.findall(r"\w+", where)[:1]
-            raise self.wrong([*keys, *inner], reason[:1].lower() + reason[1:]) from error
+            if missing := re.search(r"missing required field `(\w+)`", reason):
+                raise self.wrong(keys, f"lacks the field `{missing[1]}`") from error
+            if unknown := re.search(r"unknown field `(.+)`", reason):
+                known = ", ".join(kind.__struct_fields__)
+                raise self.wrong([*keys, unknown[1]], f"is not known here; known are: {known}") from error
+            inner = re.findall(r"\w+", where)[:1]
+            raise self.wrong([*keys, *inner], f"is wrong: {reason[:1].lower()}{reason[1:]}") from error
 
     def wrong(self, keys: list[str], reason: str) -> UsageError:
         line = self._line(keys)

@@ -1,0 +1,292 @@
+"""`inferstream triage`: fit triage to your own tickets, measure it, look after taxonomies and fitted models."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ..errors import UsageError
+from .tables import print_table
+
+if TYPE_CHECKING:
+    from ..optimize import fit as fitting
+    from ..optimize.report import Report
+    from ..tasks.taxonomy import Taxonomy
+
+CLASS_COLUMNS = {
+    "label": "LABEL",
+    "rows": "ROWS",
+    "precision": "PRECISION",
+    "recall": "RECALL",
+    "f1": "F1",
+    "mistaken_for": "MISTAKEN FOR",
+}
+THRESHOLD_COLUMNS = {"threshold": "THRESHOLD", "automatic": "ANSWERED WITHOUT A HUMAN", "accuracy": "RIGHT"}
+HEAD_COLUMNS = {
+    "name": "NAME",
+    "version": "VERSION",
+    "current": "SERVED",
+    "base": "ENCODER",
+    "labels": "LABELS",
+    "train_rows": "FITTED ON",
+    "accuracy": "ACCURACY",
+    "calibration_error": "CALIBRATION ERROR",
+}
+RULE_COLUMNS = {"category": "CATEGORY", "route": "ROUTE", "priority": "PRIORITY", "phrases": "PHRASES"}
+
+data_file = click.argument("data", type=click.Path(path_type=Path))
+text_column = click.option(
+    "--text", default="text", show_default=True, help="The column that holds the ticket."
+)
+label_column = click.option(
+    "--label", default="label", show_default=True, help="The column that holds the right category."
+)
+taxonomy_file = click.option(
+    "--taxonomy", type=click.Path(path_type=Path), help="Your taxonomy; the built-in example without one."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+
+
+@click.group("triage")
+def command() -> None:
+    """Fit the triage of support tickets to your own categories, and measure it.
+
+    Without any labeled tickets, edit a taxonomy: categories, each with a description and some examples.
+    With some hundred labeled tickets or more, `fit` a model: it is more accurate, and its confidence is
+    calibrated. Files of tickets are CSV or JSON Lines (.jsonl).
+    """
+
+
+@command.command()
+@data_file
+@click.option(
+    "--name", required=True, help="What workers and requests call the model; a new fit is a new version."
+)
+@text_column
+@label_column
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path),
+    help="Measure on this file; without it a fifth of DATA is held out.",
+)
+@click.option(
+    "--base",
+    default="minilm-int8",
+    show_default=True,
+    help="The encoder; workers need the same one, so fit on it.",
+)
+@as_json
+def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: str, as_json: bool) -> None:
+    """Fit a model to the labeled tickets in DATA and store it under NAME.
+
+    Optional columns `route` and `priority` say where categories go that your taxonomy does not list.
+    """
+    from ..optimize.fit import fit as fit_head
+    from ..optimize.labeled import read_labeled
+    from ..runtime.registry import ModelRegistry
+    from ..runtime.sessions import Session
+    from ..runtime.tokenizer import Tokenizer
+    from ..tasks.head import HeadStore
+
+    registry = ModelRegistry()
+    heads = HeadStore(registry.root.parent)
+    heads.versions(name)  # a bad name is an error before the work, not after it
+    _refuse_encoder_name(name)
+    train = read_labeled(data, text, label)
+    tested = read_labeled(test, text, label) if test else None
+    manifest = registry.load(base)
+    tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
+    with _progress() as tell:
+        fitted = fit_head(train, tested, manifest, tokenizer, Session(manifest.graph_path), tell)
+    version = heads.save(name, fitted.head)
+    measured = fitted.head.measured
+    if as_json:
+        _print_json(
+            {"name": name, "version": version, "base": manifest.name, "skipped": train.skipped}
+            | msgspec.to_builtins(measured)
+            | {"report": fitted.report}
+        )
+        return
+    _print_report(fitted.report, f"{name} {version}, fitted on {measured.train_rows} tickets")
+    click.echo(
+        f"Calibration error {measured.calibration_error_before:.3f} as fitted, "
+        f"{measured.calibration_error:.3f} with temperature {fitted.head.temperature:.3f}."
+    )
+    _print_skipped(train.skipped)
+    click.echo(f"\nServe it: inferstream worker triage --model {name} …")
+
+
+@command.command()
+@data_file
+@text_column
+@label_column
+@click.option(
+    "--model",
+    default="minilm-int8",
+    show_default=True,
+    help="A fitted model, or an encoder to use with a taxonomy.",
+)
+@taxonomy_file
+@as_json
+def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | None, as_json: bool) -> None:
+    """Measure a model, or a taxonomy, on the labeled tickets in DATA.
+
+    The table of thresholds says what to set `threshold` to: how many tickets are answered without a human at
+    each, and how many of those answers are right.
+    """
+    from ..optimize.fit import embed_with
+    from ..optimize.labeled import read_labeled
+    from ..optimize.report import indices_of, measure
+    from ..runtime.registry import ModelRegistry
+    from ..runtime.sessions import Session
+    from ..tasks.loading import TriageModel
+
+    tickets = read_labeled(data, text, label)
+    parts = TriageModel(ModelRegistry(), model, taxonomy)
+    session = Session(parts.manifest.graph_path)
+    classifier = parts.classifier(session)
+    truth = indices_of(tickets.labels, classifier.labels)
+    with _progress() as tell:
+        vectors = embed_with(tickets.texts, parts.tokenizer, session, tell, "reading the tickets")
+    report = measure(classifier, vectors, truth)
+    if as_json:
+        _print_json(
+            {"model": model, "base": parts.manifest.name, "skipped": tickets.skipped, "report": report}
+        )
+        return
+    _print_report(report, model)
+    _print_skipped(tickets.skipped)
+    if abs(report.best_temperature / report.temperature - 1) > 0.1:
+        click.echo(f"On these tickets temperature = {report.best_temperature:.3g} would be calibrated best.")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@as_json
+def check(file: Path | None, as_json: bool) -> None:
+    """Check the taxonomy in FILE, the built-in example without one, and show where its categories go."""
+    from ..tasks.taxonomy import load_taxonomy
+
+    print_table(list(_rules(load_taxonomy(file))), RULE_COLUMNS, as_json=as_json)
+
+
+@command.command()
+@data_file
+@text_column
+@label_column
+@click.option(
+    "--examples",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0, 100),
+    help="Tickets to copy for each category.",
+)
+def draft(data: Path, text: str, label: str, examples: int) -> None:
+    """Print a taxonomy to start from: the labels in DATA, with some of its tickets as examples.
+
+    Redirect it into a file, then write better descriptions and the routes.
+    """
+    from ..optimize.draft import draft_taxonomy
+    from ..optimize.labeled import read_labeled
+
+    click.echo(draft_taxonomy(read_labeled(data, text, label), examples), nl=False)
+
+
+@command.command("list")
+@as_json
+def list_heads(as_json: bool) -> None:
+    """List the fitted models on this machine, all versions."""
+    rows = list(_head_rows())
+    if not rows and not as_json:
+        click.echo("No fitted models here yet; run `inferstream triage fit DATA.csv --name NAME`.")
+        return
+    print_table(rows, HEAD_COLUMNS, as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("version")
+def use(name: str, version: str) -> None:
+    """Serve VERSION of the fitted model NAME from now on: workers that start later take it."""
+    from ..runtime.registry import default_root
+    from ..tasks.head import HeadStore
+
+    HeadStore(default_root()).use(name, version)
+    click.echo(f"{name} is now {version}; restart the workers that serve it.")
+
+
+def _refuse_encoder_name(name: str) -> None:
+    """A fitted model must not hide an encoder."""
+    from ..runtime.catalogue import CATALOGUE
+    from ..runtime.registry import ModelRegistry, split_name
+
+    taken = {split_name(manifest.name)[0] for manifest in ModelRegistry().list()} | set(CATALOGUE)
+    if split_name(name)[0] in taken:
+        raise UsageError(f"{name!r} is the name of an encoder; choose another for the fitted model.")
+
+
+def _rules(taxonomy: "Taxonomy") -> Iterator[dict[str, Any]]:
+    for name, rule in taxonomy.categories.items():
+        yield {
+            "category": name,
+            "route": taxonomy.route(name),
+            "priority": taxonomy.priority(name),
+            "phrases": 1 + len(rule.examples),
+            "description": rule.description,
+        }
+
+
+def _head_rows() -> Iterator[dict[str, Any]]:
+    from ..runtime.registry import default_root
+    from ..tasks.head import HeadStore
+
+    heads = HeadStore(default_root())
+    for name in heads.names():
+        for version in heads.versions(name):
+            head = heads.load(name, version)
+            row = {
+                "name": name,
+                "version": version,
+                "current": version == heads.current(name),
+                "base": head.base,
+            }
+            yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured)
+
+
+def _print_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def _print_report(report: "Report", title: str) -> None:
+    print_table([msgspec.to_builtins(one) for one in report.classes], CLASS_COLUMNS, as_json=False)
+    click.echo()
+    print_table([msgspec.to_builtins(one) for one in report.thresholds], THRESHOLD_COLUMNS, as_json=False)
+    click.echo(
+        f"\n{title}: {report.accuracy:.1%} of {report.rows} tickets right, macro F1 {report.macro_f1:.3f}, "
+        f"expected calibration error {report.calibration_error:.3f}."
+    )
+
+
+def _print_skipped(rows: int) -> None:
+    if rows:
+        click.echo(f"{rows} rows without a text or a label were left out.")
+
+
+@contextmanager
+def _progress() -> "Iterator[fitting.Progress]":
+    """A bar on standard error for each step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield tell
