@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ..errors import BrokerError
@@ -33,6 +34,7 @@ class EmbeddedConsumer:
         self._fetched: dict[TopicPartition, list[Record]] = {}
         self._settled = False
         self._failure: Exception | None = None
+        # Set whenever there may be records that are not fetched yet, and when waiting is over for another reason.
         self._news = asyncio.Event()
         storage.watch(self._news)
 
@@ -54,17 +56,14 @@ class EmbeddedConsumer:
         await asyncio.sleep(0)
         while True:
             self._check()
-            self._news.clear()
             if records := self._take(max_records):
                 return records
-            await self._fetch()
-            self._check()
-            if records := self._take(max_records):
-                return records
-            remaining_s = deadline - loop.time()
-            if remaining_s <= 0:
+            if await self._is_there_news():
+                await self._fetch()
+            elif (remaining_s := deadline - loop.time()) > 0:
+                await self._wait(remaining_s)
+            else:
                 return []
-            await self._wait(remaining_s)
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._positions)
@@ -176,25 +175,28 @@ class EmbeddedConsumer:
         return taken
 
     async def _fetch(self) -> None:
-        wanted = {
-            at: self._positions[at] for at in self._readable(self._positions) if at not in self._fetched
-        }
-        if not wanted:
-            return
+        self._news.clear()
         before = self._positions
-        found = await self._storage.database.run(self._storage.log.read, wanted)
+        wanted = {at: before[at] for at in self._readable(before) if at not in self._fetched}
+        found = await self._storage.database.run(self._storage.log.read, wanted) if wanted else {}
         if self._positions is before:
             # Not those that were sought to elsewhere meanwhile.
             self._fetched |= {at: records for at, records in found.items() if before[at] == wanted[at]}
+        if found:
+            # There may be more where these come from.
+            self._news.set()
 
     def _readable(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
         return [at for at in partitions if at not in self._paused] if self._settled else []
 
+    async def _is_there_news(self) -> bool:
+        if not self._news.is_set() and self._readable(self._positions):
+            await self._storage.look_for_foreign_appends()
+        return self._news.is_set()
+
     async def _wait(self, timeout_s: float) -> None:
-        interval_s = FOREIGN_POLL_S if self._readable(self._positions) else timeout_s
-        try:
-            async with asyncio.timeout(min(timeout_s, interval_s)):
+        if self._readable(self._positions):
+            timeout_s = min(timeout_s, FOREIGN_POLL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
                 await self._news.wait()
-        except TimeoutError:
-            if interval_s < timeout_s:
-                await self._storage.look_for_foreign_appends()

@@ -340,13 +340,27 @@ class BrokerContract:
         watching.commit_on_revoke = dict.fromkeys(parts, 6)
         joining = asyncio.create_task(broker.consume([topic], group=unique))
         await wait_until(lambda: watching.events[-1][0] == "revoking")
+        await asyncio.gather(
+            *(broker.publish(Message(topic, b"more", partition=n)) for n in range(PARTITIONS))
+        )
         assert list(await first.poll(10, 50)) == []
         assert not joining.done()
         watching.gate.set()
         second = await joining
         await wait_until(lambda: watching.events[-1][0] == "assigned")
         for member in (first, second):
-            assert sorted(record.offset for record in await take(member, 8)) == [6, 6, 7, 7, 8, 8, 9, 9]
+            assert sorted(record.offset for record in await take(member, 10)) == [
+                6,
+                6,
+                7,
+                7,
+                8,
+                8,
+                9,
+                9,
+                10,
+                10,
+            ]
 
     async def test_a_commit_of_a_lost_partition_is_ignored(
         self, broker: Broker, topic: str, parts: list[TopicPartition], unique: str
