@@ -37,11 +37,14 @@ class WindowConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a request may ask for. Reply topics are shell patterns; ``{task}`` stands for the task's name."""
+    """What a request may ask for. Reply topics are shell patterns; ``{task}`` stands for the task's name.
+
+    The task's default reply topic may always be used.
+    """
 
     max_request_bytes: int = 1_000_000
     max_reply_bytes: int = 1_000_000
-    reply_topics: list[str] = field(default_factory=lambda: ["inferstream.{task}.replies", "inferstream.{task}.replies.*"])
+    reply_topics: list[str] = field(default_factory=lambda: ["inferstream.{task}.replies.*"])
 
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +57,7 @@ class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The content-hash cache. ``directory`` is the user's cache folder by default; 0 disk bytes leave the memory tier."""
+    """The content-hash cache, by default in the user's cache folder; 0 disk bytes leave the memory tier."""
 
     enabled: bool = True
     directory: str | None = None

@@ -90,11 +90,13 @@ def command(
         raise UsageError("Give either --kafka or --embedded: a worker reads from one of the two.")
     host = None if embedded else _host()
     from ..build import build_worker
+    from ..delivery.garbage import collect_rarely
     from .hosting import Hosted, run_alone
 
     _configure_logging(log_level)
     broker = _broker(config, embedded)
     serving = build_worker(config, broker, task, models=models, group=group, member=member)
+    collect_rarely()
     hosted = Hosted(task, broker, serving, config.window.drain_timeout_ms)
     if host is None:
         run_alone(hosted)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ...schemas import codec
 from ...schemas.codec import DecodeError
 from ...schemas.messages import Failure, Request
-from ...schemas.topics import PRIORITIES, Header, Topics, origin
+from ...schemas.topics import PRIORITIES, Header, Topics
 from ..broker.base import Record
 from ..config import LimitConfig
 from ..engine.engine import Answer, Engine, Job
@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..telemetry import Metrics
 from .dead_letters import dead_letter
-from .replying import Address, Replies, ReplyTopics, carried_over, header_map
+from .replying import Address, Replies, ReplyTopics, header_map
 from .window import Outcome
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,19 @@ class Handler:
         headers = header_map(record) if record.headers else NO_HEADERS
         wanted = headers.get(Header.REPLY_TOPIC)
         topic = self._topics.replies if wanted is None else wanted.decode(errors="replace")
-        if not self._reply_topics.known(topic):
-            return self._handle_new_topic(record, topic)
-        address = Address(origin(*record[:3]), topic, record.key, carried_over(record))
+        request = None
         try:
             request = self._decode(record)
-            if request.id is not None:
-                address = address._replace(id=request.id)
             job = self._job(request, headers)
+        except Exception as error:
+            identity = request.id if request else getattr(error, "id", None)
+            address = self._reply_topics.address(record, topic, identity)
+            return self._failed(address, error) if address else self._handle_new_topic(record, topic)
+        address = self._reply_topics.address(record, topic, request.id)
+        return self._begin(address, job) if address else self._handle_new_topic(record, topic)
+
+    def _begin(self, address: Address, job: Job) -> Outcome | Coroutine[Any, Any, Outcome]:
+        try:
             found = self._engine.begin(job)
         except Exception as error:
             return self._failed(address, error)
@@ -138,9 +143,8 @@ class Handler:
     def _failed(self, address: Address, error: Exception) -> Outcome:
         if isinstance(error, DecodeError):
             self._metrics.failed(error.code)
-            identity = error.id if error.id is not None else address.id
-            failure = Failure(id=identity, task=self._topics.task, code=error.code, message=error.message)
-            return self._replies.failure(address._replace(id=identity), failure)
+            failure = Failure(id=address.id, task=self._topics.task, code=error.code, message=error.message)
+            return self._replies.failure(address, failure)
         if not isinstance(error, InferstreamError):
             log.error(
                 "A defect answered %s with the code `internal`; others go on.", address.id, exc_info=error

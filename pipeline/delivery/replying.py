@@ -1,5 +1,6 @@
 """Replies as records: where they go, what they carry, and what happens to one that is too large."""
 
+import asyncio
 import fnmatch
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from msgspec import Raw
 
 from ...schemas import codec
 from ...schemas.messages import Failure, Result
-from ...schemas.topics import Header, Topics
+from ...schemas.topics import Header, Topics, origin
 from ..broker.base import Headers, Message, Record
 from ..config import LimitConfig
 from ..engine.engine import Answer
@@ -17,10 +18,11 @@ from .window import Outcome
 
 
 class Address(NamedTuple):
-    """Who gets the reply to a record: the id it carries, its topic, its key (the id without one) and headers."""
+    """Where the reply to a record goes: the id it carries, its topic and partition, its key (or the id) and headers."""
 
     id: str
     topic: str
+    partition: int
     key: bytes | None
     headers: Headers = ()
 
@@ -31,27 +33,44 @@ class ReplyTopics:
     def __init__(
         self, topics: Topics, limits: LimitConfig, partitions: Callable[[str], Awaitable[int | None]]
     ) -> None:
-        self._patterns = [pattern.format(task=topics.task) for pattern in limits.reply_topics]
-        self._partitions = partitions
-        self._there = {topics.replies}
+        """``partitions`` asks the broker how many a topic has."""
+        self._patterns = [
+            topics.replies,
+            *(pattern.format(task=topics.task) for pattern in limits.reply_topics),
+        ]
+        self._ask = partitions
+        self._partitions: dict[str, int] = {}
+        self._asking = asyncio.Lock()
 
-    def known(self, topic: str) -> bool:
-        """Whether the topic is known to be usable without asking the broker."""
-        return topic in self._there
+    def address(self, record: Record, topic: str, identity: str | None) -> Address | None:
+        """Where the reply goes; None when the topic must be checked first.
+
+        Replies keep to the partition of their requests: equal keys stay together, and no key is hashed again.
+        """
+        count = self._partitions.get(topic)
+        if count is None:
+            return None
+        name = origin(record.topic, record.partition, record.offset) if identity is None else identity
+        return Address(name, topic, record.partition % count, record.key, carried_over(record))
 
     async def check(self, topic: str) -> None:
         """Raise ReplyTopicNotAllowed unless the topic may be used and exists. Asks the broker once for each topic."""
         if not any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._patterns):
-            allowed = ", ".join(self._patterns)
             raise ReplyTopicNotAllowed(
-                f"The reply topic {topic!r} is not on the allow list ({allowed}): use one that is, or have this one "
-                "added to `reply_topics` in the worker's settings."
+                f"The reply topic {topic!r} is not on the allow list ({', '.join(self._patterns)}): use one that is, "
+                "or have this one added to `reply_topics` in the worker's settings."
             )
-        if await self._partitions(topic) is None:
+        async with self._asking:
+            if topic not in self._partitions:
+                self._partitions[topic] = await self._count(topic)
+
+    async def _count(self, topic: str) -> int:
+        count = await self._ask(topic)
+        if count is None:
             raise ReplyTopicNotAllowed(
                 f"The reply topic {topic!r} does not exist: create it, then replay the request."
             )
-        self._there.add(topic)
+        return count
 
 
 class Replies:
@@ -96,7 +115,8 @@ class Replies:
 
 
 def _message(address: Address, body: bytes) -> Message:
-    return Message(address.topic, body, address.key or address.id.encode(), address.headers)
+    key = address.key or address.id.encode()
+    return Message(address.topic, body, key, address.headers, address.partition)
 
 
 def header_map(record: Record) -> Mapping[str, bytes]:
@@ -106,4 +126,6 @@ def header_map(record: Record) -> Mapping[str, bytes]:
 
 def carried_over(record: Record) -> Headers:
     """The request's headers that its reply has as well."""
+    if not record.headers:
+        return ()
     return tuple(header for header in record.headers if header[0] == Header.TRACEPARENT)

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import Counter
-
 from ..telemetry import Metrics
 
 log = logging.getLogger(__name__)
@@ -29,7 +27,7 @@ class Vitals:
         self, metrics: Metrics, running: Callable[[], int], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._metrics, self._running, self._clock = metrics, running, clock
-        self._ended = self._answered = self._cached = 0.0
+        self._ended = self._answered = self._cached = 0
         self._ticked: float | None = None
         self.lag_s = 0.0
         metrics.watch(
@@ -59,10 +57,10 @@ class Vitals:
 
     def report(self) -> None:
         """Log one sentence on what was done since the last call."""
-        ended = sum(_by_label(self._metrics.replies, "code").values())
-        by_status = _by_label(self._metrics.cache, "status")
+        by_status = self._metrics.by_status
         answered = sum(by_status.values())
-        cached = answered - sum(by_status.get(status, 0) for status in DEVICE)
+        ended = answered + self._metrics.failed_requests
+        cached = answered - sum(by_status[status] for status in DEVICE)
         share = ""
         if answered > self._answered:
             share = (
@@ -75,12 +73,3 @@ class Vitals:
             share,
         )
         self._ended, self._answered, self._cached = ended, answered, cached
-
-
-def _by_label(counter: Counter, label: str) -> dict[str, float]:
-    return {
-        sample.labels[label]: sample.value
-        for metric in counter.collect()
-        for sample in metric.samples
-        if sample.name.endswith("_total")
-    }

@@ -27,10 +27,16 @@ class Outcome(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """The place of one record, from its admission until its offset is part of the committed prefix."""
+    """The place of one record, from its admission until its offset is part of the committed prefix.
 
-    record: Record
+    Records of one key form a chain: ``behind`` is the next of them, ``held`` until this one has been published.
+    """
+
     line: "Line"
+    offset: int
+    key: bytes | None
+    behind: "Place | None" = None
+    held: bool = False
     outcome: Outcome | None = None
     unacknowledged: int = 0
     done: bool = False
@@ -41,42 +47,38 @@ class Place:
 class Line:
     """The places of one partition in offset order. A lost line is answered by the partition's next owner."""
 
-    partition: TopicPartition
     places: deque[Place] = field(default_factory=deque)
-    keys: dict[bytes, deque[Place]] = field(default_factory=dict)
-    position: int | None = None
+    last_of_key: dict[bytes, Place] = field(default_factory=dict)
     lost: bool = False
 
     @property
     def span(self) -> int:
-        return self.places[-1].record.offset - self.places[0].record.offset + 1 if self.places else 0
+        return self.places[-1].offset - self.places[0].offset + 1 if self.places else 0
 
 
 class Window:
     """Bounded in-flight records. Lives on the event loop.
 
     Two bounds: the records running, and for each partition the span since its oldest unfinished offset, so that one
-    slow request neither stalls its neighbors nor makes redelivery grow without limit.
+    slow request neither stalls its neighbors nor makes redelivery grow without limit. The span also bounds the
+    replies that the broker has not acknowledged yet.
     """
 
     def __init__(self, config: WindowConfig, publish: Publish) -> None:
         self._config, self._publish = config, publish
         self._lines: dict[TopicPartition, Line] = {}
-        self._running = 0
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: BaseException = asyncio.CancelledError()
+        self.running = 0
+        """Records admitted whose outcome is not known yet."""
         self.terminal_events = 0
-
-    @property
-    def running(self) -> int:
-        """Records admitted whose terminal event is not durable yet."""
-        return self._running
+        """Records whose outcome is durable."""
 
     @property
     def room(self) -> int:
         """How many more records may be admitted now."""
-        return self._config.max_in_flight - self._running
+        return self._config.max_in_flight - self.running
 
     def full_partitions(self) -> set[TopicPartition]:
         """Partitions whose span has reached its bound: they must pause until their oldest record is finished."""
@@ -96,42 +98,38 @@ class Window:
 
     def admit(self, record: Record) -> Place:
         """Take the record on. The caller owes a `complete` for the place."""
-        partition = TopicPartition(record.topic, record.partition)
-        line = self._lines.get(partition)
+        line = self._lines.get((record.topic, record.partition))  # type: ignore[call-overload]
         if line is None:
-            line = self._lines[partition] = Line(partition)
-        place = Place(record, line)
+            line = self._lines[TopicPartition(record.topic, record.partition)] = Line()
+        place = Place(line, record.offset, record.key)
         line.places.append(place)
         if record.key is not None:
-            line.keys.setdefault(record.key, deque()).append(place)
-        self._running += 1
+            elder = line.last_of_key.get(record.key)
+            if elder is not None:
+                elder.behind, place.held = place, True
+            line.last_of_key[record.key] = place
+        self.running += 1
         return place
 
     def complete(self, place: Place, outcome: Outcome) -> None:
         """Publish the outcome as soon as all earlier records of its key have been published."""
-        place.outcome = outcome
-        line, key = place.line, place.record.key
-        if line.lost:
+        if place.line.lost:
             return
-        if key is None:
-            self._send(place, outcome)
-            return
-        waiting = line.keys[key]
-        while waiting and (ready := waiting[0].outcome) is not None:
-            self._send(waiting.popleft(), ready)
-        if not waiting:
-            del line.keys[key]
+        place.outcome, place.task = outcome, None
+        self.running -= 1
+        self._changed.set()
+        ready: Place | None = None if place.held else place
+        while ready is not None and ready.outcome is not None:
+            behind = self._next_of_key(ready)
+            self._send(ready, ready.outcome)
+            ready = behind
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset to commit of each partition that has moved since the last call."""
         moved = {}
         for partition, line in self._lines.items():
-            position = None
             while line.places and line.places[0].done:
-                position = line.places.popleft().record.offset + 1
-            if position is not None:
-                line.position = position
-                moved[partition] = position
+                moved[partition] = line.places.popleft().offset + 1
         return moved
 
     async def settle(self, partitions: Collection[TopicPartition] | None, timeout_ms: int) -> bool:
@@ -139,7 +137,7 @@ class Window:
         lines = [line for tp, line in self._lines.items() if partitions is None or tp in partitions]
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_ms / 1e3
-        while any(not place.done for line in lines for place in line.places):
+        while any(not place.done for line in lines if not line.lost for place in line.places):
             left_ms = int((end - loop.time()) * 1e3)
             if left_ms <= 0:
                 return False
@@ -154,16 +152,29 @@ class Window:
                 continue
             line.lost = True
             for place in line.places:
-                if not place.done:
-                    self._running -= 1
-                    if place.task is not None:
-                        place.task.cancel()
+                if place.outcome is None and not place.done:
+                    self.running -= 1
+                if place.task is not None:
+                    place.task.cancel()
         self._changed.set()
+
+    def _next_of_key(self, place: Place) -> Place | None:
+        """The record behind one that is published now, no longer held."""
+        behind = place.behind
+        if behind is not None:
+            behind.held = False
+        elif place.key is not None:
+            del place.line.last_of_key[place.key]
+        return behind
 
     def _send(self, place: Place, outcome: Outcome) -> None:
         place.unacknowledged = len(outcome.messages)
         for message in outcome.messages:
-            self._publish(message).add_done_callback(partial(self._acknowledged, place))
+            acknowledgement = self._publish(message)
+            if acknowledgement.done():  # refused at once: what replaces it goes before the next of its key
+                self._acknowledged(place, acknowledgement)
+            else:
+                acknowledgement.add_done_callback(partial(self._acknowledged, place))
 
     def _acknowledged(self, place: Place, acknowledgement: "asyncio.Future[None]") -> None:
         error = None if acknowledgement.cancelled() else acknowledgement.exception()
@@ -189,7 +200,6 @@ class Window:
             self._changed.set()
 
     def _finish(self, place: Place) -> None:
-        # The task and the outcome hold the reply's bytes: the place may have to wait long for its elders.
-        place.done, place.outcome, place.task = True, None, None
-        self._running -= 1
+        # The outcome holds the reply's bytes: the place may have to wait long for its elders.
+        place.done, place.outcome, place.behind = True, None, None
         self.terminal_events += 1

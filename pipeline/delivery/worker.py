@@ -97,6 +97,7 @@ class Worker:
             room = self.window.room
             for record in await consumer.poll(max(1, min(room, MOST_AT_ONCE)), POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
+            await asyncio.sleep(0)  # a poll that finds records waiting does not give way by itself
 
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
         place = self.window.admit(record)

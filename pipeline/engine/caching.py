@@ -19,15 +19,18 @@ DIGEST_BYTES = 16
 CHECK_BYTES = 8
 
 
-def content_key(tenant: str, digest: bytes, task: str, options: bytes, text: str) -> bytes:
-    """What two requests share exactly when they must get the same answer: blake2b over length-prefixed parts.
+def content_prefix(tenant: str, digest: bytes, task: str, options: bytes) -> bytes:
+    """All of a content key but the text, each part behind its length: ("ab", "c") and ("a", "bc") stay apart.
 
     ``digest`` stands for everything behind the answer: weights, graph, tokenizer, taxonomy or head.
-    The length prefix keeps ("ab", "c") and ("a", "bc") apart.
     """
-    parts = (tenant.encode(), digest, task.encode(), options, text.encode("utf-8", "surrogatepass"))
-    joined = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return hashlib.blake2b(joined, digest_size=DIGEST_BYTES).digest()
+    parts = (tenant.encode("utf-8", "surrogatepass"), digest, task.encode(), options)
+    return b"".join([b"%d:%b" % (len(part), part) for part in parts])
+
+
+def content_key(prefix: bytes, text: str) -> bytes:
+    """What two requests share exactly when they must get the same answer: blake2b of a prefix and the text."""
+    return hashlib.blake2b(prefix + text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
 class MemoryCache:

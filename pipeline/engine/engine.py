@@ -11,7 +11,7 @@ import msgspec
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..errors import UnknownModel
 from ..tasks.base import Task
-from .caching import DiskCache, MemoryCache, content_key
+from .caching import DiskCache, MemoryCache, content_key, content_prefix
 from .flights import Flight, Flights
 from .lanes import Device
 from .preparing import Preparer
@@ -68,8 +68,8 @@ class Engine:
         self._flights = Flights(clock)
         self._by_task = {id(served.task): served.device for served in models.values()}
         self._preparer = Preparer(lambda flight: self._by_task[id(flight.task)].batcher.put, disk, clock)
-        # Equal options, read once: a request without any is the common case.
-        self._plain = {name: _options(served.task, NO_OPTIONS) for name, served in models.items()}
+        # Most requests bring neither options nor a tenant.
+        self._plain = {name: _options(served.task, Job("")) for name, served in models.items()}
 
     async def __aenter__(self) -> "Engine":
         self._loop = asyncio.get_running_loop()
@@ -100,9 +100,12 @@ class Engine:
                 f"There is no model {name!r} here; this worker serves {', '.join(self._models)}."
             )
         task = served.task
-        options, encoded = self._plain[name] if not job.options else _options(task, job.options)
-        text = unicodedata.normalize("NFC", job.text.strip())
-        key = content_key(job.tenant, task.digest, task.name, encoded, text)
+        plain = not job.options and not job.tenant
+        options, prefix = self._plain[name] if plain else _options(task, job)
+        text = job.text.strip()
+        if not text.isascii():
+            text = unicodedata.normalize("NFC", text)
+        key = content_key(prefix, text)
         if self._memory is not None and (stored := self._memory.get(key)) is not None:
             return Answer(stored, name, task.version, "memory", _total(began, self._clock()), None)
         flight = self._flights.join(key, job.expires, job.priority) if self._memory is not None else None
@@ -164,9 +167,10 @@ class Engine:
             self._disk.close()
 
 
-def _options(task: Task, given: Mapping[str, Any]) -> tuple[Any, bytes]:
-    checked = task.options(given)
-    return checked, msgspec.json.encode(checked)
+def _options(task: Task, job: Job) -> tuple[Any, bytes]:
+    """The checked options, and all of the content key but the text."""
+    checked = task.options(job.options)
+    return checked, content_prefix(job.tenant, task.digest, task.name, msgspec.json.encode(checked))
 
 
 def _total(began: float, now: float) -> Timings:

@@ -115,6 +115,8 @@ class Flights:
         """Give the result, or the error, to everyone who waits."""
         self._remove(flight)
         flight.over = True
+        # A row knows its flight: without this both would wait for the garbage collector, which runs rarely.
+        flight.entries, flight.outputs = [], {}
         waiters, flight.waiters = flight.waiters, set()
         for waiter in waiters:
             if waiter.done():

@@ -1,6 +1,7 @@
 """The engine end to end over a fake session: once per content, the same answer whatever the batch, bounded waits."""
 
 import asyncio
+import gc
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from engine.echo import echoed
 from engine.rig import LARGE, POISON, SMALL, Rig, a_rig
 
-from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.engine import Answer, Job
 from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, UnknownModel, UnknownOption
@@ -231,3 +232,19 @@ async def test_watching_a_healthy_engine_never_returns() -> None:
         await rig.ask("text")
         assert not watching.done()
         watching.cancel()
+
+
+async def test_requests_leave_no_reference_cycles() -> None:
+    """A worker collects garbage rarely, so what is done must go by itself."""
+    async with a_rig() as rig:
+        await rig.ask("warm")
+        gc.collect()
+        gc.disable()
+        try:
+            await asyncio.gather(*rig.asked(*[f"text {n}" for n in range(50)], "long " * 50))
+            await settled(rig.asked(POISON, "twice", "twice"))
+            await asyncio.sleep(0)
+            left = [found for found in gc.get_objects() if isinstance(found, Flight | Entry)]
+        finally:
+            gc.enable()
+    assert len(left) <= 8, "only what failed, or what a thread still holds"
