@@ -48,7 +48,7 @@ def test_fit_list_use_and_evaluate(home: Path, few: str, capsys: pytest.CaptureF
         "shop",
         fitted["version"],
         True,
-        14,
+        3,
     )
     assert (home / "heads" / "shop" / fitted["version"] / "head.msgpack").exists()
     assert f"shop is now {fitted['version']}" in output_of(capsys, "use", "shop", fitted["version"])

@@ -80,7 +80,6 @@ def test_a_fitted_model_is_served_by_its_name(registry: ModelRegistry, minilm: M
     assert (manifest.name, task.model) == ("minilm-int8", "shop")
     (found,) = answers(task, minilm, ["I was charged twice, give me my money back"])
     assert (found["category"], found["route"]) == ("payment_problem", "billing")
-    assert head.measured.accuracy > 0.7
 
 
 def test_a_head_brings_routes_for_what_the_taxonomy_lacks(
