@@ -97,7 +97,12 @@ def hosted_with(fault: str, directory: Path) -> Hosted:
         await asyncio.to_thread(session.wait_for_runs, 1)
         log.info("The device hangs.")
 
-    background = [hang] if fault == "hang" else FAULTS[fault]
+    async def fail_and_hang() -> None:
+        await hang()
+        await asyncio.sleep(1)  # served for a while: the guard looks now and then
+        await lost_disk()
+
+    background = {"hang": [hang], "fail and hang": [fail_and_hang]}.get(fault) or FAULTS[fault]
     hosted = echo_worker(directory, session, background=background, drain_timeout_ms=1_000)
     return hosted
 

@@ -52,7 +52,7 @@ def run(hosted: Hosted, *, web_host: str, web_port: int) -> None:
     Port 0 takes a free one. Raises what ended the worker, and UsageError when nothing can listen on the port.
     """
     port = web_port or _free_port(web_host)
-    run_until_signaled(lambda: _host(hosted, web_host, port), hosted.serving.drain, hosted.limit_s)
+    run_until_signaled(lambda: _host(hosted, web_host, port), hosted.drain, hosted.limit_s)
 
 
 def app_for(delivery: Delivery, *, web_host: str, web_port: int) -> faust.App:

@@ -1,6 +1,8 @@
 """A worker as the process that hosts it sees it, and the host that every install has."""
 
 import asyncio
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +15,15 @@ from ..delivery.vitals import Vitals
 from ..delivery.watchdog import Watchdog
 from ..errors import InferstreamError
 
+log = logging.getLogger(__name__)
+
 CLOSING_S: Final = 5.0
-"""How long the process may take to leave the group and close its files after the drain."""
+"""How long the process may take to leave the group and close its files, after a drain or an error."""
+
+LOOK_S: Final = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Hosted:
     """A worker with its broker. A host runs it, on a signal drains it, and ends with its error."""
 
@@ -25,20 +31,40 @@ class Hosted:
     broker: Broker
     serving: Serving
     drain_timeout_ms: int
+    draining: bool = False
 
     async def run(self) -> None:
         """Connect and serve until drained. Raises the one error that ended it otherwise."""
         with one_error():
-            async with self.broker:
-                await self.serving.run()
+            async with asyncio.TaskGroup() as tasks:
+                guard = tasks.create_task(self._end_what_cannot_close())
+                async with self.broker:
+                    await self.serving.run()
+                guard.cancel()
 
-    def vitals(self) -> Vitals:
-        return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
+    def drain(self) -> None:
+        """Take nothing new and finish what runs; then `run` returns."""
+        self.draining = True
+        self.serving.drain()
 
     @property
     def limit_s(self) -> float:
         """How long the process may live after the first signal."""
         return self.drain_timeout_ms / 1e3 + CLOSING_S
+
+    def vitals(self) -> Vitals:
+        return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
+
+    async def _end_what_cannot_close(self) -> None:
+        """A worker that failed says why once all is closed. With a device or a broker that hangs, that is never."""
+        served, closing_s = False, 0.0
+        while closing_s < CLOSING_S:
+            await asyncio.sleep(LOOK_S)
+            served = served or self.serving.ready
+            failed = served and not self.serving.ready and not self.draining
+            closing_s += LOOK_S * failed
+        log.critical("The worker has failed, and could not close in %g s: the process ends now.", CLOSING_S)
+        os._exit(1)
 
 
 class Host(Protocol):
@@ -49,7 +75,7 @@ class Host(Protocol):
 
 def run_alone(hosted: Hosted) -> None:
     """Host the worker in this process, with nothing around it. Returns after a drain."""
-    run_until_signaled(lambda: _serve(hosted), hosted.serving.drain, hosted.limit_s)
+    run_until_signaled(lambda: _serve(hosted), hosted.drain, hosted.limit_s)
 
 
 async def _serve(hosted: Hosted) -> None:

@@ -107,3 +107,9 @@ def test_a_second_signal_ends_a_long_drain_at_once(start: Start) -> None:
     process.wait_for("not finished in time")
     process.signal(signal.SIGTERM)
     assert process.end() == 128 + signal.SIGTERM
+
+
+def test_a_failed_worker_whose_device_hangs_ends_all_the_same(start: Start) -> None:
+    process = start("fail and hang")
+    assert process.end() == 1
+    assert "could not close in 5 s" in process.lines[-1]
