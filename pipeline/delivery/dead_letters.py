@@ -3,20 +3,24 @@
 from ...schemas.topics import Header, origin
 from ..broker.base import Message, Record
 from ..errors import InferstreamError
+from .replying import sentence
+from .window import Outcome
 
 
-def dead_letter(record: Record, topic: str, error: InferstreamError, failed_at: float) -> Message:
-    """The record of a dead letter. ``failed_at`` is Unix time in seconds.
+def dead_letter(record: Record, topic: str, error: InferstreamError, failed_at: float) -> Outcome:
+    """The dead letter of a record. ``failed_at`` is Unix time in seconds.
 
-    Body, key and headers are the record's own, so that a replay is the identical request.
+    Body, key and headers are the record's own, so that a replay is the identical request. Where that is too large
+    together with the reason, the letter only says where the record stands.
     """
     reason = (
         (Header.ERROR_CODE, error.code.encode()),
-        (Header.ERROR_MESSAGE, str(error).encode()),
+        (Header.ERROR_MESSAGE, sentence(error).encode()),
         (Header.FAILED_AT_MS, b"%d" % round(failed_at * 1e3)),
     )
     first = () if any(name == Header.ORIGIN for name, _ in record.headers) else _origin(record)
-    return Message(topic, record.value or b"", record.key, (*record.headers, *first, *reason))
+    letter = Message(topic, record.value or b"", record.key, (*record.headers, *first, *reason))
+    return Outcome((letter,), lambda: Outcome((Message(topic, b"", None, (*_origin(record), *reason)),)))
 
 
 def _origin(record: Record) -> tuple[tuple[str, bytes]]:

@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..telemetry import Metrics
 from .dead_letters import dead_letter
-from .replying import Address, Replies, ReplyTopics, header_map
+from .replying import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map, sentence
 from .window import Outcome
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Handler:
             await self._reply_topics.check(topic)
         except ReplyTopicNotAllowed as error:
             self._metrics.failed(error.code)
-            return Outcome((dead_letter(record, self._topics.dead_letters, error, self._wall_clock()),))
+            return dead_letter(record, self._topics.dead_letters, error, self._wall_clock())
         found = self.handle(record)
         return found if isinstance(found, Outcome) else await found
 
@@ -105,7 +105,12 @@ class Handler:
         size, most = len(record.value or b""), self._limits.max_request_bytes
         if size > most:
             raise TooLarge(f"The request has {size} bytes, more than the {most} allowed: split the text.")
-        return codec.decode_request(record.value)
+        request = codec.decode_request(record.value)
+        if request.id is not None and len(request.id) > MOST_ID_CHARACTERS:
+            raise TooLarge(
+                f"The field `id` is longer than {MOST_ID_CHARACTERS} characters: send a shorter one."
+            )
+        return request
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
         task = self._topics.task
@@ -121,17 +126,15 @@ class Handler:
             options=request.options,
             tenant=_header(headers, Header.TENANT, str, "a name", ""),
             expires=self._expires(headers),
-            priority=_header(
-                headers, Header.PRIORITY, PRIORITIES.index, f"one of {', '.join(PRIORITIES)}", default=1
-            ),
+            priority=_header(headers, Header.PRIORITY, PRIORITIES.index, LEVELS, NORMAL),
         )
 
     def _expires(self, headers: Mapping[str, bytes]) -> float:
         """The deadline in seconds of the clock. Raises DeadlineExceeded when it is past."""
-        deadline_ms = _header(headers, Header.DEADLINE_MS, int, "Unix time in milliseconds", None)
-        if deadline_ms is None:
+        deadline = _header(headers, Header.DEADLINE_MS, _seconds, "Unix time in milliseconds", None)
+        if deadline is None:
             return math.inf
-        left_s = deadline_ms / 1e3 - self._wall_clock()
+        left_s = deadline - self._wall_clock()
         if left_s <= 0:
             raise DeadlineExceeded(LATE)
         return self._clock() + left_s
@@ -141,11 +144,7 @@ class Handler:
         return self._replies.result(address, answer)
 
     def _failed(self, address: Address, error: Exception) -> Outcome:
-        if isinstance(error, DecodeError):
-            self._metrics.failed(error.code)
-            failure = Failure(id=address.id, task=self._topics.task, code=error.code, message=error.message)
-            return self._replies.failure(address, failure)
-        if not isinstance(error, InferstreamError):
+        if not isinstance(error, InferstreamError | DecodeError):
             log.error(
                 "A defect answered %s with the code `internal`; others go on.", address.id, exc_info=error
             )
@@ -157,8 +156,8 @@ class Handler:
                 id=address.id,
                 task=self._topics.task,
                 code=error.code,
-                message=str(error),
-                retryable=error.retryable,
+                message=sentence(error),
+                retryable=isinstance(error, InferstreamError) and error.retryable,
             ),
         )
 
@@ -172,5 +171,9 @@ def _header(
         return default
     try:
         return parse(value.decode())
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise BadHeader(f"The header {name!r} must be {wanted}, got {value[:40]!r}.") from error
+
+
+def _seconds(milliseconds: str) -> float:
+    return int(milliseconds) / 1e3

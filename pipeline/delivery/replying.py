@@ -2,6 +2,7 @@
 
 import asyncio
 import fnmatch
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from ..config import LimitConfig
 from ..engine.engine import Answer
 from ..errors import ReplyTooLarge, ReplyTopicNotAllowed
 from .window import Outcome
+
+MOST_ID_CHARACTERS = 1_000
+TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class Address(NamedTuple):
@@ -50,12 +54,16 @@ class ReplyTopics:
         count = self._partitions.get(topic)
         if count is None:
             return None
-        name = origin(record.topic, record.partition, record.offset) if identity is None else identity
-        return Address(name, topic, record.partition % count, record.key, carried_over(record))
+        if identity is None or len(identity) > MOST_ID_CHARACTERS:
+            identity = origin(record.topic, record.partition, record.offset)
+        return Address(identity, topic, record.partition % count, record.key, carried_over(record))
 
     async def check(self, topic: str) -> None:
         """Raise ReplyTopicNotAllowed unless the topic may be used and exists. Asks the broker once for each topic."""
-        if not any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._patterns):
+        # A pattern's `*` matches anything, and not every broker survives being asked for what is no name.
+        if not TOPIC_NAME.fullmatch(topic) or not any(
+            fnmatch.fnmatchcase(topic, pattern) for pattern in self._patterns
+        ):
             raise ReplyTopicNotAllowed(
                 f"The reply topic {topic!r} is not on the allow list ({', '.join(self._patterns)}): use one that is, "
                 "or have this one added to `reply_topics` in the worker's settings."
@@ -98,8 +106,9 @@ class Replies:
         return Outcome((_message(address, body),), lambda: self._too_large(address, len(body)))
 
     def failure(self, address: Address, failure: Failure) -> Outcome:
-        """The record of a failure."""
-        return Outcome((_message(address, codec.encode(failure)),))
+        """The record of a failure; where even that is too large, it goes without the request's key and headers."""
+        body, bare = codec.encode(failure), address._replace(key=None, headers=())
+        return Outcome((_message(address, body),), lambda: Outcome((_message(bare, body),)))
 
     def _too_large(self, address: Address, size: int) -> Outcome:
         return self.failure(
@@ -117,6 +126,12 @@ class Replies:
 def _message(address: Address, body: bytes) -> Message:
     key = address.key or address.id.encode()
     return Message(address.topic, body, key, address.headers, address.partition)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the sender; of a name sent to us that goes on and on only so much as fits."""
+    message = str(error)
+    return message if len(message) <= 500 else f"{message[:300]} … {message[-200:]}"
 
 
 def header_map(record: Record) -> Mapping[str, bytes]:

@@ -1,0 +1,392 @@
+"""Whatever a record holds, it ends in exactly one message: an answer, a failure that says what to do, a dead letter."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from engine.rig import LARGE, POISON, SMALL, Rig, a_rig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferstream.pipeline.broker.base import Message, Record
+from inferstream.pipeline.config import LimitConfig
+from inferstream.pipeline.delivery.handler import Handler
+from inferstream.pipeline.delivery.replying import ReplyTopics
+from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.messages import Chunk, Failure, Result
+from inferstream.schemas.topics import Header, Topics
+
+TOPICS = Topics("echo")
+NOW_MS = 1_700_000_000_000
+LIMITS = LimitConfig(max_request_bytes=10_000, max_reply_bytes=20_000)
+MINE = f"{TOPICS.replies}.mine"
+THERE = {TOPICS.replies: 4, MINE: 3}
+WHERE = "inferstream.echo.requests/1/41"
+
+
+def a_record(
+    value: bytes | None, headers: Mapping[str, bytes] | None = None, key: bytes | None = b"key"
+) -> Record:
+    return Record(TOPICS.requests, 1, 41, key, value, tuple((headers or {}).items()), NOW_MS)
+
+
+def asking(text: str = "text", **more: Any) -> bytes:
+    return json.dumps({"text": text} | more).encode()
+
+
+class Desk:
+    """A handler over an engine, and what its metrics counted."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.metrics = rig, Metrics()
+        self.asked_for: list[str] = []
+        self.handler = Handler(
+            rig.engine,
+            TOPICS,
+            LIMITS,
+            ReplyTopics(TOPICS, LIMITS, self.partitions),
+            self.metrics,
+            clock=rig.clock,
+            wall_clock=lambda: NOW_MS / 1e3,
+        )
+
+    async def partitions(self, topic: str) -> int | None:
+        self.asked_for.append(topic)
+        return THERE.get(topic)
+
+    async def outcome(self, record: Record) -> Outcome:
+        found = self.handler.handle(record)
+        return found if isinstance(found, Outcome) else await found
+
+    async def message(self, record: Record) -> Message:
+        """The one message of the outcome."""
+        (message,) = (await self.outcome(record)).messages
+        return message
+
+    async def reply(
+        self, value: bytes | None, headers: Mapping[str, bytes] | None = None
+    ) -> Result | Failure:
+        message = await self.message(a_record(value, headers))
+        assert message.topic == TOPICS.replies
+        found = decode_reply(message.value)
+        assert not isinstance(found, Chunk)
+        return found
+
+
+@asynccontextmanager
+async def a_desk(**more: Any) -> AsyncIterator[Desk]:
+    async with a_rig(**more) as rig:
+        yield Desk(rig)
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with a_desk() as opened:
+        yield opened
+
+
+BAD: dict[str, tuple[bytes | None, dict[str, bytes], str, str]] = {
+    "no body": (None, {}, "empty_body", "body is empty"),
+    "empty body": (b"", {}, "empty_body", "body is empty"),
+    "not UTF-8": (b'{"text":"\xff"}', {}, "not_utf8", "encode the JSON as UTF-8"),
+    "not JSON": (b"I was charged twice", {}, "not_json", "not JSON"),
+    "nested too deeply": (b'{"a":' + b"[" * 9_000, {}, "not_json", "nested too deeply"),
+    "not an object": (b'["text"]', {}, "wrong_type", "JSON object"),
+    "a number for a text": (b'{"text":7}', {}, "wrong_type", "`text` must be a string"),
+    "options not an object": (b'{"text":"a","options":1}', {}, "wrong_type", "`options` must be an object"),
+    "no text": (b'{"id":"t1"}', {}, "missing_text", "`text` is missing"),
+    "empty text": (asking(""), {}, "blank_text", "`text` is blank"),
+    "only spaces": (asking(" \n\t\u3000"), {}, "blank_text", "`text` is blank"),
+    "too large": (asking("x" * 10_000), {}, "too_large", "10012 bytes, more than the 10000 allowed"),
+    "unknown task": (asking(task="translate"), {}, "unknown_task", "serves 'echo', not 'translate'"),
+    "unknown model": (asking(), {Header.MODEL: b"gpt"}, "unknown_model", "no model 'gpt'"),
+    "model not UTF-8": (asking(), {Header.MODEL: b"\xff"}, "bad_header", "'model'"),
+    "unknown option": (asking(options={"volume": 1}), {}, "unknown_option", "volume"),
+    "deadline past": (asking(), {Header.DEADLINE_MS: b"1"}, "deadline_exceeded", "a later one"),
+    "deadline just past": (
+        asking(),
+        {Header.DEADLINE_MS: b"%d" % NOW_MS},
+        "deadline_exceeded",
+        "a later one",
+    ),
+    "deadline negative": (asking(), {Header.DEADLINE_MS: b"-1"}, "deadline_exceeded", "a later one"),
+    "deadline a word": (asking(), {Header.DEADLINE_MS: b"soon"}, "bad_header", "Unix time in milliseconds"),
+    "deadline empty": (asking(), {Header.DEADLINE_MS: b""}, "bad_header", "Unix time in milliseconds"),
+    "deadline a fraction": (
+        asking(),
+        {Header.DEADLINE_MS: b"1.5"},
+        "bad_header",
+        "Unix time in milliseconds",
+    ),
+    "deadline too long": (
+        asking(),
+        {Header.DEADLINE_MS: b"9" * 400},
+        "bad_header",
+        "Unix time in milliseconds",
+    ),
+    "deadline far too long": (
+        asking(),
+        {Header.DEADLINE_MS: b"9" * 9_000},
+        "bad_header",
+        "Unix time in milli",
+    ),
+    "priority unknown": (asking(), {Header.PRIORITY: b"urgent"}, "bad_header", "one of high, normal, low"),
+    "priority in capitals": (asking(), {Header.PRIORITY: b"HIGH"}, "bad_header", "one of high, normal, low"),
+    "tenant not UTF-8": (asking(), {Header.TENANT: b"\xfe"}, "bad_header", "'tenant'"),
+    "a long id": (asking(id="i" * 2_000), {}, "too_large", "`id`"),
+    "poison": (asking(POISON), {}, "device_error", "cannot run this input"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_input_gets_a_code_and_a_sentence(desk: Desk, name: str) -> None:
+    value, headers, code, tells = BAD[name]
+    reply = await desk.reply(value, headers)
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.task, reply.retryable) == (code, "echo", False)
+    assert tells in reply.message
+    assert reply.message.endswith((".", "}."))
+    assert len(reply.message) < 400
+    assert desk.metrics.failed_requests == 1
+    assert code == "device_error" or desk.rig.session.runs == [], "it never reached the device"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b'{"id":"t1"}', "t1"),
+        (b'{"id":7,"text":7}', "7"),
+        (b'{"id":"t1","text":"cut o', "t1"),
+        (b"nothing", WHERE),
+        (b'{"text":""}', WHERE),
+        (asking(id="t1", task="translate"), "t1"),
+        (asking(id=""), ""),
+        (asking(id="i" * 2_000), WHERE),
+    ],
+)
+async def test_a_failure_says_whose_it_is(desk: Desk, value: bytes, expected: str) -> None:
+    assert (await desk.reply(value)).id == expected
+
+
+async def test_an_answer_is_addressed(desk: Desk) -> None:
+    trace = (Header.TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    record = a_record(asking(id="t1"), {"else": b"1", trace[0]: trace[1]})
+    message = await desk.message(record)
+    assert (message.topic, message.key, message.headers) == (TOPICS.replies, b"key", (trace,))
+    reply = decode_reply(message.value)
+    assert isinstance(reply, Result)
+    assert (reply.id, reply.task, reply.model, reply.version) == ("t1", "echo", SMALL, "echo-small-1")
+    assert (bytes(reply.output), reply.cache) == (b'{"echo": "text"}', "miss")
+    assert reply.batch is not None
+    assert (reply.batch.rows, reply.batch.tokens, reply.batch.padded_tokens) == (1, 4, 4)
+    assert (await desk.message(a_record(asking(id="t2"), key=None))).key == b"t2"
+
+
+async def test_a_request_without_an_id_is_named_by_where_it_stands(desk: Desk) -> None:
+    first, again = [await desk.message(a_record(asking(), key=None)) for _ in range(2)]
+    assert decode_reply(first.value).id == decode_reply(again.value).id == WHERE
+    assert first.key == WHERE.encode()
+
+
+async def test_a_cached_answer_is_known_at_once(desk: Desk) -> None:
+    await desk.reply(asking())
+    found = desk.handler.handle(a_record(asking()))
+    assert isinstance(found, Outcome)
+    reply = decode_reply(found.messages[0].value)
+    assert isinstance(reply, Result)
+    assert reply.cache == "memory"
+    assert (desk.metrics.by_status["miss"], desk.metrics.by_status["memory"]) == (1, 1)
+
+
+async def test_headers_choose_model_tenant_and_priority(desk: Desk) -> None:
+    large = await desk.reply(asking(), {Header.MODEL: LARGE.encode(), Header.PRIORITY: b"high"})
+    assert isinstance(large, Result)
+    assert (large.model, large.cache) == (LARGE, "miss")
+    statuses = []
+    for tenant in (b"", b"a", b"b", b"a"):
+        reply = await desk.reply(asking(), {Header.TENANT: tenant})
+        assert isinstance(reply, Result)
+        statuses.append(reply.cache)
+    assert statuses == ["miss", "miss", "miss", "memory"]
+
+
+async def test_of_a_header_that_repeats_the_last_counts(desk: Desk) -> None:
+    headers = ((Header.MODEL, b"gpt"), (Header.MODEL, LARGE.encode()))
+    message = await desk.message(a_record(asking())._replace(headers=headers))
+    reply = decode_reply(message.value)
+    assert isinstance(reply, Result)
+    assert reply.model == LARGE
+
+
+@pytest.mark.parametrize("ahead_ms", [60_000, 10**15, 10**30])
+async def test_a_deadline_ahead_is_no_hindrance(desk: Desk, ahead_ms: int) -> None:
+    assert isinstance(await desk.reply(asking(), {Header.DEADLINE_MS: b"%d" % (NOW_MS + ahead_ms)}), Result)
+
+
+async def test_a_deadline_that_comes_while_it_runs_is_told(desk: Desk) -> None:
+    desk.rig.session.stall()
+    reply = await desk.reply(asking(), {Header.DEADLINE_MS: b"%d" % (NOW_MS + 50)})
+    assert isinstance(reply, Failure)
+    assert reply.code == "deadline_exceeded"
+
+
+async def test_a_reply_goes_where_it_was_asked_to_go(desk: Desk) -> None:
+    for value in (asking(), b"bad"):
+        message = await desk.message(a_record(value, {Header.REPLY_TOPIC: MINE.encode()}))
+        assert message.topic == MINE
+        assert message.partition is None or message.partition < THERE[MINE]
+    assert desk.asked_for == [MINE], "the broker is asked once"
+
+
+BAD_TOPICS = {
+    "not allowed": b"inferstream.echo.requests",
+    "another task's": b"inferstream.triage.replies",
+    "looks allowed": b"inferstream_echo_replies",
+    "empty": b"",
+    "not UTF-8": TOPICS.replies.encode() + b".\xff",
+    "missing": TOPICS.replies.encode() + b".nobody",
+    "no topic name": TOPICS.replies.encode() + b".a b\n",
+    "far too long": TOPICS.replies.encode() + b"." + b"x" * 40_000,
+}
+
+
+@pytest.mark.parametrize("name", BAD_TOPICS)
+@pytest.mark.parametrize("value", [asking(), b"bad", None])
+async def test_what_must_not_be_answered_there_is_a_dead_letter(
+    desk: Desk, name: str, value: bytes | None
+) -> None:
+    record = a_record(value, {"else": b"\xff", Header.REPLY_TOPIC: BAD_TOPICS[name]})
+    message = await desk.message(record)
+    assert message.topic == TOPICS.dead_letters
+    assert (message.value, message.key) == (value or b"", b"key")
+    assert message.headers[:2] == record.headers
+    added = dict(message.headers[2:])
+    assert added[Header.ERROR_CODE] == b"reply_topic_not_allowed"
+    assert added[Header.ORIGIN] == WHERE.encode()
+    assert added[Header.FAILED_AT_MS] == b"%d" % NOW_MS
+    assert added[Header.ERROR_MESSAGE].endswith(b".")
+    assert len(added[Header.ERROR_MESSAGE]) < 600
+    assert desk.metrics.failed_requests == 1
+    assert desk.rig.session.runs == []
+    assert all(len(asked) < 250 and asked.isascii() for asked in desk.asked_for), (
+        "nothing odd is asked of the broker"
+    )
+
+
+async def test_a_dead_letter_keeps_the_origin_of_the_first_delivery(desk: Desk) -> None:
+    record = a_record(asking(), {Header.ORIGIN: b"first/0/1", Header.REPLY_TOPIC: b"elsewhere"})
+    message = await desk.message(record)
+    assert [value for name, value in message.headers if name == Header.ORIGIN] == [b"first/0/1"]
+
+
+async def test_a_dead_letter_too_large_says_where_its_body_stands(desk: Desk) -> None:
+    outcome = await desk.outcome(a_record(asking("x" * 5_000), {Header.REPLY_TOPIC: b"elsewhere"}))
+    assert outcome.if_too_large is not None
+    (message,) = outcome.if_too_large().messages
+    assert (message.topic, message.value, message.key) == (TOPICS.dead_letters, b"", None)
+    headers = dict(message.headers)
+    assert headers[Header.ORIGIN] == WHERE.encode()
+    assert headers[Header.ERROR_CODE] == b"reply_topic_not_allowed"
+    assert sum(map(len, headers.values())) < 1_000
+
+
+async def test_a_reply_over_our_own_limit_is_a_failure(desk: Desk) -> None:
+    value = '{"text": "%s"}' % ("\u00e9" * 4_500)  # six bytes each in the output
+    reply = await desk.reply(value.encode())
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.id) == ("reply_too_large", WHERE)
+    assert "max_reply_bytes" in reply.message
+
+
+async def test_a_reply_that_the_broker_refuses_is_a_failure_that_always_fits(desk: Desk) -> None:
+    outcome = await desk.outcome(
+        a_record(asking(id="t1"), {Header.TRACEPARENT: b"x" * 9_000}, key=b"k" * 9_000)
+    )
+    assert outcome.if_too_large is not None
+    second = outcome.if_too_large()
+    reply = decode_reply(second.messages[0].value)
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.id) == ("reply_too_large", "t1")
+    assert second.messages[0].key == b"k" * 9_000
+    assert second.if_too_large is not None, "a key or a header may be what is too large"
+    (last,) = second.if_too_large().messages
+    assert decode_reply(last.value).id == "t1"
+    assert (last.key, last.headers) == (b"t1", ())
+    assert len(last.value) < 1_000
+
+
+async def test_a_failure_repeats_only_so_much_of_what_was_sent(desk: Desk) -> None:
+    for value, headers in (
+        (asking(), {Header.MODEL: b"m" * 50_000}),
+        (asking(task="t" * 5_000), {}),
+        (asking(options={"o" * 5_000: 1}), {}),
+        (asking(), {Header.PRIORITY: b"p" * 50_000}),
+    ):
+        reply = await desk.reply(value, headers)
+        assert isinstance(reply, Failure)
+        assert len(reply.message) < 600
+
+
+async def test_a_defect_is_an_internal_failure_and_is_logged(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> Any:
+        raise LookupError("a defect")
+
+    desk.rig.tasks[SMALL].options = broken  # type: ignore[method-assign]
+    reply = await desk.reply(asking(options={"shout": True}, id="t1"))
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.id) == ("internal", "t1")
+    assert "LookupError" in reply.message
+    assert "t1" in caplog.text
+    assert isinstance(await desk.reply(asking()), Result), "others go on"
+
+
+names = st.sampled_from([getattr(Header, name) for name in vars(Header) if name.isupper()]) | st.text(
+    max_size=5
+)
+values = (
+    st.binary(max_size=12)
+    | st.sampled_from([MINE.encode(), TOPICS.replies.encode(), b"high", SMALL.encode(), b"elsewhere"])
+    | st.integers().map(lambda number: b"%d" % number)
+)
+any_headers = st.lists(st.tuples(names, values), max_size=6).map(tuple)
+bodies = (
+    st.none()
+    | st.binary(max_size=40)
+    | st.dictionaries(
+        st.sampled_from(["text", "id", "task", "options"]),
+        st.none()
+        | st.text(max_size=10)
+        | st.integers()
+        | st.dictionaries(st.text(max_size=5), st.booleans()),
+    ).map(lambda body: json.dumps(body).encode())
+    | st.text(min_size=1, max_size=10).map(asking)
+)
+
+
+def test_any_record_ends_in_exactly_one_message() -> None:
+    with asyncio.Runner() as runner:
+        opened = a_desk()
+        desk = runner.run(opened.__aenter__())
+
+        @settings(max_examples=300, deadline=None)
+        @given(bodies, any_headers, st.none() | st.binary(max_size=3))
+        def check(value: bytes | None, headers: tuple[tuple[str, bytes], ...], key: bytes | None) -> None:
+            record = Record(TOPICS.requests, 0, 0, key, value, headers, 0)
+            message = runner.run(desk.message(record))
+            if message.topic == TOPICS.dead_letters:
+                assert (message.value, message.key) == (value or b"", key)
+                assert message.headers[: len(headers)] == headers
+            else:
+                assert message.topic in THERE
+                reply = decode_reply(message.value)
+                assert not isinstance(reply, Failure) or reply.code != "internal"
+
+        check()
+        runner.run(opened.__aexit__(None, None, None))

@@ -1,0 +1,361 @@
+"""The window's promises, by a machine that admits, answers, acknowledges and loses in any order."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from inferstream.pipeline.broker.base import Message, Record, TopicPartition
+from inferstream.pipeline.config import WindowConfig
+from inferstream.pipeline.delivery.window import Outcome, Place, Window
+from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
+
+TOPIC = "requests"
+P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
+BOUNDS = WindowConfig(max_in_flight=12, max_span=8)
+
+
+def a_record(offset: int, key: bytes | None = None, partition: int = 0) -> Record:
+    return Record(TOPIC, partition, offset, key, b"{}", (), 0)
+
+
+def a_message(record: Record, text: str = "reply") -> Message:
+    """A reply that tells whose it is."""
+    return Message("replies", f"{record.partition}/{record.offset}/{text}".encode(), record.key)
+
+
+class Seat(NamedTuple):
+    """A place and the record that it is for."""
+
+    place: Place
+    record: Record
+
+
+def admit(window: Window, record: Record) -> Seat:
+    return Seat(window.admit(record), record)
+
+
+class Press:
+    """Takes what is published; the test decides what becomes of it."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[Message, asyncio.Future[None]]] = []
+
+    def __call__(self, message: Message) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_event_loop_policy().get_event_loop().create_future()
+        self.published.append((message, future))
+        return future
+
+    @property
+    def open(self) -> list[tuple[Message, "asyncio.Future[None]"]]:
+        return [entry for entry in self.published if not entry[1].done()]
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.value.decode() for message, _ in self.published]
+
+
+@dataclass(eq=False)
+class Asked:
+    """A record that was admitted, and how far it is."""
+
+    record: Record
+    place: Place
+    pieces: int = 0
+    acknowledged: int = 0
+    may_shrink: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return 0 < self.pieces == self.acknowledged
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Two partitions of one worker, against the plainest model of what must hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.press = Press()
+        self.window = Window(BOUNDS, self.press)
+        self.next_offset = {P0: 0, P1: 0}
+        self.committed = {P0: 0, P1: 0}
+        self.asked: dict[TopicPartition, dict[int, Asked]] = {P0: {}, P1: {}}
+        self.stale: list[asyncio.Future[None]] = []
+        self.events = 0
+
+    def teardown(self) -> None:
+        self.turn()
+        self.loop.close()
+        asyncio.set_event_loop(None)
+
+    def turn(self) -> None:
+        """Let callbacks run."""
+        self.loop.run_until_complete(asyncio.sleep(0))
+
+    @property
+    def unanswered(self) -> list[Asked]:
+        return [asked for line in self.asked.values() for asked in line.values() if asked.pieces == 0]
+
+    def who(self, message: Message) -> Asked:
+        partition, offset, _ = message.value.decode().split("/")
+        return self.asked[TopicPartition(TOPIC, int(partition))][int(offset)]
+
+    @precondition(lambda self: self.window.room > 0)
+    @rule(
+        at=st.sampled_from([P0, P1]), key=st.sampled_from([None, b"a", b"b"]), gap=st.sampled_from([1, 1, 3])
+    )
+    def admit(self, at: TopicPartition, key: bytes | None, gap: int) -> None:
+        if at in self.window.full_partitions():
+            return
+        offset = self.next_offset[at]
+        self.next_offset[at] = offset + gap
+        record = a_record(offset, key, at.partition)
+        self.asked[at][offset] = Asked(record, self.window.admit(record))
+
+    @precondition(lambda self: self.unanswered)
+    @rule(data=st.data(), pieces=st.sampled_from([1, 1, 3]))
+    def complete(self, data: st.DataObject, pieces: int) -> None:
+        asked = data.draw(st.sampled_from(self.unanswered))
+        asked.pieces, asked.may_shrink = pieces, pieces == 1
+        messages = tuple(a_message(asked.record, f"piece {n}") for n in range(pieces))
+        instead = Outcome((a_message(asked.record, "too large"),))
+        self.window.complete(asked.place, Outcome(messages, lambda: instead))
+
+    @precondition(lambda self: self.press.open)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        message, future = data.draw(st.sampled_from(self.press.open))
+        future.set_result(None)
+        self.turn()
+        asked = self.who(message)
+        asked.acknowledged += 1
+        self.events += asked.finished
+
+    @rule(data=st.data())
+    def refuse_the_size(self, data: st.DataObject) -> None:
+        refusable = [entry for entry in self.press.open if self.who(entry[0]).may_shrink]
+        if not refusable:
+            return
+        message, future = data.draw(st.sampled_from(refusable))
+        before = len(self.press.published)
+        future.set_exception(ReplyTooLarge("too large"))
+        self.turn()
+        asked = self.who(message)
+        asked.may_shrink = False
+        at = f"{asked.record.partition}/{asked.record.offset}"
+        assert self.press.texts[before:] == [f"{at}/too large"]
+
+    @precondition(lambda self: self.stale)
+    @rule()
+    def acknowledge_what_is_lost(self) -> None:
+        before = len(self.press.published)
+        self.stale.pop().set_result(None)
+        self.turn()
+        assert len(self.press.published) == before
+
+    @rule()
+    def commit(self) -> None:
+        moved = self.window.positions()
+        for at, line in self.asked.items():
+            position = self.committed[at]
+            for offset in sorted(line):
+                if offset >= position and not line[offset].finished:
+                    break
+                position = max(position, offset + 1)
+            assert moved.get(at, self.committed[at]) == position, "the contiguous prefix of what is finished"
+            assert (at in moved) == (position > self.committed[at])
+            self.committed[at] = position
+
+    @rule(at=st.sampled_from([P0, P1]))
+    def lose(self, at: TopicPartition) -> None:
+        """Lost and got back: what is not committed comes again."""
+        self.window.lose([at])
+        lost = [
+            entry for entry in self.press.published if self.who(entry[0]).record.partition == at.partition
+        ]
+        self.stale += [future for _, future in lost if not future.done()]
+        self.press.published = [entry for entry in self.press.published if entry not in lost]
+        for asked in self.asked[at].values():
+            if asked.pieces == 0:  # its answer comes too late
+                self.window.complete(asked.place, Outcome((a_message(asked.record),)))
+        self.asked[at] = {}
+        self.next_offset[at] = self.committed[at]
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        assert self.window.running == len(self.unanswered)
+        assert self.window.room == BOUNDS.max_in_flight - self.window.running >= 0
+        assert self.window.terminal_events == self.events
+
+    @invariant()
+    def a_reply_goes_out_once_when_those_before_it_of_its_key_have(self) -> None:
+        expected: set[str] = set()
+        for line in self.asked.values():
+            blocked = set()
+            for offset, asked in sorted(line.items()):
+                if asked.pieces == 0:
+                    blocked.add(asked.record.key)
+                elif asked.record.key is None or asked.record.key not in blocked:
+                    at = f"{asked.record.partition}/{offset}"
+                    expected |= {f"{at}/piece {n}" for n in range(asked.pieces)}
+        assert sorted(text for text in self.press.texts if "piece" in text) == sorted(expected)
+
+    @invariant()
+    def replies_of_a_key_are_in_order(self) -> None:
+        by_key: dict[tuple[bytes, str], list[int]] = defaultdict(list)
+        for message, _ in self.press.published:
+            partition, offset, text = message.value.decode().split("/")
+            if message.key is not None and text != "too large":
+                by_key[message.key, partition].append(int(offset))
+        assert all(offsets == sorted(offsets) for offsets in by_key.values())
+
+    @invariant()
+    def a_full_span_is_told(self) -> None:
+        for at, line in self.asked.items():
+            # What is finished leaves the span when the next commit is made, so it may count for a while.
+            unfinished = [offset for offset, asked in line.items() if not asked.finished]
+            if unfinished and max(line) - min(unfinished) + 1 >= BOUNDS.max_span:
+                assert at in self.window.full_partitions()
+
+
+AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestAnyOrder = AnyOrder.TestCase
+
+
+@pytest.fixture
+def press() -> Press:
+    return Press()
+
+
+@pytest.fixture
+def window(press: Press) -> Window:
+    return Window(BOUNDS, press)
+
+
+def answer(window: Window, seat: Seat) -> None:
+    window.complete(seat.place, Outcome((a_message(seat.record),)))
+
+
+async def acknowledge(press: Press, *texts: str) -> None:
+    for message, future in press.open:
+        if not texts or message.value.decode() in texts:
+            future.set_result(None)
+    await asyncio.sleep(0)
+
+
+async def test_a_publish_that_fails_for_good_ends_the_worker(window: Window, press: Press) -> None:
+    watching = asyncio.create_task(window.watch())
+    place = admit(window, a_record(0))
+    answer(window, place)
+    press.open[0][1].set_exception(BrokerError("the broker is gone"))
+    with pytest.raises(BrokerError, match="the broker is gone"):
+        await asyncio.wait_for(watching, 5)
+    assert window.positions() == {}
+    assert window.terminal_events == 0
+
+
+async def test_a_reply_too_large_without_another_ends_the_worker_too(window: Window, press: Press) -> None:
+    answer(window, admit(window, a_record(0)))
+    press.open[0][1].set_exception(ReplyTooLarge("too large"))
+    with pytest.raises(ReplyTooLarge):
+        await asyncio.wait_for(window.watch(), 5)
+
+
+async def test_a_reply_too_large_falls_back_as_often_as_there_is_something_smaller(
+    window: Window, press: Press
+) -> None:
+    place, record = admit(window, a_record(0, b"k"))
+    last = Outcome((a_message(record, "smallest"),))
+    second = Outcome((a_message(record, "smaller"),), lambda: last)
+    window.complete(place, Outcome((a_message(record),), lambda: second))
+    for _ in range(2):
+        press.open[0][1].set_exception(ReplyTooLarge("too large"))
+        await asyncio.sleep(0)
+        assert window.terminal_events == 0
+    await acknowledge(press)
+    assert press.texts == ["0/0/reply", "0/0/smaller", "0/0/smallest"]
+    assert (window.positions(), window.terminal_events) == ({P0: 1}, 1)
+
+
+async def test_a_reply_refused_at_once_is_replaced_before_the_next_of_its_key(press: Press) -> None:
+    def refuse_large(message: Message) -> "asyncio.Future[None]":
+        future = press(message)
+        if message.value.endswith(b"/large"):
+            future.set_exception(ReplyTooLarge("too large"))
+        return future
+
+    window = Window(BOUNDS, refuse_large)
+    first, second = admit(window, a_record(0, b"k")), admit(window, a_record(1, b"k"))
+    answer(window, second)
+    smaller = Outcome((a_message(first.record, "smaller"),))
+    window.complete(first.place, Outcome((a_message(first.record, "large"),), lambda: smaller))
+    await asyncio.sleep(0)
+    assert press.texts == ["0/0/large", "0/0/smaller", "0/1/reply"]
+    await acknowledge(press)
+    assert (window.positions(), window.running) == ({P0: 2}, 0)
+
+
+async def test_settling_waits_for_acknowledgements(window: Window, press: Press) -> None:
+    place, other = admit(window, a_record(0)), admit(window, a_record(7, partition=1))
+    settling = asyncio.create_task(window.settle([P0], 5_000))
+    answer(window, place)
+    await asyncio.sleep(0)
+    assert not settling.done()
+    await acknowledge(press)
+    assert await settling
+    assert not await window.settle(None, 1), "the other partition is not finished"
+    assert not other.place.done
+
+
+async def test_settling_does_not_wait_for_what_was_lost(window: Window) -> None:
+    admit(window, a_record(0))
+    settling = asyncio.create_task(window.settle(None, 60_000))
+    await asyncio.sleep(0)
+    window.lose([P0])
+    assert await asyncio.wait_for(settling, 5)
+
+
+async def test_losing_cancels_what_runs(window: Window, press: Press) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    lost, kept = admit(window, a_record(0)), admit(window, a_record(0, partition=1))
+    tasks = lost.place.task, kept.place.task = asyncio.create_task(never()), asyncio.create_task(never())
+    await asyncio.sleep(0)
+    window.lose([P0])
+    await asyncio.wait(tasks[:1])
+    assert tasks[0].cancelled()
+    assert not tasks[1].done()
+    answer(window, lost)
+    assert press.published == []
+    assert window.running == 1
+    tasks[1].cancel()
+
+
+async def test_a_full_window_tells_when_there_is_room_again(window: Window, press: Press) -> None:
+    places = [admit(window, a_record(n)) for n in range(BOUNDS.max_in_flight)]
+    assert window.room == 0
+    waiting = asyncio.create_task(window.changed(60_000))
+    answer(window, places[-1])
+    await acknowledge(press)
+    await asyncio.wait_for(waiting, 5)
+    assert window.room == 1
+
+
+async def test_a_span_counts_from_the_oldest_unfinished(window: Window, press: Press) -> None:
+    places = [admit(window, a_record(n)) for n in range(BOUNDS.max_span)]
+    assert window.full_partitions() == {P0}
+    for place in places[1:]:
+        answer(window, place)
+    await acknowledge(press)
+    assert (window.positions(), window.full_partitions()) == ({}, {P0})
+    answer(window, places[0])
+    await acknowledge(press)
+    assert (window.positions(), window.full_partitions()) == ({P0: BOUNDS.max_span}, set())
