@@ -18,24 +18,23 @@ class Setting(NamedTuple):
     """A setting by its table and name in the settings file, and the option that overrides it."""
 
     path: str
+    parameter: str
     option: Decorator
 
-    @property
-    def parameter(self) -> str:
-        return self.path.replace(".", "_")
 
-
-def _setting(path: str, *names: str, **attributes: Any) -> Setting:
-    return Setting(path, click.option(*names, path.replace(".", "_"), default=None, **attributes))
+def setting(path: str, option: str, **attributes: Any) -> Setting:
+    """The option for a setting; its parameter is named after it, so that its variable is too."""
+    parameter = option.partition("/")[0].removeprefix("--").replace("-", "_")
+    return Setting(path, parameter, click.option(option, parameter, default=None, **attributes))
 
 
 KAFKA_ADDRESS: Final[dict[str, Any]] = {
     "metavar": "HOST:PORT",
     "help": "A broker of the Kafka cluster; several with commas between.  [default: 127.0.0.1:9092]",
 }
-ADDRESS: Final = (_setting("kafka.bootstrap", "--kafka", **KAFKA_ADDRESS),)
+ADDRESS: Final = (setting("kafka.bootstrap", "--kafka", **KAFKA_ADDRESS),)
 KAFKA: Final = (
-    _setting(
+    setting(
         "kafka.topic_prefix",
         "--topic-prefix",
         help="What the names of all topics begin with: PREFIX.TASK.requests and so on. "
@@ -43,13 +42,13 @@ KAFKA: Final = (
     ),
 )
 TOPICS: Final = (
-    _setting(
+    setting(
         "kafka.partitions",
         "--partitions",
         type=click.IntRange(min=1),
         help="Partitions of topics that do not exist yet. So many workers at most share the load.  [default: 4]",
     ),
-    _setting(
+    setting(
         "kafka.replication",
         "--replication",
         type=click.IntRange(min=1),
@@ -57,36 +56,36 @@ TOPICS: Final = (
     ),
 )
 PIPELINE: Final = (
-    _setting(
+    setting(
         "engine.provider",
         "--provider",
         type=click.Choice(["cpu", "cuda", "tensorrt"]),
         help="Run models on this; an error where it is not there.  [default: the best there is]",
     ),
-    _setting(
+    setting(
         "engine.lanes",
         "--lanes",
         type=click.IntRange(min=1),
         help="Batches that run side by side.  [default: one for each core, or 2 on a GPU]",
     ),
-    _setting(
+    setting(
         "cache.enabled",
         "--cache/--no-cache",
         help="Answer what was answered before from the cache.  [default: cache]",
     ),
-    _setting(
+    setting(
         "cache.directory",
         "--cache-dir",
         type=click.Path(file_okay=False),
         help="Where cached answers are kept across restarts.  [default: your cache folder]",
     ),
-    _setting(
+    setting(
         "triage.threshold",
         "--threshold",
         type=click.FloatRange(0, 1),
         help="Below this confidence a ticket needs a human, 0 to 1.  [default: the taxonomy's]",
     ),
-    _setting(
+    setting(
         "triage.taxonomy",
         "--taxonomy",
         type=click.Path(dir_okay=False),
@@ -101,17 +100,17 @@ def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator
     A command line option counts more than its variable, that more than the settings file. With ``kafka`` the function
     also gets ``kafka``: the address that was given as an option or by the variable, None without one.
     """
-    settings = [setting for group in groups for setting in group]
+    settings = [one for group in groups for one in group]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def command(settings_file: Path | None, **options: Any) -> Any:
-            values = {setting.path: options.pop(setting.parameter) for setting in settings}
+        def command(config: Path | None, **options: Any) -> Any:
+            values = {one.path: options.pop(one.parameter) for one in settings}
             if kafka:
                 values["kafka.bootstrap"] = options["kafka"]
-            return function(config=overridden(load_config(settings_file), values), **options)
+            return function(config=overridden(load_config(config), values), **options)
 
-        for option in (*(setting.option for setting in reversed(settings)), _file, *([_kafka] * kafka)):
+        for option in (*(one.option for one in reversed(settings)), _file, *([_kafka] * kafka)):
             command = option(command)
         return command
 
@@ -131,7 +130,6 @@ def overridden(config: Config, values: Mapping[str, object]) -> Config:
 
 _file = click.option(
     "--config",
-    "settings_file",
     type=FILE,
     help="A TOML file with all settings, those without an option of their own included.",
 )

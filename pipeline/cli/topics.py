@@ -11,7 +11,7 @@ from ..broker.base import Broker, TopicSpec
 from ..broker.kafka import KafkaBroker
 from ..config import Config, KafkaConfig
 from ..errors import UsageError
-from .settings import ADDRESS, KAFKA, TOPICS, Setting, with_settings
+from .settings import ADDRESS, KAFKA, TOPICS, setting, with_settings
 from .tables import print_table
 
 COLUMNS: Final = {"topic": "TOPIC", "partitions": "PARTITIONS", "state": "STATE", "purpose": "PURPOSE"}
@@ -35,14 +35,11 @@ class Duration(click.ParamType):
         return int(found[1]) * UNITS_MS[found[2]]
 
 
-RETENTION: Final = Setting(
+RETENTION: Final = setting(
     "kafka.retention_ms",
-    click.option(
-        "--retention",
-        "kafka_retention_ms",
-        type=Duration(),
-        help="How long records of topics that do not exist yet are kept: 7d, 12h, 30m.  [default: 7d]",
-    ),
+    "--retention",
+    type=Duration(),
+    help="How long records of topics that do not exist yet are kept: 7d, 12h, 30m.  [default: 7d]",
 )
 
 

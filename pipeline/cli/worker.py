@@ -1,6 +1,5 @@
 """`inferstream worker`: serve a task until a signal ends it."""
 
-import logging
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,6 @@ from .settings import KAFKA, PIPELINE, TOPICS, with_settings
 if TYPE_CHECKING:
     from .hosting import Host
 
-LIBRARIES: Final = ("aiokafka", "faust", "mode")
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -29,7 +27,6 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 )
 @click.option(
     "--model",
-    "models",
     multiple=True,
     metavar="NAME",
     help="A model to serve, see `inferstream models list`. May be repeated: a request names its model in the header "
@@ -70,7 +67,7 @@ def command(
     kafka: str | None,
     embedded: Path | None,
     config: Config,
-    models: tuple[str, ...],
+    model: tuple[str, ...],
     group: str | None,
     member: str | None,
     web_host: str,
@@ -92,10 +89,11 @@ def command(
     from ..build import build_worker
     from ..delivery.garbage import collect_rarely
     from .hosting import Hosted, run_alone
+    from .logs import configure_worker_logging
 
-    _configure_logging(log_level)
+    configure_worker_logging(log_level)
     broker = _broker(config, embedded)
-    serving = build_worker(config, broker, task, models=models, group=group, member=member)
+    serving = build_worker(config, broker, task, models=model, group=group, member=member)
     collect_rarely()
     hosted = Hosted(task, broker, serving, config.window.drain_timeout_ms)
     if host is None:
@@ -120,13 +118,3 @@ def _broker(config: Config, embedded: Path | None) -> Broker:
     from ..broker.kafka import KafkaBroker
 
     return KafkaBroker(config.kafka)
-
-
-def _configure_logging(level: str) -> None:
-    """Our own sentences; of the libraries' only what may be the matter, unless everything is asked for."""
-    from ..telemetry import configure_logging
-
-    configure_logging(level)
-    if level != "debug":
-        for library in LIBRARIES:
-            logging.getLogger(library).setLevel(logging.WARNING)
