@@ -13,8 +13,9 @@ from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStat
 
 from ..config import KafkaConfig
 from ..errors import BrokerError
-from .base import Headers, Listener, Record, TopicPartition
+from .base import Listener, Record, TopicPartition
 from .kafka_connection import broker_error, connection_arguments
+from .kafka_records import read_singly, records_of
 
 # A fetch returns at once when there are records. But a partition that is resumed or sought while a fetch of the
 # others waits for records has its turn only after that one, so this bounds how late.
@@ -31,6 +32,8 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self._listener = listener
         self.assigned: frozenset[TopicPartition] = frozenset()
         self.paused: set[TopicPartition] = set()
+        self.positions: dict[TopicPartition, int] = {}
+        """The next offset of each partition that has returned records or was sought."""
         self.settled = asyncio.Event()
         self.failure: Exception | None = None
 
@@ -44,6 +47,7 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             self.failure = error
         finally:
             self.assigned = frozenset()
+            self.positions.clear()
 
     async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
         self.assigned = frozenset(TopicPartition(*partition) for partition in assigned)
@@ -101,17 +105,19 @@ class KafkaConsumer:
             raise
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        # aiokafka does not give way to other tasks while it has records at hand.
+        await asyncio.sleep(0)
         try:
             if not await self._is_settled(timeout_ms):
                 return []
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            for at, of in fetched.items():
+                self._rebalances.positions[at] = of[-1].offset + 1
+            return records_of(fetched)
+        except UnicodeDecodeError:
+            return await self._poll_singly(max_records)
         except (KafkaError, ConsumerStoppedError) as error:
             raise broker_error(error, self._config, "poll for records") from error
-        return [
-            Record(topic, partition, of.offset, of.key, of.value, _headers(of.headers), of.timestamp)
-            for (topic, partition), records in fetched.items()
-            for of in records
-        ]
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._rebalances.assigned
@@ -162,6 +168,7 @@ class KafkaConsumer:
         for at, offset in offsets.items():
             if at in assigned:
                 self._consumer.seek(KafkaPartition(*at), offset)
+                self._rebalances.positions[at] = offset
 
     async def close(self) -> None:
         await self._consumer.stop()
@@ -178,6 +185,20 @@ class KafkaConsumer:
                 raise broker_error(error, self._config, doing) from error
             raise
 
+    async def _poll_singly(self, max_records: int) -> list[Record]:
+        """Poll past a record that aiokafka cannot read; with the error it also lost what other partitions had."""
+        assigned, positions = self._rebalances.assigned, self._rebalances.positions
+        untouched = assigned - positions.keys()
+        begins = await self._consumer.beginning_offsets(_for_kafka(untouched))
+        for at, offset in (await self.committed(untouched)).items():
+            positions[at] = begins[KafkaPartition(*at)] if offset is None else offset
+        await self.seek({at: positions[at] for at in assigned})
+        records = await read_singly(
+            self._consumer, _for_kafka(assigned - self._rebalances.paused), max_records
+        )
+        positions.update({TopicPartition(of.topic, of.partition): of.offset + 1 for of in records})
+        return records
+
     async def _is_settled(self, timeout_ms: int) -> bool:
         """Whether no rebalance is under way, or ends within the time: aiokafka's own poll waits for its end."""
         settled = self._rebalances.settled
@@ -190,11 +211,6 @@ class KafkaConsumer:
         if self._rebalances.failure is not None:
             raise broker_error(self._rebalances.failure, self._config, "go on after a rebalance")
         return settled.is_set()
-
-
-def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """Kafka allows a header without a value."""
-    return tuple([(name, value or b"") for name, value in headers]) if headers else ()
 
 
 def _for_kafka(partitions: Iterable[TopicPartition]) -> list[Any]:

@@ -1,12 +1,15 @@
 """The contract on a real Kafka, and what only Kafka does."""
 
 import asyncio
+import struct
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.record.util import calc_crc32c
 from broker.contract import BrokerContract, Connect, take
 
-from inferstream.pipeline.broker.base import Message
+from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.kafka import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
@@ -38,6 +41,37 @@ async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, un
     for part in range(2):
         numbers = [int((record.value or b"")[:5]) for record in found if record.partition == part]
         assert numbers == [-1, *(n for n in range(part, 600, 2) if n not in large)]
+
+
+async def publish_unreadable(kafka: str, topic: str) -> None:
+    """A batch of two records, the second with a header name that is not UTF-8: kcat, for one, sends such."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    batch = producer.create_batch()
+    batch.append(timestamp=1, key=None, value=b"in front", headers=[])
+    batch.append(timestamp=1, key=None, value=b"unreadable", headers=[("NAME", b"1")])
+    content = bytearray(batch._build().replace(b"NAME", b"\xff\xfe\xff\xfe"))
+    struct.pack_into(">I", content, 17, calc_crc32c(bytes(content[21:])))
+    batch._buffer = bytes(content)
+    await (await producer.send_batch(batch, topic, partition=0))
+    await producer.stop()
+
+
+async def test_a_record_that_aiokafka_cannot_read_comes_empty(kafka: str, unique: str) -> None:
+    async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 2)])
+        await broker.publish(Message(unique, b"before", partition=0))
+        await publish_unreadable(kafka, unique)
+        for partition in range(2):
+            await broker.publish(Message(unique, b"after", partition=partition))
+        found = await take(await broker.consume([unique]), 5)
+    assert [record.value for record in found if record.partition == 0] == [
+        b"before",
+        b"in front",
+        None,
+        b"after",
+    ]
+    assert [record.value for record in found if record.partition == 1] == [b"after"]
 
 
 @pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}, {"security_protocol": "SASL_PLAINTEXT"}])
