@@ -146,6 +146,16 @@ def test_the_demo_without_its_topics_says_what_to_start(
     )
 
 
+def test_what_is_lost_makes_the_demo_fail(
+    kafka: str, unique: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = ["--kafka", kafka, "--topic-prefix", unique]
+    assert run(["topics", "triage", *address]) == 0
+    monkeypatch.setattr("inferstream.pipeline.ops.demo.TIMEOUT_S", 0.5)
+    assert run(["demo", *address, "--requests", "30"]) == 1
+    assert "30 requests → 0 terminal events: 30 lost, 0 duplicated" in capsys.readouterr().out
+
+
 async def test_the_demo_with_workers_elsewhere(kafka: str, unique: str, minilm: None, tmp_path: Path) -> None:
     from asyncio.subprocess import PIPE, create_subprocess_exec
     from sys import executable
