@@ -14,7 +14,7 @@ from ..errors import UsageError
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ..optimize import fit as fitting
+    from ..optimize.report import Progress as Tell
     from ..optimize.report import Report
     from ..tasks.taxonomy import Taxonomy
 
@@ -57,8 +57,8 @@ def command() -> None:
     """Fit the triage of support tickets to your own categories, and measure it.
 
     Without any labeled tickets, edit a taxonomy: categories, each with a description and some examples.
-    With some hundred labeled tickets or more, `fit` a model: it is more accurate, and its confidence is
-    calibrated. Files of tickets are CSV or JSON Lines (.jsonl).
+    With some dozens of labeled tickets for each category, `fit` a model: it is more accurate, and its
+    confidence is calibrated. Files of tickets are CSV or JSON Lines (.jsonl).
     """
 
 
@@ -82,8 +82,9 @@ def command() -> None:
 )
 @as_json
 def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: str, as_json: bool) -> None:
-    """Fit a model to the labeled tickets in DATA and store it under NAME.
+    """Fit a model to labeled tickets and store it.
 
+    DATA has the columns text and label, or those that you name; the model is stored under NAME.
     Optional columns `route` and `priority` say where categories go that your taxonomy does not list.
     """
     from ..optimize.fit import fit as fit_head
@@ -134,14 +135,13 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
 @taxonomy_file
 @as_json
 def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | None, as_json: bool) -> None:
-    """Measure a model, or a taxonomy, on the labeled tickets in DATA.
+    """Measure a model or a taxonomy on labeled tickets.
 
     The table of thresholds says what to set `threshold` to: how many tickets are answered without a human at
     each, and how many of those answers are right.
     """
-    from ..optimize.fit import embed_with
     from ..optimize.labeled import read_labeled
-    from ..optimize.report import indices_of, measure
+    from ..optimize.report import embed_with, indices_of, measure
     from ..runtime.registry import ModelRegistry
     from ..runtime.sessions import Session
     from ..tasks.loading import TriageModel
@@ -169,7 +169,10 @@ def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | Non
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @as_json
 def check(file: Path | None, as_json: bool) -> None:
-    """Check the taxonomy in FILE, the built-in example without one, and show where its categories go."""
+    """Check a taxonomy and show where its categories go.
+
+    Without FILE it is the built-in example.
+    """
     from ..tasks.taxonomy import load_taxonomy
 
     print_table(list(_rules(load_taxonomy(file))), RULE_COLUMNS, as_json=as_json)
@@ -187,9 +190,9 @@ def check(file: Path | None, as_json: bool) -> None:
     help="Tickets to copy for each category.",
 )
 def draft(data: Path, text: str, label: str, examples: int) -> None:
-    """Print a taxonomy to start from: the labels in DATA, with some of its tickets as examples.
+    """Print a taxonomy to start from.
 
-    Redirect it into a file, then write better descriptions and the routes.
+    Its categories are the labels in DATA, its examples some of the tickets there. Redirect it into a file, then write better descriptions and the routes.
     """
     from ..optimize.draft import draft_taxonomy
     from ..optimize.labeled import read_labeled
@@ -212,7 +215,10 @@ def list_heads(as_json: bool) -> None:
 @click.argument("name")
 @click.argument("version")
 def use(name: str, version: str) -> None:
-    """Serve VERSION of the fitted model NAME from now on: workers that start later take it."""
+    """Serve another version of a fitted model.
+
+    Workers that start later take VERSION when they are asked to serve NAME.
+    """
     from ..runtime.registry import default_root
     from ..tasks.head import HeadStore
 
@@ -278,7 +284,7 @@ def _print_skipped(rows: int) -> None:
 
 
 @contextmanager
-def _progress() -> "Iterator[fitting.Progress]":
+def _progress() -> "Iterator[Tell]":
     """A bar on standard error for each step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:

@@ -1,7 +1,6 @@
 """Fitting of a triage model to labeled tickets: a multinomial logistic regression on an encoder's vectors."""
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,13 +12,10 @@ from ..errors import UsageError
 from ..runtime.manifest import Manifest
 from ..tasks.classifier import Classifier
 from ..tasks.confidence import Floats, Indices, best_temperature, negative_log_likelihood
-from ..tasks.embedding import Runs, Tokenizes, embed
+from ..tasks.embedding import Runs, Tokenizes
 from ..tasks.head import Head, Measured
 from .labeled import Labeled
-from .report import Report, indices_of, measure
-
-Progress = Callable[[str, int, int], None]
-"""Told (step, done, total)."""
+from .report import Progress, Report, embed_with, indices_of, measure
 
 MIN_ROWS = 5  # of each label where a fifth is held out; without, one for each fold
 FOLDS = 3
@@ -91,18 +87,6 @@ def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
     train = data.at(kept.tolist())
     seen = set(train.texts)
     return train, data.at([i for i in held.tolist() if data.texts[i] not in seen])
-
-
-def embed_with(texts: list[str], tokenizer: Tokenizes, session: Runs, tell: Progress, step: str) -> Floats:
-    """Embed the texts, telling how many windows are done."""
-    done = 0
-
-    def advance(rows: int, total: int) -> None:
-        nonlocal done
-        done += rows
-        tell(step, done, total)
-
-    return embed(texts, tokenizer, session, advance)
 
 
 def _check(data: Labeled, least: int) -> None:

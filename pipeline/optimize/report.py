@@ -1,6 +1,6 @@
 """How well a classifier does on labeled tickets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -8,6 +8,10 @@ from msgspec import Struct
 from ..errors import UsageError
 from ..tasks.classifier import Classifier
 from ..tasks.confidence import Floats, Indices, best_temperature, calibration_error, softmax
+from ..tasks.embedding import Runs, Tokenizes, embed
+
+Progress = Callable[[str, int, int], None]
+"""Told (step, done, total)."""
 
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -42,6 +46,18 @@ class Report(Struct, frozen=True):
     best_temperature: float  # the one that would fit these rows best
     thresholds: list[ThresholdReport]
     classes: list[ClassReport]
+
+
+def embed_with(texts: list[str], tokenizer: Tokenizes, session: Runs, tell: Progress, step: str) -> Floats:
+    """Embed the texts, telling how many windows are done."""
+    done = 0
+
+    def advance(rows: int, total: int) -> None:
+        nonlocal done
+        done += rows
+        tell(step, done, total)
+
+    return embed(texts, tokenizer, session, advance)
 
 
 def indices_of(labels: Sequence[str], known: Sequence[str]) -> Indices:

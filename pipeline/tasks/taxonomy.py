@@ -31,7 +31,7 @@ class Urgency(Struct, frozen=True, forbid_unknown_fields=True):
 
     urgent: list[str]
     calm: list[str]
-    margin: float = 0.07
+    margin: float = 0.06
 
 
 class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):

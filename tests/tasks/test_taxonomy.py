@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from inferstream.pipeline.config import Config, TriageConfig, load_config
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.tasks.taxonomy import load_taxonomy, parse_taxonomy
 
@@ -103,3 +105,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes("# Größe".encode("latin-1"))
     with pytest.raises(UsageError, match="is not UTF-8"):
         load_taxonomy(tmp_path / "latin.toml")
+
+
+def test_example_settings_are_the_defaults_they_say_they_are() -> None:
+    path = Path(__file__).parents[2] / "examples" / "settings.toml"
+    config = load_config(path)
+    assert replace(config, triage=TriageConfig()) == Config()
+    assert config.triage.taxonomy == "examples/taxonomy.toml"
