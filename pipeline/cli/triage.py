@@ -1,32 +1,19 @@
 """`inferstream triage`: fit triage to your own tickets, measure it, look after taxonomies and fitted models."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..errors import UsageError
 from .tables import print_table
+from .triage_report import print_json, print_report, print_skipped, progress
 
 if TYPE_CHECKING:
-    from ..optimize.report import Progress as Tell
-    from ..optimize.report import Report
     from ..tasks.taxonomy import Taxonomy
 
-CLASS_COLUMNS = {
-    "label": "LABEL",
-    "rows": "ROWS",
-    "precision": "PRECISION",
-    "recall": "RECALL",
-    "f1": "F1",
-    "mistaken_for": "MISTAKEN FOR",
-}
-THRESHOLD_COLUMNS = {"threshold": "THRESHOLD", "automatic": "ANSWERED WITHOUT A HUMAN", "accuracy": "RIGHT"}
 HEAD_COLUMNS = {
     "name": "NAME",
     "version": "VERSION",
@@ -102,23 +89,23 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
     tested = read_labeled(test, text, label) if test else None
     manifest = registry.load(base)
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
-    with _progress() as tell:
+    with progress() as tell:
         fitted = fit_head(train, tested, manifest, tokenizer, Session(manifest.graph_path), tell)
     version = heads.save(name, fitted.head)
     measured = fitted.head.measured
     if as_json:
-        _print_json(
+        print_json(
             {"name": name, "version": version, "base": manifest.name, "skipped": train.skipped}
             | msgspec.to_builtins(measured)
             | {"report": fitted.report}
         )
         return
-    _print_report(fitted.report, f"{name} {version}, fitted on {measured.train_rows} tickets")
+    print_report(fitted.report, f"{name} {version}, fitted on {measured.train_rows} tickets")
     click.echo(
         f"Calibration error {measured.calibration_error_before:.3f} as fitted, "
         f"{measured.calibration_error:.3f} with temperature {fitted.head.temperature:.3f}."
     )
-    _print_skipped(train.skipped)
+    print_skipped(train.skipped)
     click.echo(f"\nServe it: inferstream worker triage --model {name} …")
 
 
@@ -151,16 +138,16 @@ def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | Non
     session = Session(parts.manifest.graph_path)
     classifier = parts.classifier(session)
     truth = indices_of(tickets.labels, classifier.labels)
-    with _progress() as tell:
+    with progress() as tell:
         vectors = embed_with(tickets.texts, parts.tokenizer, session, tell, "reading the tickets")
     report = measure(classifier, vectors, truth)
     if as_json:
-        _print_json(
+        print_json(
             {"model": model, "base": parts.manifest.name, "skipped": tickets.skipped, "report": report}
         )
         return
-    _print_report(report, model)
-    _print_skipped(tickets.skipped)
+    print_report(report, model)
+    print_skipped(tickets.skipped)
     if abs(report.best_temperature / report.temperature - 1) > 0.1:
         click.echo(f"On these tickets temperature = {report.best_temperature:.3g} would be calibrated best.")
 
@@ -192,7 +179,8 @@ def check(file: Path | None, as_json: bool) -> None:
 def draft(data: Path, text: str, label: str, examples: int) -> None:
     """Print a taxonomy to start from.
 
-    Its categories are the labels in DATA, its examples some of the tickets there. Redirect it into a file, then write better descriptions and the routes.
+    Its categories are the labels in DATA, its examples some of the tickets there. Redirect it into a file, then
+    write better descriptions and the routes.
     """
     from ..optimize.draft import draft_taxonomy
     from ..optimize.labeled import read_labeled
@@ -262,37 +250,3 @@ def _head_rows() -> Iterator[dict[str, Any]]:
                 "base": head.base,
             }
             yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured)
-
-
-def _print_json(value: object) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
-
-
-def _print_report(report: "Report", title: str) -> None:
-    print_table([msgspec.to_builtins(one) for one in report.classes], CLASS_COLUMNS, as_json=False)
-    click.echo()
-    print_table([msgspec.to_builtins(one) for one in report.thresholds], THRESHOLD_COLUMNS, as_json=False)
-    click.echo(
-        f"\n{title}: {report.accuracy:.1%} of {report.rows} tickets right, macro F1 {report.macro_f1:.3f}, "
-        f"expected calibration error {report.calibration_error:.3f}."
-    )
-
-
-def _print_skipped(rows: int) -> None:
-    if rows:
-        click.echo(f"{rows} rows without a text or a label were left out.")
-
-
-@contextmanager
-def _progress() -> "Iterator[Tell]":
-    """A bar on standard error for each step."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)
-
-        yield tell
