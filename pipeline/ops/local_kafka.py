@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from filelock import FileLock, Timeout
+
 from ..errors import BrokerError, UsageError
 from .kafka_jars import Progress, class_path, jar_folder
 from .kafka_node import KafkaNode
@@ -50,6 +52,7 @@ class LocalKafka:
         self._heap_mb = heap_mb
         self._progress = progress
         self._nodes: dict[int, KafkaNode] = {}
+        self._lock = FileLock(self.directory / "lock")  # two clusters on the same data destroy it
 
     @property
     def bootstrap(self) -> str:
@@ -59,11 +62,13 @@ class LocalKafka:
     def start(self, timeout_s: float = 60.0) -> None:
         """Start all brokers and wait until they answer and know each other.
 
-        Raises UsageError when a port is taken, BrokerError when a broker does not come up; then none is left behind.
+        Raises UsageError when a port or the directory is taken, BrokerError when a broker does not come up; then none
+        is left behind.
         """
         for port in self._ports:
             if not is_free(port):
                 raise UsageError(f"Port {port} is taken: stop what listens there, or name another port.")
+        self._lock_directory()
         try:
             self._prepare()
             for node in self._nodes.values():
@@ -84,6 +89,7 @@ class LocalKafka:
             if not node.wait(max(0.0, end - time.monotonic())):
                 node.signal(signal.SIGKILL)
                 node.wait(timeout_s=10)
+        self._lock.release()
 
     def __enter__(self) -> Self:
         self.start()
@@ -149,8 +155,15 @@ class LocalKafka:
                 )
             time.sleep(0.05)
 
-    def _prepare(self) -> None:
+    def _lock_directory(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            message = f"{self.directory} is the data of a Kafka that runs: stop it, or name another folder."
+            raise UsageError(message) from None
+
+    def _prepare(self) -> None:
         jars, cluster_id = class_path(jar_folder(), self._progress), self._cluster_id()
         controllers = free_ports(len(self._ports))
         voters = ",".join(f"{number}@{HOST}:{port}" for number, port in enumerate(controllers, start=1))

@@ -79,11 +79,29 @@ def test_refused_settings_end_in_the_logs_reason(tmp_path: Path) -> None:
 
 
 def test_directory_in_use_is_refused(tmp_path: Path) -> None:
+    """Kafka itself starts there and destroys the metadata of both."""
+    with LocalKafka(tmp_path, port=0) as first:
+        with pytest.raises(UsageError, match="is the data of a Kafka that runs"):
+            LocalKafka(tmp_path, port=0).start()
+        assert first.running() == [1]
+    with LocalKafka(tmp_path, port=0) as later:
+        assert later.running() == [1]
+
+
+def test_broker_that_ends_at_its_start_is_told(tmp_path: Path) -> None:
     with LocalKafka(tmp_path, port=0):
-        second = LocalKafka(tmp_path, port=0)
-        with pytest.raises(BrokerError, match="ended:"):
-            second.start()
-        assert second.running() == []
+        pass
+    about = tmp_path / "broker-1/data/meta.properties"
+    about.write_text(about.read_text().replace("node.id=1", "node.id=9"))
+    kafka = LocalKafka(tmp_path, port=0)
+    with (
+        pytest.raises(
+            BrokerError, match=r"Kafka's broker 1 ended: .*Stored node id 9 .*\(.+/broker\.log\)\.$"
+        ),
+        kafka,
+    ):
+        pass
+    assert kafka.running() == []
 
 
 def test_broker_dies_with_a_killed_parent(tmp_path: Path) -> None:
