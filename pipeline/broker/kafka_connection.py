@@ -55,7 +55,7 @@ def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> Broke
                 f"the security protocol is not {config.security_protocol}, or the user name or password is wrong."
             )
         case ClusterAuthorizationFailedError():
-            sentence = f"Kafka does not let {user} {doing}: grant it IdempotentWrite on the cluster."
+            sentence = f"Kafka does not let {user} {doing}: grant it Write on its topics."
         case TopicAuthorizationFailedError():
             sentence = f"Kafka does not let {user} {doing}: grant it Describe, and Read or Write, on {_names(error)}."
         case GroupAuthorizationFailedError():

@@ -20,6 +20,9 @@ from .kafka_records import read_singly, records_of
 # A fetch returns at once when there are records. But a partition that is resumed or sought while a fetch of the
 # others waits for records has its turn only after that one, so this bounds how late.
 FETCH_MAX_WAIT_MS: Final = 100
+CLOSE_TIMEOUT_S: Final = 5.0
+# Joining a group is one request, which waits for the members that hand over.
+REQUEST_MARGIN_MS: Final = 5_000
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class KafkaConsumer:
     ) -> None:
         self._config = config
         self._group = group
+        self._stopping: asyncio.Task[None] | None = None
         self._consumer: Any = AIOKafkaConsumer(
             **connection_arguments(config),
             group_id=group,
@@ -78,6 +82,7 @@ class KafkaConsumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            request_timeout_ms=config.rebalance_timeout_ms + REQUEST_MARGIN_MS,
             session_timeout_ms=config.session_timeout_ms,
             heartbeat_interval_ms=config.heartbeat_ms,
             rebalance_timeout_ms=config.rebalance_timeout_ms,
@@ -171,7 +176,10 @@ class KafkaConsumer:
                 self._rebalances.positions[at] = offset
 
     async def close(self) -> None:
-        await self._consumer.stop()
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._consumer.stop())
+        # Leaving waits for Kafka's answer, which a drain cannot do for as long as one that is down takes.
+        await asyncio.wait([self._stopping], timeout=CLOSE_TIMEOUT_S)
 
     async def _start(self, doing: str) -> None:
         try:
