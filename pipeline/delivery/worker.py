@@ -43,6 +43,7 @@ class Worker:
         self._topics, self._group, self._member = topics, group, member
         self._background = background
         self._draining = asyncio.Event()
+        self._committing = asyncio.Lock()
         self._paused: frozenset[TopicPartition] = frozenset()
         self.window = Window(config, broker.publish)
         self.consumer: Consumer | None = None
@@ -57,7 +58,7 @@ class Worker:
         self._draining.set()
 
     async def run(self) -> None:
-        """Serve until drained. Raises BrokerError, or what ended a background task; all else is answered."""
+        """Serve until drained. Raises an ExceptionGroup of BrokerError, or of what ended a background task."""
         consumer = await self._broker.consume(
             self._topics, group=self._group, listener=self, member=self._member
         )
@@ -106,6 +107,8 @@ class Worker:
             self.window.complete(place, outcome)
         else:
             place.task = tasks.create_task(self._await(place, outcome))
+            # A partition may be lost before the task has its first turn: then nothing else ends the coroutine.
+            place.task.add_done_callback(lambda _: outcome.close())
 
     async def _await(self, place: Place, outcome: Coroutine[Any, Any, Outcome]) -> None:
         self.window.complete(place, await outcome)
@@ -144,5 +147,7 @@ class Worker:
             await self._commit()
 
     async def _commit(self) -> None:
-        if self.consumer is not None and (positions := self.window.positions()):
-            await self.consumer.commit(positions)
+        # One at a time: nobody may leave, or hand over, while offsets taken from the window are on their way.
+        async with self._committing:
+            if self.consumer is not None and (positions := self.window.positions()):
+                await self.consumer.commit(positions)

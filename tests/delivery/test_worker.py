@@ -1,0 +1,386 @@
+"""The worker over the embedded broker: nothing lost, order per key, a prefix committed, an end within its limit."""
+
+import asyncio
+import gc
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from engine.rig import a_rig
+
+from inferstream.pipeline.broker.base import Message, Record, TopicPartition, TopicSpec
+from inferstream.pipeline.broker.embedded import EmbeddedBroker
+from inferstream.pipeline.config import LimitConfig, WindowConfig
+from inferstream.pipeline.delivery.handler import Handler
+from inferstream.pipeline.delivery.replying import ReplyTopics
+from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.errors import BrokerError
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.topics import Topics
+
+REQUESTS, REPLIES, GROUP = "requests", "replies", "workers"
+PARTITIONS = 4
+P0 = TopicPartition(REQUESTS, 0)
+ALL = [TopicPartition(REQUESTS, number) for number in range(PARTITIONS)]
+CONFIG = WindowConfig(commit_interval_ms=10, revoke_timeout_ms=5_000, drain_timeout_ms=5_000)
+
+
+class Clerk:
+    """Answers with what was asked. Holds what it is told to hold, and takes a random number of turns for the rest."""
+
+    def __init__(self, *held: bytes, reply_topic: str = REPLIES) -> None:
+        self.held = {value: asyncio.Event() for value in held}
+        self.begun: set[bytes] = set()
+        self.changed = asyncio.Condition()
+        self._turns, self._topic = Random(7), reply_topic
+
+    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+        assert record.value is not None
+        if record.value.startswith(b"at once"):
+            return self.outcome(record)
+        return self.answer(record, record.value)
+
+    def outcome(self, record: Record) -> Outcome:
+        assert record.value is not None
+        return Outcome((Message(self._topic, record.value, record.key),))
+
+    async def answer(self, record: Record, value: bytes) -> Outcome:
+        async with self.changed:
+            self.begun.add(value)
+            self.changed.notify_all()
+        if value in self.held:
+            await self.held[value].wait()
+        for _ in range(self._turns.randrange(6)):
+            await asyncio.sleep(0)
+        return self.outcome(record)
+
+    async def wait_for(self, *values: bytes) -> None:
+        async with self.changed, asyncio.timeout(10):
+            await self.changed.wait_for(lambda: self.begun.issuperset(values))
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[EmbeddedBroker]:
+    async with EmbeddedBroker() as opened:
+        await opened.ensure_topics([TopicSpec(REQUESTS, PARTITIONS), TopicSpec(REPLIES, PARTITIONS)])
+        yield opened
+
+
+async def ask(
+    broker: EmbeddedBroker, *values: bytes, key: bytes | None = None, partition: int | None = None
+) -> None:
+    await asyncio.gather(*(broker.publish(Message(REQUESTS, value, key, (), partition)) for value in values))
+
+
+def a_worker(broker: EmbeddedBroker, clerk: Clerk, config: WindowConfig = CONFIG, **more: Any) -> Worker:
+    return Worker(broker, clerk, topics=[REQUESTS], group=GROUP, config=config, **more)
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator["asyncio.Task[None]"]:
+    """The worker at work; drained at the end."""
+    async with asyncio.timeout(20):
+        task = asyncio.create_task(worker.run())
+        await until(lambda: worker.ready or task.done())
+        try:
+            yield task
+        finally:
+            worker.drain()
+            await asyncio.wait([task])
+    task.result()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the worker has no event for each thing a test looks at
+            await asyncio.sleep(0.002)
+
+
+async def replies(broker: EmbeddedBroker, count: int) -> list[Record]:
+    """All replies, once there are so many."""
+    reader = await broker.consume([REPLIES])
+    found: list[Record] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            found += await reader.poll(10_000, 100)
+        found += await reader.poll(10_000, 0)
+    await reader.close()
+    return found
+
+
+async def committed(broker: EmbeddedBroker) -> dict[TopicPartition, int]:
+    """The committed offsets, read when no worker is left."""
+    member = await broker.consume([REQUESTS], group=GROUP)
+    offsets = await member.committed(ALL)
+    await member.close()
+    return {at: offset or 0 for at, offset in offsets.items()}
+
+
+async def ends(broker: EmbeddedBroker) -> Mapping[TopicPartition, int]:
+    reader = await broker.consume([REQUESTS])
+    offsets = await reader.end_offsets(ALL)
+    await reader.close()
+    return offsets
+
+
+def numbered(count: int) -> list[bytes]:
+    return [b"%04d" % n for n in range(count)]
+
+
+async def ask_by_key(broker: EmbeddedBroker, values: list[bytes], keys: int) -> None:
+    await asyncio.gather(
+        *(broker.publish(Message(REQUESTS, value, b"key %d" % (int(value) % keys))) for value in values)
+    )
+
+
+def in_order_per_key(found: list[Record]) -> bool:
+    by_key: dict[bytes | None, list[bytes]] = defaultdict(list)
+    for record in found:
+        by_key[record.key].append(record.value or b"")
+    return all(values == sorted(values) for values in by_key.values())
+
+
+async def test_all_are_answered_once_in_order_and_committed(broker: EmbeddedBroker) -> None:
+    values = numbered(500)
+    await ask_by_key(broker, values[:250], 20)
+    worker = a_worker(broker, Clerk())
+    async with running(worker):
+        await ask_by_key(broker, values[250:], 20)
+        found = await replies(broker, 500)
+    assert Counter(record.value for record in found) == Counter(values)
+    assert in_order_per_key(found)
+    assert await committed(broker) == await ends(broker)
+    assert (worker.window.terminal_events, worker.window.running, worker.ready) == (500, 0, False)
+
+
+async def test_the_real_handler_answers_whatever_comes(broker: EmbeddedBroker) -> None:
+    topics, limits = Topics("echo"), LimitConfig()
+    await broker.ensure_topics(
+        [TopicSpec(name, 2) for name in (topics.requests, topics.replies, topics.dead_letters)]
+    )
+    bodies = [b'{"id":"%d","text":"text %d"}' % (n, n % 7) for n in range(60)] + [b"bad", b"", b'{"text":7}']
+    async with a_rig() as rig:
+        handler = Handler(
+            rig.engine, topics, limits, ReplyTopics(topics, limits, broker.partitions), Metrics()
+        )
+        worker = Worker(
+            broker,
+            handler,
+            topics=[topics.requests],
+            group=GROUP,
+            config=CONFIG,
+            background=[rig.engine.watch],
+        )
+        async with running(worker):
+            await asyncio.gather(*(broker.publish(Message(topics.requests, body)) for body in bodies))
+            await until(lambda: worker.window.terminal_events == 63)
+    reader = await broker.consume([topics.replies])
+    found = [decode_reply(record.value) for record in await reader.poll(100, 0)]
+    assert Counter(reply.__class__.__name__ for reply in found) == {"Result": 60, "Failure": 3}
+    assert {reply.id for reply in found} >= {str(n) for n in range(60)}
+
+
+async def test_draining_finishes_what_runs(broker: EmbeddedBroker) -> None:
+    clerk = Clerk(b"slow")
+    worker = a_worker(broker, clerk)
+    await ask(broker, b"slow", b"next", partition=0)
+    async with running(worker) as task:
+        await clerk.wait_for(b"slow")
+        worker.drain()
+        assert not worker.ready
+        assert not task.done()
+        clerk.held[b"slow"].set()
+        await task
+    assert {record.value for record in await replies(broker, 2)} == {b"slow", b"next"}
+    assert (await committed(broker))[P0] == 2
+
+
+async def test_what_is_not_finished_in_time_is_left_to_the_next_worker(broker: EmbeddedBroker) -> None:
+    clerk = Clerk(b"stuck")
+    worker = a_worker(broker, clerk, WindowConfig(commit_interval_ms=10, drain_timeout_ms=50))
+    await ask(broker, b"0", b"stuck", b"2", partition=0)
+    async with running(worker):
+        await replies(broker, 2)
+    assert (await committed(broker))[P0] == 1, "only what stands before the unfinished one"
+    async with running(a_worker(broker, Clerk())):
+        found = await replies(broker, 4)
+    assert Counter(record.value for record in found) == {b"0": 1, b"stuck": 1, b"2": 2}
+    assert (await committed(broker))[P0] == 3
+
+
+async def test_a_worker_that_is_cut_off_leaves_nothing_unanswered(broker: EmbeddedBroker) -> None:
+    values = numbered(200)
+    await ask_by_key(broker, values, 20)
+    clerk = Clerk(values[150])
+    cut_off = asyncio.create_task(a_worker(broker, clerk).run())
+    await clerk.wait_for(values[150])
+    cut_off.cancel()
+    await asyncio.wait([cut_off])
+    worker = a_worker(broker, Clerk())
+    async with running(worker):
+        await until(lambda: worker.window.terminal_events > 0)
+    assert {record.value for record in await replies(broker, 200)} == set(values)
+    assert await committed(broker) == await ends(broker)
+
+
+async def test_two_members_share_and_one_leaves(broker: EmbeddedBroker) -> None:
+    values = numbered(600)
+    first, second = a_worker(broker, Clerk()), a_worker(broker, Clerk())
+    async with running(first):
+        await ask_by_key(broker, values[:200], 20)
+        async with running(second):
+            await ask_by_key(broker, values[200:400], 20)
+            await until(lambda: first.window.terminal_events + second.window.terminal_events >= 400)
+            assert second.window.terminal_events > 0, "both work"
+            shares = [worker.consumer.assignment() for worker in (first, second) if worker.consumer]
+            assert [len(share) for share in shares] == [2, 2]
+        await ask_by_key(broker, values[400:], 20)
+        found = await replies(broker, 600)
+    assert Counter(record.value for record in found) == Counter(values), "a clean handover repeats nothing"
+    assert in_order_per_key(found)
+    assert await committed(broker) == await ends(broker)
+
+
+async def test_a_handover_is_bounded_and_the_next_owner_answers(broker: EmbeddedBroker) -> None:
+    stuck = Clerk(b"stuck 3")
+    first = a_worker(broker, stuck, WindowConfig(commit_interval_ms=10, revoke_timeout_ms=50))
+    second = a_worker(broker, Clerk())
+    for number in range(PARTITIONS):
+        await ask(broker, b"stuck %d" % number, b"next %d" % number, partition=number)
+    async with running(first):
+        await stuck.wait_for(b"stuck 3")
+        async with running(second):
+            found = await replies(broker, 8)
+            stuck.held[b"stuck 3"].set()
+            await ask(broker, b"more", partition=0)
+            found = await replies(broker, 10)
+    counts = Counter(record.value for record in found)
+    assert counts.pop(b"next 3") == 2, "behind the unfinished one it came again"
+    assert set(counts.values()) == {1}, "the late answer of the first owner is not published"
+    assert await committed(broker) == await ends(broker)
+
+
+async def test_a_full_window_stops_reading_and_keeps_polling(broker: EmbeddedBroker) -> None:
+    values = numbered(40)
+    clerk = Clerk(*values)
+    worker = a_worker(broker, clerk, WindowConfig(max_in_flight=5, commit_interval_ms=10))
+    async with running(worker):
+        consumer = worker.consumer
+        assert consumer is not None
+        polls, poll = 0, consumer.poll
+
+        async def counted(max_records: int, timeout_ms: int) -> Any:
+            nonlocal polls
+            polls += 1
+            return await poll(max_records, timeout_ms)
+
+        consumer.poll = counted  # type: ignore[method-assign]
+        await ask_by_key(broker, values, 40)
+        await until(lambda: len(clerk.begun) == 5)
+        full, polls = worker.window.running, 0
+        await until(lambda: polls >= 2)
+        assert (full, worker.window.running, worker.window.room) == (5, 5, 0)
+        for value in values:
+            clerk.held[value].set()
+        assert len(await replies(broker, 40)) == 40
+
+
+async def test_a_slow_request_pauses_its_own_partition_only(broker: EmbeddedBroker) -> None:
+    clerk = Clerk(b"slow")
+    worker = a_worker(broker, clerk, WindowConfig(max_span=300, commit_interval_ms=10))
+    await ask(broker, b"slow", *numbered(2_000), partition=0)
+    async with running(worker):
+        await clerk.wait_for(b"slow")
+        await ask(broker, *numbered(2_000), partition=1)
+        found = await replies(broker, 2_200)
+        assert sum(record.partition is not None for record in found) < 2_000 + 300 + 256 + 1
+        assert P0 in worker.window.full_partitions()
+        clerk.held[b"slow"].set()
+        assert len(await replies(broker, 4_001)) == 4_001
+    assert await committed(broker) == await ends(broker)
+
+
+async def test_what_is_held_up_does_not_break_the_order_of_its_key(broker: EmbeddedBroker) -> None:
+    clerk = Clerk(b"1 slow")
+    worker = a_worker(broker, clerk)
+    await ask(broker, b"0", b"1 slow", b"2", b"3", key=b"conversation")
+    await ask(broker, b"at once", key=b"other")
+    async with running(worker):
+        await clerk.wait_for(b"3")
+        early = await replies(broker, 2)
+        clerk.held[b"1 slow"].set()
+        found = await replies(broker, 5)
+    assert {record.value for record in early} == {b"0", b"at once"}
+    assert [r.value for r in found if r.key == b"conversation"] == [b"0", b"1 slow", b"2", b"3"]
+
+
+async def dies() -> None:
+    await asyncio.sleep(0)
+    raise LookupError("a background task")
+
+
+async def test_a_background_task_that_dies_ends_the_worker(broker: EmbeddedBroker) -> None:
+    clerk = Clerk(b"stuck")
+    await ask(broker, b"stuck")
+    worker = a_worker(broker, clerk, background=[dies])
+    async with asyncio.timeout(2):
+        with pytest.raises(ExceptionGroup) as caught:
+            await worker.run()
+    assert caught.group_contains(LookupError)
+    assert not worker.ready
+
+
+async def test_a_reply_that_cannot_be_published_ends_the_worker(broker: EmbeddedBroker) -> None:
+    worker = a_worker(broker, Clerk(reply_topic="nowhere"))
+    await ask(broker, b"text")
+    async with asyncio.timeout(5):
+        with pytest.raises(ExceptionGroup) as caught:
+            await worker.run()
+    assert caught.group_contains(BrokerError)
+    assert (await committed(broker)) == dict.fromkeys(ALL, 0)
+
+
+async def test_an_offset_on_its_way_when_the_worker_drains_is_committed(broker: EmbeddedBroker) -> None:
+    worker = a_worker(broker, Clerk())
+    async with running(worker) as task:
+        consumer = worker.consumer
+        assert consumer is not None
+        commit, begun, gate = consumer.commit, asyncio.Event(), asyncio.Event()
+
+        async def held_up(offsets: Mapping[TopicPartition, int]) -> None:
+            begun.set()
+            await gate.wait()
+            await commit(offsets)
+
+        consumer.commit = held_up  # type: ignore[method-assign]
+        await ask(broker, b"text", partition=0)
+        await begun.wait()
+        worker.drain()
+        await asyncio.wait([task], timeout=0.5)
+        gate.set()
+    assert (await committed(broker))[P0] == 1
+
+
+async def test_what_is_lost_before_its_first_turn_leaves_no_trace(broker: EmbeddedBroker) -> None:
+    """Under `filterwarnings = error` a coroutine that was never awaited fails this test."""
+
+    class Hasty(Clerk):
+        def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+            if record.value == b"lost":
+                asyncio.get_running_loop().call_soon(worker.window.lose, ALL)
+            return super().handle(record)
+
+    clerk = Hasty()
+    worker = a_worker(broker, clerk)
+    async with running(worker):
+        await ask(broker, b"lost", partition=0)
+        await ask(broker, b"at once", partition=1)
+        await replies(broker, 1)
+        gc.collect()
+    assert clerk.begun == set()
+    assert (await committed(broker))[P0] == 0
