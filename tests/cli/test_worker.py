@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -179,3 +180,11 @@ def test_a_worker_over_a_folder_is_a_process_that_a_signal_ends_well(tmp_path: P
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_settings_that_are_documented_are_there_with_their_defaults() -> None:
+    page = (Path(__file__).parents[2] / "docs/operating.md").read_text()
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    assert msgspec.toml.decode(example, type=Config) == Config()
+    with_all = re.sub(r"^# (\w+ = )", r"\1", example, flags=re.MULTILINE)
+    assert msgspec.toml.decode(with_all, type=Config) != Config()
