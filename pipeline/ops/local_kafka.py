@@ -17,9 +17,8 @@ from filelock import FileLock, Timeout
 
 from ..errors import BrokerError, UsageError
 from .kafka_jars import Progress, class_path, jar_folder
-from .kafka_node import KafkaNode
+from .kafka_node import HOST, KafkaNode, server_properties
 
-HOST: Final = "127.0.0.1"
 PORTS: Final = range(20_000, 32_000)
 """Where free ports are taken from: below those that the system gives to outgoing connections."""
 
@@ -184,31 +183,6 @@ class LocalKafka:
             part.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
             part.replace(path)
         return path.read_text()
-
-
-def server_properties(port: int, controller_port: int, voters: str, brokers: int) -> dict[str, str]:
-    """The settings of one broker, by Kafka's names; short waits where a single machine needs no long ones."""
-    replicas, in_sync = str(min(3, brokers)), str(min(2, brokers))
-    return {
-        "process.roles": "broker,controller",
-        "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "auto.create.topics.enable": "false",
-        "default.replication.factor": replicas,
-        "min.insync.replicas": in_sync,
-        "offsets.topic.replication.factor": replicas,
-        "offsets.topic.num.partitions": "6",
-        "transaction.state.log.replication.factor": replicas,
-        "transaction.state.log.min.isr": in_sync,
-        "transaction.state.log.num.partitions": "6",
-        "group.initial.rebalance.delay.ms": "0",
-        "group.min.session.timeout.ms": "1000",
-        "broker.heartbeat.interval.ms": "500",
-        "broker.session.timeout.ms": "4000",  # a killed broker cannot come back before
-    }
 
 
 def live_brokers(port: int, timeout_s: float = 1.0, *, host: str = HOST) -> int:
