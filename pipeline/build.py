@@ -15,8 +15,9 @@ from .engine.batcher import Batcher
 from .engine.batching import Limits
 from .engine.caching import DiskCache, MemoryCache
 from .engine.cost import Cost
+from .engine.crash_note import CrashNote
+from .engine.device import Device
 from .engine.engine import Engine, Served
-from .engine.lanes import Device
 from .errors import UsageError
 from .runtime.manifest import Manifest
 from .runtime.providers import default_lanes
@@ -136,13 +137,15 @@ def _device(
     manifest: Manifest, config: EngineConfig, metrics: Metrics, batcher: type[Batcher]
 ) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
+    lanes = config.lanes or default_lanes(session.provider)
     cost_path = default_root() / "costs" / f"{manifest.version}-{session.provider}.json"
     device = Device(
         session,
-        lanes=config.lanes or default_lanes(session.provider),
+        lanes=lanes,
         limits=Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
         cost=Cost.load(cost_path),
         cost_path=cost_path,
+        note=CrashNote(default_root() / "crashes" / manifest.name, lanes),
         clock=time.monotonic,
         # A lane's own CPU time says what a shape costs even while others share the core.
         stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,

@@ -36,6 +36,25 @@ class WindowConfig(Struct, frozen=True, forbid_unknown_fields=True):
     drain_timeout_ms: int = 20_000
 
 
+class RetryConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a request is tried that failed for a passing reason."""
+
+    tiers_s: list[int] = field(default_factory=lambda: [1, 30])  # delay before each further attempt
+    max_attempts: int = 4
+    in_place_s: float = 5.0  # a request whose order matters waits in its place at most so long, then is given up
+    budget_share: float = 0.1  # retries for each request read
+    budget_burst: int = 100
+
+
+class BreakerConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a worker stops reading because what it reads becomes dead letters."""
+
+    in_a_row: int = 20
+    share: float = 0.5
+    window: int = 100  # requests that the share is of
+    cooldown_s: float = 10.0
+
+
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What a request may ask for. Reply topics are shell patterns; ``{task}`` stands for the task's name.
 
@@ -79,6 +98,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     kafka: KafkaConfig = KafkaConfig()
     window: WindowConfig = WindowConfig()
     limits: LimitConfig = LimitConfig()
+    retries: RetryConfig = RetryConfig()
+    breaker: BreakerConfig = BreakerConfig()
     engine: EngineConfig = EngineConfig()
     cache: CacheConfig = CacheConfig()
     triage: TriageConfig = TriageConfig()

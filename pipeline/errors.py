@@ -9,9 +9,10 @@ InferstreamError
 │   ├── ReplyTopicNotAllowed  must not be answered there: goes to the dead letters
 │   └── ReplyTooLarge
 ├── Transient                 trying again can help
-│   ├── Overloaded, DeviceOutOfMemory, ShuttingDown
+│   ├── Overloaded, DeviceOutOfMemory, DeviceUnavailable, ShuttingDown
 │   └── Timeout               the client saw no reply in time
 ├── DeviceError               the model cannot run this input
+│   └── Poison                this input ends the worker's process
 └── Fatal                     the process cannot go on; it exits non-zero
     ├── BrokerError           unreachable, not authorized, topics missing or misshapen
     ├── ModelError            weights missing, corrupted or not what the manifest says
@@ -98,11 +99,21 @@ class Transient(InferstreamError):
 
 
 class Overloaded(Transient):
+    """``retry_after_ms`` says when to come back."""
+
     code = "overloaded"
+
+    def __init__(self, message: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
 
 
 class DeviceOutOfMemory(Transient):
     code = "device_out_of_memory"
+
+
+class DeviceUnavailable(Transient):
+    code = "device_unavailable"
 
 
 class ShuttingDown(Transient):
@@ -115,6 +126,10 @@ class Timeout(Transient):
 
 class DeviceError(InferstreamError):
     code = "device_error"
+
+
+class Poison(DeviceError):
+    code = "poison"
 
 
 class Fatal(InferstreamError):

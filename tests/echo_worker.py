@@ -21,8 +21,8 @@ from inferstream.pipeline.delivery.replying import ReplyTopics
 from inferstream.pipeline.delivery.worker import Worker
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, Served
-from inferstream.pipeline.engine.lanes import Device
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics, configure_logging

@@ -4,7 +4,7 @@ import threading
 from bisect import insort
 from collections.abc import Callable, Iterable
 
-from .batching import Entry, Limits, Shapes, length_of, plan
+from .batching import PATIENCE_S, Entry, Limits, Shapes, length_of, plan
 
 
 class Batcher:
@@ -20,6 +20,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._idle_lanes = 0
         self._closed = False
+        self._backlog_ms = [0.0] * len(PATIENCE_S)
         self._cost, self._clock, self._drop = cost, clock, drop
         self._full, self.limits = limits, limits
 
@@ -27,6 +28,8 @@ class Batcher:
         """Let the entries wait for a lane."""
         with self._changed:
             for entry in entries:
+                entry.solo_ms = self._cost.ms(1, entry.length)
+                self._backlog_ms[entry.priority] += entry.solo_ms
                 insort(self._waiting, entry, key=length_of)
             self._changed.notify(self._idle_lanes)
 
@@ -68,9 +71,16 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def backlog_ms(self, priority: int) -> float:
+        """The predicted cost of running what waits alone, as far as it goes before a new row of this priority."""
+        return sum(self._backlog_ms[: priority + 1])
+
     def _forget(self, gone: list[Entry]) -> None:
+        for entry in gone:
+            self._backlog_ms[entry.priority] -= entry.solo_ms
         if len(gone) == len(self._waiting):
             self._waiting = []
+            self._backlog_ms = [0.0] * len(PATIENCE_S)  # exactly, whatever was lost in adding up
             return
         ids = set(map(id, gone))
         self._waiting = [entry for entry in self._waiting if id(entry) not in ids]

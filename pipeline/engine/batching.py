@@ -21,9 +21,24 @@ WORTH = 1.01
 
 
 class Entry:
-    """One row that waits for the device. ``expires`` and ``arrived`` are clock seconds."""
+    """One row that waits for the device. ``expires`` and ``arrived`` are clock seconds.
 
-    __slots__ = ("arrived", "cancelled", "due", "expires", "length", "owner", "row")
+    A row that is ``alone`` shares no batch: it was on the device when a process died. ``solo_ms`` is its predicted
+    cost without company.
+    """
+
+    __slots__ = (
+        "alone",
+        "arrived",
+        "cancelled",
+        "due",
+        "expires",
+        "length",
+        "owner",
+        "priority",
+        "row",
+        "solo_ms",
+    )
 
     def __init__(
         self, row: Row, *, arrived: float, expires: float = math.inf, priority: int = 1, owner: Any = None
@@ -34,7 +49,10 @@ class Entry:
         self.expires = expires
         self.due = min(arrived + PATIENCE_S[priority], expires)
         self.cancelled = False
+        self.priority = priority
         self.owner = owner
+        self.alone = False
+        self.solo_ms = 0.0
 
     def __repr__(self) -> str:
         return f"Entry({self.length} tokens, due {self.due:.3f})"
@@ -68,7 +86,8 @@ def plan(waiting: Sequence[Entry], now: float, cost: Shapes, limits: Limits, idl
     """Choose the next batch for a lane that is free now; it never waits for more rows to come.
 
     The row due first is always in the batch, so none starves. Its neighbors in length join as far as they make the
-    batch faster than running each row alone, by the learned cost. A row over the budget runs alone.
+    batch faster than running each row alone, by the learned cost. A row over the budget, or under suspicion, runs
+    alone.
 
     Args:
         waiting: sorted by length.
@@ -82,6 +101,9 @@ def plan(waiting: Sequence[Entry], now: float, cost: Shapes, limits: Limits, idl
     if not waiting:
         return Plan([], dropped)
     head = min(waiting, key=due_of)
+    if head.alone:
+        return Plan([head], dropped)
+    waiting = [entry for entry in waiting if not entry.alone]
     first = bisect_left(waiting, head.length, key=length_of)
     position = next(i for i in range(first, len(waiting)) if waiting[i] is head)
     share = math.ceil(len(waiting) / idle_lanes)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
-from ..errors import UnknownModel
+from ..errors import Overloaded, Poison, UnknownModel
 from ..tasks.base import Task
 from .caching import DiskCache, MemoryCache, content_key, content_prefix
+from .device import Device
 from .flights import Flight, Flights
-from .lanes import Device
 from .preparing import Preparer
 
 NO_OPTIONS: Mapping[str, Any] = {}
@@ -90,7 +90,8 @@ class Engine:
     def begin(self, job: Job) -> Answer | Flight:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.
 
-        Synchronous, so that a cached answer costs no task. Raises UnknownModel, UnknownOption or WrongType.
+        Synchronous, so that a cached answer costs no task. Raises UnknownModel, UnknownOption or WrongType,
+        Overloaded where the device could not be reached before the deadline, Poison.
         """
         began = self._clock()
         name = job.model or self._default
@@ -110,11 +111,23 @@ class Engine:
             return Answer(stored, name, task.version, "memory", _total(began, self._clock()), None)
         flight = self._flights.join(key, job.expires, job.priority) if self._memory is not None else None
         if flight is None:
+            self._check(served.device, key, job, began)
             flight = Flight(key, task, text, options, began, job.expires, job.priority)
+            flight.suspect = served.device.is_suspect(key)
             if self._memory is not None:
                 self._flights.start(flight)
             self._preparer.put(flight)
         return flight
+
+    def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
+        """Keep off the device what must not, or could not in time, run there."""
+        if device.is_poison(key):
+            raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
+        if job.expires < math.inf and (wait_s := device.wait_s(job.priority)) > job.expires - now:
+            raise Overloaded(
+                f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later.",
+                retry_after_ms=math.ceil((wait_s - (job.expires - now)) * 1e3),
+            )
 
     async def arrive(self, flight: Flight, expires: float = math.inf) -> Answer:
         """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""

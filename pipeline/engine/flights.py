@@ -38,6 +38,7 @@ class Flight:
     coming: int = 1
     over: bool = False
     cancelled: bool = False
+    suspect: bool = False
     prepared: float = 0.0
     ran: float = 0.0
     landed: float = 0.0

@@ -1,22 +1,19 @@
-"""A device: one shared session, the rows that wait for it, and the lanes that run them."""
+"""A lane: takes the next batch of a device, runs it, and hands the answers on."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory, InferstreamError
+from ..errors import DeviceError, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
-from .batching import Entry, Limits
-from .cost import Cost, Sample, calibrate
-from .flights import EXPIRED, Flight
-
-log = logging.getLogger(__name__)
+from .batching import Entry
+from .cost import Cost, Sample
+from .crash_note import CrashNote
+from .flights import Flight
 
 Clock = Callable[[], float]
 
@@ -36,114 +33,93 @@ class BatchStats(NamedTuple):
     ms: float
 
 
-class Device:
-    """Runs flights' rows in batches. Lanes are threads: they free the event loop, and onnxruntime frees the GIL.
+class Equipment(NamedTuple):
+    """What the lanes of one device share. ``landing`` guards flights whose rows come from two lanes at once."""
+
+    session: Runs
+    batcher: Batcher
+    cost: Cost
+    note: CrashNote | None
+    clock: Clock
+    stopwatch: Clock
+    landing: threading.Lock
+    land: Callable[[list[Flight]], None]
+    failed: Callable[[BaseException], None]
+    on_batch: Callable[[BatchStats, float], None]
+
+
+class Lane(threading.Thread):
+    """One run at a time, in a thread: it frees the event loop, and onnxruntime frees the GIL.
 
     A free lane plans its own next batch, so the device does not wait for the event loop between two batches.
     """
 
-    def __init__(
-        self,
-        session: Runs,
-        *,
-        lanes: int,
-        limits: Limits,
-        cost: Cost,
-        cost_path: Path | None = None,
-        clock: Clock,
-        stopwatch: Clock,
-        batcher: type[Batcher] = Batcher,
-    ) -> None:
-        """``stopwatch`` measures runs for the cost model: on a CPU the thread's own CPU time, else wall time."""
-        self.cost, self._cost_path = cost, cost_path
-        self._session, self._clock, self._stopwatch = session, clock, stopwatch
-        self.batcher = batcher(cost, limits, clock, self._drop)
-        self._threads = [
-            threading.Thread(target=self._lane, name=f"lane-{n}", daemon=True) for n in range(lanes)
-        ]
-        self._landing = threading.Lock()
-        self._land: Callable[[list[Flight]], None] = _ignore
-        self._failed: Callable[[BaseException], None] = _ignore
-        self.on_batch: Callable[[BatchStats], None] = _ignore
+    def __init__(self, number: int, equipment: Equipment) -> None:
+        super().__init__(name=f"lane-{number}", daemon=True)
+        self._number, self._with = number, equipment
 
-    def learn(self, task: Task, max_length: int) -> None:
-        """Learn what shapes cost here, unless an earlier process has."""
-        if not self.cost.learned:
-            calibrate(
-                self.cost, lambda rows, length: self._measure(task, rows, length), max_length=max_length
-            )
-
-    def _measure(self, task: Task, rows: int, length: int) -> float:
-        feeds = task.collate([[0] * length] * rows)
-        watch = self._stopwatch()
-        self._session.run(feeds)
-        return (self._stopwatch() - watch) * 1e3
-
-    def start(self, land: Callable[[list[Flight]], None], failed: Callable[[BaseException], None]) -> None:
-        """Start the lanes. ``land`` and ``failed`` are called from their threads."""
-        self._land, self._failed = land, failed
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Run what waits, end the lanes, keep what was learned."""
-        self.batcher.close()
-        for thread in self._threads:
-            thread.join()
-        if self._cost_path is not None and self.cost.learned:
-            try:
-                self.cost.save(self._cost_path)
-            except OSError as error:
-                log.warning("What batches cost is not kept (%s): the next start measures it again.", error)
-
-    def _lane(self) -> None:
+    def run(self) -> None:
+        """Run batches until the batcher is closed."""
         try:
-            while (batch := self.batcher.take()) is not None:
+            while (batch := self._with.batcher.take()) is not None:
                 self._run(batch)
         except BaseException as error:  # a lane that dies silently would leave its requests open for ever
-            self._failed(error)
+            self._with.failed(error)
 
     def _run(self, batch: list[Entry]) -> None:
         """Run the batch; one that fails is halved until the row at fault is alone."""
         try:
-            outputs, stats = self._timed(batch)
+            outputs, stats = self._noted(batch)
         except InferstreamError as error:
-            padded = len(batch) * max(entry.length for entry in batch)
             if isinstance(error, DeviceOutOfMemory):
-                self.batcher.shrink(padded)
-            if len(batch) == 1:
-                self._land(_failed(batch, error))
+                self._with.batcher.shrink(len(batch) * max(entry.length for entry in batch))
+            # A device that is gone fails any half as well: all of the batch is tried again later.
+            if len(batch) == 1 or isinstance(error, DeviceUnavailable):
+                self._with.land(failed(batch, error))
                 return
             middle = len(batch) // 2
             self._run(batch[:middle])
             self._run(batch[middle:])
             return
-        self.batcher.recover()
-        self.on_batch(stats)
-        self._land(_finish(self._arrive(batch, outputs, stats), self._clock))
+        self._with.batcher.recover()
+        self._with.on_batch(stats, sum(entry.solo_ms for entry in batch))
+        self._with.land(_finish(self._arrive(batch, outputs, stats), self._with.clock))
+
+    def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
+        """Run with a note of what is on the device, for whoever comes after a crash."""
+        note = self._with.note
+        if note is None:
+            return self._timed(batch)
+        note.running(self._number, (entry.owner.key for entry in batch))
+        try:
+            return self._timed(batch)
+        finally:
+            note.finished(self._number)
+            if batch[0].alone:
+                note.acquit(batch[0].owner.key)
 
     def _timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
-        began, watch = self._clock(), self._stopwatch()
+        began, watch = self._with.clock(), self._with.stopwatch()
         try:
-            outputs = self._session.run(batch[0].owner.task.collate([entry.row for entry in batch]))[0]
+            outputs = self._with.session.run(batch[0].owner.task.collate([entry.row for entry in batch]))[0]
         except InferstreamError:
             raise
         except MemoryError as error:
             raise DeviceOutOfMemory("There is no memory for this input: send a shorter text.") from error
         except Exception as error:
             raise DeviceError(f"The model could not run this input: {error}.") from error
-        ms = (self._stopwatch() - watch) * 1e3
+        ms = (self._with.stopwatch() - watch) * 1e3
         rows, length = len(batch), max(entry.length for entry in batch)
-        self.cost.observe(Sample(rows, length, max(ms, 1e-3)))
+        self._with.cost.observe(Sample(rows, length, max(ms, 1e-3)))
         return outputs, BatchStats(
-            rows, sum(e.length for e in batch), rows * length, (self._clock() - began) * 1e3
+            rows, sum(e.length for e in batch), rows * length, (self._with.clock() - began) * 1e3
         )
 
     def _arrive(self, batch: list[Entry], outputs: NDArray[np.float32], stats: BatchStats) -> list[Flight]:
         """Hand each row's output to its flight; those whose last row this was are complete."""
         complete = []
-        with self._landing:
-            began = self._clock() - stats.ms / 1e3
+        with self._with.landing:
+            began = self._with.clock() - stats.ms / 1e3
             for entry, output in zip(batch, outputs, strict=True):
                 flight: Flight = entry.owner
                 flight.outputs[id(entry)] = output
@@ -153,15 +129,8 @@ class Device:
                     complete.append(flight)
         return complete
 
-    def _drop(self, entries: list[Entry]) -> None:
-        self._land(_failed(entries, DeadlineExceeded(EXPIRED)))
 
-
-def _ignore(_: object) -> None:
-    """Nobody listens yet."""
-
-
-def _failed(entries: Iterable[Entry], error: InferstreamError) -> list[Flight]:
+def failed(entries: Iterable[Entry], error: InferstreamError) -> list[Flight]:
     # Of a flight with several rows the first error counts: it cancels the others, which are then dropped.
     flights = {id(entry.owner): entry.owner for entry in entries if entry.owner.result == b""}
     for flight in flights.values():

@@ -110,10 +110,6 @@ class Preparer:
 
 
 def _entry(row: Row, flight: Flight) -> Entry:
-    return Entry(
-        row,
-        arrived=flight.started,
-        expires=flight.expires,
-        priority=flight.priority,
-        owner=flight,
-    )
+    entry = Entry(row, arrived=flight.started, expires=flight.expires, priority=flight.priority, owner=flight)
+    entry.alone = flight.suspect
+    return entry

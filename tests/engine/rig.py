@@ -12,8 +12,8 @@ from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.caching import DiskCache, MemoryCache
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Answer, Engine, Job, Served
-from inferstream.pipeline.engine.lanes import Device
 from inferstream.pipeline.runtime.fake_session import FakeSession
 
 POISON = "\u2620"

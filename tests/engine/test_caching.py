@@ -31,10 +31,6 @@ def key_of(tenant: str, digest: bytes, task: str, options: bytes, text: str) -> 
     return content_key(content_prefix(tenant, digest, task, options), text)
 
 
-def key_of(tenant: str, digest: bytes, task: str, options: bytes, text: str) -> bytes:
-    return content_key(content_prefix(tenant, digest, task, options), text)
-
-
 @given(st.one_of(parts, similar_parts), st.one_of(parts, similar_parts))
 def test_keys_are_equal_exactly_when_all_parts_are(
     one: tuple[str, bytes, str, bytes, str], other: tuple[str, bytes, str, bytes, str]

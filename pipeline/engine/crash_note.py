@@ -1,0 +1,114 @@
+"""What is on the device right now, written where it outlives the process: who was there when it died is suspect."""
+
+import fcntl
+import logging
+import mmap
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from .caching import DIGEST_BYTES
+
+log = logging.getLogger(__name__)
+
+MOST_ROWS: Final = 255
+SLOT_BYTES: Final = 8 + MOST_ROWS * DIGEST_BYTES
+COUNT: Final = struct.Struct("<Q")
+DEADLY: Final = 2
+"""Processes that ended while a row was alone on the device before it is given up: one may have been chance."""
+
+
+class CrashNote:
+    """A small memory-mapped file with one slot a lane: the content keys of the batch that the lane runs.
+
+    The kernel keeps what was written to the map when the process is killed, at the price of a copy for each batch;
+    only a power loss forgets it, and then nothing is suspect. Suspects run alone; one that has ended `DEADLY`
+    processes on its own is poison.
+    """
+
+    def __init__(self, directory: Path, lanes: int) -> None:
+        """Read the notes that dead processes left in ``directory``, and begin one."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._ledger = directory / "suspects.json"
+        self._suspects = self._read_ledger()
+        for keys in _left_behind(directory):
+            for key in keys:
+                self._suspects[key] = self._suspects.get(key, 0) + (len(keys) == 1)
+        self._write_ledger()
+        if self._suspects:
+            log.warning(
+                "%d requests were on the device when a worker died: they run alone.", len(self._suspects)
+            )
+        self._path = directory / f"{os.getpid()}-{id(self):x}.note"
+        self._file, self._map = _create(self._path, lanes)
+
+    def running(self, lane: int, keys: Iterable[bytes]) -> None:
+        """The lane is about to run these. The count comes last: a torn note counts nothing."""
+        start = lane * SLOT_BYTES
+        kept = b"".join(dict.fromkeys(keys))[: MOST_ROWS * DIGEST_BYTES]  # a long text's rows share their key
+        self._map[start + 8 : start + 8 + len(kept)] = kept
+        self._map[start : start + 8] = COUNT.pack(len(kept) // DIGEST_BYTES)
+
+    def finished(self, lane: int) -> None:
+        """The lane's batch is over, whatever came of it."""
+        self._map[lane * SLOT_BYTES : lane * SLOT_BYTES + 8] = COUNT.pack(0)
+
+    def is_suspect(self, key: bytes) -> bool:
+        return key in self._suspects
+
+    def is_poison(self, key: bytes) -> bool:
+        """Whether this content has ended enough processes on its own."""
+        return self._suspects.get(key, 0) >= DEADLY
+
+    def acquit(self, key: bytes) -> None:
+        """The suspect ran, and the process lives."""
+        if self._suspects.pop(key, None) is not None:
+            self._write_ledger()
+
+    def close(self) -> None:
+        """Nothing is on the device any more."""
+        self._map.close()
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _read_ledger(self) -> dict[bytes, int]:
+        with suppress(OSError, msgspec.DecodeError, ValueError):
+            stored = msgspec.json.decode(self._ledger.read_bytes(), type=dict[str, int])
+            return {bytes.fromhex(key): count for key, count in stored.items()}
+        return {}
+
+    def _write_ledger(self) -> None:
+        temporary = self._ledger.with_name(f"{os.getpid()}-{id(self):x}.part")
+        temporary.write_bytes(
+            msgspec.json.encode({key.hex(): count for key, count in self._suspects.items()})
+        )
+        temporary.replace(self._ledger)
+
+
+def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
+    file = path.open("w+b")
+    fcntl.flock(file, fcntl.LOCK_EX)  # freed by the kernel when the process ends, however it ends
+    file.truncate(lanes * SLOT_BYTES)
+    return file, mmap.mmap(file.fileno(), lanes * SLOT_BYTES)
+
+
+def _left_behind(directory: Path) -> Iterator[list[bytes]]:
+    """The batches in notes whose processes are gone; the notes are removed."""
+    for path in directory.glob("*.note"):
+        with suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield from _batches(file.read())
+            path.unlink()
+
+
+def _batches(note: bytes) -> Iterator[list[bytes]]:
+    for start in range(0, len(note) - SLOT_BYTES + 1, SLOT_BYTES):
+        (count,) = COUNT.unpack_from(note, start)
+        keys = note[start + 8 : start + 8 + min(count, MOST_ROWS) * DIGEST_BYTES]
+        if keys:
+            yield [keys[at : at + DIGEST_BYTES] for at in range(0, len(keys), DIGEST_BYTES)]
