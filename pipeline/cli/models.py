@@ -113,17 +113,25 @@ def _row(manifest: "Manifest") -> dict[str, Any]:
 
 @contextmanager
 def _progress() -> "Iterator[fetching.Progress]":
-    """A bar on standard error for each file, and a line for each other step."""
+    """On standard error: a bar for each file, in a log just its name and size, and a line for each other step."""
+    console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, console=console, disable=not console.is_terminal)
+    tasks: dict[str, TaskID] = {}
 
-        def report(step: str, done: int, total: int | None) -> None:
-            if total is None:
-                bars.console.print(step)
-                return
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
+    def report(step: str, done: int, total: int | None) -> None:
+        if total is None:
+            console.print(step)
+        elif step in tasks:
             bars.update(tasks[step], completed=done)
+        else:
+            bars.start()
+            tasks[step] = bars.add_task(step, total=total, completed=done)
+            if not console.is_terminal:
+                console.print(f"fetching {step} ({total / 1e6:.1f} MB)")
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bars.stop()

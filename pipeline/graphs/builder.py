@@ -41,7 +41,7 @@ class GraphBuilder:
         """Store an array under ``name``; floats become float32. Storing a name twice keeps the first."""
         if name not in self._weights:
             array = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
-            self._weights[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            self._weights[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def ints(self, *values: int) -> str:

