@@ -13,8 +13,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ..runtime import fetching
     from ..runtime.manifest import Manifest
+    from ..runtime.progress import Progress as Report
 
 COLUMNS = {
     "name": "NAME",
@@ -112,7 +112,7 @@ def _row(manifest: "Manifest") -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> "Iterator[fetching.Progress]":
+def _progress() -> "Iterator[Report]":
     """On standard error: a bar for each file, in a log just its name and size, and a line for each other step."""
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from ..errors import ModelError, UsageError
 from .builder import GraphBuilder
+from .devices import ANY, DEVICE
 
 KIND = "bert-encoder"
 MASKED = -10_000.0  # added to the scores of padding: exp() of it is 0 in float32
@@ -69,6 +70,8 @@ class BertEncoder:
     output ``embedding``, float32 (rows, hidden_size), each row of length 1.
     """
 
+    device = ANY
+
     def __init__(self, config: BertConfig, weights: Weights, pooling: Pooling) -> None:
         self._config = config
         self._weights = weights
@@ -93,7 +96,7 @@ class BertEncoder:
         pooled = self._mean(states, mask) if self._pooling == "mean" else self._first(states)
         graph.add("LpNormalization", pooled, output="embedding", axis=-1, p=2)
         graph.output("embedding", "float32", ("rows", self._config.hidden_size))
-        return graph.model({"kind": KIND, "pooling": self._pooling})
+        return graph.model({"kind": KIND, "pooling": self._pooling, DEVICE: self.device})
 
     def _embeddings(self, ids: str) -> str:
         graph, weights = self._graph, self._weights

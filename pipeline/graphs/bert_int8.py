@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .bert import PARTS, BertConfig, BertEncoder, Pooling, Weights
 from .builder import MICROSOFT
+from .devices import CPU
 
 Scales = Mapping[str, NDArray[np.float32]]
 """For a linear layer's name, what its input channels are divided by before they are quantized."""
@@ -24,6 +25,8 @@ def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDA
 
 class Int8BertEncoder(BertEncoder):
     """As BertEncoder; ``scales`` tame the channels whose outliers would cost all others their resolution."""
+
+    device = CPU
 
     def __init__(self, config: BertConfig, weights: Weights, pooling: Pooling, scales: Scales) -> None:
         super().__init__(config, weights, pooling)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..errors import UsageError
 from ..graphs.bert import KIND, Pooling, read_config
 from ..runtime.catalogue import PinnedFile, Published
-from ..runtime.fetching import sha256_of
+from ..runtime.files import sha256_of
 
 Settings = TypeVar("Settings", bound=Struct)
 FILES = ("config.json", "tokenizer.json", "model.safetensors")

@@ -6,8 +6,10 @@ from shutil import rmtree
 
 from ..errors import ModelError, UnknownModel, UsageError
 from ..runtime.catalogue import CATALOGUE, PinnedFile, Published
-from ..runtime.fetching import Corrupted, Downloader, Progress, Unreachable, publish, sha256_of
+from ..runtime.fetching import Corrupted, Downloader, Unreachable
+from ..runtime.files import publish, sha256_of
 from ..runtime.manifest import Manifest, read_manifest
+from ..runtime.progress import Progress
 from ..runtime.registry import PRECISIONS, ModelRegistry, split_name
 from ..runtime.sources import FolderSource, HubSource, PackageSource, Source
 from .plans import Plan, folder_plan, published_plan

@@ -1,7 +1,5 @@
 """Resumable downloads that are accepted only with the right digest."""
 
-import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,9 +10,8 @@ import httpx
 
 from ..errors import ModelError
 from .catalogue import PinnedFile
-
-Progress = Callable[[str, int, int | None], None]
-"""Told (step, done, total): bytes where a file is fetched, anything else that counts otherwise."""
+from .files import publish, sha256_of
+from .progress import Progress
 
 TIMEOUT = httpx.Timeout(15.0, connect=4.0)
 STALLS = 4  # interruptions in a row, none of which brought a byte, before a download is given up
@@ -26,19 +23,6 @@ class Unreachable(ModelError):
 
 class Corrupted(ModelError):
     """A source has the file with other contents than those that were pinned. Another source may be right."""
-
-
-def sha256_of(path: Path) -> str:
-    """The hexadecimal digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def publish(part: Path, target: Path) -> None:
-    """Give a finished file its final name, so that a reader finds all of it or nothing."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
 
 
 class Downloader:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ModelError
+from .files import publish
 
 
 class Agreement(Struct, frozen=True):
@@ -73,8 +74,5 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         manifest, graph_path=Path(manifest.graph_path).name, tokenizer_path=Path(manifest.tokenizer_path).name
     )
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(portable), indent=2))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(portable), indent=2))
+    publish(part, path)

@@ -11,8 +11,9 @@ from filelock import FileLock, Timeout
 
 from ..errors import ModelError, UnknownModel, UsageError
 from .catalogue import CATALOGUE
-from .fetching import Progress, sha256_of
+from .files import sha256_of
 from .manifest import Manifest, read_manifest
+from .progress import Progress
 
 PRECISIONS = ("fp32", "int8")
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")

@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, DeviceOutOfMemory, ModelError
+from ..errors import DeviceError, DeviceOutOfMemory, ModelError, ProviderUnavailable
+from ..graphs.devices import ANY, DEVICE
 from .providers import Provider, candidates, unavailable
 
 OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "available memory")
@@ -67,9 +68,19 @@ def _open(path: str, forced: str | None, threads: int) -> tuple[ort.InferenceSes
             if provider.name == "cpu":
                 raise ModelError(f"ONNX Runtime cannot load {path}: {_first_line(error)}.") from error
             continue
-        if session.get_providers()[0] == provider.onnx_name:
+        if session.get_providers()[0] == provider.onnx_name and _made_for(session, provider, forced):
             return session, provider
     raise unavailable(forced or "cpu")
+
+
+def _made_for(session: ort.InferenceSession, provider: Provider, forced: str | None) -> bool:
+    """Whether the graph's operators exist on the device. Raises ProviderUnavailable where it was asked for."""
+    made_for = session.get_modelmeta().custom_metadata_map.get(DEVICE, ANY)
+    if provider.name == "cpu" or made_for == ANY:
+        return True
+    if forced:
+        raise ProviderUnavailable(f"This model is made for a CPU; on {forced} use its fp32 variant.")
+    return False
 
 
 def _device_error(error: Exception) -> DeviceError | DeviceOutOfMemory:

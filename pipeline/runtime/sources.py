@@ -9,7 +9,8 @@ from zipfile import ZipFile
 
 from ..errors import UsageError
 from .catalogue import Package, PinnedFile
-from .fetching import Corrupted, Downloader, Unreachable, publish, sha256_of
+from .fetching import Corrupted, Downloader, Unreachable
+from .files import publish, sha256_of
 from .pip import download_wheel, find_wheel
 
 

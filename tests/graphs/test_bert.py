@@ -62,6 +62,17 @@ def test_int8_stays_close_to_float32(config: BertConfig, tmp_path: Path) -> None
     }
 
 
+def test_each_graph_tells_where_it_runs(config: BertConfig) -> None:
+    devices = [
+        {entry.key: entry.value for entry in encoder.model().metadata_props}["device"]
+        for encoder in (
+            BertEncoder(config, tiny_weights(), "mean"),
+            Int8BertEncoder(config, tiny_weights(), "mean", {}),
+        )
+    ]
+    assert devices == ["any", "cpu"]
+
+
 def test_taming_changes_no_result(config: BertConfig, tmp_path: Path) -> None:
     """Dividing channels and multiplying weights cancel out: only the rounding of int8 may differ."""
     scales = {

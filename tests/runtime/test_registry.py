@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
-from inferstream.pipeline.runtime.fetching import sha256_of
+from inferstream.pipeline.runtime.files import sha256_of
 from inferstream.pipeline.runtime.manifest import Agreement, Manifest, read_manifest, write_manifest
 from inferstream.pipeline.runtime.registry import ModelRegistry, default_root, split_name
 
