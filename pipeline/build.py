@@ -1,15 +1,24 @@
 """The composition root: settings in, a pipeline that serves one task out."""
 
+import asyncio
+import os
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from ..schemas.topics import Topics
 from .broker.base import Broker, TopicSpec
-from .config import CacheConfig, Config, EngineConfig, KafkaConfig
+from .config import CacheConfig, Config, EngineConfig, KafkaConfig, RetryConfig
+from .delivery.admission import Admission
+from .delivery.breaker import Breaker
 from .delivery.handler import Handler
 from .delivery.replying import ReplyTopics
+from .delivery.retries import retry_topics
+from .delivery.returning import Returning
 from .delivery.worker import Worker
 from .engine.batcher import Batcher
 from .engine.batching import Limits
@@ -18,6 +27,7 @@ from .engine.cost import Cost
 from .engine.crash_note import CrashNote
 from .engine.device import Device
 from .engine.engine import Engine, Served
+from .engine.lanes import Runs
 from .errors import UsageError
 from .runtime.manifest import Manifest
 from .runtime.providers import default_lanes
@@ -27,16 +37,23 @@ from .tasks.loading import load_triage
 from .telemetry import Metrics
 
 TASKS: Final = ("triage",)
+DEFAULT_RETRIES: Final = RetryConfig()
 
 
 class Serving:
     """One worker with all that it is made of. `run` it until `drain`."""
 
     def __init__(
-        self, broker: Broker, engine: Engine, worker: Worker, specs: Sequence[TopicSpec], metrics: Metrics
+        self,
+        broker: Broker,
+        engine: Engine,
+        workers: Sequence[Worker],
+        specs: Sequence[TopicSpec],
+        metrics: Metrics,
     ):
+        """The first of ``workers`` answers requests; they all start and drain together."""
         self._broker, self._engine, self._specs = broker, engine, specs
-        self.worker, self.metrics = worker, metrics
+        self._workers, self.worker, self.metrics = workers, workers[0], metrics
 
     @property
     def ready(self) -> bool:
@@ -45,13 +62,15 @@ class Serving:
 
     def drain(self) -> None:
         """Take nothing new and finish what runs; then `run` returns."""
-        self.worker.drain()
+        for worker in self._workers:
+            worker.drain()
 
     async def run(self) -> None:
         """Create the topics, serve, drain. Raises BrokerError, or whatever ended a part that others need."""
         await self._broker.ensure_topics(self._specs)
-        async with self._engine:
-            await self.worker.run()
+        async with self._engine, asyncio.TaskGroup() as tasks:
+            for worker in self._workers:
+                tasks.create_task(worker.run())
 
 
 def build_worker(
@@ -63,6 +82,7 @@ def build_worker(
     group: str | None = None,
     member: str | None = None,
     batcher: type[Batcher] = Batcher,
+    session_of: Callable[[Session], Runs] = lambda session: session,
 ) -> Serving:
     """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
 
@@ -71,6 +91,7 @@ def build_worker(
         group: the consumer group, ``inferstream.<task>`` by default.
         member: makes the membership static, so that a restart within the session timeout moves no partitions.
         batcher: how waiting rows become batches; a benchmark puts another way beside ours.
+        session_of: what the lanes run instead of the session; a rehearsal of faults wraps it.
 
     Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
     """
@@ -78,11 +99,20 @@ def build_worker(
         raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
     metrics = Metrics()
     topics = Topics(task, config.kafka.topic_prefix)
-    served = _served(config, list(models) or [config.triage.model], metrics, batcher)
+    served = _served(config, list(models) or [config.triage.model], metrics, batcher, session_of)
     memory, disk = _caches(config.cache)
     engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
+    breaker = Breaker(config.breaker, time.monotonic)
     handler = Handler(
-        engine, topics, config.limits, ReplyTopics(topics, config.limits, broker.partitions), metrics
+        engine,
+        topics,
+        config.limits,
+        ReplyTopics(topics, config.limits, broker.partitions),
+        metrics,
+        breaker=breaker,
+        retries=config.retries,
+        admission=Admission(config.window.max_in_flight),
+        worker=f"{socket.gethostname()}/{os.getpid()}",
     )
     worker = Worker(
         broker,
@@ -92,16 +122,42 @@ def build_worker(
         member=member,
         config=config.window,
         background=[engine.watch],
+        breaker=breaker,
     )
+    _watch(metrics, worker, breaker)
+    specs = topic_specs(topics, config.kafka, config.retries)
+    returning = _returning(config, broker, topics, worker.group, member)
+    return Serving(broker, engine, [worker, returning], specs, metrics)
+
+
+def _returning(config: Config, broker: Broker, topics: Topics, group: str, member: str | None) -> Worker:
+    """What waits in a retry topic is left there when the worker stops: nobody waits for it to be due."""
+    return Worker(
+        broker,
+        Returning(topics.requests),
+        topics=retry_topics(topics, config.retries),
+        group=f"{group}.retry",
+        member=member,
+        config=replace(config.window, drain_timeout_ms=0, revoke_timeout_ms=0),
+    )
+
+
+def _watch(metrics: Metrics, worker: Worker, breaker: Breaker) -> None:
     metrics.watch(
         "inferstream_in_flight", "Requests read and not yet answered.", lambda: worker.window.running
     )
-    return Serving(broker, engine, worker, topic_specs(topics, config.kafka), metrics)
+    metrics.watch(
+        "inferstream_breaker_open",
+        "1 while nothing is read because too many requests became dead letters.",
+        lambda: breaker.is_open,
+    )
 
 
-def topic_specs(topics: Topics, kafka: KafkaConfig) -> list[TopicSpec]:
+def topic_specs(
+    topics: Topics, kafka: KafkaConfig, retries: RetryConfig = DEFAULT_RETRIES
+) -> list[TopicSpec]:
     """The topics that a task needs, as they must be."""
-    names = (topics.requests, topics.replies, topics.dead_letters)
+    names = (topics.requests, topics.replies, topics.dead_letters, *retry_topics(topics, retries))
     return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
 
 
@@ -116,7 +172,11 @@ def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
 
 
 def _served(
-    config: Config, names: Sequence[str], metrics: Metrics, batcher: type[Batcher]
+    config: Config,
+    names: Sequence[str],
+    metrics: Metrics,
+    batcher: type[Batcher],
+    session_of: Callable[[Session], Runs],
 ) -> dict[str, Served]:
     """The models by name. Those on the same graph share one session and its lanes."""
     registry = ModelRegistry()
@@ -125,7 +185,7 @@ def _served(
     for name in names:
         manifest, make = load_triage(registry, name, config.triage)
         if manifest.name not in devices:
-            devices[manifest.name] = _device(manifest, config.engine, metrics, batcher)
+            devices[manifest.name] = _device(manifest, config.engine, metrics, batcher, session_of)
         session, device = devices[manifest.name]
         task = make(session)
         device.learn(task, manifest.max_tokens)
@@ -134,13 +194,17 @@ def _served(
 
 
 def _device(
-    manifest: Manifest, config: EngineConfig, metrics: Metrics, batcher: type[Batcher]
+    manifest: Manifest,
+    config: EngineConfig,
+    metrics: Metrics,
+    batcher: type[Batcher],
+    session_of: Callable[[Session], Runs],
 ) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
     lanes = config.lanes or default_lanes(session.provider)
     cost_path = default_root() / "costs" / f"{manifest.version}-{session.provider}.json"
     device = Device(
-        session,
+        session_of(session),
         lanes=lanes,
         limits=Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
         cost=Cost.load(cost_path),

@@ -28,6 +28,12 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.retries = Counter(
+            "inferstream_retries",
+            "Requests sent to a retry topic, by the code of the error.",
+            ["code"],
+            registry=self.registry,
+        )
         self.batch_rows = Histogram(
             "inferstream_batch_rows", "Rows of each batch that ran.", buckets=ROWS, registry=self.registry
         )
@@ -62,6 +68,10 @@ class Metrics:
         """A failure or a dead letter went out."""
         self.failed_requests += 1
         self.failures.labels(code).inc()
+
+    def retried(self, code: str) -> None:
+        """A request went to a retry topic."""
+        self.retries.labels(code).inc()
 
     def ran(self, rows: int, tokens: int, padded_tokens: int, ms: float) -> None:
         """The device ran a batch. Called from the lanes."""

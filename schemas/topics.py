@@ -33,6 +33,7 @@ class Header:
     """Record header names. Values are UTF-8; numbers are decimal ASCII."""
 
     REPLY_TOPIC: Final = "reply-topic"
+    ORDER: Final = "order"  # "any": the order among requests of one key does not matter
     DEADLINE_MS: Final = "deadline-ms"  # Unix time in milliseconds
     PRIORITY: Final = "priority"  # one of PRIORITIES
     MODEL: Final = "model"

@@ -67,7 +67,7 @@ def echo_worker(
         config=WindowConfig(drain_timeout_ms=drain_timeout_ms),
         background=[engine.watch, *background],
     )
-    serving = Serving(broker, engine, worker, topic_specs(TOPICS, KafkaConfig(partitions=1)), metrics)
+    serving = Serving(broker, engine, [worker], topic_specs(TOPICS, KafkaConfig(partitions=1)), metrics)
     return Hosted("echo", broker, serving, drain_timeout_ms)
 
 

@@ -87,14 +87,14 @@ def command(
         raise UsageError("Give either --kafka or --embedded: a worker reads from one of the two.")
     host = None if embedded else _host()
     from ..build import build_worker
-    from ..delivery.garbage import collect_rarely
+    from ..delivery.tuning import tune_process
     from .hosting import Hosted, run_alone
     from .logs import configure_worker_logging
 
     configure_worker_logging(log_level)
     broker = _broker(config, embedded)
     serving = build_worker(config, broker, task, models=model, group=group, member=member)
-    collect_rarely()
+    tune_process()
     hosted = Hosted(task, broker, serving, config.window.drain_timeout_ms)
     if host is None:
         run_alone(hosted)

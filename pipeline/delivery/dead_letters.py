@@ -1,5 +1,6 @@
 """Dead letters: the record as it came, byte for byte, and in headers why it could not be answered."""
 
+from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, origin
 from ..broker.base import Message, Record
 from ..errors import InferstreamError
@@ -7,7 +8,9 @@ from .replying import sentence
 from .window import Outcome
 
 
-def dead_letter(record: Record, topic: str, error: InferstreamError, failed_at: float) -> Outcome:
+def dead_letter(
+    record: Record, topic: str, error: InferstreamError | DecodeError, failed_at: float, *, worker: str = ""
+) -> Outcome:
     """The dead letter of a record. ``failed_at`` is Unix time in seconds.
 
     Body, key and headers are the record's own, so that a replay is the identical request. Where that is too large
@@ -17,6 +20,7 @@ def dead_letter(record: Record, topic: str, error: InferstreamError, failed_at: 
         (Header.ERROR_CODE, error.code.encode()),
         (Header.ERROR_MESSAGE, sentence(error).encode()),
         (Header.FAILED_AT_MS, b"%d" % round(failed_at * 1e3)),
+        (Header.WORKER, worker.encode()),
     )
     first = () if any(name == Header.ORIGIN for name, _ in record.headers) else _origin(record)
     letter = Message(topic, record.value or b"", record.key, (*record.headers, *first, *reason))

@@ -1,34 +1,34 @@
 """A record's way to its outcome: decoded, checked, answered by the engine. The one place where errors are caught."""
 
-import logging
+import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from ...schemas import codec
-from ...schemas.codec import DecodeError
-from ...schemas.messages import Failure, Request
+from ...schemas.messages import Request
 from ...schemas.topics import PRIORITIES, Header, Topics
 from ..broker.base import Record
-from ..config import LimitConfig
+from ..config import BreakerConfig, LimitConfig, RetryConfig, WindowConfig
 from ..engine.engine import Answer, Engine, Job
 from ..engine.flights import Flight
 from ..errors import (
     BadHeader,
     DeadlineExceeded,
-    InferstreamError,
     ReplyTopicNotAllowed,
     TooLarge,
     UnknownTask,
 )
 from ..telemetry import Metrics
-from .dead_letters import dead_letter
-from .replying import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map, sentence
+from .admission import Admission
+from .breaker import Breaker
+from .failing import Failing
+from .replying import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
+from .retries import attempt_of
 from .window import Outcome
 
-log = logging.getLogger(__name__)
-
+NO_RETRIES = RetryConfig(tiers_s=[])
 NO_HEADERS: Mapping[str, bytes] = {}
 LATE = "The deadline had passed before the request was read: send it again with a later one."
 LEVELS = f"one of {', '.join(PRIORITIES)}"
@@ -48,12 +48,21 @@ class Handler:
         reply_topics: ReplyTopics,
         metrics: Metrics,
         *,
+        breaker: Breaker | None = None,
+        retries: RetryConfig = NO_RETRIES,
+        admission: Admission | None = None,
+        worker: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine, self._topics, self._limits = engine, topics, limits
         self._reply_topics, self._replies = reply_topics, Replies(topics.task, limits.max_reply_bytes)
         self._metrics, self._clock, self._wall_clock = metrics, clock, wall_clock
+        self._breaker = breaker or Breaker(BreakerConfig(), clock)
+        self._admission = admission or Admission(WindowConfig().max_in_flight)
+        self._failing = Failing(
+            topics, self._replies, metrics, self._breaker, retries, worker=worker, wall_clock=wall_clock
+        )
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
         """The outcome, or what must be awaited for it. Neither raises for anything that is in the record.
@@ -61,6 +70,7 @@ class Handler:
         A record that needs neither the device nor the broker (a cached answer, a bad request) is answered at once:
         a task for each would cost more than all the rest.
         """
+        self._failing.read()
         headers = header_map(record) if record.headers else NO_HEADERS
         wanted = headers.get(Header.REPLY_TOPIC)
         topic = self._topics.replies if wanted is None else wanted.decode(errors="replace")
@@ -71,35 +81,48 @@ class Handler:
         except Exception as error:
             identity = request.id if request else getattr(error, "id", None)
             address = self._reply_topics.address(record, topic, identity)
-            return self._failed(address, error) if address else self._handle_new_topic(record, topic)
+            if address is None:
+                return self._handle_new_topic(record, topic)
+            return self._failing.outcome(record, address, error)
         address = self._reply_topics.address(record, topic, request.id)
-        return self._begin(address, job) if address else self._handle_new_topic(record, topic)
+        return self._begin(record, address, job) if address else self._handle_new_topic(record, topic)
 
-    def _begin(self, address: Address, job: Job) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def _begin(self, record: Record, address: Address, job: Job) -> Outcome | Coroutine[Any, Any, Outcome]:
         try:
+            self._admission.check(job.tenant)
             found = self._engine.begin(job)
         except Exception as error:
-            return self._failed(address, error)
+            return self._failing.outcome(record, address, error)
         if isinstance(found, Answer):
             return self._answered(address, found)
-        return self._arrive(address, found, job.expires)
+        return self._arrive(record, address, job, found)
 
     async def _handle_new_topic(self, record: Record, topic: str) -> Outcome:
         """`handle` for a reply topic that is seen for the first time."""
         try:
             await self._reply_topics.check(topic)
         except ReplyTopicNotAllowed as error:
-            self._metrics.failed(error.code)
-            return dead_letter(record, self._topics.dead_letters, error, self._wall_clock())
+            return self._failing.unanswerable(record, error)
         found = self.handle(record)
         return found if isinstance(found, Outcome) else await found
 
-    async def _arrive(self, address: Address, flight: Flight, expires: float) -> Outcome:
-        try:
-            answer = await self._engine.arrive(flight, expires)
-        except Exception as error:
-            return self._failed(address, error)
-        return self._answered(address, answer)
+    async def _arrive(self, record: Record, address: Address, job: Job, flight: Flight) -> Outcome:
+        found: Answer | Flight = flight
+        attempt, began = attempt_of(header_map(record)), self._clock()
+        with self._admission.taken(job.tenant):
+            while True:
+                try:
+                    if isinstance(found, Flight):
+                        found = await self._engine.arrive(found, job.expires)
+                    return self._answered(address, found)
+                except Exception as error:
+                    waited_s = self._clock() - began
+                    pause_s = self._failing.pause_in_place_s(record, error, attempt, waited_s)
+                    if pause_s is None:
+                        return self._failing.outcome(record, address, error)
+                await asyncio.sleep(pause_s)
+                attempt += 1
+                found = self._engine.begin(job)
 
     def _decode(self, record: Record) -> Request:
         size, most = len(record.value or b""), self._limits.max_request_bytes
@@ -140,26 +163,9 @@ class Handler:
         return self._clock() + left_s
 
     def _answered(self, address: Address, answer: Answer) -> Outcome:
+        self._breaker.answered()
         self._metrics.answered(answer.cache, answer.timings.total_ms)
         return self._replies.result(address, answer)
-
-    def _failed(self, address: Address, error: Exception) -> Outcome:
-        if not isinstance(error, InferstreamError | DecodeError):
-            log.error(
-                "A defect answered %s with the code `internal`; others go on.", address.id, exc_info=error
-            )
-            error = InferstreamError(f"A defect in the worker: {type(error).__name__}; its log has more.")
-        self._metrics.failed(error.code)
-        return self._replies.failure(
-            address,
-            Failure(
-                id=address.id,
-                task=self._topics.task,
-                code=error.code,
-                message=sentence(error),
-                retryable=isinstance(error, InferstreamError) and error.retryable,
-            ),
-        )
 
 
 def _header(

@@ -3,7 +3,7 @@
 import asyncio
 import fnmatch
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -55,7 +55,7 @@ class ReplyTopics:
         if count is None:
             return None
         if identity is None or len(identity) > MOST_ID_CHARACTERS:
-            identity = origin(record.topic, record.partition, record.offset)
+            identity = origin_of(record)
         return Address(identity, topic, record.partition % count, record.key, carried_over(record))
 
     async def check(self, topic: str) -> None:
@@ -134,9 +134,17 @@ def sentence(error: Exception) -> str:
     return message if len(message) <= 500 else f"{message[:300]} … {message[-200:]}"
 
 
-def header_map(record: Record) -> Mapping[str, bytes]:
+def header_map(record: Record) -> dict[str, bytes]:
     """Header values by name; of a name that repeats, the last one."""
     return dict(record.headers)
+
+
+def origin_of(record: Record) -> str:
+    """Where the record first stood, however often it was moved since: the id of a request that brings none."""
+    for name, value in record.headers:
+        if name == Header.ORIGIN:
+            return value.decode(errors="replace")
+    return origin(record.topic, record.partition, record.offset)
 
 
 def carried_over(record: Record) -> Headers:

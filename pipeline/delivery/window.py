@@ -18,11 +18,13 @@ Publish = Callable[[Message], "asyncio.Future[None]"]
 class Outcome(NamedTuple):
     """The terminal event of a record: what must be durable before its offset may be committed.
 
-    ``if_too_large`` gives what to publish instead when the broker refuses the size of a message.
+    ``if_too_large`` gives what to publish instead when the broker refuses the size of a message; ``then`` is published
+    once the messages are durable.
     """
 
     messages: tuple[Message, ...]
     if_too_large: Callable[[], "Outcome"] | None = None
+    then: "Outcome | None" = None
 
 
 @dataclass(eq=False, slots=True)
@@ -185,8 +187,8 @@ class Window:
             and place.outcome is not None
             and place.outcome.if_too_large is not None
         ):
-            place.outcome = place.outcome.if_too_large()
-            self._send(place, place.outcome)
+            smaller = place.outcome.if_too_large()
+            self._go_on(place, smaller if smaller.then else smaller._replace(then=place.outcome.then))
             return
         if acknowledgement.cancelled():
             return
@@ -195,9 +197,17 @@ class Window:
             self._broken.set()
             return
         place.unacknowledged -= 1
-        if place.unacknowledged == 0:
+        if place.unacknowledged:
+            return
+        if place.outcome is not None and place.outcome.then is not None:
+            self._go_on(place, place.outcome.then)
+        else:
             self._finish(place)
             self._changed.set()
+
+    def _go_on(self, place: Place, outcome: Outcome) -> None:
+        place.outcome = outcome
+        self._send(place, outcome)
 
     def _finish(self, place: Place) -> None:
         # The outcome holds the reply's bytes: the place may have to wait long for its elders.

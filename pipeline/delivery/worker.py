@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..broker.base import Broker, Consumer, Record, TopicPartition
 from ..config import WindowConfig
+from .breaker import Breaker
 from .window import Outcome, Place, Window
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,13 @@ class Worker:
         member: str | None = None,
         config: WindowConfig,
         background: Collection[Callable[[], Coroutine[Any, Any, None]]] = (),
+        breaker: Breaker | None = None,
     ) -> None:
         """``background`` runs beside the loop; the worker ends with the error of whichever fails."""
         self._broker, self._handler, self._config = broker, handler, config
-        self._topics, self._group, self._member = topics, group, member
+        self._topics, self.group, self._member = topics, group, member
         self._background = background
+        self.breaker = breaker
         self._draining = asyncio.Event()
         self._committing = asyncio.Lock()
         self._paused: frozenset[TopicPartition] = frozenset()
@@ -60,7 +63,7 @@ class Worker:
     async def run(self) -> None:
         """Serve until drained. Raises an ExceptionGroup of BrokerError, or of what ended a background task."""
         consumer = await self._broker.consume(
-            self._topics, group=self._group, listener=self, member=self._member
+            self._topics, group=self.group, listener=self, member=self._member
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -91,16 +94,23 @@ class Worker:
     async def _serve(self, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         while not self._draining.is_set():
             self._pause_full(consumer)
-            if self.window.room <= 0:
+            if self._room() <= 0:
                 await self.window.changed(POLL_MS)
             # With no room everything is paused and this only keeps the membership; yet what comes must be admitted:
             # a record that was read and left out would be a hole below later commits.
-            room = self.window.room
+            room = self._room()
             for record in await consumer.poll(max(1, min(room, MOST_AT_ONCE)), POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
             await asyncio.sleep(0)  # a poll that finds records waiting does not give way by itself
 
+    def _room(self) -> int:
+        """How many records may be read now."""
+        room = self.window.room
+        return self.breaker.room(room) if self.breaker else room
+
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
+        if self.breaker:
+            self.breaker.trying()
         place = self.window.admit(record)
         outcome = self._handler.handle(record)
         if isinstance(outcome, Outcome):
@@ -116,7 +126,7 @@ class Worker:
     def _pause_full(self, consumer: Consumer) -> None:
         """Pause what has no room: all partitions when the window is full, else those whose span is."""
         assigned = consumer.assignment()
-        wanted = assigned if self.window.room <= 0 else frozenset(self.window.full_partitions()) & assigned
+        wanted = assigned if self._room() <= 0 else frozenset(self.window.full_partitions()) & assigned
         if wanted != self._paused:
             consumer.resume((self._paused & assigned) - wanted)
             consumer.pause(wanted - self._paused)

@@ -14,7 +14,7 @@ from ....schemas.topics import Topics
 from ...broker.kafka import KafkaBroker
 from ...build import build_worker
 from ...config import Config
-from ...delivery.garbage import collect_rarely
+from ...delivery.tuning import tune_process
 from .policies import POLICIES
 
 READY_TIMEOUT_S = 120
@@ -46,7 +46,7 @@ def worker(config: Config, policy: str, model: str, ready: Any) -> None:
 async def _worker(config: Config, policy: str, model: str, ready: Any) -> None:
     async with KafkaBroker(config.kafka) as broker:
         serving = build_worker(config, broker, models=[model], batcher=POLICIES[policy])
-        collect_rarely()
+        tune_process()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
         ready.set()
         await serving.run()
