@@ -1,6 +1,7 @@
 """Workers as processes of their own, and a foreign client (librdkafka) that sends and reads."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -31,11 +32,12 @@ def until(condition: Callable[[], bool], what: str) -> None:
 class WorkerProcess:
     """`inferstream worker triage`, with its log in a file."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, home: Path | None = None) -> None:
         self._log = log
         command = [INFERSTREAM, "worker", "triage", "--web-port", "0", *arguments]
+        variables = {**os.environ, "INFERSTREAM_HOME": str(home)} if home else None
         with log.open("wb") as output:
-            self._process = subprocess.Popen(command, stderr=output)
+            self._process = subprocess.Popen(command, stderr=output, env=variables)
 
     @property
     def log(self) -> str:
@@ -112,6 +114,10 @@ class ForeignClient:
     @property
     def answered(self) -> set[str]:
         return {reply["id"] for reply in self.replies}
+
+    def topic_names(self) -> set[str]:
+        """All topics of the cluster."""
+        return set(self._consumer.list_topics(timeout=PATIENCE_S).topics)
 
     def _partitions(self) -> list[TopicPartition]:
         topic = self._topics.replies

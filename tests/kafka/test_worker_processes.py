@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from worker_process import INFERSTREAM, ForeignClient, WorkerProcess, until
 
+from inferstream.pipeline.runtime.registry import default_root
 from inferstream.schemas.topics import Topics
 
 REQUESTS = 1_500
@@ -31,16 +32,19 @@ def topics(unique: str) -> Topics:
 
 
 class Fleet:
-    """Workers of one group."""
+    """Workers of one group, with the models of this machine and nothing else that earlier workers left there."""
 
     def __init__(self, kafka: str, topics: Topics, directory: Path) -> None:
         self._arguments = ("--kafka", kafka, "--topic-prefix", topics.prefix, "--no-cache")
         self._directory = directory
+        self._home = directory / "home"
+        self._home.mkdir()
+        (self._home / "models").symlink_to(default_root() / "models")
         self.workers: list[WorkerProcess] = []
 
     def start(self, *arguments: str) -> WorkerProcess:
         log = self._directory / f"worker-{len(self.workers)}.log"
-        self.workers.append(WorkerProcess(log, *self._arguments, *arguments))
+        self.workers.append(WorkerProcess(log, *self._arguments, *arguments, home=self._home))
         return self.workers[-1]
 
     def two_that_share(self) -> tuple[WorkerProcess, WorkerProcess]:
@@ -59,6 +63,7 @@ def fleet(kafka: str, topics: Topics, tmp_path: Path) -> Iterator[Fleet]:
     yield fleet
     for worker in fleet.workers:
         worker.kill()
+        print(worker.log)
 
 
 @pytest.fixture
@@ -141,9 +146,14 @@ def test_garbage_from_a_foreign_client_is_answered_and_disturbs_nobody(
     assert codes == {"bad": "blank_text", "good": None}
 
 
-def test_health_and_readiness_of_a_worker_on_kafka(fleet: Fleet) -> None:
+def test_a_worker_on_kafka_has_its_pages_and_its_three_topics_and_nothing_of_fausts(
+    fleet: Fleet, client: ForeignClient, topics: Topics
+) -> None:
     worker = fleet.start()
     worker.wait_ready()
+    names = client.topic_names()
+    assert {topics.requests, topics.replies, topics.dead_letters} <= names
+    assert not [name for name in names if "__assignor" in name or name.startswith("inferstream-triage")]
     assert (worker.status("/healthz"), worker.status("/metrics")) == (200, 200)
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
