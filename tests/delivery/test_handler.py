@@ -16,6 +16,7 @@ from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replying import ReplyTopics
 from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure, Result
@@ -241,6 +242,35 @@ async def test_a_reply_goes_where_it_was_asked_to_go(desk: Desk) -> None:
         assert message.topic == MINE
         assert message.partition is None or message.partition < THERE[MINE]
     assert desk.asked_for == [MINE], "the broker is asked once"
+
+
+async def test_replies_keep_to_the_partition_of_their_requests(desk: Desk) -> None:
+    for partition in range(8):
+        record = a_record(asking(), {Header.REPLY_TOPIC: MINE.encode()})._replace(partition=partition)
+        assert (await desk.message(record)).partition == partition % THERE[MINE]
+
+
+async def test_the_broker_is_asked_once_however_many_come_first(desk: Desk) -> None:
+    records = [a_record(asking(f"text {n}"), {Header.REPLY_TOPIC: MINE.encode()}) for n in range(5)]
+    messages = await asyncio.gather(*map(desk.message, records))
+    assert {message.topic for message in messages} == {MINE}
+    assert desk.asked_for == [MINE]
+
+
+async def test_the_more_urgent_runs_first() -> None:
+    async with a_desk(lanes=1, limits=Limits(4_096, 1)) as desk:
+        desk.rig.session.stall()
+        held = asyncio.create_task(desk.reply(asking("held")))
+        await desk.rig.begun(1)
+        later = [
+            asyncio.create_task(desk.reply(asking(text), {Header.PRIORITY: priority}))
+            for text, priority in (("lower", b"low"), ("normal", b"normal"), ("highest", b"high"))
+        ]
+        while len(desk.rig.device.batcher) < 3:  # noqa: ASYNC110 - a thread of the engine fills it
+            await asyncio.sleep(0.001)
+        desk.rig.session.release()
+        await asyncio.gather(held, *later)
+        assert desk.rig.session.shapes == [(1, 4), (1, 7), (1, 6), (1, 5)]
 
 
 BAD_TOPICS = {
