@@ -33,12 +33,14 @@ HEALTH = {
 
 def kafka_container(network: Network, port: int) -> DockerContainer:
     """A broker that answers this machine at ``port``; entered, it is healthy."""
-    return (
+    listeners = f"INSIDE://{INSIDE},HOST://127.0.0.1:{port}"
+    container = (
         DockerContainer(IMAGE, network=network, network_aliases=["kafka"], healthcheck=HEALTH)
-        .with_bind_ports(9092, port)
-        .with_envs(**SETTINGS, KAFKA_ADVERTISED_LISTENERS=f"INSIDE://{INSIDE},HOST://127.0.0.1:{port}")
+        .with_envs(**SETTINGS, KAFKA_ADVERTISED_LISTENERS=listeners)
         .waiting_for(HealthcheckWaitStrategy())
     )
+    container.ports["9092/tcp"] = ("127.0.0.1", port)  # `with_bind_ports` would open it to the network
+    return container
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 """The image as a worker, between a Kafka in a container and a client that knows nothing of inferstream."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -29,7 +30,11 @@ def worker(image: str, models: str, network: Network, broker: str) -> Iterator[C
 
 
 async def test_answers_a_plain_client_and_drains_when_stopped(worker: Container, broker: str) -> None:
-    reply = await ask(broker, {"id": "t1", "text": "I was charged twice this month"})
+    try:
+        async with asyncio.timeout(60):
+            reply = await ask(broker, {"id": "t1", "text": "I was charged twice this month"})
+    except TimeoutError:
+        pytest.fail(worker.logs().decode())
     assert (reply["type"], reply["id"], reply["model"]) == ("result", "t1", "minilm-int8")
     assert reply["output"]["category"]
     worker.stop(timeout=30)
