@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ..schemas.codec import encode
 from ..schemas.messages import Request
-from ..schemas.topics import PRIORITIES, Header
+from ..schemas.topics import ANY_ORDER, PRIORITIES, Header
 from .broker.base import Headers, Message
 from .errors import NotUtf8, UsageError, WrongType
 
@@ -67,7 +67,9 @@ class Sender(NamedTuple):
             (Header.MODEL, envelope.model),
             (Header.TENANT, envelope.tenant),
         )
-        return tuple((name, value.encode()) for name, value in values if value is not None)
+        headers = tuple((name, value.encode()) for name, value in values if value is not None)
+        # The hash of the content is a key only to find the worker that knows it.
+        return headers if envelope.key is not None else (*headers, (Header.ORDER, ANY_ORDER))
 
 
 def content_hash(request: Request, envelope: Envelope) -> bytes:

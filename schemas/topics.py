@@ -24,6 +24,11 @@ class Topics(NamedTuple):
     def dead_letters(self) -> str:
         return f"{self.prefix}.{self.task}.dead-letters"
 
+    @property
+    def dead_letters_handled(self) -> str:
+        """Marks: which dead letters were replayed or purged; key: topic/partition/offset of the letter."""
+        return f"{self.prefix}.{self.task}.dead-letters.handled"
+
     def retry(self, tier: str) -> str:
         """The topic of one retry tier, e.g. ``retry("30s")``: a constant delay, so first in is first due."""
         return f"{self.prefix}.{self.task}.retry.{tier}"
@@ -33,7 +38,7 @@ class Header:
     """Record header names. Values are UTF-8; numbers are decimal ASCII."""
 
     REPLY_TOPIC: Final = "reply-topic"
-    ORDER: Final = "order"  # "any": the order among requests of one key does not matter
+    ORDER: Final = "order"  # ANY_ORDER: the order among requests of one key does not matter
     DEADLINE_MS: Final = "deadline-ms"  # Unix time in milliseconds
     PRIORITY: Final = "priority"  # one of PRIORITIES
     MODEL: Final = "model"
@@ -48,8 +53,10 @@ class Header:
     WORKER: Final = "worker"
     VERSION: Final = "version"
     FAILED_AT_MS: Final = "failed-at-ms"
+    LEFT_OUT: Final = "left-out"  # bytes of the body for which a dead letter had no room
 
 
+ANY_ORDER: Final = b"any"
 PRIORITIES: Final = ("high", "normal", "low")
 """Most urgent first; the index is the level."""
 

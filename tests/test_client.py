@@ -118,6 +118,7 @@ async def test_headers_and_key_carry_what_was_asked(broker: EmbeddedBroker) -> N
         "priority": b"high",
         "model": b"big",
         "tenant": b"acme",
+        "order": b"any",
     }
     assert {name for name, _ in plain.headers} == {"reply-topic", "traceparent"}
     assert plain.key == b"stream-7"

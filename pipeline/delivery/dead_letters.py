@@ -2,30 +2,42 @@
 
 from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, origin
-from ..broker.base import Message, Record
+from ..broker.base import Headers, Message, Record
 from ..errors import InferstreamError
 from .replying import sentence
 from .window import Outcome
 
 
 def dead_letter(
-    record: Record, topic: str, error: InferstreamError | DecodeError, failed_at: float, *, worker: str = ""
+    record: Record,
+    topic: str,
+    error: InferstreamError | DecodeError,
+    failed_at: float,
+    *,
+    worker: str = "",
+    version: str = "",
 ) -> Outcome:
-    """The dead letter of a record. ``failed_at`` is Unix time in seconds.
+    """The dead letter of a record. ``failed_at`` is Unix time in seconds, ``version`` that of the model.
 
     Body, key and headers are the record's own, so that a replay is the identical request. Where that is too large
-    together with the reason, the letter only says where the record stands.
+    together with the reason, the letter says where the record stands and how large the body is.
     """
     reason = (
         (Header.ERROR_CODE, error.code.encode()),
         (Header.ERROR_MESSAGE, sentence(error).encode()),
         (Header.FAILED_AT_MS, b"%d" % round(failed_at * 1e3)),
-        (Header.WORKER, worker.encode()),
+        *(
+            (name, text.encode())
+            for name, text in ((Header.WORKER, worker), (Header.VERSION, version))
+            if text
+        ),
     )
     first = () if any(name == Header.ORIGIN for name, _ in record.headers) else _origin(record)
     letter = Message(topic, record.value or b"", record.key, (*record.headers, *first, *reason))
-    return Outcome((letter,), lambda: Outcome((Message(topic, b"", None, (*_origin(record), *reason)),)))
+    left_out = (Header.LEFT_OUT, b"%d" % len(record.value or b""))
+    notice = Message(topic, b"", None, (*_origin(record), *reason, left_out))
+    return Outcome((letter,), lambda: Outcome((notice,)))
 
 
-def _origin(record: Record) -> tuple[tuple[str, bytes]]:
+def _origin(record: Record) -> Headers:
     return ((Header.ORIGIN, origin(record.topic, record.partition, record.offset).encode()),)
