@@ -40,7 +40,7 @@ class ReplyTopics:
         """``partitions`` asks the broker how many a topic has."""
         self._patterns = [
             topics.replies,
-            *(pattern.format(task=topics.task) for pattern in limits.reply_topics),
+            *(pattern.replace("{task}", topics.task) for pattern in limits.reply_topics),
         ]
         self._ask = partitions
         self._partitions: dict[str, int] = {}

@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 DIGEST_BYTES = 16
 CHECK_BYTES = 8
 
+LOCKED_S = 0.25
+"""How long a write waits for another process that writes; then it is dropped."""
+
+CLOSING_S = 5.0
+
 
 def content_prefix(tenant: str, digest: bytes, task: str, options: bytes) -> bytes:
     """All of a content key but the text, each part behind its length: ("ab", "c") and ("a", "bc") stay apart.
@@ -106,9 +111,10 @@ class DiskCache:
         self._writes.join()
 
     def close(self) -> None:
-        """Finish the writes and close the files."""
-        self._writes.put(None)
-        self._writer.join()
+        """Finish the writes, within 5 s, and close the files."""
+        with contextlib.suppress(queue.Full):
+            self._writes.put(None, timeout=CLOSING_S)
+        self._writer.join(CLOSING_S)
         self._close_files()
 
     def _open(self) -> diskcache.FanoutCache | None:
@@ -125,7 +131,11 @@ class DiskCache:
 
     def _open_files(self) -> diskcache.FanoutCache:
         return diskcache.FanoutCache(
-            str(self._directory), shards=self._shards, size_limit=self._most_bytes, disk=PlainDisk
+            str(self._directory),
+            shards=self._shards,
+            size_limit=self._most_bytes,
+            timeout=LOCKED_S,
+            disk=PlainDisk,
         )
 
     def _close_files(self) -> None:
@@ -135,7 +145,7 @@ class DiskCache:
     def _write(self) -> None:
         while (item := self._writes.get()) is not None:
             key, value = item
-            self._guarded(lambda cache, key=key, value=value: cache.set(key, value, retry=True))  # type: ignore[misc]
+            self._guarded(lambda cache, key=key, value=value: cache.set(key, value))  # type: ignore[misc]
             self._writes.task_done()
         self._close_files()  # each thread has connections of its own
 

@@ -17,6 +17,7 @@ from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replying import ReplyTopics
 from inferstream.pipeline.delivery.window import Outcome
 from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.errors import ReplyTopicNotAllowed
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure, Result
@@ -306,6 +307,17 @@ async def test_what_must_not_be_answered_there_is_a_dead_letter(
     assert all(len(asked) < 250 and asked.isascii() for asked in desk.asked_for), (
         "nothing odd is asked of the broker"
     )
+
+
+@pytest.mark.parametrize("pattern", ["{", "{}.replies", "{tenant}.x", "[", "%s"])
+async def test_a_pattern_is_read_literally_but_for_the_task(pattern: str) -> None:
+    async def partitions(_: str) -> int:
+        return 1
+
+    allowed = ReplyTopics(TOPICS, LimitConfig(reply_topics=[pattern, "x.{task}.*"]), partitions)
+    await allowed.check("x.echo.mine")
+    with pytest.raises(ReplyTopicNotAllowed, match="not on the allow list"):
+        await allowed.check("x.triage.mine")
 
 
 async def test_a_dead_letter_keeps_the_origin_of_the_first_delivery(desk: Desk) -> None:

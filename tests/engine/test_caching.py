@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -360,6 +361,21 @@ def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     cache.flush()
     assert all(cache.get(n.to_bytes(16, "big")) == b"v" * 200 for n in range(400))
     cache.close()
+
+
+def test_a_process_that_hangs_while_it_writes_holds_nobody_up(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    hung = [sqlite3.connect(database, isolation_level=None) for database in databases(tmp_path)]
+    for connection in hung:
+        connection.execute("BEGIN IMMEDIATE")
+    cache.put(KEY, VALUE)
+    assert cache.get(KEY) is None
+    closing = threading.Thread(target=cache.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    for connection in hung:
+        connection.close()
+    assert not closing.is_alive()
 
 
 def test_a_disk_that_falls_behind_drops_writes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,8 +15,8 @@ from engine.echo import Echo, echoed
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost, Sample
-from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.engine.lanes import BatchStats
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
 from inferstream.pipeline.runtime.fake_session import FakeSession
