@@ -5,7 +5,7 @@ import logging
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 MOST_ROWS: Final = 255
 SLOT_BYTES: Final = 8 + MOST_ROWS * DIGEST_BYTES
 COUNT: Final = struct.Struct("<Q")
+MOST_SUSPECTS: Final = 10_000  # the oldest, which never came back, are forgotten
 DEADLY: Final = 2
 """Processes that ended while a row was alone on the device before it is given up: one may have been chance."""
 
@@ -75,6 +76,16 @@ class CrashNote:
         self._map.close()
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+    def _accuse(self, batches: Iterable[Sequence[bytes]]) -> None:
+        """Whoever was alone when its process died is one step nearer to being poison."""
+        for keys in batches:
+            for key in keys:
+                self._suspects[key] = self._suspects.pop(key, 0) + (len(keys) == 1)
+            log.warning("%d requests were on the device when a worker died: they run alone.", len(keys))
+        while len(self._suspects) > MOST_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
+        self._write_ledger()
 
     def _read_ledger(self) -> dict[bytes, int]:
         with suppress(OSError, msgspec.DecodeError, ValueError):

@@ -64,29 +64,25 @@ class Bench:
         await self.broker.ensure_topics(specs)
         return msgspec.structs.replace(self._config, kafka=kafka), topics
 
-    async def fill(self, topics: Topics, texts: Iterable[str], first: int = 0) -> None:
-        """Publish a request for each text; the ids are numbers from ``first`` on."""
+    async def fill(self, topics: Topics, texts: Iterable[str]) -> None:
+        """Publish a request for each text; the id is its number."""
         batch: list[asyncio.Future[None]] = []
-        for number, text in enumerate(texts, first):
+        for number, text in enumerate(texts):
             batch.append(self.broker.publish(request_message(topics, number, text)))
             if len(batch) == IN_FLIGHT:
                 await asyncio.gather(*batch)
                 batch = []
         await asyncio.gather(*batch)
 
-    async def drain(self, texts: Sequence[str], child: Child, warm: Sequence[str] = ()) -> Run:
-        """Fill a topic, then start ``child`` and read until every request has its reply.
-
-        The texts in ``warm`` come first, and the clock runs from when all of these are answered.
-        """
+    async def drain(self, texts: Sequence[str], child: Child) -> Run:
+        """Fill a topic, then start ``child`` and read until every request has its reply."""
         config, topics = await self.fresh()
-        await self.fill(topics, warm, first=-len(warm))
         await self.fill(topics, texts)
         replies = await self.broker.consume([topics.replies])
         try:
             with child(config) as process:
                 before = process.cpu_times()
-                records, resident_mb = await collect(replies, len(warm) + len(texts), process)
+                records, resident_mb = await collect(replies, len(texts), process)
                 after = process.cpu_times()
         finally:
             await replies.close()
@@ -122,13 +118,12 @@ async def collect(
 
 
 def _run(records: Sequence[Record], cpu_s: float, resident_mb: list[float]) -> Run:
-    """The clock runs from when the first request was read, or the last warm one answered, until the last reply."""
+    """The clock runs from when the first request was read until the last reply."""
     replies = [(record, _result(record)) for record in records]
-    warm = [record.timestamp_ms for record in records if (record.key or b"").startswith(b"-")]
-    began = max(warm) if warm else min(r.timestamp_ms - (a.timings.total_ms if a else 0) for r, a in replies)
+    began = min(record.timestamp_ms - (reply.timings.total_ms if reply else 0) for record, reply in replies)
     results = [reply for _, reply in replies if reply]
     return Run(
-        requests=sum(record.timestamp_ms > began for record in records),
+        requests=len(records),
         seconds=(max(record.timestamp_ms for record in records) - began) / 1e3,
         cpu_s=cpu_s,
         labels={reply.id: msgspec.json.decode(reply.output)["category"] for reply in results},

@@ -1,6 +1,7 @@
 """The order of the measurements: what is compared runs in turn, so that a drifting machine hits both alike."""
 
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -101,8 +102,15 @@ class Suite:
             runs[name] = await self._bench.drain(texts, serving(policy, model))
         self._tell(f"{of}: cached, then a bare echo loop")
         many = mixed(self._texts, self._effort.cached_requests, seed=number)
-        cached = await self._bench.drain(many, serving("learned", INT8, cache=True), warm=self._texts)
-        return Round(raw=raw, **runs, cached=cached, echo=await self._bench.drain(many, echoing))
+        return Round(
+            raw=raw, **runs, cached=await self._cached(many), echo=await self._bench.drain(many, echoing)
+        )
+
+    async def _cached(self, texts: Sequence[str]) -> Run:
+        """A worker that finds every answer in the disk cache of an earlier one."""
+        with tempfile.TemporaryDirectory() as folder:
+            await self._bench.drain(self._texts, serving("learned", INT8, cache=folder))
+            return await self._bench.drain(texts, serving("learned", INT8, cache=folder))
 
     async def _steady(self, load: float, rounds: Sequence[Round]) -> Steady:
         """``load`` is a share of what one at a time reached at full load."""
@@ -130,9 +138,9 @@ class Suite:
         return await paced(self._bench, texts, per_s, process)
 
 
-def serving(policy: str, model: str, *, cache: bool = False) -> Child:
-    """A worker process with this batching policy."""
-    caching = CacheConfig(enabled=cache, disk_bytes=0)
+def serving(policy: str, model: str, *, cache: str | None = None) -> Child:
+    """A worker process with this batching policy, and a cache in the folder ``cache`` if there is one."""
+    caching = CacheConfig(enabled=cache is not None, directory=cache)
     return lambda config: child(worker, msgspec.structs.replace(config, cache=caching), policy, model)
 
 
