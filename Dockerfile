@@ -23,6 +23,7 @@ ENV PATH=/opt/inferstream/bin:$PATH \
     INFERSTREAM_HOME=/var/lib/inferstream \
     INFERSTREAM_WORKER_WEB_HOST=0.0.0.0 \
     INFERSTREAM_DEMO_DATA=/opt/inferstream/examples/tickets.jsonl \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONUNBUFFERED=1
 USER inferstream
 WORKDIR /var/lib/inferstream

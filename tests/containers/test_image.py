@@ -41,6 +41,12 @@ def test_holds_what_a_worker_imports(engine: DockerClient, image: str) -> None:
     )
 
 
+def test_tells_nobody_what_it_runs(engine: DockerClient, image: str) -> None:
+    """ONNX Runtime keeps an id of the machine in the home folder, for its telemetry, unless that is off."""
+    code = "import onnxruntime, pathlib; print(*pathlib.Path.home().rglob('*'))"
+    assert python(engine, image, code) == ""
+
+
 def test_stays_small(engine: DockerClient, image: str, capsys: pytest.CaptureFixture[str]) -> None:
     size = engine.images.get(image).attrs["Size"]
     base = engine.images.get(os.environ.get("PYTHON_IMAGE", "python:3.11-slim")).attrs["Size"]
