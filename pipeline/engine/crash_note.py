@@ -37,14 +37,8 @@ class CrashNote:
         directory.mkdir(parents=True, exist_ok=True)
         self._ledger = directory / "suspects.json"
         self._suspects = self._read_ledger()
-        for keys in _left_behind(directory):
-            for key in keys:
-                self._suspects[key] = self._suspects.get(key, 0) + (len(keys) == 1)
-        self._write_ledger()
-        if self._suspects:
-            log.warning(
-                "%d requests were on the device when a worker died: they run alone.", len(self._suspects)
-            )
+        if found := list(_left_behind(directory)):
+            self._accuse(found)
         self._path = directory / f"{os.getpid()}-{id(self):x}.note"
         self._file, self._map = _create(self._path, lanes)
 
