@@ -35,9 +35,14 @@ class Breaker:
             return 0
         return min(1, wanted)
 
-    def trying(self) -> None:
-        """A record was read; with the breaker open it is the trial."""
+    def trying(self) -> bool:
+        """A record was read; with the breaker open it is the trial. Then the caller owes a `tried`."""
         self._trying = self.is_open
+        return self._trying
+
+    def tried(self) -> None:
+        """The trial has ended. If that decided nothing (a bad request, a partition lost), another one may begin."""
+        self._trying = False
 
     def answered(self) -> None:
         """A request was answered: close, if this was the trial."""

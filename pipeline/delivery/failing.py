@@ -47,7 +47,10 @@ class Failing:
     def outcome(self, record: Record, address: Address, error: Exception) -> Outcome:
         """How the request ends, or goes on, after ``error``."""
         if isinstance(error, RETRIED) and (again := self._again(record, error)):
-            return again
+            return again._replace(if_too_large=lambda: self._end(record, address, error))
+        return self._end(record, address, error)
+
+    def _end(self, record: Record, address: Address, error: Exception) -> Outcome:
         known = self._known(address, error)
         self._metrics.failed(known.code)
         failure = self._replies.failure(address, _failure(address.id, self._topics.task, known))

@@ -107,11 +107,13 @@ class Handler:
         return found if isinstance(found, Outcome) else await found
 
     async def _arrive(self, record: Record, address: Address, job: Job, flight: Flight) -> Outcome:
-        found: Answer | Flight = flight
+        found: Answer | Flight | None = flight
         attempt, began = attempt_of(header_map(record)), self._clock()
         with self._admission.taken(job.tenant):
             while True:
                 try:
+                    if found is None:
+                        found = self._engine.begin(job)
                     if isinstance(found, Flight):
                         found = await self._engine.arrive(found, job.expires)
                     return self._answered(address, found)
@@ -122,7 +124,7 @@ class Handler:
                         return self._failing.outcome(record, address, error)
                 await asyncio.sleep(pause_s)
                 attempt += 1
-                found = self._engine.begin(job)
+                found = None
 
     def _decode(self, record: Record) -> Request:
         size, most = len(record.value or b""), self._limits.max_request_bytes

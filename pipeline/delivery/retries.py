@@ -96,7 +96,7 @@ def history(record: Record, attempt: Attempt) -> bytes:
     """The JSON of all attempts so far, this one last. A history that somebody else broke begins anew."""
     try:
         past = msgspec.json.decode(dict(record.headers)[Header.HISTORY], type=list[Attempt])
-    except (KeyError, msgspec.DecodeError):
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         past = []
     return msgspec.json.encode([*past, attempt][-LAST_KEPT:])
 

@@ -109,16 +109,21 @@ class Worker:
         return self.breaker.room(room) if self.breaker else room
 
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
-        if self.breaker:
-            self.breaker.trying()
+        trial = self.breaker is not None and self.breaker.trying()
         place = self.window.admit(record)
         outcome = self._handler.handle(record)
         if isinstance(outcome, Outcome):
             self.window.complete(place, outcome)
+            self._ended(trial)
         else:
             place.task = tasks.create_task(self._await(place, outcome))
             # A partition may be lost before the task has its first turn: then nothing else ends the coroutine.
             place.task.add_done_callback(lambda _: outcome.close())
+            place.task.add_done_callback(lambda _: self._ended(trial))
+
+    def _ended(self, trial: bool) -> None:
+        if trial and self.breaker is not None:
+            self.breaker.tried()
 
     async def _await(self, place: Place, outcome: Coroutine[Any, Any, Outcome]) -> None:
         self.window.complete(place, await outcome)

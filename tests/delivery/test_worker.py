@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +14,8 @@ from engine.rig import a_rig
 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.embedded import EmbeddedBroker
-from inferstream.pipeline.config import LimitConfig, WindowConfig
+from inferstream.pipeline.config import BreakerConfig, LimitConfig, WindowConfig
+from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replying import ReplyTopics
 from inferstream.pipeline.delivery.window import Outcome
@@ -317,6 +319,25 @@ async def test_what_is_held_up_does_not_break_the_order_of_its_key(broker: Embed
         found = await replies(broker, 5)
     assert {record.value for record in early} == {b"0", b"at once"}
     assert [r.value for r in found if r.key == b"conversation"] == [b"0", b"1 slow", b"2", b"3"]
+
+
+async def test_a_breaker_whose_trial_decides_nothing_tries_the_next(broker: EmbeddedBroker) -> None:
+    class Failing(Clerk):
+        async def answer(self, record: Record, value: bytes) -> Outcome:
+            if value.startswith(b"dead"):
+                breaker.dead()
+            elif value.startswith(b"fine"):
+                breaker.answered()
+            return await super().answer(record, value)
+
+    breaker = Breaker(BreakerConfig(in_a_row=1, cooldown_s=0.0), time.monotonic)
+    worker = a_worker(broker, Failing(), breaker=breaker)
+    async with running(worker):
+        await ask(broker, b"dead", partition=0)
+        await replies(broker, 1)
+        await ask(broker, b"bad request", b"at once: bad request", b"fine", partition=0)
+        await replies(broker, 4)
+    assert not breaker.is_open
 
 
 async def dies() -> None:
