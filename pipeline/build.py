@@ -29,9 +29,10 @@ from .engine.device import Device
 from .engine.engine import Engine, Served
 from .engine.lanes import Runs
 from .errors import UsageError
+from .home import home_folder
 from .runtime.manifest import Manifest
 from .runtime.providers import default_lanes
-from .runtime.registry import ModelRegistry, default_root
+from .runtime.registry import ModelRegistry
 from .runtime.sessions import Session
 from .tasks.loading import load_triage
 from .telemetry import Metrics
@@ -167,7 +168,7 @@ def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
     memory = MemoryCache(config.memory_bytes)
     if config.disk_bytes == 0:
         return memory, None
-    directory = Path(config.directory).expanduser() if config.directory else default_root()
+    directory = Path(config.directory).expanduser() if config.directory else home_folder()
     return memory, DiskCache(directory, config.disk_bytes)
 
 
@@ -202,14 +203,14 @@ def _device(
 ) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
     lanes = config.lanes or default_lanes(session.provider)
-    cost_path = default_root() / "costs" / f"{manifest.version}-{session.provider}.json"
+    cost_path = home_folder() / "costs" / f"{manifest.version}-{session.provider}.json"
     device = Device(
         session_of(session),
         lanes=lanes,
         limits=Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
         cost=Cost.load(cost_path),
         cost_path=cost_path,
-        note=CrashNote(default_root() / "crashes" / manifest.name, lanes),
+        note=CrashNote(home_folder() / "crashes" / manifest.name, lanes),
         clock=time.monotonic,
         # A lane's own CPU time says what a shape costs even while others share the core.
         stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,

@@ -102,9 +102,9 @@ def _have_model(name: str, screen: Screen) -> None:
         manifest = registry.load(name)
     except ModelError:
         from ..optimize.recipe import pull
-        from .models import _progress
+        from .pull_progress import pull_progress
 
-        with _progress() as progress:
+        with pull_progress() as progress:
             pull(registry, split_name(name)[0], progress)
         manifest = registry.load(name)
         screen.ready(f"Model {name} fetched and built in {time.monotonic() - began:.0f} s.")

@@ -1,20 +1,16 @@
 """`inferstream models`: fetch, list and inspect the models that workers serve."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from .pull_progress import pull_progress
 from .tables import print_table
 
 if TYPE_CHECKING:
     from ..runtime.manifest import Manifest
-    from ..runtime.progress import Progress as Report
 
 COLUMNS = {
     "name": "NAME",
@@ -58,7 +54,7 @@ def pull(name: str, folder: Path | None, as_json: bool) -> None:
     from ..optimize.recipe import pull as pull_model
     from ..runtime.registry import ModelRegistry
 
-    with _progress() as progress:
+    with pull_progress() as progress:
         manifests = pull_model(ModelRegistry(), name, progress, folder)
     _print(manifests, as_json)
 
@@ -109,29 +105,3 @@ def _row(manifest: "Manifest") -> dict[str, Any]:
         if agreement
         else None,
     }
-
-
-@contextmanager
-def _progress() -> "Iterator[Report]":
-    """On standard error: a bar for each file, in a log just its name and size, and a line for each other step."""
-    console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, console=console, disable=not console.is_terminal)
-    tasks: dict[str, TaskID] = {}
-
-    def report(step: str, done: int, total: int | None) -> None:
-        if total is None:
-            console.print(step)
-        elif step in tasks:
-            bars.update(tasks[step], completed=done)
-        else:
-            bars.start()
-            tasks[step] = bars.add_task(step, total=total, completed=done)
-            if not console.is_terminal:
-                console.print(f"fetching {step} ({total / 1e6:.1f} MB)")
-
-    try:
-        yield report
-    finally:
-        if tasks:
-            bars.stop()

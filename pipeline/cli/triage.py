@@ -1,30 +1,13 @@
 """`inferstream triage`: fit triage to your own tickets, measure it, look after taxonomies and fitted models."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from ..errors import UsageError
-from .tables import print_table
+from .triage_lists import print_heads, print_rules
 from .triage_report import print_json, print_report, print_skipped, progress
-
-if TYPE_CHECKING:
-    from ..tasks.taxonomy import Taxonomy
-
-HEAD_COLUMNS = {
-    "name": "NAME",
-    "version": "VERSION",
-    "current": "SERVED",
-    "base": "ENCODER",
-    "labels": "LABELS",
-    "train_rows": "FITTED ON",
-    "accuracy": "ACCURACY",
-    "calibration_error": "CALIBRATION ERROR",
-}
-RULE_COLUMNS = {"category": "CATEGORY", "route": "ROUTE", "priority": "PRIORITY", "phrases": "PHRASES"}
 
 data_file = click.argument("data", type=click.Path(path_type=Path))
 text_column = click.option(
@@ -162,7 +145,7 @@ def check(file: Path | None, as_json: bool) -> None:
     """
     from ..tasks.taxonomy import load_taxonomy
 
-    print_table(list(_rules(load_taxonomy(file))), RULE_COLUMNS, as_json=as_json)
+    print_rules(load_taxonomy(file), as_json)
 
 
 @command.command()
@@ -192,11 +175,14 @@ def draft(data: Path, text: str, label: str, examples: int) -> None:
 @as_json
 def list_heads(as_json: bool) -> None:
     """List the fitted models on this machine, all versions."""
-    rows = list(_head_rows())
-    if not rows and not as_json:
+    from ..home import home_folder
+    from ..tasks.head import HeadStore
+
+    heads = HeadStore(home_folder())
+    if not heads.names() and not as_json:
         click.echo("No fitted models here yet; run `inferstream triage fit DATA.csv --name NAME`.")
         return
-    print_table(rows, HEAD_COLUMNS, as_json=as_json)
+    print_heads(heads, as_json)
 
 
 @command.command()
@@ -207,10 +193,10 @@ def use(name: str, version: str) -> None:
 
     Workers that start later take VERSION when they are asked to serve NAME.
     """
-    from ..runtime.registry import default_root
+    from ..home import home_folder
     from ..tasks.head import HeadStore
 
-    HeadStore(default_root()).use(name, version)
+    HeadStore(home_folder()).use(name, version)
     click.echo(f"{name} is now {version}; restart the workers that serve it.")
 
 
@@ -222,31 +208,3 @@ def _refuse_encoder_name(name: str) -> None:
     taken = {split_name(manifest.name)[0] for manifest in ModelRegistry().list()} | set(CATALOGUE)
     if split_name(name)[0] in taken:
         raise UsageError(f"{name!r} is the name of an encoder; choose another for the fitted model.")
-
-
-def _rules(taxonomy: "Taxonomy") -> Iterator[dict[str, Any]]:
-    for name, rule in taxonomy.categories.items():
-        yield {
-            "category": name,
-            "route": taxonomy.route(name),
-            "priority": taxonomy.priority(name),
-            "phrases": 1 + len(rule.examples),
-            "description": rule.description,
-        }
-
-
-def _head_rows() -> Iterator[dict[str, Any]]:
-    from ..runtime.registry import default_root
-    from ..tasks.head import HeadStore
-
-    heads = HeadStore(default_root())
-    for name in heads.names():
-        for version in heads.versions(name):
-            head = heads.load(name, version)
-            row = {
-                "name": name,
-                "version": version,
-                "current": version == heads.current(name),
-                "base": head.base,
-            }
-            yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured)

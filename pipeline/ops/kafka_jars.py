@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from jgo.env import EnvironmentBuilder, LockFile
 from jgo.maven import MavenContext, PythonResolver
-from platformdirs import user_cache_path
 
 from ..errors import BrokerError
+from ..home import home_folder
 
 VERSION: Final = "4.1.2"
 COORDINATES: Final = (
@@ -47,9 +47,7 @@ def locked_jars() -> list[Jar]:
 
 def jar_folder() -> Path:
     """Below INFERSTREAM_HOME where it is set, else below the user's cache folder."""
-    home = os.environ.get("INFERSTREAM_HOME")
-    root = Path(home).expanduser() if home else user_cache_path("inferstream", appauthor=False)
-    return root / "kafka" / VERSION
+    return home_folder() / "kafka" / VERSION
 
 
 def class_path(folder: Path, progress: Progress | None = None) -> str:

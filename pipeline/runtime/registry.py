@@ -1,15 +1,14 @@
 """The models on this machine: one folder for each, with a manifest for every variant."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock, Timeout
 
 from ..errors import ModelError, UnknownModel, UsageError
+from ..home import home_folder
 from .catalogue import CATALOGUE
 from .files import sha256_of
 from .manifest import Manifest, read_manifest
@@ -17,12 +16,6 @@ from .progress import Progress
 
 PRECISIONS = ("fp32", "int8")
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
-
-
-def default_root() -> Path:
-    """INFERSTREAM_HOME where it is set, else the user's cache folder."""
-    home = os.environ.get("INFERSTREAM_HOME")
-    return Path(home).expanduser() if home else platformdirs.user_cache_path("inferstream", appauthor=False)
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -39,7 +32,7 @@ class ModelRegistry:
     """Finds and verifies models under ``root``."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or default_root()) / "models"
+        self.root = (root or home_folder()) / "models"
 
     def folder(self, base: str) -> Path:
         """Where the files of a model lie, its variants together."""

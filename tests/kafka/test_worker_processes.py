@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from worker_process import INFERSTREAM, ForeignClient, WorkerProcess, until
 
-from inferstream.pipeline.runtime.registry import default_root
+from inferstream.pipeline.home import home_folder
 from inferstream.schemas.topics import Topics
 
 REQUESTS = 1_500
@@ -39,7 +39,7 @@ class Fleet:
         self._directory = directory
         self._home = directory / "home"
         self._home.mkdir()
-        (self._home / "models").symlink_to(default_root() / "models")
+        (self._home / "models").symlink_to(home_folder() / "models")
         self.workers: list[WorkerProcess] = []
 
     def start(self, *arguments: str) -> WorkerProcess:

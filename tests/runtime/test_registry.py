@@ -8,7 +8,7 @@ import pytest
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
 from inferstream.pipeline.runtime.files import sha256_of
 from inferstream.pipeline.runtime.manifest import Agreement, Manifest, read_manifest, write_manifest
-from inferstream.pipeline.runtime.registry import ModelRegistry, default_root, split_name
+from inferstream.pipeline.runtime.registry import ModelRegistry, split_name
 
 
 @pytest.fixture
@@ -109,13 +109,6 @@ def test_the_version_changes_with_whatever_changes_an_answer(registry: ModelRegi
     }
     assert len(versions | {manifest.version}) == 4
     assert msgspec.structs.replace(manifest, graph_path="elsewhere").digest == manifest.digest
-
-
-def test_the_root_follows_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
-    assert default_root() == tmp_path
-    monkeypatch.delenv("INFERSTREAM_HOME")
-    assert default_root().name == "inferstream"
 
 
 def test_a_manifest_is_replaced_whole(registry: ModelRegistry) -> None:

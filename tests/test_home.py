@@ -1,0 +1,14 @@
+"""One folder for all that this machine keeps."""
+
+from pathlib import Path
+
+import pytest
+
+from inferstream.pipeline.home import home_folder
+
+
+def test_the_folder_follows_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
+    assert home_folder() == tmp_path
+    monkeypatch.delenv("INFERSTREAM_HOME")
+    assert home_folder().name == "inferstream"
