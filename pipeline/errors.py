@@ -27,6 +27,8 @@ class InferstreamError(Exception):
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
+    retry_after_ms: int | None = None
+    """When to come back, where that is known."""
 
 
 class UsageError(InferstreamError):

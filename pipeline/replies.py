@@ -41,9 +41,12 @@ def error_of(failure: Failure) -> InferstreamError:
     """The exception for ``failure``: of the class with its code, or an InferstreamError that carries the code."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, InferstreamError) and kind.code == failure.code:
-            return kind(failure.message)
-    attributes = {"code": failure.code, "retryable": failure.retryable, "__module__": errors.__name__}
-    error: InferstreamError = type("InferstreamError", (InferstreamError,), attributes)(failure.message)
+            break
+    else:
+        attributes = {"code": failure.code, "retryable": failure.retryable, "__module__": errors.__name__}
+        kind = type("InferstreamError", (InferstreamError,), attributes)
+    error: InferstreamError = kind(failure.message)
+    error.retry_after_ms = failure.retry_after_ms
     return error
 
 

@@ -148,6 +148,12 @@ def test_a_code_of_a_later_version_is_kept() -> None:
     assert (error.code, error.retryable, str(error)) == ("on_strike", True, "Wait.")
 
 
+@pytest.mark.parametrize("code", ["overloaded", "on_strike"])
+def test_an_error_says_when_to_come_back(code: str) -> None:
+    assert error_of(Failure("1", "triage", code, "Wait.", retry_after_ms=250)).retry_after_ms == 250
+    assert error_of(Failure("1", "triage", code, "Wait.")).retry_after_ms is None
+
+
 async def test_replies_to_others_and_garbage_are_ignored(broker: EmbeddedBroker) -> None:
     def noisy(record: Record, request: Request) -> Iterable[Reply]:
         broker.publish(Message(TOPICS.replies, b"{not json", record.key))
