@@ -1,5 +1,6 @@
 """The command line. Each command lives in a file of its own here, which is imported only when it is asked for."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -86,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status. Only a defect in the program raises."""
+    # What it logs of a broker that is away is not for the user of a client; a worker has its own log.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         status = cli.main(arguments, prog_name="inferstream", standalone_mode=False)
         return status if isinstance(status, int) else 0

@@ -128,3 +128,12 @@ def test_options_are_read_from_variables(
     monkeypatch.setenv("INFERSTREAM_KAFKA_BROKERS", "77")
     assert run(["kafka"]) == 2
     assert "'--brokers'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["request", "triage", "text"], ["topics", "triage", "--list"]])
+def test_a_broker_that_is_away_is_one_sentence(command: list[str]) -> None:
+    program = Path(sys.executable).with_name("inferstream")
+    done = subprocess.run([program, *command, "--kafka", "127.0.0.1:1"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("Error: Cannot reach Kafka")
