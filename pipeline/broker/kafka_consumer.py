@@ -177,9 +177,8 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._consumer.stop())
-        # Leaving waits for Kafka's answer, which a drain cannot do for as long as one that is down takes.
-        await asyncio.wait([self._stopping], timeout=CLOSE_TIMEOUT_S)
+            self._stopping = asyncio.create_task(_stop(self._consumer))
+        await asyncio.wait([self._stopping])
 
     async def _start(self, doing: str) -> None:
         try:
@@ -188,7 +187,7 @@ class KafkaConsumer:
             await asyncio.sleep(0)
         except BaseException as error:
             # Without this it stays a half-joined member, and warns that it was not closed.
-            await self._consumer.stop()
+            await self.close()
             if isinstance(error, KafkaError):
                 raise broker_error(error, self._config, doing) from error
             raise
@@ -219,6 +218,17 @@ class KafkaConsumer:
         if self._rebalances.failure is not None:
             raise broker_error(self._rebalances.failure, self._config, "go on after a rebalance")
         return settled.is_set()
+
+
+async def _stop(consumer: Any) -> None:
+    """Leave the group and disconnect, also with the broker gone."""
+    stopping = asyncio.create_task(consumer.stop())
+    # Leaving waits for Kafka's answer, which a drain cannot do for as long as one that is down takes.
+    await asyncio.wait([stopping], timeout=CLOSE_TIMEOUT_S)
+    stopping.cancel()
+    # Its fetcher waits for a fetch that it has itself cancelled: then stop() ends as if cancelled, connections open.
+    await asyncio.gather(stopping, return_exceptions=True)
+    await consumer._client.close()
 
 
 def _for_kafka(partitions: Iterable[TopicPartition]) -> list[Any]:
