@@ -1,10 +1,13 @@
 """Rows on their way to the device: put in from anywhere, taken out a batch at a time by free lanes."""
 
+import itertools
 import threading
 from bisect import insort
+from collections import deque
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 
-from .batching import PATIENCE_S, Entry, Limits, Shapes, length_of, plan
+from .batching import PATIENCE_S, Entry, Limits, Shapes, choose, length_of, sweep
 
 
 class Batcher:
@@ -16,7 +19,10 @@ class Batcher:
     def __init__(
         self, cost: Shapes, limits: Limits, clock: Callable[[], float], drop: Callable[[list[Entry]], None]
     ) -> None:
-        self._waiting: list[Entry] = []
+        self._waiting: list[Entry] = []  # sorted by length
+        self._due: list[tuple[float, int, Entry]] = []  # a heap; what was taken stays until it comes up
+        self._alone: deque[Entry] = deque()
+        self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._idle_lanes = 0
         self._closed = False
@@ -30,7 +36,11 @@ class Batcher:
             for entry in entries:
                 entry.solo_ms = self._cost.ms(1, entry.length)
                 self._backlog_ms[entry.priority] += entry.solo_ms
-                insort(self._waiting, entry, key=length_of)
+                if entry.alone:
+                    self._alone.append(entry)
+                else:
+                    insort(self._waiting, entry, key=length_of)
+                    heappush(self._due, (entry.due, next(self._numbers), entry))
             self._changed.notify(self._idle_lanes)
 
     def take(self) -> list[Entry] | None:
@@ -38,16 +48,36 @@ class Batcher:
         while True:
             with self._changed:
                 self._idle_lanes += 1
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                chosen = plan(self._waiting, self._clock(), self._cost, self.limits, self._idle_lanes)
+                self._changed.wait_for(lambda: self._waiting or self._alone or self._closed)
+                batch = self._next()
                 self._idle_lanes -= 1
-                self._forget([*chosen.batch, *chosen.dropped])
-            if chosen.dropped:
-                self._drop(chosen.dropped)
-            if chosen.batch:
-                return chosen.batch
-            if self._closed:
+            kept, dropped = sweep(batch, self._clock())
+            if dropped:
+                self._drop(dropped)
+            if kept:
+                return kept
+            if self._closed and not batch:
                 return None
+
+    def _next(self) -> list[Entry]:
+        """The batch that `plan` would choose; rows in it that must not run any more are for the caller to drop.
+
+        `plan` looks at all that waits; this finds the same head in a heap, and leaves out only what it takes.
+        """
+        if self._alone:
+            batch = [self._alone.popleft()]
+        elif self._waiting:
+            while self._due[0][2].taken:
+                heappop(self._due)
+            head = self._due[0][2]
+            waiting = self._waiting
+            low, high = choose(waiting, head, self._clock(), self._cost, self.limits, self._idle_lanes)
+            batch = waiting[low:high]
+            del waiting[low:high]
+        else:
+            return []
+        self._taken(batch)
+        return batch
 
     def close(self) -> None:
         """Wake the lanes; they run what waits and end."""
@@ -69,18 +99,17 @@ class Batcher:
                 self.limits = self.limits._replace(token_budget=min(grown, self._full.token_budget))
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._alone)
 
     def backlog_ms(self, priority: int) -> float:
         """The predicted cost of running what waits alone, as far as it goes before a new row of this priority."""
         return sum(self._backlog_ms[: priority + 1])
 
-    def _forget(self, gone: list[Entry]) -> None:
-        for entry in gone:
+    def _taken(self, batch: Iterable[Entry]) -> None:
+        for entry in batch:
+            entry.taken = True
             self._backlog_ms[entry.priority] -= entry.solo_ms
-        if len(gone) == len(self._waiting):
-            self._waiting = []
-            self._backlog_ms = [0.0] * len(PATIENCE_S)  # exactly, whatever was lost in adding up
-            return
-        ids = set(map(id, gone))
-        self._waiting = [entry for entry in self._waiting if id(entry) not in ids]
+        if not self._waiting:
+            self._due.clear()
+            if not self._alone:
+                self._backlog_ms = [0.0] * len(PATIENCE_S)  # exactly, whatever was lost in adding up

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -38,6 +38,7 @@ class Entry:
         "priority",
         "row",
         "solo_ms",
+        "taken",
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class Entry:
         self.owner = owner
         self.alone = False
         self.solo_ms = 0.0
+        self.taken = False
 
     def __repr__(self) -> str:
         return f"Entry({self.length} tokens, due {self.due:.3f})"
@@ -94,22 +96,35 @@ def plan(waiting: Sequence[Entry], now: float, cost: Shapes, limits: Limits, idl
         now: clock seconds.
         idle_lanes: lanes free now, this one included; what waits is shared out among them.
     """
-    dropped = [entry for entry in waiting if entry.cancelled or entry.expires <= now]
-    if dropped:
-        gone = set(map(id, dropped))
-        waiting = [entry for entry in waiting if id(entry) not in gone]
-    if not waiting:
+    kept, dropped = sweep(waiting, now)
+    if not kept:
         return Plan([], dropped)
-    head = min(waiting, key=due_of)
+    head = min(kept, key=due_of)
     if head.alone:
         return Plan([head], dropped)
-    waiting = [entry for entry in waiting if not entry.alone]
+    together = [entry for entry in kept if not entry.alone]
+    low, high = choose(together, head, now, cost, limits, idle_lanes)
+    return Plan(together[low:high], dropped)
+
+
+def sweep(waiting: Iterable[Entry], now: float) -> tuple[list[Entry], list[Entry]]:
+    """The rows that may still run, and those that must not, both in their order."""
+    kept: list[Entry] = []
+    dropped: list[Entry] = []
+    for entry in waiting:
+        (dropped if entry.cancelled or entry.expires <= now else kept).append(entry)
+    return kept, dropped
+
+
+def choose(
+    waiting: Sequence[Entry], head: Entry, now: float, cost: Shapes, limits: Limits, idle_lanes: int
+) -> tuple[int, int]:
+    """The slice of ``waiting`` around ``head`` that runs next; see `plan`."""
     first = bisect_left(waiting, head.length, key=length_of)
     position = next(i for i in range(first, len(waiting)) if waiting[i] is head)
     share = math.ceil(len(waiting) / idle_lanes)
     limits = limits._replace(max_rows=min(limits.max_rows, share))
-    low, high = _best_slice(waiting, position, cost, limits, (head.expires - now) * 1e3)
-    return Plan(list(waiting[low:high]), dropped)
+    return _best_slice(waiting, position, cost, limits, (head.expires - now) * 1e3)
 
 
 def _best_slice(
@@ -118,7 +133,7 @@ def _best_slice(
     """The slice around ``position`` with the highest gain: summed cost of its rows alone over its cost together."""
     start = max(0, position - limits.max_rows)
     nearby = waiting[start : position + limits.max_rows]
-    alone = list(accumulate((cost.ms(1, entry.length) for entry in nearby), initial=0.0))
+    alone = list(accumulate((entry.solo_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
     best, best_gain = (position, position + 1), 1.0
     for high in _ends(waiting, position, limits.max_rows):
         longest = waiting[high - 1].length

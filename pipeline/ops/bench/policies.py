@@ -29,7 +29,9 @@ class FifoBatcher(Batcher):
             while 0 < len(self._waiting) < self.rows and not self._closed and (left_s := self._left_s()) > 0:
                 self._changed.wait(left_s)
             batch = sorted(self._waiting, key=arrival_of)[: self.rows]
-            self._forget(batch)
+            for entry in batch:
+                self._waiting.remove(entry)
+            self._taken(batch)
             closed = self._closed
         return batch or (None if closed else self.take())
 
