@@ -5,6 +5,7 @@ import logging
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,14 +34,25 @@ class CrashNote:
     """
 
     def __init__(self, directory: Path, lanes: int) -> None:
-        """Read the notes that dead processes left in ``directory``, and begin one."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Read the notes that dead processes left in ``directory``, and begin one.
+
+        Where that cannot be written, crashes go unnoted.
+        """
         self._ledger = directory / "suspects.json"
-        self._suspects = self._read_ledger()
-        if found := list(_left_behind(directory)):
-            self._accuse(found)
         self._path = directory / f"{os.getpid()}-{id(self):x}.note"
-        self._file, self._map = _create(self._path, lanes)
+        self._writing = threading.Lock()
+        self._suspects = self._read_ledger()
+        self._file: IO[bytes] | None = None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if found := list(_left_behind(directory)):
+                self._accuse(found)
+            self._file, self._map = _create(self._path, lanes)
+        except OSError as error:
+            log.warning(
+                "Crashes cannot be noted (%s): a text that ends workers will not be found out.", error
+            )
+            self._map = mmap.mmap(-1, lanes * SLOT_BYTES)
 
     def running(self, lane: int, keys: Iterable[bytes]) -> None:
         """The lane is about to run these. The count comes last: a torn note counts nothing."""
@@ -68,15 +80,22 @@ class CrashNote:
     def close(self) -> None:
         """Nothing is on the device any more."""
         self._map.close()
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
-    def _accuse(self, batches: Iterable[Sequence[bytes]]) -> None:
-        """Whoever was alone when its process died is one step nearer to being poison."""
-        for keys in batches:
-            for key in keys:
-                self._suspects[key] = self._suspects.pop(key, 0) + (len(keys) == 1)
-            log.warning("%d requests were on the device when a worker died: they run alone.", len(keys))
+    def _accuse(self, notes: Iterable[Sequence[Sequence[bytes]]]) -> None:
+        """Whoever was alone when its process died is one step nearer to being poison.
+
+        A suspect that ran alone in its lane is to blame, and not who happened to be on another lane.
+        """
+        for batches in notes:
+            count = sum(map(len, batches))
+            for keys in batches:
+                for key in keys:
+                    blamed = count == 1 or (len(keys) == 1 and key in self._suspects)
+                    self._suspects[key] = self._suspects.pop(key, 0) + blamed
+            log.warning("%d requests were on the device when a worker died: they run alone.", count)
         while len(self._suspects) > MOST_SUSPECTS:
             del self._suspects[next(iter(self._suspects))]
         self._write_ledger()
@@ -89,26 +108,32 @@ class CrashNote:
 
     def _write_ledger(self) -> None:
         temporary = self._ledger.with_name(f"{os.getpid()}-{id(self):x}.part")
-        temporary.write_bytes(
-            msgspec.json.encode({key.hex(): count for key, count in self._suspects.items()})
-        )
-        temporary.replace(self._ledger)
+        with self._writing:
+            stored = msgspec.json.encode({key.hex(): count for key, count in self._suspects.copy().items()})
+            try:
+                temporary.write_bytes(stored)
+                temporary.replace(self._ledger)
+            except OSError as error:
+                log.warning("Who is suspect cannot be stored (%s): after a restart it is not known.", error)
 
 
 def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
     file = path.open("w+b")
     fcntl.flock(file, fcntl.LOCK_EX)  # freed by the kernel when the process ends, however it ends
-    file.truncate(lanes * SLOT_BYTES)
+    # Written, not truncated: to touch a mapped page for which the disk has no room would end the process.
+    file.write(bytes(lanes * SLOT_BYTES))
+    file.flush()
     return file, mmap.mmap(file.fileno(), lanes * SLOT_BYTES)
 
 
-def _left_behind(directory: Path) -> Iterator[list[bytes]]:
-    """The batches in notes whose processes are gone; the notes are removed."""
+def _left_behind(directory: Path) -> Iterator[list[list[bytes]]]:
+    """Of each note whose process is gone the batches, if there are any; the notes are removed."""
     for path in directory.glob("*.note"):
         with suppress(OSError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield from _batches(file.read())
             path.unlink()
+            if batches := list(_batches(file.read())):
+                yield batches
 
 
 def _batches(note: bytes) -> Iterator[list[bytes]]:

@@ -70,6 +70,7 @@ class Device:
             clock=self._clock,
             stopwatch=self._stopwatch,
             landing=threading.Lock(),
+            solitary=threading.Lock(),
             land=land,
             failed=fail,
             on_batch=self._ran,

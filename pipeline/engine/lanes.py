@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -34,7 +35,11 @@ class BatchStats(NamedTuple):
 
 
 class Equipment(NamedTuple):
-    """What the lanes of one device share. ``landing`` guards flights whose rows come from two lanes at once."""
+    """What the lanes of one device share.
+
+    ``landing`` guards flights whose rows come from two lanes at once. ``solitary`` is held while a suspect runs: were
+    two on the device when the process dies, nobody could tell which of them it was.
+    """
 
     session: Runs
     batcher: Batcher
@@ -43,6 +48,7 @@ class Equipment(NamedTuple):
     clock: Clock
     stopwatch: Clock
     landing: threading.Lock
+    solitary: threading.Lock
     land: Callable[[list[Flight]], None]
     failed: Callable[[BaseException], None]
     on_batch: Callable[[BatchStats, float], None]
@@ -74,8 +80,11 @@ class Lane(threading.Thread):
             if isinstance(error, DeviceOutOfMemory):
                 self._with.batcher.shrink(len(batch) * max(entry.length for entry in batch))
             # A device that is gone fails any half as well: all of the batch is tried again later.
-            if len(batch) == 1 or isinstance(error, DeviceUnavailable):
-                self._with.land(failed(batch, error))
+            gone = isinstance(error, DeviceUnavailable)
+            if len(batch) == 1 or gone:
+                flights = failed(batch, error)
+                self._acquit([] if gone else flights)
+                self._with.land(flights)
                 return
             middle = len(batch) // 2
             self._run(batch[:middle])
@@ -83,20 +92,28 @@ class Lane(threading.Thread):
             return
         self._with.batcher.recover()
         self._with.on_batch(stats, sum(entry.solo_ms for entry in batch))
-        self._with.land(_finish(self._arrive(batch, outputs, stats), self._with.clock))
+        complete = self._arrive(batch, outputs, stats)
+        self._acquit(complete)
+        self._with.land(_finish(complete, self._with.clock))
 
     def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
         """Run with a note of what is on the device, for whoever comes after a crash."""
         note = self._with.note
         if note is None:
             return self._timed(batch)
-        note.running(self._number, (entry.owner.key for entry in batch))
-        try:
-            return self._timed(batch)
-        finally:
-            note.finished(self._number)
-            if batch[0].alone:
-                note.acquit(batch[0].owner.key)
+        with self._with.solitary if batch[0].alone else nullcontext():
+            note.running(self._number, (entry.owner.key for entry in batch))
+            try:
+                return self._timed(batch)
+            finally:
+                note.finished(self._number)
+
+    def _acquit(self, flights: list[Flight]) -> None:
+        """All of their rows have run, or one has failed, and the process lives."""
+        if self._with.note is not None:
+            for flight in flights:
+                if flight.suspect:
+                    self._with.note.acquit(flight.key)
 
     def _timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
         began, watch = self._with.clock(), self._with.stopwatch()
