@@ -1,0 +1,91 @@
+"""From what is known of each request to the report."""
+
+from .case import Case
+from .ledger import Line, Replied
+from .report import Oldest, Report
+
+
+class Judge:
+    """Makes the report of the requests sent from ``since_ms`` on and before ``until_ms``.
+
+    Args:
+        now_ms: when the ends of the topics were taken, in Unix time.
+        grace_ms: so long after a request was sent, or after its retry was due, it need not have ended.
+        read: the reply topics that were read.
+    """
+
+    def __init__(
+        self, since_ms: int | None, until_ms: int | None, *, now_ms: int, grace_ms: int, read: frozenset[str]
+    ) -> None:
+        self.report = Report(since_ms, until_ms)
+        self._now_ms, self._due_ms, self._read = now_ms, now_ms - grace_ms, read
+
+    def case(self, case: Case) -> None:
+        """Everything that is known of one identity."""
+        if not self._within(case.asked_ms if case.known else case.began_ms):
+            return
+        if case.known:
+            self._request(case)
+        elif case.ends:
+            self.report.unknown += 1
+            self.report.example("unknown", case.identity)
+
+    def unreadable(self, line: Line) -> None:
+        """A record on a reply topic that is no reply."""
+        self.report.unreadable += self._within(line.timestamp_ms)
+
+    def out_of_order(self, reply: Replied) -> None:
+        """A reply that came too early, or the ones before it too late."""
+        if self._within(reply.timestamp_ms):
+            self.report.out_of_order += 1
+            self.report.example("out_of_order", reply.identity)
+
+    def _request(self, case: Case) -> None:
+        report = self.report
+        report.requests += 1
+        report.repeats += max(0, case.how["first"] - 1)
+        report.replayed += case.how["replayed"]
+        report.retried += case.how["returned"]
+        report.kept += case.letters.total() - case.letters_alone
+        if case.ends:
+            self._ended(case)
+        else:
+            self._not_ended(case)
+
+    def _ended(self, case: Case) -> None:
+        report, repeated = self.report, max(0, case.ends - case.deliveries)
+        match case.outcome:
+            case "result":
+                report.results += 1
+            case "letter":
+                report.dead_letters += 1
+            case "expired":
+                report.expired += 1
+            case code:
+                report.failures[code] += 1
+        if case.ends < case.deliveries and case.due_ms <= self._due_ms:
+            report.missing_repeats += case.deliveries - case.ends
+            report.example("missing", case.identity)
+        report.duplicated += repeated
+        report.duplicated_chunks += case.repeated_chunks
+        report.contradictory += bool(repeated) and case.kinds > 1
+        if repeated or case.repeated_chunks:
+            report.example("duplicated", case.identity)
+
+    def _not_ended(self, case: Case) -> None:
+        report, unread = self.report, case.reply_topics - self._read - {None}
+        if report.oldest_open is None or case.asked_ms < report.oldest_open.asked_ms:
+            report.oldest_open = Oldest(case.identity, case.asked_ms, (self._now_ms - case.asked_ms) / 1e3)
+        if unread:
+            report.elsewhere += 1
+            report.note_unread(str(topic) for topic in unread)
+            report.example("elsewhere", case.identity)
+        elif case.due_ms > self._due_ms:
+            report.open += 1
+        else:
+            report.missing += 1
+            report.example("missing", case.identity)
+
+    def _within(self, timestamp_ms: int) -> bool:
+        since, until = self.report.since_ms, self.report.until_ms
+        return (since is None or timestamp_ms >= since) and (until is None or timestamp_ms < until)

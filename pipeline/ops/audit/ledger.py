@@ -1,0 +1,177 @@
+"""The work file: what was read so far, on disk, so that memory stays flat and an interrupted audit goes on."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+from ...broker.base import Record, TopicPartition
+from ...errors import UsageError
+from .facts import Asked, Audited, How, Kind
+
+CACHE_KIB: Final = 32 * 1024
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS audited (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, number INTEGER NOT NULL, position INTEGER NOT NULL,
+    UNIQUE (topic, number)
+);
+CREATE TABLE IF NOT EXISTS requests (
+    identity TEXT NOT NULL, source INTEGER NOT NULL, position INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL,
+    how TEXT NOT NULL, key BLOB, reply_topic TEXT,
+    PRIMARY KEY (identity, source, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS places ON requests (source, position);
+CREATE INDEX IF NOT EXISTS keys ON requests (source, key, position) WHERE key IS NOT NULL AND how = 'first';
+CREATE TABLE IF NOT EXISTS events (
+    identity TEXT NOT NULL, source INTEGER NOT NULL, position INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL, code TEXT NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (identity, source, position)
+) WITHOUT ROWID;
+CREATE TEMP TABLE aliases (given TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
+"""
+NOTE_REQUEST: Final = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"
+NOTE_EVENT: Final = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)"
+# A compound query in the order of both primary keys: merged while it is read, never sorted.
+LINES: Final = """
+SELECT identity, timestamp_ms, how, NULL, '', 0, reply_topic FROM requests
+UNION ALL SELECT identity, timestamp_ms, NULL, kind, code, number, NULL FROM events ORDER BY identity
+"""
+UNKNOWN: Final = """
+SELECT DISTINCT identity FROM events WHERE NOT EXISTS (SELECT 1 FROM requests WHERE requests.identity = events.identity)
+"""
+# An id that its producer used for several keys has no order of its own.
+IN_ORDER: Final = """
+SELECT asked.source, asked.key, asked.position, asked.identity, asked.timestamp_ms,
+    events.source, events.position, events.timestamp_ms
+FROM requests AS asked INDEXED BY keys CROSS JOIN events ON events.identity = asked.identity
+WHERE asked.key IS NOT NULL AND asked.how = 'first' AND events.kind IN ('result', 'failure', 'chunk')
+AND NOT EXISTS (
+    SELECT 1 FROM requests AS other WHERE other.identity = asked.identity AND other.how = 'first'
+    AND (other.source <> asked.source OR other.key IS NOT asked.key OR other.position < asked.position)
+)
+ORDER BY asked.source, asked.key, asked.position
+"""
+
+
+class Line(NamedTuple):
+    """One record, as it is judged: ``how`` of a request or ``kind`` of an event."""
+
+    identity: str
+    timestamp_ms: int
+    how: How | None
+    kind: Kind | None
+    code: str
+    number: int
+    reply_topic: str | None
+
+
+class Replied(NamedTuple):
+    """A reply to a request whose order matters, by sources (a topic's partition each) and offsets."""
+
+    source: int
+    key: bytes
+    position: int
+    identity: str
+    timestamp_ms: int
+    reply_source: int
+    reply_position: int
+    reply_timestamp_ms: int
+
+
+class Ledger:
+    """An open work file; without a path a temporary one. Use with ``with``. Blocks while the disk is busy."""
+
+    def __init__(self, path: Path | None, name: str) -> None:
+        """``name`` says what is audited. Raises UsageError for a file of something else, or one in use."""
+        try:
+            self._connection = sqlite3.connect(path or "", isolation_level=None, timeout=1.0)
+            self._open(path, name)
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"Cannot use {path} as the work file ({error}): name another --work.") from error
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"{path} is not the work file of an audit: name another --work.") from error
+        self._sources: dict[TopicPartition, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._connection.close()
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """The next offset to read of each partition."""
+        rows = self._connection.execute("SELECT topic, number, position FROM sources")
+        return {TopicPartition(topic, number): position for topic, number, position in rows}
+
+    def note(self, records: Sequence[Record], audited: Audited) -> None:
+        """Write down what the records tell and how far that is, both or neither."""
+        requests, events, positions = [], [], dict[int, int]()
+        for record in records:
+            source, fact = self._source(TopicPartition(record.topic, record.partition)), audited.fact(record)
+            place = (fact.identity, source, record.offset, record.timestamp_ms)
+            if isinstance(fact, Asked):
+                requests.append((*place, fact.how, fact.key, fact.reply_topic))
+            else:
+                events.append((*place, fact.kind, fact.code, fact.number))
+            positions[source] = record.offset + 1
+        with self._connection as connection:
+            connection.execute("BEGIN")
+            connection.executemany(NOTE_REQUEST, requests)
+            connection.executemany(NOTE_EVENT, events)
+            moved = [(position, source) for source, position in positions.items()]
+            connection.executemany("UPDATE sources SET position = ? WHERE id = ?", moved)
+
+    def lines(self) -> Iterator[Line]:
+        """All that is known, those of one identity together."""
+        return map(Line._make, self._connection.execute(LINES))
+
+    def replied(self) -> Iterator[Replied]:
+        """Replies whose order matters, in the order of partitions, keys and offsets of the requests."""
+        return map(Replied._make, self._connection.execute(IN_ORDER))
+
+    def settle(self) -> None:
+        """Events that tell a request by its place, although it has an id, go to that id."""
+        with self._connection as connection:
+            connection.execute("BEGIN")
+            for (given,) in connection.execute(UNKNOWN):
+                if identity := self._owner(given):
+                    connection.execute("INSERT OR IGNORE INTO aliases VALUES (?, ?)", (given, identity))
+            select = "SELECT aliases.identity FROM aliases WHERE given = events.identity"
+            connection.execute(
+                f"UPDATE events SET identity = ({select}) WHERE identity IN (SELECT given FROM aliases)"
+            )
+            connection.execute("DELETE FROM aliases")
+
+    def _owner(self, place: str) -> str | None:
+        """The identity of the request record that stands at ``place``."""
+        topic, _, rest = place.rpartition("/")[0].rpartition("/")
+        offset = place.rpartition("/")[2]
+        if not (rest.isdecimal() and offset.isdecimal() and len(offset) < 19 and len(rest) < 10):
+            return None
+        select = """SELECT identity FROM sources JOIN requests ON source = id
+            WHERE topic = ? AND number = ? AND requests.position = ?"""
+        row = self._connection.execute(select, (topic, int(rest), int(offset))).fetchone()
+        return str(row[0]) if row else None
+
+    def _source(self, at: TopicPartition) -> int:
+        if at not in self._sources:
+            insert = "INSERT OR IGNORE INTO sources (topic, number, position) VALUES (?, ?, 0)"
+            self._connection.execute(insert, at)
+            select = "SELECT id FROM sources WHERE topic = ? AND number = ?"
+            self._sources[at] = self._connection.execute(select, at).fetchone()[0]
+        return self._sources[at]
+
+    def _open(self, path: Path | None, name: str) -> None:
+        connection = self._connection
+        settings: tuple[Any, ...] = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL")
+        for setting in (*settings, f"cache_size = -{CACHE_KIB}"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.executescript(SCHEMA)
+        connection.execute("INSERT INTO audited SELECT ? WHERE NOT EXISTS (SELECT 1 FROM audited)", (name,))
+        ((known,),) = connection.execute("SELECT name FROM audited")
+        if known != name:
+            connection.close()
+            raise UsageError(
+                f"{path} is the work file of an audit of {known}, not of {name}: name another --work."
+            )

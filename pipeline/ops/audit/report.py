@@ -1,0 +1,88 @@
+"""The auditor's judgment."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct, field
+
+EXAMPLES: Final = 10
+
+
+class Oldest(Struct):
+    """The oldest request that has not ended."""
+
+    id: str
+    asked_ms: int
+    age_s: float
+
+
+class Report(Struct):
+    """What the topics say of the requests in a range of time.
+
+    Attributes:
+        requests: requests by distinct id; each has ended (``results``, ``failures``, ``expired``,
+            ``dead_letters``), or is ``missing``, ``open`` or ``elsewhere``.
+        results: ended with a result.
+        failures: ended with a failure reply, by its code.
+        expired: ended because their deadline had passed.
+        dead_letters: ended in the dead letters without any reply.
+        missing: no terminal event, although it was due.
+        open: no terminal event, and not due yet.
+        elsewhere: answered, if at all, on reply topics that were not read: ``unread_topics``.
+        repeats: further records with the id of a request that was sent before.
+        missing_repeats: repeats and replays without a terminal event of their own.
+        replayed: records that came back from the dead letters.
+        retried: records that came back from a retry topic.
+        kept: dead letters that belong to a failure reply.
+        duplicated: terminal events above one for each time that a request was sent.
+        contradictory: requests with more terminal events than they should have, and not all the same.
+        duplicated_chunks: the same for the chunks of streamed replies.
+        out_of_order: first replies that came before the first reply to an earlier request of the same key.
+        unknown: ids on reply topics and dead letters whose requests are not there, or no longer.
+        unreadable: records on reply topics that are no replies.
+        examples: some ids of each kind of trouble.
+    """
+
+    since_ms: int | None
+    until_ms: int | None
+    requests: int = 0
+    results: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    expired: int = 0
+    dead_letters: int = 0
+    missing: int = 0
+    open: int = 0
+    elsewhere: int = 0
+    repeats: int = 0
+    missing_repeats: int = 0
+    replayed: int = 0
+    retried: int = 0
+    kept: int = 0
+    duplicated: int = 0
+    contradictory: int = 0
+    duplicated_chunks: int = 0
+    out_of_order: int = 0
+    unknown: int = 0
+    unreadable: int = 0
+    oldest_open: Oldest | None = None
+    unread_topics: list[str] = field(default_factory=list)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> bool:
+        return bool(self.missing or self.missing_repeats or self.out_of_order or self.elsewhere)
+
+    @property
+    def repeated(self) -> bool:
+        return bool(self.duplicated or self.duplicated_chunks)
+
+    def note_unread(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            if len(self.unread_topics) < EXAMPLES and topic not in self.unread_topics:
+                self.unread_topics.append(topic)
+
+    def example(self, trouble: str, identity: str) -> None:
+        known = self.examples.setdefault(trouble, [])
+        if len(known) < EXAMPLES and identity not in known:
+            known.append(identity)
