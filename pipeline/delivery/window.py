@@ -12,6 +12,11 @@ from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
 from ..errors import ReplyTooLarge
 
+BUSY = 128
+"""Requests running from which on replies linger."""
+
+LINGER_S = 0.02
+
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
 
@@ -72,6 +77,7 @@ class Window:
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: BaseException = asyncio.CancelledError()
+        self._lingering: list[tuple[Place, Outcome]] = []
         self.running = 0
         """Records admitted whose outcome is not known yet."""
         self.terminal_events = 0
@@ -170,6 +176,23 @@ class Window:
         return behind
 
     def _send(self, place: Place, outcome: Outcome) -> None:
+        """Publish now, or under load within `LINGER_S` together with what else gets ready: requests to the broker
+        cost more than what is in them, and what waited for many others does not notice.
+        """
+        if self.running < BUSY and not self._lingering:
+            self._publish_all(place, outcome)
+            return
+        if not self._lingering:
+            asyncio.get_running_loop().call_later(LINGER_S, self._flush)
+        self._lingering.append((place, outcome))
+
+    def _flush(self) -> None:
+        ready, self._lingering = self._lingering, []
+        for place, outcome in ready:
+            if not place.line.lost:
+                self._publish_all(place, outcome)
+
+    def _publish_all(self, place: Place, outcome: Outcome) -> None:
         place.unacknowledged = len(outcome.messages)
         for message in outcome.messages:
             acknowledgement = self._publish(message)
