@@ -17,7 +17,7 @@ from .delivery.admission import Admission
 from .delivery.breaker import Breaker
 from .delivery.handler import Handler
 from .delivery.replying import ReplyTopics
-from .delivery.retries import retry_topics
+from .delivery.retries import retry_topics, tier_name
 from .delivery.returning import Returning
 from .delivery.worker import Worker
 from .engine.batcher import Batcher
@@ -60,6 +60,11 @@ class Serving:
     def ready(self) -> bool:
         """Whether requests are being read."""
         return self.worker.ready
+
+    @property
+    def stopped(self) -> bool:
+        """Whether none are read because too many became dead letters. This ends by itself, so `ready` holds."""
+        return self.worker.breaker is not None and self.worker.breaker.is_open
 
     def drain(self) -> None:
         """Take nothing new and finish what runs; then `run` returns."""
@@ -127,17 +132,25 @@ def build_worker(
     )
     _watch(metrics, worker, breaker)
     specs = topic_specs(topics, config.kafka, config.retries)
-    returning = _returning(config, broker, topics, worker.group, member)
-    return Serving(broker, engine, [worker, returning], specs, metrics)
+    returning = [
+        _returning(config, broker, topics, seconds, worker.group, member)
+        for seconds in sorted(set(config.retries.tiers_s))
+    ]
+    return Serving(broker, engine, [worker, *returning], specs, metrics)
 
 
-def _returning(config: Config, broker: Broker, topics: Topics, group: str, member: str | None) -> Worker:
-    """What waits in a retry topic is left there when the worker stops: nobody waits for it to be due."""
+def _returning(
+    config: Config, broker: Broker, topics: Topics, seconds: int, group: str, member: str | None
+) -> Worker:
+    """A worker for one tier: what waits long in another must not fill the window of this one.
+
+    What waits is left there when the worker stops: nobody waits for it to be due.
+    """
     return Worker(
         broker,
-        Returning(topics.requests),
-        topics=retry_topics(topics, config.retries),
-        group=f"{group}.retry",
+        Returning(topics, seconds),
+        topics=[topics.retry(tier_name(seconds))],
+        group=f"{group}.retry.{tier_name(seconds)}",
         member=member,
         config=replace(config.window, drain_timeout_ms=0, revoke_timeout_ms=0),
     )

@@ -10,6 +10,10 @@ from faust.web.base import BlueprintManager
 from .service import Delivery
 
 PROMETHEUS: Final = "text/plain; version=0.0.4"
+STOPPED: Final = (
+    "not ready: too many requests in a row became dead letters, so none are read; now and then one is tried, and an "
+    "answer ends this"
+)
 
 
 def add_pages(app: faust.App, delivery: Delivery) -> None:
@@ -24,7 +28,9 @@ def add_pages(app: faust.App, delivery: Delivery) -> None:
 
     @app.page("/readyz")
     async def readyz(view: View, _: Request) -> Response:
-        """200 while the worker reads requests: not before it has joined its group, nor while it drains."""
+        """200 while requests are read: not before the worker has joined its group, while it drains or is stopped."""
+        if delivery.alive and serving.stopped:
+            return _answer(view, False, "", STOPPED)
         return _answer(view, delivery.alive and serving.ready, "ready", "not ready")
 
     @app.page("/metrics")

@@ -12,7 +12,8 @@ log = logging.getLogger(__name__)
 class Breaker:
     """Closed: read. Open: do not read. After a while half open: one record is tried, and decides.
 
-    Counts dead letters that the worker is to blame for; what is wrong with a request itself does not count.
+    Counts dead letters that the worker is to blame for, among requests that the device had to do with: neither what is
+    wrong with a request itself nor an answer from the cache tells whether the device works.
     """
 
     def __init__(self, config: BreakerConfig, clock: Callable[[], float]) -> None:
@@ -45,7 +46,7 @@ class Breaker:
         self._trying = False
 
     def answered(self) -> None:
-        """A request was answered: close, if this was the trial."""
+        """The device answered a request: close, if this was the trial."""
         self._in_a_row = 0
         self._recent.append(True)
         if self._trying:
@@ -58,15 +59,23 @@ class Breaker:
         self._in_a_row += 1
         self._recent.append(False)
         if self._trying or (not self.is_open and self._too_many()):
-            self._opened, self._trying = self._clock(), False
-            log.error(
-                "%d dead letters in a row, %d of the last %d requests: nothing more is read for %d s, then one "
-                "request is tried. `inferstream dead-letters list` shows what failed.",
-                self._in_a_row,
-                self._recent.count(False),
-                len(self._recent),
-                self._config.cooldown_s,
-            )
+            self._open()
+
+    def put_off(self) -> None:
+        """A request is to be tried again later: as the trial it has failed."""
+        if self._trying:
+            self._open()
+
+    def _open(self) -> None:
+        self._opened, self._trying = self._clock(), False
+        log.error(
+            "%d dead letters in a row, %d of the last %d requests: nothing more is read for %g s, then one "
+            "request is tried. `inferstream dead-letters list` shows what failed.",
+            self._in_a_row,
+            self._recent.count(False),
+            len(self._recent),
+            self._config.cooldown_s,
+        )
 
     def _too_many(self) -> bool:
         if self._in_a_row >= self._config.in_a_row:

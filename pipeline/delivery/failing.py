@@ -6,20 +6,18 @@ from collections.abc import Callable
 
 from ...schemas.codec import DecodeError
 from ...schemas.messages import Failure
-from ...schemas.topics import Header, Topics
+from ...schemas.topics import ANY_ORDER, Header, Topics
 from ..broker.base import Record
 from ..config import RetryConfig
-from ..errors import DeviceError, InferstreamError, Overloaded
+from ..errors import DeviceError, InferstreamError, Overloaded, Poison
 from ..telemetry import Metrics
 from .breaker import Breaker
 from .dead_letters import dead_letter
 from .replying import Address, Replies, header_map, sentence
-from .retries import RETRIED, Attempt, Budget, attempt_of, delay_s, waiting
+from .retries import JITTER, RETRIED, Attempt, Budget, attempt_of, delay_s, waiting
 from .window import Outcome
 
 log = logging.getLogger(__name__)
-
-ANY_ORDER = b"any"
 
 
 class Failing:
@@ -47,6 +45,7 @@ class Failing:
     def outcome(self, record: Record, address: Address, error: Exception) -> Outcome:
         """How the request ends, or goes on, after ``error``."""
         if isinstance(error, RETRIED) and (again := self._again(record, error)):
+            self._breaker.put_off()
             return again._replace(if_too_large=lambda: self._end(record, address, error))
         return self._end(record, address, error)
 
@@ -56,7 +55,8 @@ class Failing:
         failure = self._replies.failure(address, _failure(address.id, self._topics.task, known))
         if not _is_ours(known):
             return failure
-        self._breaker.dead()
+        if not isinstance(known, Poison):  # it was known before, and did not reach the device
+            self._breaker.dead()
         return failure._replace(then=self._letter(record, known))
 
     def unanswerable(self, record: Record, error: InferstreamError) -> Outcome:
@@ -71,11 +71,14 @@ class Failing:
 
         It holds back the records of its own key meanwhile, and no others.
         """
-        pause_s = delay_s(attempt, self._config)
-        if not isinstance(error, RETRIED) or pause_s is None or not keeps_order(record):
+        another = delay_s(attempt, self._config) is not None
+        if not isinstance(error, RETRIED) or not another or not keeps_order(record):
             return None
+        pause_s = min(self._config.tiers_s) * random.uniform(1, 1 + JITTER)
         within = waited_s + pause_s <= self._config.in_place_s
-        return pause_s * random.uniform(1, 1.2) if within and self._budget.spend() else None
+        if not within or self._too_late(header_map(record), pause_s) or not self._budget.spend():
+            return None
+        return pause_s
 
     def _again(self, record: Record, error: InferstreamError) -> Outcome | None:
         """The record on its way to a retry topic, if it may go there and a further attempt is left."""
@@ -93,7 +96,7 @@ class Failing:
         line = Attempt(attempt, error.code, round(self._wall_clock() * 1e3), self._worker)
         return Outcome((waiting(record, self._topics, line, seconds),))
 
-    def _too_late(self, headers: dict[str, bytes], seconds: int) -> bool:
+    def _too_late(self, headers: dict[str, bytes], seconds: float) -> bool:
         deadline = headers.get(Header.DEADLINE_MS, b"")
         return deadline.isdigit() and int(deadline) / 1e3 < self._wall_clock() + seconds
 

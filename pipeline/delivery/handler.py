@@ -33,6 +33,7 @@ NO_HEADERS: Mapping[str, bytes] = {}
 LATE = "The deadline had passed before the request was read: send it again with a later one."
 LEVELS = f"one of {', '.join(PRIORITIES)}"
 NORMAL = PRIORITIES.index("normal")
+CACHED = ("memory", "disk")
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -165,7 +166,8 @@ class Handler:
         return self._clock() + left_s
 
     def _answered(self, address: Address, answer: Answer) -> Outcome:
-        self._breaker.answered()
+        if answer.cache not in CACHED:
+            self._breaker.answered()
         self._metrics.answered(answer.cache, answer.timings.total_ms)
         return self._replies.result(address, answer)
 

@@ -19,6 +19,7 @@ from .window import Outcome
 
 MOST_ID_CHARACTERS = 1_000
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
 
 
 class Address(NamedTuple):
@@ -141,9 +142,11 @@ def header_map(record: Record) -> dict[str, bytes]:
 
 def origin_of(record: Record) -> str:
     """Where the record first stood, however often it was moved since: the id of a request that brings none."""
-    for name, value in record.headers:
-        if name == Header.ORIGIN:
-            return value.decode(errors="replace")
+    if record.headers:
+        # Anybody may send this header: one that goes on and on would make a reply that no broker takes.
+        first = header_map(record).get(Header.ORIGIN, b"").decode(errors="replace")
+        if ORIGIN.fullmatch(first):
+            return first
     return origin(record.topic, record.partition, record.offset)
 
 

@@ -60,7 +60,7 @@ def delay_s(attempt: int, config: RetryConfig) -> int | None:
 def attempt_of(headers: dict[str, bytes]) -> int:
     """1 on the first delivery, also where the header is not a number."""
     value = headers.get(Header.ATTEMPT, b"1")
-    return int(value) if value.isdigit() and len(value) < 4 else 1
+    return max(1, int(value)) if value.isdigit() and len(value) < 4 else 1
 
 
 def tier_name(seconds: int) -> str:
@@ -79,7 +79,10 @@ def waiting(
     seconds: int,
     spread: Callable[[], float] = random.random,
 ) -> Message:
-    """The record as it waits in a retry topic: body, key and partition its own, what changes in headers."""
+    """The record as it waits in a retry topic: body and key its own, what changes in headers.
+
+    The key chooses the partition: not every topic has as many as the one that the record came from.
+    """
     due_ms = attempt.at_ms + round(seconds * 1e3 * (1 + JITTER * spread()))
     kept = tuple(header for header in record.headers if header[0] not in REPLACED)
     changed = (
@@ -89,7 +92,7 @@ def waiting(
         (Header.HISTORY, history(record, attempt)),
     )
     topic = topics.retry(tier_name(seconds))
-    return Message(topic, record.value or b"", record.key, (*kept, *changed), record.partition)
+    return Message(topic, record.value or b"", record.key, (*kept, *changed))
 
 
 def history(record: Record, attempt: Attempt) -> bytes:

@@ -84,5 +84,22 @@ def test_a_trial_that_decides_nothing_is_followed_by_another(breaker: Breaker, c
     assert breaker.room(WANTED) == 1
 
 
+def test_a_trial_that_must_be_tried_again_later_has_failed(breaker: Breaker, clock: FakeClock) -> None:
+    opened(breaker)
+    clock.advance(CONFIG.cooldown_s)
+    breaker.trying()
+    breaker.put_off()
+    breaker.tried()
+    assert breaker.room(WANTED) == 0, "the device is as it was: the next trial has its time as well"
+    clock.advance(CONFIG.cooldown_s)
+    assert breaker.room(WANTED) == 1
+
+
+def test_what_is_put_off_while_it_is_closed_changes_nothing(breaker: Breaker) -> None:
+    for _ in range(100):
+        breaker.put_off()
+    assert not breaker.is_open
+
+
 def test_only_a_record_read_while_it_is_open_is_a_trial(breaker: Breaker) -> None:
     assert not breaker.trying()

@@ -1,0 +1,127 @@
+"""When and how a record is tried again: pure functions, whatever a record's headers hold."""
+
+import json
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferstream.pipeline.broker.base import Headers, Record
+from inferstream.pipeline.config import RetryConfig
+from inferstream.pipeline.delivery.replying import origin_of
+from inferstream.pipeline.delivery.retries import (
+    JITTER,
+    LAST_KEPT,
+    REPLACED,
+    Attempt,
+    Budget,
+    attempt_of,
+    delay_s,
+    due_headers,
+    history,
+    retry_topics,
+    waiting,
+)
+from inferstream.schemas.topics import Header, Topics
+
+TOPICS = Topics("echo")
+NOW_MS = 1_700_000_000_000
+
+configs = st.builds(
+    RetryConfig,
+    tiers_s=st.lists(st.integers(0, 3_600), max_size=4),
+    max_attempts=st.integers(0, 6),
+    budget_share=st.floats(0, 2),
+    budget_burst=st.integers(0, 50),
+)
+ours = st.sampled_from([Header.ATTEMPT, Header.NOT_BEFORE_MS, Header.ORIGIN, Header.HISTORY])
+histories = st.lists(st.tuples(st.integers(), st.text(max_size=5), st.integers(), st.text(max_size=5))).map(
+    lambda lines: json.dumps(lines).encode()
+)
+garbage = st.binary(max_size=30) | st.integers().map(lambda number: b"%d" % number) | histories
+any_headers = st.lists(st.tuples(ours | st.text(max_size=4), garbage), max_size=8).map(tuple)
+attempts = st.builds(
+    Attempt, st.integers(1, 999), st.just("device_unavailable"), st.integers(0, 2**45), st.text(max_size=9)
+)
+
+
+def a_record(headers: Headers, key: bytes | None = None) -> Record:
+    return Record(TOPICS.requests, 7, 41, key, b'{"text":"hello"}', headers, NOW_MS)
+
+
+@given(configs)
+def test_a_record_is_tried_so_often_as_it_may_be_and_waits_longer_each_time(config: RetryConfig) -> None:
+    attempt, delays = 1, []
+    while (seconds := delay_s(attempt, config)) is not None:
+        delays.append(seconds)
+        attempt += 1
+    assert len(delays) == (max(0, config.max_attempts - 1) if config.tiers_s else 0)
+    assert delays == [*config.tiers_s, *config.tiers_s[-1:] * len(delays)][: len(delays)]
+
+
+@given(configs)
+def test_each_delay_has_a_topic_of_its_own(config: RetryConfig) -> None:
+    topics = retry_topics(TOPICS, config)
+    assert len(topics) == len(set(topics)) == len(set(config.tiers_s))
+
+
+@given(any_headers)
+def test_an_attempt_is_a_small_number_whatever_the_header_says(headers: Headers) -> None:
+    assert 1 <= attempt_of(dict(headers)) <= 999
+
+
+@given(any_headers, attempts, st.none() | st.binary(max_size=5), st.floats(0, 1))
+def test_a_record_waits_with_its_own_body_key_and_headers(
+    headers: Headers, attempt: Attempt, key: bytes | None, spread: float
+) -> None:
+    record = a_record(headers, key)
+    message = waiting(record, TOPICS, attempt, 30, lambda: spread)
+    assert (message.topic, message.value, message.key) == (TOPICS.retry("30s"), record.value, key)
+    assert message.partition is None, "the retry topic may have fewer partitions than the request topic"
+    kept = tuple(header for header in headers if header[0] not in REPLACED)
+    assert message.headers[: len(kept)] == kept
+    changed = dict(message.headers[len(kept) :])
+    assert set(changed) == set(REPLACED)
+    assert attempt_of(changed) == attempt.attempt + 1 or attempt.attempt == 999
+    due_ms = int(changed[Header.NOT_BEFORE_MS])
+    assert attempt.at_ms + 30_000 <= due_ms <= attempt.at_ms + 30_000 * (1 + JITTER) + 1
+    assert changed[Header.ORIGIN].decode() == origin_of(record)
+    back = a_record(due_headers(a_record(message.headers)), key)
+    assert origin_of(back._replace(offset=99)) == origin_of(record), "its reply has the same id as before"
+    assert Header.NOT_BEFORE_MS not in dict(back.headers)
+
+
+@given(st.lists(attempts, max_size=LAST_KEPT + 5))
+def test_a_history_is_kept_in_order_and_bounded(lines: Sequence[Attempt]) -> None:
+    headers: Headers = ()
+    for line in lines:
+        headers = ((Header.HISTORY, history(a_record(headers), line)),)
+    kept = json.loads(dict(headers)[Header.HISTORY]) if headers else []
+    assert kept == [list(line) for line in lines][-LAST_KEPT:]
+
+
+@given(any_headers, attempts)
+def test_a_history_that_somebody_broke_is_valid_again(headers: Headers, attempt: Attempt) -> None:
+    assert json.loads(history(a_record(headers), attempt))[-1] == list(attempt)
+
+
+@given(configs, st.lists(st.booleans(), max_size=200))
+def test_retries_are_never_more_than_their_share_and_a_burst(config: RetryConfig, reads: list[bool]) -> None:
+    budget, spent = Budget(config), 0
+    for read in reads:
+        if read:
+            budget.earn()
+        else:
+            spent += budget.spend()
+    assert spent <= config.budget_burst + config.budget_share * reads.count(True) + 1e-6
+
+
+@given(st.binary(max_size=60) | st.text("a/0.x-", max_size=30).map(str.encode))
+def test_an_origin_that_is_none_is_not_believed(value: bytes) -> None:
+    """A reply carries it twice, so one that goes on and on would end the worker each time it is read."""
+    found = origin_of(a_record(((Header.ORIGIN, value),)))
+    topic, partition, offset = found.split("/")
+    assert found in (value.decode(errors="replace"), f"{TOPICS.requests}/7/41")
+    assert topic
+    assert (partition + offset).isdigit()
+    assert len(found) < 300
