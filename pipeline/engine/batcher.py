@@ -40,8 +40,16 @@ class Batcher:
                     self._alone.append(entry)
                 else:
                     insort(self._waiting, entry, key=length_of)
+                    entry.waits = True
                     heappush(self._due, (entry.due, next(self._numbers), entry))
             self._changed.notify(self._idle_lanes)
+
+    def hurry(self, entries: Iterable[Entry]) -> None:
+        """Their ``due`` has become earlier."""
+        with self._changed:
+            for entry in entries:
+                if entry.waits:
+                    heappush(self._due, (entry.due, next(self._numbers), entry))
 
     def take(self) -> list[Entry] | None:
         """Block until a batch can run; None once the batcher is closed."""
@@ -67,7 +75,7 @@ class Batcher:
         if self._alone:
             batch = [self._alone.popleft()]
         elif self._waiting:
-            while self._due[0][2].taken:
+            while not self._due[0][2].waits:
                 heappop(self._due)
             head = self._due[0][2]
             waiting = self._waiting
@@ -107,7 +115,7 @@ class Batcher:
 
     def _taken(self, batch: Iterable[Entry]) -> None:
         for entry in batch:
-            entry.taken = True
+            entry.waits = False
             self._backlog_ms[entry.priority] -= entry.solo_ms
         if not self._waiting:
             self._due.clear()

@@ -38,7 +38,7 @@ class Entry:
         "priority",
         "row",
         "solo_ms",
-        "taken",
+        "waits",
     )
 
     def __init__(
@@ -54,7 +54,7 @@ class Entry:
         self.owner = owner
         self.alone = False
         self.solo_ms = 0.0
-        self.taken = False
+        self.waits = False
 
     def __repr__(self) -> str:
         return f"Entry({self.length} tokens, due {self.due:.3f})"

@@ -11,6 +11,7 @@ import msgspec
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..errors import Overloaded, Poison, UnknownModel
 from ..tasks.base import Task
+from .batcher import Batcher
 from .caching import DiskCache, MemoryCache, content_key, content_prefix
 from .device import Device
 from .flights import Flight, Flights
@@ -65,9 +66,9 @@ class Engine:
     ) -> None:
         self._models, self._default, self._clock = models, default, clock
         self._memory, self._disk = memory, disk
-        self._flights = Flights(clock)
         self._by_task = {id(served.task): served.device for served in models.values()}
-        self._preparer = Preparer(lambda flight: self._by_task[id(flight.task)].batcher.put, disk, clock)
+        self._flights = Flights(clock, lambda flight: self._batcher(flight).hurry(flight.entries))
+        self._preparer = Preparer(lambda flight: self._batcher(flight).put, disk, clock)
         # Most requests bring neither options nor a tenant.
         self._plain = {name: _options(served.task, Job("")) for name, served in models.items()}
 
@@ -168,6 +169,9 @@ class Engine:
     def _fail(self, error: BaseException) -> None:
         if not self._broken.done():
             self._broken.set_exception(error)
+
+    def _batcher(self, flight: Flight) -> Batcher:
+        return self._by_task[id(flight.task)].batcher
 
     def _devices(self) -> list[Device]:
         return list({id(served.device): served.device for served in self._models.values()}.values())

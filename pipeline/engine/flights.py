@@ -74,9 +74,12 @@ class Flight:
 class Flights:
     """The flights in the air, by content key. Lives on the event loop."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], hurry: Callable[[Flight], None] = lambda flight: None
+    ) -> None:
+        """``hurry`` is called for a flight that has become more urgent."""
         self._flights: dict[bytes, Flight] = {}
-        self._clock = clock
+        self._clock, self._hurry = clock, hurry
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -89,7 +92,10 @@ class Flights:
         flight = self._flights.get(key)
         if flight is None or flight.expires <= self._clock():  # a lane may be dropping its rows just now
             return None
+        more_urgent = priority < flight.priority
         flight.extend(expires, priority)
+        if more_urgent:
+            self._hurry(flight)
         return flight
 
     def start(self, flight: Flight) -> None:

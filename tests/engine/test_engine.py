@@ -148,6 +148,21 @@ async def test_a_request_that_nobody_waits_for_any_more_never_reaches_the_device
         assert rig.session.shapes == [(1, 4), (1, 8)]
 
 
+async def test_an_urgent_request_hurries_what_it_joins() -> None:
+    async with a_rig(lanes=1, limits=Limits(4_096, 1)) as rig:
+        rig.session.stall()
+        held = rig.asked("held")
+        await rig.begun(1)
+        waiting = [*rig.asked("patient", priority=2), *rig.asked("normal")]
+        while len(rig.device.batcher) < 2:  # noqa: ASYNC110 - a thread of the engine fills it
+            await asyncio.sleep(0.001)
+        waiting += rig.asked("patient", priority=0)
+        await asyncio.sleep(0)
+        rig.session.release()
+        await asyncio.gather(*held, *waiting)
+        assert rig.session.shapes == [(1, 4), (1, 7), (1, 6)]
+
+
 async def test_with_the_cache_off_each_runs() -> None:
     async with a_rig(cached=False) as rig:
         answers = await asyncio.gather(*rig.asked(*["text"] * 5))
@@ -241,7 +256,9 @@ async def test_requests_leave_no_reference_cycles() -> None:
         gc.collect()
         gc.disable()
         try:
-            await asyncio.gather(*rig.asked(*[f"text {n}" for n in range(50)], "long " * 50, "twice", "twice"))
+            await asyncio.gather(
+                *rig.asked(*[f"text {n}" for n in range(50)], "long " * 50, "twice", "twice")
+            )
             gc.set_debug(gc.DEBUG_SAVEALL)
             gc.collect()
             left = [found for found in gc.garbage if isinstance(found, Flight | Entry)]

@@ -1,0 +1,139 @@
+"""The waiting room gives out what `plan` would choose, everything once, and what must not run never."""
+
+import math
+from collections.abc import Sequence
+from operator import attrgetter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.batcher import Batcher
+from inferstream.pipeline.engine.batching import PATIENCE_S, Entry, Limits, plan
+from inferstream.pipeline.engine.cost import Cost
+
+START = 1_000.0
+COST = Cost((1.0, 0.05, 0.02, 1e-5))
+HIGH, NORMAL, LOW = range(3)
+SMALL = Limits(1_024, 16)
+
+
+def an_entry(
+    length: int,
+    *,
+    age: float = 0.0,
+    left: float = math.inf,
+    priority: int = NORMAL,
+    alone: bool = False,
+    cancelled: bool = False,
+) -> Entry:
+    entry = Entry([7] * length, arrived=START - age, expires=START + left, priority=priority)
+    entry.alone, entry.cancelled = alone, cancelled
+    return entry
+
+
+class Room:
+    """A batcher whose clock stands still, and what it dropped."""
+
+    def __init__(self, limits: Limits = SMALL) -> None:
+        self.clock, self.limits = FakeClock(START), limits
+        self.dropped: list[Entry] = []
+        self.batcher = Batcher(COST, limits, self.clock, self.dropped.extend)
+
+    def put(self, *entries: Entry) -> None:
+        self.batcher.put(entries)
+
+    def take_all(self) -> list[list[Entry]]:
+        self.batcher.close()
+        return list(iter(self.batcher.take, None))
+
+
+def ids(entries: Sequence[Entry]) -> list[int]:
+    return [id(entry) for entry in entries]
+
+
+lengths = st.integers(1, 300)
+limits = st.builds(Limits, st.integers(1, 4_096), st.integers(1, 40))
+living = st.builds(an_entry, lengths, age=st.floats(0, 10), priority=st.integers(0, 2))
+any_entry = st.builds(
+    an_entry,
+    lengths,
+    age=st.floats(0, 10),
+    left=st.one_of(st.just(math.inf), st.floats(-1, 1)),
+    priority=st.integers(0, 2),
+    alone=st.sampled_from([False, False, False, True]),
+    cancelled=st.sampled_from([False, False, False, True]),
+)
+
+
+@given(st.lists(living, max_size=60, unique_by=attrgetter("due")), limits)
+def test_the_batches_are_those_of_the_plan(entries: list[Entry], bound: Limits) -> None:
+    room = Room(bound)
+    room.put(*entries)
+    waiting = sorted(entries, key=attrgetter("length"))
+    for batch in room.take_all():
+        expected = plan(waiting, START, COST, bound).batch
+        assert ids(batch) == ids(expected)
+        waiting = [entry for entry in waiting if entry not in batch]
+    assert waiting == []
+
+
+@given(st.lists(st.lists(any_entry, max_size=12), max_size=6), limits)
+def test_each_row_runs_once_or_is_dropped_once(arrivals: list[list[Entry]], bound: Limits) -> None:
+    room, taken = Room(bound), []
+    for entries in arrivals:
+        room.put(*entries)
+        if any(not entry.cancelled and entry.expires > START for entry in entries):
+            taken.append(room.batcher.take() or [])
+    taken += room.take_all()
+    everything = [entry for entries in arrivals for entry in entries]
+    must_not = [entry for entry in everything if entry.cancelled or entry.expires <= START]
+    assert sorted(ids(room.dropped)) == sorted(ids(must_not))
+    ran = [entry for batch in taken for entry in batch]
+    assert sorted(ids(ran)) == sorted(id(e) for e in everything if id(e) not in set(ids(must_not)))
+    for batch in taken:
+        assert len(batch) == 1 or not any(entry.alone for entry in batch)
+        assert len(batch) == 1 or len(batch) * max(map(len, (e.row for e in batch))) <= bound.token_budget
+    assert (len(room.batcher), [room.batcher.backlog_ms(level) for level in range(3)]) == (0, [0.0] * 3)
+
+
+def test_rows_that_hurry_go_first_from_then_on() -> None:
+    room = Room(Limits(10**6, 1))
+    patient, normal = an_entry(10, priority=LOW), an_entry(20, priority=NORMAL)
+    room.put(patient, normal)
+    patient.due = START + PATIENCE_S[HIGH]
+    room.batcher.hurry([patient])
+    assert room.take_all() == [[patient], [normal]]
+
+
+def test_to_hurry_what_does_not_wait_changes_nothing() -> None:
+    room = Room(Limits(10**6, 1))
+    early, late = an_entry(10), an_entry(20)
+    room.batcher.hurry([late])  # its rows are made and not yet put
+    room.put(early)
+    assert room.batcher.take() == [early]
+    room.batcher.hurry([early])  # it runs already
+    room.put(late)
+    assert room.take_all() == [[late]]
+
+
+def test_the_backlog_counts_what_goes_before() -> None:
+    room = Room()
+    for priority, length in ((HIGH, 10), (NORMAL, 20), (LOW, 40)):
+        room.put(an_entry(length, priority=priority))
+    before = [room.batcher.backlog_ms(priority) for priority in (HIGH, NORMAL, LOW)]
+    solo = [COST.ms(1, length) for length in (10, 20, 40)]
+    assert before == [solo[0], sum(solo[:2]), sum(solo)]
+
+
+def test_nobody_starves_under_a_flood() -> None:
+    """Twice what the device can do arrives, all of it more urgent; patience runs out all the same."""
+    room, low = Room(Limits(1_000, 1)), an_entry(60, priority=LOW)
+    room.put(low)
+    for _ in range(1_200):  # two arrive for each that runs; 100 run in a second
+        for _ in range(2):
+            room.put(Entry([7] * 40, arrived=room.clock(), priority=HIGH))
+        if room.batcher.take() == [low]:
+            break
+        room.clock.advance(0.01)
+    assert START + PATIENCE_S[LOW] <= room.clock() < START + 2 * PATIENCE_S[LOW] + 0.05
