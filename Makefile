@@ -57,7 +57,7 @@ test-containers: .venv/.dev ## Build the images and run compose and the containe
 
 .PHONY: bench
 bench: .venv/.dev ## Throughput and latency against plain alternatives, on a real Kafka (minutes)
-	@$(BIN)/inferstream bench $(ARGS)
+	@$(BIN)/inferstream bench --data examples/tickets.jsonl $(ARGS)
 
 .PHONY: chaos
 chaos: .venv/.dev ## Break brokers and workers under load, then audit what is left (minutes)

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from ..config import Config, KafkaConfig
-from ..ops.bench.figures import Figure, figures
+from ..ops.bench.figures import Figure, figures, speeds
 from ..ops.bench.plot import plot
 from ..ops.bench.runs import Bench
 from ..ops.bench.suite import Effort, Measured, Suite
@@ -26,6 +26,13 @@ COLUMNS = {
     "goal": "goal",
     "met": "met",
     "detail": "range or parts",
+}
+SPEED_COLUMNS = {
+    "system": "at full load",
+    "per_s": "requests/s",
+    "measured_ms": "CPU ms/request",
+    "broker_ms": "broker's",
+    "generator_ms": "generator's",
 }
 QUICK = Effort(
     requests=600, rounds=1, cached_requests=10_000, memory_requests=0, paced_requests=150, load_s=4.0
@@ -59,7 +66,9 @@ def command(data: Path, kafka: str | None, quick: bool, out: Path, as_json: bool
         measured = asyncio.run(_measure(config, read_texts(data), effort, status.update))
     found = figures(measured, effort)
     _store(out, measured, found)
-    print_table([msgspec.to_builtins(figure) for figure in found], COLUMNS, as_json=as_json)
+    if not as_json:
+        print_table(msgspec.to_builtins(speeds(measured.rounds)), SPEED_COLUMNS, as_json=False)
+    print_table(msgspec.to_builtins(found), COLUMNS, as_json=as_json)
     console.print(f"figures.json and plot.png are in {out}.")
 
 
@@ -79,18 +88,7 @@ async def _measure(config: Config, texts: list[str], effort: Effort, tell: objec
 
 def _store(out: Path, measured: Measured, found: list[Figure]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    runs = [
-        {
-            name: {"per_s": run.per_s, "cpu_ms_per_request": run.cpu_s / run.requests * 1e3}
-            for name in ("raw", "learned", "single", "fifo", "fp32", "cached", "echo")
-            for run in [getattr(round_, name)]
-        }
-        for round_ in measured.rounds
-    ]
-    body = {
-        "figures": found,
-        "rounds": runs,
-        "memory_mb": measured.memory.resident_mb if measured.memory else [],
-    }
+    memory_mb = measured.memory.resident_mb if measured.memory else []
+    body = {"figures": found, "speeds": speeds(measured.rounds), "memory_mb": memory_mb}
     (out / "figures.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2))
-    plot(measured.rounds, body["memory_mb"], out / "plot.png")  # type: ignore[arg-type]
+    plot(measured.rounds, memory_mb, out / "plot.png")

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from .runs import percentile
+from .raw import RawRun
+from .runs import Run, percentile
 from .suite import Effort, Measured, Round, Steady
 
 
@@ -19,6 +20,44 @@ class Figure(Struct, frozen=True):
     met: bool
     values: list[float]
     detail: str
+
+
+class Speed(Struct, frozen=True):
+    """One system at full load: the median of the rounds; CPU time in ms a request."""
+
+    system: str
+    per_s: float
+    measured_ms: float
+    broker_ms: float
+    generator_ms: float
+
+
+SYSTEMS = {
+    "raw": "raw loop over all tickets, sorted: the limit",
+    "learned": "inferstream",
+    "single": "one at a time",
+    "fifo": "FIFO batches of 32, 10 ms",
+    "fp32": "inferstream with fp32",
+    "cached": "inferstream, all answers cached",
+    "echo": "bare echo loop",
+}
+
+
+def speeds(rounds: Sequence[Round]) -> list[Speed]:
+    """What each system did, and whose CPU time it took: broker and load generator share the cores."""
+    return [_speed(name, [getattr(round_, field) for round_ in rounds]) for field, name in SYSTEMS.items()]
+
+
+def _speed(name: str, runs: Sequence[Run | RawRun]) -> Speed:
+    cpu = [(run.cpu.measured_s, run.cpu.broker_s, run.cpu.generator_s) for run in runs]
+    per_request_ms = [
+        [seconds / run.requests * 1e3 for seconds in part] for run, part in zip(runs, cpu, strict=True)
+    ]
+    return Speed(
+        name,
+        statistics.median(run.per_s for run in runs),
+        *map(statistics.median, zip(*per_request_ms, strict=True)),
+    )
 
 
 def figures(measured: Measured, effort: Effort) -> list[Figure]:

@@ -12,6 +12,7 @@ from ...runtime.registry import ModelRegistry
 from ...runtime.sessions import Session
 from ...tasks.base import Row
 from ...tasks.loading import load_triage
+from .runs import Cpu
 
 BUDGETS = (128, 256, 512, 1_024)
 
@@ -21,7 +22,7 @@ class RawRun(Struct, frozen=True):
 
     requests: int
     seconds: float
-    cpu_s: float
+    cpu: Cpu
     budget: int
 
     @property
@@ -49,7 +50,9 @@ class RawLoop:
             lane.start()
         for lane in lanes:
             lane.join()
-        return RawRun(len(texts), time.perf_counter() - began, time.process_time() - cpu, budget)
+        return RawRun(
+            len(texts), time.perf_counter() - began, Cpu(time.process_time() - cpu, 0.0, 0.0), budget
+        )
 
     def direct(self, texts: Iterable[str]) -> list[float]:
         """Milliseconds of a direct call for each text: tokenize, run, no company."""

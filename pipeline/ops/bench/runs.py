@@ -27,12 +27,40 @@ IN_FLIGHT = 4_096
 Child = Callable[[Config], AbstractContextManager[psutil.Process]]
 
 
+class Cpu(Struct, frozen=True):
+    """CPU seconds of the measured process, of the brokers started for the run, and of this load generator."""
+
+    measured_s: float
+    broker_s: float
+    generator_s: float
+
+    @classmethod
+    def now(cls, measured: psutil.Process) -> "Cpu":
+        """Used up so far. Brokers that were started elsewhere are not seen."""
+        this = psutil.Process()
+        brokers = [child for child in this.children(recursive=True) if child.name() == "java"]
+        return cls(_cpu_s(measured), sum(map(_cpu_s, brokers)), _cpu_s(this))
+
+    def since(self, before: "Cpu") -> "Cpu":
+        """What was used up from ``before`` to this."""
+        return Cpu(
+            self.measured_s - before.measured_s,
+            self.broker_s - before.broker_s,
+            self.generator_s - before.generator_s,
+        )
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 class Run(Struct, frozen=True):
-    """What one run did. ``cpu_s`` is the process's CPU time for all ``requests``."""
+    """What one run did, and the CPU time of all its ``requests``."""
 
     requests: int
     seconds: float
-    cpu_s: float
+    cpu: Cpu
     labels: dict[str, str]
     padding: float
     resident_mb: list[float]
@@ -81,13 +109,12 @@ class Bench:
         replies = await self.broker.consume([topics.replies])
         try:
             with child(config) as process:
-                before = process.cpu_times()
+                before = Cpu.now(process)
                 records, resident_mb = await collect(replies, len(texts), process)
-                after = process.cpu_times()
+                cpu = Cpu.now(process).since(before)
         finally:
             await replies.close()
-        cpu_s = after.user + after.system - before.user - before.system
-        return _run(records, cpu_s, resident_mb)
+        return _run(records, cpu, resident_mb)
 
 
 def request_message(topics: Topics, number: int, text: str) -> Message:
@@ -117,7 +144,7 @@ async def collect(
     return records, resident_mb
 
 
-def _run(records: Sequence[Record], cpu_s: float, resident_mb: list[float]) -> Run:
+def _run(records: Sequence[Record], cpu: Cpu, resident_mb: list[float]) -> Run:
     """The clock runs from when the first request was read until the last reply."""
     replies = [(record, _result(record)) for record in records]
     began = min(record.timestamp_ms - (reply.timings.total_ms if reply else 0) for record, reply in replies)
@@ -125,7 +152,7 @@ def _run(records: Sequence[Record], cpu_s: float, resident_mb: list[float]) -> R
     return Run(
         requests=len(records),
         seconds=(max(record.timestamp_ms for record in records) - began) / 1e3,
-        cpu_s=cpu_s,
+        cpu=cpu,
         labels={reply.id: msgspec.json.decode(reply.output)["category"] for reply in results},
         padding=_padding(results),
         resident_mb=resident_mb,
