@@ -89,7 +89,7 @@ class Preparer:
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
             prepared = flights[0].task.prepare([flight.text for flight in flights])
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizer is no Exception, and is one text's fault all the same
             self._isolate(flights, error)
             return
         now = self._clock()
@@ -97,7 +97,7 @@ class Preparer:
             flight.board([_entry(row, flight) for row in rows], now)
             self._route(flight)(flight.entries)
 
-    def _isolate(self, flights: list[Flight], error: Exception) -> None:
+    def _isolate(self, flights: list[Flight], error: BaseException) -> None:
         """One text broke the call: try each alone, so that only the one at fault fails."""
         if len(flights) > 1:
             for flight in flights:

@@ -2,25 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 from engine.rig import Rig, a_rig
 
 from inferstream.pipeline.broker.base import Message, Record
-from inferstream.pipeline.config import LimitConfig, RetryConfig
+from inferstream.pipeline.config import BreakerConfig, LimitConfig, RetryConfig
+from inferstream.pipeline.delivery.breaker import Breaker
+from inferstream.pipeline.delivery.failing import Failing
 from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replying import ReplyTopics
+from inferstream.pipeline.delivery.replying import Address, Replies, ReplyTopics
 from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceUnavailable, Overloaded, Poison
+from inferstream.pipeline.tasks.base import Row
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
-from inferstream.schemas.topics import Header, Topics
+from inferstream.schemas.topics import ANY_ORDER, Header, Topics
 
 TOPICS = Topics("echo")
 NOW_MS = 1_700_000_000_000
 AT_ONCE = RetryConfig(tiers_s=[0, 30], max_attempts=3)
+NOTHING = Outcome(())
 TOO_LITTLE = 2  # padded tokens that the device has memory for
 
 
@@ -34,7 +40,9 @@ async def partitions(_: str) -> int:
 
 
 @asynccontextmanager
-async def a_handler(retries: RetryConfig = AT_ONCE) -> AsyncIterator[tuple[Handler, Rig]]:
+async def a_handler(
+    retries: RetryConfig = AT_ONCE, breaker: Breaker | None = None
+) -> AsyncIterator[tuple[Handler, Rig]]:
     async with a_rig() as rig:
         limits = LimitConfig()
         yield (
@@ -44,6 +52,7 @@ async def a_handler(retries: RetryConfig = AT_ONCE) -> AsyncIterator[tuple[Handl
                 limits,
                 ReplyTopics(TOPICS, limits, partitions),
                 Metrics(),
+                breaker=breaker,
                 retries=retries,
                 clock=rig.clock,
                 wall_clock=lambda: NOW_MS / 1e3,
@@ -152,3 +161,126 @@ async def test_retries_stay_within_their_budget() -> None:
     again = [only(outcome).topic == TOPICS.retry("0s") for outcome in outcomes]
     assert again[:2] == [True, True]
     assert again.count(True) == 3
+
+
+class Panic(BaseException):
+    """What a library in Rust raises when it comes to a state that it holds for impossible; no Exception."""
+
+
+async def test_a_text_at_which_the_tokenizer_panics_harms_no_other() -> None:
+    async with a_handler() as (handler, rig):
+        (task, *_) = rig.tasks.values()
+        prepare = task.prepare
+
+        def panicking(texts: Sequence[str]) -> list[list[Row]]:
+            if any("panic" in text for text in texts):
+                raise Panic("impossible")
+            return prepare(texts)
+
+        task.prepare = panicking  # type: ignore[method-assign]
+        bodies = [json.dumps({"id": text, "text": text}).encode() for text in ("one", "panic", "two")]
+        outcomes = await asyncio.gather(
+            *(outcome_of(handler, a_record()._replace(value=body)) for body in bodies)
+        )
+    replies = {reply.id: reply for reply in (decode_reply(outcome.messages[0].value) for outcome in outcomes)}
+    assert isinstance(replies["panic"], Failure)
+    assert replies["panic"].code == "device_error"
+    assert all(isinstance(replies[text], Result) for text in ("one", "two"))
+
+
+def outage(handled: list[Outcome]) -> Counter[str]:
+    """How many of the outcomes go to each topic, what comes behind the first message included."""
+    return Counter(
+        message.topic
+        for outcome in handled
+        for message in (*outcome.messages, *(outcome.then or NOTHING).messages)
+    )
+
+
+async def test_where_order_matters_it_waits_so_often_as_it_may_and_is_then_given_up() -> None:
+    """The later tiers are too long to wait in place: it is tried after the shortest delay each time."""
+    retries = RetryConfig(tiers_s=[0, 30], max_attempts=4)
+    async with a_handler(retries) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        outcome = await outcome_of(handler, a_record(key=b"conversation"))
+        assert len(rig.session.runs) == 4
+    assert outage([outcome]) == {TOPICS.replies: 1, TOPICS.dead_letters: 1}
+    assert only(outcome).topic == TOPICS.replies, "the caller is told first"
+
+
+async def test_in_its_place_it_waits_no_longer_than_allowed_and_not_past_its_deadline() -> None:
+    long = RetryConfig(tiers_s=[10], in_place_s=5.0)
+    outcome = await failing_outcome(a_record(key=b"conversation"), long)
+    assert outage([outcome])[TOPICS.dead_letters] == 1
+    allowed = RetryConfig(tiers_s=[10], in_place_s=60.0)
+    headers = {Header.DEADLINE_MS: b"%d" % (NOW_MS + 5_000)}
+    outcome = await failing_outcome(a_record(headers, key=b"conversation"), allowed)
+    assert outage([outcome])[TOPICS.dead_letters] == 1
+
+
+@pytest.mark.parametrize(("ahead_ms", "topic"), [(29_000, TOPICS.replies), (31_000, TOPICS.retry("30s"))])
+async def test_what_would_be_late_is_not_tried_again(ahead_ms: int, topic: str) -> None:
+    headers = {Header.ATTEMPT: b"2", Header.DEADLINE_MS: b"%d" % (NOW_MS + ahead_ms)}
+    assert only(await failing_outcome(a_record(headers))).topic == topic
+
+
+async def test_order_any_frees_a_record_with_a_key_from_waiting_in_its_place() -> None:
+    message = only(await failing_outcome(a_record({Header.ORDER: ANY_ORDER}, key=b"content")))
+    assert (message.topic, message.key) == (TOPICS.retry("0s"), b"content")
+
+
+async def test_a_record_without_an_id_keeps_the_one_it_would_have_had() -> None:
+    record = a_record()._replace(value=b'{"text":"text"}')
+    waiting = only(await failing_outcome(record))
+    moved = record._replace(offset=99, partition=0, headers=waiting.headers)
+    async with a_handler() as (handler, _):
+        assert (
+            decode_reply(only(await outcome_of(handler, moved)).value).id == "inferstream.echo.requests/1/41"
+        )
+
+
+async def test_an_origin_that_goes_on_and_on_ends_in_a_reply_that_fits() -> None:
+    headers = {Header.ORIGIN: b"x" * 600_000}
+    outcome = await failing_outcome(a_record(headers)._replace(value=b'{"text":""}'))
+    assert len(only(outcome).value) < 1_000
+    assert len(only(outcome).key or b"") < 1_000
+
+
+POISON = Poison("This text ended the worker's process.")
+BLAMED = [(DeviceError("no"), True), (DeviceUnavailable("gone"), True), (LookupError("a defect"), True)]
+NOT_BLAMED = [(POISON, False), (Overloaded("busy"), False), (DeadlineExceeded("late"), False)]
+
+
+@pytest.mark.parametrize(("error", "blamed"), [*BLAMED, *NOT_BLAMED])
+async def test_the_breaker_counts_what_the_worker_is_to_blame_for(error: Exception, blamed: bool) -> None:
+    breaker = Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
+    failing = Failing(
+        TOPICS,
+        Replies("echo", 1_000),
+        Metrics(),
+        breaker,
+        RetryConfig(tiers_s=[]),
+        worker="w",
+        wall_clock=lambda: NOW_MS / 1e3,
+    )
+    address = Address("t1", TOPICS.replies, 0, None)
+    outcome = failing.outcome(a_record(), address, error)
+    assert breaker.is_open == blamed
+    assert (outcome.then is not None) == (blamed or error is POISON)
+
+
+async def test_only_what_reached_the_device_tells_that_it_works() -> None:
+    """The trial that closes a breaker must not be an answer from the cache."""
+    time_s = 0.0
+    config = BreakerConfig()
+    breaker = Breaker(config, lambda: time_s)
+    async with a_handler(breaker=breaker) as (handler, _):
+        await outcome_of(handler, a_record())
+        for _ in range(config.in_a_row):
+            breaker.dead()
+        time_s = config.cooldown_s
+        assert breaker.trying()
+        await outcome_of(handler, a_record())
+        assert breaker.is_open
+        await outcome_of(handler, a_record()._replace(value=b'{"text":"another"}'))
+        assert not breaker.is_open
