@@ -41,7 +41,9 @@ class RetryConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     tiers_s: list[int] = field(default_factory=lambda: [1, 30])  # delay before each further attempt
     max_attempts: int = 4
-    in_place_s: float = 5.0  # a request whose order matters waits in its place at most so long, then is given up
+    in_place_s: float = (
+        5.0  # a request whose order matters waits in its place at most so long, then is given up
+    )
     budget_share: float = 0.1  # retries for each request read
     budget_burst: int = 100
 
@@ -56,14 +58,14 @@ class BreakerConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a request may ask for. Reply topics are shell patterns; ``{task}`` stands for the task's name.
+    """What a request may ask for. Reply topics are shell patterns; ``{prefix}`` and ``{task}`` stand for the topics' prefix and the task.
 
     The task's default reply topic may always be used.
     """
 
     max_request_bytes: int = 1_000_000
     max_reply_bytes: int = 1_000_000
-    reply_topics: list[str] = field(default_factory=lambda: ["inferstream.{task}.replies.*"])
+    reply_topics: list[str] = field(default_factory=lambda: ["{prefix}.{task}.replies.*"])
 
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):

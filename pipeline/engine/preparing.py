@@ -13,6 +13,9 @@ from .flights import Flight
 MOST_AT_ONCE = 64
 """Texts of one call to the tokenizer: enough to amortize the call, few enough that the device is fed early."""
 
+ROW_S = 0.02
+"""The rows of a long text count as arriving so far apart: a text of a thousand rows lets others in between."""
+
 
 class Preparer:
     """Takes flights off the event loop and puts their rows before the device. One thread, in order of arrival."""
@@ -89,12 +92,14 @@ class Preparer:
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
             prepared = flights[0].task.prepare([flight.text for flight in flights])
-        except BaseException as error:  # a panic of the tokenizer is no Exception, and is one text's fault all the same
+        except (
+            BaseException
+        ) as error:  # a panic of the tokenizer is no Exception, and is one text's fault all the same
             self._isolate(flights, error)
             return
         now = self._clock()
         for flight, rows in zip(flights, prepared, strict=True):
-            flight.board([_entry(row, flight) for row in rows], now)
+            flight.board([_entry(row, number, flight) for number, row in enumerate(rows)], now)
             self._route(flight)(flight.entries)
 
     def _isolate(self, flights: list[Flight], error: BaseException) -> None:
@@ -109,7 +114,13 @@ class Preparer:
         self._land(flights)
 
 
-def _entry(row: Row, flight: Flight) -> Entry:
-    entry = Entry(row, arrived=flight.started, expires=flight.expires, priority=flight.priority, owner=flight)
+def _entry(row: Row, number: int, flight: Flight) -> Entry:
+    entry = Entry(
+        row,
+        arrived=flight.started + number * ROW_S,
+        expires=flight.expires,
+        priority=flight.priority,
+        owner=flight,
+    )
     entry.alone = flight.suspect
     return entry
