@@ -58,7 +58,7 @@ class BreakerConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a request may ask for. Reply topics are shell patterns; ``{prefix}`` and ``{task}`` stand for the topics' prefix and the task.
+    """What a request may ask for. Reply topics are shell patterns in which ``{prefix}`` and ``{task}`` are filled in.
 
     The task's default reply topic may always be used.
     """
