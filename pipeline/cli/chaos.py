@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,7 @@ def command(scenario: str, minutes: float | None, seed: int, out: Path, listing:
     chosen = load_scenario(scenario)
     folder = fresh_folder(out / scenario)
     seconds = minutes * 60 if minutes else chosen.seconds
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # end in order then, too
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of each broker that we kill
     console = Console(stderr=True, highlight=False)
     with (

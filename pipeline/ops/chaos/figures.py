@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from ..loadgen_requests import Mix
 from .ledger import Seen
 from .run import WARM_S, Report
 from .takeover import takeovers
@@ -20,6 +21,9 @@ MEANINGS: Final = {
     "out_of_order": "replies out of the order of their key",
     "duplicated": "terminal events beyond one a request",
     "duplicated_per_kill": "the same for each kill of a worker",
+    "customer_answers": "answers through our own client",
+    "customer_doubled": "answers that our client gave twice",
+    "customer_unanswered": "requests that our client could not get answered in a minute",
     "results": "ended with a result",
     "failures": "ended with a failure reply",
     "expired": "ended because their deadline had passed",
@@ -37,6 +41,7 @@ MEANINGS: Final = {
     "latency_share": "the second ÷ the first",
     "worst_s": "longest latency of a good request, s",
     "late_rows": "rows that reached the device after their deadline",
+    "latest_ms": "the latest of them was late by, ms",
     "device_rows": "rows that reached the device",
     "memory_mb": "resident memory of a worker, most, MB",
     "memory_growth": "growth of a worker's memory, last third ÷ middle third - 1",
@@ -46,6 +51,9 @@ MEANINGS: Final = {
 
 AT_LEAST: Final = ("throughput_share",)
 """Goals that are to be reached; all others are not to be passed."""
+
+WAY_BACK_S: Final = 0.25
+"""From the worker, which keeps to the deadline, to where the run sees the reply."""
 
 LIVED_S: Final = 60.0
 """A shorter life of a process says nothing about its memory."""
@@ -83,7 +91,7 @@ def _figure(scenario: str, name: str, value: float | None, goal: float | None) -
 
 
 def _audited(report: Report) -> dict[str, float | None]:
-    judgment = report.judgment
+    judgment, asks = report.judgment, report.scenario.customer_per_s > 0
     kills = sum(fault.kind == "kill_worker" and bool(fault.partitions) for fault in report.happened)
     return {
         "requests": judgment.requests,
@@ -91,6 +99,9 @@ def _audited(report: Report) -> dict[str, float | None]:
         "out_of_order": judgment.out_of_order,
         "duplicated": judgment.duplicated,
         "duplicated_per_kill": judgment.duplicated / kills if kills else None,
+        "customer_answers": report.customer_answers if asks else None,
+        "customer_doubled": report.customer_doubled if asks else None,
+        "customer_unanswered": report.customer_unanswered if asks else None,
         **judgment.ends,
     }
 
@@ -104,7 +115,8 @@ def _takeovers(report: Report) -> dict[str, float | None]:
 
 def _paces(report: Report) -> dict[str, float | None]:
     calm, storm = (WARM_S, report.calm_s), (report.calm_s + WARM_S, report.seconds)
-    calm_per_s, storm_per_s = (_in_time(report, *span) / (span[1] - span[0]) for span in (calm, storm))
+    calm_per_s = _in_time(report.seen, report.scenario.mix, *calm)
+    storm_per_s = _in_time(report.seen, report.scenario.storm_mix, *storm)
     calm_p99, storm_p99 = (percentile(_latencies_s(report.seen, *span), 0.99) for span in (calm, storm))
     return {
         "calm_per_s": calm_per_s,
@@ -131,6 +143,7 @@ def _machines(report: Report) -> dict[str, float | None]:
         "crashes": crashes or None,
         "unwanted_exits": len(by_themselves) - crashes,
         "late_rows": report.device.late_rows,
+        "latest_ms": report.device.latest_s * 1e3 if report.device.late_rows else None,
         "device_rows": report.device.rows,
         "memory_mb": max((mb for *_, mb in report.memory_mb), default=None),
         "memory_growth": memory_growth(report.memory_mb),
@@ -138,10 +151,10 @@ def _machines(report: Report) -> dict[str, float | None]:
     }
 
 
-def _in_time(report: Report, begin_s: float, end_s: float) -> int:
-    """Results of good requests within the deadline of those that have one."""
-    limit_s = report.scenario.mix.deadline_s if report.scenario.storm_mix.deadline_share == 1 else math.inf
-    return sum(latency_s <= limit_s for latency_s in _latencies_s(report.seen, begin_s, end_s))
+def _in_time(seen: Sequence[Seen], mix: Mix, begin_s: float, end_s: float) -> float:
+    """Results of good requests a second, within the deadline where all have one."""
+    limit_s = mix.deadline_s + WAY_BACK_S if mix.deadline_share == 1 else math.inf
+    return sum(latency_s <= limit_s for latency_s in _latencies_s(seen, begin_s, end_s)) / (end_s - begin_s)
 
 
 def _latencies_s(seen: Sequence[Seen], begin_s: float, end_s: float) -> list[float]:

@@ -11,6 +11,7 @@ from ....schemas.topics import Header, Topics
 from ...broker.base import Record
 from ...errors import ReplyTopicNotAllowed
 from ..loadgen_requests import Planned
+from .customer import PREFIX
 
 
 class Seen(NamedTuple):
@@ -76,6 +77,8 @@ class Ledger:
             self._end(record, reply.id, reply.code if isinstance(reply, Failure) else "result")
 
     def _end(self, record: Record, identity: str, code: str) -> None:
+        if identity.startswith(PREFIX):
+            return
         now = self.now_s
         waiting = self._sent.get(identity)
         if waiting:

@@ -19,6 +19,7 @@ from ..loadgen import Bursts, Loadgen, Pace, Saturating, Steady
 from ..loadgen_requests import requests
 from ..local_kafka import LocalKafka
 from .crew import Crew, Exit
+from .customer import Customer
 from .device import Count
 from .faults import Happened, Injector
 from .judging import Judge, Judgment, final_judgment
@@ -53,6 +54,9 @@ class Report(Struct, frozen=True):
     device: Count
     settled_s: float | None
     judgment: Judgment
+    customer_answers: int = 0
+    customer_doubled: int = 0
+    customer_unanswered: int = 0
 
 
 class Conductor:
@@ -106,7 +110,7 @@ class Conductor:
     async def _load_and_break(self, broker: Broker, crew: Crew, injector: Injector) -> float | None:
         """When the last request was seen to end; None where some were not within the limit."""
         replies = await broker.consume([self.topics.replies, self.topics.dead_letters])
-        self._ledger = Ledger(self.topics)
+        self._ledger, self._customer = Ledger(self.topics), Customer(broker, self.topics)
         async with asyncio.TaskGroup() as tasks:
             watching = [
                 tasks.create_task(self._read(replies)),
@@ -115,8 +119,10 @@ class Conductor:
             ]
             planned = schedule(self._scenario, self._seconds, self._seed)
             faults = tasks.create_task(self._break(planned, injector))
+            asking = tasks.create_task(self._ask())
             await self._load(broker)
             await faults
+            await asking
             self._tell("The load is over; waiting for what is open")
             settled_s = await self._settle()
             for task in watching:
@@ -131,6 +137,10 @@ class Conductor:
         storm_plan = requests(self._scenario.storm_mix, "storm", self._seed)
         await loadgen.send(storm_plan, self._pace(calm=False), began + self._seconds)
         await loadgen.flush(FLUSH_S)
+
+    async def _ask(self) -> None:
+        if per_s := self._scenario.customer_per_s:
+            await self._customer.ask(per_s, time.monotonic() + self._seconds)
 
     def _pace(self, *, calm: bool) -> Pace:
         load = self._scenario.load
@@ -188,6 +198,9 @@ class Conductor:
             ),
             settled_s=settled_s,
             judgment=judgment,
+            customer_answers=len(self._customer.answers),
+            customer_doubled=self._customer.doubled,
+            customer_unanswered=self._customer.unanswered,
         )
 
 

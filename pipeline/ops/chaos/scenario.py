@@ -79,9 +79,12 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to break things. ``storm`` holds what of the mix is different once the calm is over.
+    """One way to break things.
 
-    ``goals`` are by the names of figures, see `figures`. Raises ValueError where the calm is over half of the time.
+    ``storm`` holds what of the mix is different once the calm is over. ``customer_per_s`` more requests a second come
+    through our own client. ``goals`` are by the names of figures, see `figures`.
+
+    Raises ValueError where the calm is over half of the time.
     """
 
     about: str
@@ -92,6 +95,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     partitions: int = 8
     restart_after_s: float = 1.0
     cache: bool = True
+    customer_per_s: float = 0.0
     load: Load = Load(per_s=100)
     mix: Mix = Mix()
     storm: dict[str, Any] = {}

@@ -9,6 +9,9 @@ from .scenario import AREAS, Faults, Scenario
 QUIET_END: Final = 0.1
 """The share of the time at the end that has no new faults, so that the last ones take their effect under load."""
 
+LEAST_CALM: Final = 0.2
+"""The share of the time that is calm in a short run, at least: what is told of the calm needs some of it."""
+
 SPREAD: Final = 0.5
 """A fault begins somewhere in this share of its slot; the rest keeps it from the next one of its area."""
 
@@ -37,7 +40,7 @@ def schedule(scenario: Scenario, seconds: float, seed: int) -> tuple[Fault, ...]
 
 def calm_s(scenario: Scenario, seconds: float) -> float:
     """How long it is calm at first: a short run has less of it."""
-    return min(scenario.calm_s, seconds * scenario.calm_s / scenario.seconds)
+    return min(scenario.calm_s, seconds * max(LEAST_CALM, scenario.calm_s / scenario.seconds))
 
 
 def _of_area(kinds: Sequence[Faults], scenario: Scenario, seconds: float, rng: random.Random) -> list[Fault]:
