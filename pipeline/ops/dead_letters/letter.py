@@ -1,0 +1,117 @@
+"""A dead letter as an operator sees it."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from ....schemas.topics import Header
+from ...broker.base import Record
+from ...errors import UsageError
+from ..audit.facts import identity_of
+
+
+class Place(NamedTuple):
+    """Where a letter stands: the name by which commands know it."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}/{self.offset}"
+
+
+def place_named(name: str) -> Place:
+    """Raises UsageError for what is no name of a letter."""
+    partition, _, offset = name.partition("/")
+    if not (partition.isdecimal() and offset.isdecimal() and len(name) < 30):
+        raise UsageError(
+            f"{name!r} names no dead letter: write partition/offset, as `list` shows it, e.g. 0/17."
+        )
+    return Place(int(partition), int(offset))
+
+
+class Letter(Struct, frozen=True):
+    """One dead letter, without its body.
+
+    ``attempts`` counts deliveries to a worker; ``history`` tells of those before the last. ``left_out`` is the size of
+    a body for which the letter had no room: it can be read at ``origin``, if at all. ``handled`` says what was done
+    with the letter.
+    """
+
+    letter: str
+    failed_at_ms: int
+    code: str
+    message: str
+    id: str
+    key: str | None
+    tenant: str | None
+    attempts: int
+    worker: str | None
+    version: str | None
+    origin: str | None
+    bytes: int
+    left_out: int | None = None
+    history: list[Any] = []
+    handled: str | None = None
+
+
+def letter_of(record: Record, handled: str | None = None) -> Letter:
+    """What the record says, whatever its headers hold."""
+    headers = dict(record.headers)
+
+    def text(name: str) -> str | None:
+        return headers[name].decode(errors="replace") if name in headers else None
+
+    return Letter(
+        letter=str(Place(record.partition, record.offset)),
+        failed_at_ms=_number(headers.get(Header.FAILED_AT_MS)) or record.timestamp_ms,
+        code=text(Header.ERROR_CODE) or "",
+        message=text(Header.ERROR_MESSAGE) or "",
+        id=identity_of(record),
+        key=None if record.key is None else record.key.decode(errors="replace"),
+        tenant=text(Header.TENANT),
+        attempts=_number(headers.get(Header.ATTEMPT)) or 1,
+        worker=text(Header.WORKER),
+        version=text(Header.VERSION),
+        origin=text(Header.ORIGIN),
+        bytes=len(record.value or b""),
+        left_out=_number(headers[Header.LEFT_OUT]) if Header.LEFT_OUT in headers else None,
+        history=_history(headers.get(Header.HISTORY)),
+        handled=handled,
+    )
+
+
+class Selection(NamedTuple):
+    """Which letters are meant; what is None or empty does not matter."""
+
+    codes: Collection[str] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    key: str | None = None
+    tenant: str | None = None
+    id: str | None = None
+    places: Collection[Place] = ()
+
+    def takes(self, record: Record, letter: Letter) -> bool:
+        return (
+            (not self.codes or letter.code in self.codes)
+            and (self.since_ms is None or letter.failed_at_ms >= self.since_ms)
+            and (self.until_ms is None or letter.failed_at_ms < self.until_ms)
+            and (self.key is None or record.key == self.key.encode())
+            and (self.tenant is None or letter.tenant == self.tenant)
+            and (self.id is None or letter.id == self.id)
+            and (not self.places or (record.partition, record.offset) in self.places)
+        )
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value and value.isdigit() and len(value) < 16 else 0
+
+
+def _history(value: bytes | None) -> list[Any]:
+    try:
+        return msgspec.json.decode(value or b"[]", type=list[Any])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return []

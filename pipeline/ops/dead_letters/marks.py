@@ -1,0 +1,73 @@
+"""Marks: which letters were dealt with, and how."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Final, Literal, Self
+
+import msgspec
+from msgspec import Struct
+
+from ....schemas.topics import Topics, origin
+from ...broker.base import Broker, Message, Record
+from ..scan import Scan
+
+CACHE_KIB: Final = 8 * 1024
+Done = Literal["replayed", "purged"]
+
+
+class Mark(Struct, frozen=True):
+    """The value of a mark's record; its key is topic/partition/offset of the letter."""
+
+    done: Done
+    at_ms: int
+
+
+class Marks:
+    """The marks of one task, read to their present end. On disk: there may be as many as letters. Use with ``with``."""
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None)
+        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._connection.execute("CREATE TABLE marks (letter TEXT PRIMARY KEY, done TEXT) WITHOUT ROWID")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._connection.close()
+
+    async def read(self, broker: Broker, topics: Topics) -> None:
+        """Read them all. Raises BrokerError."""
+        if await broker.partitions(topics.dead_letters_handled) is None:
+            return
+        async with Scan.open(broker, [topics.dead_letters_handled]) as scan:
+            async for records in scan.batches():
+                self._add(records)
+
+    def of(self, letter: Record) -> str | None:
+        """What was done with the letter, None for one that waits."""
+        place = origin(letter.topic, letter.partition, letter.offset)
+        row = self._connection.execute("SELECT done FROM marks WHERE letter = ?", (place,)).fetchone()
+        return str(row[0]) if row else None
+
+    def _add(self, records: Iterable[Record]) -> None:
+        rows = [
+            ((record.key or b"").decode(errors="replace"), _done(record.value or b"")) for record in records
+        ]
+        with self._connection as connection:
+            connection.execute("BEGIN")
+            connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", rows)
+
+
+def mark(letter: Record, topics: Topics, done: Done, clock: Callable[[], float]) -> Message:
+    """The record that says what was done with the letter now; ``clock`` is the Unix time in seconds."""
+    key = origin(letter.topic, letter.partition, letter.offset).encode()
+    value = msgspec.json.encode(Mark(done, round(clock() * 1e3)))
+    return Message(topics.dead_letters_handled, value, key)
+
+
+def _done(value: bytes) -> str:
+    try:
+        return msgspec.json.decode(value, type=Mark).done
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "handled"
