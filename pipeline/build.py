@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from .delivery.handler import Handler
 from .delivery.replying import ReplyTopics
 from .delivery.retries import retry_topics, tier_name
 from .delivery.returning import Returning
+from .delivery.topic_watch import TopicWatch, look_often
 from .delivery.worker import Worker
 from .engine.batcher import Batcher
 from .engine.batching import Limits
@@ -108,12 +110,15 @@ def build_worker(
     served = _served(config, list(models) or [config.triage.model], metrics, batcher, session_of)
     memory, disk = _caches(config.cache)
     engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
+    specs = topic_specs(topics, config.kafka, config.retries)
+    watched = TopicWatch(broker.partitions, [spec.name for spec in specs])
+    reply_topics = ReplyTopics(topics, config.limits, broker.partitions)
     breaker = Breaker(config.breaker, time.monotonic)
     handler = Handler(
         engine,
         topics,
         config.limits,
-        ReplyTopics(topics, config.limits, broker.partitions),
+        reply_topics,
         metrics,
         breaker=breaker,
         retries=config.retries,
@@ -127,11 +132,10 @@ def build_worker(
         group=group or f"{topics.prefix}.{task}",
         member=member,
         config=config.window,
-        background=[engine.watch],
+        background=[engine.watch, partial(look_often, watched.look, reply_topics.look)],
         breaker=breaker,
     )
     _watch(metrics, worker, breaker)
-    specs = topic_specs(topics, config.kafka, config.retries)
     returning = [
         _returning(config, broker, topics, seconds, worker.group, member)
         for seconds in sorted(set(config.retries.tiers_s))

@@ -56,7 +56,7 @@ class KafkaBroker:
         await self._publisher.topics.ensure(specs)
 
     async def partitions(self, topic: str) -> int | None:
-        return await self._publisher.topics.partitions(topic)
+        return await self._publisher.partitions(topic)
 
     async def _partitions_of(self, topic: str) -> list[TopicPartition]:
         # Asked first, because aiokafka's own question would create the topic where the broker allows it.

@@ -1,20 +1,25 @@
 """How every aiokafka client is configured, and what its errors mean to an operator."""
 
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaConnectionError,
+    LeaderNotAvailableError,
     MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 
 from ..config import KafkaConfig
 from ..errors import BrokerError, UsageError
 
+METADATA_MAX_AGE_MS: Final = 30_000
+"""So soon partitions that are added are read and written; by default only after five minutes."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -23,6 +28,7 @@ def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap,
         "client_id": "inferstream",
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "security_protocol": config.security_protocol,
     }
     if config.security_protocol.endswith("SSL"):
@@ -61,6 +67,11 @@ def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> Broke
         case GroupAuthorizationFailedError():
             sentence = (
                 f"Kafka does not let {user} {doing}: grant it Read on the consumer group {_names(error)}."
+            )
+        case NotLeaderForPartitionError() | LeaderNotAvailableError() | UnknownTopicOrPartitionError():
+            sentence = (
+                f"Kafka at {config.bootstrap} could not {doing} for 40 s, since a partition has no leader: look "
+                "whether all of its brokers are up, and whether the topic is still there."
             )
         case _:
             sentence = f"Kafka at {config.bootstrap} failed to {doing}: {_cause(error)}."

@@ -1,4 +1,4 @@
-"""Consuming from Kafka: polling, manual commits, and what a rebalance does to the partitions."""
+"""Consuming from Kafka: joining a group or reading without one, polling, manual commits, leaving."""
 
 import asyncio
 import logging
@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 
@@ -15,6 +14,7 @@ from ..config import KafkaConfig
 from ..errors import BrokerError
 from .base import Listener, Record, TopicPartition
 from .kafka_connection import broker_error, connection_arguments
+from .kafka_rebalances import Rebalances, for_kafka
 from .kafka_records import read_singly, records_of
 
 # A fetch returns at once when there are records. But a partition that is resumed or sought while a fetch of the
@@ -25,45 +25,6 @@ CLOSE_TIMEOUT_S: Final = 5.0
 REQUEST_MARGIN_MS: Final = 5_000
 
 log = logging.getLogger(__name__)
-
-
-class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Which partitions are ours, which of them are paused, and whether a rebalance is under way."""
-
-    def __init__(self, consumer: Any, listener: Listener | None) -> None:
-        self._consumer = consumer
-        self._listener = listener
-        self.assigned: frozenset[TopicPartition] = frozenset()
-        self.paused: set[TopicPartition] = set()
-        self.positions: dict[TopicPartition, int] = {}
-        """The next offset of each partition that has returned records or was sought."""
-        self.settled = asyncio.Event()
-        self.failure: Exception | None = None
-
-    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
-        self.settled.clear()
-        try:
-            if self._listener is not None and self.assigned:
-                await self._listener.revoked(self.assigned)
-        except Exception as error:
-            # aiokafka would only log it, and the worker go on with a window that is not drained.
-            self.failure = error
-        finally:
-            self.assigned = frozenset()
-            self.positions.clear()
-
-    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        self.assigned = frozenset(TopicPartition(*partition) for partition in assigned)
-        # A rebalance forgets what was paused, also of the partitions that stay.
-        self.paused &= self.assigned
-        self._consumer.pause(*_for_kafka(self.paused))
-        try:
-            if self._listener is not None:
-                await self._listener.assigned(self.assigned)
-        except Exception as error:
-            self.failure = error
-        finally:
-            self.settled.set()
 
 
 class KafkaConsumer:
@@ -98,7 +59,7 @@ class KafkaConsumer:
 
     async def read(self, partitions: Collection[TopicPartition], *, latest: bool) -> None:
         """Read these partitions without a group. Raises BrokerError, leaving nothing open."""
-        self._consumer.assign(_for_kafka(partitions))
+        self._consumer.assign(for_kafka(partitions))
         await self._start("read topics")
         try:
             if latest:
@@ -115,6 +76,8 @@ class KafkaConsumer:
         try:
             if not await self._is_settled(timeout_ms):
                 return []
+            if self._group is None:
+                await self._read_added()
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
             for at, of in fetched.items():
                 self._rebalances.positions[at] = of[-1].offset + 1
@@ -130,11 +93,11 @@ class KafkaConsumer:
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         ours = self._rebalances.assigned.intersection(partitions)
         self._rebalances.paused |= ours
-        self._consumer.pause(*_for_kafka(ours))
+        self._consumer.pause(*for_kafka(ours))
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         self._rebalances.paused.difference_update(partitions)
-        self._consumer.resume(*_for_kafka(self._rebalances.assigned.intersection(partitions)))
+        self._consumer.resume(*for_kafka(self._rebalances.assigned.intersection(partitions)))
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if self._group is None:
@@ -156,14 +119,14 @@ class KafkaConsumer:
         if self._group is None:
             return dict.fromkeys(partitions)
         try:
-            offsets = await asyncio.gather(*map(self._consumer.committed, _for_kafka(partitions)))
+            offsets = await asyncio.gather(*map(self._consumer.committed, for_kafka(partitions)))
         except KafkaError as error:
             raise broker_error(error, self._config, f"look at offsets of the group {self._group}") from error
         return dict(zip(partitions, offsets, strict=True))
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         try:
-            ends = await self._consumer.end_offsets(_for_kafka(partitions))
+            ends = await self._consumer.end_offsets(for_kafka(partitions))
         except KafkaError as error:
             raise broker_error(error, self._config, "look at the ends of partitions") from error
         return {TopicPartition(*at): offset for at, offset in ends.items()}
@@ -192,16 +155,26 @@ class KafkaConsumer:
                 raise broker_error(error, self._config, doing) from error
             raise
 
+    async def _read_added(self) -> None:
+        """Read partitions that were added to the topics, from their beginning; a group shares them out by itself."""
+        assigned = self._rebalances.assigned
+        counts = {topic: self._consumer.partitions_for_topic(topic) or () for topic, _ in assigned}
+        added = {TopicPartition(topic, number) for topic, of in counts.items() for number in of} - assigned
+        if added:
+            self._consumer.assign(for_kafka(assigned | added))
+            await self.seek(self._rebalances.positions)
+            await self._rebalances.on_partitions_assigned(assigned | added)
+
     async def _poll_singly(self, max_records: int) -> list[Record]:
         """Poll past a record that aiokafka cannot read; with the error it also lost what other partitions had."""
         assigned, positions = self._rebalances.assigned, self._rebalances.positions
         untouched = assigned - positions.keys()
-        begins = await self._consumer.beginning_offsets(_for_kafka(untouched))
+        begins = await self._consumer.beginning_offsets(for_kafka(untouched))
         for at, offset in (await self.committed(untouched)).items():
             positions[at] = begins[KafkaPartition(*at)] if offset is None else offset
         await self.seek({at: positions[at] for at in assigned})
         records = await read_singly(
-            self._consumer, _for_kafka(assigned - self._rebalances.paused), max_records
+            self._consumer, for_kafka(assigned - self._rebalances.paused), max_records
         )
         positions.update({TopicPartition(of.topic, of.partition): of.offset + 1 for of in records})
         return records
@@ -229,11 +202,6 @@ async def _stop(consumer: Any) -> None:
     # Its fetcher waits for a fetch that it has itself cancelled: then stop() ends as if cancelled, connections open.
     await asyncio.gather(stopping, return_exceptions=True)
     await consumer._client.close()
-
-
-def _for_kafka(partitions: Iterable[TopicPartition]) -> list[Any]:
-    """aiokafka insists on its own class."""
-    return [KafkaPartition(*partition) for partition in partitions]
 
 
 def _log_lost(partitions: Iterable[tuple[str, int]]) -> None:

@@ -17,6 +17,7 @@ from .kafka_writers import Entry, PartitionWriter, SizeLimit, fail_all
 from .partitioner import partition_of
 
 FLUSH_TIMEOUT_S: Final = 10.0
+ATTEMPTS: Final = 10  # a broker's metadata may be older than what another has told
 
 
 class TopicWriter:
@@ -28,6 +29,11 @@ class TopicWriter:
         self._writers: list[PartitionWriter] = []
         self._waiting: list[Entry] = []
         self._turn = -1
+
+    @property
+    def partitions(self) -> int:
+        """How many the topic has, 0 until that is known."""
+        return len(self._writers)
 
     def append(self, entry: Entry) -> None:
         message, _, size = entry
@@ -98,6 +104,16 @@ class Publisher:
         writer = self._writers.get(message.topic) or self._open(message.topic)
         writer.append((message, future, size))
         return future
+
+    async def partitions(self, topic: str) -> int | None:
+        """See `Broker.partitions`. What was added may be published to at once."""
+        count = await self.topics.partitions(topic)
+        writer = self._writers.get(topic)
+        for _ in range(ATTEMPTS):
+            if not count or not writer or not 0 < writer.partitions < count:
+                break
+            await self._producers.current.client.force_metadata_update()
+        return count
 
     async def stop(self) -> None:
         """Flush and disconnect. What Kafka does not acknowledge within 10 s fails with BrokerError."""

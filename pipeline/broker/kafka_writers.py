@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..config import KafkaConfig
-from ..errors import InferstreamError, ReplyTooLarge
+from ..errors import BrokerError, InferstreamError, ReplyTooLarge
 from .base import Message
 from .kafka_connection import TOO_LARGE, broker_error
 from .kafka_producers import BATCH_BYTES, Producers
@@ -97,6 +97,7 @@ class PartitionWriter:
         return batch
 
     async def _deliver(self, producer: Any, batch: Any) -> None:
+        self._require(producer)
         try:
             await (await producer.send_batch(batch, self._limit.topic, partition=self._partition))
         except TOO_LARGE:
@@ -107,6 +108,15 @@ class PartitionWriter:
                 if not future.done():
                     future.set_result(None)
             self._in_flight = []
+
+    def _require(self, producer: Any) -> None:
+        """Raise BrokerError when the topic has lost this partition, which aiokafka only asserts not to be so."""
+        topic, known = self._limit.topic, producer.client.cluster.partitions_for_topic(self._limit.topic)
+        if known and self._partition not in known:
+            raise BrokerError(
+                f"The topic {topic} was deleted and made anew with {len(known)} partitions, too few: add some with "
+                f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {topic}, or delete it."
+            )
 
     def _refused(self) -> None:
         """Fail the record that the topic does not take; several go again in smaller batches, down to that one."""

@@ -32,6 +32,7 @@ class Hosted:
     serving: Serving
     drain_timeout_ms: int
     draining: bool = False
+    failure: str = "The worker has failed."
 
     async def run(self) -> None:
         """Connect and serve until drained. Raises the one error that ended it otherwise."""
@@ -39,8 +40,16 @@ class Hosted:
             async with asyncio.TaskGroup() as tasks:
                 guard = tasks.create_task(self._end_what_cannot_close())
                 async with self.broker:
-                    await self.serving.run()
+                    await self._serve()
                 guard.cancel()
+
+    async def _serve(self) -> None:
+        try:
+            with one_error():
+                await self.serving.run()
+        except Exception as error:
+            self.failure = str(error)
+            raise
 
     def drain(self) -> None:
         """Take nothing new and finish what runs; then `run` returns."""
@@ -63,7 +72,7 @@ class Hosted:
             served = served or self.serving.ready
             failed = served and not self.serving.ready and not self.draining
             closing_s += LOOK_S * failed
-        log.critical("The worker has failed, and could not close in %g s: the process ends now.", CLOSING_S)
+        log.critical("%s It could not close in %g s either: the process ends now.", self.failure, CLOSING_S)
         os._exit(1)
 
 

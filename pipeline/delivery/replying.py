@@ -3,7 +3,6 @@
 import asyncio
 import fnmatch
 import re
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -15,6 +14,7 @@ from ..broker.base import Headers, Message, Record
 from ..config import LimitConfig
 from ..engine.engine import Answer
 from ..errors import ReplyTooLarge, ReplyTopicNotAllowed
+from .topic_watch import Partitions, still_there
 from .window import Outcome
 
 MOST_ID_CHARACTERS = 1_000
@@ -35,13 +35,10 @@ class Address(NamedTuple):
 class ReplyTopics:
     """The reply topics that may be used: named by the allow list, and there."""
 
-    def __init__(
-        self, topics: Topics, limits: LimitConfig, partitions: Callable[[str], Awaitable[int | None]]
-    ) -> None:
-        """``partitions`` asks the broker how many a topic has."""
+    def __init__(self, topics: Topics, limits: LimitConfig, partitions: Partitions) -> None:
         self._patterns = [
             topics.replies,
-            *(pattern.replace("{task}", topics.task) for pattern in limits.reply_topics),
+            *(_named(pattern, topics) for pattern in limits.reply_topics),
         ]
         self._ask = partitions
         self._partitions: dict[str, int] = {}
@@ -73,6 +70,11 @@ class ReplyTopics:
             if topic not in self._partitions:
                 self._partitions[topic] = await self._count(topic)
 
+    async def look(self) -> None:
+        """Ask again: partitions that were added to the topics are used. Raises BrokerError for a topic that is gone."""
+        for topic, known in list(self._partitions.items()):
+            self._partitions[topic] = await still_there(self._ask, topic, known)
+
     async def _count(self, topic: str) -> int:
         count = await self._ask(topic)
         if count is None:
@@ -80,6 +82,11 @@ class ReplyTopics:
                 f"The reply topic {topic!r} does not exist: create it, then replay the request."
             )
         return count
+
+
+def _named(pattern: str, topics: Topics) -> str:
+    """The pattern with its two placeholders filled in; whatever else stands in braces is left as it is."""
+    return pattern.replace("{prefix}", topics.prefix).replace("{task}", topics.task)
 
 
 class Replies:

@@ -5,10 +5,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from broker.contract import take
 
-from inferstream.pipeline.broker.base import TopicSpec
+from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.kafka import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.ops.local_kafka import LocalKafka
 
 pytestmark = pytest.mark.kafka
@@ -47,3 +50,59 @@ async def test_a_consumer_closes_for_good_without_its_broker(
             await consumer.close()
         left = {str(task.get_coro()) for task in asyncio.all_tasks() - before}
         assert not [name for name in left if "AIOKafkaClient" in name or "Consumer" in name]
+
+
+async def add_partitions(kafka: LocalKafka, topic: str, count: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_partitions({topic: NewPartitions(count)})
+    await admin.close()
+
+
+async def test_partitions_that_are_added_are_written_and_read(own_kafka: LocalKafka, unique: str) -> None:
+    async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 2)])
+        reader = await broker.consume([unique])
+        for number in range(2):
+            await broker.publish(Message(unique, b"before", partition=number))
+        assert {record.value for record in await take(reader, 2)} == {b"before"}
+        await add_partitions(own_kafka, unique, 4)
+        assert await broker.partitions(unique) == 4
+        for number in range(4):
+            await broker.publish(Message(unique, b"after", partition=number))
+        await reader._consumer._client.force_metadata_update()  # which comes by itself each 30 s
+        found = await take(reader, 4)
+    assert {(record.partition, record.value) for record in found} == {
+        (number, b"after") for number in range(4)
+    }
+
+
+async def test_a_topic_made_anew_with_fewer_partitions_is_told(own_kafka: LocalKafka, unique: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
+    await admin.start()
+    async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 2)])
+        await broker.publish(Message(unique, b"1", partition=1))
+        await admin.delete_topics([unique])
+        await broker.ensure_topics([TopicSpec(unique, 1)])
+        await broker._publisher._producers.current.client.force_metadata_update()
+        with pytest.raises(
+            BrokerError, match="was deleted and made anew with 1 partitions, too few: add some"
+        ):
+            await broker.publish(Message(unique, b"2", partition=1))
+    await admin.close()
+
+
+async def test_a_broker_that_is_away_for_a_while_costs_nothing(frail_kafka: LocalKafka, unique: str) -> None:
+    async with KafkaBroker(KafkaConfig(bootstrap=frail_kafka.bootstrap)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 2)])
+        member = await broker.consume([unique], group=unique)
+        first = [broker.publish(Message(unique, b"%d" % number)) for number in range(50)]
+        await asyncio.gather(*first)
+        frail_kafka.kill(1)
+        waiting = [broker.publish(Message(unique, b"%d" % number)) for number in range(50, 100)]
+        await asyncio.to_thread(frail_kafka.restart, 1)
+        found = await take(member, 100)
+        await asyncio.gather(*waiting)
+        await member.commit(dict.fromkeys(member.assignment(), 1))
+    assert sorted(int(record.value or b"") for record in found) == list(range(100))
