@@ -91,9 +91,13 @@ class Scan:
         within = []
         for record in records:
             at = TopicPartition(record.topic, record.partition)
-            if record.offset < self._ends[at]:
+            end = self._ends.get(at)
+            if end is None:  # a partition that was added since
+                self._consumer.pause([at])
+                continue
+            if record.offset < end:
                 within.append(record)
-            self._positions[at] = min(record.offset + 1, self._ends[at])
+            self._positions[at] = min(record.offset + 1, end)
         finished = {at for at in self._unread if self._positions[at] >= self._ends[at]}
         self._unread -= finished
         self._consumer.pause(finished)

@@ -351,6 +351,17 @@ async def test_records_that_retention_deleted_are_not_waited_for(tmp_path: Path)
             assert scan.done == scan.total == 4
 
 
+async def test_what_came_after_the_scan_was_opened_is_not_read(tmp_path: Path) -> None:
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec("t", 2)])
+        for number in range(6):
+            await broker.publish(Message("t", b"%d" % number, partition=number % 2))
+        consumer = await broker.consume(["t"])
+        scan = Scan(consumer, {}, {TopicPartition("t", 1): 2})  # as if partition 0 had been added since
+        assert [record.value async for records in scan.batches() for record in records] == [b"1", b"3"]
+        assert scan.done == scan.total == 2
+
+
 ORDERED = st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 3), st.integers(0, 1))
 
 
