@@ -29,6 +29,7 @@ MEANINGS: Final = {
     "expired": "ended because their deadline had passed",
     "dead_letters": "ended as a dead letter alone",
     "faults": "faults that happened",
+    "rebalances": "times that the worker that saw most rebalances was given partitions",
     "crashes": "worker processes that a text ended",
     "unwanted_exits": "worker processes that ended otherwise by themselves",
     "takeover_kill_p95_s": "kill -9 of a worker until its partitions answer, p95, s",
@@ -140,6 +141,7 @@ def _machines(report: Report) -> dict[str, float | None]:
     crashes = by_themselves.count(-signal.SIGABRT) if report.scenario.storm_mix.aborts_share else 0
     return {
         "faults": len(report.happened),
+        "rebalances": report.rebalances,
         "crashes": crashes or None,
         "unwanted_exits": len(by_themselves) - crashes,
         "late_rows": report.device.late_rows,

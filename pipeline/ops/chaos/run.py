@@ -54,6 +54,7 @@ class Report(Struct, frozen=True):
     device: Count
     settled_s: float | None
     judgment: Judgment
+    rebalances: int = 0
     customer_answers: int = 0
     customer_doubled: int = 0
     customer_unanswered: int = 0
@@ -175,7 +176,7 @@ class Conductor:
             if time.monotonic() > end:
                 return None
             await asyncio.sleep(LOOK_S)
-        return self._ledger.now_s
+        return self._ledger.seen[-1].at_s if self._ledger.seen else 0.0
 
     def _report(self, crew: Crew, injector: Injector, settled_s: float | None, judgment: Judgment) -> Report:
         statuses = crew.statuses()
@@ -191,6 +192,7 @@ class Conductor:
             sent=self._ledger.sent_at,
             open=self._open,
             memory_mb=crew.memory_mb,
+            rebalances=max((status.rebalances for status in statuses), default=0),
             device=Count(
                 rows=sum(status.rows for status in statuses),
                 late_rows=sum(status.late_rows for status in statuses),

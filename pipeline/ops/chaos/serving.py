@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from tokenizers import Tokenizer
 
+from ...broker.base import TopicPartition
 from ...broker.kafka import KafkaBroker
 from ...build import Serving, build_worker
 from ...delivery.shutdown import run_until_signaled
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 CLOSING_S: Final = 5.0
 LOOK_S: Final = 0.05
+NOTHING: Final[frozenset[TopicPartition]] = frozenset()
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Rehearsal:
         self._mood_path, self._changed_ns = Path(settings.mood), 0
         self.mood = Mood()
         self._session: RehearsedSession | None = None
+        self._assigned, self._rebalances = NOTHING, 0
         self._stopped = threading.Event()
 
     def session_of(self, session: Session) -> RehearsedSession:
@@ -67,10 +70,14 @@ class Rehearsal:
 
     def _status(self, serving: Serving) -> Status:
         consumer, count = serving.worker.consumer, self._session.count if self._session else None
+        assigned = consumer.assignment() if consumer else NOTHING
+        if assigned and assigned is not self._assigned:  # each rebalance makes a set of its own
+            self._assigned, self._rebalances = assigned, self._rebalances + 1
         return Status(
             pid=os.getpid(),
             ready=serving.ready,
-            partitions=sorted(at.partition for at in consumer.assignment()) if consumer else [],
+            partitions=sorted(at.partition for at in assigned),
+            rebalances=self._rebalances,
             rows=count.rows if count else 0,
             late_rows=count.late_rows if count else 0,
             latest_s=count.latest_s if count else 0.0,

@@ -24,6 +24,7 @@ class Status(Struct):
     pid: int = 0
     ready: bool = False
     partitions: list[int] = []
+    rebalances: int = 0
     rows: int = 0
     late_rows: int = 0
     latest_s: float = 0.0
