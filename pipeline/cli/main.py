@@ -20,6 +20,8 @@ SUMMARIES: Final = {
     "topics": "Create and list the topics that a task needs.",
     "kafka": "Run a real Kafka on this machine, without Java or Docker, until stopped.",
     "bench": "Measure throughput and latency against plain alternatives.",
+    "audit": "Say from the topics alone whether every request ended exactly once.",
+    "dead-letters": "Look at requests that workers gave up, replay them, or put them aside.",
     "chaos": "Break brokers and workers under load, then audit what is left.",
 }
 """What `--help` says of each command, without importing it; in the order in which a user meets them."""

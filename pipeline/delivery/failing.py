@@ -42,14 +42,14 @@ class Failing:
         """A request was read: that much more may be tried again."""
         self._budget.earn()
 
-    def outcome(self, record: Record, address: Address, error: Exception) -> Outcome:
-        """How the request ends, or goes on, after ``error``."""
+    def outcome(self, record: Record, address: Address, error: Exception, version: str = "") -> Outcome:
+        """How the request ends, or goes on, after ``error``; ``version`` is that of the model it was for."""
         if isinstance(error, RETRIED) and (again := self._again(record, error)):
             self._breaker.put_off()
-            return again._replace(if_too_large=lambda: self._end(record, address, error))
-        return self._end(record, address, error)
+            return again._replace(if_too_large=lambda: self._end(record, address, error, version))
+        return self._end(record, address, error, version)
 
-    def _end(self, record: Record, address: Address, error: Exception) -> Outcome:
+    def _end(self, record: Record, address: Address, error: Exception, version: str) -> Outcome:
         known = self._known(address, error)
         self._metrics.failed(known.code)
         failure = self._replies.failure(address, _failure(address.id, self._topics.task, known))
@@ -57,7 +57,7 @@ class Failing:
             return failure
         if not isinstance(known, Poison):  # it was known before, and did not reach the device
             self._breaker.dead()
-        return failure._replace(then=self._letter(record, known))
+        return failure._replace(then=self._letter(record, known, version))
 
     def unanswerable(self, record: Record, error: InferstreamError) -> Outcome:
         """The outcome of a request whose reply topic must not be used: the dead letter is all there is."""
@@ -100,8 +100,11 @@ class Failing:
         deadline = headers.get(Header.DEADLINE_MS, b"")
         return deadline.isdigit() and int(deadline) / 1e3 < self._wall_clock() + seconds
 
-    def _letter(self, record: Record, error: InferstreamError | DecodeError) -> Outcome:
-        return dead_letter(record, self._topics.dead_letters, error, self._wall_clock(), worker=self._worker)
+    def _letter(self, record: Record, error: InferstreamError | DecodeError, version: str = "") -> Outcome:
+        now = self._wall_clock()
+        return dead_letter(
+            record, self._topics.dead_letters, error, now, worker=self._worker, version=version
+        )
 
     def _known(self, address: Address, error: Exception) -> InferstreamError | DecodeError:
         if isinstance(error, InferstreamError | DecodeError):

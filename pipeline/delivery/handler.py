@@ -122,7 +122,7 @@ class Handler:
                     waited_s = self._clock() - began
                     pause_s = self._failing.pause_in_place_s(record, error, attempt, waited_s)
                     if pause_s is None:
-                        return self._failing.outcome(record, address, error)
+                        return self._failing.outcome(record, address, error, flight.task.version)
                 await asyncio.sleep(pause_s)
                 attempt += 1
                 found = None
