@@ -1,8 +1,9 @@
 """Rows on their way to the device: put in from anywhere, taken out a batch at a time by free lanes."""
 
 import itertools
+import math
 import threading
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
@@ -21,6 +22,7 @@ class Batcher:
     ) -> None:
         self._waiting: list[Entry] = []  # sorted by length
         self._due: list[tuple[float, int, Entry]] = []  # a heap; what was taken stays until it comes up
+        self._latest: list[tuple[float, int, Entry]] = []  # a heap, by when a row must begin to end in time
         self._alone: deque[Entry] = deque()
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -41,7 +43,10 @@ class Batcher:
                 else:
                     insort(self._waiting, entry, key=length_of)
                     entry.waits = True
-                    heappush(self._due, (entry.due, next(self._numbers), entry))
+                    number = next(self._numbers)
+                    heappush(self._due, (entry.due, number, entry))
+                    if entry.expires < math.inf:
+                        heappush(self._latest, (_latest_start(entry), number, entry))
             self._changed.notify(self._idle_lanes)
 
     def hurry(self, entries: Iterable[Entry]) -> None:
@@ -57,11 +62,12 @@ class Batcher:
             with self._changed:
                 self._idle_lanes += 1
                 self._changed.wait_for(lambda: self._waiting or self._alone or self._closed)
+                late = self._too_late()
                 batch = self._next()
                 self._idle_lanes -= 1
             kept, dropped = sweep(batch, self._clock())
-            if dropped:
-                self._drop(dropped)
+            if dropped or late:
+                self._drop([*late, *dropped])
             if kept:
                 return kept
             if self._closed and not batch:
@@ -87,6 +93,28 @@ class Batcher:
         self._taken(batch)
         return batch
 
+    def _too_late(self) -> list[Entry]:
+        """Rows that could not end in time any more, even alone, taken out: under overload they would fill the batches.
+
+        The last row that waits is left: were what is predicted too long, nothing would run and correct it.
+        """
+        late: list[Entry] = []
+        now = self._clock()
+        while len(self._waiting) > 1 and self._latest and self._latest[0][0] < now:
+            entry = heappop(self._latest)[2]
+            if not entry.waits:
+                continue
+            if _latest_start(entry) >= now:  # somebody joined who can wait longer
+                heappush(self._latest, (_latest_start(entry), next(self._numbers), entry))
+                continue
+            position = bisect_left(self._waiting, entry.length, key=length_of)
+            while self._waiting[position] is not entry:
+                position += 1
+            del self._waiting[position]
+            self._taken([entry])
+            late.append(entry)
+        return late
+
     def close(self) -> None:
         """Wake the lanes; they run what waits and end."""
         with self._changed:
@@ -109,6 +137,11 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._alone)
 
+    @property
+    def busy(self) -> bool:
+        """Whether no lane waits for work."""
+        return self._idle_lanes == 0
+
     def backlog_ms(self, priority: int) -> float:
         """The predicted cost of running what waits alone, as far as it goes before a new row of this priority."""
         return sum(self._backlog_ms[: priority + 1])
@@ -119,5 +152,10 @@ class Batcher:
             self._backlog_ms[entry.priority] -= entry.solo_ms
         if not self._waiting:
             self._due.clear()
+            self._latest.clear()
             if not self._alone:
                 self._backlog_ms = [0.0] * len(PATIENCE_S)  # exactly, whatever was lost in adding up
+
+
+def _latest_start(entry: Entry) -> float:
+    return entry.expires - entry.solo_ms / 1e3

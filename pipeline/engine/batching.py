@@ -124,7 +124,12 @@ def choose(
     position = next(i for i in range(first, len(waiting)) if waiting[i] is head)
     share = math.ceil(len(waiting) / idle_lanes)
     limits = limits._replace(max_rows=min(limits.max_rows, share))
-    return _best_slice(waiting, position, cost, limits, (head.expires - now) * 1e3)
+    time_left_ms = (head.expires - now) * 1e3
+    if time_left_ms < cost.ms(1, head.length):
+        time_left_ms = (
+            math.inf
+        )  # too late for it, however small the batch: its neighbors must not pay for that
+    return _best_slice(waiting, position, cost, limits, time_left_ms)
 
 
 def _best_slice(

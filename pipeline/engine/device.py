@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import DeadlineExceeded
 from ..tasks.base import Task
 from .batcher import Batcher
-from .batching import Entry, Limits
+from .batching import PATIENCE_S, Entry, Limits
 from .cost import Cost, calibrate
 from .crash_note import CrashNote
 from .flights import EXPIRED, Flight
@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 PACE_WEIGHT = 0.1
 """Weight of the newest batch in how fast what waits is expected to be done."""
+
+BATCHES_ELSE = 2.0
+"""Batches that a new row waits for besides what waits already: one that runs, and the one that it is part of."""
 
 
 class Device:
@@ -41,7 +44,7 @@ class Device:
         self._session, self._clock, self._stopwatch = session, clock, stopwatch
         self._lane_count, self._note = lanes, note
         self._lanes: list[Lane] = []
-        self._pace = 1.0
+        self._pace, self._batch_ms, self._row_ms = 1.0, 0.0, 0.0
         self._land: Callable[[list[Flight]], None] = _ignore
         self.batcher = batcher(cost, limits, clock, self._drop)
         self.on_batch: Callable[[BatchStats], None] = _ignore
@@ -79,9 +82,20 @@ class Device:
         for lane in self._lanes:
             lane.start()
 
-    def wait_s(self, priority: int) -> float:
-        """Predicted seconds until the device has done what waits before a new row of this priority."""
-        return self.batcher.backlog_ms(priority) * self._pace / self._lane_count / 1e3
+    def wait_s(self, priority: int, coming: int = 0) -> float:
+        """Predicted seconds until a new row of this priority would have run.
+
+        That is what waits before it, ``coming`` rows that are being prepared, and while no lane is idle the rest of
+        what runs and its own batch. Of rows of lower priority those go first that have waited for all their patience.
+        """
+        second_per_ms = self._pace / self._lane_count / 1e3
+        waits_s = [self.batcher.backlog_ms(level) * second_per_ms for level in range(len(PATIENCE_S))]
+        found_s = waits_s[priority] + coming * self._row_ms * second_per_ms
+        for level in range(priority + 1, len(PATIENCE_S)):
+            found_s += max(
+                0.0, waits_s[level] - waits_s[level - 1] - (PATIENCE_S[level] - PATIENCE_S[priority])
+            )
+        return found_s + (BATCHES_ELSE * self._batch_ms / 1e3 if self.batcher.busy else 0.0)
 
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""
@@ -106,6 +120,8 @@ class Device:
 
     def _ran(self, stats: BatchStats, solo_ms: float) -> None:
         """Learn how much faster, or under load slower, batches are than the sum of their rows alone."""
+        self._batch_ms += PACE_WEIGHT * (stats.ms - self._batch_ms)
+        self._row_ms += PACE_WEIGHT * (solo_ms / stats.rows - self._row_ms)
         if solo_ms > 0:
             self._pace += PACE_WEIGHT * (min(stats.ms / solo_ms, 10.0) - self._pace)
         self.on_batch(stats)

@@ -30,6 +30,7 @@ class Preparer:
         self._route, self._disk, self._clock = route, disk, clock
         # Unbounded by itself; holds at most the requests that the worker's window has admitted.
         self._queue: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
+        self._at_hand = 0
         self._thread = threading.Thread(target=self._loop, name="prepare", daemon=True)
         self._land: Callable[[list[Flight]], None]
         self._failed: Callable[[BaseException], None]
@@ -42,6 +43,10 @@ class Preparer:
     def put(self, flight: Flight) -> None:
         self._queue.put(flight)
 
+    def __len__(self) -> int:
+        """Flights on their way to a device that it cannot know of yet."""
+        return self._queue.qsize() + self._at_hand
+
     def stop(self) -> None:
         """Prepare what is queued and end."""
         self._queue.put(None)
@@ -50,7 +55,9 @@ class Preparer:
     def _loop(self) -> None:
         try:
             while flights := self._take():
+                self._at_hand = len(flights)
                 self._prepare(flights)
+                self._at_hand = 0
         except BaseException as error:  # a thread that dies silently would leave its requests open for ever
             self._failed(error)
 
@@ -92,9 +99,7 @@ class Preparer:
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
             prepared = flights[0].task.prepare([flight.text for flight in flights])
-        except (
-            BaseException
-        ) as error:  # a panic of the tokenizer is no Exception, and is one text's fault all the same
+        except BaseException as error:  # a library's panic is no Exception, and one text's fault all the same
             self._isolate(flights, error)
             return
         now = self._clock()

@@ -1,0 +1,315 @@
+"""More than can be done: the device stays useful, who is refused hears it at once, and a flood leaves others room."""
+
+import asyncio
+import json
+import math
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+from engine.echo import Echo
+
+from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.config import LimitConfig
+from inferstream.pipeline.delivery.admission import Admission
+from inferstream.pipeline.delivery.handler import Handler
+from inferstream.pipeline.delivery.replying import ReplyTopics
+from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.caching import MemoryCache
+from inferstream.pipeline.engine.cost import Cost, Sample
+from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.errors import Overloaded
+from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.messages import Failure
+from inferstream.schemas.topics import PRIORITIES, Header, Topics
+
+TOPICS = Topics("echo")
+ROWS = 8
+LENGTHS = (5, 20)
+BEGIN = FakeClock()()
+
+
+def run_s(rows: int, length: int) -> float:
+    """What the device takes for a batch. It is slow, so that seconds of this machine play no part."""
+    return 1.0 + rows * (0.1 + 0.01 * length)
+
+
+CAPACITY = 0.98 * ROWS / run_s(ROWS, sum(LENGTHS) // 2)
+"""Requests a second that the device answers when all wait for it and nobody has a deadline (measured here)."""
+
+
+class Asked(NamedTuple):
+    """One request of a simulation; ``at`` and ``expires`` are clock seconds."""
+
+    text: str
+    at: float
+    expires: float = math.inf
+    tenant: str = ""
+    priority: str = "normal"
+
+
+class Ended(NamedTuple):
+    """How it ended: "ok" or a code, when, and whether that was known as soon as it was read."""
+
+    code: str
+    at: float
+    at_once: bool
+    retry_after_ms: int | None
+
+
+class Gate(FakeSession):
+    """A session whose runs end one by one, each when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = threading.Semaphore(0)
+
+    def run(self, feeds: Any) -> Any:
+        outputs = super().run(feeds)
+        assert self.ends.acquire(timeout=20)
+        return outputs
+
+
+class Simulation:
+    """A handler over a device whose time is the clock's: nothing depends on how fast this machine is."""
+
+    def __init__(self, admission: Admission | None = None) -> None:
+        self.clock, self.session = FakeClock(), Gate()
+        cost = Cost()
+        shapes = [(rows, length) for rows in (1, 2, 4, ROWS) for length in (1, 5, 10, 20, 30)]
+        cost.fit(Sample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
+        device = Device(
+            self.session,
+            lanes=1,
+            limits=Limits(4_096, ROWS),
+            cost=cost,
+            clock=self.clock,
+            stopwatch=self.clock,
+        )
+        self._put, device.batcher.put = device.batcher.put, self.put  # type: ignore[method-assign]
+        self.engine = Engine(
+            {"echo-small": Served(Echo(), device)},
+            default="echo-small",
+            memory=MemoryCache(0),
+            disk=None,
+            clock=self.clock,
+        )
+        limits = LimitConfig()
+        self.handler = Handler(
+            self.engine,
+            TOPICS,
+            limits,
+            ReplyTopics(TOPICS, limits, self.partitions),
+            Metrics(),
+            admission=admission or Admission(10_000),
+            clock=self.clock,
+            wall_clock=self.clock,
+        )
+        self.ended: dict[str, Ended] = {}
+        self.ran: list[tuple[float, list[str]]] = []
+        self._open: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rows_put = self._leading = 0
+
+    async def partitions(self, _: str) -> int:
+        return 1
+
+    def put(self, entries: Sequence[Any]) -> None:
+        self._put(entries)
+        self._rows_put += len(entries)
+
+    async def run(self, asked: Iterable[Asked]) -> dict[str, Ended]:
+        """Let all of them come when it is their time; how each ended."""
+        arrivals = sorted(asked, key=lambda one: one.at, reverse=True)
+        while arrivals or self._open:
+            if not self._open:
+                self.ask_until(arrivals, arrivals[-1].at)
+            await self.until(lambda: len(self.session.runs) > len(self.ran) or not self._open)
+            if not self._open:
+                continue
+            ids = self.session.runs[-1]
+            texts = ["".join(chr(code) for code in row if code) for row in ids.tolist()]
+            self.ran.append((self.clock(), texts))
+            self.ask_until(arrivals, self.clock() + run_s(*ids.shape))
+            await self.until(lambda: self.all_wait)
+            self.session.ends.release()
+            await self.until(lambda texts=texts: self.ended.keys() >= set(texts))  # type: ignore[misc]
+        return self.ended
+
+    def ask_until(self, arrivals: list[Asked], end: float) -> None:
+        """Let time pass, and come whoever comes meanwhile."""
+        while arrivals and arrivals[-1].at <= end:
+            one = arrivals.pop()
+            self.clock.advance(one.at - self.clock())
+            self.ask(one)
+        self.clock.advance(end - self.clock())
+
+    def ask(self, one: Asked) -> None:
+        flights = len(self.engine._flights)
+        found = self.handler.handle(self.record(one))
+        if isinstance(found, Outcome):
+            self.end(one, found, at_once=True)
+            return
+        self._leading += len(self.engine._flights) - flights
+        self._open.add(one.text)
+        task = asyncio.create_task(self.wait(one, found))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def record(self, one: Asked) -> Record:
+        headers = [(Header.TENANT, one.tenant.encode()), (Header.PRIORITY, one.priority.encode())]
+        if one.expires < math.inf:
+            headers.append((Header.DEADLINE_MS, b"%d" % round(one.expires * 1e3)))
+        body = json.dumps({"id": one.text, "text": one.text}).encode()
+        return Record(TOPICS.requests, 0, 0, None, body, tuple(headers), 0)
+
+    async def wait(self, one: Asked, coming: Any) -> None:
+        self.end(one, await coming, at_once=False)
+
+    def end(self, one: Asked, outcome: Outcome, *, at_once: bool) -> None:
+        reply = decode_reply(outcome.messages[0].value)
+        code, after_ms = (reply.code, reply.retry_after_ms) if isinstance(reply, Failure) else ("ok", None)
+        self.ended[one.text] = Ended(code, self.clock(), at_once, after_ms)
+        self._open.discard(one.text)
+
+    @property
+    def all_wait(self) -> bool:
+        """Whether all that were taken on have been prepared."""
+        return self._rows_put == self._leading
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.0002)
+
+
+@asynccontextmanager
+async def a_simulation(admission: Admission | None = None) -> AsyncIterator[Simulation]:
+    simulation = Simulation(admission)
+    async with asyncio.timeout(60), simulation.engine:
+        await simulation.handler._reply_topics.check(TOPICS.replies)
+        yield simulation
+        simulation.session.ends.release(1_000)
+
+
+def load(
+    share: float,
+    seconds: float,
+    *,
+    deadline_s: tuple[float, float] = (math.inf, math.inf),
+    tenant: str = "",
+    priorities: Sequence[str] = PRIORITIES,
+) -> list[Asked]:
+    """Random arrivals at ``share`` of the capacity."""
+    random, asked, at = Random(7), [], BEGIN
+    while at < BEGIN + seconds:
+        at += random.expovariate(share * CAPACITY)
+        text = f"{tenant}{len(asked):05}".ljust(random.randint(*LENGTHS), "x")
+        expires = at + (random.uniform(*deadline_s) if deadline_s[0] < math.inf else math.inf)
+        asked.append(Asked(text, at, expires, tenant, random.choice(priorities)))
+    return asked
+
+
+def codes(ended: Iterable[Ended]) -> Counter[str]:
+    return Counter(end.code for end in ended)
+
+
+@pytest.mark.parametrize("priorities", [["normal"], PRIORITIES])
+@pytest.mark.parametrize("deadline_s", [(15.0, 60.0), (30.0, 60.0)])
+async def test_at_three_times_the_capacity_the_device_does_what_counts(
+    deadline_s: tuple[float, float], priorities: Sequence[str]
+) -> None:
+    seconds = 300.0
+    asked = load(3.0, seconds, deadline_s=deadline_s, priorities=priorities)
+    async with a_simulation() as simulation:
+        ended = await simulation.run(asked)
+    by_text = {one.text: one for one in asked}
+    assert ended.keys() == by_text.keys(), "each has one end"
+    for began, texts in simulation.ran:
+        assert all(by_text[text].expires > began for text in texts), "nothing expired reached the device"
+    in_time = {
+        text
+        for text, end in ended.items()
+        if end.code == "ok" and end.at <= min(by_text[text].expires, BEGIN + seconds)
+    }
+    goodput = len(in_time) / (CAPACITY * seconds)
+    print(f"goodput {goodput:.3f}", codes(ended.values()))
+    assert goodput >= 0.9
+    refused = [end for end in ended.values() if end.code == "overloaded"]
+    assert len(refused) > len(asked) / 2
+    assert all(end.at_once and end.retry_after_ms and end.retry_after_ms > 0 for end in refused)
+
+
+async def test_below_the_capacity_hardly_anybody_is_refused() -> None:
+    async with a_simulation() as simulation:
+        ended = await simulation.run(load(0.7, 300.0, deadline_s=(15.0, 60.0), priorities=["normal"]))
+    assert codes(ended.values())["ok"] >= 0.99 * len(ended)
+
+
+async def test_an_idle_device_refuses_nobody_whatever_was_learned() -> None:
+    """Else a prediction that is too high would never be corrected."""
+    async with a_simulation() as simulation:
+        await simulation.run(load(3.0, 60.0))
+        later = simulation.clock() + 100.0
+        ended = await simulation.run([Asked("later", later, later + 2.0)])
+    assert ended["later"].code == "ok"
+
+
+async def test_a_flood_of_one_tenant_leaves_another_its_share() -> None:
+    in_flight, seconds = 32, 300.0
+    flood, quiet = load(3.0, seconds, tenant="flood"), load(0.2, seconds, tenant="quiet")
+    async with a_simulation(Admission(in_flight)) as simulation:
+        ended = await simulation.run([*flood, *quiet])
+    by_tenant = {
+        name: codes(ended[one.text] for one in asked) for name, asked in (("flood", flood), ("quiet", quiet))
+    }
+    print(by_tenant)
+    assert set(by_tenant["quiet"]) == {"ok"}
+    assert max(ended[one.text].at - one.at for one in quiet) <= 3 * in_flight / CAPACITY, (
+        "nor do they wait long"
+    )
+    assert set(by_tenant["flood"]) == {"ok", "overloaded"}
+    both = by_tenant["flood"]["ok"] + len(quiet)
+    assert both >= 0.9 * CAPACITY * seconds, "the device has as much to do as before"
+    refused = [end for end in ended.values() if end.code == "overloaded"]
+    assert all(end.at_once and end.retry_after_ms for end in refused)
+
+
+async def test_who_asks_for_what_is_being_answered_is_not_refused_for_the_wait() -> None:
+    async with a_simulation() as simulation:
+        for number in range(100):
+            simulation.ask(Asked(f"text {number}", BEGIN))
+        await simulation.until(lambda: simulation.all_wait)
+        late = simulation.record(Asked("text 99", BEGIN, BEGIN + 1.0))
+        other = simulation.record(Asked("another", BEGIN, BEGIN + 1.0))
+        assert isinstance(simulation.handler.handle(other), Outcome), "refused"
+        coming = simulation.handler.handle(late)
+        assert not isinstance(coming, Outcome)
+        coming.close()
+        simulation.session.ends.release(1_000)
+        await simulation.until(lambda: len(simulation.ended) == 100)
+
+
+def test_alone_a_tenant_may_take_all_and_with_others_its_share() -> None:
+    admission = Admission(9)
+    with ExitStack() as running:
+        for _ in range(9):
+            admission.check("a")
+            running.enter_context(admission.taken("a"))
+        admission.check("a")
+        running.enter_context(admission.taken("b"))
+        admission.check("b")
+        with pytest.raises(Overloaded) as refused:
+            admission.check("a")
+        assert refused.value.retry_after_ms
+        admission.check("c")
+    admission.check("a")
+    assert not admission._running, "who has left is forgotten"
