@@ -4,6 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 KAFKA ?=
 UPGRADE ?=
+RUNS ?= 1000000
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -63,13 +64,18 @@ bench: .venv/.dev ## Throughput and latency against plain alternatives, on a rea
 chaos: .venv/.dev ## Break brokers and workers under load, then audit what is left (minutes)
 	@$(BIN)/inferstream chaos $(ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/.fuzz ## Inputs that coverage steers, through decoder and handler; RUNS=1000000 so many (minutes)
+	@mkdir -p .fuzz
+	@$(BIN)/python tests/fuzz/fuzz_decoder.py -runs=$(RUNS) -max_len=4096 -artifact_prefix=.fuzz/ .fuzz $(ARGS)
+
 .PHONY: lock
 lock: ## Make requirements/ and the lock of Kafka's jars again; UPGRADE=1 takes newer versions
 	@requirements/lock.sh "$(PYTHON)" $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build output; models and jars in the user's cache folder stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .demo .kafka build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache .demo .kafka build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
@@ -83,6 +89,12 @@ clean: ## Remove .venv, caches and build output; models and jars in the user's c
 	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch .venv/.run $@
+
+.venv/.fuzz: requirements/fuzz.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing what fuzzing needs into .venv ($$(grep -c == $<) packages)"
+	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
 
 $(BIN)/pip:
 	@command -v "$(PYTHON)" >/dev/null || { echo "Error: There is no $(PYTHON) here: install Python 3.11 or later, or add PYTHON=/path/to/it." >&2; exit 1; }

@@ -25,6 +25,7 @@ lock run $same --group editable --extra cpu --extra faust --extra kafka-local "$
 lock worker $same --extra cpu --extra faust "$@"
 lock client $same "$@"
 lock optimize $same --extra optimize "$@"
+lock fuzz $same --group editable --extra cpu --extra fuzz "$@"
 
 "$temporary/bin/pip" install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
 echo pipeline/ops/kafka_jars.lock

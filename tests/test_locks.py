@@ -21,7 +21,7 @@ def names(lock: Path) -> set[str]:
 
 
 def test_there_is_a_lock_for_each_use() -> None:
-    assert [lock.stem for lock in LOCKS] == ["client", "dev", "optimize", "run", "worker"]
+    assert [lock.stem for lock in LOCKS] == ["client", "dev", "fuzz", "optimize", "run", "worker"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
