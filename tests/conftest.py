@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,11 @@ from inferstream.pipeline.ops.local_kafka import LocalKafka
 
 REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
 """Set where nothing may be skipped for want of a tool."""
+
+
+def pytest_configure() -> None:
+    # A shell that starts us in the background has SIGINT ignored, and what we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
