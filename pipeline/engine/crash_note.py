@@ -74,8 +74,13 @@ class CrashNote:
 
     def acquit(self, key: bytes) -> None:
         """The suspect ran, and the process lives."""
-        if self._suspects.pop(key, None) is not None:
-            self._write_ledger()
+        with self._writing:
+            if key in self._suspects:
+                # Other workers of this machine have written since: what they found out must not be forgotten.
+                suspects = self._read_ledger() or self._suspects.copy()
+                suspects.pop(key, None)
+                self._suspects = suspects
+                self._write_ledger()
 
     def close(self) -> None:
         """Nothing is on the device any more."""
@@ -108,21 +113,23 @@ class CrashNote:
 
     def _write_ledger(self) -> None:
         temporary = self._ledger.with_name(f"{os.getpid()}-{id(self):x}.part")
-        with self._writing:
-            stored = msgspec.json.encode({key.hex(): count for key, count in self._suspects.copy().items()})
-            try:
-                temporary.write_bytes(stored)
-                temporary.replace(self._ledger)
-            except OSError as error:
-                log.warning("Who is suspect cannot be stored (%s): after a restart it is not known.", error)
+        stored = msgspec.json.encode({key.hex(): count for key, count in self._suspects.items()})
+        try:
+            temporary.write_bytes(stored)
+            temporary.replace(self._ledger)
+        except OSError as error:
+            log.warning("Who is suspect cannot be stored (%s): after a restart it is not known.", error)
 
 
 def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
-    file = path.open("w+b")
+    # Under its name only when it is locked: a worker that starts at the same time would take it for a dead one's.
+    temporary = path.with_suffix(".new")
+    file = temporary.open("w+b")
     fcntl.flock(file, fcntl.LOCK_EX)  # freed by the kernel when the process ends, however it ends
     # Written, not truncated: to touch a mapped page for which the disk has no room would end the process.
     file.write(bytes(lanes * SLOT_BYTES))
     file.flush()
+    temporary.replace(path)
     return file, mmap.mmap(file.fileno(), lanes * SLOT_BYTES)
 
 

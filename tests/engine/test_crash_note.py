@@ -77,6 +77,16 @@ def test_who_ran_and_the_process_lives_is_acquitted(tmp_path: Path) -> None:
     assert judged(tmp_path, A, B) == "-s"
 
 
+def test_what_another_worker_found_out_meanwhile_is_not_forgotten(tmp_path: Path) -> None:
+    died(tmp_path, [A, B])
+    living = CrashNote(tmp_path, 1)
+    died(tmp_path, [C])
+    assert judged(tmp_path, C) == "s"
+    living.acquit(A)
+    living.close()
+    assert judged(tmp_path, A, B, C) == "-ss"
+
+
 def test_what_was_over_is_not_held_against_anybody(tmp_path: Path) -> None:
     note = CrashNote(tmp_path, 1)
     note.running(0, [A])
