@@ -14,7 +14,8 @@ from rich.console import Console
 from ..ops.chaos.auditing import auditor
 from ..ops.chaos.figures import ends_by_code, figures
 from ..ops.chaos.plot import plot
-from ..ops.chaos.run import Conductor, Report
+from ..ops.chaos.report import Report
+from ..ops.chaos.run import Conductor
 from ..ops.chaos.scenario import load_scenario, scenario_names
 from ..ops.local_kafka import LocalKafka
 from .tables import print_table

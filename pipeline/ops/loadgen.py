@@ -73,11 +73,9 @@ class Loadgen:
         topics: Topics,
         sent: Callable[[Planned], None],
         *,
-        clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._broker, self._topics, self._sent = broker, topics, sent
-        self._clock, self._wall_clock = clock, wall_clock
+        self._broker, self._topics, self._sent, self._wall_clock = broker, topics, sent, wall_clock
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._error: BaseException | None = None
 
@@ -86,11 +84,11 @@ class Loadgen:
         """Requests that the broker has not got for certain."""
         return len(self._unacknowledged)
 
-    async def send(self, plan: Iterator[Planned], pace: Pace, until: float) -> None:
-        """Send from ``plan`` until that time of the clock. Raises BrokerError."""
+    async def send(self, plan: Iterator[Planned], pace: Pace, over: Callable[[], bool]) -> None:
+        """Send from ``plan`` until it is ``over``. Raises BrokerError."""
         while True:
             await pace.due()
-            if self._clock() >= until:
+            if over():
                 return
             if self.unacknowledged >= MOST_UNACKNOWLEDGED:
                 await asyncio.sleep(LOOK_S)

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -32,25 +32,24 @@ def temporary(tmp_path: Path) -> Path:
     return folder
 
 
-def chaos(out: Path, temporary: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+@contextmanager
+def chaos(out: Path, temporary: Path, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
     command = [INFERSTREAM, "chaos", "--out", out, "--json", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(temporary)}
-    )
-
-
-def until(condition: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE_S:g} s for {what}"
-        time.sleep(0.05)
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_after_the_short_scenario_nothing_is_lost_and_nothing_left_behind(
     tmp_path: Path, temporary: Path
 ) -> None:
-    process = chaos(tmp_path / "out", temporary, "--scenario", "short", "--seed", "2")
-    output, errors = process.communicate(timeout=PATIENCE_S)
+    with chaos(tmp_path / "out", temporary, "--scenario", "short", "--seed", "2") as process:
+        output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors.decode()
     figures = {row["name"]: row["value"] for row in json.loads(output)}
     assert (figures["lost"], figures["out_of_order"], figures["unwanted_exits"]) == (0, 0, 0)
@@ -65,17 +64,19 @@ def test_after_the_short_scenario_nothing_is_lost_and_nothing_left_behind(
     assert json.loads((out / "audit.json").read_bytes())["requests"] == figures["requests"]
     assert (out / "timeline.png").stat().st_size > 10_000
     assert not (out / "home").exists()
-    assert list(temporary.iterdir()) == []
+    assert list(temporary.glob("inferstream-*")) == []
 
 
 def test_ctrl_c_ends_all_that_was_started(tmp_path: Path, temporary: Path) -> None:
-    process = chaos(tmp_path / "out", temporary, "--scenario", "short")
     status = tmp_path / "out" / "short" / "worker-1" / "status"
-    until(status.exists, "a worker")
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 5, "three brokers and two workers"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    with chaos(tmp_path / "out", temporary, "--scenario", "short") as process:
+        while not status.exists():
+            assert process.poll() is None, process.communicate()[1].decode()
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors.decode()
+    assert len(children) >= 5, "three brokers and two workers"
     assert [child for child in children if child.is_running()] == []
-    assert list(temporary.iterdir()) == []
+    assert list(temporary.glob("inferstream-*")) == []

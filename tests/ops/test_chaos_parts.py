@@ -25,8 +25,8 @@ from inferstream.pipeline.ops.chaos.figures import figures, memory_growth, perce
 from inferstream.pipeline.ops.chaos.judging import Judgment, final_judgment
 from inferstream.pipeline.ops.chaos.ledger import Ledger, Seen
 from inferstream.pipeline.ops.chaos.plot import plot
+from inferstream.pipeline.ops.chaos.report import Report
 from inferstream.pipeline.ops.chaos.roles import addresses, coordinator, leaders
-from inferstream.pipeline.ops.chaos.run import Report
 from inferstream.pipeline.ops.chaos.scenario import load_scenario
 from inferstream.pipeline.ops.chaos.takeover import longest_silence, takeovers
 from inferstream.pipeline.ops.chaos.worker import SteppedClock
@@ -280,7 +280,7 @@ async def test_the_load_is_sent_at_its_pace_and_told_of(tmp_path: Path) -> None:
         loadgen = Loadgen(broker, TOPICS, sent.append)
         plan = requests(Mix(garbage_share=0.2), "run", 1)
         began = time.monotonic()
-        await loadgen.send(plan, Steady(200), began + 0.5)
+        await loadgen.send(plan, Steady(200), lambda: time.monotonic() >= began + 0.5)
         await loadgen.flush(10)
         assert 40 <= len(sent) <= 101
         reader = await broker.consume([TOPICS.requests])

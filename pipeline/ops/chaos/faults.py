@@ -42,9 +42,12 @@ class Injector:
         self._kafka, self._crew, self._topic, self._group, self._now_s = kafka, crew, topic, group, now_s
         self._areas = {area: asyncio.Lock() for area in AREAS.values()}
         self.happened: list[Happened] = []
+        self.too_late = False
+        """Set when the load is over: what has not begun by then does not happen any more."""
+        self.skipped = 0
 
     async def inject(self, fault: Fault) -> None:
-        """Let the fault happen, and end. One that is late waits for the one before it in its area."""
+        """Let the fault happen, and end. One that is due waits for the one before it in its area."""
         does: dict[str, Callable[[Fault, Happened], Awaitable[None]]] = {
             "kill_worker": self._kill_worker,
             "stop_worker": self._stop_worker,
@@ -62,6 +65,9 @@ class Injector:
             "shrink_device": self._upset_device,
         }
         async with self._areas[AREAS[fault.kind]]:
+            if self.too_late:
+                self.skipped += 1
+                return
             happened = Happened(fault.kind, self._now_s(), self._now_s(), "")
             self.happened.append(happened)
             await does[fault.kind](fault, happened)

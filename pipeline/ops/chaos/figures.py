@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ..loadgen_requests import Mix
 from .ledger import Seen
-from .run import WARM_S, Report
+from .report import WARM_S, Report
 from .takeover import takeovers
 
 MEANINGS: Final = {
@@ -29,6 +29,7 @@ MEANINGS: Final = {
     "expired": "ended because their deadline had passed",
     "dead_letters": "ended as a dead letter alone",
     "faults": "faults that happened",
+    "faults_skipped": "faults that the machine was too slow for",
     "rebalances": "times that the worker that saw most rebalances was given partitions",
     "crashes": "worker processes that a text ended",
     "unwanted_exits": "worker processes that ended otherwise by themselves",
@@ -141,6 +142,7 @@ def _machines(report: Report) -> dict[str, float | None]:
     crashes = by_themselves.count(-signal.SIGABRT) if report.scenario.storm_mix.aborts_share else 0
     return {
         "faults": len(report.happened),
+        "faults_skipped": report.skipped or None,
         "rebalances": report.rebalances,
         "crashes": crashes or None,
         "unwanted_exits": len(by_themselves) - crashes,

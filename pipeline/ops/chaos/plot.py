@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .figures import percentile
 from .ledger import Seen
-from .run import Report
+from .report import Report
 from .scenario import AREAS
 
 COLORS: Final = {

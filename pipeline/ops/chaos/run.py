@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from ....schemas.topics import Topics
 from ...broker.base import Broker, Consumer
@@ -18,12 +17,13 @@ from ...config import Config
 from ..loadgen import Bursts, Loadgen, Pace, Saturating, Steady
 from ..loadgen_requests import requests
 from ..local_kafka import LocalKafka
-from .crew import Crew, Exit
+from .crew import Crew
 from .customer import Customer
 from .device import Count
-from .faults import Happened, Injector
+from .faults import Injector
 from .judging import Judge, Judgment, final_judgment
 from .ledger import Ledger, Seen
+from .report import WARM_S, Report
 from .scenario import Scenario
 from .schedule import Fault, calm_s, schedule
 
@@ -33,31 +33,8 @@ SETTLE_S: Final = 90.0
 FLUSH_S: Final = 60.0
 LOOK_S: Final = 0.2
 TICK_S: Final = 0.5
-WARM_S: Final = 2.0
-"""The beginning of the calm that no figure counts."""
-
-
-class Report(Struct, frozen=True):
-    """All that a run gave. Times are seconds since the load began."""
-
-    scenario: Scenario
-    seed: int
-    seconds: float
-    calm_s: float
-    planned: tuple[Fault, ...]
-    happened: list[Happened]
-    exits: list[Exit]
-    seen: list[Seen]
-    sent: list[tuple[float, str]]
-    open: list[tuple[float, int]]
-    memory_mb: list[tuple[float, int, int, float]]
-    device: Count
-    settled_s: float | None
-    judgment: Judgment
-    rebalances: int = 0
-    customer_answers: int = 0
-    customer_doubled: int = 0
-    customer_unanswered: int = 0
+MOST_LONGER: Final = 0.5
+"""On a slow machine faults take longer: so much of its time may the load be prolonged for them."""
 
 
 class Conductor:
@@ -80,6 +57,7 @@ class Conductor:
         self.topics = Topics(TASK, self.config.kafka.topic_prefix)
         self._ledger = Ledger(self.topics)
         self._open: list[tuple[float, int]] = []
+        self._loaded_s = seconds
 
     async def run(self, judge: Callable[[Config, Topics, Path], Judge]) -> Report:
         """Load, break, settle, judge; ends all workers that it started. Raises BrokerError where it cannot go on."""
@@ -121,7 +99,8 @@ class Conductor:
             planned = schedule(self._scenario, self._seconds, self._seed)
             faults = tasks.create_task(self._break(planned, injector))
             asking = tasks.create_task(self._ask())
-            await self._load(broker)
+            await self._load(broker, faults)
+            injector.too_late = True
             await faults
             await asking
             self._tell("The load is over; waiting for what is open")
@@ -130,13 +109,24 @@ class Conductor:
                 task.cancel()
         return settled_s
 
-    async def _load(self, broker: Broker) -> None:
-        loadgen, began = Loadgen(broker, self.topics, self._ledger.sent), time.monotonic()
+    async def _load(self, broker: Broker, faults: "asyncio.Task[None]") -> None:
+        """The calm, then the storm, which goes on until the last fault is over, within a bound."""
+        loadgen, ledger, scenario = (
+            Loadgen(broker, self.topics, self._ledger.sent),
+            self._ledger,
+            self._scenario,
+        )
         self._tell("Calm")
-        calm_plan = requests(self._scenario.mix, "calm", self._seed)
-        await loadgen.send(calm_plan, self._pace(calm=True), began + self._calm_s)
-        storm_plan = requests(self._scenario.storm_mix, "storm", self._seed)
-        await loadgen.send(storm_plan, self._pace(calm=False), began + self._seconds)
+        calm = requests(scenario.mix, "calm", self._seed)
+        await loadgen.send(calm, self._pace(calm=True), lambda: ledger.now_s >= self._calm_s)
+
+        def over() -> bool:
+            left_s = self._seconds - ledger.now_s
+            return left_s <= 0 and (faults.done() or left_s <= -self._seconds * MOST_LONGER)
+
+        storm = requests(scenario.storm_mix, "storm", self._seed)
+        await loadgen.send(storm, self._pace(calm=False), over)
+        self._loaded_s = ledger.now_s
         await loadgen.flush(FLUSH_S)
 
     async def _ask(self) -> None:
@@ -183,8 +173,9 @@ class Conductor:
         return Report(
             scenario=self._scenario,
             seed=self._seed,
-            seconds=self._seconds,
+            seconds=self._loaded_s,
             calm_s=self._calm_s,
+            skipped=injector.skipped,
             planned=schedule(self._scenario, self._seconds, self._seed),
             happened=injector.happened,
             exits=crew.exits,

@@ -1,0 +1,43 @@
+"""What a run gives: everything that was seen, done and judged."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from .crew import Exit
+from .device import Count
+from .faults import Happened
+from .judging import Judgment
+from .ledger import Seen
+from .scenario import Scenario
+from .schedule import Fault
+
+WARM_S: Final = 2.0
+"""The beginning of the calm that no figure counts."""
+
+
+class Report(Struct, frozen=True):
+    """All that a run gave. Times are seconds since the load began; it ended after ``seconds``.
+
+    ``skipped`` faults had not begun by then.
+    """
+
+    scenario: Scenario
+    seed: int
+    seconds: float
+    calm_s: float
+    planned: tuple[Fault, ...]
+    happened: list[Happened]
+    exits: list[Exit]
+    seen: list[Seen]
+    sent: list[tuple[float, str]]
+    open: list[tuple[float, int]]
+    memory_mb: list[tuple[float, int, int, float]]
+    device: Count
+    settled_s: float | None
+    judgment: Judgment
+    skipped: int = 0
+    rebalances: int = 0
+    customer_answers: int = 0
+    customer_doubled: int = 0
+    customer_unanswered: int = 0
