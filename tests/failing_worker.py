@@ -34,6 +34,7 @@ from inferstream.schemas.topics import Topics
 
 DEADLY, GONE = "\u2620", "\u2600"
 RETRIES: Final = RetryConfig(tiers_s=[0], max_attempts=2)
+BREAKER: Final = BreakerConfig()
 WINDOW: Final = WindowConfig(commit_interval_ms=10, drain_timeout_ms=5_000)
 
 
@@ -58,6 +59,7 @@ def failing_worker(
     session: FailingSession | None = None,
     window: WindowConfig = WINDOW,
     retries: RetryConfig = RETRIES,
+    breaker_config: BreakerConfig = BREAKER,
     partitions: int = 2,
 ) -> Serving:
     """A worker with all that answers for failures, not started."""
@@ -72,7 +74,7 @@ def failing_worker(
     )
     served = {"echo-small": Served(Echo(), device)}
     engine = Engine(served, default="echo-small", memory=None, disk=None, clock=time.monotonic)
-    limits, metrics, breaker = LimitConfig(), Metrics(), Breaker(BreakerConfig(), time.monotonic)
+    limits, metrics, breaker = LimitConfig(), Metrics(), Breaker(breaker_config, time.monotonic)
     reply_topics = ReplyTopics(topics, limits, broker.partitions)
     handler = Handler(engine, topics, limits, reply_topics, metrics, breaker=breaker, retries=retries)
     group = f"{topics.prefix}.echo"

@@ -1,10 +1,18 @@
 """The breaker stops reading when the worker fails at request after request, and finds out by itself when to go on."""
 
-import pytest
+import asyncio
+from pathlib import Path
 
+import pytest
+from delivery.test_worker import until
+from failing_worker import FailingSession, failing_worker
+
+from inferstream.pipeline.broker.base import Message
+from inferstream.pipeline.broker.embedded import EmbeddedBroker
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.config import BreakerConfig
+from inferstream.pipeline.config import BreakerConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker
+from inferstream.schemas.topics import Topics
 
 CONFIG = BreakerConfig(in_a_row=3, share=0.5, window=10, cooldown_s=5.0)
 WANTED = 100
@@ -103,3 +111,41 @@ def test_what_is_put_off_while_it_is_closed_changes_nothing(breaker: Breaker) ->
 
 def test_only_a_record_read_while_it_is_open_is_a_trial(breaker: Breaker) -> None:
     assert not breaker.trying()
+
+
+async def test_a_worker_whose_device_fails_stops_reading_and_goes_on_by_itself(tmp_path: Path) -> None:
+    """Nothing is dropped, no partition lost; a request that is at fault itself is no trial that counts."""
+    topics = Topics("echo")
+    bad, good, garbage = b'{"text":"!"}', b'{"text":"good"}', b"no JSON"
+    session = FailingSession(poison=[ord("!")])
+    config = BreakerConfig(in_a_row=5, cooldown_s=0.2)
+    async with asyncio.timeout(30), EmbeddedBroker(tmp_path / "topics") as broker:
+        serving = failing_worker(
+            broker,
+            tmp_path / "crashes",
+            topics,
+            session=session,
+            window=WindowConfig(max_in_flight=1, commit_interval_ms=10),
+            breaker_config=config,
+            partitions=1,
+        )
+        running = asyncio.create_task(serving.run())
+        await until(lambda: serving.ready)
+        worker, breaker = serving.worker, serving.worker.breaker
+        assert breaker is not None
+        assert worker.consumer is not None
+        for body in (*[bad] * 5, garbage, bad, *[good] * 20):
+            await broker.publish(Message(topics.requests, body))
+        await until(lambda: breaker.is_open)
+        membership = worker.consumer.assignment()
+        assert serving.stopped
+        assert breaker.room(10) == 0
+        await until(lambda: worker.window.terminal_events == 27)
+        assert not serving.stopped
+        assert worker.consumer.assignment() == membership
+        serving.drain()
+        await running
+        reader = await broker.consume([topics.dead_letters])
+        assert [record.value for record in await reader.poll(100, 0)] == [bad] * 6
+        await reader.close()
+    assert len(session.runs) == 26
