@@ -89,11 +89,8 @@ class Desk:
         """The outcome of the record. Raises what the handler raises, which is to be nothing."""
         self._session.runs.clear()
         self._task.prepared.clear()
-        return self._runner.run(self._outcome(record))
-
-    async def _outcome(self, record: Record) -> Outcome:
         found = self._handler.handle(record)
-        return found if isinstance(found, Outcome) else await found
+        return found if isinstance(found, Outcome) else self._runner.get_loop().run_until_complete(found)
 
 
 def check(record: Record, outcome: Outcome) -> None:
