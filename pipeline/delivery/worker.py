@@ -139,13 +139,16 @@ class Worker:
 
     async def _finish(self, consumer: Consumer) -> None:
         """Drain: everything admitted gets its terminal event, within the limit."""
-        log.info("Draining: %d requests are finished first.", self.window.running)
+        # What waits in a retry topic is left there at once, and that is no news.
+        patient = self._config.drain_timeout_ms > 0
+        if patient:
+            log.info("Draining: %d requests are finished first.", self.window.running)
         consumer.pause(consumer.assignment())
         async with asyncio.TaskGroup() as tasks:
             polling = tasks.create_task(self._keep_membership(consumer))
             settled = await self.window.settle(None, self._config.drain_timeout_ms)
             polling.cancel()
-        if not settled:
+        if patient and not settled:
             log.warning(
                 "%d requests were not finished in time; another worker answers them.", self.window.running
             )
