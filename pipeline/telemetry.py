@@ -47,13 +47,6 @@ class Metrics:
         self.padded_tokens = Counter(
             "inferstream_padded_tokens", "Tokens that ran, padding included.", registry=self.registry
         )
-        self.commits = Counter("inferstream_commits", "Commits of offsets.", registry=self.registry)
-        self.rebalances = Counter(
-            "inferstream_rebalances",
-            "Times that partitions were assigned to this worker.",
-            registry=self.registry,
-        )
-
         self.by_status = dict.fromkeys(("miss", "memory", "disk", "flight", "off"), 0)
         self.failed_requests = 0
         self.registry.register(_Answers(self.by_status))
