@@ -9,7 +9,7 @@ import click
 from ...schemas.topics import Topics
 from ..broker.base import Broker, TopicSpec
 from ..broker.kafka import KafkaBroker
-from ..config import Config, KafkaConfig
+from ..config import Config, KafkaConfig, RetryConfig
 from ..errors import UsageError
 from .settings import ADDRESS, KAFKA, TOPICS, setting, with_settings
 from .tables import print_table
@@ -62,16 +62,18 @@ def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
     if task not in TASKS:
         raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
     topics = Topics(task, config.kafka.topic_prefix)
-    specs = [] if list_only else topic_specs(topics, config.kafka)
-    print_table(asyncio.run(_made(topics, specs, config.kafka)), COLUMNS, as_json=as_json)
+    specs = [] if list_only else topic_specs(topics, config.kafka, config.retries)
+    print_table(
+        asyncio.run(_made(_names(topics, config.retries), specs, config.kafka)), COLUMNS, as_json=as_json
+    )
 
 
-async def _made(topics: Topics, specs: list[TopicSpec], kafka: KafkaConfig) -> list[dict[str, object]]:
-    """Make the topics of ``specs``, then a row for each topic of the task."""
+async def _made(names: dict[str, str], specs: list[TopicSpec], kafka: KafkaConfig) -> list[dict[str, object]]:
+    """Make the topics of ``specs``, then a row for each topic of the task, by its name and purpose."""
     async with KafkaBroker(kafka) as broker:
-        before = {name: await broker.partitions(name) for name in _names(topics)}
+        before = {name: await broker.partitions(name) for name in names}
         await broker.ensure_topics(specs)
-        return [await _row(broker, name, purpose, before[name]) for name, purpose in _names(topics).items()]
+        return [await _row(broker, name, purpose, before[name]) for name, purpose in names.items()]
 
 
 async def _row(broker: Broker, name: str, purpose: str, before: int | None) -> dict[str, object]:
@@ -80,5 +82,13 @@ async def _row(broker: Broker, name: str, purpose: str, before: int | None) -> d
     return {"topic": name, "partitions": partitions, "state": state, "purpose": purpose}
 
 
-def _names(topics: Topics) -> dict[str, str]:
-    return {getattr(topics, kind): purpose for kind, purpose in PURPOSES.items()}
+def _names(topics: Topics, retries: RetryConfig) -> dict[str, str]:
+    """All topics of the task, and what each is for."""
+    from ..delivery.retries import tier_name
+
+    waiting = {topics.retry(tier_name(seconds)): seconds for seconds in sorted(set(retries.tiers_s))}
+    named = {getattr(topics, kind): purpose for kind, purpose in PURPOSES.items()}
+    return named | {
+        name: f"requests that failed for a passing reason wait here for {seconds} s"
+        for name, seconds in waiting.items()
+    }
