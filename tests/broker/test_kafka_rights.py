@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from broker.contract import take
 from confluent_kafka.admin import AclOperation, ResourceType
 from secured_kafka import SecuredKafka, a_secured_kafka
 
@@ -98,3 +99,20 @@ async def test_wrong_credentials_name_the_three_causes(
     with pytest.raises(BrokerError, match=r"nobody listens.*security protocol.*password"):
         async with KafkaBroker(secured.config(unique, **wrong)):
             pass
+
+
+async def test_a_client_needs_to_write_requests_and_to_read_replies(
+    secured: SecuredKafka, unique: str
+) -> None:
+    requests, replies = f"{unique}-requests", f"{unique}-replies"
+    secured.add_user(unique)
+    secured.grant(unique, WRITE, TOPIC, requests)  # either implies Describe
+    secured.grant(unique, READ, TOPIC, replies)
+    async with KafkaBroker(KafkaConfig(bootstrap=secured.open)) as everybody:
+        await everybody.ensure_topics([TopicSpec(requests, 1), TopicSpec(replies, 1)])
+        async with asyncio.timeout(20), KafkaBroker(secured.config(unique)) as client:
+            assert await client.partitions(requests) == 1
+            reader = await client.consume([replies], start="latest")
+            await client.publish(Message(requests, b"request"))
+            await everybody.publish(Message(replies, b"reply"))
+            assert [record.value for record in await take(reader, 1)] == [b"reply"]
