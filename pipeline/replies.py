@@ -146,7 +146,9 @@ class Replies:
         if pending.published.done():
             sentence = f"No reply came within {timeout_s:g} s: is a worker running, and keeping up?"
         else:
-            sentence = f"The broker did not take the request within {timeout_s:g} s: is it up, is the topic there?"
+            sentence = (
+                f"The broker did not take the request within {timeout_s:g} s: is it up, is the topic there?"
+            )
         _resolve(pending, Failure(pending.known_as, self.task, Timeout.code, sentence, Timeout.retryable))
 
     def _published(self, pending: Pending) -> None:
