@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from worker_process import INFERSTREAM, ForeignClient, WorkerProcess, until
 
 from inferstream.pipeline.home import home_folder
@@ -173,3 +174,16 @@ def test_a_taken_port_is_named(fleet: Fleet) -> None:
     second = fleet.start("--web-port", port)
     assert second.wait() == 2
     assert f"Port {port} of 127.0.0.1 is taken" in second.log
+
+
+def test_a_request_topic_that_is_deleted_ends_the_worker_with_one_sentence(
+    fleet: Fleet, kafka: str, topics: Topics
+) -> None:
+    worker = fleet.start()
+    worker.wait_ready()
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_topics([topics.requests])[topics.requests].result(30)
+    assert worker.wait() == 1
+    assert worker.log.splitlines()[-1].startswith(
+        f"Error: The topic {topics.requests} was deleted: start the"
+    )
