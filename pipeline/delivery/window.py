@@ -99,6 +99,14 @@ class Window:
             async with asyncio.timeout(timeout_ms / 1e3):
                 await self._changed.wait()
 
+    async def has_room(self, wanted: int, timeout_ms: int) -> None:
+        """Wait until ``wanted`` more records may be admitted, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_ms / 1e3):
+                while self.room < wanted:
+                    self._changed.clear()
+                    await self._changed.wait()
+
     async def watch(self) -> None:
         """Return never; raise what made a publish fail for good."""
         await self._broken.wait()
