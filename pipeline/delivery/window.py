@@ -15,7 +15,7 @@ from ..errors import ReplyTooLarge
 BUSY = 128
 """Requests running from which on replies linger."""
 
-LINGER_S = 0.02
+LINGER_S = 0.05
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
