@@ -28,8 +28,8 @@ from inferstream.pipeline.ops.chaos.plot import plot
 from inferstream.pipeline.ops.chaos.report import Report
 from inferstream.pipeline.ops.chaos.roles import addresses, coordinator, leaders
 from inferstream.pipeline.ops.chaos.scenario import load_scenario
+from inferstream.pipeline.ops.chaos.stepped_clock import SteppedClock
 from inferstream.pipeline.ops.chaos.takeover import longest_silence, takeovers
-from inferstream.pipeline.ops.chaos.worker import SteppedClock
 from inferstream.pipeline.ops.loadgen import Bursts, Loadgen, Saturating, Steady
 from inferstream.pipeline.ops.loadgen_requests import ABORTS, AWAY, DUE, FAILS, Mix, Planned, requests
 from inferstream.pipeline.ops.local_kafka import LocalKafka

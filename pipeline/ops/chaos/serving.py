@@ -23,7 +23,7 @@ from .device import Mood, RehearsedSession
 from .settings import Settings, Status, write
 
 if TYPE_CHECKING:
-    from .worker import SteppedClock
+    from .stepped_clock import SteppedClock
 
 CLOSING_S: Final = 5.0
 LOOK_S: Final = 0.05

@@ -7,25 +7,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from .settings import Settings
-
-
-class SteppedClock:
-    """The system's clock, and how far it is off. Takes the place of `time.time` in all of the process."""
-
-    def __init__(self, real: Callable[[], float] = time.time) -> None:
-        self.real, self.off_s = real, 0.0
-
-    def __call__(self) -> float:
-        return self.real() + self.off_s
-
-    def ns(self) -> int:
-        return round(self() * 1e9)
+from .stepped_clock import SteppedClock
 
 
 def main(argument: str) -> None:
