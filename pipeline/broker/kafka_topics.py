@@ -59,6 +59,7 @@ class Topics:
         admin = AIOKafkaAdminClient(**connection_arguments(self._config))
         try:
             await admin.start()
+            await _wait_for_controller(admin)
             response = await admin.create_topics([_new_topic(spec) for spec in specs])
         except (KafkaError, TimeoutError) as error:
             raise broker_error(error, self._config, "create topics") from error
@@ -117,3 +118,13 @@ class Topics:
 def _new_topic(spec: TopicSpec) -> NewTopic:
     configs = {} if spec.retention_ms is None else {"retention.ms": str(spec.retention_ms)}
     return NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=configs)
+
+
+async def _wait_for_controller(admin: AIOKafkaAdminClient) -> None:
+    """A broker that has just started may not know the controller, and aiokafka then fails on a None."""
+    for _ in range(ATTEMPTS):
+        if admin._client.cluster.controller is not None:
+            return
+        await asyncio.sleep(BACKOFF_S)
+        await admin._client.force_metadata_update()
+    raise BrokerError("Kafka names no controller for topics to be created by: see whether its quorum is up.")
