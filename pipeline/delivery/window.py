@@ -237,8 +237,9 @@ class Window:
             self._changed.set()
 
     def _go_on(self, place: Place, outcome: Outcome) -> None:
+        # At once, also under load: the next of its key may be about to be published behind it.
         place.outcome = outcome
-        self._send(place, outcome)
+        self._publish_all(place, outcome)
 
     def _finish(self, place: Place) -> None:
         # The outcome holds the reply's bytes: the place may have to wait long for its elders.
