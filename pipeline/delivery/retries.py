@@ -10,7 +10,7 @@ from ...schemas.topics import Header, Topics
 from ..broker.base import Headers, Message, Record
 from ..config import RetryConfig
 from ..errors import DeviceOutOfMemory, DeviceUnavailable
-from .replying import origin_of
+from .replying import header_map, origin_of
 
 RETRIED: Final = (DeviceOutOfMemory, DeviceUnavailable)
 """Errors that a later attempt on some worker may not meet. Overload is not among them: the caller is told at once."""
@@ -98,7 +98,7 @@ def waiting(
 def history(record: Record, attempt: Attempt) -> bytes:
     """The JSON of all attempts so far, this one last. A history that somebody else broke begins anew."""
     try:
-        past = msgspec.json.decode(dict(record.headers)[Header.HISTORY], type=list[Attempt])
+        past = msgspec.json.decode(header_map(record)[Header.HISTORY], type=list[Attempt])
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         past = []
     return msgspec.json.encode([*past, attempt][-LAST_KEPT:])

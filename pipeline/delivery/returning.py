@@ -9,6 +9,7 @@ from ...schemas.topics import Header, Topics
 from ..broker.base import Message, Record
 from ..errors import TooLarge
 from .dead_letters import dead_letter
+from .replying import header_map
 from .retries import JITTER, due_headers
 from .window import Outcome
 
@@ -32,7 +33,7 @@ class Returning:
 
     def _due_s(self, record: Record) -> float:
         """Unix time at which the record is due: at once where the header is missing or not a number."""
-        value = dict(record.headers).get(Header.NOT_BEFORE_MS, b"")
+        value = header_map(record).get(Header.NOT_BEFORE_MS, b"")
         return int(value) / 1e3 if value.isdigit() and len(value) < 16 else 0.0
 
     def _refused(self, record: Record) -> Outcome:

@@ -126,9 +126,8 @@ def choose(
     limits = limits._replace(max_rows=min(limits.max_rows, share))
     time_left_ms = (head.expires - now) * 1e3
     if time_left_ms < cost.ms(1, head.length):
-        time_left_ms = (
-            math.inf
-        )  # too late for it, however small the batch: its neighbors must not pay for that
+        # Too late for it, however small the batch: its neighbors must not pay for that.
+        time_left_ms = math.inf
     return _best_slice(waiting, position, cost, limits, time_left_ms)
 
 
