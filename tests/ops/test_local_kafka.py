@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inferstream.pipeline.errors import BrokerError, UsageError
-from inferstream.pipeline.ops.local_kafka import LocalKafka, free_ports, is_free, live_brokers
+from inferstream.pipeline.ops.local_kafka import LocalKafka, free_ports, is_free, live_brokers, new_cluster_id
 
 pytestmark = pytest.mark.kafka
 
@@ -61,6 +61,13 @@ def test_one_broker_through_its_life(tmp_path: Path) -> None:
         assert live_brokers(port) == 1
         assert again.log(1).stat().st_size > 1_000
     assert (tmp_path / "cluster.id").read_text() == cluster_id
+
+
+def test_cluster_id_is_never_read_as_an_option() -> None:
+    ids = {new_cluster_id() for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert not any(cluster_id.startswith("-") for cluster_id in ids)
+    assert {len(cluster_id) for cluster_id in ids} == {22}
 
 
 def test_taken_port_is_one_sentence(tmp_path: Path) -> None:
