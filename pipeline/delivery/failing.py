@@ -14,7 +14,7 @@ from ..telemetry import Metrics
 from .breaker import Breaker
 from .dead_letters import dead_letter
 from .replying import Address, Replies, header_map, sentence
-from .retries import JITTER, RETRIED, Attempt, Budget, attempt_of, delay_s, waiting
+from .retries import JITTER, RETRIED, Attempt, Budget, attempt_of, delay_s, tried, waiting
 from .window import Outcome
 
 log = logging.getLogger(__name__)
@@ -64,27 +64,27 @@ class Failing:
         self._metrics.failed(error.code)
         return self._letter(record, error)
 
-    def pause_in_place_s(
-        self, record: Record, error: Exception, attempt: int, waited_s: float
-    ) -> float | None:
-        """How long a request whose order matters waits in its place before it is tried again; None to give up.
+    def again_in_place(
+        self, record: Record, error: Exception, waited_s: float
+    ) -> tuple[Record, float] | None:
+        """A request whose order matters as it is tried again in its place, after so many seconds; None to give up.
 
         It holds back the records of its own key meanwhile, and no others.
         """
-        another = delay_s(attempt, self._config) is not None
+        headers = header_map(record)
+        another = delay_s(attempt_of(headers), self._config) is not None
         if not isinstance(error, RETRIED) or not another or not keeps_order(record):
             return None
         pause_s = min(self._config.tiers_s) * random.uniform(1, 1 + JITTER)
         within = waited_s + pause_s <= self._config.in_place_s
-        if not within or self._too_late(header_map(record), pause_s) or not self._budget.spend():
+        if not within or self._too_late(headers, pause_s) or not self._budget.spend():
             return None
-        return pause_s
+        return tried(record, self._attempt(headers, error)), pause_s
 
     def _again(self, record: Record, error: InferstreamError) -> Outcome | None:
         """The record on its way to a retry topic, if it may go there and a further attempt is left."""
         headers = header_map(record)
-        attempt = attempt_of(headers)
-        seconds = delay_s(attempt, self._config)
+        seconds = delay_s(attempt_of(headers), self._config)
         if (
             seconds is None
             or keeps_order(record)
@@ -93,8 +93,11 @@ class Failing:
         ):
             return None
         self._metrics.retried(error.code)
-        line = Attempt(attempt, error.code, round(self._wall_clock() * 1e3), self._worker)
-        return Outcome((waiting(record, self._topics, line, seconds),))
+        return Outcome((waiting(record, self._topics, self._attempt(headers, error), seconds),))
+
+    def _attempt(self, headers: dict[str, bytes], error: InferstreamError) -> Attempt:
+        """The line that the history gets for an attempt which failed now."""
+        return Attempt(attempt_of(headers), error.code, round(self._wall_clock() * 1e3), self._worker)
 
     def _too_late(self, headers: dict[str, bytes], seconds: float) -> bool:
         deadline = headers.get(Header.DEADLINE_MS, b"")

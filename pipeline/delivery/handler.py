@@ -25,7 +25,6 @@ from .admission import Admission
 from .breaker import Breaker
 from .failing import Failing
 from .replying import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
-from .retries import attempt_of
 from .window import Outcome
 
 NO_RETRIES = RetryConfig(tiers_s=[])
@@ -109,7 +108,7 @@ class Handler:
 
     async def _arrive(self, record: Record, address: Address, job: Job, flight: Flight) -> Outcome:
         found: Answer | Flight | None = flight
-        attempt, began = attempt_of(header_map(record)), self._clock()
+        began = self._clock()
         with self._admission.taken(job.tenant):
             while True:
                 try:
@@ -119,12 +118,11 @@ class Handler:
                         found = await self._engine.arrive(found, job.expires)
                     return self._answered(address, found)
                 except Exception as error:
-                    waited_s = self._clock() - began
-                    pause_s = self._failing.pause_in_place_s(record, error, attempt, waited_s)
-                    if pause_s is None:
+                    again = self._failing.again_in_place(record, error, self._clock() - began)
+                    if again is None:
                         return self._failing.outcome(record, address, error, flight.task.version)
+                record, pause_s = again
                 await asyncio.sleep(pause_s)
-                attempt += 1
                 found = None
 
     def _decode(self, record: Record) -> Request:

@@ -18,7 +18,6 @@ RETRIED: Final = (DeviceOutOfMemory, DeviceUnavailable)
 JITTER: Final = 0.2
 """What fails together comes back spread over this share of the delay."""
 
-REPLACED: Final = (Header.ATTEMPT, Header.NOT_BEFORE_MS, Header.ORIGIN, Header.HISTORY)
 LAST_KEPT: Final = 20  # attempts in the history: it travels in a header, which must stay small
 
 
@@ -84,15 +83,22 @@ def waiting(
     The key chooses the partition: not every topic has as many as the one that the record came from.
     """
     due_ms = attempt.at_ms + round(seconds * 1e3 * (1 + JITTER * spread()))
-    kept = tuple(header for header in record.headers if header[0] not in REPLACED)
-    changed = (
-        (Header.ATTEMPT, b"%d" % (attempt.attempt + 1)),
+    headers = (
+        *_without(tried(record, attempt).headers, Header.NOT_BEFORE_MS, Header.ORIGIN),
         (Header.NOT_BEFORE_MS, b"%d" % due_ms),
         (Header.ORIGIN, origin_of(record).encode()),
+    )
+    return Message(topics.retry(tier_name(seconds)), record.value or b"", record.key, headers)
+
+
+def tried(record: Record, attempt: Attempt) -> Record:
+    """The record as its next attempt finds it: in its headers the number of that, and what became of those before."""
+    headers = (
+        *_without(record.headers, Header.ATTEMPT, Header.HISTORY),
+        (Header.ATTEMPT, b"%d" % (attempt.attempt + 1)),
         (Header.HISTORY, history(record, attempt)),
     )
-    topic = topics.retry(tier_name(seconds))
-    return Message(topic, record.value or b"", record.key, (*kept, *changed))
+    return record._replace(headers=headers)
 
 
 def history(record: Record, attempt: Attempt) -> bytes:
@@ -106,4 +112,8 @@ def history(record: Record, attempt: Attempt) -> bytes:
 
 def due_headers(record: Record) -> Headers:
     """The headers with which a record that is due goes back to the request topic."""
-    return tuple(header for header in record.headers if header[0] != Header.NOT_BEFORE_MS)
+    return _without(record.headers, Header.NOT_BEFORE_MS)
+
+
+def _without(headers: Headers, *names: str) -> Headers:
+    return tuple(header for header in headers if header[0] not in names)

@@ -15,6 +15,7 @@ from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.failing import Failing
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replying import Address, Replies, ReplyTopics
+from inferstream.pipeline.delivery.retries import LAST_KEPT
 from inferstream.pipeline.delivery.window import Outcome
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceUnavailable, Overloaded, Poison
 from inferstream.pipeline.tasks.base import Row
@@ -54,6 +55,7 @@ async def a_handler(
                 Metrics(),
                 breaker=breaker,
                 retries=retries,
+                worker="w",
                 clock=rig.clock,
                 wall_clock=lambda: NOW_MS / 1e3,
             ),
@@ -206,6 +208,58 @@ async def test_where_order_matters_it_waits_so_often_as_it_may_and_is_then_given
         assert len(rig.session.runs) == 4
     assert outage([outcome]) == {TOPICS.replies: 1, TOPICS.dead_letters: 1}
     assert only(outcome).topic == TOPICS.replies, "the caller is told first"
+
+
+@pytest.mark.parametrize("key", [None, b"conversation"], ids=["by tiers", "in its place"])
+async def test_a_dead_letter_tells_of_each_attempt_however_it_was_tried_again(key: bytes | None) -> None:
+    retries = RetryConfig(tiers_s=[0], max_attempts=3)
+    record = a_record({"else": b"1"}, key)
+    async with a_handler(retries) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        outcome = await outcome_of(handler, record)
+        while outcome.then is None:
+            outcome = await outcome_of(handler, record._replace(headers=only(outcome).headers))
+        assert len(rig.session.runs) == retries.max_attempts
+    letter = only(outcome.then)
+    headers = dict(letter.headers)
+    assert (letter.value, letter.key, headers["else"]) == (record.value, key, b"1")
+    assert (headers[Header.ATTEMPT], headers[Header.WORKER]) == (b"3", b"w")
+    assert json.loads(headers[Header.HISTORY]) == [
+        [attempt, "device_out_of_memory", NOW_MS, "w"] for attempt in (1, 2)
+    ]
+    (notice,) = outcome.then.if_too_large().messages if outcome.then.if_too_large else ()
+    assert {*notice.headers} >= {(name, headers[name]) for name in (Header.ATTEMPT, Header.HISTORY)}
+
+
+async def test_in_its_place_it_goes_on_with_the_history_that_it_brings() -> None:
+    before = [[1, "device_unavailable", 5, "another"]]
+    headers = {Header.ATTEMPT: b"2", Header.HISTORY: json.dumps(before).encode()}
+    outcome = await failing_outcome(a_record(headers, key=b"conversation"))
+    assert outcome.then is not None
+    history = json.loads(dict(only(outcome.then).headers)[Header.HISTORY])
+    assert history == [*before, [2, "device_out_of_memory", NOW_MS, "w"]]
+
+
+async def test_a_history_in_place_is_as_short_as_any_however_often_it_is_tried() -> None:
+    retries = RetryConfig(tiers_s=[0], max_attempts=LAST_KEPT + 5)
+    outcome = await failing_outcome(a_record(key=b"conversation"), retries)
+    assert outcome.then is not None
+    headers = dict(only(outcome.then).headers)
+    assert headers[Header.ATTEMPT] == b"%d" % retries.max_attempts
+    attempts = [line[0] for line in json.loads(headers[Header.HISTORY])]
+    assert attempts == list(range(retries.max_attempts - LAST_KEPT, retries.max_attempts))
+
+
+async def test_a_history_sent_to_us_that_goes_on_and_on_is_left_out_where_room_is_short() -> None:
+    headers = {
+        Header.ATTEMPT: b"9" * 600_000,
+        Header.HISTORY: b"x" * 600_000,
+        Header.REPLY_TOPIC: b"elsewhere",
+    }
+    async with a_handler() as (handler, _):
+        outcome = await outcome_of(handler, a_record(headers))
+    assert outcome.if_too_large is not None
+    assert sum(len(value) for _, value in only(outcome.if_too_large()).headers) < 1_000
 
 
 async def test_in_its_place_it_waits_no_longer_than_allowed_and_not_past_its_deadline() -> None:

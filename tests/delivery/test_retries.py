@@ -12,7 +12,6 @@ from inferstream.pipeline.delivery.replying import origin_of
 from inferstream.pipeline.delivery.retries import (
     JITTER,
     LAST_KEPT,
-    REPLACED,
     Attempt,
     Budget,
     attempt_of,
@@ -20,6 +19,7 @@ from inferstream.pipeline.delivery.retries import (
     due_headers,
     history,
     retry_topics,
+    tried,
     waiting,
 )
 from inferstream.schemas.topics import Header, Topics
@@ -34,7 +34,8 @@ configs = st.builds(
     budget_share=st.floats(0, 2),
     budget_burst=st.integers(0, 50),
 )
-ours = st.sampled_from([Header.ATTEMPT, Header.NOT_BEFORE_MS, Header.ORIGIN, Header.HISTORY])
+REPLACED = (Header.ATTEMPT, Header.NOT_BEFORE_MS, Header.ORIGIN, Header.HISTORY)
+ours = st.sampled_from(REPLACED)
 histories = st.lists(st.tuples(st.integers(), st.text(max_size=5), st.integers(), st.text(max_size=5))).map(
     lambda lines: json.dumps(lines).encode()
 )
@@ -103,6 +104,19 @@ def test_a_history_is_kept_in_order_and_bounded(lines: Sequence[Attempt]) -> Non
 @given(any_headers, attempts)
 def test_a_history_that_somebody_broke_is_valid_again(headers: Headers, attempt: Attempt) -> None:
     assert json.loads(history(a_record(headers), attempt))[-1] == list(attempt)
+
+
+@given(any_headers, attempts, st.none() | st.binary(max_size=5))
+def test_a_record_that_is_tried_in_its_place_differs_only_in_what_was_tried(
+    headers: Headers, attempt: Attempt, key: bytes | None
+) -> None:
+    record = a_record(headers, key)
+    again = tried(record, attempt)
+    assert again._replace(headers=()) == record._replace(headers=())
+    counted = (Header.ATTEMPT, Header.HISTORY)
+    kept = tuple(header for header in headers if header[0] not in counted)
+    assert again.headers[: len(kept)] == kept
+    assert tuple(name for name, _ in again.headers[len(kept) :]) == counted
 
 
 @given(configs, st.lists(st.booleans(), max_size=200))
