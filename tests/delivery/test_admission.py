@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from engine.echo import Echo
+from engine.rig import Rig, a_rig
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
-from inferstream.pipeline.delivery.admission import Admission
+from inferstream.pipeline.delivery.admission import COME_BACK_MS, Admission
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replying import ReplyTopics
 from inferstream.pipeline.delivery.window import Outcome
@@ -29,7 +30,7 @@ from inferstream.pipeline.errors import Overloaded
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.messages import Failure
+from inferstream.schemas.messages import Failure, Reply, Result
 from inferstream.schemas.topics import PRIORITIES, Header, Topics
 
 TOPICS = Topics("echo")
@@ -296,6 +297,61 @@ async def test_who_asks_for_what_is_being_answered_is_not_refused_for_the_wait()
         coming.close()
         simulation.session.ends.release(1_000)
         await simulation.until(lambda: len(simulation.ended) == 100)
+
+
+def asking(text: str, tenant: str) -> Record:
+    headers = ((Header.TENANT, tenant.encode()),)
+    return Record(TOPICS.requests, 0, 0, None, json.dumps({"text": text}).encode(), headers, 0)
+
+
+@asynccontextmanager
+async def a_share_in_progress() -> AsyncIterator[tuple[Handler, Rig]]:
+    """Of the tenant "a" one text is known, and another on the device: its share, while "b" has one there, too."""
+
+    async def partitions(_: str) -> int:
+        return 1
+
+    async with a_rig() as rig, asyncio.TaskGroup() as tasks:
+        topics = ReplyTopics(TOPICS, LimitConfig(), partitions)
+        handler = Handler(
+            rig.engine, TOPICS, LimitConfig(), topics, Metrics(), admission=Admission(2), clock=rig.clock
+        )
+        await found_of(handler, asking("known", "a"))
+        rig.session.stall()
+        running = [
+            tasks.create_task(found_of(handler, asking(f"of {tenant}", tenant))) for tenant in ("a", "b")
+        ]
+        await rig.begun(3)
+        yield handler, rig
+        rig.session.release()
+        for task in running:
+            assert isinstance(await task, Result)
+
+
+async def found_of(handler: Handler, record: Record) -> Reply:
+    found = handler.handle(record)
+    return decode_reply((found if isinstance(found, Outcome) else await found).messages[0].value)
+
+
+async def test_beyond_its_share_a_tenant_gets_what_is_known() -> None:
+    async with a_share_in_progress() as (handler, _):
+        found = handler.handle(asking("known", "a"))
+        assert isinstance(found, Outcome), "at once"
+        reply = decode_reply(found.messages[0].value)
+        assert isinstance(reply, Result)
+        assert reply.cache == "memory"
+
+
+@pytest.mark.parametrize("text", ["new", "of a"])
+async def test_beyond_its_share_a_tenant_gets_neither_a_run_nor_a_place_to_wait_in(text: str) -> None:
+    async with a_share_in_progress() as (handler, rig):
+        for _ in range(3):
+            reply = await found_of(handler, asking(text, "a"))
+            assert isinstance(reply, Failure)
+            assert (reply.code, reply.retry_after_ms) == ("overloaded", COME_BACK_MS)
+            assert "share" in reply.message
+        assert len(rig.engine._flights) == 2, "who waits goes on waiting"
+    assert len(rig.session.runs) == 3
 
 
 def test_alone_a_tenant_may_take_all_and_with_others_its_share() -> None:
