@@ -11,11 +11,7 @@ from typing import NamedTuple
 from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
 from ..errors import ReplyTooLarge
-
-BUSY = 128
-"""Requests running from which on replies linger."""
-
-LINGER_S = 0.05
+from .linger import Linger
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
@@ -77,7 +73,7 @@ class Window:
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: BaseException = asyncio.CancelledError()
-        self._lingering: list[tuple[Place, Outcome]] = []
+        self._linger: Linger[Place] = Linger(self._send)
         self.running = 0
         """Records admitted whose outcome is not known yet."""
         self.terminal_events = 0
@@ -137,7 +133,7 @@ class Window:
         ready: Place | None = None if place.held else place
         while ready is not None and ready.outcome is not None:
             behind = self._next_of_key(ready)
-            self._send(ready, ready.outcome)
+            self._linger.put(ready, self.running)
             ready = behind
 
     def positions(self) -> dict[TopicPartition, int]:
@@ -183,22 +179,9 @@ class Window:
             del place.line.last_of_key[place.key]
         return behind
 
-    def _send(self, place: Place, outcome: Outcome) -> None:
-        """Publish now, or under load within `LINGER_S` together with what else gets ready: requests to the broker
-        cost more than what is in them, and what waited for many others does not notice.
-        """
-        if self.running < BUSY and not self._lingering:
-            self._publish_all(place, outcome)
-            return
-        if not self._lingering:
-            asyncio.get_running_loop().call_later(LINGER_S, self._flush)
-        self._lingering.append((place, outcome))
-
-    def _flush(self) -> None:
-        ready, self._lingering = self._lingering, []
-        for place, outcome in ready:
-            if not place.line.lost:
-                self._publish_all(place, outcome)
+    def _send(self, place: Place) -> None:
+        if place.outcome is not None and not place.line.lost:
+            self._publish_all(place, place.outcome)
 
     def _publish_all(self, place: Place, outcome: Outcome) -> None:
         place.unacknowledged = len(outcome.messages)
@@ -237,7 +220,7 @@ class Window:
             self._changed.set()
 
     def _go_on(self, place: Place, outcome: Outcome) -> None:
-        # At once, also under load: the next of its key may be about to be published behind it.
+        # Without lingering, also under load: the next of its key may be about to be published behind it.
         place.outcome = outcome
         self._publish_all(place, outcome)
 
