@@ -85,7 +85,7 @@ class Worker:
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Called by the broker: these partitions are ours, from their committed offsets."""
-        log.info("Serving %d partitions.", len(partitions))
+        log.info("Serving %d partitions. Topics: %s.", len(partitions), ", ".join(self._topics))
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Called by the broker: hand over within a bound. What is not finished by then the next owner answers."""

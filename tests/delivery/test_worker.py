@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -338,6 +339,13 @@ async def test_a_breaker_whose_trial_decides_nothing_tries_the_next(broker: Embe
         await ask(broker, b"bad request", b"at once: bad request", b"fine", partition=0)
         await replies(broker, 4)
     assert not breaker.is_open
+
+
+async def test_the_log_names_what_is_served(broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture) -> None:
+    """A process has a worker for the requests and one for each retry topic: a number alone tells of none."""
+    caplog.set_level(logging.INFO)
+    async with running(a_worker(broker, Clerk())):
+        await until(lambda: f"Serving {PARTITIONS} partitions. Topics: {REQUESTS}." in caplog.messages)
 
 
 async def dies() -> None:
