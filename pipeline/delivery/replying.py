@@ -2,7 +2,10 @@
 
 import asyncio
 import fnmatch
+import math
 import re
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -18,6 +21,12 @@ from .topic_watch import Partitions, still_there
 from .window import Outcome
 
 MOST_ID_CHARACTERS = 1_000
+
+MISSING_S = 5.0
+"""How long a reply topic that did not exist is not looked for again, whatever requests name it."""
+
+MOST_MISSING = 1_000
+
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
 
@@ -35,13 +44,20 @@ class Address(NamedTuple):
 class ReplyTopics:
     """The reply topics that may be used: named by the allow list, and there."""
 
-    def __init__(self, topics: Topics, limits: LimitConfig, partitions: Partitions) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        limits: LimitConfig,
+        partitions: Partitions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._patterns = [
             topics.replies,
             *(_named(pattern, topics) for pattern in limits.reply_topics),
         ]
-        self._ask = partitions
+        self._ask, self._clock = partitions, clock
         self._partitions: dict[str, int] = {}
+        self._missing: dict[str, float] = {}
         self._asking = asyncio.Lock()
 
     def address(self, record: Record, topic: str, identity: str | None) -> Address | None:
@@ -57,7 +73,10 @@ class ReplyTopics:
         return Address(identity, topic, record.partition % count, record.key, carried_over(record))
 
     async def check(self, topic: str) -> None:
-        """Raise ReplyTopicNotAllowed unless the topic may be used and exists. Asks the broker once for each topic."""
+        """Raise ReplyTopicNotAllowed unless the topic may be used and exists.
+
+        Asks the broker once for each topic that exists, and again after `MISSING_S` for one that does not.
+        """
         # A pattern's `*` matches anything, and not every broker survives being asked for what is no name.
         if not TOPIC_NAME.fullmatch(topic) or not any(
             fnmatch.fnmatchcase(topic, pattern) for pattern in self._patterns
@@ -68,20 +87,29 @@ class ReplyTopics:
             )
         async with self._asking:
             if topic not in self._partitions:
-                self._partitions[topic] = await self._count(topic)
+                await self._find(topic)
 
     async def look(self) -> None:
         """Ask again: partitions that were added to the topics are used. Raises BrokerError for a topic that is gone."""
         for topic, known in list(self._partitions.items()):
             self._partitions[topic] = await still_there(self._ask, topic, known)
 
-    async def _count(self, topic: str) -> int:
-        count = await self._ask(topic)
-        if count is None:
-            raise ReplyTopicNotAllowed(
-                f"The reply topic {topic!r} does not exist: create it, then replay the request."
-            )
-        return count
+    async def _find(self, topic: str) -> None:
+        if self._missing.get(topic, -math.inf) <= self._clock():
+            count = await self._ask(topic)
+            if count is not None:
+                self._partitions[topic] = count
+                return
+            self._remember_missing(topic)
+        raise ReplyTopicNotAllowed(
+            f"The reply topic {topic!r} does not exist: create it, then replay the request."
+        )
+
+    def _remember_missing(self, topic: str) -> None:
+        self._missing.pop(topic, None)  # so that the first is always the one that was asked for longest ago
+        self._missing[topic] = self._clock() + MISSING_S
+        if len(self._missing) > MOST_MISSING:
+            del self._missing[next(iter(self._missing))]
 
 
 def _named(pattern: str, topics: Topics) -> str:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import Message, Record
+from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replying import ReplyTopics
+from inferstream.pipeline.delivery.replying import MISSING_S, MOST_MISSING, ReplyTopics
 from inferstream.pipeline.delivery.window import Outcome
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import ReplyTopicNotAllowed
@@ -318,6 +319,54 @@ async def test_a_pattern_is_read_literally_but_for_the_task(pattern: str) -> Non
     await allowed.check("x.echo.mine")
     with pytest.raises(ReplyTopicNotAllowed, match="not on the allow list"):
         await allowed.check("x.triage.mine")
+
+
+class Broker:
+    """Knows topics by their numbers of partitions, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, int] = {}
+        self.asked: list[str] = []
+
+    async def partitions(self, topic: str) -> int | None:
+        self.asked.append(topic)
+        await asyncio.sleep(0)
+        return self.topics.get(topic)
+
+
+async def flood(reply_topics: ReplyTopics, *names: str) -> int:
+    """How many of the checks were refused."""
+    found = await asyncio.gather(*map(reply_topics.check, names), return_exceptions=True)
+    assert all(error is None or "does not exist: create it" in str(error) for error in found)
+    return sum(error is not None for error in found)
+
+
+async def test_a_reply_topic_that_is_missing_is_looked_for_now_and_then(clock: FakeClock) -> None:
+    broker = Broker()
+    reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
+    for asked in (1, 2):
+        assert await flood(reply_topics, *[MINE] * 100) == 100
+        clock.advance(MISSING_S * 0.99)
+        assert await flood(reply_topics, MINE) == 1
+        assert broker.asked == [MINE] * asked
+        clock.advance(MISSING_S)
+    broker.topics[MINE] = 3
+    assert await flood(reply_topics, MINE, MINE) == 0
+    assert reply_topics.address(a_record(asking()), MINE, "t1")
+    assert broker.asked == [MINE] * 3
+
+
+async def test_only_so_many_missing_topics_are_remembered(clock: FakeClock) -> None:
+    broker = Broker()
+    reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
+    names = [f"{TOPICS.replies}.{number}" for number in range(MOST_MISSING)]
+    await flood(reply_topics, *names)
+    clock.advance(MISSING_S)
+    await flood(reply_topics, names[0], f"{TOPICS.replies}.another")
+    broker.asked.clear()
+    assert await flood(reply_topics, names[0], names[1]) == 2
+    assert broker.asked == names[1:2], "what was asked for longest ago is forgotten first"
+    assert len(reply_topics._missing) == MOST_MISSING
 
 
 async def test_a_dead_letter_keeps_the_origin_of_the_first_delivery(desk: Desk) -> None:
