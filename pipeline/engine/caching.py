@@ -3,15 +3,19 @@
 import contextlib
 import hashlib
 import logging
+import math
 import queue
-import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import diskcache
 from diskcache.core import MODE_PICKLE
+
+from .caching_folder import CacheFolder, is_broken, is_locked, is_of_one_value
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +23,10 @@ DIGEST_BYTES = 16
 CHECK_BYTES = 8
 
 LOCKED_S = 0.25
-"""How long a write waits for another process that writes; then it is dropped."""
+"""How long a write, or a read, waits for another process that writes; then it is dropped."""
+
+RETRY_S = 30.0
+"""How long the disk tier is left alone after a failure that opening it again did not mend."""
 
 CLOSING_S = 5.0
 
@@ -76,24 +83,51 @@ def _check(key: bytes, value: bytes) -> bytes:
     return hashlib.blake2b(value, digest_size=CHECK_BYTES, key=key).digest()
 
 
+class Files(NamedTuple):
+    """One folder of the cache, opened."""
+
+    path: Path
+    cache: diskcache.FanoutCache
+
+
 class DiskCache:
     """diskcache behind a writer thread. Whatever breaks costs speed, never an answer.
 
     Values carry a checksum: a file that was changed on disk is a miss. Writes are dropped when the disk falls behind.
+    Files that break are opened again by the writer, so that nobody waits for it: at once, but not twice in 30 s.
     """
 
     def __init__(
-        self, directory: Path, most_bytes: int, *, shards: int = 4, most_queued: int = 4_096
+        self,
+        directory: Path,
+        most_bytes: int,
+        *,
+        shards: int = 4,
+        most_queued: int = 4_096,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # A folder of our own below the user's: it is deleted when its files break.
-        self._directory, self._most_bytes, self._shards = directory / "answers", most_bytes, shards
-        self._cache = self._open()
+        self._folder, self._most_bytes, self._shards = CacheFolder(directory), most_bytes, shards
+        self._clock = clock
+        self._files: Files | None = None  # set by the writer alone, once it runs
+        self._broken: Path | None = None
+        self._failure: tuple[Files, Exception] | None = None
+        self._open_from = self._read_from = -math.inf
+        self._open()
         self._writes: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(most_queued)
         self._writer = threading.Thread(target=self._write, name="disk-cache", daemon=True)
         self._writer.start()
 
     def get(self, key: bytes) -> bytes | None:
-        stored = self._guarded(lambda cache: cache.get(key, retry=False))
+        files = self._files
+        if files is None or self._clock() < self._read_from:
+            return None
+        try:
+            stored = files.cache[key]
+        except KeyError:
+            return None
+        except Exception as error:
+            self._failed(files, error)
+            return None
         if not isinstance(stored, bytes) or len(stored) <= CHECK_BYTES:
             return None
         check, value = stored[:CHECK_BYTES], stored[CHECK_BYTES:]
@@ -117,52 +151,70 @@ class DiskCache:
         self._writer.join(CLOSING_S)
         self._close_files()
 
-    def _open(self) -> diskcache.FanoutCache | None:
-        try:
-            return self._open_files()
-        except Exception as error:
-            log.warning("The cache in %s cannot be opened (%s): it is made anew.", self._directory, error)
-        shutil.rmtree(self._directory, ignore_errors=True)
-        try:
-            return self._open_files()
-        except Exception as error:
-            log.warning("There is no disk cache (%s): answers are kept in memory only.", error)
-            return None
-
-    def _open_files(self) -> diskcache.FanoutCache:
+    def _open_files(self, path: Path) -> diskcache.FanoutCache:
         return diskcache.FanoutCache(
-            str(self._directory),
+            str(path),
             shards=self._shards,
             size_limit=self._most_bytes,
             timeout=LOCKED_S,
             disk=PlainDisk,
+            # No mapped memory, which a write-ahead log needs too: a mapped file that is cut off ends the process.
+            sqlite_mmap_size=0,
+            sqlite_journal_mode="truncate",
+            sqlite_synchronous=0,
         )
 
     def _close_files(self) -> None:
-        if self._cache is not None:
-            self._cache.close()
+        if self._files is not None:
+            with contextlib.suppress(Exception):
+                self._files.cache.close()  # this thread's connections: each has its own
+
+    def _failed(self, files: Files, error: Exception) -> None:
+        if is_locked(error):
+            log.warning("Another process holds the disk cache locked: it is not read for %g s.", RETRY_S)
+            self._read_from = self._clock() + RETRY_S
+        elif not is_of_one_value(error):
+            self._failure = files, error
 
     def _write(self) -> None:
         while (item := self._writes.get()) is not None:
-            key, value = item
-            self._guarded(lambda cache, key=key, value=value: cache.set(key, value))  # type: ignore[misc]
+            self._store(*item)
+            if self._failure is not None or self._files is None:
+                self._open_again()
             self._writes.task_done()
-        self._close_files()  # each thread has connections of its own
+        self._close_files()
 
-    def _guarded(self, call: Callable[[diskcache.FanoutCache], object]) -> object:
-        """The call's result, None when the files on disk are not usable; then they are made anew."""
-        cache = self._cache
-        if cache is None:
-            return None
+    def _store(self, key: bytes, stored: bytes) -> None:
+        files = self._files
+        if files is None:
+            return
         try:
-            return call(cache)
+            # Where it was deleted, its open files would still take what nobody finds again.
+            if not files.path.is_dir():
+                raise FileNotFoundError(f"{files.path} was deleted")
+            files.cache.set(key, stored)
         except Exception as error:
-            log.warning("The disk cache failed (%s): it is made anew, answers are computed meanwhile.", error)
-            self._cache = self._open_again(cache)
-            return None
+            self._failed(files, error)
 
-    def _open_again(self, broken: diskcache.FanoutCache) -> diskcache.FanoutCache | None:
-        with contextlib.suppress(Exception):
-            broken.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        return self._open()
+    def _open_again(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None and failure[0] is self._files:
+            files, error = failure
+            log.warning("The disk cache failed (%s): answers are computed until it is open again.", error)
+            self._broken = files.path if is_broken(error) else None
+            self._close_files()
+            self._files = None
+        if self._files is None and self._clock() >= self._open_from:
+            self._open_from = self._clock() + RETRY_S
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            self._files = Files(*self._folder.open(self._open_files, self._broken))
+        except Exception as error:
+            self._open_from = self._clock() + RETRY_S
+            log.warning(
+                "There is no disk cache (%s): answers are kept in memory only. It is tried again after %g s.",
+                error,
+                RETRY_S,
+            )
