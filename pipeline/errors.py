@@ -9,7 +9,9 @@ InferstreamError
 │   ├── ReplyTopicNotAllowed  must not be answered there: goes to the dead letters
 │   └── ReplyTooLarge
 ├── Transient                 trying again can help
-│   ├── Overloaded, DeviceOutOfMemory, DeviceUnavailable, ShuttingDown
+│   ├── Overloaded, DeviceOutOfMemory, ShuttingDown
+│   ├── DeviceUnavailable
+│   │   └── DeviceLost        for this process: another one can have it
 │   └── Timeout               the client saw no reply in time
 ├── DeviceError               the model cannot run this input
 │   └── Poison                this input ends the worker's process
@@ -116,6 +118,10 @@ class DeviceOutOfMemory(Transient):
 
 class DeviceUnavailable(Transient):
     code = "device_unavailable"
+
+
+class DeviceLost(DeviceUnavailable):
+    """Nothing that this process does on the device succeeds any more, whatever the input."""
 
 
 class ShuttingDown(Transient):

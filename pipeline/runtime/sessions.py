@@ -1,6 +1,6 @@
 """A model loaded on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,62 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, DeviceOutOfMemory, ModelError, ProviderUnavailable
+from ..errors import (
+    DeviceError,
+    DeviceLost,
+    DeviceOutOfMemory,
+    DeviceUnavailable,
+    ModelError,
+    ProviderUnavailable,
+)
 from ..graphs.devices import ANY, DEVICE
 from .providers import Provider, candidates, unavailable
 
-OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "available memory")
+# Signs in ONNX Runtime's messages, in lower case: its errors have no type that tells these apart.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "failed to allocate",
+    "bad_alloc",
+    "available memory",
+    "status_alloc_failed",
+)
+OF_THE_DEVICE = (
+    "cuda failure",
+    "cuda error",
+    "cublas failure",
+    "cublas error",
+    "cudnn failure",
+    "cudnn error",
+    "cudnn_fe failure",
+    "device-side assert",
+    "device lost",
+    "device instance has been suspended",
+    "gpu is lost",
+)
+OF_THE_INPUT = (
+    "invalid argument",
+    "invalid configuration argument",
+    "invalid_value",
+    "bad_param",
+    "not_supported",
+)
+# After most of these "the process must be terminated and relaunched", says CUDA of its errors; all need it.
+FOR_GOOD = (
+    "an illegal memory access was encountered",
+    "the launch timed out and was terminated",
+    "device-side assert",
+    "hardware stack error",
+    "an illegal instruction was encountered",
+    "misaligned address",
+    "operation not supported on global/shared address space",
+    "invalid program counter",
+    "unspecified launch failure",
+    "uncorrectable ecc error",
+    "uncorrectable nvlink error",
+    "device lost",
+    "device instance has been suspended",
+    "gpu is lost",
+)
 # The fused operator adds and normalizes one value after the other: ten times slower on a CPU than its two parts.
 SLOW_ON_CPU = "SkipLayerNormFusion"
 QUIET = 4  # fatal only: what goes wrong is raised, in a sentence
@@ -32,11 +83,12 @@ class Session:
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Run one batch; outputs in the order of the graph. Raises DeviceOutOfMemory or DeviceError."""
+        """Run one batch; outputs in the order of the graph. Raises DeviceError or, where the input is not at
+        fault, DeviceOutOfMemory, DeviceUnavailable or DeviceLost."""
         try:
             outputs: list[NDArray[Any]] = self._session.run(self.outputs, dict(feeds))
         except Exception as error:  # ONNX Runtime's errors share no base but Exception
-            raise _device_error(error) from error
+            raise device_error(error) from error
         return outputs
 
     def warm_up(self) -> None:
@@ -83,13 +135,26 @@ def _made_for(session: ort.InferenceSession, provider: Provider, forced: str | N
     return False
 
 
-def _device_error(error: Exception) -> DeviceError | DeviceOutOfMemory:
+def device_error(error: Exception) -> DeviceError | DeviceOutOfMemory | DeviceUnavailable:
+    """What ONNX Runtime's error at a run comes down to: whether the input, its size or the device is at fault."""
     text = str(error).lower()
-    if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
+    if isinstance(error, MemoryError) or _tells(text, OUT_OF_MEMORY):
         return DeviceOutOfMemory(
             "The device has no memory for this batch; it is tried again with fewer tokens."
         )
-    return DeviceError(f"The model cannot run this input: {_first_line(error)}.")
+    if not _tells(text, OF_THE_DEVICE) or _tells(text, OF_THE_INPUT):
+        return DeviceError(f"The model cannot run this input: {_first_line(error)}.")
+    if _tells(text, FOR_GOOD):
+        return DeviceLost(
+            f"The device is lost to this process, which has to be started again: {_first_line(error)}."
+        )
+    return DeviceUnavailable(
+        f"The device failed, whatever the input; it is tried again: {_first_line(error)}."
+    )
+
+
+def _tells(text: str, signs: Iterable[str]) -> bool:
+    return any(sign in text for sign in signs)
 
 
 def _first_line(error: Exception) -> str:

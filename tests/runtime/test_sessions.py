@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 from tiny_model import tiny_weights, write_tiny_model
 
-from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory, ModelError, ProviderUnavailable
+from inferstream.pipeline.errors import (
+    DeviceError,
+    DeviceLost,
+    DeviceOutOfMemory,
+    DeviceUnavailable,
+    InferstreamError,
+    ModelError,
+    ProviderUnavailable,
+)
 from inferstream.pipeline.graphs.bert import BertEncoder, read_config
 from inferstream.pipeline.graphs.builder import GraphBuilder, write_model
-from inferstream.pipeline.runtime.sessions import Session
+from inferstream.pipeline.runtime.sessions import Session, device_error
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +76,97 @@ def test_out_of_memory_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(DeviceOutOfMemory):
         session.run({"shape": np.array([1 << 28, 1 << 24], np.int64)})
     assert session.run({"shape": np.array([2, 3], np.int64)})[0].shape == (2, 3)
+
+
+CALL = "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:121 onnxruntime::CudaCall"
+NODE = "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running MatMul node. Name:'MatMul_7' "
+WHERE = "GPU=0 ; hostname=gpu-1 ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/"
+SAID = [
+    (
+        f"{CALL} CUDA failure 2: out of memory ; {WHERE}cuda_allocator.cc ; expr=cudaMalloc();",
+        DeviceOutOfMemory,
+    ),
+    (
+        (
+            f"{NODE}Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* "
+            "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory "
+            "for requested buffer of size 2830172160"
+        ),
+        DeviceOutOfMemory,
+    ),
+    (
+        f"{CALL} CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; {WHERE}cuda_stream_handle.cc",
+        DeviceOutOfMemory,
+    ),
+    (
+        f"{NODE}Status Message: CUDA failure 700: an illegal memory access was encountered ; {WHERE}x",
+        DeviceLost,
+    ),
+    (
+        f"{CALL} CUDA failure 710: device-side assert triggered ; {WHERE}gpu_data_transfer.cc ; line=63",
+        DeviceLost,
+    ),
+    (f"{CALL} CUDA failure 719: unspecified launch failure ; {WHERE}cuda_execution_provider.cc", DeviceLost),
+    (
+        f"{CALL} CUDA failure 214: uncorrectable ECC error encountered ; {WHERE}cuda_stream_handle.cc",
+        DeviceLost,
+    ),
+    (
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : ExecutionProvider.cpp(962)\\onnxruntime_pybind11_state.pyd!00007FFABA: "
+            "(caller: 00007FFABA30B740) Exception(3) tid(5a68) 887A0005 The GPU device instance has been suspended. "
+            "Use GetDeviceRemovedReason to determine the appropriate action."
+        ),
+        DeviceLost,
+    ),
+    (
+        f"{CALL} CUDA failure 46: all CUDA-capable devices are busy or unavailable ; {WHERE}x.cc",
+        DeviceUnavailable,
+    ),
+    (f"{CALL} CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=g", DeviceUnavailable),
+    (
+        f"{NODE}Status Message: CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; {WHERE}math/gemm.cc ; line=121",
+        DeviceUnavailable,
+    ),
+    (
+        f"{NODE}Status Message: CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED ; {WHERE}x",
+        DeviceUnavailable,
+    ),
+    (
+        f"{NODE}Status Message: CUBLAS error executing cublasGemmHelper( Base::CublasHandle())",
+        DeviceUnavailable,
+    ),
+    (
+        f"{NODE}Status Message: CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED ; {WHERE}nn/conv.cc ; line=483",
+        DeviceUnavailable,
+    ),
+    (f"{NODE}Status Message: CUDA failure 9: invalid configuration argument ; {WHERE}x.cc", DeviceError),
+    (f"{NODE}Status Message: CUDNN failure 3: CUDNN_STATUS_BAD_PARAM ; {WHERE}x.cc", DeviceError),
+    (
+        (
+            f"{NODE}Status Message: /onnxruntime_src/onnxruntime/core/providers/cuda/tensor/gather.cc:21 "
+            "indices element out of data bounds, idx=30522 must be within the inclusive range [-30522,30521]"
+        ),
+        DeviceError,
+    ),
+    (
+        (
+            "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: input_ids for the following "
+            "indices\n index: 1 Got: 65 Expected: 64\n Please fix either the inputs/outputs or the model."
+        ),
+        DeviceError,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"), SAID, ids=[f"{kind.__name__}-{n}" for n, (_, kind) in enumerate(SAID)]
+)
+def test_what_onnx_runtime_says_tells_whose_fault_it_is(message: str, kind: type[InferstreamError]) -> None:
+    error = device_error(RuntimeError(message))
+    assert type(error) is kind
+    assert error.retryable == (kind is not DeviceError)
+    assert "\n" not in str(error)
 
 
 def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
