@@ -1,11 +1,15 @@
 """Settings, from a TOML file. Command-line options and INFERSTREAM_… variables override them in `cli`."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct, field
 
 from .errors import UsageError
+
+NEW_PARTITIONS: Final = 4
+"""Partitions of topics that are made without a number having been asked for."""
 
 
 class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,7 +22,7 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     password: str | None = None
     ca_file: str | None = None
     topic_prefix: str = "inferstream"
-    partitions: int = 4
+    partitions: int | None = None  # a number is asked of topics that exist too
     replication: int = 1
     retention_ms: int = 7 * 24 * 3600 * 1000
     session_timeout_ms: int = 6_000

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from ..config import NEW_PARTITIONS
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -35,12 +37,24 @@ class Message(NamedTuple):
 
 
 class TopicSpec(NamedTuple):
-    """A topic as it must be. ``partitions`` is a minimum for a topic that exists already."""
+    """A topic as it must be.
+
+    ``partitions`` is a minimum for a topic that exists already. Without it that may have any number.
+    """
 
     name: str
-    partitions: int
+    partitions: int | None = None
     replication: int = 1
     retention_ms: int | None = None
+
+    @property
+    def new_partitions(self) -> int:
+        """How many the topic gets when it is created."""
+        return self.partitions or NEW_PARTITIONS
+
+    def lacks(self, count: int) -> bool:
+        """Whether ``count`` partitions are fewer than asked for."""
+        return self.partitions is not None and count < self.partitions
 
 
 class Listener(Protocol):

@@ -49,14 +49,14 @@ class Topics:
         with self._database.transaction() as connection:
             for spec in specs:
                 count = len(self.ids(spec.name))
-                if 0 < count < spec.partitions:
+                if count and spec.lacks(count):
                     raise BrokerError(
                         f"The topic {spec.name} in {self._database.directory} has {count} of {spec.partitions} "
                         f"partitions: ask for {count}, or use another directory."
                     )
                 if not count:
                     insert = "INSERT INTO partitions (topic, number, retention_ms) VALUES (?, ?, ?)"
-                    rows = [(spec.name, number, spec.retention_ms) for number in range(spec.partitions)]
+                    rows = [(spec.name, number, spec.retention_ms) for number in range(spec.new_partitions)]
                     connection.executemany(insert, rows)
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:

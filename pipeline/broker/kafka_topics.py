@@ -47,7 +47,7 @@ class Topics:
 
     async def _exists(self, spec: TopicSpec) -> bool:
         count = await self.partitions(spec.name)
-        if count is not None and count < spec.partitions:
+        if count is not None and spec.lacks(count):
             raise BrokerError(
                 f"The topic {spec.name} has {count} of {spec.partitions} partitions: ask for {count}, or add some with "
                 f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {spec.name} "
@@ -117,7 +117,7 @@ class Topics:
 
 def _new_topic(spec: TopicSpec) -> NewTopic:
     configs = {} if spec.retention_ms is None else {"retention.ms": str(spec.retention_ms)}
-    return NewTopic(spec.name, spec.partitions, spec.replication, topic_configs=configs)
+    return NewTopic(spec.name, spec.new_partitions, spec.replication, topic_configs=configs)
 
 
 async def _wait_for_controller(admin: AIOKafkaAdminClient) -> None:

@@ -46,7 +46,8 @@ TOPICS: Final = (
         "kafka.partitions",
         "--partitions",
         type=click.IntRange(min=1),
-        help="Partitions of topics that do not exist yet. So many workers at most share the load.  [default: 4]",
+        help="Partitions that topics are made with, and that those which exist must have at least. So many workers at "
+        "most share the load.  [default: 4 for topics that are made, any number for others]",
     ),
     setting(
         "kafka.replication",

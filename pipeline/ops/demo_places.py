@@ -14,7 +14,7 @@ from ...schemas.topics import Topics
 from ..broker.base import Broker
 from ..broker.kafka import KafkaBroker
 from ..client import Client
-from ..config import Config, KafkaConfig
+from ..config import NEW_PARTITIONS, Config, KafkaConfig
 from ..errors import BrokerError
 from .worker_process import WorkerProcess
 
@@ -52,8 +52,9 @@ async def in_this_process(config: Config, report: Report) -> AsyncGenerator[Plac
 
     edge = Edge(structs.replace(config, cache=structs.replace(config.cache, disk_bytes=0)), task=TASK)
     report.busy(f"Loading {config.triage.model}")
+    partitions = config.kafka.partitions or NEW_PARTITIONS
     async with edge as client:
-        report.ready(f"The embedded broker has the topics, with {config.kafka.partitions} partitions each.")
+        report.ready(f"The embedded broker has the topics, with {partitions} partitions each.")
         report.ready(f"A worker in this process serves {config.triage.model}.")
         yield Place(edge.broker, client, Topics(TASK, config.kafka.topic_prefix), [])
 
@@ -82,9 +83,8 @@ async def on_local_kafka(config: Config, report: Report, workers: int) -> AsyncG
             for number, port in enumerate(free_ports(workers), start=1)
         ]
         await asyncio.gather(*(worker.ready(READY_S) for worker in crew))
-        report.ready(
-            f"{workers} worker processes share the {settings.partitions} partitions of the request topic."
-        )
+        partitions = settings.partitions or NEW_PARTITIONS
+        report.ready(f"{workers} worker processes share the {partitions} partitions of the request topic.")
         broker = await stack.enter_async_context(KafkaBroker(settings))
         client = await stack.enter_async_context(Client(broker=broker, prefix=settings.topic_prefix))
         yield Place(broker, client, Topics(TASK, settings.topic_prefix), crew)

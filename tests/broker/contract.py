@@ -9,6 +9,7 @@ import pytest
 
 from inferstream.pipeline.broker.base import Broker, Consumer, Message, Record, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.partitioner import partition_of
+from inferstream.pipeline.config import NEW_PARTITIONS
 from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
 
 PATIENCE_S = 20.0
@@ -191,6 +192,12 @@ class BrokerContract:
     async def test_too_few_partitions_are_refused(self, broker: Broker, topic: str) -> None:
         with pytest.raises(BrokerError, match=f"{topic}.* has {PARTITIONS} of {PARTITIONS + 1} partitions"):
             await broker.ensure_topics([TopicSpec(topic, PARTITIONS + 1)])
+
+    async def test_without_a_number_a_topic_is_as_it_is(self, broker: Broker, unique: str) -> None:
+        await broker.ensure_topics([TopicSpec(f"{unique}.one", 1)])
+        names = [f"{unique}.one", f"{unique}.new"]
+        await broker.ensure_topics([TopicSpec(name) for name in names])
+        assert [await broker.partitions(name) for name in names] == [1, NEW_PARTITIONS]
 
     async def test_two_may_make_the_same_topics_at_once(self, connect: Connect, unique: str) -> None:
         specs = [TopicSpec(f"{unique}.{number}", 2) for number in range(3)]

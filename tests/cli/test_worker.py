@@ -152,7 +152,9 @@ def test_a_library_says_the_same_once_in_a_while() -> None:
     assert said("aiokafka.producer", "no leader")
 
 
-def test_topics_are_made_and_listed(kafka: str, unique: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_topics_are_made_and_listed(
+    kafka: str, unique: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["topics", "triage", "--kafka", kafka, "--topic-prefix", unique, "--json"]
 
     def rows(*more: str) -> list[tuple[str, int | None, str]]:
@@ -166,8 +168,12 @@ def test_topics_are_made_and_listed(kafka: str, unique: str, capsys: pytest.Capt
     assert rows("--list") == [(name, None, "missing") for name in names]
     assert rows("--partitions", "3") == [(name, 3, "made") for name in names]
     assert rows("--partitions", "3") == [(name, 3, "there") for name in names]
+    assert rows() == [(name, 3, "there") for name in names], "only a number that was asked for is a demand"
     assert run([*arguments, "--partitions", "5"]) == 1
     assert "has 3 of 5 partitions" in capsys.readouterr().err
+    monkeypatch.setenv("INFERSTREAM_TOPICS_PARTITIONS", "4")
+    assert run(arguments) == 1
+    assert "has 3 of 4 partitions" in capsys.readouterr().err
 
 
 def test_a_worker_over_a_folder_is_a_process_that_a_signal_ends_well(tmp_path: Path, model: None) -> None:
