@@ -90,6 +90,10 @@ class Consumer(Protocol):
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]: ...
 
+    async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The oldest offset that each partition still has; its end where retention has deleted all."""
+        ...
+
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset that the next record of each partition will get."""
         ...

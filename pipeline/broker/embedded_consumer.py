@@ -93,6 +93,10 @@ class EmbeddedConsumer:
             return dict.fromkeys(partitions)
         return await self._storage.database.run(self._storage.offsets.committed, self._group_name, partitions)
 
+    async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        bounds = await self._storage.database.run(self._storage.topics.bounds, partitions)
+        return {at: bound.first for at, bound in bounds.items()}
+
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         bounds = await self._storage.database.run(self._storage.topics.bounds, partitions)
         return {at: bound.next for at, bound in bounds.items()}

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -23,6 +23,8 @@ FETCH_MAX_WAIT_MS: Final = 100
 CLOSE_TIMEOUT_S: Final = 5.0
 # Joining a group is one request, which waits for the members that hand over.
 REQUEST_MARGIN_MS: Final = 5_000
+
+Look = Callable[[Collection[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]]
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +126,18 @@ class KafkaConsumer:
             raise broker_error(error, self._config, f"look at offsets of the group {self._group}") from error
         return dict(zip(partitions, offsets, strict=True))
 
+    async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return await self._bounds(self._consumer.beginning_offsets, partitions)
+
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return await self._bounds(self._consumer.end_offsets, partitions)
+
+    async def _bounds(self, look: Look, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         try:
-            ends = await self._consumer.end_offsets(for_kafka(partitions))
+            bounds = await look(for_kafka(partitions))
         except KafkaError as error:
-            raise broker_error(error, self._config, "look at the ends of partitions") from error
-        return {TopicPartition(*at): offset for at, offset in ends.items()}
+            raise broker_error(error, self._config, "look at the bounds of partitions") from error
+        return {TopicPartition(*at): offset for at, offset in bounds.items()}
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         assigned = self._consumer.assignment()

@@ -23,8 +23,8 @@ class Scan:
         silence_ms: int = SILENCE_MS,
     ) -> None:
         self._consumer, self._ends, self._silence_ms = consumer, ends, silence_ms
-        self._unread = {at for at, end in ends.items() if end > starts.get(at, 0)}
         self._started = {at: starts.get(at, 0) for at in ends}
+        self._unread = {at for at, end in ends.items() if end > self._started[at]}
         self._positions = dict(self._started)
 
     @classmethod
@@ -40,8 +40,9 @@ class Scan:
         """A scan of the topics that there are.
 
         The ends are taken topic by topic in this order: name effects before their causes, and each effect's cause is
-        within what is read. Twice ``silence_ms`` without a record, from a broker that answers, and the rest is taken
-        for deleted. Raises BrokerError; UsageError for a start behind the end of a partition.
+        within what is read. What retention has deleted is left out. Twice ``silence_ms`` without a record, from a
+        broker that answers, and the rest is taken for deleted meanwhile. Raises BrokerError; UsageError for a start
+        behind the end of a partition.
         """
         there = [topic for topic in dict.fromkeys(topics) if await broker.partitions(topic) is not None]
         consumer = await broker.consume(there)
@@ -51,8 +52,10 @@ class Scan:
                 ends |= await consumer.end_offsets([at for at in consumer.assignment() if at.topic == topic])
             wanted = {at: offset for at, offset in (starts or {}).items() if at in ends}
             _check(wanted, ends)
-            await consumer.seek(wanted)
-            yield cls(consumer, wanted, ends, silence_ms)
+            begins = await consumer.begin_offsets(ends)
+            begins = {at: max(offset, wanted.get(at, 0)) for at, offset in begins.items()}
+            await consumer.seek(begins)
+            yield cls(consumer, begins, ends, silence_ms)
         finally:
             await consumer.close()
 
@@ -62,7 +65,7 @@ class Scan:
 
     @property
     def total(self) -> int:
-        """Offsets between the starts and the ends; the oldest of them may be gone."""
+        """Offsets between the starts and the ends."""
         return sum(max(0, end - self._started[at]) for at, end in self._ends.items())
 
     @property
@@ -79,8 +82,8 @@ class Scan:
                 silent = 0
                 yield self._within(records)
                 continue
-            # Retention may have deleted the last records of a partition, yet a broker that is down is silent, too:
-            # then this raises.
+            # Retention may have deleted the last records of a partition since, and the marks of transactions take
+            # offsets, yet a broker that is down is silent, too: then this raises.
             await self._consumer.end_offsets(self._unread)
             silent += 1
             if silent == SILENT_POLLS:

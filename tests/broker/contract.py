@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -16,6 +16,7 @@ PATIENCE_S = 20.0
 PARTITIONS = 4
 
 Connect = Callable[[], AbstractAsyncContextManager[Broker]]
+Trim = Callable[[Broker, dict[TopicPartition, int]], Awaitable[None]]
 
 
 async def take(consumer: Consumer, count: int) -> list[Record]:
@@ -71,7 +72,7 @@ class Failing:
 
 
 class BrokerContract:
-    """Inherit, and give a fixture ``connect``."""
+    """Inherit, and give fixtures ``connect`` and ``trim``: how retention deletes the records before some offsets."""
 
     @pytest.fixture
     async def broker(self, connect: Connect) -> AsyncIterator[Broker]:
@@ -255,6 +256,16 @@ class BrokerContract:
         await asyncio.gather(*(broker.publish(Message(topic, b"v", partition=part % 3)) for part in range(5)))
         reader = await broker.consume([topic])
         assert await reader.end_offsets(parts) == dict(zip(parts, [2, 2, 1, 0], strict=True))
+
+    async def test_begins_are_where_the_oldest_record_is(
+        self, broker: Broker, topic: str, parts: list[TopicPartition], trim: Trim
+    ) -> None:
+        await asyncio.gather(*(broker.publish(Message(topic, b"v", partition=part % 3)) for part in range(6)))
+        reader = await broker.consume([topic])
+        assert await reader.begin_offsets(parts) == dict.fromkeys(parts, 0)
+        await trim(broker, {parts[0]: 1, parts[1]: 2})
+        assert await reader.begin_offsets(parts) == dict(zip(parts, [1, 2, 0, 0], strict=True))
+        assert await reader.end_offsets(parts) == dict(zip(parts, [2, 2, 2, 0], strict=True))
 
     async def test_seek(self, broker: Broker, topic: str, parts: list[TopicPartition]) -> None:
         await asyncio.gather(*(broker.publish(Message(topic, b"%d" % n, partition=0)) for n in range(10)))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from broker.contract import PATIENCE_S, BrokerContract, Connect, Watching, take, wait_until
+from broker.contract import PATIENCE_S, BrokerContract, Connect, Trim, Watching, take, wait_until
 
 import inferstream
 from inferstream.pipeline.broker.base import Message, TopicPartition, TopicSpec
@@ -90,6 +90,10 @@ class TestContractOnEmbedded(BrokerContract):
     @pytest.fixture
     def connect(self, tmp_path: Path) -> Connect:
         return lambda: EmbeddedBroker(tmp_path)
+
+    @pytest.fixture
+    def trim(self) -> Trim:
+        return EmbeddedBroker.trim
 
 
 async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:

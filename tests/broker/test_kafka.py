@@ -5,11 +5,12 @@ import struct
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.record.util import calc_crc32c
-from broker.contract import BrokerContract, Connect, take
+from broker.contract import BrokerContract, Connect, Trim, take
 
-from inferstream.pipeline.broker.base import Message, TopicSpec
+from inferstream.pipeline.broker.base import Broker, Message, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.kafka import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
@@ -21,6 +22,18 @@ class TestContractOnKafka(BrokerContract):
     @pytest.fixture
     def connect(self, kafka: str) -> Connect:
         return lambda: KafkaBroker(KafkaConfig(bootstrap=kafka, heartbeat_ms=100))
+
+    @pytest.fixture
+    def trim(self, kafka: str) -> Trim:
+        async def delete(_: Broker, offsets: dict[TopicPartition, int]) -> None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+            await admin.start()
+            await admin.delete_records(
+                {KafkaPartition(*at): RecordsToDelete(offset) for at, offset in offsets.items()}
+            )
+            await admin.close()
+
+        return delete
 
 
 async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, unique: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.broker.base import Broker, Headers, Message, Record, TopicSpec
+from inferstream.pipeline.broker.base import Broker, Headers, Message, Record, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.embedded import EmbeddedBroker
 from inferstream.pipeline.broker.kafka import KafkaBroker
 from inferstream.pipeline.cli.dead_letters import command
@@ -29,7 +29,7 @@ from inferstream.pipeline.ops.audit.auditor import audit
 from inferstream.pipeline.ops.audit.facts import Audited
 from inferstream.pipeline.ops.dead_letters.handling import AHEAD, Desk, replay_of
 from inferstream.pipeline.ops.dead_letters.letter import Place, Selection, letter_of, place_named
-from inferstream.pipeline.ops.dead_letters.reading import listing, one
+from inferstream.pipeline.ops.dead_letters.reading import SILENCE_MS, listing, one
 from inferstream.pipeline.ops.scan import Scan
 from inferstream.schemas.codec import encode
 from inferstream.schemas.messages import Failure, Request, Result
@@ -286,6 +286,17 @@ async def test_a_letter_that_is_not_there_is_told(local: Office) -> None:
             await one(local.broker, local.topics, place)
     with pytest.raises(UsageError, match=r"There is no topic other\.triage\.dead-letters"):
         await listing(local.broker, Topics("triage", "other"), ALL, limit=1)
+
+
+async def test_a_letter_that_retention_deleted_is_not_waited_for(tmp_path: Path) -> None:
+    async with EmbeddedBroker(tmp_path) as broker:
+        topics = Topics("triage")
+        await broker.ensure_topics([TopicSpec(topics.dead_letters, 1)])
+        await broker.publish(Message(topics.dead_letters, b"{}"))
+        await broker.trim({TopicPartition(topics.dead_letters, 0): 1})
+        async with asyncio.timeout(SILENCE_MS / 2e3):
+            with pytest.raises(UsageError, match="is gone: its retention is over"):
+                await one(broker, topics, Place(0, 0))
 
 
 @pytest.mark.parametrize("name", ["", "7", "a/b", "1/", "1/2/3", "-1/2", "9" * 40 + "/1"])

@@ -72,17 +72,20 @@ async def one(broker: Broker, topics: Topics, place: Place) -> tuple[Record, Let
     """The letter at a place. Raises BrokerError, UsageError when there is none."""
     await _require(broker, topics)
     at = TopicPartition(topics.dead_letters, place.partition)
+    gone = UsageError(f"The dead letter {place} is gone: its retention is over.")
     consumer = await broker.consume([at.topic])
     try:
         if at not in consumer.assignment() or (await consumer.end_offsets([at]))[at] <= place.offset:
             raise UsageError(f"There is no dead letter {place}: `list` shows those there are.")
+        if (await consumer.begin_offsets([at]))[at] > place.offset:
+            raise gone
         consumer.pause(consumer.assignment() - {at})
         await consumer.seek({at: place.offset})
         records = await consumer.poll(1, SILENCE_MS)
     finally:
         await consumer.close()
     if not records or records[0].offset != place.offset:
-        raise UsageError(f"The dead letter {place} is gone: its retention is over.")
+        raise gone
     with Marks() as marks:
         await marks.read(broker, topics)
         return records[0], letter_of(records[0], marks.of(records[0]))
