@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..schemas.topics import Topics
 from .broker.embedded import EmbeddedBroker
-from .build import Serving, build_worker, topic_specs
+from .build import build_worker, topic_specs
 from .client import Client
 from .config import Config
+from .serving import Serving
 
 
 class Edge:

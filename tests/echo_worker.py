@@ -12,7 +12,7 @@ from engine.echo import Echo
 
 from inferstream.pipeline.broker.base import Message
 from inferstream.pipeline.broker.embedded import EmbeddedBroker
-from inferstream.pipeline.build import Serving, topic_specs
+from inferstream.pipeline.build import topic_specs
 from inferstream.pipeline.cli.hosting import Hosted, run_alone
 from inferstream.pipeline.cli.main import _failed as failed
 from inferstream.pipeline.config import KafkaConfig, LimitConfig, WindowConfig
@@ -25,6 +25,7 @@ from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, Served
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.serving import Serving
 from inferstream.pipeline.telemetry import Metrics, configure_logging
 from inferstream.schemas.topics import Topics
 from inferstream.workers.app import run

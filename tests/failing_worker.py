@@ -13,7 +13,7 @@ from engine.echo import Echo
 
 from inferstream.pipeline.broker.base import Broker, Message
 from inferstream.pipeline.broker.embedded import EmbeddedBroker
-from inferstream.pipeline.build import Serving, topic_specs
+from inferstream.pipeline.build import topic_specs
 from inferstream.pipeline.config import BreakerConfig, KafkaConfig, LimitConfig, RetryConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.handler import Handler
@@ -29,6 +29,7 @@ from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, Served
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.serving import Serving
 from inferstream.pipeline.telemetry import Metrics, configure_logging
 from inferstream.schemas.topics import Topics
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..broker.base import Broker
-from ..build import Serving
 from ..delivery.shutdown import run_until_signaled
 from ..delivery.vitals import Vitals
 from ..delivery.watchdog import Watchdog
 from ..errors import InferstreamError
+from ..serving import Serving
 
 log = logging.getLogger(__name__)
 

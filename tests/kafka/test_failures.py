@@ -12,8 +12,8 @@ from failing_worker import FailingSession, failing_worker
 
 from inferstream.pipeline.broker.base import Message
 from inferstream.pipeline.broker.kafka import KafkaBroker
-from inferstream.pipeline.build import Serving
 from inferstream.pipeline.config import KafkaConfig, RetryConfig, WindowConfig
+from inferstream.pipeline.serving import Serving
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Reply, Result
 from inferstream.schemas.topics import Header, Topics

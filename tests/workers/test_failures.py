@@ -17,10 +17,11 @@ from failing_worker import DEADLY, GONE, RETRIES
 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition
 from inferstream.pipeline.broker.embedded import EmbeddedBroker
-from inferstream.pipeline.build import Serving, topic_specs
+from inferstream.pipeline.build import topic_specs
 from inferstream.pipeline.cli.hosting import Hosted
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.ops.local_kafka import free_ports
+from inferstream.pipeline.serving import Serving
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure
 from inferstream.schemas.topics import Header, Topics

@@ -12,12 +12,13 @@ from tokenizers import Tokenizer
 
 from ...broker.base import TopicPartition
 from ...broker.kafka import KafkaBroker
-from ...build import Serving, build_worker
+from ...build import build_worker
 from ...delivery.shutdown import run_until_signaled
 from ...delivery.tuning import tune_process
 from ...delivery.watchdog import Watchdog
 from ...runtime.registry import ModelRegistry
 from ...runtime.sessions import Session
+from ...serving import Serving
 from ...telemetry import configure_logging
 from .device import Mood, RehearsedSession
 from .settings import Settings, Status, write
