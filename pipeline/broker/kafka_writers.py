@@ -103,6 +103,9 @@ class PartitionWriter:
         except TOO_LARGE:
             await self._producers.replace(producer)
             self._refused()
+        except AssertionError:
+            self._require(producer)  # it may have looked at the topic anew meanwhile
+            raise
         else:
             for _, future, _ in self._in_flight:
                 if not future.done():
@@ -114,8 +117,9 @@ class PartitionWriter:
         topic, known = self._limit.topic, producer.client.cluster.partitions_for_topic(self._limit.topic)
         if known and self._partition not in known:
             raise BrokerError(
-                f"The topic {topic} was deleted and made anew with {len(known)} partitions, too few: add some with "
-                f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {topic}, or delete it."
+                f"The topic {topic} was deleted and made anew with {len(known)} partitions, fewer than it had: start "
+                "the worker again; should it have more, delete the topic first or add some with kafka-topics.sh "
+                f"--bootstrap-server {self._config.bootstrap} --alter --topic {topic}."
             )
 
     def _refused(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -77,6 +78,13 @@ async def test_partitions_that_are_added_are_written_and_read(own_kafka: LocalKa
     }
 
 
+async def sees_one_partition(producer: Any, topic: str) -> None:
+    """A broker's metadata may be older than what it has just told."""
+    async with asyncio.timeout(20):
+        while producer.client.cluster.partitions_for_topic(topic) != {0}:
+            await producer.client.force_metadata_update()
+
+
 async def test_a_topic_made_anew_with_fewer_partitions_is_told(own_kafka: LocalKafka, unique: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
     await admin.start()
@@ -85,10 +93,34 @@ async def test_a_topic_made_anew_with_fewer_partitions_is_told(own_kafka: LocalK
         await broker.publish(Message(unique, b"1", partition=1))
         await admin.delete_topics([unique])
         await broker.ensure_topics([TopicSpec(unique, 1)])
-        await broker._publisher._producers.current.client.force_metadata_update()
+        await sees_one_partition(broker._publisher._producers.current, unique)
         with pytest.raises(
-            BrokerError, match="was deleted and made anew with 1 partitions, too few: add some"
+            BrokerError, match="was deleted and made anew with 1 partitions, fewer than it had: start"
         ):
+            await broker.publish(Message(unique, b"2", partition=1))
+    await admin.close()
+
+
+async def test_a_topic_made_anew_while_a_batch_is_handed_over_is_told(
+    own_kafka: LocalKafka, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when aiokafka's own look at a deleted topic makes it anew: `auto.create.topics.enable`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
+    await admin.start()
+    async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 2)])
+        await broker.publish(Message(unique, b"1", partition=1))
+        producer = broker._publisher._producers.current
+        send = producer.send_batch
+
+        async def send_late(batch: Any, topic: str, *, partition: int) -> Any:
+            await admin.delete_topics([topic])
+            await broker.ensure_topics([TopicSpec(topic, 1)])
+            await sees_one_partition(producer, topic)
+            return await send(batch, topic, partition=partition)
+
+        monkeypatch.setattr(producer, "send_batch", send_late)
+        with pytest.raises(BrokerError, match="was deleted and made anew with 1 partitions"):
             await broker.publish(Message(unique, b"2", partition=1))
     await admin.close()
 
