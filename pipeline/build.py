@@ -16,6 +16,7 @@ from .config import CacheConfig, Config, EngineConfig, KafkaConfig, RetryConfig
 from .delivery.admission import Admission
 from .delivery.breaker import Breaker
 from .delivery.handler import Handler
+from .delivery.linger import UNNOTICED_S
 from .delivery.replying import ReplyTopics
 from .delivery.retries import retry_topics, tier_name
 from .delivery.returning import Returning
@@ -96,6 +97,7 @@ def build_worker(
         config=config.window,
         background=[engine.watch, partial(look_often, watched.look, reply_topics.look)],
         breaker=breaker,
+        busy=lambda: engine.backlog_s > UNNOTICED_S,
     )
     _watch(metrics, worker, breaker)
     returning = [

@@ -21,7 +21,6 @@ from ..ops.local_kafka import LocalKafka
 from .tables import print_table
 
 COLUMNS = {"figure": "figure", "value": "value", "goal": "goal", "met": "met"}
-BROKERS = 3
 HEAP_MB = 256
 
 
@@ -49,7 +48,7 @@ HEAP_MB = 256
 def command(scenario: str, minutes: float | None, seed: int, out: Path, listing: bool, as_json: bool) -> int:
     """Break brokers and workers under load, then have the auditor judge what stands in the topics.
 
-    Brings up three brokers and some workers on this machine and ends them all afterwards. The exit status is 1 when
+    Brings up brokers and workers on this machine and ends them all afterwards. The exit status is 1 when
     a request was lost or a reply came out of the order of its key.
 
     \b
@@ -71,9 +70,9 @@ def command(scenario: str, minutes: float | None, seed: int, out: Path, listing:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of each broker that we kill
     console = Console(stderr=True, highlight=False)
     with (
-        console.status("Starting three brokers") as status,
+        console.status(f"Starting Kafka, brokers: {chosen.brokers}") as status,
         tempfile.TemporaryDirectory(prefix="inferstream-chaos-") as data,
-        LocalKafka(Path(data), brokers=BROKERS, port=0, heap_mb=HEAP_MB) as kafka,
+        LocalKafka(Path(data), brokers=chosen.brokers, port=0, heap_mb=HEAP_MB) as kafka,
     ):
         conductor = Conductor(chosen, kafka, folder, seconds=seconds, seed=seed, tell=status.update)
         report = asyncio.run(conductor.run(auditor))

@@ -31,7 +31,6 @@ from .window import Outcome
 NO_RETRIES = RetryConfig(tiers_s=[])
 NO_HEADERS: Mapping[str, bytes] = {}
 LATE = "The deadline had passed before the request was read: send it again with a later one."
-LONG_AGO = 0.0  # seconds of any clock
 LEVELS = f"one of {', '.join(PRIORITIES)}"
 NORMAL = PRIORITIES.index("normal")
 CACHED = ("memory", "disk")
@@ -102,26 +101,13 @@ class Handler:
             return self._answered(address, found)
         return self._arrive(record, address, job, found)
 
-    def _refuse(
-        self, record: Record, address: Address, job: Job, refusal: Overloaded
-    ) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def _refuse(self, record: Record, address: Address, job: Job, refusal: Overloaded) -> Outcome:
         """The refusal of a tenant beyond its share, unless the answer is in memory: that costs the device nothing."""
-        # With this deadline the engine looks, and starts nothing.
-        look = job._replace(expires=LONG_AGO, priority=len(PRIORITIES) - 1)
         try:
-            found = self._engine.begin(look)
-        except Exception:
-            return self._failing.outcome(record, address, refusal)
-        if isinstance(found, Answer):
-            return self._answered(address, found)
-        return self._leave(record, address, found, refusal)
-
-    async def _leave(self, record: Record, address: Address, flight: Flight, refusal: Overloaded) -> Outcome:
-        """The refusal where an equal request is on its way: to wait for that would take a place of the others'."""
-        try:
-            return self._answered(address, await self._engine.arrive(flight, LONG_AGO))
-        except Exception:
-            return self._failing.outcome(record, address, refusal)
+            found = self._engine.lookup(job)
+        except Exception as error:
+            return self._failing.outcome(record, address, error)
+        return self._answered(address, found) if found else self._failing.outcome(record, address, refusal)
 
     async def _handle_new_topic(self, record: Record, topic: str) -> Outcome:
         """`handle` for a reply topic that is seen for the first time."""

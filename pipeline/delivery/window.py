@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
 from ..errors import ReplyTooLarge
-from .linger import Linger
+from .linger import Busy, Linger, idle
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
@@ -67,13 +67,13 @@ class Window:
     replies that the broker has not acknowledged yet.
     """
 
-    def __init__(self, config: WindowConfig, publish: Publish) -> None:
+    def __init__(self, config: WindowConfig, publish: Publish, busy: Busy = idle) -> None:
         self._config, self._publish = config, publish
         self._lines: dict[TopicPartition, Line] = {}
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: BaseException = asyncio.CancelledError()
-        self._linger: Linger[Place] = Linger(self._send)
+        self._linger: Linger[Place] = Linger(self._send, busy)
         self.running = 0
         """Records admitted whose outcome is not known yet."""
         self.terminal_events = 0
@@ -133,7 +133,7 @@ class Window:
         ready: Place | None = None if place.held else place
         while ready is not None and ready.outcome is not None:
             behind = self._next_of_key(ready)
-            self._linger.put(ready, self.running)
+            self._linger.put(ready)
             ready = behind
 
     def positions(self) -> dict[TopicPartition, int]:

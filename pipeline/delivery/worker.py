@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..broker.base import Broker, Consumer, Record, TopicPartition
 from ..config import WindowConfig
 from .breaker import Breaker
+from .linger import LINGER_S, Busy, idle
 from .window import Outcome, Place, Window
 
 log = logging.getLogger(__name__)
@@ -42,16 +43,18 @@ class Worker:
         config: WindowConfig,
         background: Collection[Callable[[], Coroutine[Any, Any, None]]] = (),
         breaker: Breaker | None = None,
+        busy: Busy = idle,
     ) -> None:
         """``background`` runs beside the loop; the worker ends with the error of whichever fails."""
         self._broker, self._handler, self._config = broker, handler, config
         self._topics, self.group, self._member = topics, group, member
         self._background = background
         self.breaker = breaker
+        self._busy = busy
         self._draining = asyncio.Event()
         self._committing = asyncio.Lock()
         self._paused: frozenset[TopicPartition] = frozenset()
-        self.window = Window(config, broker.publish)
+        self.window = Window(config, broker.publish, busy)
         self.consumer: Consumer | None = None
 
     @property
@@ -103,7 +106,9 @@ class Worker:
             room = self._room()
             for record in await consumer.poll(max(1, min(room, MOST_AT_ONCE)), POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
-            await asyncio.sleep(0)  # a poll that finds records waiting does not give way by itself
+            # A poll that finds records waiting does not give way by itself; and with enough to do meanwhile, fewer
+            # polls that find more cost less, the broker as well.
+            await asyncio.sleep(LINGER_S if self._busy() else 0)
 
     async def _wait_for_room(self) -> None:
         """Wait a moment for a share of the window rather than pause: what a paused consumer was about to get is

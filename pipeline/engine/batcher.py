@@ -22,7 +22,7 @@ class Batcher:
     ) -> None:
         self._waiting: list[Entry] = []  # sorted by length
         self._due: list[tuple[float, int, Entry]] = []  # a heap; what was taken stays until it comes up
-        self._latest: list[tuple[float, int, Entry]] = []  # a heap, by when a row must begin to end in time
+        self._latest: list[tuple[float, int, Entry]] = []  # a heap, by when a row must end
         self._alone: deque[Entry] = deque()
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -46,7 +46,7 @@ class Batcher:
                     number = next(self._numbers)
                     heappush(self._due, (entry.due, number, entry))
                     if entry.expires < math.inf:
-                        heappush(self._latest, (_latest_start(entry), number, entry))
+                        heappush(self._latest, (entry.expires, number, entry))
             self._changed.notify(self._idle_lanes)
 
     def hurry(self, entries: Iterable[Entry]) -> None:
@@ -100,12 +100,15 @@ class Batcher:
         """
         late: list[Entry] = []
         now = self._clock()
-        while len(self._waiting) > 1 and self._latest and self._latest[0][0] < now:
-            entry = heappop(self._latest)[2]
+        while len(self._waiting) > 1 and self._latest:
+            expires, _, entry = self._latest[0]
+            if entry.waits and expires - entry.solo_ms * self._cost.stretch / 1e3 >= now:
+                break
+            heappop(self._latest)
             if not entry.waits:
                 continue
-            if _latest_start(entry) >= now:  # somebody joined who can wait longer
-                heappush(self._latest, (_latest_start(entry), next(self._numbers), entry))
+            if entry.expires > expires:  # somebody joined who can wait longer
+                heappush(self._latest, (entry.expires, next(self._numbers), entry))
                 continue
             position = bisect_left(self._waiting, entry.length, key=length_of)
             while self._waiting[position] is not entry:
@@ -155,7 +158,3 @@ class Batcher:
             self._latest.clear()
             if not self._alone:
                 self._backlog_ms = [0.0] * len(PATIENCE_S)  # exactly, whatever was lost in adding up
-
-
-def _latest_start(entry: Entry) -> float:
-    return entry.expires - entry.solo_ms / 1e3

@@ -75,7 +75,9 @@ class Plan(NamedTuple):
 
 
 class Shapes(Protocol):
-    """What `plan` asks of a cost model."""
+    """What `plan` asks of a cost model: ``ms`` times ``stretch`` is what the wall clock will say."""
+
+    stretch: float
 
     def ms(self, rows: int, length: int) -> float: ...
 
@@ -124,7 +126,7 @@ def choose(
     position = next(i for i in range(first, len(waiting)) if waiting[i] is head)
     share = math.ceil(len(waiting) / idle_lanes)
     limits = limits._replace(max_rows=min(limits.max_rows, share))
-    time_left_ms = (head.expires - now) * 1e3
+    time_left_ms = (head.expires - now) * 1e3 / cost.stretch
     if time_left_ms < cost.ms(1, head.length):
         # Too late for it, however small the batch: its neighbors must not pay for that.
         time_left_ms = math.inf

@@ -37,12 +37,16 @@ class Cost:
     The model carries shapes that have never run. The correction, piecewise linear in the logarithm of the padded
     tokens, is what the linear model cannot say: a batch that outgrows a cache costs more for each token. It follows
     the device while it runs. Reads come from several threads; a torn read of one float cannot happen.
+
+    ``stretch`` is how much longer a run takes by the wall clock than by the stopwatch that measures its cost: threads
+    that share cores with others wait for them. It is of the moment, so it is not kept.
     """
 
     def __init__(self, weights: Sequence[float] = PRIOR, knots: Sequence[float] | None = None) -> None:
         self._weights = tuple(weights)
         self._knots = list(knots) if knots is not None else [1.0] * KNOTS
         self.learned = knots is not None
+        self.stretch = 1.0
 
     def ms(self, rows: int, length: int) -> float:
         """The predicted cost of one run, always positive."""

@@ -97,6 +97,11 @@ class Device:
             )
         return found_s + (BATCHES_ELSE * self._batch_ms / 1e3 if self.batcher.busy else 0.0)
 
+    @property
+    def backlog_s(self) -> float:
+        """Predicted seconds until all that waits now would have run."""
+        return self.batcher.backlog_ms(len(PATIENCE_S) - 1) * self._pace / self._lane_count / 1e3
+
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""
         return self._note is not None and self._note.is_suspect(key)
@@ -119,9 +124,11 @@ class Device:
                 log.warning("What batches cost is not kept (%s): the next start measures it again.", error)
 
     def _ran(self, stats: BatchStats, solo_ms: float) -> None:
-        """Learn how much faster, or under load slower, batches are than the sum of their rows alone."""
+        """Learn how long runs take by the wall clock, beside their own cost and beside that of their rows alone."""
         self._batch_ms += PACE_WEIGHT * (stats.ms - self._batch_ms)
         self._row_ms += PACE_WEIGHT * (solo_ms / stats.rows - self._row_ms)
+        cost_ms = self.cost.ms(stats.rows, stats.padded_tokens // stats.rows)
+        self.cost.stretch += PACE_WEIGHT * (min(stats.ms / cost_ms, 10.0) - self.cost.stretch)
         if solo_ms > 0:
             self._pace += PACE_WEIGHT * (min(stats.ms / solo_ms, 10.0) - self._pace)
         self.on_batch(stats)

@@ -19,6 +19,10 @@ from .preparing import Preparer
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
+HEADROOM = 0.75
+"""So much of the time up to its deadline a request may be predicted to wait: predictions scatter, and what ends too
+late took the place of something that would not have."""
+
 
 class Job(NamedTuple):
     """What the engine is asked. ``expires`` is in seconds of the engine's clock; no model means the default one."""
@@ -95,39 +99,54 @@ class Engine:
         Overloaded where the device could not be reached before the deadline, Poison.
         """
         began = self._clock()
-        name = job.model or self._default
-        served = self._models.get(name)
-        if served is None:
-            raise UnknownModel(
-                f"There is no model {name!r} here; this worker serves {', '.join(self._models)}."
-            )
-        task = served.task
-        plain = not job.options and not job.tenant
-        options, prefix = self._plain[name] if plain else _options(task, job)
-        text = job.text.strip()
-        if not text.isascii():
-            text = unicodedata.normalize("NFC", text)
-        key = content_key(prefix, text)
-        if self._memory is not None and (stored := self._memory.get(key)) is not None:
-            return Answer(stored, name, task.version, "memory", _total(began, self._clock()), None)
+        served, text, options, key = self._identify(job)
+        if (answer := self._remembered(served.task, key, began)) is not None:
+            return answer
         flight = self._flights.join(key, job.expires, job.priority) if self._memory is not None else None
         if flight is None:
             self._check(served.device, key, job, began)
-            flight = Flight(key, task, text, options, began, job.expires, job.priority)
+            flight = Flight(key, served.task, text, options, began, job.expires, job.priority)
             flight.suspect = served.device.is_suspect(key)
             if self._memory is not None:
                 self._flights.start(flight)
             self._preparer.put(flight)
         return flight
 
+    def lookup(self, job: Job) -> Answer | None:
+        """The answer if it is in memory; nothing is begun. Raises UnknownModel, UnknownOption or WrongType."""
+        began = self._clock()
+        served, _, _, key = self._identify(job)
+        return self._remembered(served.task, key, began)
+
+    def _identify(self, job: Job) -> tuple[Served, str, Any, bytes]:
+        """Who serves the job, its text in normal form, its checked options, and the key of all that."""
+        name = job.model or self._default
+        served = self._models.get(name)
+        if served is None:
+            raise UnknownModel(
+                f"There is no model {name!r} here; this worker serves {', '.join(self._models)}."
+            )
+        plain = not job.options and not job.tenant
+        options, prefix = self._plain[name] if plain else _options(served.task, job)
+        text = job.text.strip()
+        if not text.isascii():
+            text = unicodedata.normalize("NFC", text)
+        return served, text, options, content_key(prefix, text)
+
+    def _remembered(self, task: Task, key: bytes, began: float) -> Answer | None:
+        stored = self._memory.get(key) if self._memory is not None else None
+        if stored is None:
+            return None
+        return Answer(stored, task.model, task.version, "memory", _total(began, self._clock()), None)
+
     def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
         """Keep off the device what must not, or could not in time, run there."""
         if device.is_poison(key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
-        if job.expires < math.inf and (wait_s := self._wait_s(device, job)) > job.expires - now:
+        if job.expires < math.inf and (wait_s := self._wait_s(device, job)) > (job.expires - now) * HEADROOM:
             raise Overloaded(
                 f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later.",
-                retry_after_ms=math.ceil((wait_s - (job.expires - now)) * 1e3),
+                retry_after_ms=math.ceil((wait_s - (job.expires - now) * HEADROOM) * 1e3),
             )
 
     def _wait_s(self, device: Device, job: Job) -> float:
@@ -147,6 +166,11 @@ class Engine:
         status = "miss" if self._memory is not None else "off"
         timings, batch = _timings(flight, self._clock()), BatchInfo(rows, tokens, padded)
         return Answer(flight.result, task.model, task.version, status, timings, batch)
+
+    @property
+    def backlog_s(self) -> float:
+        """Predicted seconds until all that waits now would have run, on the device where that is longest."""
+        return max(device.backlog_s for device in self._by_task.values())
 
     async def answer(self, job: Job) -> Answer:
         """`begin` and `arrive` in one."""

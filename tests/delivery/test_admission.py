@@ -96,6 +96,7 @@ class Simulation:
             clock=self.clock,
             stopwatch=self.clock,
         )
+        self.batcher = device.batcher
         self._put, device.batcher.put = device.batcher.put, self.put  # type: ignore[method-assign]
         self.engine = Engine(
             {"echo-small": Served(Echo(), device)},
@@ -133,6 +134,7 @@ class Simulation:
         arrivals = sorted(asked, key=lambda one: one.at, reverse=True)
         while arrivals or self._open:
             if not self._open:
+                await self.until(lambda: not self.batcher.busy)  # the lane needs a moment to come back
                 self.ask_until(arrivals, arrivals[-1].at)
             await self.until(lambda: len(self.session.runs) > len(self.ran) or not self._open)
             if not self._open:

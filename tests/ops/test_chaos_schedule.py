@@ -92,7 +92,9 @@ def test_each_scenario_is_sound(name: str) -> None:
     assert scenario.goals.keys() <= MEANINGS.keys()
     assert set(AT_LEAST) <= MEANINGS.keys()
     config = config_of(scenario, "127.0.0.1:9092")
-    assert (config.kafka.replication, config.kafka.partitions) == (3, scenario.partitions)
+    assert (config.kafka.replication, config.kafka.partitions) == (scenario.brokers, scenario.partitions)
+    areas = {AREAS[faults.kind] for faults in scenario.faults}
+    assert scenario.brokers == 3 or "brokers" not in areas, "one broker that is broken leaves nothing to see"
 
 
 def test_an_unknown_scenario_is_told_with_those_there_are() -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ..loadgen_requests import Mix
 from .ledger import Seen
-from .report import WARM_S, Report
+from .report import TURN_S, WARM_SHARE, Report
 from .takeover import takeovers
 
 MEANINGS: Final = {
@@ -116,7 +116,7 @@ def _takeovers(report: Report) -> dict[str, float | None]:
 
 
 def _paces(report: Report) -> dict[str, float | None]:
-    calm, storm = (WARM_S, report.calm_s), (report.calm_s + WARM_S, report.seconds)
+    calm, storm = (report.calm_s * WARM_SHARE, report.calm_s), (report.calm_s + TURN_S, report.seconds)
     calm_per_s = _in_time(report.seen, report.scenario.mix, *calm)
     storm_per_s = _in_time(report.seen, report.scenario.storm_mix, *storm)
     calm_p99, storm_p99 = (percentile(_latencies_s(report.seen, *span), 0.99) for span in (calm, storm))

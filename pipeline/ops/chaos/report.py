@@ -12,8 +12,11 @@ from .ledger import Seen
 from .scenario import Scenario
 from .schedule import Fault
 
-WARM_S: Final = 2.0
-"""The beginning of the calm that no figure counts."""
+WARM_SHARE: Final = 0.5
+"""The share of the calm at its beginning that no figure counts: brokers are compiled while they run, costs learned."""
+
+TURN_S: Final = 2.0
+"""The beginning of the storm that no figure counts: what is answered then was asked in the calm."""
 
 
 class Report(Struct, frozen=True):

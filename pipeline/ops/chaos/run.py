@@ -23,7 +23,7 @@ from .device import Count
 from .faults import Injector
 from .judging import Judge, Judgment, final_judgment
 from .ledger import Ledger, Seen
-from .report import WARM_S, Report
+from .report import WARM_SHARE, Report
 from .scenario import Scenario
 from .schedule import Fault, calm_s, schedule
 
@@ -136,7 +136,8 @@ class Conductor:
     def _pace(self, *, calm: bool) -> Pace:
         load = self._scenario.load
         if not calm and load.times_capacity:
-            return Steady(load.times_capacity * answered_per_s(self._ledger.seen, WARM_S, self._calm_s))
+            warm_s = self._calm_s * WARM_SHARE
+            return Steady(load.times_capacity * answered_per_s(self._ledger.seen, warm_s, self._calm_s))
         if load.burst:
             return Bursts(load.burst, load.burst_every_s)
         if load.open:
@@ -200,7 +201,7 @@ class Conductor:
 def config_of(scenario: Scenario, bootstrap: str) -> Config:
     """The scenario's settings, on this Kafka; one lane a worker, since brokers and load share the machine."""
     tables: dict[str, dict[str, Any]] = {
-        "kafka": {"bootstrap": bootstrap, "partitions": scenario.partitions, "replication": 3},
+        "kafka": {"bootstrap": bootstrap, "partitions": scenario.partitions, "replication": scenario.brokers},
         "engine": {"lanes": 1},
         "cache": {"enabled": scenario.cache},
     }

@@ -82,7 +82,8 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """One way to break things.
 
     ``storm`` holds what of the mix is different once the calm is over. ``customer_per_s`` more requests a second come
-    through our own client. ``goals`` are by the names of figures, see `figures`.
+    through our own client. ``goals`` are by the names of figures, see `figures`. Where no broker is broken and the
+    workers' speed is what matters, one of the ``brokers`` does: each takes its share of the cores.
 
     Raises ValueError where the calm is over half of the time.
     """
@@ -90,6 +91,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     about: str
     seconds: float
     name: str = ""
+    brokers: int = 3
     calm_s: float = 20.0
     workers: int = 2
     partitions: int = 8
