@@ -26,7 +26,7 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     replication: int = 1
     retention_ms: int = 7 * 24 * 3600 * 1000
     session_timeout_ms: int = 6_000
-    heartbeat_ms: int = 1_500
+    heartbeat_ms: int = 500
     rebalance_timeout_ms: int = 15_000
 
 

@@ -41,6 +41,7 @@ class CrashNote:
         self._ledger = directory / "suspects.json"
         self._path = directory / f"{os.getpid()}-{id(self):x}.note"
         self._writing = threading.Lock()
+        self._kept = False
         self._suspects = self._read_ledger()
         self._file: IO[bytes] | None = None
         try:
@@ -63,7 +64,13 @@ class CrashNote:
 
     def finished(self, lane: int) -> None:
         """The lane's batch is over, whatever came of it."""
+        if self._kept:
+            return
         self._map[lane * SLOT_BYTES : lane * SLOT_BYTES + 8] = COUNT.pack(0)
+
+    def keep(self) -> None:
+        """Leave what is noted to the next process, as if this one had been killed: its device is lost."""
+        self._kept = True
 
     def is_suspect(self, key: bytes) -> bool:
         return key in self._suspects
@@ -87,7 +94,8 @@ class CrashNote:
         self._map.close()
         if self._file is not None:
             self._file.close()
-            self._path.unlink(missing_ok=True)
+            if not self._kept:
+                self._path.unlink(missing_ok=True)
 
     def _accuse(self, notes: Iterable[Sequence[Sequence[bytes]]]) -> None:
         """Whoever was alone when its process died is one step nearer to being poison.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
+from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
 from .batching import Entry
@@ -76,6 +76,8 @@ class Lane(threading.Thread):
         """Run the batch; one that fails is halved until the row at fault is alone."""
         try:
             outputs, stats = self._noted(batch)
+        except DeviceLost:
+            raise  # nothing will succeed in this process: it ends, and the requests are read again by another
         except InferstreamError as error:
             if isinstance(error, DeviceOutOfMemory):
                 self._with.batcher.shrink(len(batch) * max(entry.length for entry in batch))
@@ -105,6 +107,9 @@ class Lane(threading.Thread):
             note.running(self._number, (entry.owner.key for entry in batch))
             try:
                 return self._timed(batch)
+            except DeviceLost:
+                note.keep()  # it may have been one of these, as at a crash
+                raise
             finally:
                 note.finished(self._number)
 

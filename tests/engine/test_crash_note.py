@@ -18,7 +18,7 @@ from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import MOST_ROWS, CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.flights import Flight
-from inferstream.pipeline.errors import DeviceUnavailable
+from inferstream.pipeline.errors import DeviceLost, DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
 
 A, B, C = (bytes([n]) * 16 for n in range(3))
@@ -181,7 +181,8 @@ class Runway:
             clock=clock,
             stopwatch=clock,
         )
-        self.device.start(self.land, print)
+        self.failed: queue.Queue[BaseException] = queue.Queue()
+        self.device.start(self.land, self.failed.put)
 
     def land(self, flights: list[Flight]) -> None:
         for flight in flights:
@@ -256,3 +257,17 @@ def test_a_device_that_is_gone_acquits_nobody(tmp_path: Path) -> None:
     runway.device.stop()
     assert isinstance(flight.result, DeviceUnavailable)
     assert judged(tmp_path, A) == "s"
+
+
+def test_a_device_that_is_lost_ends_the_process_and_is_a_crash_to_the_next(tmp_path: Path) -> None:
+    class Lost(FakeSession):
+        def run(self, feeds: Any) -> Any:
+            raise DeviceLost("lost")
+
+    for judgement in ("s", "P"):
+        runway = Runway(tmp_path, Lost())
+        runway.put(A, "text")
+        assert isinstance(runway.failed.get(timeout=5), DeviceLost)
+        assert runway.landed.empty()
+        runway.device.stop()
+        assert judged(tmp_path, A) == judgement
