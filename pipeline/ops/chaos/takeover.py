@@ -36,11 +36,13 @@ def takeovers(seen: Sequence[Seen], happened: Sequence[Happened], kind: str) -> 
 
 
 def longest_silence(times: Sequence[float], begin: float, end: float) -> float | None:
-    """The longest time without a reply that begins before ``end``, counted from ``begin`` on; None without one."""
+    """The longest time without a reply between ``begin`` and ``end``; None without one."""
     before = [at for at in times if at <= begin]
     if not before or begin - before[-1] > EVERY_S:
         return None
     gaps = [
-        later - max(earlier, begin) for earlier, later in pairwise(times) if later > begin and earlier < end
+        min(later, end) - max(earlier, begin)
+        for earlier, later in pairwise(times)
+        if later > begin and earlier < end
     ]
     return max(gaps, default=None)
