@@ -254,7 +254,7 @@ def test_what_reaches_the_device_too_late_is_counted(rehearsed: RehearsedSession
     in_time, late = (f"my parcel {DUE}{now_ms + after_ms}" for after_ms in (60_000, -500))
     rehearsed.run(feeds(minilm, in_time, late, "no deadline"))
     assert (rehearsed.count.rows, rehearsed.count.late_rows) == (3, 1)
-    assert 0.5 <= rehearsed.count.latest_s < 5
+    assert 0.5 <= rehearsed.count.latest_s < 60
     assert due_of(in_time) == (now_ms + 60_000) / 1e3
 
 
