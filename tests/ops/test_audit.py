@@ -372,6 +372,15 @@ async def test_what_came_after_the_scan_was_opened_is_not_read(tmp_path: Path) -
         assert scan.done == scan.total == 2
 
 
+def test_a_worker_whose_clock_is_behind_does_not_put_its_replies_before_those_that_stand_first() -> None:
+    def replied(position: int, offset: int, at_ms: int) -> Replied:
+        return Replied(0, b"k", position, "", 0, 0, offset, at_ms)
+
+    redelivered = [replied(1, 0, 20_000), replied(1, 2, 14_000), replied(2, 1, 20_001)]
+    assert list(out_of_order(redelivered)) == []
+    assert list(out_of_order([replied(1, 1, 14_000), replied(2, 0, 20_000)])) == [replied(2, 0, 20_000)]
+
+
 ORDERED = st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 3), st.integers(0, 1))
 
 
@@ -386,7 +395,11 @@ def test_order_is_what_a_plain_recount_says(drawn: list[tuple[int, int, int, int
     early = {(reply.key, reply.position) for reply in out_of_order(replies)}
     firsts: dict[tuple[bytes, int], Replied] = {}
     for (key, position), same in groupby(replies, lambda reply: (reply.key, reply.position)):
-        firsts[key, position] = min(same, key=lambda reply: reply.reply_timestamp_ms)
+        known = list(same)
+        where = min(known, key=lambda reply: reply.reply_timestamp_ms).reply_source
+        firsts[key, position] = min(
+            (reply for reply in known if reply.reply_source == where), key=lambda reply: reply.reply_position
+        )
     expected = {
         (key, position)
         for (key, position), reply in firsts.items()
