@@ -93,7 +93,9 @@ def test_a_dead_letter_ends_a_request_only_where_there_is_no_reply(clock: FakeCl
 def test_silence_counts_from_the_fault_on_until_the_next() -> None:
     times = [9.0, 9.9, 10.1, 16.0, 16.1, 30.0]
     assert longest_silence(times, begin=10.0, end=30.0) == pytest.approx(13.9)
-    assert longest_silence(times, begin=10.0, end=16.6) == pytest.approx(5.9), "what follows is the next fault's"
+    assert longest_silence(times, begin=10.0, end=16.6) == pytest.approx(5.9), (
+        "what follows is the next fault's"
+    )
     assert longest_silence(times, begin=10.0, end=16.05) == pytest.approx(5.9)
     assert longest_silence(times, begin=15.0, end=15.5) is None, "it was silent before"
 
