@@ -3,7 +3,7 @@
 The fused operators are ONNX Runtime's own (domain com.microsoft), for a CPU; the rest stays in float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -16,21 +16,45 @@ from .devices import CPU
 Scales = Mapping[str, NDArray[np.float32]]
 """For a linear layer's name, what its input channels are divided by before they are quantized."""
 
+Quantizer = Callable[[str, NDArray[np.float32]], tuple[NDArray[np.int8], NDArray[np.float32]]]
+"""Of a layer's name and weight (in, out), already tamed: the weight as int8, and the scale of each column.
 
-def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """``weight`` (in, out) as int8 and the scale of each column: weight ≈ int8 × scale, symmetric around 0."""
-    scales = np.maximum(np.abs(weight).max(axis=0), np.finfo(np.float32).tiny) / np.float32(127)
-    return np.round(weight / scales).astype(np.int8), scales.astype(np.float32)
+Query, key and value come together, side by side, under the name of query.
+"""
+
+
+def column_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each column of ``weight`` (in, out) the scale at which its largest magnitude is 127."""
+    scales: NDArray[np.float32] = np.maximum(
+        np.abs(weight).max(axis=0), np.finfo(np.float32).tiny
+    ) / np.float32(127)
+    return scales.astype(np.float32)
+
+
+def to_nearest(_name: str, weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The Quantizer that knows nothing of the inputs: weight ≈ int8 × scale, symmetric around 0."""
+    scales = column_scales(weight)
+    return np.round(weight / scales).astype(np.int8), scales
 
 
 class Int8BertEncoder(BertEncoder):
-    """As BertEncoder; ``scales`` tame the channels whose outliers would cost all others their resolution."""
+    """As BertEncoder; ``scales`` tame the channels whose outliers would cost all others their resolution, and
+    ``quantize`` rounds the weights.
+    """
 
     device = CPU
 
-    def __init__(self, config: BertConfig, weights: Weights, pooling: Pooling, scales: Scales) -> None:
+    def __init__(
+        self,
+        config: BertConfig,
+        weights: Weights,
+        pooling: Pooling,
+        scales: Scales,
+        quantize: Quantizer = to_nearest,
+    ) -> None:
         super().__init__(config, weights, pooling)
         self._scales = scales
+        self._quantize = quantize
 
     def _attention_mask(self, mask: str) -> str:
         return self._graph.add("Cast", mask, to=onnx.TensorProto.INT32)
@@ -40,7 +64,7 @@ class Int8BertEncoder(BertEncoder):
         graph = self._graph
         names = [f"{prefix}attention.self.{part}" for part in PARTS]
         together = np.concatenate([self._matrix(name, names[0]) for name in names], axis=1)
-        weight, scale, zero = self._quantized(prefix + "attention.self", together)
+        weight, scale, zero = self._quantized(names[0], together)
         bias = np.concatenate([self._weights[name + ".bias"] for name in names])
         quantized, states_scale, states_zero = graph.add_many(
             "DynamicQuantizeLinear", 3, self._tamed(states, names[0])
@@ -80,6 +104,6 @@ class Int8BertEncoder(BertEncoder):
     def _quantized(self, name: str, weight: NDArray[np.float32]) -> tuple[str, str, str]:
         """Store a weight; returns the names of its int8 values, its scales and its zero points."""
         graph = self._graph
-        values, scales = quantize_columns(weight)
+        values, scales = self._quantize(name, weight)
         zeros = graph.weight(f"zeros_{len(scales)}", np.zeros(len(scales), np.int8))
         return graph.weight(name + ".int8", values), graph.weight(name + ".scale", scales), zeros

@@ -20,9 +20,9 @@ from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 from .evaluate import SAMPLE, agreement, embed, load_sample
 from .plans import Plan
-from .quantize import Peaks, measure_peaks, taming_scales
+from .quantize import Inputs, Rounding, calibration_texts, measure_inputs, taming_scales
 
-RECIPE = 5  # raised whenever the same weights give another graph, so that a pull builds it anew
+RECIPE = 6  # raised whenever the same weights give another graph, so that a pull builds it anew
 LEAST_LABEL_AGREEMENT = 0.9
 
 
@@ -75,8 +75,10 @@ class _Workshop:
 
     def int8(self, fp32: Manifest) -> Manifest:
         self._progress(f"building {self._plan.base}-int8", 0, None)
-        scales = taming_scales(self._peaks())
-        model = Int8BertEncoder(self._config, self._weights, self._plan.pooling, scales).model()
+        inputs = self._inputs()
+        scales = taming_scales({name: seen.peak for name, seen in inputs.items()})
+        rounding = Rounding(inputs, scales)
+        model = Int8BertEncoder(self._config, self._weights, self._plan.pooling, scales, rounding).model()
         digest, path = self._publish(model, "int8")
         return msgspec.structs.replace(
             fp32,
@@ -87,11 +89,14 @@ class _Workshop:
             agreement=self._agreement(fp32, path),
         )
 
-    def _peaks(self) -> Peaks:
+    def _inputs(self) -> dict[str, Inputs]:
+        """What the linear layers are fed on the calibration texts."""
         with TemporaryDirectory(dir=self._home) as folder:
             probe = Path(folder) / "probe.onnx"
             write_model(BertProbe(self._config, self._weights, self._plan.pooling).model(), probe)
-            return measure_peaks(Session(probe, provider="cpu"), self._tokenizer, self._texts)
+            return measure_inputs(
+                Session(probe, provider="cpu"), self._tokenizer, calibration_texts(self._texts)
+            )
 
     def _agreement(self, fp32: Manifest, int8_graph: Path) -> Agreement:
         self._progress("measuring int8 against fp32", 0, None)

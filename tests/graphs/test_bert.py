@@ -11,8 +11,8 @@ from tiny_model import HEADS, HIDDEN, LAYERS, VOCABULARY, tiny_weights, write_ti
 
 from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.graphs.bert import BertConfig, BertEncoder, read_config, read_weights
-from inferstream.pipeline.graphs.bert_int8 import Int8BertEncoder, quantize_columns
-from inferstream.pipeline.graphs.bert_probe import PEAK, BertProbe
+from inferstream.pipeline.graphs.bert_int8 import Int8BertEncoder, column_scales, to_nearest
+from inferstream.pipeline.graphs.bert_probe import INPUT, BertProbe
 from inferstream.pipeline.graphs.builder import GraphBuilder, write_model
 from inferstream.pipeline.runtime.sessions import Session
 
@@ -87,15 +87,35 @@ def test_taming_changes_no_result(config: BertConfig, tmp_path: Path) -> None:
     assert (tamed * expected).sum(axis=1).min() > 0.98
 
 
-def test_probe_tells_the_peaks_and_the_embedding(config: BertConfig, tmp_path: Path) -> None:
+def test_the_probe_gives_each_input_once_and_the_embedding(config: BertConfig, tmp_path: Path) -> None:
     probe = session(BertProbe(config, tiny_weights(), "mean").model(), tmp_path)
     found = dict(zip(probe.outputs, probe.run(padded()), strict=True))
-    embedding = found["embedding"]
-    np.testing.assert_allclose(embedding[0], encode(tiny_weights(), ROWS[0], HEADS, LAYERS), atol=1e-5)
-    peaks = {name: value for name, value in found.items() if name.endswith(PEAK)}
-    assert len(peaks) == 6 * LAYERS
-    assert peaks["encoder.layer.1.output.dense.peak"].shape == (64,)
-    assert all((peak > 0).all() for peak in peaks.values())
+    np.testing.assert_allclose(
+        found["embedding"][0], encode(tiny_weights(), ROWS[0], HEADS, LAYERS), atol=1e-5
+    )
+    inputs = {name.removesuffix(INPUT): value for name, value in found.items() if name.endswith(INPUT)}
+    assert set(inputs) == {
+        f"encoder.layer.{layer}.{name}"
+        for layer in range(LAYERS)
+        for name in ("attention.self.query", "attention.output.dense", "intermediate.dense", "output.dense")
+    }
+    assert inputs["encoder.layer.1.output.dense"].shape == (len(ROWS), 32, 64)
+    wide = inputs["encoder.layer.1.output.dense"]
+    assert wide.min() == pytest.approx(-0.17, abs=0.01), "what GELU gives, not what goes into it"
+
+
+def test_the_quantizer_gets_each_product_once_and_tamed(config: BertConfig) -> None:
+    name, scales = "encoder.layer.0.attention.self.query", np.exp2(np.arange(HIDDEN) % 3).astype(np.float32)
+    seen: dict[str, np.ndarray] = {}
+
+    def quantize(layer: str, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen[layer] = weight
+        return to_nearest(layer, weight)
+
+    Int8BertEncoder(config, tiny_weights(), "mean", {name: scales}, quantize).model()
+    assert len(seen) == 4 * LAYERS
+    parts = [tiny_weights()[name.replace("query", part) + ".weight"].T for part in ("query", "key", "value")]
+    np.testing.assert_array_equal(seen[name] / scales[:, None], np.concatenate(parts, axis=1))
 
 
 def test_first_token_pooling(config: BertConfig, tmp_path: Path) -> None:
@@ -113,7 +133,8 @@ def test_the_same_weights_give_the_same_bytes(config: BertConfig, tmp_path: Path
 
 def test_columns_keep_their_own_resolution() -> None:
     weight = np.array([[1.0, 0.001, 0.0], [-0.5, 0.0005, 0.0]], np.float32)
-    values, scales = quantize_columns(weight)
+    values, scales = to_nearest("layer", weight)
+    np.testing.assert_array_equal(scales, column_scales(weight))
     np.testing.assert_allclose(values * scales, weight, atol=0.005 * np.abs(weight).max(axis=0).max())
     assert values[0].tolist() == [127, 127, 0]
 
