@@ -10,7 +10,8 @@ Taming and the columns' scales are the same on every machine. Roundings need not
 differ in their last bits from one kind of CPU to another, and a tie that falls otherwise moves the rest of its
 column. So a few columns in a thousand differ there, and with them the graph's digest. Two such graphs are equally
 close to float32, and closer to each other (1 - cosine 0.0007 between them, 0.0015 from float32, on minilm with the
-linear algebra of another CPU). On one machine a pull gives the same bytes each time.
+linear algebra of another CPU). So they count as one model: its version tells from what and how it was made. On one
+machine a pull gives the same bytes each time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

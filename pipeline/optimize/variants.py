@@ -22,7 +22,7 @@ from .evaluate import SAMPLE, agreement, embed, load_sample
 from .plans import Plan
 from .quantize import Inputs, Rounding, calibration_texts, measure_inputs, taming_scales
 
-RECIPE = 6  # raised whenever the same weights give another graph, so that a pull builds it anew
+RECIPE = 7  # raised whenever the same weights give another graph, so that a pull builds it anew
 LEAST_LABEL_AGREEMENT = 0.9
 
 
@@ -87,6 +87,7 @@ class _Workshop:
             graph_sha256=digest,
             graph_path=str(path),
             agreement=self._agreement(fp32, path),
+            made_from=f"{fp32.graph_sha256} int8 {RECIPE}",
         )
 
     def _inputs(self) -> dict[str, Inputs]:

@@ -39,11 +39,12 @@ class Manifest(Struct, frozen=True):
     graph_path: str
     tokenizer_path: str
     agreement: Agreement | None = None
+    made_from: str = ""  # what decides the graph, where its last bits depend on the kind of CPU that built it
 
     @property
     def digest(self) -> bytes:
-        """Of everything that decides an embedding: graph, tokenizer and window length."""
-        parts = f"{self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
+        """Of everything that decides an embedding: graph, tokenizer and window length. The same on every machine."""
+        parts = f"{self.made_from or self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
         return hashlib.sha256(parts.encode()).digest()
 
     @property

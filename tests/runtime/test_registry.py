@@ -108,6 +108,15 @@ def test_the_version_changes_with_whatever_changes_an_answer(registry: ModelRegi
         msgspec.structs.replace(manifest, **{field: value}).version for field, value in changes.items()
     }
     assert len(versions | {manifest.version}) == 4
+
+
+def test_graphs_made_from_the_same_are_one_version_whichever_machine_built_them(
+    registry: ModelRegistry,
+) -> None:
+    here = msgspec.structs.replace(put(registry, "mine", "int8"), made_from="weights and recipe")
+    elsewhere = msgspec.structs.replace(here, graph_sha256="e" * 64)
+    assert elsewhere.version == here.version
+    assert msgspec.structs.replace(here, made_from="another recipe").version != here.version
     assert msgspec.structs.replace(manifest, graph_path="elsewhere").digest == manifest.digest
 
 
