@@ -29,7 +29,7 @@ from inferstream.pipeline.ops.chaos.report import Report
 from inferstream.pipeline.ops.chaos.roles import addresses, coordinator, leaders
 from inferstream.pipeline.ops.chaos.scenario import load_scenario
 from inferstream.pipeline.ops.chaos.stepped_clock import SteppedClock
-from inferstream.pipeline.ops.chaos.takeover import longest_silence, takeovers
+from inferstream.pipeline.ops.chaos.takeover import WITHIN_S, longest_silence, takeovers
 from inferstream.pipeline.ops.loadgen import Bursts, Loadgen, Saturating, Steady
 from inferstream.pipeline.ops.loadgen_requests import ABORTS, AWAY, DUE, FAILS, Mix, Planned, requests
 from inferstream.pipeline.ops.local_kafka import LocalKafka
@@ -92,11 +92,11 @@ def test_a_dead_letter_ends_a_request_only_where_there_is_no_reply(clock: FakeCl
 
 def test_silence_counts_from_the_fault_on_until_the_next() -> None:
     times = [9.0, 9.9, 10.1, 16.0, 16.1, 30.0]
-    assert longest_silence(times, begin=10.0, end=30.0) == pytest.approx(13.9)
-    assert longest_silence(times, begin=10.0, end=16.6) == pytest.approx(5.9), (
-        "what follows is the next fault's"
+    assert longest_silence(times, begin=10.0, end=31.0) == (pytest.approx(13.9), False)
+    assert longest_silence(times, begin=10.0, end=16.6) == (pytest.approx(5.9), False)
+    assert longest_silence(times, begin=10.0, end=29.0) == (pytest.approx(12.9), True), (
+        "nobody knows how long"
     )
-    assert longest_silence(times, begin=10.0, end=16.05) == pytest.approx(5.9)
     assert longest_silence(times, begin=15.0, end=15.5) is None, "it was silent before"
 
 
@@ -110,6 +110,14 @@ def test_takeover_is_the_longest_silence_of_any_partition_of_the_dead() -> None:
     ]
     assert takeovers(seen, happened, "kill_worker") == [pytest.approx(5.6, abs=0.3)]
     assert takeovers(seen, happened, "stop_worker") == []
+    happened.insert(1, Happened("kill_leader", 12.0, 12.0, "broker 1", []))
+    assert takeovers(seen, happened, "kill_worker") == [], "it was silent still when the next fault came"
+
+
+def test_partitions_that_never_answer_again_are_not_left_out() -> None:
+    seen = [Seen(at / 10, 0, "good", "result", 0.1) for at in range(100)]
+    happened = [Happened("kill_worker", 9.9, 9.9, "worker 1", [0])]
+    assert takeovers(seen, happened, "kill_worker") == [WITHIN_S]
 
 
 def test_percentile_is_a_value_that_was_measured() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from .settings import Settings, Status, read_status, write
 
 LOOK_S: Final = 0.05
 END_S: Final = 25.0
+READY_S: Final = 60.0
 MODULE: Final = "inferstream.pipeline.ops.chaos.worker"
 
 
@@ -79,6 +81,8 @@ class Crew:
         self.exits: list[Exit] = []
         self.memory_mb: list[tuple[float, int, int, float]] = []
         """Seconds since the start, member, process, resident MB."""
+        self.ready_s: list[float] = []
+        """From the start of a process that took an ended one's place until it read requests."""
 
     def start(self) -> Member:
         """One more worker."""
@@ -167,7 +171,11 @@ class Crew:
         await asyncio.sleep(self._restart_after_s)
         if not member.leaving:
             member.condemned = member.suspended = False
+            began = time.monotonic()
             member.process = self._launch(member.folder)
+            with suppress(BrokerError):  # it may be the next victim before it is ready
+                await self.ready(member, READY_S)
+                self.ready_s.append(time.monotonic() - began)
 
     def _note_end(self, member: Member) -> None:
         self.exits.append(Exit(self._now_s(), member.number, member.process.returncode, member.condemned))

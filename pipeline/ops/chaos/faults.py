@@ -33,6 +33,10 @@ class Happened(Struct):
     partitions: list[int] = []
 
 
+class NoVictimError(Exception):
+    """Nothing is there now that the fault could befall."""
+
+
 class Injector:
     """Breaks what is there: a cluster of brokers and a crew of workers."""
 
@@ -70,13 +74,19 @@ class Injector:
                 return
             happened = Happened(fault.kind, self._now_s(), self._now_s(), "")
             self.happened.append(happened)
-            await does[fault.kind](fault, happened)
+            try:
+                await does[fault.kind](fault, happened)
+            except NoVictimError:
+                self.happened.remove(happened)
+                self.skipped += 1
             happened.ended_s = self._now_s()
 
-    def _victim(self, fault: Fault) -> Member | None:
-        """A worker that has partitions; None while there is none."""
+    def _victim(self, fault: Fault) -> Member:
+        """A worker that has partitions. Raises NoVictimError while there is none."""
         able = [one for one in self._crew.active() if one.status.partitions and not one.suspended]
-        return able[int(fault.pick * len(able))] if able else None
+        if not able:
+            raise NoVictimError
+        return able[int(fault.pick * len(able))]
 
     async def _kill_worker(self, fault: Fault, happened: Happened) -> None:
         await self._end_worker(fault, happened, signal.SIGKILL)
@@ -85,9 +95,7 @@ class Injector:
         await self._end_worker(fault, happened, signal.SIGTERM)
 
     async def _end_worker(self, fault: Fault, happened: Happened, number: signal.Signals) -> None:
-        if (member := self._victim(fault)) is None:
-            happened.what = "no worker has partitions"
-            return
+        member = self._victim(fault)
         happened.what, happened.partitions = f"worker {member.number}", member.status.partitions
         member.condemned = True
         happened.began_s = self._now_s()
@@ -95,9 +103,7 @@ class Injector:
         await asyncio.to_thread(member.process.wait)
 
     async def _suspend_worker(self, fault: Fault, happened: Happened) -> None:
-        if (member := self._victim(fault)) is None:
-            happened.what = "no worker has partitions"
-            return
+        member = self._victim(fault)
         happened.what, member.suspended = f"worker {member.number}", True
         member.signal(signal.SIGSTOP)
         try:

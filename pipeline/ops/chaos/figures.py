@@ -22,19 +22,22 @@ MEANINGS: Final = {
     "duplicated": "terminal events beyond one a request",
     "duplicated_per_kill": "the same for each kill of a worker",
     "customer_answers": "answers through our own client",
+    "customer_repeated": "second replies to its requests on the topic",
     "customer_doubled": "answers that our client gave twice",
     "customer_unanswered": "requests that our client could not get answered in a minute",
     "results": "ended with a result",
     "failures": "ended with a failure reply",
+    "harmed": "good requests that ended otherwise than with a result",
     "expired": "ended because their deadline had passed",
     "dead_letters": "ended as a dead letter alone",
     "faults": "faults that happened",
-    "faults_skipped": "faults that the machine was too slow for",
+    "faults_skipped": "faults that did not happen: too late, or nothing there to befall",
     "rebalances": "times that the worker that saw most rebalances was given partitions",
     "crashes": "worker processes that a text ended",
     "unwanted_exits": "worker processes that ended otherwise by themselves",
     "takeover_kill_p95_s": "kill -9 of a worker until its partitions answer, p95, s",
     "takeover_stop_p95_s": "SIGTERM of a worker until its partitions answer, p95, s",
+    "ready_p95_s": "start of a worker in the place of another until it reads, p95, s",
     "calm_per_s": "answers in time a second, calm",
     "storm_per_s": "answers in time a second, under faults",
     "throughput_share": "the second ÷ the first",
@@ -51,8 +54,11 @@ MEANINGS: Final = {
 }
 """What each figure says, in the order in which they are told."""
 
-AT_LEAST: Final = ("throughput_share",)
+AT_LEAST: Final = ("throughput_share", "rebalances")
 """Goals that are to be reached; all others are not to be passed."""
+
+GOOD: Final = ("good", "again")
+"""Kinds of requests that deserve a result."""
 
 WAY_BACK_S: Final = 0.25
 """From the worker, which keeps to the deadline, to where the run sees the reply."""
@@ -102,9 +108,11 @@ def _audited(report: Report) -> dict[str, float | None]:
         "duplicated": judgment.duplicated,
         "duplicated_per_kill": judgment.duplicated / kills if kills else None,
         "customer_answers": report.customer_answers if asks else None,
+        "customer_repeated": report.customer_repeated if asks else None,
         "customer_doubled": report.customer_doubled if asks else None,
         "customer_unanswered": report.customer_unanswered if asks else None,
         **judgment.ends,
+        "harmed": sum(one.kind in GOOD and one.code != "result" for one in report.seen),
     }
 
 
@@ -112,6 +120,7 @@ def _takeovers(report: Report) -> dict[str, float | None]:
     return {
         "takeover_kill_p95_s": percentile(takeovers(report.seen, report.happened, "kill_worker"), 0.95),
         "takeover_stop_p95_s": percentile(takeovers(report.seen, report.happened, "stop_worker"), 0.95),
+        "ready_p95_s": percentile(report.ready_s, 0.95),
     }
 
 
@@ -142,7 +151,7 @@ def _machines(report: Report) -> dict[str, float | None]:
     crashes = by_themselves.count(-signal.SIGABRT) if report.scenario.storm_mix.aborts_share else 0
     return {
         "faults": len(report.happened),
-        "faults_skipped": report.skipped or None,
+        "faults_skipped": report.skipped if report.planned else None,
         "rebalances": report.rebalances,
         "crashes": crashes or None,
         "unwanted_exits": len(by_themselves) - crashes,
@@ -167,7 +176,7 @@ def _latencies_s(seen: Sequence[Seen], begin_s: float, end_s: float) -> list[flo
         for one in seen
         if begin_s <= one.at_s < end_s
         and one.code == "result"
-        and one.kind in ("good", "again")
+        and one.kind in GOOD
         and one.latency_s is not None
     ]
 

@@ -41,6 +41,8 @@ class Ledger:
         self.sent_at: list[tuple[float, str]] = []
         self.repeated = 0
         """Ends of requests that had ended before."""
+        self.customer: Counter[str] = Counter()
+        """Replies to our own client's requests, by id."""
 
     @property
     def now_s(self) -> float:
@@ -78,6 +80,7 @@ class Ledger:
 
     def _end(self, record: Record, identity: str, code: str) -> None:
         if identity.startswith(PREFIX):
+            self.customer[identity] += 1
             return
         now = self.now_s
         waiting = self._sent.get(identity)

@@ -43,4 +43,6 @@ class Report(Struct, frozen=True):
     rebalances: int = 0
     customer_answers: int = 0
     customer_doubled: int = 0
+    customer_repeated: int = 0
     customer_unanswered: int = 0
+    ready_s: list[float] = []

@@ -194,7 +194,9 @@ class Conductor:
             judgment=judgment,
             customer_answers=len(self._customer.answers),
             customer_doubled=self._customer.doubled,
+            customer_repeated=self._ledger.customer.total() - len(self._ledger.customer),
             customer_unanswered=self._customer.unanswered,
+            ready_s=crew.ready_s,
         )
 
 

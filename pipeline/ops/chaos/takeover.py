@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from .faults import Happened
 from .ledger import Seen
@@ -17,7 +17,8 @@ EVERY_S: Final = 2.0
 def takeovers(seen: Sequence[Seen], happened: Sequence[Happened], kind: str) -> list[float]:
     """For each fault of that kind, the longest silence of any partition that the worker had, in seconds.
 
-    The silence counts from the fault on. What another fault of any kind begins meanwhile ends the look.
+    The silence counts from the fault on. Another fault of any kind ends the look: where it was silent until then,
+    nobody knows how long it would have been, and the fault is left out.
     """
     times: dict[int, list[float]] = {}
     for one in seen:
@@ -31,18 +32,23 @@ def takeovers(seen: Sequence[Seen], happened: Sequence[Happened], kind: str) -> 
                 longest_silence(times.get(partition, []), fault.began_s, end)
                 for partition in fault.partitions
             ]
-            found += [max(silence for silence in silences if silence is not None)] if any(silences) else []
+            longest = max((silence for silence in silences if silence), default=None)
+            if longest and not (longest.lasts and end < fault.began_s + WITHIN_S):
+                found.append(longest.seconds)
     return found
 
 
-def longest_silence(times: Sequence[float], begin: float, end: float) -> float | None:
-    """The longest time without a reply between ``begin`` and ``end``; None without one."""
+class Silence(NamedTuple):
+    """A time without a reply. It ``lasts`` where none came before the look ended."""
+
+    seconds: float
+    lasts: bool
+
+
+def longest_silence(times: Sequence[float], begin: float, end: float) -> Silence | None:
+    """The longest time without a reply between ``begin`` and ``end``; None where there was none before either."""
     before = [at for at in times if at <= begin]
     if not before or begin - before[-1] > EVERY_S:
         return None
-    gaps = [
-        min(later, end) - max(earlier, begin)
-        for earlier, later in pairwise(times)
-        if later > begin and earlier < end
-    ]
-    return max(gaps, default=None)
+    marks = [begin, *(at for at in times if begin < at < end), end]
+    return max(Silence(later - earlier, later == end) for earlier, later in pairwise(marks))
