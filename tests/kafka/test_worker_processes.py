@@ -121,6 +121,31 @@ def test_one_of_two_is_killed_under_load_and_every_request_is_answered(
     assert out_of_order([reply["id"] for reply in client.replies]) == []
 
 
+def test_a_named_worker_restarts_and_the_others_keep_their_partitions(
+    fleet: Fleet, client: ForeignClient, topics: Topics, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[kafka]\nsession_timeout_ms = 60_000\n")  # a slow machine restarts slowly
+
+    def start(member: str) -> WorkerProcess:
+        return fleet.start("--config", str(settings), "--member", member)
+
+    serving = f"partitions. Topics: {topics.requests}."
+    staying = start("first")
+    staying.wait_ready()
+    leaving = start("second")
+    for worker in (staying, leaving):
+        worker.wait_for(f"Serving 2 {serving}")
+    shared = staying.log.count(serving)
+    leaving.signal(signal.SIGTERM)
+    assert leaving.wait() == 0
+    start("second").wait_for(f"Serving 2 {serving}")
+    client.send(requests())
+    client.read(REQUESTS)
+    assert len(client.replies) == REQUESTS
+    assert staying.log.count(serving) == shared, "no rebalance"
+
+
 def test_the_same_request_from_kcat_and_librdkafka_gets_the_same_answer(
     fleet: Fleet, client: ForeignClient, kafka: str, topics: Topics, kcat: Path
 ) -> None:
