@@ -8,13 +8,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
+from ..errors import (
+    DeadlineExceeded,
+    DeviceError,
+    DeviceLost,
+    DeviceOutOfMemory,
+    DeviceUnavailable,
+    InferstreamError,
+)
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
-from .batching import Entry
+from .batching import Entry, sweep
 from .cost import Cost, Sample
 from .crash_note import CrashNote
-from .flights import Flight
+from .flights import EXPIRED, Flight
 
 Clock = Callable[[], float]
 
@@ -75,7 +82,7 @@ class Lane(threading.Thread):
     def _run(self, batch: list[Entry]) -> None:
         """Run the batch; one that fails is halved until the row at fault is alone."""
         try:
-            outputs, stats = self._noted(batch)
+            ran = self._noted(batch)
         except DeviceLost:
             raise  # nothing will succeed in this process: it ends, and the requests are read again by another
         except InferstreamError as error:
@@ -89,21 +96,38 @@ class Lane(threading.Thread):
                 self._with.land(flights)
                 return
             middle = len(batch) // 2
-            self._run(batch[:middle])
-            self._run(batch[middle:])
+            for half in (batch[:middle], batch[middle:]):
+                if kept := self._swept(half):  # time has passed since the batch was taken
+                    self._run(kept)
             return
+        if ran is None:
+            return
+        outputs, stats = ran
         self._with.batcher.recover()
         self._with.on_batch(stats, sum(entry.solo_ms for entry in batch))
         complete = self._arrive(batch, outputs, stats)
         self._acquit(complete)
         self._with.land(_finish(complete, self._with.clock))
 
-    def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
-        """Run with a note of what is on the device, for whoever comes after a crash."""
+    def _swept(self, batch: list[Entry]) -> list[Entry]:
+        """The rows that may still run; the others land here, as those do that the batcher drops."""
+        kept, dropped = sweep(batch, self._with.clock())
+        if dropped:
+            self._with.land(failed(dropped, DeadlineExceeded(EXPIRED)))
+        return kept
+
+    def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
+        """Run with a note of what is on the device, for whoever comes after a crash.
+
+        None when the row was dropped: it may have waited long for other suspects.
+        """
         note = self._with.note
         if note is None:
             return self._timed(batch)
-        with self._with.solitary if batch[0].alone else nullcontext():
+        alone = batch[0].alone
+        with self._with.solitary if alone else nullcontext():
+            if alone and not self._swept(batch):
+                return None
             note.running(self._number, (entry.owner.key for entry in batch))
             try:
                 return self._timed(batch)

@@ -13,8 +13,10 @@ import pytest
 from engine.echo import Echo, echoed
 
 from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost, Sample
+from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.engine.lanes import BatchStats
@@ -36,9 +38,10 @@ class Runway:
         lanes: int = 1,
         limits: Limits = AMPLE,
         cost: Cost | None = None,
+        clock: FakeClock | None = None,
         **more: Any,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         cheap_rows = Cost((10.0, 0.01, 0.0001, 1e-7))
         self.device = Device(
             session,
@@ -241,6 +244,48 @@ def test_expired_rows_never_reach_the_device() -> None:
     assert isinstance(results.pop("late"), DeadlineExceeded)
     assert results == {text: echoed(text) for text in ("held", "in time")}
     assert session.shapes == [(1, 4), (1, 7)]
+
+
+def test_rows_that_expire_while_a_failed_batch_is_halved_do_not_run_again() -> None:
+    clock = FakeClock()
+    session = FakeSession(
+        clock=clock, cost_ms=lambda rows, _: 1_000.0 if rows > 1 else 0.0, poison=[ord(POISON)]
+    )
+    with a_runway(session, clock=clock) as runway:
+        with held(session, runway):
+            runway.put(f"bad{POISON}", "good", "fine")
+            runway.put("late", expires=clock() + 1.5)
+        results = runway.wait(5)
+    assert session.shapes == [(1, 4), (4, 4), (2, 4), (1, 4), (1, 4), (1, 4)]
+    assert isinstance(results.pop("late"), DeadlineExceeded)
+    assert isinstance(results.pop(f"bad{POISON}"), DeviceError)
+    assert results == {text: echoed(text) for text in ("held", "good", "fine")}
+
+
+def test_a_suspect_that_expires_while_it_waits_for_another_does_not_run(tmp_path: Path) -> None:
+    taken: queue.Queue[list[Entry] | None] = queue.Queue()
+
+    class Watched(Batcher):
+        def take(self) -> list[Entry] | None:
+            batch = super().take()
+            taken.put(batch)
+            return batch
+
+    session = FakeSession()
+    session.stall()
+    with a_runway(session, lanes=2, note=CrashNote(tmp_path, 2), batcher=Watched) as runway:
+        for text, expires in (("first", math.inf), ("late", runway.clock() + 5)):
+            flight = runway.flight(text, expires, runway.task)
+            flight.entries[0].alone = True
+            runway.device.batcher.put(flight.entries)
+            taken.get(timeout=PATIENCE_S)
+            session.wait_for_runs(1)
+        runway.clock.advance(5)
+        session.release()
+        results = runway.wait(2)
+    assert results["first"] == echoed("first")
+    assert isinstance(results["late"], DeadlineExceeded)
+    assert session.shapes == [(1, 5)]
 
 
 def test_what_ran_teaches_the_cost() -> None:
