@@ -1,12 +1,13 @@
 """Who is taken on when there is more than can be done: no tenant beyond its share while others wait."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 from ..errors import Overloaded
 
 COME_BACK_MS = 1_000
+T = TypeVar("T")
 
 
 class Admission:
@@ -32,13 +33,37 @@ class Admission:
                 retry_after_ms=COME_BACK_MS,
             )
 
-    @contextmanager
-    def taken(self, tenant: str) -> Iterator[None]:
-        """One request of the tenant is in progress within the block."""
+    def taken(self, tenant: str, work: Coroutine[Any, Any, T]) -> "Taken[T]":
+        """Count one request of the tenant as in progress until ``work`` has ended."""
         self._running[tenant] += 1
+        return Taken(self, tenant, work)
+
+    def leave(self, tenant: str) -> None:
+        """One request of the tenant is no longer in progress."""
+        self._running[tenant] -= 1
+        if not self._running[tenant]:
+            del self._running[tenant]
+
+
+class Taken(Generic[T]):
+    """Work that counts from the call that made it: many are taken on before the first has its turn.
+
+    Await it, or `close` it: a coroutine that never starts runs no ``finally`` that could end the count.
+    """
+
+    def __init__(self, admission: Admission, tenant: str, work: Coroutine[Any, Any, T]) -> None:
+        self._admission, self._tenant, self._work = admission, tenant, work
+        self._counts = True
+
+    def __await__(self) -> Generator[Any, Any, T]:
         try:
-            yield
+            return (yield from self._work.__await__())
         finally:
-            self._running[tenant] -= 1
-            if not self._running[tenant]:
-                del self._running[tenant]
+            self.close()
+
+    def close(self) -> None:
+        """End the work where it stands, if it has not ended, and the count with it."""
+        self._work.close()
+        if self._counts:
+            self._counts = False
+            self._admission.leave(self._tenant)

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from ...schemas import codec
 from ...schemas.messages import Request
@@ -26,7 +26,7 @@ from .admission import Admission
 from .breaker import Breaker
 from .failing import Failing
 from .replying import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
-from .window import Outcome
+from .window import Coming, Outcome
 
 NO_RETRIES = RetryConfig(tiers_s=[])
 NO_HEADERS: Mapping[str, bytes] = {}
@@ -65,7 +65,7 @@ class Handler:
             topics, self._replies, metrics, self._breaker, retries, worker=worker, wall_clock=wall_clock
         )
 
-    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def handle(self, record: Record) -> Outcome | Coming:
         """The outcome, or what must be awaited for it. Neither raises for anything that is in the record.
 
         A record that needs neither the device nor the broker (a cached answer, a bad request) is answered at once:
@@ -88,7 +88,7 @@ class Handler:
         address = self._reply_topics.address(record, topic, request.id)
         return self._begin(record, address, job) if address else self._handle_new_topic(record, topic)
 
-    def _begin(self, record: Record, address: Address, job: Job) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def _begin(self, record: Record, address: Address, job: Job) -> Outcome | Coming:
         try:
             self._admission.check(job.tenant)
         except Overloaded as refusal:
@@ -99,7 +99,7 @@ class Handler:
             return self._failing.outcome(record, address, error)
         if isinstance(found, Answer):
             return self._answered(address, found)
-        return self._arrive(record, address, job, found)
+        return self._admission.taken(job.tenant, self._arrive(record, address, job, found))
 
     def _refuse(self, record: Record, address: Address, job: Job, refusal: Overloaded) -> Outcome:
         """The refusal of a tenant beyond its share, unless the answer is in memory: that costs the device nothing."""
@@ -121,21 +121,20 @@ class Handler:
     async def _arrive(self, record: Record, address: Address, job: Job, flight: Flight) -> Outcome:
         found: Answer | Flight | None = flight
         began = self._clock()
-        with self._admission.taken(job.tenant):
-            while True:
-                try:
-                    if found is None:
-                        found = self._engine.begin(job)
-                    if isinstance(found, Flight):
-                        found = await self._engine.arrive(found, job.expires)
-                    return self._answered(address, found)
-                except Exception as error:
-                    again = self._failing.again_in_place(record, error, self._clock() - began)
-                    if again is None:
-                        return self._failing.outcome(record, address, error, flight.task.version)
-                record, pause_s = again
-                await asyncio.sleep(pause_s)
-                found = None
+        while True:
+            try:
+                if found is None:
+                    found = self._engine.begin(job)
+                if isinstance(found, Flight):
+                    found = await self._engine.arrive(found, job.expires)
+                return self._answered(address, found)
+            except Exception as error:
+                again = self._failing.again_in_place(record, error, self._clock() - began)
+                if again is None:
+                    return self._failing.outcome(record, address, error, flight.task.version)
+            record, pause_s = again
+            await asyncio.sleep(pause_s)
+            found = None
 
     def _decode(self, record: Record) -> Request:
         size, most = len(record.value or b""), self._limits.max_request_bytes

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
@@ -26,6 +26,12 @@ class Outcome(NamedTuple):
     messages: tuple[Message, ...]
     if_too_large: Callable[[], "Outcome"] | None = None
     then: "Outcome | None" = None
+
+
+class Coming(Awaitable[Outcome], Protocol):
+    """An outcome that is awaited. Who does not await it must close it."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(eq=False, slots=True)

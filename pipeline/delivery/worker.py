@@ -9,7 +9,7 @@ from ..broker.base import Broker, Consumer, Record, TopicPartition
 from ..config import WindowConfig
 from .breaker import Breaker
 from .linger import LINGER_S, Busy, idle
-from .window import Outcome, Place, Window
+from .window import Coming, Outcome, Place, Window
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ ROOM_SHARE = 16
 class Handles(Protocol):
     """What the worker needs of a handler; `handler.Handler` says more."""
 
-    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]: ...
+    def handle(self, record: Record) -> Outcome | Coming: ...
 
 
 class Worker:
@@ -132,7 +132,7 @@ class Worker:
             self._ended(trial)
         else:
             place.task = tasks.create_task(self._await(place, outcome))
-            # A partition may be lost before the task has its first turn: then nothing else ends the coroutine.
+            # A partition may be lost before the task has its first turn: then nothing else ends what came.
             place.task.add_done_callback(lambda _: outcome.close())
             place.task.add_done_callback(lambda _: self._ended(trial))
 
@@ -140,7 +140,7 @@ class Worker:
         if trial and self.breaker is not None:
             self.breaker.tried()
 
-    async def _await(self, place: Place, outcome: Coroutine[Any, Any, Outcome]) -> None:
+    async def _await(self, place: Place, outcome: Coming) -> None:
         self.window.complete(place, await outcome)
 
     def _pause_full(self, consumer: Consumer) -> None:

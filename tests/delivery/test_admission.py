@@ -6,7 +6,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from random import Random
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.admission import COME_BACK_MS, Admission
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replying import ReplyTopics
-from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.delivery.window import Coming, Outcome
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.caching import MemoryCache
 from inferstream.pipeline.engine.cost import Cost, Sample
@@ -356,14 +356,44 @@ async def test_beyond_its_share_a_tenant_gets_neither_a_run_nor_a_place_to_wait_
     assert len(rig.session.runs) == 3
 
 
+async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
+    """They are handled one after another, and none has its turn in between."""
+
+    async def partitions(_: str) -> int:
+        return 1
+
+    async with a_rig() as rig:
+        topics, admission = ReplyTopics(TOPICS, LimitConfig(), partitions), Admission(8)
+        await topics.check(TOPICS.replies)
+        handler = Handler(
+            rig.engine, TOPICS, LimitConfig(), topics, Metrics(), admission=admission, clock=rig.clock
+        )
+
+        def begun(tenant: str, records: int) -> list[Coming]:
+            found = [handler.handle(asking(f"{number} of {tenant}", tenant)) for number in range(records)]
+            return [one for one in found if not isinstance(one, Outcome)]
+
+        other, flood = begun("b", 1), begun("a", 20)
+        assert len(flood) == 4, "its share"
+        first, *lost = flood
+        assert isinstance(decode_reply((await first).messages[0].value), Result)
+        for coming in (first, *lost, *other):
+            coming.close()
+        assert not admission._running, "also of those that never started"
+
+
+async def nothing() -> None:
+    pass
+
+
 def test_alone_a_tenant_may_take_all_and_with_others_its_share() -> None:
     admission = Admission(9)
     with ExitStack() as running:
         for _ in range(9):
             admission.check("a")
-            running.enter_context(admission.taken("a"))
+            running.enter_context(closing(admission.taken("a", nothing())))
         admission.check("a")
-        running.enter_context(admission.taken("b"))
+        running.enter_context(closing(admission.taken("b", nothing())))
         admission.check("b")
         with pytest.raises(Overloaded) as refused:
             admission.check("a")
