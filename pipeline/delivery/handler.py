@@ -72,6 +72,9 @@ class Handler:
         a task for each would cost more than all the rest.
         """
         self._failing.read()
+        return self._handle(record)
+
+    def _handle(self, record: Record) -> Outcome | Coming:
         headers = header_map(record) if record.headers else NO_HEADERS
         wanted = headers.get(Header.REPLY_TOPIC)
         topic = self._topics.replies if wanted is None else wanted.decode(errors="replace")
@@ -110,12 +113,12 @@ class Handler:
         return self._answered(address, found) if found else self._failing.outcome(record, address, refusal)
 
     async def _handle_new_topic(self, record: Record, topic: str) -> Outcome:
-        """`handle` for a reply topic that is seen for the first time."""
+        """`_handle` for a reply topic that is seen for the first time."""
         try:
             await self._reply_topics.check(topic)
         except ReplyTopicNotAllowed as error:
             return self._failing.unanswerable(record, error)
-        found = self.handle(record)
+        found = self._handle(record)
         return found if isinstance(found, Outcome) else await found
 
     async def _arrive(self, record: Record, address: Address, job: Job, flight: Flight) -> Outcome:

@@ -165,6 +165,15 @@ async def test_retries_stay_within_their_budget() -> None:
     assert again.count(True) == 3
 
 
+async def test_a_request_that_names_a_new_reply_topic_counts_once() -> None:
+    async with a_handler(RetryConfig(tiers_s=[0], budget_share=0.5, budget_burst=1)) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        assert only(await outcome_of(handler, a_record())).topic == TOPICS.retry("0s")
+        mine = f"{TOPICS.replies}.mine"
+        outcome = await outcome_of(handler, a_record({Header.REPLY_TOPIC: mine.encode()}))
+    assert only(outcome).topic == mine, "answered: half a retry was earned"
+
+
 class Panic(BaseException):
     """What a library in Rust raises when it comes to a state that it holds for impossible; no Exception."""
 
