@@ -9,6 +9,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.record.util import calc_crc32c
 from broker.contract import BrokerContract, Connect, Trim, take
+from confluent_kafka import Producer
 
 from inferstream.pipeline.broker.base import Broker, Message, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.kafka import KafkaBroker
@@ -54,6 +55,18 @@ async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, un
     for part in range(2):
         numbers = [int((record.value or b"")[:5]) for record in found if record.partition == part]
         assert numbers == [-1, *(n for n in range(part, 600, 2) if n not in large)]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_what_a_foreign_producer_compresses_is_read(kafka: str, unique: str, codec: str) -> None:
+    body = b'{"text": "%s"}' % (b"I was charged twice. " * 100)
+    async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 1)])
+        producer = Producer({"bootstrap.servers": kafka, "compression.type": codec})
+        producer.produce(unique, body)
+        assert await asyncio.to_thread(producer.flush, 30) == 0
+        found = await take(await broker.consume([unique], group=unique), 1)
+    assert [record.value for record in found] == [body]
 
 
 async def publish_unreadable(kafka: str, topic: str) -> None:
