@@ -29,6 +29,7 @@ from inferstream.pipeline.ops.audit.auditor import audit
 from inferstream.pipeline.ops.audit.facts import Audited
 from inferstream.pipeline.ops.dead_letters.handling import AHEAD, Desk, replay_of
 from inferstream.pipeline.ops.dead_letters.letter import Place, Selection, letter_of, place_named
+from inferstream.pipeline.ops.dead_letters.marks import mark
 from inferstream.pipeline.ops.dead_letters.reading import SILENCE_MS, listing, one
 from inferstream.pipeline.ops.scan import Scan
 from inferstream.schemas.codec import encode
@@ -155,6 +156,22 @@ async def test_a_purge_puts_aside_and_replays_nothing(office: Office) -> None:
     assert await office.letters() == ["b"]
     await office.desk.handle("replayed", ALL, progress=nothing)
     assert [record.value for record in await office.requests()] == [encode(Request("x", id="b"))]
+
+
+@pytest.mark.parametrize(("later_ms", "waiting"), [(-1_000, []), (30_000, []), (61_000, ["t1"])])
+async def test_a_mark_from_before_the_topic_was_made_anew_hides_no_letter(
+    tmp_path: Path, unique: str, later_ms: int, waiting: list[str]
+) -> None:
+    now_ms = round(FAILED_S * 1e3)
+    async with EmbeddedBroker(tmp_path, clock_ms=lambda: now_ms) as broker:
+        office = Office(broker, Topics("triage", unique))
+        await office.open()
+        await broker.ensure_topics([office.marks])
+        place = Record(office.topics.dead_letters, 0, 0, None, None, (), 0)
+        await broker.publish(mark(place, office.topics, "replayed", lambda: FAILED_S))
+        now_ms += later_ms
+        await office.bury(a_request(office.topics))
+        assert await office.letters() == waiting
 
 
 class Breaking(EmbeddedBroker):

@@ -12,6 +12,9 @@ from ...broker.base import Broker, Message, Record
 from ..scan import Scan
 
 CACHE_KIB: Final = 8 * 1024
+MOST_SKEW_MS: Final = 60_000
+"""How far the clock of whoever made a mark may be behind that of the worker that wrote the letter."""
+
 Done = Literal["replayed", "purged"]
 
 
@@ -28,7 +31,9 @@ class Marks:
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._connection.execute("CREATE TABLE marks (letter TEXT PRIMARY KEY, done TEXT) WITHOUT ROWID")
+        self._connection.execute(
+            "CREATE TABLE marks (letter TEXT PRIMARY KEY, done TEXT, at_ms INTEGER) WITHOUT ROWID"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -46,17 +51,24 @@ class Marks:
 
     def of(self, letter: Record) -> str | None:
         """What was done with the letter, None for one that waits."""
-        place = origin(letter.topic, letter.partition, letter.offset)
-        row = self._connection.execute("SELECT done FROM marks WHERE letter = ?", (place,)).fetchone()
+        # A mark older than the letter tells of another one, which had this place before the topic was made anew.
+        row = self._connection.execute(
+            "SELECT done FROM marks WHERE letter = ? AND at_ms >= ?",
+            (
+                origin(letter.topic, letter.partition, letter.offset),
+                letter.timestamp_ms - MOST_SKEW_MS,
+            ),
+        ).fetchone()
         return str(row[0]) if row else None
 
     def _add(self, records: Iterable[Record]) -> None:
         rows = [
-            ((record.key or b"").decode(errors="replace"), _done(record.value or b"")) for record in records
+            ((record.key or b"").decode(errors="replace"), _done(record.value or b""), record.timestamp_ms)
+            for record in records
         ]
         with self._connection as connection:
             connection.execute("BEGIN")
-            connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", rows)
 
 
 def mark(letter: Record, topics: Topics, done: Done, clock: Callable[[], float]) -> Message:
