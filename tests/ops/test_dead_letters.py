@@ -237,6 +237,17 @@ async def test_a_letter_without_its_body_is_not_replayed(local: Office) -> None:
     ]
 
 
+async def test_what_a_request_brought_is_not_told_as_ours(local: Office) -> None:
+    names = (Header.ERROR_CODE, Header.WORKER, Header.VERSION, Header.LEFT_OUT)
+    record = a_request(local.topics, headers=tuple((name, b"5") for name in names))
+    outcome = dead_letter(record, local.topics.dead_letters, DeviceError("x"), FAILED_S)
+    await local.broker.publish(outcome.messages[0]._replace(partition=0))
+    _, letter = await one(local.broker, local.topics, Place(0, 0))
+    assert (letter.code, letter.worker, letter.version, letter.left_out) == ("device_error", None, None, None)
+    handled = await local.desk.handle("replayed", ALL, progress=nothing)
+    assert (handled.left_out, handled.codes) == (0, {"device_error": 1})
+
+
 async def test_a_letter_too_large_for_the_request_topic_does_not_stop_the_others(
     tmp_path: Path, unique: str
 ) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ....schemas.topics import Header
-from ...broker.base import Record
+from ...broker.base import Headers, Record
 from ...errors import UsageError
 from ..audit.facts import identity_of
 
@@ -59,7 +59,7 @@ class Letter(Struct, frozen=True):
 
 def letter_of(record: Record, handled: str | None = None) -> Letter:
     """What the record says, whatever its headers hold."""
-    headers = dict(record.headers)
+    headers, ours = dict(record.headers), _ours(record.headers)
 
     def text(name: str) -> str | None:
         return headers[name].decode(errors="replace") if name in headers else None
@@ -73,11 +73,11 @@ def letter_of(record: Record, handled: str | None = None) -> Letter:
         key=None if record.key is None else record.key.decode(errors="replace"),
         tenant=text(Header.TENANT),
         attempts=_number(headers.get(Header.ATTEMPT)) or 1,
-        worker=text(Header.WORKER),
-        version=text(Header.VERSION),
+        worker=text(Header.WORKER) if Header.WORKER in ours else None,
+        version=text(Header.VERSION) if Header.VERSION in ours else None,
         origin=text(Header.ORIGIN),
         bytes=len(record.value or b""),
-        left_out=_number(headers[Header.LEFT_OUT]) if Header.LEFT_OUT in headers else None,
+        left_out=_number(headers[Header.LEFT_OUT]) if Header.LEFT_OUT in ours else None,
         history=_history(headers.get(Header.HISTORY)),
         handled=handled,
     )
@@ -104,6 +104,14 @@ class Selection(NamedTuple):
             and (self.id is None or letter.id == self.id)
             and (not self.places or (record.partition, record.offset) in self.places)
         )
+
+
+def _ours(headers: Headers) -> frozenset[str]:
+    """The names behind the last error code: a request may have brought the same ones, and those stand before it."""
+    names = [name for name, _ in headers]
+    if Header.ERROR_CODE not in names:
+        return frozenset()
+    return frozenset(names[-names[::-1].index(Header.ERROR_CODE) - 1 :])
 
 
 def _number(value: bytes | None) -> int:
