@@ -17,15 +17,17 @@ from .kafka_connection import TOO_LARGE, broker_error
 from .kafka_producers import BATCH_BYTES, Producers
 
 RECORD_BYTES: Final = 1_048_588
-"""What Kafka takes by default (message.max.bytes): more is refused here, and never sent in vain."""
-
+"""What Kafka takes by default (message.max.bytes): more is refused here, whatever the topic would take."""
 
 Entry = tuple[Message, asyncio.Future[None], int]
 """A message on its way, the future of its caller, and the bytes that it takes in a batch at most."""
 
 
 class SizeLimit:
-    """What a topic takes, learned from its refusals: to read max.message.bytes needs a right that many lack."""
+    """What a topic takes, learned from its refusals: to read max.message.bytes needs a right that many lack.
+
+    What was learned holds as long as the process.
+    """
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -39,9 +41,13 @@ class SizeLimit:
         self.batch_bytes = min(self.batch_bytes, size // 2)
 
     def error(self, size: int) -> ReplyTooLarge:
+        if size > RECORD_BYTES:
+            return ReplyTooLarge(
+                f"A record of {size} bytes is more than the {RECORD_BYTES} that are published: make it smaller."
+            )
         return ReplyTooLarge(
             f"A record of {size} bytes is more than the topic {self.topic} takes: make it smaller, "
-            "or raise the topic's max.message.bytes."
+            "or raise the topic's max.message.bytes and start again what writes to it."
         )
 
 

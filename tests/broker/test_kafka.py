@@ -51,6 +51,10 @@ async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, un
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert {n for n, result in enumerate(results) if isinstance(result, ReplyTooLarge)} == large
         assert all(result is None for n, result in enumerate(results) if n not in large)
+        with pytest.raises(ReplyTooLarge, match=r"max\.message\.bytes and start again what writes"):
+            await broker.publish(Message(unique, b"x" * 30_000))
+        with pytest.raises(ReplyTooLarge, match="more than the 1048588 that are published: make it smaller"):
+            await broker.publish(Message(unique, b"x" * 1_100_000))
         found = await take(await broker.consume([unique]), 2 + 600 - len(large))
     for part in range(2):
         numbers = [int((record.value or b"")[:5]) for record in found if record.partition == part]
