@@ -82,7 +82,9 @@ class Crew:
         self.memory_mb: list[tuple[float, int, int, float]] = []
         """Seconds since the start, member, process, resident MB."""
         self.ready_s: list[float] = []
-        """From the start of a process that took an ended one's place until it read requests."""
+        """From the start of a process until it read requests, where the one in its place before had ended in order: of
+        one that was killed the group waits for the session timeout first.
+        """
 
     def start(self) -> Member:
         """One more worker."""
@@ -171,11 +173,12 @@ class Crew:
         await asyncio.sleep(self._restart_after_s)
         if not member.leaving:
             member.condemned = member.suspended = False
-            began = time.monotonic()
+            in_order, began = member.process.returncode == 0, time.monotonic()
             member.process = self._launch(member.folder)
-            with suppress(BrokerError):  # it may be the next victim before it is ready
-                await self.ready(member, READY_S)
-                self.ready_s.append(time.monotonic() - began)
+            if in_order:
+                with suppress(BrokerError):  # it may be the next victim before it is ready
+                    await self.ready(member, READY_S)
+                    self.ready_s.append(time.monotonic() - began)
 
     def _note_end(self, member: Member) -> None:
         self.exits.append(Exit(self._now_s(), member.number, member.process.returncode, member.condemned))

@@ -37,7 +37,7 @@ MEANINGS: Final = {
     "unwanted_exits": "worker processes that ended otherwise by themselves",
     "takeover_kill_p95_s": "kill -9 of a worker until its partitions answer, p95, s",
     "takeover_stop_p95_s": "SIGTERM of a worker until its partitions answer, p95, s",
-    "ready_p95_s": "start of a worker in the place of another until it reads, p95, s",
+    "ready_p95_s": "start of a worker, after SIGTERM of the last, until it reads, p95, s",
     "calm_per_s": "answers in time a second, calm",
     "storm_per_s": "answers in time a second, under faults",
     "throughput_share": "the second ÷ the first",
