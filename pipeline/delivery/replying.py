@@ -153,8 +153,8 @@ class Replies:
                 id=address.id,
                 task=self._task,
                 code=ReplyTooLarge.code,
-                message=f"The reply has {size} bytes, more than may be published: ask for less, or raise the "
-                "topic's max.message.bytes and `max_reply_bytes` in the worker's settings.",
+                message=f"The reply has {size} bytes, more than may be published: ask for less, or raise, to 1 MB at "
+                "most, the topic's max.message.bytes and `max_reply_bytes` in the worker's settings.",
             ),
         )
 

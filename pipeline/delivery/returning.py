@@ -38,7 +38,8 @@ class Returning:
 
     def _refused(self, record: Record) -> Outcome:
         error = TooLarge(
-            "The request topic takes no record of this size any more: raise its max.message.bytes."
+            "The request topic takes no record of this size any more: raise its max.message.bytes and start the "
+            "workers again."
         )
         return dead_letter(record, self._topics.dead_letters, error, self._wall_clock())
 
