@@ -21,6 +21,9 @@ MOST_ROWS: Final = 255
 SLOT_BYTES: Final = 8 + MOST_ROWS * DIGEST_BYTES
 COUNT: Final = struct.Struct("<Q")
 MOST_SUSPECTS: Final = 10_000  # the oldest, which never came back, are forgotten
+Stamp = tuple[int, int, int]
+"""Inode, time and size of a file: it differs when the file was replaced."""
+
 DEADLY: Final = 2
 """Processes that ended while a row was alone on the device before it is given up: one may have been chance."""
 
@@ -38,11 +41,10 @@ class CrashNote:
 
         Where that cannot be written, crashes go unnoted.
         """
-        self._ledger = directory / "suspects.json"
+        self._ledger = Ledger(directory / "suspects.json")
         self._path = directory / f"{os.getpid()}-{id(self):x}.note"
         self._writing = threading.Lock()
         self._kept = False
-        self._suspects = self._read_ledger()
         self._file: IO[bytes] | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -73,21 +75,19 @@ class CrashNote:
         self._kept = True
 
     def is_suspect(self, key: bytes) -> bool:
-        return key in self._suspects
+        """Whether this content was on the device when a process died, of this worker or of another beside it."""
+        return key in self._ledger.suspects
 
     def is_poison(self, key: bytes) -> bool:
         """Whether this content has ended enough processes on its own."""
-        return self._suspects.get(key, 0) >= DEADLY
+        return self._ledger.suspects.get(key, 0) >= DEADLY
 
     def acquit(self, key: bytes) -> None:
         """The suspect ran, and the process lives."""
         with self._writing:
-            if key in self._suspects:
-                # Other workers of this machine have written since: what they found out must not be forgotten.
-                suspects = self._read_ledger() or self._suspects.copy()
-                suspects.pop(key, None)
-                self._suspects = suspects
-                self._write_ledger()
+            suspects = self._ledger.suspects.copy()
+            if suspects.pop(key, None) is not None:
+                self._ledger.store(suspects)
 
     def close(self) -> None:
         """Nothing is on the device any more."""
@@ -102,31 +102,60 @@ class CrashNote:
 
         A suspect that ran alone in its lane is to blame, and not who happened to be on another lane.
         """
+        suspects = self._ledger.suspects.copy()
         for batches in notes:
             count = sum(map(len, batches))
             for keys in batches:
                 for key in keys:
-                    blamed = count == 1 or (len(keys) == 1 and key in self._suspects)
-                    self._suspects[key] = self._suspects.pop(key, 0) + blamed
+                    blamed = count == 1 or (len(keys) == 1 and key in suspects)
+                    suspects[key] = suspects.pop(key, 0) + blamed
             log.warning("%d requests were on the device when a worker died: they run alone.", count)
-        while len(self._suspects) > MOST_SUSPECTS:
-            del self._suspects[next(iter(self._suspects))]
-        self._write_ledger()
+        while len(suspects) > MOST_SUSPECTS:
+            del suspects[next(iter(suspects))]
+        self._ledger.store(suspects)
 
-    def _read_ledger(self) -> dict[bytes, int]:
-        with suppress(OSError, msgspec.DecodeError, ValueError):
-            stored = msgspec.json.decode(self._ledger.read_bytes(), type=dict[str, int])
-            return {bytes.fromhex(key): count for key, count in stored.items()}
-        return {}
 
-    def _write_ledger(self) -> None:
-        temporary = self._ledger.with_name(f"{os.getpid()}-{id(self):x}.part")
-        stored = msgspec.json.encode({key.hex(): count for key, count in self._suspects.items()})
+class Ledger:
+    """Who is suspect, by content key, and how many processes each has ended alone: one file for a machine's workers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # One attribute: a lane stores while the event loop reads, and a stamp must not outlive what it stands for.
+        self._known: tuple[Stamp | None, dict[bytes, int]] = (None, {})
+
+    @property
+    def suspects(self) -> dict[bytes, int]:
+        """What is stored now, whoever wrote it; where that cannot be read, what was known last. Not to be changed."""
+        stamp = self._stamp()  # before it is read: what is replaced meanwhile is read again
+        known_stamp, known = self._known
+        if stamp != known_stamp:
+            stored = self._read()
+            self._known = (stamp, known if stored is None else stored)
+        return self._known[1]
+
+    def store(self, suspects: dict[bytes, int]) -> None:
+        """Let these be the suspects: here in any case, elsewhere where they can be written."""
+        self._known = (self._known[0], suspects)
+        temporary = self._path.with_name(f"{os.getpid()}-{id(self):x}.part")
+        stored = msgspec.json.encode({key.hex(): count for key, count in suspects.items()})
         try:
             temporary.write_bytes(stored)
-            temporary.replace(self._ledger)
+            temporary.replace(self._path)
         except OSError as error:
             log.warning("Who is suspect cannot be stored (%s): after a restart it is not known.", error)
+
+    def _stamp(self) -> Stamp | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def _read(self) -> dict[bytes, int] | None:
+        with suppress(OSError, msgspec.DecodeError, ValueError):
+            stored = msgspec.json.decode(self._path.read_bytes(), type=dict[str, int])
+            return {bytes.fromhex(key): count for key, count in stored.items()}
+        return None
 
 
 def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:

@@ -87,6 +87,22 @@ def test_what_another_worker_found_out_meanwhile_is_not_forgotten(tmp_path: Path
     assert judged(tmp_path, A, B, C) == "-ss"
 
 
+def test_a_living_worker_learns_what_its_neighbors_find_out(tmp_path: Path) -> None:
+    living = CrashNote(tmp_path, 1)
+    assert not living.is_suspect(A)
+    died(tmp_path, [A])
+    neighbor = CrashNote(tmp_path, 1)
+    assert living.is_suspect(A)
+    assert not living.is_poison(A)
+    died(tmp_path, [A])
+    assert judged(tmp_path, A) == "P"
+    assert living.is_poison(A)
+    neighbor.acquit(A)
+    assert not living.is_suspect(A)
+    living.close()
+    neighbor.close()
+
+
 def test_what_was_over_is_not_held_against_anybody(tmp_path: Path) -> None:
     note = CrashNote(tmp_path, 1)
     note.running(0, [A])
