@@ -59,7 +59,6 @@ def test_after_the_short_scenario_nothing_is_lost_and_nothing_left_behind(
     assert figures["faults"] == 5
     assert figures["customer_answers"] > 50
     assert (figures["customer_doubled"], figures["customer_unanswered"]) == (0, 0)
-    assert 0 < figures["takeover_kill_p95_s"] < 15
     out = tmp_path / "out" / "short"
     assert json.loads((out / "audit.json").read_bytes())["requests"] == figures["requests"]
     assert (out / "timeline.png").stat().st_size > 10_000
