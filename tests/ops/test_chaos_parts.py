@@ -260,7 +260,7 @@ def test_moods_pass(rehearsed: RehearsedSession, minilm: MiniLM) -> None:
 
 
 def test_what_reaches_the_device_too_late_is_counted(rehearsed: RehearsedSession, minilm: MiniLM) -> None:
-    now_ms = round(time.time() * 1e3)
+    now_ms = int(time.time() * 1e3)  # never ahead of the clock, as rounding would be
     in_time, late = (f"my parcel {DUE}{now_ms + after_ms}" for after_ms in (60_000, -500))
     rehearsed.run(feeds(minilm, in_time, late, "no deadline"))
     assert (rehearsed.count.rows, rehearsed.count.late_rows) == (3, 1)
