@@ -20,9 +20,8 @@ class Admission:
     def check(self, tenant: str) -> None:
         """Raise Overloaded when the tenant has its share in progress and others have requests in progress, too.
 
-        It must not have more then but what costs the device nothing.
-
-        Alone a tenant may take all: the share is of what there is, among those who want it now.
+        What costs the device nothing may be given even then. Alone a tenant may take all: the share is of what there
+        is, among those who want it now.
         """
         running = self._running
         others = len(running) - (tenant in running)

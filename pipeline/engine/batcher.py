@@ -65,13 +65,19 @@ class Batcher:
                 late = self._too_late()
                 batch = self._next()
                 self._idle_lanes -= 1
-            kept, dropped = sweep(batch, self._clock())
-            if dropped or late:
-                self._drop([*late, *dropped])
-            if kept:
+            if late:
+                self._drop(late)
+            if kept := self.swept(batch):
                 return kept
             if self._closed and not batch:
                 return None
+
+    def swept(self, batch: list[Entry]) -> list[Entry]:
+        """The rows that may still run; the others are dropped."""
+        kept, dropped = sweep(batch, self._clock())
+        if dropped:
+            self._drop(dropped)
+        return kept
 
     def _next(self) -> list[Entry]:
         """The batch that `plan` would choose; rows in it that must not run any more are for the caller to drop.

@@ -88,9 +88,8 @@ class Device:
         That is what waits before it, ``coming`` rows that are being prepared, and while no lane is idle the rest of
         what runs and its own batch. Of rows of lower priority those go first that have waited for all their patience.
         """
-        second_per_ms = self._pace / self._lane_count / 1e3
-        waits_s = [self.batcher.backlog_ms(level) * second_per_ms for level in range(len(PATIENCE_S))]
-        found_s = waits_s[priority] + coming * self._row_ms * second_per_ms
+        waits_s = [self._backlog_s(level) for level in range(len(PATIENCE_S))]
+        found_s = waits_s[priority] + self._passes_s(coming * self._row_ms)
         for level in range(priority + 1, len(PATIENCE_S)):
             found_s += max(
                 0.0, waits_s[level] - waits_s[level - 1] - (PATIENCE_S[level] - PATIENCE_S[priority])
@@ -100,7 +99,14 @@ class Device:
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits now would have run."""
-        return self.batcher.backlog_ms(len(PATIENCE_S) - 1) * self._pace / self._lane_count / 1e3
+        return self._backlog_s(len(PATIENCE_S) - 1)
+
+    def _backlog_s(self, priority: int) -> float:
+        return self._passes_s(self.batcher.backlog_ms(priority))
+
+    def _passes_s(self, solo_ms: float) -> float:
+        """Seconds that pass while all lanes run rows which alone would cost so much."""
+        return solo_ms * self._pace / self._lane_count / 1e3
 
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""

@@ -143,14 +143,14 @@ class Engine:
         """Keep off the device what must not, or could not in time, run there."""
         if device.is_poison(key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
-        if job.expires < math.inf and (wait_s := self._wait_s(device, job)) > (job.expires - now) * HEADROOM:
+        if job.expires == math.inf:
+            return
+        wait_s, allowed_s = device.wait_s(job.priority, len(self._preparer)), (job.expires - now) * HEADROOM
+        if wait_s > allowed_s:
             raise Overloaded(
                 f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later.",
-                retry_after_ms=math.ceil((wait_s - (job.expires - now) * HEADROOM) * 1e3),
+                retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3),
             )
-
-    def _wait_s(self, device: Device, job: Job) -> float:
-        return device.wait_s(job.priority, len(self._preparer))
 
     async def arrive(self, flight: Flight, expires: float = math.inf) -> Answer:
         """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""

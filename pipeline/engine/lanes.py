@@ -8,20 +8,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import (
-    DeadlineExceeded,
-    DeviceError,
-    DeviceLost,
-    DeviceOutOfMemory,
-    DeviceUnavailable,
-    InferstreamError,
-)
+from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
-from .batching import Entry, sweep
+from .batching import Entry
 from .cost import Cost, Sample
 from .crash_note import CrashNote
-from .flights import EXPIRED, Flight
+from .flights import Flight
 
 Clock = Callable[[], float]
 
@@ -97,7 +90,7 @@ class Lane(threading.Thread):
                 return
             middle = len(batch) // 2
             for half in (batch[:middle], batch[middle:]):
-                if kept := self._swept(half):  # time has passed since the batch was taken
+                if kept := self._with.batcher.swept(half):  # time has passed since the batch was taken
                     self._run(kept)
             return
         if ran is None:
@@ -109,13 +102,6 @@ class Lane(threading.Thread):
         self._acquit(complete)
         self._with.land(_finish(complete, self._with.clock))
 
-    def _swept(self, batch: list[Entry]) -> list[Entry]:
-        """The rows that may still run; the others land here, as those do that the batcher drops."""
-        kept, dropped = sweep(batch, self._with.clock())
-        if dropped:
-            self._with.land(failed(dropped, DeadlineExceeded(EXPIRED)))
-        return kept
-
     def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
         """Run with a note of what is on the device, for whoever comes after a crash.
 
@@ -126,7 +112,7 @@ class Lane(threading.Thread):
             return self._timed(batch)
         alone = batch[0].alone
         with self._with.solitary if alone else nullcontext():
-            if alone and not self._swept(batch):
+            if alone and not self._with.batcher.swept(batch):
                 return None
             note.running(self._number, (entry.owner.key for entry in batch))
             try:

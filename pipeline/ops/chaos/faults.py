@@ -12,12 +12,11 @@ from typing import Final
 from msgspec import Struct
 
 from ..local_kafka import LocalKafka
-from .crew import Crew, Member
+from .crew import READY_S, Crew, Member
 from .roles import addresses, coordinator, leaders
 from .scenario import AREAS
 from .schedule import Fault
 
-READY_S: Final = 60.0
 GARBAGE_BYTES: Final = 4_096
 BETWEEN_RESTARTS_S: Final = 2.0
 """For the replicas to catch up, before the next broker of a rolling restart goes."""
