@@ -4,7 +4,7 @@
 
 STAND_IN=inferstream-stand-in
 HOST_CA=/etc/ssl/certs/host.crt
-KAFKA_JARS="from inferstream.pipeline.ops.kafka_jars import class_path, jar_folder; print(class_path(jar_folder()))"
+KAFKA_JARS="from inferstream.pipeline.kafka_local.jars import class_path, jar_folder; print(class_path(jar_folder()))"
 
 base_images() {
     if pulled python:3.11-slim && pulled apache/kafka:4.1.2; then

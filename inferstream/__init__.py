@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .pipeline.client import Client
+    from .pipeline.client.client import Client
+    from .pipeline.client.replies import Answer
     from .pipeline.config import Config, KafkaConfig, load_config
-    from .pipeline.edge import Edge
     from .pipeline.errors import (
         BadHeader,
         BadRequest,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UsageError,
         WrongType,
     )
-    from .pipeline.replies import Answer
+    from .pipeline.serving.edge import Edge
     from .schemas.messages import (
         BatchInfo,
         Category,
@@ -108,9 +108,9 @@ _HOMES = (
     "schemas.topics",
     "pipeline.errors",
     "pipeline.config",
-    "pipeline.replies",
-    "pipeline.client",
-    "pipeline.edge",
+    "pipeline.client.replies",
+    "pipeline.client.client",
+    "pipeline.serving.edge",
 )
 """Where the names live, the light ones first."""
 

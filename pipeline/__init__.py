@@ -1,0 +1,1 @@
+"""The pipeline: from a request on a topic to its reply."""

@@ -28,5 +28,5 @@ lock optimize $same --extra optimize "$@"
 lock fuzz $same --group editable --extra cpu --extra fuzz "$@"
 
 "$temporary/bin/pip" install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
-echo pipeline/ops/kafka_jars.lock
-"$temporary/bin/python" -m inferstream.pipeline.ops.kafka_jars
+echo pipeline/kafka_local/jars.lock
+"$temporary/bin/python" -m inferstream.pipeline.kafka_local.jars

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kafka_server import a_kafka
+from support.kafka_server import a_kafka
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.ops.local_kafka import LocalKafka
+from inferstream.pipeline.kafka_local.cluster import LocalKafka
+
+pytest_plugins = ["support.minilm_model"]
 
 REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
 """Set where nothing may be skipped for want of a tool."""
@@ -20,6 +22,8 @@ REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
 def pytest_configure() -> None:
     # A shell that starts us in the background has SIGINT ignored, and what we start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Programs in `support` run as modules in processes of their own.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

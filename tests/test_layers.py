@@ -6,7 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from support import ROOT
+
 FOLDERS = ("schemas", "pipeline", "workers")
 
 

@@ -5,8 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
-ROOT = Path(__file__).parent.parent
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)( ; .+)?( --hash=sha256:[0-9a-f]{64})+")
 
@@ -65,5 +65,5 @@ def test_lock_has_what_the_project_asks_for() -> None:
 
 
 def test_jar_lock_names_no_place() -> None:
-    text = (ROOT / "pipeline/ops/kafka_jars.lock").read_text()
+    text = (ROOT / "pipeline/kafka_local/jars.lock").read_text()
     assert re.fullmatch(r"([0-9a-f]{64}  [\w.-]+:[\w.-]+:[\w.-]+\n)+", text)

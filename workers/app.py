@@ -13,11 +13,11 @@ import faust
 from faust.app.base import BootStrategy
 from mode.types import ServiceT
 
-from ..pipeline.cli.hosting import Hosted
-from ..pipeline.delivery.shutdown import run_until_signaled
-from ..pipeline.delivery.vitals import REPORT_S, TICK_S
-from ..pipeline.delivery.watchdog import Watchdog
 from ..pipeline.errors import UsageError
+from ..pipeline.serving.hosting import Hosted
+from ..pipeline.serving.shutdown import run_until_signaled
+from ..pipeline.serving.vitals import REPORT_S, TICK_S
+from ..pipeline.serving.watchdog import Watchdog
 from .pages import add_pages
 from .service import Delivery
 

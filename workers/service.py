@@ -5,7 +5,7 @@ import asyncio
 import faust
 from mode import Service
 
-from ..pipeline.cli.hosting import Hosted
+from ..pipeline.serving.hosting import Hosted
 
 
 class Delivery(Service):

@@ -52,7 +52,7 @@ EXTRAS: Final = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are the modules beside this one: `worker` is `command` in `worker.py`."""
+    """A group whose commands are the modules in `commands`: `worker` is `command` in `commands/worker.py`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in SUMMARIES if find_spec(_module(name))]
@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
 
 
 def _module(name: str) -> str:
-    return f"{__package__}.{name.replace('-', '_')}"
+    return f"{__package__}.commands.{name.replace('-', '_')}"
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "INFERSTREAM", "max_content_width": 110})

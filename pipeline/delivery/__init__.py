@@ -1,0 +1,1 @@
+"""Answers the records of a request topic: every request ends in exactly one terminal event."""

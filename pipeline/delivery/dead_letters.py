@@ -6,8 +6,8 @@ from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, origin
 from ..broker.base import Headers, Message, Record
 from ..errors import InferstreamError
-from .replying import header_map, sentence
-from .window import Outcome
+from .outcome import Outcome
+from .replies import header_map, sentence
 
 MOST_TRIED_BYTES: Final = 10_000
 """Of a header that tells of the attempts: many times what our own history needs."""

@@ -13,20 +13,13 @@ from ..broker.base import Record
 from ..config import BreakerConfig, LimitConfig, RetryConfig, WindowConfig
 from ..engine.engine import Answer, Engine, Job
 from ..engine.flights import Flight
-from ..errors import (
-    BadHeader,
-    DeadlineExceeded,
-    Overloaded,
-    ReplyTopicNotAllowed,
-    TooLarge,
-    UnknownTask,
-)
+from ..errors import BadHeader, DeadlineExceeded, Overloaded, ReplyTopicNotAllowed, TooLarge, UnknownTask
 from ..telemetry import Metrics
 from .admission import Admission
 from .breaker import Breaker
-from .failing import Failing
-from .replying import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
-from .window import Coming, Outcome
+from .failures import Failing
+from .outcome import Outcome, PendingOutcome
+from .replies import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
 
 NO_RETRIES = RetryConfig(tiers_s=[])
 NO_HEADERS: Mapping[str, bytes] = {}
@@ -65,7 +58,7 @@ class Handler:
             topics, self._replies, metrics, self._breaker, retries, worker=worker, wall_clock=wall_clock
         )
 
-    def handle(self, record: Record) -> Outcome | Coming:
+    def handle(self, record: Record) -> Outcome | PendingOutcome:
         """The outcome, or what must be awaited for it. Neither raises for anything that is in the record.
 
         A record that needs neither the device nor the broker (a cached answer, a bad request) is answered at once:
@@ -74,7 +67,7 @@ class Handler:
         self._failing.read()
         return self._handle(record)
 
-    def _handle(self, record: Record) -> Outcome | Coming:
+    def _handle(self, record: Record) -> Outcome | PendingOutcome:
         headers = header_map(record) if record.headers else NO_HEADERS
         wanted = headers.get(Header.REPLY_TOPIC)
         topic = self._topics.replies if wanted is None else wanted.decode(errors="replace")
@@ -91,7 +84,7 @@ class Handler:
         address = self._reply_topics.address(record, topic, request.id)
         return self._begin(record, address, job) if address else self._handle_new_topic(record, topic)
 
-    def _begin(self, record: Record, address: Address, job: Job) -> Outcome | Coming:
+    def _begin(self, record: Record, address: Address, job: Job) -> Outcome | PendingOutcome:
         try:
             self._admission.check(job.tenant)
         except Overloaded as refusal:

@@ -10,7 +10,7 @@ from ...schemas.topics import Header, Topics
 from ..broker.base import Headers, Message, Record
 from ..config import RetryConfig
 from ..errors import DeviceOutOfMemory, DeviceUnavailable
-from .replying import header_map, origin_of
+from .replies import header_map, origin_of
 
 RETRIED: Final = (DeviceOutOfMemory, DeviceUnavailable)
 """Errors that a later attempt on some worker may not meet. Overload is not among them: the caller is told at once."""

@@ -3,35 +3,17 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
 
 from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
 from ..errors import ReplyTooLarge
 from .linger import Busy, Linger, idle
+from .outcome import Outcome
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
-
-
-class Outcome(NamedTuple):
-    """The terminal event of a record: what must be durable before its offset may be committed.
-
-    ``if_too_large`` gives what to publish instead when the broker refuses the size of a message; ``then`` is published
-    once the messages are durable.
-    """
-
-    messages: tuple[Message, ...]
-    if_too_large: Callable[[], "Outcome"] | None = None
-    then: "Outcome | None" = None
-
-
-class Coming(Awaitable[Outcome], Protocol):
-    """An outcome that is awaited. Who does not await it must close it."""
-
-    def close(self) -> None: ...
 
 
 @dataclass(eq=False, slots=True)

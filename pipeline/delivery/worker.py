@@ -9,7 +9,8 @@ from ..broker.base import Broker, Consumer, Record, TopicPartition
 from ..config import WindowConfig
 from .breaker import Breaker
 from .linger import LINGER_S, Busy, idle
-from .window import Coming, Outcome, Place, Window
+from .outcome import Outcome, PendingOutcome
+from .window import Place, Window
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ ROOM_SHARE = 16
 class Handles(Protocol):
     """What the worker needs of a handler; `handler.Handler` says more."""
 
-    def handle(self, record: Record) -> Outcome | Coming: ...
+    def handle(self, record: Record) -> Outcome | PendingOutcome: ...
 
 
 class Worker:
@@ -140,7 +141,7 @@ class Worker:
         if trial and self.breaker is not None:
             self.breaker.tried()
 
-    async def _await(self, place: Place, outcome: Coming) -> None:
+    async def _await(self, place: Place, outcome: PendingOutcome) -> None:
         self.window.complete(place, await outcome)
 
     def _pause_full(self, consumer: Consumer) -> None:

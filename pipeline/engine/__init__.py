@@ -1,0 +1,1 @@
+"""From a text to its answer: cache, single-flight, micro-batches, devices."""

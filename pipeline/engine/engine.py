@@ -12,7 +12,7 @@ from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..errors import Overloaded, Poison, UnknownModel
 from ..tasks.base import Task
 from .batcher import Batcher
-from .caching import DiskCache, MemoryCache, content_key, content_prefix
+from .cache.tiers import DiskCache, MemoryCache, content_key, content_prefix
 from .device import Device
 from .flights import Flight, Flights
 from .preparing import Preparer

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..errors import DeviceError, InferstreamError
 from ..tasks.base import Row
 from .batching import Entry
-from .caching import DiskCache
+from .cache.tiers import DiskCache
 from .flights import Flight
 
 MOST_AT_ONCE = 64

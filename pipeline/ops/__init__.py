@@ -1,0 +1,1 @@
+"""Operating a pipeline: what its topics say, without its workers."""

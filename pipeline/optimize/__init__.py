@@ -1,0 +1,1 @@
+"""Makes models smaller and faster, and measures what that costs in accuracy."""

@@ -6,7 +6,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.manifest import Agreement
+from ..models.manifest import Agreement
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 

@@ -9,7 +9,7 @@ Rows of the strongest inputs come first, when most others are still free to make
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graphs.bert_int8 import column_scales
+from ..graphs.bert.int8 import column_scales
 
 Gram = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import UsageError
-from ..graphs.bert import KIND, Pooling, read_config
-from ..runtime.catalogue import PinnedFile, Published
-from ..runtime.files import sha256_of
+from ..graphs.bert.float32 import KIND, Pooling, read_config
+from ..models.catalogue import PinnedFile, Published
+from ..models.files import sha256_of
 
 Settings = TypeVar("Settings", bound=Struct)
 FILES = ("config.json", "tokenizer.json", "model.safetensors")

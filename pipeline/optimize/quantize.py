@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..graphs.bert_int8 import Scales
-from ..graphs.bert_probe import INPUT
+from ..graphs.bert.int8 import Scales
+from ..graphs.bert.probe import INPUT
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 from .gptq import Gram, quantize_by_gram

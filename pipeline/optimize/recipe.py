@@ -5,13 +5,13 @@ from pathlib import Path
 from shutil import rmtree
 
 from ..errors import ModelError, UnknownModel, UsageError
-from ..runtime.catalogue import CATALOGUE, PinnedFile, Published
-from ..runtime.fetching import Corrupted, Downloader, Unreachable
-from ..runtime.files import publish, sha256_of
-from ..runtime.manifest import Manifest, read_manifest
-from ..runtime.progress import Progress
-from ..runtime.registry import PRECISIONS, ModelRegistry, split_name
-from ..runtime.sources import FolderSource, HubSource, PackageSource, Source
+from ..models.catalogue import CATALOGUE, PinnedFile, Published
+from ..models.fetching import Corrupted, Downloader, Unreachable
+from ..models.files import publish, sha256_of
+from ..models.manifest import Manifest, read_manifest
+from ..models.progress import Progress
+from ..models.registry import PRECISIONS, ModelRegistry, split_name
+from ..models.sources import FolderSource, HubSource, PackageSource, Source
 from .plans import Plan, folder_plan, published_plan
 from .variants import RECIPE, make_variants
 

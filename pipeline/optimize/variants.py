@@ -8,14 +8,14 @@ import msgspec
 import onnx
 
 from ..errors import ModelError
-from ..graphs.bert import BertEncoder, read_config, read_weights
-from ..graphs.bert_int8 import Int8BertEncoder
-from ..graphs.bert_probe import BertProbe
+from ..graphs.bert.float32 import BertEncoder, read_config, read_weights
+from ..graphs.bert.int8 import Int8BertEncoder
+from ..graphs.bert.probe import BertProbe
 from ..graphs.builder import write_model
-from ..runtime.files import publish, sha256_of
-from ..runtime.manifest import Agreement, Manifest, write_manifest
-from ..runtime.progress import Progress
-from ..runtime.registry import ModelRegistry
+from ..models.files import publish, sha256_of
+from ..models.manifest import Agreement, Manifest, write_manifest
+from ..models.progress import Progress
+from ..models.registry import ModelRegistry
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 from .evaluate import SAMPLE, agreement, embed, load_sample

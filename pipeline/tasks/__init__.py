@@ -1,0 +1,1 @@
+"""What a task is: texts to rows of tokens, and outputs to answers. A task knows no device."""

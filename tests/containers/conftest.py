@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import docker
 import pytest
-from containers.brokers import free_port, kafka_container
 from docker import DockerClient
 from docker.errors import DockerException
+from support.containers import free_port, kafka_container
 from testcontainers.core.network import Network
 
 HOME = "/var/lib/inferstream"

@@ -5,18 +5,17 @@ import shlex
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from containers.brokers import free_port
 from docker import DockerClient
 from docker.models.containers import Container
 from requests.exceptions import RequestException
+from support import ROOT
+from support.containers import free_port
 
 pytestmark = pytest.mark.containers
 
-ROOT = Path(__file__).parents[2]
 DEMO_LIMIT_S = 180
 
 Compose = Callable[..., str]

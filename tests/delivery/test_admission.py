@@ -11,18 +11,18 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-from engine.echo import Echo
-from engine.rig import Rig, a_rig
+from support.echo import Echo
+from support.engine_rig import Rig, a_rig
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.admission import COME_BACK_MS, Admission
 from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replying import ReplyTopics
-from inferstream.pipeline.delivery.window import Coming, Outcome
+from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
+from inferstream.pipeline.delivery.replies import ReplyTopics
 from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.engine.caching import MemoryCache
+from inferstream.pipeline.engine.cache.tiers import MemoryCache
 from inferstream.pipeline.engine.cost import Cost, Sample
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, Served
@@ -369,7 +369,7 @@ async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
             rig.engine, TOPICS, LimitConfig(), topics, Metrics(), admission=admission, clock=rig.clock
         )
 
-        def begun(tenant: str, records: int) -> list[Coming]:
+        def begun(tenant: str, records: int) -> list[PendingOutcome]:
             found = [handler.handle(asking(f"{number} of {tenant}", tenant)) for number in range(records)]
             return [one for one in found if not isinstance(one, Outcome)]
 

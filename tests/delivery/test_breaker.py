@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from delivery.test_worker import until
-from failing_worker import FailingSession, failing_worker
+from support.failing_worker import FailingSession, failing_worker
 
 from inferstream.pipeline.broker.base import Message
-from inferstream.pipeline.broker.embedded import EmbeddedBroker
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import BreakerConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker

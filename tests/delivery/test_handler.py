@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from engine.rig import LARGE, POISON, SMALL, Rig, a_rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engine_rig import LARGE, POISON, SMALL, Rig, a_rig
 
 from inferstream.pipeline.broker.base import Message, Record
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replying import MISSING_S, MOST_MISSING, ReplyTopics
-from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.replies import MISSING_S, MOST_MISSING, ReplyTopics
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import ReplyTopicNotAllowed
 from inferstream.pipeline.telemetry import Metrics

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import Headers, Record
 from inferstream.pipeline.config import RetryConfig
-from inferstream.pipeline.delivery.replying import origin_of
+from inferstream.pipeline.delivery.replies import origin_of
 from inferstream.pipeline.delivery.retries import (
     JITTER,
     LAST_KEPT,

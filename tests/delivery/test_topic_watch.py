@@ -4,7 +4,7 @@ import pytest
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.config import LimitConfig
-from inferstream.pipeline.delivery.replying import ReplyTopics
+from inferstream.pipeline.delivery.replies import ReplyTopics
 from inferstream.pipeline.delivery.topic_watch import TopicWatch
 from inferstream.pipeline.errors import BrokerError
 from inferstream.schemas.topics import Topics

@@ -11,15 +11,15 @@ from random import Random
 from typing import Any
 
 import pytest
-from engine.rig import a_rig
+from support.engine_rig import a_rig
 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition, TopicSpec
-from inferstream.pipeline.broker.embedded import EmbeddedBroker
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.config import BreakerConfig, LimitConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replying import ReplyTopics
-from inferstream.pipeline.delivery.window import Outcome
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.replies import ReplyTopics
 from inferstream.pipeline.delivery.worker import Worker
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.telemetry import Metrics

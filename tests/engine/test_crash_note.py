@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.echo import Echo
+from support.echo import Echo
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Entry, Limits

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.echo import echoed
-from engine.rig import LARGE, POISON, SMALL, Rig, a_rig
+from support.echo import echoed
+from support.engine_rig import LARGE, POISON, SMALL, Rig, a_rig
 
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.engine import Answer, Job

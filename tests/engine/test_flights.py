@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from engine.echo import Echo
+from support.echo import Echo
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Entry

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.echo import Echo, echoed
+from support.echo import Echo, echoed
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher

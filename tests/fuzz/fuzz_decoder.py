@@ -14,7 +14,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 with atheris.instrument_imports(include=["inferstream.schemas", "inferstream.pipeline.delivery"]):
-    from fuzz.desk import HEADERS, TOPICS, Desk, check
+    from support.handler_rig import HEADERS, TOPICS, Desk, check
 
     from inferstream.pipeline.broker.base import Record
     from inferstream.schemas.codec import DecodeError, decode_reply, decode_request

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fuzz.desk import HEADERS, MINE, NOW_S, TOPICS, Desk, check
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.handler_rig import HEADERS, MINE, NOW_S, TOPICS, Desk, check
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request

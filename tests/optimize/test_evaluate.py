@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_model import tiny_weights, write_tiny_model
+from support.tiny_model import tiny_weights, write_tiny_model
 
-from inferstream.pipeline.graphs.bert import BertEncoder, read_config
+from inferstream.pipeline.graphs.bert.float32 import BertEncoder, read_config
 from inferstream.pipeline.graphs.builder import write_model
 from inferstream.pipeline.optimize.evaluate import agreement, embed, load_sample
 from inferstream.pipeline.runtime.sessions import Session

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferstream.pipeline.graphs.bert_int8 import to_nearest
+from inferstream.pipeline.graphs.bert.int8 import to_nearest
 from inferstream.pipeline.optimize.gptq import BLOCK_ROWS, DAMPING, quantize_by_gram
 
 

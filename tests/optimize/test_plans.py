@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.optimize.plans import folder_plan

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_model import tiny_weights, write_tiny_model
+from support.tiny_model import tiny_weights, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError
-from inferstream.pipeline.graphs.bert import BertEncoder, read_config
-from inferstream.pipeline.graphs.bert_int8 import Int8BertEncoder, to_nearest
-from inferstream.pipeline.graphs.bert_probe import INPUT, BertProbe
+from inferstream.pipeline.graphs.bert.float32 import BertEncoder, read_config
+from inferstream.pipeline.graphs.bert.int8 import Int8BertEncoder, to_nearest
+from inferstream.pipeline.graphs.bert.probe import INPUT, BertProbe
 from inferstream.pipeline.graphs.builder import write_model
 from inferstream.pipeline.optimize import quantize
 from inferstream.pipeline.optimize.evaluate import embed, load_sample

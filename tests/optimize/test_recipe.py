@@ -10,20 +10,20 @@ from threading import Event
 
 import numpy as np
 import pytest
-import tiny_catalogue
-from file_server import FileServer, serve
-from numpy_bert import encode
 from safetensors.numpy import save_file
-from tiny_model import HEADS, LAYERS, tiny_weights, write_tiny_model
+from support import tiny_catalogue
+from support.file_server import FileServer, serve
+from support.numpy_bert import encode
+from support.tiny_model import HEADS, LAYERS, tiny_weights, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
+from inferstream.pipeline.models.catalogue import Published
+from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
-from inferstream.pipeline.runtime.catalogue import Published
-from inferstream.pipeline.runtime.registry import ModelRegistry
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 
-PROCESS = Path(__file__).parents[1] / "pull_process.py"
+PROCESS = "support.pull_process"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def environment(server: FileServer, **more: str) -> dict[str, str]:
 
 def start(server: FileServer, model: Path, home: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, str(PROCESS), str(model), str(home)],
+        [sys.executable, "-m", PROCESS, str(model), str(home)],
         env=environment(server),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_model import tiny_weights, write_tiny_model
+from support.tiny_model import tiny_weights, write_tiny_model
 
 from inferstream.pipeline.errors import (
     DeviceError,
@@ -16,7 +16,7 @@ from inferstream.pipeline.errors import (
     ModelError,
     ProviderUnavailable,
 )
-from inferstream.pipeline.graphs.bert import BertEncoder, read_config
+from inferstream.pipeline.graphs.bert.float32 import BertEncoder, read_config
 from inferstream.pipeline.graphs.builder import GraphBuilder, write_model
 from inferstream.pipeline.runtime.sessions import Session, device_error
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import write_tiny_model
+from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.errors import ModelError
 from inferstream.pipeline.runtime.tokenizer import Tokenizer

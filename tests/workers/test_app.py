@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import faust
 import httpx
-from echo_worker import TOPICS, echo_worker
+from support.echo_worker import TOPICS, echo_worker
 
 from inferstream.pipeline.broker.base import Message
-from inferstream.pipeline.ops.local_kafka import free_ports
+from inferstream.pipeline.kafka_local.cluster import free_ports
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.workers.app import app_for
 from inferstream.workers.service import Delivery

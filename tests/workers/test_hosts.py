@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import echo_worker
 import pytest
 
 PATIENCE_S = 60
@@ -17,7 +16,7 @@ class Process:
     """An echo worker, hosted by ``host``, with the fault of that name."""
 
     def __init__(self, host: str, fault: str, directory: Path) -> None:
-        arguments = [sys.executable, echo_worker.__file__, host, fault, str(directory)]
+        arguments = [sys.executable, "-m", "support.echo_worker", host, fault, str(directory)]
         self._process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
 

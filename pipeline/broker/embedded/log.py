@@ -1,0 +1,146 @@
+"""The records of an embedded broker: appending, reading, retention. The methods run in the database's thread."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from ...errors import InferstreamError, ReplyTooLarge
+from ..base import Message, Record, TopicPartition
+from ..partitioner import partition_of
+from .batches import Content, decode, encode, size_of, split
+from .database import OFFSET_BITS, Database
+from .topics import Topics, no_topic
+
+RECORD_BYTES: Final = 1_048_576  # Kafka's default, so that what works here works there
+READ_BATCHES: Final = 64
+READ_BYTES: Final = 512 * 1024
+RETENTION_INTERVAL_MS: Final = 10_000
+
+READ: Final = f"""
+WITH wanted AS (
+    SELECT id << {OFFSET_BITS} AS first, (id << {OFFSET_BITS}) + max(first_offset, :offset) AS at
+    FROM partitions WHERE id = :id
+)
+SELECT position - first, at - first, timestamp_ms, content FROM wanted JOIN batches
+WHERE position >= coalesce((SELECT max(position) FROM batches WHERE position BETWEEN first AND at), at)
+    AND position < first + (1 << {OFFSET_BITS}) AND position + records > at
+ORDER BY position LIMIT :batches
+"""
+OLDEST_TO_KEEP: Final = """
+SELECT position, records FROM batches
+WHERE position BETWEEN :first AND :last AND timestamp_ms >= :since ORDER BY position LIMIT 1
+"""
+
+
+class Log:
+    """Appends to and reads from the partitions."""
+
+    def __init__(self, database: Database, topics: Topics, clock_ms: Callable[[], int]) -> None:
+        """``clock_ms`` tells the Unix time in milliseconds."""
+        self._database = database
+        self._topics = topics
+        self._clock_ms = clock_ms
+        self._turns: dict[str, int] = {}
+        self._retained_ms = clock_ms()
+
+    def append(self, messages: Sequence[Message]) -> list[InferstreamError | None]:
+        """Append in order. Returns for each message why it was refused, None if it is stored."""
+        refusals: list[InferstreamError | None] = [None] * len(messages)
+        contents: dict[int, list[Content]] = {}
+        for index, message in enumerate(messages):
+            try:
+                identity = self._partition_id(message)
+            except InferstreamError as error:
+                refusals[index] = error
+            else:
+                contents.setdefault(identity, []).append((message.key, message.value, message.headers))
+        now_ms = self._clock_ms()
+        queues = [(identity, split(rows)) for identity, rows in contents.items()]
+        while batches := [(identity, batch) for identity, queue in queues if (batch := next(queue, None))]:
+            _append(self._database.connection, batches, now_ms)
+        if now_ms - self._retained_ms >= RETENTION_INTERVAL_MS:
+            self.retain()
+        return refusals
+
+    def read(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Record]]:
+        """The next records of each partition that has any, from the given offset or the oldest record after it."""
+        found = ((at, self._read(at, offset)) for at, offset in positions.items())
+        return {at: records for at, records in found if records}
+
+    def trim(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Delete the records before these offsets."""
+        for at, offset in offsets.items():
+            self._trim(self._topics.id_of(at), offset)
+
+    def retain(self) -> None:
+        """Delete the batches that are older than the retention of their topic."""
+        self._retained_ms = self._clock_ms()
+        select = "SELECT id, next_offset, retention_ms FROM partitions WHERE retention_ms IS NOT NULL"
+        for identity, next_offset, retention_ms in self._database.connection.execute(select).fetchall():
+            first, last = _span(identity)
+            arguments = {"first": first, "last": last, "since": self._retained_ms - retention_ms}
+            row = self._database.connection.execute(OLDEST_TO_KEEP, arguments).fetchone()
+            self._trim(identity, row[0] - first if row else next_offset)
+
+    def _partition_id(self, message: Message) -> int:
+        ids = self._topics.ids(message.topic)
+        if not ids:
+            raise no_topic(message.topic)
+        size = size_of((message.key, message.value, message.headers))
+        if size > RECORD_BYTES:
+            raise ReplyTooLarge(
+                f"A record of {size} bytes is more than the topic {message.topic} takes: "
+                f"make it smaller than {RECORD_BYTES}."
+            )
+        if message.partition is not None:
+            return self._topics.id_of(TopicPartition(message.topic, message.partition))
+        if message.key is not None:
+            return ids[partition_of(message.key, len(ids))]
+        turn = self._turns[message.topic] = (self._turns.get(message.topic, -1) + 1) % len(ids)
+        return ids[turn]
+
+    def _read(self, at: TopicPartition, offset: int) -> list[Record]:
+        arguments = {"id": self._topics.id_of(at), "offset": offset, "batches": READ_BATCHES}
+        records: list[Record] = []
+        room = READ_BYTES
+        for base_offset, first_wanted, timestamp_ms, content in self._database.connection.execute(
+            READ, arguments
+        ):
+            batch = decode(content, at, base_offset, timestamp_ms)
+            records += batch[max(0, first_wanted - base_offset) :]
+            room -= len(content)
+            if room <= 0:
+                break
+        return records
+
+    def _trim(self, identity: int, offset: int) -> None:
+        first, _ = _span(identity)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE partitions SET first_offset = max(first_offset, min(?, next_offset)) WHERE id = ?",
+                [offset, identity],
+            )
+            delete = "DELETE FROM batches WHERE position >= ? AND position + records <= ? AND position < ?"
+            connection.execute(delete, [first, first + offset, first + offset])
+
+
+def _append(
+    connection: sqlite3.Connection, batches: Sequence[tuple[int, list[Content]]], now_ms: int
+) -> None:
+    """Append one batch to each of some partitions, in one transaction."""
+    # One statement, because each one gives up the interpreter's lock and waits for the busy event loop to get it back.
+    # A trigger moves the partitions' next_offset.
+    values = ", ".join(["(?, ?, ?)"] * len(batches))
+    insert = f"""INSERT INTO batches
+        SELECT (partitions.id << {OFFSET_BITS}) + next_offset, column2, {now_ms:d}, column3
+        FROM (VALUES {values}) JOIN partitions ON partitions.id = column1"""
+    arguments: list[int | bytes] = []
+    for identity, contents in batches:
+        arguments += [identity, len(contents), encode(contents)]
+    connection.execute(insert, arguments)
+
+
+def _span(identity: int) -> tuple[int, int]:
+    """The first and the last position that a batch of this partition may have."""
+    first = identity << OFFSET_BITS
+    return first, first + (1 << OFFSET_BITS) - 1

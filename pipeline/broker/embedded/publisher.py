@@ -1,0 +1,62 @@
+"""Publishing to an embedded broker: what is published while one transaction runs goes into the next one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ..base import Message
+from .database import Database
+from .log import Log
+
+TRANSACTION_RECORDS: Final = 4_096
+
+Entry = tuple[Message, asyncio.Future[None]]
+
+
+class Publisher:
+    """Groups messages into transactions, in the order of the calls."""
+
+    def __init__(self, database: Database, log: Log, on_append: Callable[[], None]) -> None:
+        """``on_append`` is called after each transaction."""
+        self._database = database
+        self._log = log
+        self._on_append = on_append
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[Entry] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def publish(self, message: Message) -> asyncio.Future[None]:
+        """See `Broker.publish`."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._pending.append((message, future))
+        if self._task is None:
+            self._task = self._loop.create_task(self._drain())
+        return future
+
+    async def flush(self) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _drain(self) -> None:
+        try:
+            while self._pending:
+                count = min(len(self._pending), TRANSACTION_RECORDS)
+                await self._append([self._pending.popleft() for _ in range(count)])
+        finally:
+            self._task = None
+
+    async def _append(self, entries: list[Entry]) -> None:
+        refusals: Sequence[Exception | None]
+        try:
+            refusals = await self._database.run(self._log.append, [message for message, _ in entries])
+        except Exception as error:
+            refusals = [error] * len(entries)
+        for (_, future), refusal in zip(entries, refusals, strict=True):
+            if future.done():
+                continue
+            if refusal is None:
+                future.set_result(None)
+            else:
+                future.set_exception(refusal)
+        self._on_append()

@@ -1,0 +1,1 @@
+"""The broker on Kafka. The only place that knows aiokafka."""

@@ -1,0 +1,68 @@
+"""The Broker on Kafka, through aiokafka."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Self
+
+from ...config import KafkaConfig
+from ...errors import BrokerError
+from ..base import Listener, Message, TopicPartition, TopicSpec
+from .consumer import KafkaConsumer
+from .publisher import Publisher
+
+
+class KafkaBroker:
+    """See `Broker` in `base`. Consumers that are still open when it stops are closed."""
+
+    _publisher: Publisher
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._consumers: list[KafkaConsumer] = []
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises BrokerError, or UsageError for settings that contradict each other."""
+        self._publisher = Publisher(self._config)
+        await self._publisher.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for consumer in self._consumers:
+            await consumer.close()
+        await self._publisher.stop()
+
+    def publish(self, message: Message) -> asyncio.Future[None]:
+        return self._publisher.publish(message)
+
+    async def consume(
+        self,
+        topics: Collection[str],
+        *,
+        group: str | None = None,
+        listener: Listener | None = None,
+        member: str | None = None,
+        start: str = "earliest",
+    ) -> KafkaConsumer:
+        partitions = [partition for topic in topics for partition in await self._partitions_of(topic)]
+        consumer = KafkaConsumer(self._config, group, listener, member)
+        if group is None:
+            await consumer.read(partitions, latest=start == "latest")
+        else:
+            await consumer.join(topics)
+        self._consumers.append(consumer)
+        return consumer
+
+    async def ensure_topics(self, specs: Collection[TopicSpec]) -> None:
+        await self._publisher.topics.ensure(specs)
+
+    async def partitions(self, topic: str) -> int | None:
+        return await self._publisher.partitions(topic)
+
+    async def _partitions_of(self, topic: str) -> list[TopicPartition]:
+        # Asked first, because aiokafka's own question would create the topic where the broker allows it.
+        count = await self.partitions(topic)
+        if count is None:
+            raise BrokerError(
+                f"There is no topic {topic}: create it, or look for a typing error in its name."
+            )
+        return [TopicPartition(topic, number) for number in range(count)]

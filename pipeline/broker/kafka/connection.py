@@ -1,0 +1,91 @@
+"""How every aiokafka client is configured, and what its errors mean to an operator."""
+
+import ssl
+from typing import Any, Final
+
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    LeaderNotAvailableError,
+    MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+from ...config import KafkaConfig
+from ...errors import BrokerError, UsageError
+
+METADATA_MAX_AGE_MS: Final = 30_000
+"""So soon partitions that are added are read and written; by default only after five minutes."""
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
+    """The arguments that producer, consumer and admin client share. Raises UsageError for a bad CA file."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": config.bootstrap,
+        "client_id": "inferstream",
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        "security_protocol": config.security_protocol,
+    }
+    if config.security_protocol.endswith("SSL"):
+        arguments["ssl_context"] = _ssl_context(config.ca_file)
+    if config.security_protocol.startswith("SASL_"):
+        arguments |= {
+            "sasl_mechanism": config.sasl_mechanism,
+            "sasl_plain_username": config.username,
+            "sasl_plain_password": config.password,
+        }
+    return arguments
+
+
+def _ssl_context(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise UsageError(f"Cannot use {ca_file} as the file of trusted certificates: {error}.") from error
+
+
+def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> BrokerError:
+    """The error to raise when ``doing`` (as in "read the topic x") met ``error``: one sentence, telling what to do."""
+    user = config.username or "this client"
+    match error:
+        case BrokerError():
+            return error
+        case KafkaConnectionError():
+            sentence = (
+                f"Cannot reach Kafka to {doing}: either nobody listens at {config.bootstrap}, or "
+                f"the security protocol is not {config.security_protocol}, or the user name or password is wrong."
+            )
+        case ClusterAuthorizationFailedError():
+            sentence = f"Kafka does not let {user} {doing}: grant it Write on its topics."
+        case TopicAuthorizationFailedError():
+            sentence = f"Kafka does not let {user} {doing}: grant it Describe, and Read or Write, on {_names(error)}."
+        case GroupAuthorizationFailedError():
+            sentence = (
+                f"Kafka does not let {user} {doing}: grant it Read on the consumer group {_names(error)}."
+            )
+        case NotLeaderForPartitionError() | LeaderNotAvailableError() | UnknownTopicOrPartitionError():
+            sentence = (
+                f"Kafka at {config.bootstrap} could not {doing} for 40 s, since a partition has no leader: look "
+                "whether all of its brokers are up, and whether the topic is still there."
+            )
+        case _:
+            sentence = f"Kafka at {config.bootstrap} failed to {doing}: {_cause(error)}."
+    return BrokerError(sentence)
+
+
+def _names(error: BaseException) -> str:
+    """The topics or the group that an authorization error carries."""
+    first = error.args[0] if error.args else "it"
+    return ", ".join(sorted(first)) if isinstance(first, set | frozenset | list | tuple) else str(first)
+
+
+def _cause(error: BaseException) -> str:
+    """What Kafka's error class says of itself, for example "OutOfOrderSequenceNumber: ..."."""
+    text = str(error).rstrip(".")
+    name = type(error).__name__
+    return text if name in text else f"{name} {text}".rstrip()

@@ -1,0 +1,158 @@
+"""Publishing to Kafka: which partition each message goes to, and what becomes of it when the broker stops."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from ...config import KafkaConfig
+from ...errors import BrokerError, InferstreamError
+from ..base import Message
+from ..partitioner import partition_of
+from .connection import broker_error
+from .producers import Producers
+from .topics import Topics
+from .writers import Entry, PartitionWriter, SizeLimit, fail_all
+
+FLUSH_TIMEOUT_S: Final = 10.0
+ATTEMPTS: Final = 10  # a broker's metadata may be older than what another has told
+
+
+class TopicWriter:
+    """Spreads the messages of one topic over its partitions; holds them back until it knows these."""
+
+    def __init__(self, topic: str, new_writer: Callable[[SizeLimit, int], PartitionWriter]) -> None:
+        self._limit = SizeLimit(topic)
+        self._new_writer = new_writer
+        self._writers: list[PartitionWriter] = []
+        self._waiting: list[Entry] = []
+        self._turn = -1
+
+    @property
+    def partitions(self) -> int:
+        """How many the topic has, 0 until that is known."""
+        return len(self._writers)
+
+    def append(self, entry: Entry) -> None:
+        message, _, size = entry
+        if size > self._limit.record_bytes:
+            fail_all([entry], self._limit.error(size))
+        elif not self._writers:
+            self._waiting.append(entry)
+        elif (partition := self._partition(message)) < len(self._writers):
+            self._writers[partition].append(entry)
+        else:
+            name, count = self._limit.topic, len(self._writers)
+            fail_all(
+                [entry],
+                BrokerError(f"The topic {name} has {count} partitions, so there is no number {partition}."),
+            )
+
+    def grow(self, partitions: int) -> None:
+        """The topic has so many partitions now."""
+        for partition in range(len(self._writers), partitions):
+            self._writers.append(self._new_writer(self._limit, partition))
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            self.append(entry)
+
+    def fail(self, error: InferstreamError) -> None:
+        """Give up all that is not acknowledged."""
+        waiting, self._waiting = self._waiting, []
+        fail_all(waiting, error)
+        for writer in self._writers:
+            writer.fail(error)
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        return [writer.task for writer in self._writers if writer.task]
+
+    def _partition(self, message: Message) -> int:
+        if message.partition is not None:
+            return message.partition
+        if message.key is not None:
+            return partition_of(message.key, len(self._writers))
+        self._turn = (self._turn + 1) % len(self._writers)
+        return self._turn
+
+
+class Publisher:
+    """The producing half of a connection to Kafka."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._producers = Producers(config, self._grow)
+        self._writers: dict[str, TopicWriter] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self.topics = Topics(self._producers, config)
+
+    async def start(self) -> None:
+        """Connect. Raises BrokerError."""
+        try:
+            await self._producers.start()
+        except KafkaError as error:
+            raise broker_error(error, self._config, "publish") from error
+
+    def publish(self, message: Message) -> asyncio.Future[None]:
+        """See `Broker.publish`."""
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(
+            message.key, message.value, list(message.headers)
+        )
+        future: asyncio.Future[None] = self._loop.create_future()
+        writer = self._writers.get(message.topic) or self._open(message.topic)
+        writer.append((message, future, size))
+        return future
+
+    async def partitions(self, topic: str) -> int | None:
+        """See `Broker.partitions`. What was added may be published to at once."""
+        count = await self.topics.partitions(topic)
+        writer = self._writers.get(topic)
+        for _ in range(ATTEMPTS):
+            if not count or not writer or not 0 < writer.partitions < count:
+                break
+            await self._producers.current.client.force_metadata_update()
+        return count
+
+    async def stop(self) -> None:
+        """Flush and disconnect. What Kafka does not acknowledge within 10 s fails with BrokerError."""
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                while tasks := self._tasks():
+                    await asyncio.wait(tasks)
+        except TimeoutError:
+            sentence = f"Kafka at {self._config.bootstrap} did not acknowledge the last records: look whether it is up."
+            for writer in self._writers.values():
+                writer.fail(BrokerError(sentence))
+        finally:
+            await self._producers.stop()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._opening, *(task for writer in self._writers.values() for task in writer.tasks())]
+
+    def _open(self, topic: str) -> TopicWriter:
+        writer = self._writers[topic] = TopicWriter(
+            topic, lambda limit, partition: PartitionWriter(self._producers, self._config, limit, partition)
+        )
+        task = self._loop.create_task(self._resolve(topic, writer))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return writer
+
+    async def _resolve(self, topic: str, writer: TopicWriter) -> None:
+        try:
+            # Asked first, because the producer's own question would create the topic where the broker allows it.
+            if await self.topics.partitions(topic) is None:
+                raise BrokerError(
+                    f"There is no topic {topic}: create it, or look for a typing error in its name."
+                )
+            writer.grow(len(await self._producers.current.partitions_for(topic)))
+        except Exception as error:
+            self._writers.pop(topic, None)
+            writer.fail(broker_error(error, self._config, f"write to the topic {topic}"))
+
+    def _grow(self, cluster: Any) -> None:
+        for topic, writer in self._writers.items():
+            if partitions := cluster.partitions_for_topic(topic):
+                writer.grow(len(partitions))

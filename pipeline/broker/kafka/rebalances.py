@@ -1,0 +1,54 @@
+"""What a rebalance does to the partitions of a consumer."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.abc import ConsumerRebalanceListener
+
+from ..base import Listener, TopicPartition
+
+
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Which partitions are ours, which of them are paused, and whether a rebalance is under way."""
+
+    def __init__(self, consumer: Any, listener: Listener | None) -> None:
+        self._consumer = consumer
+        self._listener = listener
+        self.assigned: frozenset[TopicPartition] = frozenset()
+        self.paused: set[TopicPartition] = set()
+        self.positions: dict[TopicPartition, int] = {}
+        """The next offset of each partition that has returned records or was sought."""
+        self.settled = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        self.settled.clear()
+        try:
+            if self._listener is not None and self.assigned:
+                await self._listener.revoked(self.assigned)
+        except Exception as error:
+            # aiokafka would only log it, and the worker go on with a window that is not drained.
+            self.failure = error
+        finally:
+            self.assigned = frozenset()
+            self.positions.clear()
+
+    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        self.assigned = frozenset(TopicPartition(*partition) for partition in assigned)
+        # A rebalance forgets what was paused, also of the partitions that stay.
+        self.paused &= self.assigned
+        self._consumer.pause(*for_kafka(self.paused))
+        try:
+            if self._listener is not None:
+                await self._listener.assigned(self.assigned)
+        except Exception as error:
+            self.failure = error
+        finally:
+            self.settled.set()
+
+
+def for_kafka(partitions: Iterable[TopicPartition]) -> list[Any]:
+    """aiokafka insists on its own class."""
+    return [KafkaPartition(*partition) for partition in partitions]

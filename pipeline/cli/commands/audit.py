@@ -1,0 +1,160 @@
+"""`inferstream audit`: did every request end exactly once?"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ....schemas.topics import Topics
+from ...config import Config
+from ...ops.audit.auditor import audit
+from ...ops.audit.facts import Audited
+from ...ops.audit.report import Report
+from ..options.moments import Moment, local_time
+from ..options.reading import embedded_option, open_broker, printable, progress_bar
+from ..options.settings import KAFKA, with_settings
+from .topics import Duration
+
+BROKEN: Final = 3
+ROWS: Final = {
+    "requests": "by distinct id",
+    "results": "ended with a result",
+    "expired": "ended because their deadline had passed",
+    "dead_letters": "ended in the dead letters, without any reply",
+    "missing": "no terminal event: lost, or not answered yet",
+    "open": "no terminal event, and not due yet",
+    "elsewhere": "to be answered on reply topics that were not read",
+    "out_of_order": "replies before the reply to an earlier request of their key",
+    "missing_repeats": "requests sent again under their id, or replayed, without an end of their own",
+    "duplicated": "terminal events above one for each time a request was sent",
+    "contradictory": "requests among these whose terminal events differ",
+    "duplicated_chunks": "pieces of streamed replies that came again",
+    "repeats": "requests sent again under the same id",
+    "replayed": "dead letters that were replayed",
+    "retried": "records that came back from a retry topic",
+    "kept": "dead letters beside a failure reply",
+    "unknown": "replies to requests that are not there",
+    "unreadable": "records on reply topics that are no replies",
+}
+ALWAYS: Final = ("requests", "results", "missing", "out_of_order", "duplicated")
+
+
+@click.command("audit")
+@click.argument("task")
+@embedded_option
+@click.option(
+    "--since",
+    type=Moment(),
+    help="Judge requests sent from then on: 2026-03-01T14:00, or 12h for so long ago.",
+)
+@click.option("--until", type=Moment(), help="Judge requests sent before then.")
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="0s",
+    show_default=True,
+    help="So long after it was sent, or after its retry was due, a request need not have ended. On a pipeline at work "
+    "give it more than a request takes, as in 60s.",
+)
+@click.option(
+    "--replies",
+    multiple=True,
+    metavar="TOPIC",
+    help="A reply topic besides the task's own, which requests name. May be repeated.",
+)
+@click.option("--strict", is_flag=True, help="Duplicates on the topics fail the audit, too.")
+@click.option(
+    "--work",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what was read in this file: an interrupted audit goes on there, the next one reads only what is new. "
+    "Takes about 100 bytes for each record.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@with_settings(KAFKA)
+def command(
+    task: str,
+    kafka: str | None,
+    embedded: Path | None,
+    config: Config,
+    since: int | None,
+    until: int | None,
+    grace: int,
+    replies: tuple[str, ...],
+    strict: bool,
+    work: Path | None,
+    as_json: bool,
+) -> int:
+    """Read the topics of TASK and say whether each request ended exactly once, and in the order of its key.
+
+    Reads request, reply, retry and dead-letter topics, as a member of no group: workers notice nothing. The exit
+    status is 0 when all is well, 3 when something is missing or out of order. Duplicates are within what is promised
+    (at least once) and only reported.
+
+    \b
+      inferstream audit triage --kafka 127.0.0.1:9092 --since 1h --grace 60s
+      inferstream audit triage --embedded ./queue --json
+    """
+    audited = Audited(
+        Topics(task, config.kafka.topic_prefix),
+        [f"{seconds}s" for seconds in config.retries.tiers_s],
+        replies,
+    )
+    how = {"work": work, "since_ms": since, "until_ms": until, "grace_ms": grace}
+    try:
+        report = asyncio.run(_audit(config, kafka, embedded, audited, how))
+    except KeyboardInterrupt:
+        if work:
+            click.echo("Interrupted: run the same command again to go on there.", err=True)
+        raise
+    failed = report.lost or (strict and report.repeated)
+    if as_json:
+        _print_json(report, clean=not failed)
+    else:
+        _print(report)
+    return BROKEN if failed else 0
+
+
+async def _audit(
+    config: Config, kafka: str | None, embedded: Path | None, audited: Audited, how: dict[str, Any]
+) -> Report:
+    async with open_broker(config, kafka, embedded) as broker:
+        with progress_bar("Reading the topics") as progress:
+            return await audit(broker, audited, clock=time.time, progress=progress, **how)
+
+
+def _print_json(report: Report, *, clean: bool) -> None:
+    whole = {"clean": clean, **msgspec.to_builtins(report)}
+    click.echo(msgspec.json.format(msgspec.json.encode(whole), indent=2))
+
+
+def _print(report: Report) -> None:
+    console = Console(markup=False, highlight=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    for name, meaning in ROWS.items():
+        count = getattr(report, name)
+        if count or name in ALWAYS:
+            table.add_row(f"{count:,}", name.replace("_", " "), meaning)
+        if name == "results":
+            for code, failures in sorted(report.failures.items()):
+                table.add_row(f"{failures:,}", "failures", f"ended with a failure reply: {printable(code)}")
+    console.print(table)
+    if report.oldest_open:
+        oldest = report.oldest_open
+        age = f"{oldest.age_s:,.0f} s ago"
+        console.print(
+            f"The oldest that has not ended: {printable(oldest.id)}, sent {age}, {local_time(oldest.asked_ms)}."
+        )
+    for trouble, identities in report.examples.items():
+        console.print(
+            f"{trouble.replace('_', ' ').capitalize()}, for example: {', '.join(map(printable, identities))}"
+        )
+    if report.unread_topics:
+        named = " ".join(f"--replies {topic}" for topic in map(printable, report.unread_topics))
+        click.echo(f"Some requests name other reply topics: add {named}", file=sys.stderr)

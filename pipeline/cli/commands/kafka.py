@@ -1,0 +1,78 @@
+"""`inferstream kafka`: a real Kafka in the foreground."""
+
+import signal
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from ...errors import BrokerError
+from ...kafka_local.cluster import LocalKafka
+from ...kafka_local.jars import VERSION, class_path, jar_folder
+
+
+@click.command()
+@click.option(
+    "--port",
+    default=9092,
+    show_default=True,
+    help="Port of the first broker; the others follow. 0: free ones.",
+)
+@click.option(
+    "--brokers",
+    type=click.IntRange(1, 9),
+    default=1,
+    show_default=True,
+    help="With 3, topics have 3 replicas.",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep topics, settings and logs in this folder. Without it they are removed at the end.",
+)
+def command(port: int, brokers: int, data: Path | None) -> None:
+    """Run a real Apache Kafka on this machine until Ctrl-C.
+
+    Needs no Java and no Docker. It listens on 127.0.0.1 only, without encryption or passwords, and creates no
+    topics by itself. The broker's jars (50 MB) are fetched on first use and kept.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            directory = data or Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="inferstream-kafka-"))
+            )
+            _fetch()
+            kafka = stack.enter_context(LocalKafka(directory, brokers=brokers, port=port))
+            _tell(kafka)
+            _watch(kafka, brokers)
+    except KeyboardInterrupt:
+        click.echo("Kafka has stopped.", err=True)
+
+
+def _fetch() -> None:
+    columns = (TextColumn("Fetching Kafka"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("jars", total=None, visible=False)
+        class_path(
+            jar_folder(), lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        )
+
+
+def _tell(kafka: LocalKafka) -> None:
+    click.echo(f"Kafka {VERSION} answers on {kafka.bootstrap}; data and logs are in {kafka.directory}.")
+    click.echo(f"Try in another terminal: inferstream worker triage --kafka {kafka.bootstrap}")
+    click.echo("Ctrl-C stops it.")
+
+
+def _watch(kafka: LocalKafka, brokers: int) -> None:
+    """Return never; raises BrokerError when a broker ends by itself."""
+    while len(kafka.running()) == brokers:
+        time.sleep(0.5)
+    ended = min(set(range(1, brokers + 1)) - set(kafka.running()))
+    raise BrokerError(f"Broker {ended} ended by itself: see {kafka.log(ended)}.")

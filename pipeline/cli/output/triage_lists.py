@@ -1,0 +1,58 @@
+"""What `triage list` and `triage check` print: fitted models, and where a taxonomy's categories go."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .tables import print_table
+
+if TYPE_CHECKING:
+    from ...tasks.triage.head import HeadStore
+    from ...tasks.triage.taxonomy import Taxonomy
+
+HEAD_COLUMNS = {
+    "name": "NAME",
+    "version": "VERSION",
+    "current": "SERVED",
+    "base": "ENCODER",
+    "labels": "LABELS",
+    "train_rows": "FITTED ON",
+    "accuracy": "ACCURACY",
+    "calibration_error": "CALIBRATION ERROR",
+}
+RULE_COLUMNS = {"category": "CATEGORY", "route": "ROUTE", "priority": "PRIORITY", "phrases": "PHRASES"}
+
+
+def print_heads(heads: "HeadStore", as_json: bool) -> None:
+    """Print all versions of all fitted models."""
+    print_table(list(_head_rows(heads)), HEAD_COLUMNS, as_json=as_json)
+
+
+def print_rules(taxonomy: "Taxonomy", as_json: bool) -> None:
+    """Print the categories of a taxonomy."""
+    print_table(list(_rule_rows(taxonomy)), RULE_COLUMNS, as_json=as_json)
+
+
+def _rule_rows(taxonomy: "Taxonomy") -> Iterator[dict[str, Any]]:
+    for name, rule in taxonomy.categories.items():
+        yield {
+            "category": name,
+            "route": taxonomy.route(name),
+            "priority": taxonomy.priority(name),
+            "phrases": 1 + len(rule.examples),
+            "description": rule.description,
+        }
+
+
+def _head_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
+    for name in heads.names():
+        for version in heads.versions(name):
+            head = heads.load(name, version)
+            row = {
+                "name": name,
+                "version": version,
+                "current": version == heads.current(name),
+                "base": head.base,
+            }
+            yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured)

@@ -1,0 +1,63 @@
+"""What `triage fit` and `triage evaluate` print: their progress, and how good a model is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from .tables import print_table
+
+if TYPE_CHECKING:
+    from ...optimize.triage.report import Progress as Tell
+    from ...optimize.triage.report import Report
+
+CLASS_COLUMNS = {
+    "label": "LABEL",
+    "rows": "ROWS",
+    "precision": "PRECISION",
+    "recall": "RECALL",
+    "f1": "F1",
+    "mistaken_for": "MISTAKEN FOR",
+}
+THRESHOLD_COLUMNS = {"threshold": "THRESHOLD", "automatic": "ANSWERED WITHOUT A HUMAN", "accuracy": "RIGHT"}
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_report(report: "Report", title: str) -> None:
+    """Print the classes, the thresholds, and one sentence on the whole."""
+    print_table([msgspec.to_builtins(one) for one in report.classes], CLASS_COLUMNS, as_json=False)
+    click.echo()
+    print_table([msgspec.to_builtins(one) for one in report.thresholds], THRESHOLD_COLUMNS, as_json=False)
+    click.echo(
+        f"\n{title}: {report.accuracy:.1%} of {report.rows} tickets right, macro F1 {report.macro_f1:.3f}, "
+        f"expected calibration error {report.calibration_error:.3f}."
+    )
+
+
+def print_skipped(rows: int) -> None:
+    """Say how many rows were of no use, if any."""
+    if rows:
+        click.echo(f"{rows} rows without a text or a label were left out.")
+
+
+@contextmanager
+def progress() -> "Iterator[Tell]":
+    """A bar on standard error for each step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield tell

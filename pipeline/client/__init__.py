@@ -1,0 +1,1 @@
+"""Sends requests and receives their replies."""

@@ -1,0 +1,171 @@
+"""What comes back: the replies of one task, each given to whoever waits for it."""
+
+import asyncio
+from typing import Any, Final, NamedTuple, Self
+
+import msgspec
+from msgspec import structs
+
+from ...schemas.codec import DecodeError, decode_reply
+from ...schemas.messages import Chunk, Failure, Result, TriageOutput
+from .. import errors
+from ..broker.base import Broker, Consumer, Record
+from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
+
+OUTPUTS: Final[dict[str, type[Any]]] = {"triage": TriageOutput}
+"""The type of each task's output; that of any other task is plain JSON."""
+POLL_RECORDS: Final = 2_000
+POLL_MS: Final = 1_000
+
+
+class Answer(NamedTuple):
+    """The answer to one request: the task's output, e.g. a TriageOutput, and the reply that it came in."""
+
+    output: Any
+    reply: Result
+
+
+def answer_of(reply: Result) -> Answer:
+    """Decode the output of ``reply``. Raises InferstreamError for one of another version than this client's."""
+    try:
+        output = msgspec.json.decode(reply.output, type=OUTPUTS.get(reply.task, Any))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        sentence = (
+            f"The reply to {reply.id} is not an output of `{reply.task}` that this client knows ({error})."
+        )
+        raise InferstreamError(f"{sentence} Install the version that the worker has.") from error
+    return Answer(output, reply)
+
+
+def error_of(failure: Failure) -> InferstreamError:
+    """The exception for ``failure``: of the class with its code, or an InferstreamError that carries the code."""
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, InferstreamError) and kind.code == failure.code:
+            break
+    else:
+        attributes = {"code": failure.code, "retryable": failure.retryable, "__module__": errors.__name__}
+        kind = type("InferstreamError", (InferstreamError,), attributes)
+    error: InferstreamError = kind(failure.message)
+    error.retry_after_ms = failure.retry_after_ms
+    return error
+
+
+class Pending(NamedTuple):
+    """A request that has been sent and not answered; ``known_as`` is the id that its sender gave it."""
+
+    known_as: str
+    reply: asyncio.Future[Result | Failure]
+    published: asyncio.Future[None]
+    timer: asyncio.TimerHandle | None
+
+
+class Replies:
+    """Reads the reply topic of a task from its end, without a group, and ignores the replies that others wait for.
+
+    A reply that comes a second time finds nobody waiting any more: each request is answered once.
+    """
+
+    def __init__(self, consumer: Consumer, task: str) -> None:
+        self.task = task
+        self._consumer = consumer
+        self._pending: dict[str, Pending] = {}
+        self._ended: InferstreamError | None = None
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, broker: Broker, task: str, topic: str) -> Self:
+        return cls(await broker.consume([topic], start="latest"), task)
+
+    @property
+    def alive(self) -> bool:
+        return self._ended is None
+
+    def expect(
+        self, request_id: str, published: asyncio.Future[None], timeout_s: float | None, known_as: str
+    ) -> asyncio.Future[Result | Failure]:
+        """A future of the reply to ``request_id``, in which stands ``known_as`` for the id.
+
+        No reply in time, or a request too large for the broker, is a Failure as well. The future fails with
+        BrokerError, and with ShuttingDown when the replies are closed.
+        """
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Result | Failure] = loop.create_future()
+        timer = (
+            loop.call_later(timeout_s, self._expire, request_id, timeout_s) if timeout_s is not None else None
+        )
+        self._pending[request_id] = pending = Pending(known_as, reply, published, timer)
+        reply.add_done_callback(lambda _: self._forget(request_id))
+        published.add_done_callback(lambda _: self._published(pending))
+        if self._ended:
+            _fail(pending, self._ended)
+        return reply
+
+    def waits_for(self, request_id: str) -> bool:
+        return request_id in self._pending
+
+    def abandon(self) -> None:
+        """Stop reading; whoever still waits gets ShuttingDown."""
+        self._reader.cancel()
+
+    async def close(self) -> None:
+        self.abandon()
+        await asyncio.wait([self._reader])
+        await self._consumer.close()
+
+    async def _read(self) -> None:
+        ended: InferstreamError = ShuttingDown(
+            "The client was closed before the reply came: send the request again."
+        )
+        try:
+            while True:
+                for record in await self._consumer.poll(POLL_RECORDS, POLL_MS):
+                    self._deliver(record)
+        except InferstreamError as error:
+            ended = error
+        finally:
+            self._ended = ended
+            for pending in self._pending.values():
+                _fail(pending, ended)
+
+    def _deliver(self, record: Record) -> None:
+        try:
+            reply = decode_reply(record.value)
+        except DecodeError:
+            return  # someone else's record on a shared topic
+        pending = self._pending.get(reply.id)
+        if pending and not isinstance(reply, Chunk):
+            _resolve(pending, structs.replace(reply, id=pending.known_as))
+
+    def _forget(self, request_id: str) -> None:
+        pending = self._pending.pop(request_id)
+        if pending.timer:
+            pending.timer.cancel()
+
+    def _expire(self, request_id: str, timeout_s: float) -> None:
+        pending = self._pending[request_id]
+        if pending.published.done():
+            sentence = f"No reply came within {timeout_s:g} s: is a worker running, and keeping up?"
+        else:
+            sentence = (
+                f"The broker did not take the request within {timeout_s:g} s: is it up, is the topic there?"
+            )
+        _resolve(pending, Failure(pending.known_as, self.task, Timeout.code, sentence, Timeout.retryable))
+
+    def _published(self, pending: Pending) -> None:
+        if pending.published.cancelled():
+            _fail(pending, BrokerError("The broker stopped before it took the request: send it again."))
+        elif isinstance(error := pending.published.exception(), ReplyTooLarge):
+            sentence = "The request is larger than the broker takes: send a shorter text."
+            _resolve(pending, Failure(pending.known_as, self.task, TooLarge.code, sentence))
+        elif error:
+            _fail(pending, error)
+
+
+def _resolve(pending: Pending, reply: Result | Failure) -> None:
+    if not pending.reply.done():
+        pending.reply.set_result(reply)
+
+
+def _fail(pending: Pending, error: BaseException) -> None:
+    if not pending.reply.done():
+        pending.reply.set_exception(error)

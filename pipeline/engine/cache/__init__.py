@@ -1,0 +1,1 @@
+"""Answers by content hash, in memory and on disk."""

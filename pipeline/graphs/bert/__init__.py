@@ -1,0 +1,1 @@
+"""BERT encoders as ONNX graphs: float32 and int8."""

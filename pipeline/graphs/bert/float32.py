@@ -1,0 +1,163 @@
+"""The BERT-family sentence encoder as one ONNX graph, pooling and normalization inside, built without torch.
+
+Formulas: Devlin et al. 2018 (encoder, post-norm), Reimers and Gurevych 2019 (mean pooling of token states).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import onnx
+from msgspec import Struct
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ...errors import ModelError, UsageError
+from ..builder import GraphBuilder
+from ..devices import ANY, DEVICE
+
+KIND = "bert-encoder"
+MASKED = -10_000.0  # added to the scores of padding: exp() of it is 0 in float32
+Weights = Mapping[str, NDArray[Any]]
+Pooling = Literal["mean", "cls"]
+PARTS = ("query", "key", "value")
+
+
+class BertConfig(Struct, frozen=True):
+    """The fields of ``config.json`` that decide the graph. Others are ignored."""
+
+    model_type: str
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+    position_embedding_type: str = "absolute"
+    pad_token_id: int = 0
+
+
+def read_config(path: Path) -> BertConfig:
+    """Read a model's ``config.json``. Raises UsageError naming what the builder does not know."""
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=BertConfig)
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path} does not describe a BERT encoder: {error}.") from error
+    known = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for name, wanted in known.items():
+        if (found := getattr(config, name)) != wanted:
+            raise UsageError(f"{path} says {name} = {found!r}; only {wanted!r} can be built so far.")
+    return config
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a safetensors file, named as in a bare encoder. Raises ModelError."""
+    try:
+        return {name.removeprefix("bert."): array for name, array in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"Cannot read the weights {path}: {error}.") from error
+
+
+class BertEncoder:
+    """One encoder in the making, in float32 and in operators of the ONNX standard.
+
+    Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length), where a row's mask is ones, then zeros;
+    output ``embedding``, float32 (rows, hidden_size), each row of length 1.
+    """
+
+    device = ANY
+
+    def __init__(self, config: BertConfig, weights: Weights, pooling: Pooling) -> None:
+        self._config = config
+        self._weights = weights
+        self._pooling = pooling
+        self._graph = GraphBuilder(KIND)
+
+    def model(self) -> onnx.ModelProto:
+        """The finished model. Raises ModelError when a tensor of the encoder is missing."""
+        try:
+            return self._model()
+        except KeyError as error:
+            raise ModelError(f"The weights lack the tensor {error.args[0]!r} of a BERT encoder.") from error
+
+    def _model(self) -> onnx.ModelProto:
+        graph = self._graph
+        ids = graph.input("input_ids", "int64", ("rows", "length"))
+        mask = graph.input("attention_mask", "int64", ("rows", "length"))
+        states = self._embeddings(ids)
+        hidden = self._attention_mask(mask)
+        for layer in range(self._config.num_hidden_layers):
+            states = self._layer(states, hidden, f"encoder.layer.{layer}.")
+        pooled = self._mean(states, mask) if self._pooling == "mean" else self._first(states)
+        graph.add("LpNormalization", pooled, output="embedding", axis=-1, p=2)
+        graph.output("embedding", "float32", ("rows", self._config.hidden_size))
+        return graph.model({"kind": KIND, "pooling": self._pooling, DEVICE: self.device})
+
+    def _embeddings(self, ids: str) -> str:
+        graph, weights = self._graph, self._weights
+        words = graph.weight("words", weights["embeddings.word_embeddings.weight"])
+        # Every token is of segment 0, so its segment vector is part of the position vector.
+        segment = weights["embeddings.token_type_embeddings.weight"][0]
+        table = graph.weight("positions", weights["embeddings.position_embeddings.weight"] + segment)
+        length = graph.add("Shape", ids, start=1, end=2)
+        places = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
+        return self._norm(graph.add("Add", graph.add("Gather", words, ids), places), "embeddings.LayerNorm")
+
+    def _attention_mask(self, mask: str) -> str:
+        """0 for a token, MASKED for padding; shape (rows, 1, 1, length), to add to attention scores."""
+        graph = self._graph
+        present = graph.add("Cast", graph.add("Unsqueeze", mask, graph.ints(1, 2)), to=onnx.TensorProto.FLOAT)
+        return graph.add("Mul", graph.add("Sub", graph.number(1.0), present), graph.number(MASKED))
+
+    def _layer(self, states: str, mask: str, prefix: str) -> str:
+        graph = self._graph
+        attended = self._linear(self._attention(states, mask, prefix), prefix + "attention.output.dense")
+        states = self._norm(graph.add("Add", attended, states), prefix + "attention.output.LayerNorm")
+        wide = graph.add("Gelu", self._linear(states, prefix + "intermediate.dense"))
+        narrow = self._linear(wide, prefix + "output.dense")
+        return self._norm(graph.add("Add", narrow, states), prefix + "output.LayerNorm")
+
+    def _attention(self, states: str, mask: str, prefix: str) -> str:
+        """Attend; shape (rows, length, hidden_size), before the output projection."""
+        graph, heads = self._graph, self._config.num_attention_heads
+        split = graph.ints(0, 0, heads, self._config.hidden_size // heads)
+        query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
+        # The scale belongs to the scores; applied to the queries it touches less: length × width, not length².
+        query = graph.add("Mul", query, graph.number((self._config.hidden_size // heads) ** -0.5))
+        left = graph.add("Transpose", graph.add("Reshape", query, split), perm=[0, 2, 1, 3])
+        right = graph.add("Transpose", graph.add("Reshape", key, split), perm=[0, 2, 3, 1])
+        shares = graph.add("Softmax", graph.add("Add", graph.add("MatMul", left, right), mask), axis=-1)
+        values = graph.add("Transpose", graph.add("Reshape", value, split), perm=[0, 2, 1, 3])
+        mixed = graph.add("Transpose", graph.add("MatMul", shares, values), perm=[0, 2, 1, 3])
+        return graph.add("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
+
+    def _linear(self, states: str, name: str) -> str:
+        """``states`` × weight + bias of the layer called ``name``."""
+        graph = self._graph
+        weight = graph.weight(name + ".weight", self._weights[name + ".weight"].T)
+        bias = graph.weight(name + ".bias", self._weights[name + ".bias"])
+        return graph.add("Add", graph.add("MatMul", states, weight), bias)
+
+    def _norm(self, states: str, name: str) -> str:
+        graph = self._graph
+        scale = graph.weight(name + ".weight", self._weights[name + ".weight"])
+        shift = graph.weight(name + ".bias", self._weights[name + ".bias"])
+        return graph.add(
+            "LayerNormalization", states, scale, shift, axis=-1, epsilon=self._config.layer_norm_eps
+        )
+
+    def _mean(self, states: str, mask: str) -> str:
+        """The mean over the tokens, padding left out."""
+        graph = self._graph
+        present = graph.add("Cast", mask, to=onnx.TensorProto.FLOAT)
+        kept = graph.add("Mul", states, graph.add("Unsqueeze", present, graph.ints(2)))
+        total = graph.add("ReduceSum", kept, graph.ints(1), keepdims=0)
+        return graph.add("Div", total, graph.add("ReduceSum", present, graph.ints(1), keepdims=1))
+
+    def _first(self, states: str) -> str:
+        return self._graph.add("Gather", states, self._graph.weight("first", np.array(0, np.int64)), axis=1)

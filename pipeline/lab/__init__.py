@@ -1,0 +1,1 @@
+"""Proving and showing: benchmarks, chaos runs, the demo, and the load for them."""

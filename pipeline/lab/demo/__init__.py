@@ -1,0 +1,1 @@
+"""`make demo`: example tickets through the whole pipeline, with figures."""

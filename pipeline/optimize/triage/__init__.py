@@ -1,0 +1,1 @@
+"""Fits triage to the labeled tickets of a user."""

@@ -1,0 +1,140 @@
+"""Fitting of a triage model to labeled tickets: a multinomial logistic regression on an encoder's vectors."""
+
+from collections import Counter
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from ...errors import UsageError
+from ...models.manifest import Manifest
+from ...tasks.pooling import Runs, Tokenizes
+from ...tasks.triage.classifier import Classifier
+from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
+from ...tasks.triage.head import Head, Measured
+from .labeled import Labeled
+from .report import Progress, Report, embed_with, indices_of, measure
+
+MIN_ROWS = 5  # of each label where a fifth is held out; without, one for each fold
+FOLDS = 3
+INVERSE_REGULARIZATIONS = (3.0, 10.0, 30.0)
+TEST_SHARE = 0.2
+MAX_ITERATIONS = 5_000
+SEED = 0
+
+
+class Fitted(NamedTuple):
+    """A head, and what it reached on tickets that it was not fitted on."""
+
+    head: Head
+    report: Report
+
+
+def fit(
+    train: Labeled,
+    test: Labeled | None,
+    manifest: Manifest,
+    tokenizer: Tokenizes,
+    session: Runs,
+    tell: Progress,
+) -> Fitted:
+    """Fit a head on ``train`` and measure it on ``test``; without ``test`` on a fifth of the rows, held out.
+
+    The strength of regularization and the temperature are chosen by cross-validation within the rows that the
+    head is fitted on, so the rows that it is measured on decide nothing. Raises UsageError for too few rows.
+    """
+    if test is None:
+        train, test = hold_out(train)
+    _check(train, FOLDS)
+    if not test.texts:
+        raise UsageError(
+            "There is no ticket to test on that the model is not fitted on; name a file by --test."
+        )
+    labels = tuple(sorted(set(train.labels)))
+    truth, test_truth = indices_of(train.labels, labels), indices_of(test.labels, labels)
+    vectors = embed_with(train.texts, tokenizer, session, tell, "reading the tickets to fit on")
+    test_vectors = embed_with(test.texts, tokenizer, session, tell, "reading the tickets to test on")
+    strength, temperature = _choose(vectors, truth, tell)
+    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
+    raw = Classifier(labels, weights, bias, 1.0, b"")
+    before = measure(raw, test_vectors, test_truth).calibration_error
+    report = measure(Classifier(labels, weights, bias, temperature, b""), test_vectors, test_truth)
+    measured = Measured(
+        len(train.texts), len(test.texts), report.accuracy, report.macro_f1, before, report.calibration_error
+    )
+    head = Head(
+        base=manifest.name,
+        encoder_digest=manifest.digest,
+        labels=labels,
+        dimensions=weights.shape[0],
+        weights=weights.astype("<f4").tobytes(),
+        bias=bias.astype("<f4").tobytes(),
+        temperature=temperature,
+        measured=measured,
+        routes=train.routes,
+        priorities=train.priorities,
+    )
+    return Fitted(head, report)
+
+
+def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
+    """Split off a fifth of the rows, with all labels; a text that occurs in both parts is not tested on."""
+    _check(data, MIN_ROWS)
+    rows = np.arange(len(data.texts))
+    kept, held = train_test_split(rows, test_size=TEST_SHARE, stratify=data.labels, random_state=SEED)
+    train = data.at(kept.tolist())
+    seen = set(train.texts)
+    return train, data.at([i for i in held.tolist() if data.texts[i] not in seen])
+
+
+def _check(data: Labeled, least: int) -> None:
+    counts = Counter(data.labels)
+    if len(counts) < 2:
+        raise UsageError("All rows have the same label; a model needs at least two.")
+    label, rows = min(counts.items(), key=lambda item: item[1])
+    if rows < least:
+        raise UsageError(
+            f"The label {label!r} has {rows} row{'s' * (rows != 1)}; each needs at least {least}: "
+            "add some, or leave the label out."
+        )
+
+
+def _choose(vectors: Floats, truth: Indices, tell: Progress) -> tuple[float, float]:
+    """The regularization under which unseen rows are likeliest, and the temperature that belongs to it."""
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(vectors, truth))
+    steps = product(INVERSE_REGULARIZATIONS, folds)
+    total = len(INVERSE_REGULARIZATIONS) * FOLDS
+    unseen = {
+        strength: np.zeros((len(truth), truth.max() + 1), np.float32) for strength in INVERSE_REGULARIZATIONS
+    }
+    for done, (strength, (fitted, left)) in enumerate(steps):
+        tell("cross-validating", done, total)
+        model = _regression(strength).fit(vectors[fitted], truth[fitted])
+        unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
+    tell("cross-validating", total, total)
+    found = []
+    for strength, logits in unseen.items():
+        temperature = best_temperature(logits, truth)
+        loss = negative_log_likelihood((logits / np.float32(temperature)).astype(np.float32), truth)
+        found.append((loss, strength, temperature))
+    _, strength, temperature = min(found)
+    return strength, temperature
+
+
+def _regression(strength: float) -> Any:
+    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+
+
+def _coefficients(model: Any) -> tuple[Floats, Floats]:
+    """Weights of shape (dimensions, labels), and biases."""
+    weights = _two_columns(model.coef_[0] if len(model.classes_) == 2 else model.coef_.T)
+    bias = _two_columns(model.intercept_)[0] if len(model.classes_) == 2 else model.intercept_
+    return weights.astype(np.float32), bias.astype(np.float32)
+
+
+def _two_columns(scores: Any) -> Floats:
+    """scikit-learn gives one score where there are two labels: the second's; the first's is 0 then."""
+    array = np.asarray(scores, np.float32)
+    return np.column_stack([np.zeros_like(array), array]) if array.ndim == 1 else array

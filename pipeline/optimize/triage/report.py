@@ -1,0 +1,108 @@
+"""How well a classifier does on labeled tickets."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from ...errors import UsageError
+from ...tasks.pooling import Runs, Tokenizes, embed
+from ...tasks.triage.classifier import Classifier
+from ...tasks.triage.confidence import Floats, Indices, best_temperature, calibration_error, softmax
+
+Progress = Callable[[str, int, int], None]
+"""Told (step, done, total)."""
+
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class ClassReport(Struct, frozen=True):
+    """One label: how many rows have it, and how often it was found."""
+
+    label: str
+    rows: int
+    precision: float
+    recall: float
+    f1: float
+    mistaken_for: str | None  # the label that its rows most often got instead
+
+
+class ThresholdReport(Struct, frozen=True):
+    """What is left to the model at a threshold, and how often it is right there."""
+
+    threshold: float
+    automatic: float
+    accuracy: float | None
+
+
+class Report(Struct, frozen=True):
+    """The whole; the calibration error is the expected one, see `tasks/confidence`."""
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+    calibration_error: float
+    temperature: float
+    best_temperature: float  # the one that would fit these rows best
+    thresholds: list[ThresholdReport]
+    classes: list[ClassReport]
+
+
+def embed_with(texts: list[str], tokenizer: Tokenizes, session: Runs, tell: Progress, step: str) -> Floats:
+    """Embed the texts, telling how many windows are done."""
+    done = 0
+
+    def advance(rows: int, total: int) -> None:
+        nonlocal done
+        done += rows
+        tell(step, done, total)
+
+    return embed(texts, tokenizer, session, advance)
+
+
+def indices_of(labels: Sequence[str], known: Sequence[str]) -> Indices:
+    """The index in ``known`` of each label. Raises UsageError for labels that are not there."""
+    order = {label: i for i, label in enumerate(known)}
+    if unknown := sorted(set(labels) - order.keys()):
+        shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        raise UsageError(f"The data has labels that the model does not know: {shown}.")
+    return np.array([order[label] for label in labels], np.intp)
+
+
+def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> Report:
+    """Compare the classifier's answers with the truth."""
+    scores = classifier.scores(vectors)
+    confidences = softmax(scores / np.float32(classifier.temperature))
+    given = confidences.argmax(axis=1)
+    classes = [_class_report(i, classifier.labels, given, truth) for i in range(len(classifier.labels))]
+    return Report(
+        rows=len(truth),
+        accuracy=float(np.mean(given == truth)),
+        macro_f1=float(np.mean([one.f1 for one in classes if one.rows])),
+        calibration_error=calibration_error(confidences, truth),
+        temperature=classifier.temperature,
+        best_temperature=best_temperature(scores, truth),
+        thresholds=[_at(threshold, confidences.max(axis=1), given == truth) for threshold in THRESHOLDS],
+        classes=classes,
+    )
+
+
+def _class_report(label: int, names: Sequence[str], given: Indices, truth: Indices) -> ClassReport:
+    hits = int(np.sum((given == label) & (truth == label)))
+    rows, answers = int(np.sum(truth == label)), int(np.sum(given == label))
+    mistakes = np.bincount(given[(truth == label) & (given != label)], minlength=len(names))
+    return ClassReport(
+        label=names[label],
+        rows=rows,
+        precision=hits / answers if answers else 0.0,
+        recall=hits / rows if rows else 0.0,
+        f1=2 * hits / (rows + answers) if rows + answers else 0.0,
+        mistaken_for=names[int(mistakes.argmax())] if mistakes.any() else None,
+    )
+
+
+def _at(
+    threshold: float, confidence: Floats, right: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> ThresholdReport:
+    kept = confidence >= threshold
+    return ThresholdReport(threshold, float(kept.mean()), float(right[kept].mean()) if kept.any() else None)

@@ -1,0 +1,1 @@
+"""A worker as a process: built from its settings, run, watched, drained."""

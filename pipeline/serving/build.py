@@ -1,0 +1,206 @@
+"""The composition root: settings in, a pipeline that serves one task out."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...schemas.topics import Topics
+from ..broker.base import Broker, TopicSpec
+from ..config import CacheConfig, Config, EngineConfig, KafkaConfig, RetryConfig
+from ..delivery.admission import Admission
+from ..delivery.breaker import Breaker
+from ..delivery.handler import Handler
+from ..delivery.linger import UNNOTICED_S
+from ..delivery.replies import ReplyTopics
+from ..delivery.retries import retry_topics, tier_name
+from ..delivery.retry_returner import Returning
+from ..delivery.topic_watch import TopicWatch, look_often
+from ..delivery.worker import Worker
+from ..engine.batcher import Batcher
+from ..engine.batching import Limits
+from ..engine.cache.tiers import DiskCache, MemoryCache
+from ..engine.cost import Cost
+from ..engine.crash_note import CrashNote
+from ..engine.device import Device
+from ..engine.engine import Engine, Served
+from ..engine.lanes import Runs
+from ..errors import UsageError
+from ..home import home_folder
+from ..models.manifest import Manifest
+from ..models.registry import ModelRegistry
+from ..runtime.providers import default_lanes
+from ..runtime.sessions import Session
+from ..tasks.triage.loading import load_triage
+from ..telemetry import Metrics
+from .serving import Serving
+
+TASKS: Final = ("triage",)
+DEFAULT_RETRIES: Final = RetryConfig()
+
+
+def build_worker(
+    config: Config,
+    broker: Broker,
+    task: str = "triage",
+    *,
+    models: Sequence[str] = (),
+    group: str | None = None,
+    member: str | None = None,
+    batcher: type[Batcher] = Batcher,
+    session_of: Callable[[Session], Runs] = lambda session: session,
+) -> Serving:
+    """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
+
+    Args:
+        models: names to serve; the first is the default. The settings' own without any.
+        group: the consumer group, ``inferstream.<task>`` by default.
+        member: makes the membership static, so that a restart within the session timeout moves no partitions.
+        batcher: how waiting rows become batches; a benchmark puts another way beside ours.
+        session_of: what the lanes run instead of the session; a rehearsal of faults wraps it.
+
+    Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
+    """
+    if task not in TASKS:
+        raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
+    metrics = Metrics()
+    topics = Topics(task, config.kafka.topic_prefix)
+    served = _served(config, list(models) or [config.triage.model], metrics, batcher, session_of)
+    memory, disk = _caches(config.cache)
+    engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
+    specs = topic_specs(topics, config.kafka, config.retries)
+    watched = TopicWatch(broker.partitions, [spec.name for spec in specs])
+    reply_topics = ReplyTopics(topics, config.limits, broker.partitions)
+    breaker = Breaker(config.breaker, time.monotonic)
+    handler = Handler(
+        engine,
+        topics,
+        config.limits,
+        reply_topics,
+        metrics,
+        breaker=breaker,
+        retries=config.retries,
+        admission=Admission(config.window.max_in_flight),
+        worker=f"{socket.gethostname()}/{os.getpid()}",
+    )
+    worker = Worker(
+        broker,
+        handler,
+        topics=[topics.requests],
+        group=group or f"{topics.prefix}.{task}",
+        member=member,
+        config=config.window,
+        background=[engine.watch, partial(look_often, watched.look, reply_topics.look)],
+        breaker=breaker,
+        busy=lambda: engine.backlog_s > UNNOTICED_S,
+    )
+    _watch(metrics, worker, breaker)
+    returning = [
+        _returning(config, broker, topics, seconds, worker.group, member)
+        for seconds in sorted(set(config.retries.tiers_s))
+    ]
+    return Serving(broker, engine, [worker, *returning], specs, metrics)
+
+
+def _returning(
+    config: Config, broker: Broker, topics: Topics, seconds: int, group: str, member: str | None
+) -> Worker:
+    """A worker for one tier: what waits long in another must not fill the window of this one.
+
+    What waits is left there when the worker stops: nobody waits for it to be due.
+    """
+    return Worker(
+        broker,
+        Returning(topics, seconds),
+        topics=[topics.retry(tier_name(seconds))],
+        group=f"{group}.retry.{tier_name(seconds)}",
+        member=member,
+        config=replace(config.window, drain_timeout_ms=0, revoke_timeout_ms=0),
+    )
+
+
+def _watch(metrics: Metrics, worker: Worker, breaker: Breaker) -> None:
+    metrics.watch(
+        "inferstream_in_flight", "Requests read and not yet answered.", lambda: worker.window.running
+    )
+    metrics.watch(
+        "inferstream_breaker_open",
+        "1 while nothing is read because too many requests became dead letters.",
+        lambda: breaker.is_open,
+    )
+
+
+def topic_specs(
+    topics: Topics, kafka: KafkaConfig, retries: RetryConfig = DEFAULT_RETRIES
+) -> list[TopicSpec]:
+    """The topics that a task needs, as they must be."""
+    names = (topics.requests, topics.replies, topics.dead_letters, *retry_topics(topics, retries))
+    return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
+
+
+def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
+    if not config.enabled:
+        return None, None
+    memory = MemoryCache(config.memory_bytes)
+    if config.disk_bytes == 0:
+        return memory, None
+    directory = Path(config.directory).expanduser() if config.directory else home_folder()
+    return memory, DiskCache(directory, config.disk_bytes)
+
+
+def _served(
+    config: Config,
+    names: Sequence[str],
+    metrics: Metrics,
+    batcher: type[Batcher],
+    session_of: Callable[[Session], Runs],
+) -> dict[str, Served]:
+    """The models by name. Those on the same graph share one session and its lanes."""
+    registry = ModelRegistry()
+    devices: dict[str, tuple[Session, Device]] = {}
+    served = {}
+    for name in names:
+        manifest, make = load_triage(registry, name, config.triage)
+        if manifest.name not in devices:
+            devices[manifest.name] = _device(manifest, config.engine, metrics, batcher, session_of)
+        session, device = devices[manifest.name]
+        task = make(session)
+        device.learn(task, manifest.max_tokens)
+        served[name] = Served(task, device)
+    return served
+
+
+def _device(
+    manifest: Manifest,
+    config: EngineConfig,
+    metrics: Metrics,
+    batcher: type[Batcher],
+    session_of: Callable[[Session], Runs],
+) -> tuple[Session, Device]:
+    session = Session(manifest.graph_path, provider=config.provider)
+    lanes = config.lanes or default_lanes(session.provider)
+    cost_path = home_folder() / "costs" / f"{manifest.version}-{session.provider}.json"
+    device = Device(
+        session_of(session),
+        lanes=lanes,
+        limits=Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
+        cost=Cost.load(cost_path),
+        cost_path=cost_path,
+        note=CrashNote(home_folder() / "crashes" / manifest.name, lanes),
+        clock=time.monotonic,
+        # A lane's own CPU time says what a shape costs even while others share the core.
+        stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,
+        batcher=batcher,
+    )
+    device.on_batch = lambda stats: metrics.ran(*stats)
+    return session, device
+
+
+def _token_budget(provider: str) -> int:
+    """On a CPU a batch that outgrows the caches costs more for each token; a GPU wants large ones."""
+    return 1_024 if provider == "cpu" else 16_384

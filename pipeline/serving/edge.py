@@ -1,0 +1,64 @@
+"""A whole pipeline in one process: embedded broker, worker and client, with the same parts as on Kafka."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from ...schemas.topics import Topics
+from ..broker.embedded.broker import EmbeddedBroker
+from ..client.client import Client
+from ..config import Config
+from .build import build_worker, topic_specs
+from .serving import Serving
+
+
+class Edge:
+    """``async with Edge() as client`` serves a task in this process and gives a client of it.
+
+    Args:
+        config: the settings; its Kafka address is not used.
+        directory: where the topics are kept, so that a restart goes on with what was left; without one they end
+            with the process.
+        task: what is served.
+        models: names to serve, the first by default; the settings' own without any.
+
+    Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises what ended the worker early.
+    """
+
+    broker: EmbeddedBroker
+    serving: Serving
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        directory: Path | None = None,
+        *,
+        task: str = "triage",
+        models: Sequence[str] = (),
+    ) -> None:
+        self._config, self._directory = config or Config(), directory
+        self._task, self._models = task, models
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Client:
+        async with AsyncExitStack() as stack:
+            self.broker = await stack.enter_async_context(EmbeddedBroker(self._directory))
+            self.serving = await asyncio.to_thread(
+                build_worker, self._config, self.broker, self._task, models=self._models
+            )
+            topics = Topics(self._task, self._config.kafka.topic_prefix)
+            await self.broker.ensure_topics(topic_specs(topics, self._config.kafka))
+            running = asyncio.create_task(self.serving.run())
+            stack.push_async_callback(self._finish, running)
+            client = await stack.enter_async_context(Client(broker=self.broker, prefix=topics.prefix))
+            running.add_done_callback(lambda _: client.abandon())
+            self._stack = stack.pop_all()
+        return client
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def _finish(self, running: "asyncio.Task[None]") -> None:
+        self.serving.drain()
+        await running

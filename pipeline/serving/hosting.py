@@ -1,0 +1,115 @@
+"""A worker as the process that hosts it sees it, and the host that every install has."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ..broker.base import Broker
+from ..errors import InferstreamError
+from .serving import Serving
+from .shutdown import run_until_signaled
+from .vitals import Vitals
+from .watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+CLOSING_S: Final = 5.0
+"""How long the process may take to leave the group and close its files, after a drain or an error."""
+
+LOOK_S: Final = 0.1
+
+
+@dataclass
+class Hosted:
+    """A worker with its broker. A host runs it, on a signal drains it, and ends with its error."""
+
+    task: str
+    broker: Broker
+    serving: Serving
+    drain_timeout_ms: int
+    draining: bool = False
+    failure: str = "The worker has failed."
+
+    async def run(self) -> None:
+        """Connect and serve until drained. Raises the one error that ended it otherwise."""
+        with one_error():
+            async with asyncio.TaskGroup() as tasks:
+                guard = tasks.create_task(self._end_what_cannot_close())
+                async with self.broker:
+                    await self._serve()
+                guard.cancel()
+
+    async def _serve(self) -> None:
+        try:
+            with one_error():
+                await self.serving.run()
+        except Exception as error:
+            self.failure = str(error)
+            raise
+
+    def drain(self) -> None:
+        """Take nothing new and finish what runs; then `run` returns."""
+        self.draining = True
+        self.serving.drain()
+
+    @property
+    def limit_s(self) -> float:
+        """How long the process may live after the first signal."""
+        return self.drain_timeout_ms / 1e3 + CLOSING_S
+
+    def vitals(self) -> Vitals:
+        return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
+
+    async def _end_what_cannot_close(self) -> None:
+        """A worker that failed says why once all is closed. With a device or a broker that hangs, that is never."""
+        served, closing_s = False, 0.0
+        while closing_s < CLOSING_S:
+            await asyncio.sleep(LOOK_S)
+            served = served or self.serving.ready
+            failed = served and not self.serving.ready and not self.draining
+            closing_s += LOOK_S * failed
+        log.critical("%s It could not close in %g s either: the process ends now.", self.failure, CLOSING_S)
+        os._exit(1)
+
+
+class Host(Protocol):
+    """What an entry point of the group `inferstream.hosts` names: runs the worker, returns after a drain."""
+
+    def __call__(self, hosted: Hosted, *, web_host: str, web_port: int) -> None: ...
+
+
+def run_alone(hosted: Hosted) -> None:
+    """Host the worker in this process, with nothing around it. Returns after a drain."""
+    run_until_signaled(lambda: _serve(hosted), hosted.drain, hosted.limit_s)
+
+
+async def _serve(hosted: Hosted) -> None:
+    with Watchdog(), one_error():
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(hosted.vitals().watch())
+            await hosted.run()
+            watching.cancel()
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """What parts that failed together come down to: a defect if there is one, else the first error."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        raise next(
+            (error for error in errors if not isinstance(error, InferstreamError)), errors[0]
+        ) from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

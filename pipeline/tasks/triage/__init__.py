@@ -1,0 +1,1 @@
+"""Triage of support tickets: category, priority, route, and whether a human must look."""

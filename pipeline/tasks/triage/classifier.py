@@ -1,0 +1,100 @@
+"""A linear classifier of vectors, and what becomes of its categories: priority, route, urgency."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import UsageError
+from ..pooling import Runs, Tokenizes, embed
+from .confidence import Floats
+from .taxonomy import Taxonomy
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """``(vectors @ weights + bias) / temperature`` are the logits of the labels."""
+
+    labels: tuple[str, ...]
+    weights: Floats  # (dimensions, labels)
+    bias: Floats  # (labels,)
+    temperature: float
+    digest: bytes  # of what it was made from: floats differ in their last bits from machine to machine
+
+    def scores(self, vectors: Floats) -> Floats:
+        """Logits of shape (rows, labels) before the temperature."""
+        scores: Floats = vectors @ self.weights + self.bias
+        return scores
+
+
+class Destinations(NamedTuple):
+    """Routes and priorities by label that a fitted model brings along."""
+
+    routes: Mapping[str, str] = {}
+    priorities: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """For each label of a classifier, in its order: the route, and the index of the priority."""
+
+    routes: tuple[str, ...]
+    levels: tuple[int, ...]
+    priorities: tuple[str, ...]  # in rising order
+    threshold: float
+    urgency: Floats  # (dimensions,): mean of the urgent phrases minus mean of the calm ones; zeros without
+    margin: float
+    digest: bytes
+
+
+def routing_of(
+    classifier: Classifier,
+    taxonomy: Taxonomy,
+    tokenizer: Tokenizes,
+    session: Runs,
+    brought: Destinations,
+) -> Routing:
+    """Where the taxonomy sends each label; what it does not know goes where ``brought`` says, else its default.
+
+    Raises UsageError for a priority that the taxonomy does not list.
+    """
+    order = {priority: level for level, priority in enumerate(taxonomy.priorities)}
+    levels = []
+    for label in classifier.labels:
+        priority = taxonomy.priority(label, brought.priorities.get(label))
+        if priority not in order:
+            raise UsageError(
+                f"The model gives {label!r} the priority {priority!r}, which the taxonomy does not list; "
+                "add it to `priorities`."
+            )
+        levels.append(order[priority])
+    return Routing(
+        routes=tuple(taxonomy.route(label, brought.routes.get(label)) for label in classifier.labels),
+        levels=tuple(levels),
+        priorities=tuple(taxonomy.priorities),
+        threshold=taxonomy.threshold,
+        urgency=_urgency(taxonomy, classifier.weights.shape[0], tokenizer, session),
+        margin=taxonomy.urgency.margin if taxonomy.urgency else np.inf,
+        digest=taxonomy.digest,
+    )
+
+
+def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session: Runs) -> Floats:
+    if taxonomy.urgency is None:
+        return np.zeros(dimensions, np.float32)
+    urgent, calm = (
+        embed(phrases, tokenizer, session).mean(axis=0)
+        for phrases in (taxonomy.urgency.urgent, taxonomy.urgency.calm)
+    )
+    axis: Floats = urgent - calm
+    return axis
+
+
+def digest_of(*parts: bytes) -> bytes:
+    """32 bytes of blake2b over the length-prefixed parts."""
+    state = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "big") + part)
+    return state.digest()

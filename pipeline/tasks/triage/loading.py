@@ -1,0 +1,77 @@
+"""A triage model by its name: an encoder's name means zero-shot, a fitted model's name means its head."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...config import TriageConfig
+from ...errors import ModelError, UnknownModel, UsageError
+from ...models.manifest import Manifest
+from ...models.registry import ModelRegistry
+from ...runtime.tokenizer import Tokenizer
+from ..pooling import Runs
+from .classifier import Classifier, Destinations, Routing, routing_of
+from .head import Head, HeadStore
+from .task import Triage
+from .taxonomy import load_taxonomy
+from .zero_shot import zero_shot
+
+
+def load_triage(
+    registry: ModelRegistry, name: str, config: TriageConfig
+) -> tuple[Manifest, Callable[[Runs], Triage]]:
+    """The encoder that the model needs, and what makes the task once that encoder has a session.
+
+    Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError for a wrong
+    taxonomy or threshold.
+    """
+    if config.threshold is not None and not 0 <= config.threshold <= 1:
+        raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
+    model = TriageModel(registry, name, Path(config.taxonomy).expanduser() if config.taxonomy else None)
+
+    def make(session: Runs) -> Triage:
+        routing = model.routing(session, classifier := model.classifier(session))
+        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, config.threshold)
+
+    return model.manifest, make
+
+
+class TriageModel:
+    """A model's parts: its encoder, its tokenizer, its classifier, its routing."""
+
+    def __init__(self, registry: ModelRegistry, name: str, taxonomy: Path | None) -> None:
+        """Raises UnknownModel, ModelError, UsageError for a wrong taxonomy."""
+        self._taxonomy = load_taxonomy(taxonomy)
+        heads = HeadStore(registry.root.parent)
+        self._head = heads.load(name) if heads.has(name) else None
+        self.manifest = _encoder(registry, name, self._head, heads)
+        self.tokenizer = Tokenizer(
+            self.manifest.tokenizer_path, self.manifest.max_tokens, self.manifest.pad_id
+        )
+
+    def classifier(self, session: Runs) -> Classifier:
+        """The fitted head, or zero-shot from the taxonomy where the name is an encoder's."""
+        if self._head:
+            return self._head.classifier()
+        return zero_shot(self._taxonomy, self.tokenizer, session)
+
+    def routing(self, session: Runs, classifier: Classifier) -> Routing:
+        """Where the categories go. Raises UsageError."""
+        brought = self._head.destinations if self._head else Destinations()
+        return routing_of(classifier, self._taxonomy, self.tokenizer, session, brought)
+
+
+def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> Manifest:
+    """The encoder of a model. A head's must be the very one that its confidence was measured on."""
+    if head is None:
+        try:
+            return registry.load(name)
+        except UnknownModel as error:
+            fitted = ", ".join(heads.names())
+            raise UnknownModel(f"{error} Fitted models: {fitted}." if fitted else str(error)) from error
+    manifest = registry.load(head.base)
+    if manifest.digest != head.encoder_digest:
+        raise ModelError(
+            f"{name} was fitted on another build of {head.base} than the one here; "
+            f"run `inferstream triage fit DATA.csv --name {name} --base {head.base}` again."
+        )
+    return manifest

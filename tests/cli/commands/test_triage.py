@@ -1,0 +1,100 @@
+"""The command group `triage`, on the real model and the example tickets."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT
+from support.minilm_model import MiniLM
+
+from inferstream.pipeline.cli.main import run
+
+TICKETS = str(ROOT / "examples" / "tickets.jsonl")
+
+
+@pytest.fixture
+def home(minilm: MiniLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with the real models and no fitted ones."""
+    (tmp_path / "models").symlink_to(minilm.registry.root, target_is_directory=True)
+    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> str:
+    """The short example tickets of three categories."""
+    tickets = [json.loads(line) for line in Path(TICKETS).read_text("utf-8").splitlines()]
+    kept = {"payment_problem", "login_problem", "delivery_status"}
+    few = [t for t in tickets if t["expected"] in kept and len(t["text"]) < 250]
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join(map(json.dumps, few)), encoding="utf-8")
+    return str(path)
+
+
+def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert run(["triage", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_fit_list_use_and_evaluate(home: Path, few: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fit = ["fit", few, "--label", "expected", "--name", "shop", "--json"]
+    fitted: dict[str, Any] = json.loads(output_of(capsys, *fit))
+    assert fitted["accuracy"] > 0.7
+    assert fitted["report"]["rows"] == fitted["test_rows"]
+    (row,) = json.loads(output_of(capsys, "list", "--json"))
+    assert (row["name"], row["version"], row["current"], row["labels"]) == (
+        "shop",
+        fitted["version"],
+        True,
+        3,
+    )
+    assert (home / "heads" / "shop" / fitted["version"] / "head.msgpack").exists()
+    assert f"shop is now {fitted['version']}" in output_of(capsys, "use", "shop", fitted["version"])
+    measured = json.loads(
+        output_of(capsys, "evaluate", few, "--label", "expected", "--model", "shop", "--json")
+    )
+    assert measured["report"]["accuracy"] > 0.9, "most of these rows it was fitted on"
+
+
+def test_evaluate_prints_classes_thresholds_and_the_whole(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = output_of(capsys, "evaluate", TICKETS, "--label", "expected")
+    assert "MISTAKEN FOR" in printed
+    assert "ANSWERED WITHOUT A HUMAN" in printed
+    assert "tickets right, macro F1" in printed
+
+
+def test_check_and_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drafted = output_of(capsys, "draft", TICKETS, "--label", "expected", "--examples", "1")
+    path = tmp_path / "draft.toml"
+    path.write_text(drafted, encoding="utf-8")
+    rows = json.loads(output_of(capsys, "check", str(path), "--json"))
+    assert len(rows) == 14
+    assert {(row["route"], row["priority"], row["phrases"]) for row in rows} == {("support", "normal", 2)}
+    assert "ROUTE" in output_of(capsys, "check")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["fit", TICKETS, "--name", "shop"], "has no row with both a text and a label."),
+        (["fit", "absent.csv", "--name", "shop"], "Cannot read absent.csv: No such file or directory."),
+        (
+            ["fit", TICKETS, "--name", "minilm-int8"],
+            "'minilm-int8' is the name of an encoder; choose another",
+        ),
+        (["fit", TICKETS, "--name", "../shop"], "'../shop' is no model name"),
+        (["use", "shop", "0123456789ab"], "shop has no version '0123456789ab'; its versions are: none."),
+        (["check", "absent.toml"], "Cannot read the taxonomy absent.toml: No such file or directory."),
+    ],
+)
+def test_mistakes_end_with_one_sentence(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert run(["triage", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("Error: ")
+    assert sentence in printed.err
+    assert len(printed.err.strip().splitlines()) == 1

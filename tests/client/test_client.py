@@ -1,0 +1,397 @@
+"""The client over the embedded broker, with a small responder where a worker would be."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import inferstream
+from inferstream import (
+    Answer,
+    BrokerError,
+    Client,
+    Failure,
+    InferstreamError,
+    NotUtf8,
+    Overloaded,
+    Request,
+    ShuttingDown,
+    Timeout,
+    Topics,
+    TriageOutput,
+    UnknownModel,
+    UsageError,
+    WrongType,
+)
+from inferstream.pipeline.broker.base import Message, Record, TopicSpec
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.client.envelope import new_traceparent
+from inferstream.pipeline.client.replies import error_of
+from inferstream.schemas.codec import decode_request, encode
+from inferstream.schemas.messages import Chunk, Reply, Result
+
+TOPICS = Topics("triage")
+Behavior = Callable[[Record, Request], Iterable[Reply]]
+
+
+def result(request: Request, category: str = "billing") -> Result:
+    output = TriageOutput(category, 0.9, "high", str(request.text), needs_human=False)
+    return Result(str(request.id), "triage", "m", "1", msgspec.Raw(msgspec.json.encode(output)))
+
+
+def answer_all(record: Record, request: Request) -> Iterable[Reply]:
+    yield result(request)
+
+
+def failing(code: str) -> Behavior:
+    return lambda record, request: [Failure(str(request.id), "triage", code, "Do this.")]
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec(TOPICS.requests, 4), TopicSpec(TOPICS.replies, 4)])
+        yield broker
+
+
+class Responder:
+    """Answers each request with what ``behavior`` makes of it, and remembers the records."""
+
+    def __init__(self, broker: EmbeddedBroker, behavior: Behavior) -> None:
+        self.broker, self.behavior = broker, behavior
+        self.records: list[Record] = []
+
+    async def run(self) -> None:
+        consumer = await self.broker.consume([TOPICS.requests], group="responder")
+        while True:
+            for record in await consumer.poll(100, 1_000):
+                self.records.append(record)
+                for reply in self.behavior(record, decode_request(record.value)):
+                    await self.broker.publish(Message(TOPICS.replies, encode(reply), record.key))
+
+
+@asynccontextmanager
+async def served(
+    broker: EmbeddedBroker, behavior: Behavior = answer_all
+) -> AsyncGenerator[tuple[Client, Responder]]:
+    responder = Responder(broker, behavior)
+    async with asyncio.TaskGroup() as tasks, Client(broker=broker) as client:
+        running = tasks.create_task(responder.run())
+        yield client, responder
+        running.cancel()
+
+
+async def test_a_request_gets_its_typed_answer(broker: EmbeddedBroker) -> None:
+    async with served(broker) as (client, _):
+        answer = await client.request("triage", "I was charged twice")
+    assert answer.output == TriageOutput("billing", 0.9, "high", "I was charged twice", needs_human=False)
+    assert (answer.reply.model, answer.reply.seq) == ("m", 0)
+
+
+async def test_headers_and_key_carry_what_was_asked(broker: EmbeddedBroker) -> None:
+    trace = new_traceparent()
+    async with served(broker) as (client, responder):
+        await client.request(
+            "triage",
+            "a",
+            id="t1",
+            model="big",
+            tenant="acme",
+            priority="high",
+            traceparent=trace,
+            options={"x": 1},
+        )
+        await client.request("triage", "a", timeout_s=None, key=b"stream-7")
+    full, plain = responder.records
+    headers = dict(full.headers)
+    assert decode_request(full.value) == Request(text="a", id="t1", options={"x": 1})
+    assert 0 <= int(headers.pop("deadline-ms")) - full.timestamp_ms - 30_000 + 1_000 <= 2_000
+    assert headers == {
+        "reply-topic": TOPICS.replies.encode(),
+        "traceparent": trace.encode(),
+        "priority": b"high",
+        "model": b"big",
+        "tenant": b"acme",
+        "order": b"any",
+    }
+    assert {name for name, _ in plain.headers} == {"reply-topic", "traceparent"}
+    assert plain.key == b"stream-7"
+
+
+async def test_equal_content_has_equal_keys(broker: EmbeddedBroker) -> None:
+    async with served(broker) as (client, responder):
+        for text, model in [("a", None), ("a", None), ("b", None), ("a", "m")]:
+            await client.request("triage", text, model=model)
+    first, again, other, modeled = (record.key for record in responder.records)
+    assert first == again
+    assert len({first, other, modeled}) == 3
+
+
+@pytest.mark.parametrize(("code", "kind"), [("unknown_model", UnknownModel), ("overloaded", Overloaded)])
+async def test_a_failure_raises_the_error_of_its_code(
+    broker: EmbeddedBroker, code: str, kind: type[InferstreamError]
+) -> None:
+    async with served(broker, failing(code)) as (client, _):
+        with pytest.raises(kind, match=r"Do this\."):
+            await client.request("triage", "a")
+
+
+def test_a_code_of_a_later_version_is_kept() -> None:
+    error = error_of(Failure("1", "triage", "on_strike", "Wait.", retryable=True))
+    assert type(error).__name__ == "InferstreamError"
+    assert (error.code, error.retryable, str(error)) == ("on_strike", True, "Wait.")
+
+
+@pytest.mark.parametrize("code", ["overloaded", "on_strike"])
+def test_an_error_says_when_to_come_back(code: str) -> None:
+    assert error_of(Failure("1", "triage", code, "Wait.", retry_after_ms=250)).retry_after_ms == 250
+    assert error_of(Failure("1", "triage", code, "Wait.")).retry_after_ms is None
+
+
+async def test_replies_to_others_and_garbage_are_ignored(broker: EmbeddedBroker) -> None:
+    def noisy(record: Record, request: Request) -> Iterable[Reply]:
+        broker.publish(Message(TOPICS.replies, b"{not json", record.key))
+        yield result(Request(text="x", id="someone-else"), "wrong")
+        yield Chunk(str(request.id), 0, "triage", "m", "1", msgspec.Raw(b"{}"))
+        yield result(request)
+        yield result(request, "again")
+
+    async with served(broker, noisy) as (client, _):
+        answers = [await client.request("triage", text) for text in "ab"]
+    assert [(answer.output.route, answer.output.category) for answer in answers] == [
+        ("a", "billing"),
+        ("b", "billing"),
+    ]
+
+
+async def test_silence_ends_in_a_timeout_that_says_where_to_look(broker: EmbeddedBroker) -> None:
+    async with served(broker, lambda record, request: ()) as (client, _):
+        with pytest.raises(Timeout, match=r"No reply came within 0\.05 s: is a worker running"):
+            await client.request("triage", "a", timeout_s=0.05)
+
+
+async def test_missing_topics_name_the_command(tmp_path: Path) -> None:
+    async with Client(embedded=tmp_path) as client:
+        with pytest.raises(
+            BrokerError, match=r"inferstream\.triage\.requests.*`inferstream worker triage --embedded"
+        ):
+            await client.request("triage", "a")
+
+
+async def test_closing_fails_whoever_waits(broker: EmbeddedBroker) -> None:
+    async with Client(broker=broker) as client:
+        waiting = asyncio.create_task(client.request("triage", "a"))
+        reader = await broker.consume([TOPICS.requests])
+        while not await reader.poll(1, 1_000):
+            pass
+    with pytest.raises(ShuttingDown, match="closed before the reply"):
+        await waiting
+    with pytest.raises(ShuttingDown, match="inside of"):
+        await client.request("triage", "a")
+
+
+async def test_a_broker_that_fails_in_between_is_told(broker: EmbeddedBroker) -> None:
+    async with Client(broker=broker) as client:
+        waiting = asyncio.create_task(client.request("triage", "a"))
+        reader = await broker.consume([TOPICS.requests])
+        while not await reader.poll(1, 1_000):
+            pass
+        await broker.__aexit__()
+        with pytest.raises(BrokerError):
+            await waiting
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "error"),
+    [
+        ("\ud800", {}, NotUtf8),
+        ("a", {"options": {"x": object()}}, WrongType),
+        ("a", {"priority": "urgent"}, UsageError),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused_here(
+    broker: EmbeddedBroker, text: str, how: dict[str, Any], error: type[InferstreamError]
+) -> None:
+    async with Client(broker=broker) as client:
+        with pytest.raises(error):
+            await client.request("triage", text, **how)
+
+
+async def test_an_id_that_waits_cannot_be_used_twice(broker: EmbeddedBroker) -> None:
+    async with Client(broker=broker) as client:
+        first, second = (asyncio.create_task(client.request("triage", "a", id="t1")) for _ in range(2))
+        with pytest.raises(UsageError, match="t1 is waiting already"):
+            await second
+        first.cancel()
+        await asyncio.wait([first])
+
+
+def test_a_client_needs_one_place() -> None:
+    with pytest.raises(UsageError, match="one of"):
+        Client()
+    with pytest.raises(UsageError, match="one of"):
+        Client("127.0.0.1:9092", embedded="folder")
+
+
+def in_pairs() -> Behavior:
+    """Answers two requests at a time, the later one first."""
+    held: list[Request] = []
+
+    def behavior(record: Record, request: Request) -> Iterable[Reply]:
+        held.append(request)
+        if len(held) == 2:
+            yield from (result(held.pop()), result(held.pop()))
+
+    return behavior
+
+
+async def test_map_keeps_the_order_or_not(broker: EmbeddedBroker) -> None:
+    texts = [str(number) for number in range(40)]
+    async with served(broker, in_pairs()) as (client, _):
+        ordered = [answer.output.route async for answer in client.map("triage", texts)]  # type: ignore[union-attr]
+        free = [answer async for answer in client.map("triage", texts, ordered=False, max_in_flight=8)]
+    assert ordered == texts
+    routes = [answer.output.route for answer in free if isinstance(answer, Answer)]
+    assert sorted(routes) == sorted(texts)
+    assert routes != texts
+    assert [
+        answer.reply.id for answer in free if isinstance(answer, Answer)
+    ] == routes  # positions, as the texts
+
+
+async def test_map_restores_ids_even_those_used_twice(broker: EmbeddedBroker) -> None:
+    items: list[str | Request | Failure] = [
+        Request(text="a", id="t1"),
+        Request(text="b", id="t1"),
+        "c",
+        Failure("bad", "triage", "not_json", "No."),
+    ]
+    async with served(broker) as (client, responder):
+        answers = [answer async for answer in client.map("triage", items)]
+    assert [(answer.id if isinstance(answer, Failure) else answer.reply.id) for answer in answers] == [
+        "t1",
+        "t1",
+        "2",
+        "bad",
+    ]
+    assert [answer.output.route for answer in answers[:3] if isinstance(answer, Answer)] == ["a", "b", "c"]
+    assert len({decode_request(record.value).id for record in responder.records}) == 3
+
+
+async def test_map_gives_failures_in_their_places(broker: EmbeddedBroker) -> None:
+    async with served(broker) as (client, _):
+        answers = [answer async for answer in client.map("triage", ["a", "\ud800", "b"])]
+    assert [type(answer) for answer in answers] == [Answer, Failure, Answer]
+    assert isinstance(answers[1], Failure)
+    assert (answers[1].code, answers[1].id) == ("not_utf8", "1")
+
+
+async def test_map_turns_silence_into_failures(broker: EmbeddedBroker) -> None:
+    async with served(broker, lambda record, request: () if request.text == "b" else [result(request)]) as (
+        client,
+        _,
+    ):
+        answers = [answer async for answer in client.map("triage", "abc", timeout_s=0.2)]
+    assert [answer.code if isinstance(answer, Failure) else answer.output.route for answer in answers] == [
+        "a",
+        "timeout",
+        "c",
+    ]
+
+
+async def test_map_reads_no_further_than_it_may(broker: EmbeddedBroker) -> None:
+    read = 0
+
+    def endless() -> Iterable[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield str(read)
+
+    async with (
+        served(broker) as (client, _),
+        aclosing(client.map("triage", endless(), max_in_flight=7)) as answers,
+    ):
+        for taken in range(50):
+            await anext(answers)
+            assert read <= taken + 1 + 7
+
+
+async def test_map_answers_a_live_source_at_once(broker: EmbeddedBroker) -> None:
+    typed: asyncio.Queue[str] = asyncio.Queue()
+
+    async def source() -> AsyncIterator[str]:
+        while text := await typed.get():
+            yield text
+
+    async with served(broker) as (client, _):
+        answers = client.map("triage", source())
+        for text in "ab":
+            typed.put_nowait(text)
+            answer = await anext(answers)
+            assert isinstance(answer, Answer)
+            assert answer.output.route == text
+        typed.put_nowait("")
+        with pytest.raises(StopAsyncIteration):
+            await anext(answers)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_map_raises_what_its_source_raises(broker: EmbeddedBroker, ordered: bool) -> None:
+    def source() -> Iterable[str]:
+        yield "a"
+        raise LookupError("the mail server is gone")
+
+    async with served(broker) as (client, _):
+        with pytest.raises(LookupError, match="mail server"):
+            async for _ in client.map("triage", source(), ordered=ordered):
+                pass
+
+
+async def test_a_thousand_callers_share_a_client(broker: EmbeddedBroker) -> None:
+    async with served(broker) as (client, _):
+        answers = await asyncio.gather(*(client.request("triage", str(number)) for number in range(1_000)))
+    assert [answer.output.route for answer in answers] == [str(number) for number in range(1_000)]
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in inferstream.__all__ if name != "Edge" and not hasattr(inferstream, name)] == []
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = inferstream.Nothing
+
+
+def test_the_client_needs_no_extra() -> None:
+    heavy = "{'numpy', 'onnx', 'onnxruntime', 'tokenizers', 'faust', 'torch', 'sklearn', 'prometheus_client'}"
+    code = f"""import sys
+import inferstream
+assert not [name for name in sys.modules if name.startswith("inferstream.")], "not lazy"
+inferstream.Client("127.0.0.1:9092"), inferstream.TriageOutput, inferstream.Timeout
+import inferstream.pipeline.cli.commands.request
+assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+@pytest.mark.kafka
+async def test_the_client_over_kafka(kafka: str, unique: str) -> None:
+    topics = Topics("triage", unique)
+    async with Client(kafka, prefix=unique) as client:
+        with pytest.raises(BrokerError, match="inferstream worker triage --kafka"):
+            await client.request("triage", "a")
+    from inferstream.pipeline.broker.kafka.broker import KafkaBroker
+    from inferstream.pipeline.config import KafkaConfig
+
+    async with KafkaBroker(KafkaConfig(kafka)) as broker, Client(kafka, prefix=unique) as client:
+        await broker.ensure_topics([TopicSpec(topics.requests, 2), TopicSpec(topics.replies, 2)])
+        reader = await broker.consume([topics.requests], group=unique)
+        waiting = asyncio.create_task(client.request("triage", "a"))
+        while not (records := await reader.poll(1, 1_000)):
+            pass
+        await broker.publish(Message(topics.replies, encode(result(decode_request(records[0].value)))))
+        assert (await waiting).output.route == "a"

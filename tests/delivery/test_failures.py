@@ -1,0 +1,349 @@
+"""What failed for a passing reason is tried again, within bounds; what it carries cannot end the worker."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from support.engine_rig import Rig, a_rig
+
+from inferstream.pipeline.broker.base import Message, Record
+from inferstream.pipeline.config import BreakerConfig, LimitConfig, RetryConfig
+from inferstream.pipeline.delivery.breaker import Breaker
+from inferstream.pipeline.delivery.failures import Failing
+from inferstream.pipeline.delivery.handler import Handler
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.replies import Address, Replies, ReplyTopics
+from inferstream.pipeline.delivery.retries import LAST_KEPT
+from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceUnavailable, Overloaded, Poison
+from inferstream.pipeline.tasks.base import Row
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.messages import Failure, Result
+from inferstream.schemas.topics import ANY_ORDER, Header, Topics
+
+TOPICS = Topics("echo")
+NOW_MS = 1_700_000_000_000
+AT_ONCE = RetryConfig(tiers_s=[0, 30], max_attempts=3)
+NOTHING = Outcome(())
+TOO_LITTLE = 2  # padded tokens that the device has memory for
+
+
+def a_record(headers: Mapping[str, bytes] | None = None, key: bytes | None = None) -> Record:
+    value = json.dumps({"id": "t1", "text": "text"}).encode()
+    return Record(TOPICS.requests, 1, 41, key, value, tuple((headers or {}).items()), NOW_MS)
+
+
+async def partitions(_: str) -> int:
+    return 4
+
+
+@asynccontextmanager
+async def a_handler(
+    retries: RetryConfig = AT_ONCE, breaker: Breaker | None = None
+) -> AsyncIterator[tuple[Handler, Rig]]:
+    async with a_rig() as rig:
+        limits = LimitConfig()
+        yield (
+            Handler(
+                rig.engine,
+                TOPICS,
+                limits,
+                ReplyTopics(TOPICS, limits, partitions),
+                Metrics(),
+                breaker=breaker,
+                retries=retries,
+                worker="w",
+                clock=rig.clock,
+                wall_clock=lambda: NOW_MS / 1e3,
+            ),
+            rig,
+        )
+
+
+async def outcome_of(handler: Handler, record: Record) -> Outcome:
+    found = handler.handle(record)
+    return found if isinstance(found, Outcome) else await found
+
+
+def only(outcome: Outcome) -> Message:
+    (message,) = outcome.messages
+    return message
+
+
+async def failing_outcome(record: Record, retries: RetryConfig = AT_ONCE) -> Outcome:
+    async with a_handler(retries) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        return await outcome_of(handler, record)
+
+
+async def test_a_passing_failure_waits_in_a_retry_topic() -> None:
+    record = a_record({"else": b"1"})
+    message = only(await failing_outcome(record))
+    assert (message.topic, message.value, message.key) == (TOPICS.retry("0s"), record.value, None)
+    headers = dict(message.headers)
+    assert (headers[Header.ATTEMPT], headers["else"]) == (b"2", b"1")
+    assert headers[Header.ORIGIN] == b"inferstream.echo.requests/1/41"
+    assert int(headers[Header.NOT_BEFORE_MS]) >= NOW_MS
+
+
+async def test_the_last_attempt_is_answered_and_kept() -> None:
+    outcome = await failing_outcome(a_record({Header.ATTEMPT: b"3"}))
+    reply = decode_reply(only(outcome).value)
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.id, reply.retryable) == ("device_out_of_memory", "t1", True)
+    assert outcome.then is not None
+    assert only(outcome.then).topic == TOPICS.dead_letters
+
+
+BROKEN = [
+    b"",
+    b"no",
+    b"[",
+    b'[[1,"\xff",1,"w"]]',
+    b'[["1",2]]',
+    b"[" * 100_000,
+    b"7",
+    b"[[" + b"9" * 500 + b"]]",
+]
+
+
+@pytest.mark.parametrize("history", BROKEN)
+async def test_a_history_that_somebody_broke_begins_anew(history: bytes) -> None:
+    message = only(await failing_outcome(a_record({Header.HISTORY: history})))
+    assert message.topic == TOPICS.retry("0s")
+    kept = json.loads(dict(message.headers)[Header.HISTORY])
+    assert [attempt[:2] for attempt in kept] == [[1, "device_out_of_memory"]]
+
+
+@pytest.mark.parametrize("attempt", [b"", b"-1", b"\xff", b"9" * 400, "\u0663".encode()])
+async def test_an_attempt_that_is_no_number_is_the_first(attempt: bytes) -> None:
+    assert (
+        dict(only(await failing_outcome(a_record({Header.ATTEMPT: attempt}))).headers)[Header.ATTEMPT] == b"2"
+    )
+
+
+async def test_a_retry_that_the_broker_finds_too_large_is_answered_instead() -> None:
+    """The headers of a retry come on top of a record that may have been as large as records may be."""
+    outcome = await failing_outcome(a_record())
+    assert outcome.if_too_large is not None
+    instead = outcome.if_too_large()
+    reply = decode_reply(only(instead).value)
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.id) == ("device_out_of_memory", "t1")
+    assert instead.then is not None
+
+
+async def test_where_order_matters_it_is_tried_again_in_its_place() -> None:
+    async with a_handler() as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        answering = asyncio.create_task(outcome_of(handler, a_record(key=b"conversation")))
+        await rig.begun(1)
+        rig.session.most_padded_tokens = 100
+        reply = decode_reply(only(await answering).value)
+        assert isinstance(reply, Result)
+
+
+async def test_what_is_refused_when_it_is_tried_again_is_answered() -> None:
+    async with a_handler() as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        poisoned = iter([False, True])
+        rig.device.is_poison = lambda _: next(poisoned)  # type: ignore[method-assign]
+        reply = decode_reply(only(await outcome_of(handler, a_record(key=b"conversation"))).value)
+        assert isinstance(reply, Failure)
+        assert reply.code == "poison"
+
+
+async def test_retries_stay_within_their_budget() -> None:
+    async with a_handler(RetryConfig(tiers_s=[0], budget_share=0.1, budget_burst=2)) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        outcomes = [await outcome_of(handler, a_record()) for _ in range(12)]
+    again = [only(outcome).topic == TOPICS.retry("0s") for outcome in outcomes]
+    assert again[:2] == [True, True]
+    assert again.count(True) == 3
+
+
+async def test_a_request_that_names_a_new_reply_topic_counts_once() -> None:
+    async with a_handler(RetryConfig(tiers_s=[0], budget_share=0.5, budget_burst=1)) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        assert only(await outcome_of(handler, a_record())).topic == TOPICS.retry("0s")
+        mine = f"{TOPICS.replies}.mine"
+        outcome = await outcome_of(handler, a_record({Header.REPLY_TOPIC: mine.encode()}))
+    assert only(outcome).topic == mine, "answered: half a retry was earned"
+
+
+class Panic(BaseException):
+    """What a library in Rust raises when it comes to a state that it holds for impossible; no Exception."""
+
+
+async def test_a_text_at_which_the_tokenizer_panics_harms_no_other() -> None:
+    async with a_handler() as (handler, rig):
+        (task, *_) = rig.tasks.values()
+        prepare = task.prepare
+
+        def panicking(texts: Sequence[str]) -> list[list[Row]]:
+            if any("panic" in text for text in texts):
+                raise Panic("impossible")
+            return prepare(texts)
+
+        task.prepare = panicking  # type: ignore[method-assign]
+        bodies = [json.dumps({"id": text, "text": text}).encode() for text in ("one", "panic", "two")]
+        outcomes = await asyncio.gather(
+            *(outcome_of(handler, a_record()._replace(value=body)) for body in bodies)
+        )
+    replies = {reply.id: reply for reply in (decode_reply(outcome.messages[0].value) for outcome in outcomes)}
+    assert isinstance(replies["panic"], Failure)
+    assert replies["panic"].code == "device_error"
+    assert all(isinstance(replies[text], Result) for text in ("one", "two"))
+
+
+def outage(handled: list[Outcome]) -> Counter[str]:
+    """How many of the outcomes go to each topic, what comes behind the first message included."""
+    return Counter(
+        message.topic
+        for outcome in handled
+        for message in (*outcome.messages, *(outcome.then or NOTHING).messages)
+    )
+
+
+async def test_where_order_matters_it_waits_so_often_as_it_may_and_is_then_given_up() -> None:
+    """The later tiers are too long to wait in place: it is tried after the shortest delay each time."""
+    retries = RetryConfig(tiers_s=[0, 30], max_attempts=4)
+    async with a_handler(retries) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        outcome = await outcome_of(handler, a_record(key=b"conversation"))
+        assert len(rig.session.runs) == 4
+    assert outage([outcome]) == {TOPICS.replies: 1, TOPICS.dead_letters: 1}
+    assert only(outcome).topic == TOPICS.replies, "the caller is told first"
+
+
+@pytest.mark.parametrize("key", [None, b"conversation"], ids=["by tiers", "in its place"])
+async def test_a_dead_letter_tells_of_each_attempt_however_it_was_tried_again(key: bytes | None) -> None:
+    retries = RetryConfig(tiers_s=[0], max_attempts=3)
+    record = a_record({"else": b"1"}, key)
+    async with a_handler(retries) as (handler, rig):
+        rig.session.most_padded_tokens = TOO_LITTLE
+        outcome = await outcome_of(handler, record)
+        while outcome.then is None:
+            outcome = await outcome_of(handler, record._replace(headers=only(outcome).headers))
+        assert len(rig.session.runs) == retries.max_attempts
+    letter = only(outcome.then)
+    headers = dict(letter.headers)
+    assert (letter.value, letter.key, headers["else"]) == (record.value, key, b"1")
+    assert (headers[Header.ATTEMPT], headers[Header.WORKER]) == (b"3", b"w")
+    assert json.loads(headers[Header.HISTORY]) == [
+        [attempt, "device_out_of_memory", NOW_MS, "w"] for attempt in (1, 2)
+    ]
+    (notice,) = outcome.then.if_too_large().messages if outcome.then.if_too_large else ()
+    assert {*notice.headers} >= {(name, headers[name]) for name in (Header.ATTEMPT, Header.HISTORY)}
+
+
+async def test_in_its_place_it_goes_on_with_the_history_that_it_brings() -> None:
+    before = [[1, "device_unavailable", 5, "another"]]
+    headers = {Header.ATTEMPT: b"2", Header.HISTORY: json.dumps(before).encode()}
+    outcome = await failing_outcome(a_record(headers, key=b"conversation"))
+    assert outcome.then is not None
+    history = json.loads(dict(only(outcome.then).headers)[Header.HISTORY])
+    assert history == [*before, [2, "device_out_of_memory", NOW_MS, "w"]]
+
+
+async def test_a_history_in_place_is_as_short_as_any_however_often_it_is_tried() -> None:
+    retries = RetryConfig(tiers_s=[0], max_attempts=LAST_KEPT + 5)
+    outcome = await failing_outcome(a_record(key=b"conversation"), retries)
+    assert outcome.then is not None
+    headers = dict(only(outcome.then).headers)
+    assert headers[Header.ATTEMPT] == b"%d" % retries.max_attempts
+    attempts = [line[0] for line in json.loads(headers[Header.HISTORY])]
+    assert attempts == list(range(retries.max_attempts - LAST_KEPT, retries.max_attempts))
+
+
+async def test_a_history_sent_to_us_that_goes_on_and_on_is_left_out_where_room_is_short() -> None:
+    headers = {
+        Header.ATTEMPT: b"9" * 600_000,
+        Header.HISTORY: b"x" * 600_000,
+        Header.REPLY_TOPIC: b"elsewhere",
+    }
+    async with a_handler() as (handler, _):
+        outcome = await outcome_of(handler, a_record(headers))
+    assert outcome.if_too_large is not None
+    assert sum(len(value) for _, value in only(outcome.if_too_large()).headers) < 1_000
+
+
+async def test_in_its_place_it_waits_no_longer_than_allowed_and_not_past_its_deadline() -> None:
+    long = RetryConfig(tiers_s=[10], in_place_s=5.0)
+    outcome = await failing_outcome(a_record(key=b"conversation"), long)
+    assert outage([outcome])[TOPICS.dead_letters] == 1
+    allowed = RetryConfig(tiers_s=[10], in_place_s=60.0)
+    headers = {Header.DEADLINE_MS: b"%d" % (NOW_MS + 5_000)}
+    outcome = await failing_outcome(a_record(headers, key=b"conversation"), allowed)
+    assert outage([outcome])[TOPICS.dead_letters] == 1
+
+
+@pytest.mark.parametrize(("ahead_ms", "topic"), [(29_000, TOPICS.replies), (31_000, TOPICS.retry("30s"))])
+async def test_what_would_be_late_is_not_tried_again(ahead_ms: int, topic: str) -> None:
+    headers = {Header.ATTEMPT: b"2", Header.DEADLINE_MS: b"%d" % (NOW_MS + ahead_ms)}
+    assert only(await failing_outcome(a_record(headers))).topic == topic
+
+
+async def test_order_any_frees_a_record_with_a_key_from_waiting_in_its_place() -> None:
+    message = only(await failing_outcome(a_record({Header.ORDER: ANY_ORDER}, key=b"content")))
+    assert (message.topic, message.key) == (TOPICS.retry("0s"), b"content")
+
+
+async def test_a_record_without_an_id_keeps_the_one_it_would_have_had() -> None:
+    record = a_record()._replace(value=b'{"text":"text"}')
+    waiting = only(await failing_outcome(record))
+    moved = record._replace(offset=99, partition=0, headers=waiting.headers)
+    async with a_handler() as (handler, _):
+        assert (
+            decode_reply(only(await outcome_of(handler, moved)).value).id == "inferstream.echo.requests/1/41"
+        )
+
+
+async def test_an_origin_that_goes_on_and_on_ends_in_a_reply_that_fits() -> None:
+    headers = {Header.ORIGIN: b"x" * 600_000}
+    outcome = await failing_outcome(a_record(headers)._replace(value=b'{"text":""}'))
+    assert len(only(outcome).value) < 1_000
+    assert len(only(outcome).key or b"") < 1_000
+
+
+POISON = Poison("This text ended the worker's process.")
+BLAMED = [(DeviceError("no"), True), (DeviceUnavailable("gone"), True), (LookupError("a defect"), True)]
+NOT_BLAMED = [(POISON, False), (Overloaded("busy"), False), (DeadlineExceeded("late"), False)]
+
+
+@pytest.mark.parametrize(("error", "blamed"), [*BLAMED, *NOT_BLAMED])
+async def test_the_breaker_counts_what_the_worker_is_to_blame_for(error: Exception, blamed: bool) -> None:
+    breaker = Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
+    failing = Failing(
+        TOPICS,
+        Replies("echo", 1_000),
+        Metrics(),
+        breaker,
+        RetryConfig(tiers_s=[]),
+        worker="w",
+        wall_clock=lambda: NOW_MS / 1e3,
+    )
+    address = Address("t1", TOPICS.replies, 0, None)
+    outcome = failing.outcome(a_record(), address, error)
+    assert breaker.is_open == blamed
+    assert (outcome.then is not None) == (blamed or error is POISON)
+
+
+async def test_only_what_reached_the_device_tells_that_it_works() -> None:
+    """The trial that closes a breaker must not be an answer from the cache."""
+    time_s = 0.0
+    config = BreakerConfig()
+    breaker = Breaker(config, lambda: time_s)
+    async with a_handler(breaker=breaker) as (handler, _):
+        await outcome_of(handler, a_record())
+        for _ in range(config.in_a_row):
+            breaker.dead()
+        time_s = config.cooldown_s
+        assert breaker.trying()
+        await outcome_of(handler, a_record())
+        assert breaker.is_open
+        await outcome_of(handler, a_record()._replace(value=b'{"text":"another"}'))
+        assert not breaker.is_open

@@ -1,0 +1,110 @@
+"""What waits in a retry topic comes back when it is due, blocks nobody, and survives whoever holds it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from delivery.test_worker import running, until
+
+from inferstream.pipeline.broker.base import Headers, Message, Record, TopicSpec
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.config import WindowConfig
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.retry_returner import Returning
+from inferstream.pipeline.delivery.worker import Worker
+from inferstream.schemas.topics import Header, Topics
+
+TOPICS = Topics("echo")
+WAITING = TOPICS.retry("30s")
+CONFIG = WindowConfig(commit_interval_ms=10, revoke_timeout_ms=0, drain_timeout_ms=0)
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[EmbeddedBroker]:
+    async with EmbeddedBroker() as opened:
+        await opened.ensure_topics(
+            [TopicSpec(TOPICS.requests, 3), TopicSpec(WAITING, 1), TopicSpec(TOPICS.dead_letters, 1)]
+        )
+        yield opened
+
+
+def due(clock: FakeClock, in_s: float) -> Headers:
+    return ((Header.NOT_BEFORE_MS, b"%d" % round((clock() + in_s) * 1e3)), (Header.ATTEMPT, b"2"))
+
+
+def a_worker(broker: EmbeddedBroker, clock: FakeClock) -> Worker:
+    return Worker(broker, Returning(TOPICS, 30, clock), topics=[WAITING], group="retry", config=CONFIG)
+
+
+async def back(broker: EmbeddedBroker, count: int) -> list[Record]:
+    """What has come back, once there is so much."""
+    reader = await broker.consume([TOPICS.requests])
+    found: list[Record] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            found += await reader.poll(1_000, 100)
+    await reader.close()
+    return found
+
+
+async def test_what_is_due_comes_back_as_it_was_and_passes_what_is_not(
+    broker: EmbeddedBroker, clock: FakeClock
+) -> None:
+    await broker.publish(Message(WAITING, b"later", None, due(clock, 30)))
+    for key in (b"a", b"b", None):
+        await broker.publish(Message(WAITING, b"now", key, due(clock, -1)))
+    worker = a_worker(broker, clock)
+    async with running(worker):
+        found = await back(broker, 3)
+        assert [(record.value, record.headers) for record in found] == [
+            (b"now", ((Header.ATTEMPT, b"2"),))
+        ] * 3
+        assert {record.key for record in found} == {b"a", b"b", None}
+        assert worker.window.running == 1, "the one that is not due"
+
+
+async def test_what_waits_survives_whoever_holds_it(broker: EmbeddedBroker, clock: FakeClock) -> None:
+    await broker.publish(Message(WAITING, b"now", None, due(clock, -1)))
+    await broker.publish(Message(WAITING, b"later", None, due(clock, 5)))
+    first = asyncio.create_task((held := a_worker(broker, clock)).run())
+    await until(lambda: held.window.running == 1)
+    await back(broker, 1)
+    first.cancel()
+    await asyncio.wait([first])
+    clock.advance(6)
+    async with running(a_worker(broker, clock)):
+        assert {record.value for record in await back(broker, 2)} == {b"now", b"later"}
+
+
+async def test_stopping_waits_for_nothing(broker: EmbeddedBroker, clock: FakeClock) -> None:
+    await broker.publish(Message(WAITING, b"later", None, due(clock, 30)))
+    worker = a_worker(broker, clock)
+    async with asyncio.timeout(5), running(worker):
+        await until(lambda: worker.window.running == 1)
+
+
+@pytest.mark.parametrize("value", [b"", b"soon", b"-5", b"\xff", b"9" * 400, None])
+def test_what_does_not_say_when_it_is_due_is_due_now(value: bytes | None) -> None:
+    headers = () if value is None else ((Header.NOT_BEFORE_MS, value),)
+    outcome = Returning(TOPICS, 30).handle(Record(WAITING, 0, 0, b"k", b"body", headers, 0))
+    assert isinstance(outcome, Outcome)
+    assert outcome.messages == (Message(TOPICS.requests, b"body", b"k"),)
+
+
+async def test_nothing_waits_much_longer_than_its_tier(clock: FakeClock) -> None:
+    """A clock that was wrong, or whoever writes to the topic, may have put the time years ahead."""
+    found = Returning(TOPICS, 0.05, clock).handle(Record(WAITING, 0, 0, None, b"", due(clock, 1e9), 0))
+    assert not isinstance(found, Outcome)
+    async with asyncio.timeout(5):
+        assert (await found).messages[0].topic == TOPICS.requests
+
+
+def test_what_the_request_topic_no_longer_takes_is_a_dead_letter() -> None:
+    record = Record(WAITING, 0, 0, b"k", b"body", ((Header.ORIGIN, b"first/0/1"),), 0)
+    outcome = Returning(TOPICS, 30).handle(record)
+    assert isinstance(outcome, Outcome)
+    assert outcome.if_too_large is not None
+    (letter,) = outcome.if_too_large().messages
+    assert (letter.topic, letter.value, letter.key) == (TOPICS.dead_letters, b"body", b"k")
+    assert dict(letter.headers)[Header.ERROR_CODE] == b"too_large"

@@ -1,0 +1,470 @@
+"""A cache on disk that breaks, for whatever reason, costs speed, never an answer."""
+
+import errno
+import logging
+import os
+import pickle
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.cache.folder import is_broken
+from inferstream.pipeline.engine.cache.tiers import LOCKED_S, RETRY_S, DiskCache
+
+KEY, OTHER = b"k" * 16, b"o" * 16
+VALUE = b'{"category": "billing"}'
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], DiskCache]]:
+    caches: list[DiskCache] = []
+
+    def open_cache() -> DiskCache:
+        caches.append(DiskCache(tmp_path / "cache", 10_000_000))
+        return caches[-1]
+
+    yield open_cache
+    for cache in caches:
+        cache.close()
+
+
+def stored(cache: DiskCache, key: bytes = KEY, value: bytes = VALUE) -> None:
+    cache.put(key, value)
+    cache.flush()
+
+
+def databases(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("cache.db"))
+
+
+def test_a_value_survives_reopening(tmp_path: Path) -> None:
+    for _ in range(2):
+        cache = DiskCache(tmp_path, 10_000_000)
+        assert cache.get(OTHER) is None
+        stored(cache)
+        assert cache.get(KEY) == VALUE
+        cache.close()
+    reopened = DiskCache(tmp_path, 10_000_000)
+    assert reopened.get(KEY) == VALUE
+    reopened.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+def test_any_size_comes_back(opened: Callable[[], DiskCache], size: int) -> None:
+    cache = opened()
+    stored(cache, value=b"v" * size)
+    assert cache.get(KEY) in {b"v" * size, None if size == 0 else b"v" * size}
+
+
+def test_closing_twice_and_using_a_closed_cache_is_harmless(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    cache.close()
+    cache.put(OTHER, VALUE)
+    cache.close()
+
+
+def garbage(folder: Path) -> None:
+    for database in databases(folder):
+        database.write_bytes(os.urandom(5_000))
+
+
+def cut_off(folder: Path) -> None:
+    for database in databases(folder):
+        os.truncate(database, 1_000)
+
+
+def emptied(folder: Path) -> None:
+    for database in databases(folder):
+        os.truncate(database, 0)
+
+
+def another_schema(folder: Path) -> None:
+    for database in databases(folder):
+        database.unlink()
+        with sqlite3.connect(database) as connection:
+            connection.execute("CREATE TABLE Cache (id INTEGER)")
+        connection.close()
+
+
+def deleted(folder: Path) -> None:
+    shutil.rmtree(folder / "answers")
+
+
+def a_file_in_the_way(folder: Path) -> None:
+    deleted(folder)
+    (folder / "answers").write_text("not a folder")
+
+
+DAMAGE = [garbage, cut_off, emptied, another_schema, deleted, a_file_in_the_way]
+
+
+@pytest.mark.parametrize("damage", DAMAGE[:-1])
+def test_files_that_broke_while_closed_are_made_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    cache.close()
+    damage(tmp_path)
+    cache = DiskCache(tmp_path, 10_000_000)
+    assert cache.get(KEY) is None
+    stored(cache)
+    stored(cache, OTHER)
+    assert cache.get(OTHER) == VALUE
+    cache.close()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_files_that_break_while_open_cost_no_answer(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    damage(tmp_path)
+    for n in range(20):
+        key = bytes([n]) * 16
+        assert cache.get(key) is None
+        stored(cache, key)
+        assert cache.get(key) in {VALUE, None}
+    assert works(cache) or damage is a_file_in_the_way
+    cache.close()
+
+
+def works(cache: DiskCache) -> bool:
+    """Whether what is put is found again, in each shard."""
+    keys = [b"works" + bytes([n]) * 11 for n in range(20)]
+    for key in keys:
+        stored(cache, key)
+    return [cache.get(key) for key in keys] == [VALUE] * 20
+
+
+def test_files_that_break_again_are_tried_again_by_the_clock(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    cache = DiskCache(tmp_path, 10_000_000, clock=clock)
+    for _ in range(2):
+        stored(cache)
+        garbage(tmp_path)
+        stored(cache)
+    assert not works(cache)
+    assert len(caplog.messages) == 2
+    clock.advance(RETRY_S)
+    stored(cache)
+    assert works(cache)
+    cache.close()
+
+
+def test_a_folder_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    (tmp_path / "answers").write_text("not a folder")
+    cache = DiskCache(tmp_path, 10_000_000, clock=clock)
+    (tmp_path / "answers").unlink()
+    assert not works(cache)
+    clock.advance(RETRY_S)
+    stored(cache)
+    assert works(cache)
+    cache.close()
+
+
+@pytest.mark.parametrize("damage", DAMAGE[:-1])
+def test_workers_that_share_a_folder_mend_it_together(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    clock = FakeClock()
+    workers = [DiskCache(tmp_path, 10_000_000, clock=clock) for _ in range(3)]
+    for _ in range(4):
+        damage(tmp_path)
+        for worker in workers:
+            works(worker)
+        assert all(works(worker) for worker in workers)
+        assert len(databases(tmp_path)) == 4, "all use one folder, and nothing is left behind"
+        stored(workers[0])
+        assert [worker.get(KEY) for worker in workers] == [VALUE] * 3
+        clock.advance(RETRY_S)
+    for worker in workers:
+        worker.close()
+
+
+SHARING = """
+    import itertools, time
+    cache = DiskCache(folder, 10_000_000, clock=lambda: time.monotonic() * 1e6)
+    for line in sys.stdin:
+        numbers = map(str, range(200))
+        found = 0
+        for key in (f"{line.strip():>12}{n:>4}".encode() for n in numbers):
+            cache.put(key, VALUE)
+            cache.flush()
+            found += cache.get(key) == VALUE
+        print(found, flush=True)
+    cache.close()
+"""
+
+
+def test_processes_that_share_a_folder_mend_it_together(tmp_path: Path) -> None:
+    script = textwrap.dedent(HEAD) + textwrap.dedent(SHARING)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+    def found(round_: str) -> list[int]:
+        """What each found of 200 answers that it had stored."""
+        for worker in workers:
+            print(round_, file=worker.stdin, flush=True)
+        return [int(worker.stdout.readline()) for worker in workers]
+
+    for n in range(5):
+        assert min(found(f"mend-{n}")) > 100
+        assert found(f"whole-{n}") == [200, 200]
+        garbage(tmp_path)
+    for worker in workers:
+        worker.communicate(timeout=20)
+        assert worker.returncode == 0
+
+
+def in_the_database(folder: Path, statement: str) -> None:
+    for database in databases(folder):
+        connection = sqlite3.connect(database)
+        with connection:
+            connection.execute(statement)
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE Cache SET value = replace(hex(value), '6', '7')",
+        "UPDATE Cache SET value = x'00' || substr(value, 2)",
+        "UPDATE Cache SET value = substr(value, 1, length(value) - 1)",
+        "UPDATE Cache SET value = x''",
+        "UPDATE Cache SET value = 7",
+        "UPDATE Cache SET value = NULL",
+    ],
+)
+def test_a_value_that_was_changed_is_a_miss(tmp_path: Path, change: str) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    in_the_database(tmp_path, change)
+    assert cache.get(KEY) is None
+    stored(cache)
+    assert cache.get(KEY) == VALUE
+    cache.close()
+
+
+def test_the_value_of_another_key_is_a_miss(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000, shards=1)
+    stored(cache)
+    stored(cache, OTHER, b"another value")
+    in_the_database(
+        tmp_path, f"UPDATE Cache SET value = (SELECT value FROM Cache WHERE key = x'{OTHER.hex()}')"
+    )
+    assert cache.get(KEY) is None
+    assert cache.get(OTHER) == b"another value"
+    cache.close()
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.mkdir, (os.environ["BOMB"],))
+
+
+def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    for database in databases(tmp_path):
+        connection = sqlite3.connect(database)
+        with connection:
+            connection.execute("UPDATE Cache SET mode = 4, value = ?", (pickle.dumps(Bomb()),))
+        connection.close()
+    assert cache.get(KEY) is None
+    assert not (tmp_path / "exploded").exists()
+    cache.close()
+
+
+HEAD = """
+    import logging, os, sys
+    from pathlib import Path
+    from inferstream.pipeline.engine.cache.tiers import DiskCache
+    logging.basicConfig(stream=sys.stderr, level="WARNING")
+    folder, KEY, VALUE = Path(sys.argv[1]), b"k" * 16, b"v" * 200
+"""
+
+
+def run_alone(tmp_path: Path, body: str) -> str:
+    """Run ``body`` in a process of its own; what it printed."""
+    script = textwrap.dedent(HEAD) + textwrap.dedent(body)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) < 20, "a disk that stays broken does not flood the log"
+    return done.stdout
+
+
+OPEN = """
+    cache = DiskCache(folder, 10_000_000)
+"""
+FILL = """
+    for n in range(300):
+        key = n.to_bytes(16, "big")
+        assert cache.get(key) is None
+        cache.put(key, VALUE)
+        if n % 10 == 0:
+            cache.flush()
+        assert cache.get(key) in (VALUE, None)
+    cache.close()
+    print("answered")
+"""
+FULL = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, 4_096))
+"""
+
+
+@pytest.mark.parametrize("body", [FULL + OPEN + FILL, OPEN + FULL + FILL], ids=["at the start", "later"])
+def test_a_full_disk_costs_no_answer(tmp_path: Path, body: str) -> None:
+    assert run_alone(tmp_path, body) == "answered\n"
+
+
+CUT_OFF = """
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        os.truncate(path, 1_000)
+"""
+
+
+def test_files_that_are_cut_off_under_a_process_do_not_end_it(tmp_path: Path) -> None:
+    """A file mapped into memory would: the process gets a bus error where the file has ended."""
+    refill = FILL.replace("range(300)", "range(300, 600)").replace("cache.close()", "cache.flush()")
+    assert run_alone(tmp_path, OPEN + FILL.replace("cache.close()", "cache.flush()") + CUT_OFF + refill) == (
+        "answered\n" * 2
+    )
+
+
+def test_a_process_without_file_handles_deletes_nothing(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    drop = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
+    """
+    assert run_alone(tmp_path, drop + OPEN + FILL) == "answered\n"
+    assert cache.get(KEY) == VALUE
+    cache.close()
+
+
+def run_each(database: Path, statements: str) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        for statement in statements.split(";"):
+            connection.execute(statement)
+
+
+def test_the_files_are_at_fault_where_another_process_could_not_use_them_either(tmp_path: Path) -> None:
+    """A full disk or a missing right, which the others may not have, must not delete what they share."""
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    bad.write_bytes(os.urandom(5_000))
+    run_each(good, "CREATE TABLE whole (value)")
+    cases = [
+        (good, "INSERT INTO missing VALUES (1)", True),
+        (bad, "SELECT * FROM whole", True),
+        (good, "PRAGMA max_page_count = 2; INSERT INTO whole VALUES (zeroblob(100000))", False),
+        (good, "PRAGMA query_only = 1; INSERT INTO whole VALUES (1)", False),
+        (tmp_path / "no" / "folder", "SELECT 1", False),
+    ]
+    for path, statements, at_fault in cases:
+        with pytest.raises(sqlite3.Error) as raised:
+            run_each(path, statements)
+        assert is_broken(raised.value) == at_fault, statements
+    assert not is_broken(OSError(errno.ENOSPC, "No space left on device"))
+    assert is_broken(ValueError("settings of another version"))
+
+
+def test_a_folder_that_cannot_be_made_costs_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert run_alone(tmp_path / "file", OPEN + FILL) == "answered\n"
+
+
+def test_a_folder_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None:
+    """Another user's folder; as root it can be written all the same, so this process gives root up first."""
+    cache = DiskCache(tmp_path, 10_000_000)
+    cache.close()
+    for path in [*tmp_path.rglob("*"), tmp_path]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    drop = """
+    os.geteuid() or os.seteuid(65534)
+    """
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    try:
+        assert run_alone(tmp_path, drop + OPEN + FILL) == "answered\n"
+    finally:
+        for path in [tmp_path, *tmp_path.rglob("*")]:
+            path.chmod(0o755)
+
+
+def test_two_processes_share_a_folder(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache, KEY, b"v" * 200)
+    body = """
+    cache = DiskCache(folder, 10_000_000)
+    assert cache.get(KEY) == VALUE
+    for n in range(200):
+        cache.put(n.to_bytes(16, "big"), VALUE)
+    cache.close()
+    print("shared")
+    """
+    for n in range(200, 400):
+        cache.put(n.to_bytes(16, "big"), b"v" * 200)
+    assert run_alone(tmp_path, body) == "shared\n"
+    cache.flush()
+    assert all(cache.get(n.to_bytes(16, "big")) == b"v" * 200 for n in range(400))
+    cache.close()
+
+
+def test_a_process_that_hangs_while_it_writes_holds_nobody_up(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    hung = [sqlite3.connect(database, isolation_level=None) for database in databases(tmp_path)]
+    for connection in hung:
+        connection.execute("BEGIN IMMEDIATE")
+    cache.put(KEY, VALUE)
+    assert cache.get(KEY) is None
+    closing = threading.Thread(target=cache.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    for connection in hung:
+        connection.close()
+    assert not closing.is_alive()
+
+
+def test_a_process_that_hangs_while_it_commits_holds_up_one_reader_at_most(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000, shards=1)
+    stored(cache)
+    hung = sqlite3.connect(databases(tmp_path)[0], isolation_level=None)
+    hung.execute("BEGIN EXCLUSIVE")
+    began = time.perf_counter()
+    assert [cache.get(KEY) for _ in range(20)] == [None] * 20
+    assert time.perf_counter() - began < 10 * LOCKED_S
+    hung.close()
+    cache.close()
+
+
+def test_a_disk_that_falls_behind_drops_writes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    cache = DiskCache(tmp_path, 10_000_000, most_queued=1)
+    for n in range(2_000):
+        cache.put(n.to_bytes(16, "big"), VALUE)
+    cache.close()
+    assert "falls behind" in caplog.text

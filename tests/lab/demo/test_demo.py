@@ -1,0 +1,190 @@
+"""The demo: its traffic, its figures, its audit, and the whole of it as a user runs it."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from inferstream.pipeline.broker.base import Message, TopicSpec
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.cli.main import run
+from inferstream.pipeline.client.replies import Answer
+from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.kafka_local.cluster import free_ports
+from inferstream.pipeline.lab.demo.audit import Auditor, Verdict
+from inferstream.pipeline.lab.demo.figures import Figures, percentile
+from inferstream.pipeline.lab.demo.traffic import Ticket, load_tickets, plan_traffic
+from inferstream.pipeline.lab.worker_process import WorkerProcess
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.recipe import pull
+from inferstream.schemas.codec import encode
+from inferstream.schemas.messages import BatchInfo, CacheStatus, Chunk, Failure, Request, Result, TriageOutput
+from inferstream.schemas.topics import Topics
+
+TOPICS = Topics("triage")
+OUTPUT = TriageOutput("billing", 0.9, "high", "desk", needs_human=False)
+RAW = msgspec.Raw(msgspec.json.encode(OUTPUT))
+
+
+def result(request_id: str, cache: CacheStatus = "miss", batch: BatchInfo | None = None) -> Result:
+    return Result(request_id, "triage", "m", "1", RAW, cache=cache, batch=batch)
+
+
+@pytest.fixture(scope="module")
+def minilm() -> None:
+    """The model in the user's cache folder, as a user has it; fetched on the first run."""
+    pull(ModelRegistry(), "minilm", lambda step, done, total: None)
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
+    async with EmbeddedBroker(tmp_path) as broker:
+        names = (TOPICS.requests, TOPICS.replies, TOPICS.dead_letters)
+        await broker.ensure_topics([TopicSpec(name, 3) for name in names])
+        yield broker
+
+
+def test_traffic_repeats_all_tickets_and_is_the_same_again() -> None:
+    tickets = [Ticket(f"ticket {number}", "billing") for number in range(50)]
+    traffic = plan_traffic(tickets, 400, "run")
+    assert traffic == plan_traffic(tickets, 400, "run")
+    assert [request.id for request in traffic.requests] == [f"run-{number}" for number in range(400)]
+    assert len(traffic.requests) == 400
+    assert traffic.different == 53
+    assert traffic.broken == 3
+    assert len(traffic.expected) == 397
+
+
+def test_the_examples_are_found_in_the_checkout(tmp_path: Path) -> None:
+    assert len(load_tickets(None)) > 200
+    (tmp_path / "bad").write_text('{"text": 1}\n')
+    for name, sentence in (("bad", "not JSON lines with a `text`"), ("gone", "No such file")):
+        with pytest.raises(UsageError, match=sentence):
+            load_tickets(tmp_path / name)
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    values = [float(number) for number in range(1, 101)]
+    assert [percentile(values, share) for share in (0.5, 0.95, 0.99, 1.0)] == [50, 95, 99, 100]
+    assert percentile([], 0.5) == 0
+    assert percentile([3.0], 0.01) == 3
+
+
+def test_figures_count_each_batch_once() -> None:
+    figures = Figures(0.0, 0.0)
+    four, lone = (
+        BatchInfo(rows=4, tokens=90, padded_tokens=100),
+        BatchInfo(rows=1, tokens=100, padded_tokens=100),
+    )
+    for at, batch in enumerate([four] * 4 + [lone], start=1):
+        figures.observe(Answer(OUTPUT, result("1", batch=batch)), at - 0.5, at, "billing")
+    figures.observe(Answer(OUTPUT, result("1", "memory")), 9.0, 10.0, "other")
+    figures.observe(Failure("1", "triage", "blank_text", "Send more."), 9.0, 10.0, None)
+    assert (figures.batches, figures.mean_batch) == (2, 2.5)
+    assert figures.padding_share == pytest.approx(10 / 200)
+    assert (figures.replies, figures.answered, figures.per_second) == (7, 6, 0.7)
+    assert (figures.as_expected, figures.with_expectation) == (5, 6)
+    assert figures.codes == {"blank_text": 1}
+    assert figures.percentile_ms(0.5) == 500
+
+
+async def publish(
+    broker: EmbeddedBroker, requests: list[str], replies: list[Result | Failure | Chunk]
+) -> None:
+    for request_id in requests:
+        await broker.publish(
+            Message(TOPICS.requests, encode(Request(text="a", id=request_id)), request_id.encode())
+        )
+    for reply in replies:
+        await broker.publish(Message(TOPICS.replies, encode(reply), reply.id.encode()))
+
+
+async def test_the_audit_counts_this_run_alone(broker: EmbeddedBroker) -> None:
+    await publish(broker, ["run-0"], [result("run-0")])  # before it is opened
+    auditor = await Auditor.open(broker, TOPICS, "run")
+    await publish(
+        broker,
+        ["run-1", "run-2", "run-3", "other-1"],
+        [result("run-1"), Failure("run-2", "triage", "c", "m"), Chunk("run-1", 0, "triage", "m", "1", RAW)],
+    )
+    await broker.publish(Message(TOPICS.dead_letters, encode(Request(text="a", id="run-3"))))
+    await broker.publish(Message(TOPICS.replies, b"garbage"))
+    verdict = await auditor.judge()
+    assert verdict == Verdict(requests=3, results=1, failures=1, dead_letters=1, lost=0, duplicated=0)
+    assert verdict.clean
+
+
+async def test_the_audit_finds_what_is_lost_and_what_came_twice(broker: EmbeddedBroker) -> None:
+    auditor = await Auditor.open(broker, TOPICS, "run")
+    await publish(
+        broker,
+        ["run-1", "run-2", "run-3"],
+        [result("run-1"), result("run-1"), Failure("run-2", "triage", "c", "m")],
+    )
+    verdict = await auditor.judge()
+    assert (verdict.lost, verdict.duplicated, verdict.clean) == (1, 1, False)
+
+
+def test_the_demo_in_one_process(minilm: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--requests", "120"]) == 0
+    shown = capsys.readouterr().out
+    assert "120 requests → 120 terminal events: 0 lost, 0 duplicated" in shown
+    assert "117 results, 3 failures, 0 dead letters" in shown
+    assert all(word in shown for word in ("blank_text", "unknown_option", "p99", "padding", "throughput"))
+
+
+def test_the_demo_without_its_topics_says_what_to_start(
+    kafka: str, unique: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("inferstream.pipeline.lab.demo.places.READY_S", 0.2)
+    assert run(["demo", "--kafka", kafka, "--topic-prefix", unique, "--requests", "30"]) == 1
+    assert (
+        f"start a worker, which makes it: `inferstream worker triage --kafka {kafka}`"
+        in capsys.readouterr().err
+    )
+
+
+def test_what_is_lost_makes_the_demo_fail(
+    kafka: str, unique: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = ["--kafka", kafka, "--topic-prefix", unique]
+    assert run(["topics", "triage", *address]) == 0
+    monkeypatch.setattr("inferstream.pipeline.lab.demo.demo.TIMEOUT_S", 0.5)
+    assert run(["demo", *address, "--requests", "30"]) == 1
+    assert "30 requests → 0 terminal events: 30 lost, 0 duplicated" in capsys.readouterr().out
+
+
+async def test_the_demo_with_workers_elsewhere(kafka: str, unique: str, minilm: None, tmp_path: Path) -> None:
+    from asyncio.subprocess import PIPE, create_subprocess_exec
+    from sys import executable
+
+    arguments = ["--kafka", kafka, "--topic-prefix", unique, "--cache-dir", str(tmp_path)]
+    with WorkerProcess("triage", arguments, port=free_ports(1)[0], log=tmp_path / "log") as worker:
+        demo = await create_subprocess_exec(
+            *[executable, "-m", "inferstream.pipeline.cli.main", "demo", "--json", "--requests", "200"],
+            *arguments[:4],
+            stdout=PIPE,
+        )
+        shown = json.loads((await demo.communicate())[0])
+        assert demo.returncode == 0
+        assert worker.replies() == 200
+        worker.ask_to_end()
+        assert await worker.ended(20) == 0
+    assert (shown["requests"], shown["terminal_events"], shown["lost"], shown["duplicated"]) == (
+        200,
+        200,
+        0,
+        0,
+    )
+    assert shown["failures"] == 3
+
+
+async def test_a_worker_that_does_not_start_is_told(tmp_path: Path) -> None:
+    with WorkerProcess(
+        "tirage", ["--kafka", "127.0.0.1:1"], port=free_ports(1)[0], log=tmp_path / "log"
+    ) as worker:
+        with pytest.raises(Exception, match="A worker ended with status 2: Error: There is no task 'tirage'"):
+            await worker.ready(30)
+        assert await worker.ended(10) == 2

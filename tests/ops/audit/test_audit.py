@@ -1,0 +1,440 @@
+"""The auditor: what it makes of topics in every state, on both brokers, and how it goes on after an interruption."""
+
+import json
+from collections.abc import AsyncIterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferstream.pipeline.broker.base import Broker, Headers, Message, Record, TopicPartition, TopicSpec
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.broker.kafka.broker import KafkaBroker
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.ops.audit.auditor import audit
+from inferstream.pipeline.ops.audit.facts import Asked, Audited, Event
+from inferstream.pipeline.ops.audit.ledger import Ledger, Replied
+from inferstream.pipeline.ops.audit.order import out_of_order
+from inferstream.pipeline.ops.audit.report import Report
+from inferstream.pipeline.ops.scan import Scan
+from inferstream.schemas.codec import encode
+from inferstream.schemas.messages import Chunk, Failure, Request, Result
+from inferstream.schemas.topics import ANY_ORDER, Header, Topics, origin
+
+NOW_S = 10_000.0
+FAR_MS = 1 << 49
+ANY = (Header.ORDER, ANY_ORDER)
+OUTPUT = msgspec.Raw(b"{}")
+
+
+class Writer:
+    """Puts records onto the topics of one task, each durable before the next."""
+
+    def __init__(self, broker: Broker, topics: Topics, clock: FakeClock) -> None:
+        self.broker, self.topics, self.asked = broker, topics, 0
+        self.clock = clock
+
+    async def put(
+        self, topic: str, value: bytes, key: bytes | None = None, headers: Headers = (), partition: int = 0
+    ) -> None:
+        await self.broker.publish(Message(topic, value, key, headers, partition))
+
+    async def ask(self, identity: str | None, *headers: tuple[str, bytes], key: bytes | None = None) -> str:
+        """The place of the request."""
+        await self.put(self.topics.requests, encode(Request("a text", id=identity)), key, headers)
+        self.asked += 1
+        return origin(self.topics.requests, 0, self.asked - 1)
+
+    async def answer(self, *identities: str, topic: str | None = None, partition: int = 0) -> None:
+        for identity in identities:
+            result = Result(identity, "triage", "m", "1", OUTPUT)
+            await self.put(topic or self.topics.replies, encode(result), partition=partition)
+
+    async def fail(self, identity: str, code: str) -> None:
+        await self.put(self.topics.replies, encode(Failure(identity, "triage", code, "because")))
+
+    async def bury(self, identity: str | None, code: str, *headers: tuple[str, bytes]) -> None:
+        body = encode(Request("a text", id=identity))
+        await self.put(self.topics.dead_letters, body, None, (*headers, (Header.ERROR_CODE, code.encode())))
+
+    async def judge(self, **how: Any) -> Report:
+        audited = Audited(self.topics, ["1s", "30s"], how.pop("more_replies", ()))
+        return await audit(self.broker, audited, clock=how.pop("clock", lambda: NOW_S), **how)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def writer(
+    request: pytest.FixtureRequest, unique: str, tmp_path: Path, clock: FakeClock
+) -> AsyncIterator[Writer]:
+    broker: Broker
+    if request.param == "kafka":
+        broker = KafkaBroker(KafkaConfig(bootstrap=request.getfixturevalue("kafka")))
+    else:
+        broker = EmbeddedBroker(tmp_path / "queue", clock_ms=lambda: round(clock() * 1e3))
+    topics = Topics("triage", unique)
+    names = (topics.requests, topics.replies, topics.dead_letters, topics.retry("1s"))
+    async with broker:
+        await broker.ensure_topics([TopicSpec(name, 2) for name in names])
+        yield Writer(broker, topics, clock)
+
+
+@pytest.fixture
+async def local(unique: str, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Writer]:
+    """On the embedded broker alone, where the time of a record is that of the clock."""
+    topics = Topics("triage", unique)
+    async with EmbeddedBroker(tmp_path / "queue", clock_ms=lambda: round(clock() * 1e3)) as broker:
+        names = (topics.requests, topics.replies, topics.dead_letters, topics.retry("1s"), "elsewhere")
+        await broker.ensure_topics([TopicSpec(name, 2) for name in names])
+        yield Writer(broker, topics, clock)
+
+
+async def test_each_way_to_end_is_counted_and_is_clean(writer: Writer) -> None:
+    for identity in ("a", "b", "c", "d"):
+        await writer.ask(identity)
+    place = await writer.ask(None)
+    await writer.answer("a", place)
+    await writer.fail("b", "deadline_exceeded")
+    await writer.fail("c", "device_error")
+    await writer.bury("c", "device_error")
+    await writer.bury("d", "reply_topic_not_allowed")
+    report = await writer.judge()
+    assert (report.requests, report.results, report.expired, report.dead_letters) == (5, 2, 1, 1)
+    assert report.failures == {"device_error": 1}
+    assert (report.kept, report.missing, report.duplicated, report.unknown) == (1, 0, 0, 0)
+    assert not report.lost
+    assert not report.repeated
+    assert report.oldest_open is None
+
+
+async def test_what_never_ended_is_missing(writer: Writer) -> None:
+    for identity in ("a", "b", "c"):
+        await writer.ask(identity)
+    await writer.answer("b")
+    report = await writer.judge(clock=lambda: FAR_MS / 1e3)
+    assert (report.missing, report.examples["missing"]) == (2, ["a", "c"])
+    assert report.oldest_open is not None
+    assert report.oldest_open.id == "a"
+    assert report.lost
+
+
+async def test_what_came_twice_is_told_and_is_no_loss(writer: Writer) -> None:
+    for identity in ("a", "b", "c"):
+        await writer.ask(identity)
+    await writer.answer("a", "b", "b", "c")
+    await writer.fail("c", "deadline_exceeded")
+    report = await writer.judge()
+    assert (report.results, report.duplicated, report.contradictory) == (3, 2, 1)
+    assert report.examples == {"duplicated": ["b", "c"]}
+    assert not report.lost
+    assert report.repeated
+
+
+async def test_order_per_key_is_that_of_first_replies(writer: Writer) -> None:
+    for identity, key in [("a", b"k"), ("x", b"other"), ("b", b"k"), ("c", b"k")]:
+        await writer.ask(identity, key=key)
+    await writer.answer("a", "c", "x", "b", "c")
+    report = await writer.judge()
+    assert (report.out_of_order, report.examples["out_of_order"]) == (1, ["c"])
+    assert report.lost
+
+
+async def test_a_redelivery_in_order_is_in_order(writer: Writer) -> None:
+    for identity in ("a", "b", "a"):
+        await writer.ask(identity, key=b"k")
+    await writer.answer("a", "b", "a", "b", "a")
+    report = await writer.judge()
+    assert (report.out_of_order, report.duplicated, report.repeats) == (0, 2, 1)
+
+
+@pytest.mark.parametrize(("key", "headers"), [(None, ()), (b"k", (ANY,))])
+async def test_where_order_does_not_matter_none_is_asked_for(
+    local: Writer, key: bytes | None, headers: Headers
+) -> None:
+    for identity in ("a", "b"):
+        await local.ask(identity, *headers, key=key)
+    await local.answer("b", "a")
+    assert not (await local.judge()).lost
+
+
+async def test_replies_in_different_partitions_have_no_order(local: Writer) -> None:
+    for identity in ("a", "b"):
+        await local.ask(identity, key=b"k")
+    await local.answer("b", partition=1)
+    await local.answer("a")
+    assert not (await local.judge()).lost
+
+
+async def test_what_waits_for_its_retry_is_open_and_what_comes_back_is_no_new_request(writer: Writer) -> None:
+    place = await writer.ask("a")
+    moved = ((Header.ORIGIN, place.encode()), (Header.ATTEMPT, b"2"))
+    body = encode(Request("a text", id="a"))
+    due = (Header.NOT_BEFORE_MS, b"%d" % FAR_MS)
+    await writer.put(writer.topics.retry("1s"), body, None, (*moved, due))
+    waiting = await writer.judge(clock=lambda: FAR_MS / 1e3 - 1)
+    assert (waiting.requests, waiting.missing, waiting.open) == (1, 0, 1)
+    late = await writer.judge(clock=lambda: FAR_MS / 1e3 + 30)
+    assert (late.missing, late.open) == (1, 0)
+    patient = await writer.judge(clock=lambda: FAR_MS / 1e3 + 30, grace_ms=60_000)
+    assert (patient.missing, patient.open) == (0, 1)
+    await writer.put(writer.topics.requests, body, None, moved)
+    await writer.answer("a")
+    report = await writer.judge()
+    assert (report.requests, report.results, report.retried, report.repeats) == (1, 1, 1, 0)
+    assert not report.lost
+    assert not report.repeated
+
+
+async def test_a_replay_earns_one_more_terminal_event(writer: Writer) -> None:
+    place = await writer.ask(None)
+    await writer.fail(place, "device_error")
+    await writer.bury(None, "device_error", (Header.ORIGIN, place.encode()))
+    await writer.ask(None, (Header.ORIGIN, place.encode()))
+    half = await writer.judge(clock=lambda: FAR_MS / 1e3)
+    assert (half.requests, half.replayed, half.missing, half.missing_repeats) == (1, 1, 0, 1)
+    assert half.lost
+    await writer.answer(place)
+    report = await writer.judge()
+    assert (report.requests, report.replayed, report.duplicated, report.missing_repeats) == (1, 1, 0, 0)
+    assert not report.lost
+
+
+async def test_an_id_that_was_sent_twice_is_one_request_with_two_ends(writer: Writer) -> None:
+    for identity in ("a", "a", "b", "b"):
+        await writer.ask(identity)
+    await writer.answer("a", "a", "b")
+    report = await writer.judge(clock=lambda: FAR_MS / 1e3)
+    assert (report.requests, report.repeats, report.duplicated) == (2, 2, 0)
+    assert (report.missing, report.missing_repeats, report.examples["missing"]) == (0, 1, ["b"])
+    assert report.lost
+
+
+async def test_what_is_answered_under_its_place_is_found_although_it_has_an_id(writer: Writer) -> None:
+    large = await writer.ask("large")
+    other = await writer.ask("other")
+    await writer.fail(large, "too_large")
+    notice = ((Header.ORIGIN, other.encode()), (Header.ERROR_CODE, b"device_error"))
+    await writer.put(writer.topics.dead_letters, b"", None, notice)
+    report = await writer.judge()
+    assert (report.requests, report.failures, report.dead_letters) == (2, {"too_large": 1}, 1)
+    assert (report.missing, report.unknown) == (0, 0)
+
+
+async def test_garbage_on_any_topic_is_a_line_in_the_report(writer: Writer) -> None:
+    garbage = b'\xff{"id":'
+    for topic in (writer.topics.requests, writer.topics.replies, writer.topics.dead_letters):
+        await writer.put(topic, garbage)
+    await writer.answer(origin(writer.topics.requests, 0, 0), "nobody", "a/b/c", "/1/2")
+    report = await writer.judge()
+    assert (report.requests, report.results, report.unreadable) == (1, 1, 1)
+    assert report.unknown == 4
+    assert not report.lost
+
+
+async def test_requests_that_are_answered_elsewhere_are_not_called_clean(local: Writer) -> None:
+    await local.ask("a", (Header.REPLY_TOPIC, b"elsewhere"))
+    await local.ask("b", (Header.REPLY_TOPIC, local.topics.replies.encode()))
+    await local.answer("a", topic="elsewhere")
+    await local.answer("b")
+    report = await local.judge()
+    assert (report.elsewhere, report.unread_topics, report.missing) == (1, ["elsewhere"], 0)
+    assert report.lost
+    assert not (await local.judge(more_replies=["elsewhere"])).lost
+
+
+async def test_the_range_is_that_of_the_requests(local: Writer) -> None:
+    began_ms = round(local.clock() * 1e3)
+    for identity in ("a", "b", "c"):
+        await local.ask(identity, key=b"k")
+        local.clock.advance(1)
+    await local.answer("c", "b")
+    report = await local.judge(since_ms=began_ms + 2_000, until_ms=began_ms + 3_000)
+    assert (report.requests, report.results, report.missing, report.out_of_order) == (1, 1, 0, 1)
+    report = await local.judge(until_ms=began_ms + 1_000)
+    assert (report.requests, report.missing, report.out_of_order) == (1, 1, 0)
+    assert report.oldest_open is not None
+    assert report.oldest_open.age_s == NOW_S - began_ms / 1e3
+
+
+def test_a_seq_that_no_database_holds_is_cut() -> None:
+    body = b'{"type":"result","id":"a","task":"t","model":"m","version":"1","output":{},"seq":%d}' % (1 << 80)
+    fact = AUDITED.fact(Record(AUDITED.topics.replies, 0, 7, None, body, (), 0))
+    assert isinstance(fact, Event)
+    assert fact.number < 1 << 63
+
+
+async def test_chunks_are_no_ends_and_may_come_again(local: Writer) -> None:
+    await local.ask("a")
+    for seq in (0, 1, 1):
+        chunk = Chunk("a", seq, "triage", "m", "1", OUTPUT)
+        await local.put(local.topics.replies, encode(chunk))
+    assert (await local.judge()).missing == 1
+    await local.answer("a")
+    report = await local.judge()
+    assert (report.results, report.duplicated, report.duplicated_chunks) == (1, 0, 1)
+
+
+async def test_an_audit_that_was_interrupted_goes_on(writer: Writer, tmp_path: Path) -> None:
+    for number in range(20):
+        await writer.ask(f"{number}")
+        await writer.answer(f"{number}")
+    work, seen = tmp_path / "work", list[tuple[int, int]]()
+
+    def interrupt(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done:
+            raise KeyboardInterrupt
+
+    try:
+        await writer.judge(work=work, progress=interrupt)
+        pytest.fail("was not interrupted")
+    except KeyboardInterrupt:
+        pass
+    rest: list[tuple[int, int]] = []
+    report = await writer.judge(work=work, progress=lambda *how_far: rest.append(how_far))
+    assert rest[0] == (0, 40 - seen[-1][0])
+    assert (report.requests, report.results, report.duplicated) == (20, 20, 0)
+    await writer.ask("more")
+    later = {"clock": lambda: FAR_MS / 1e3, "progress": lambda *how_far: rest.append(how_far)}
+    report = await writer.judge(work=work, **later)
+    assert rest[-1] == (1, 1)
+    assert (report.requests, report.results, report.missing) == (21, 20, 1)
+
+
+async def test_a_topic_that_was_made_anew_is_told(local: Writer, tmp_path: Path, unique: str) -> None:
+    await local.ask("a")
+    work = tmp_path / "work"
+    await local.judge(work=work)
+    async with EmbeddedBroker(tmp_path / "anew") as broker:
+        await broker.ensure_topics([TopicSpec(local.topics.requests, 2)])
+        with pytest.raises(UsageError, match="was made anew"):
+            await audit(broker, Audited(local.topics), work=work, clock=lambda: NOW_S)
+
+
+async def test_a_file_that_is_no_work_file_is_left_alone(local: Writer, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.write_text("my notes")
+    with pytest.raises(UsageError, match="is not the work file of an audit"):
+        await local.judge(work=work)
+    assert work.read_text() == "my notes"
+
+
+async def test_a_work_file_belongs_to_one_task_and_one_audit(local: Writer, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with Ledger(work, "another"), pytest.raises(UsageError, match="locked"):
+        await local.judge(work=work)
+    with pytest.raises(UsageError, match="is the work file of an audit of another"):
+        await local.judge(work=work)
+
+
+async def test_topics_that_are_not_there_are_named(local: Writer) -> None:
+    with pytest.raises(UsageError, match="no reply topic misspelt"):
+        await local.judge(more_replies=["misspelt"])
+    with pytest.raises(UsageError, match=r"There is no topic nothing\.triage\.requests"):
+        await audit(local.broker, Audited(Topics("triage", "nothing")), clock=lambda: NOW_S)
+
+
+async def test_records_that_retention_deleted_are_not_waited_for(tmp_path: Path) -> None:
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec("t", 2)])
+        for number in range(4):
+            await broker.publish(Message("t", b"%d" % number, partition=number % 2))
+        await broker.trim({TopicPartition("t", 0): 2, TopicPartition("t", 1): 1})
+        async with Scan.open(broker, ["t", "missing"], silence_ms=1_000_000) as scan:
+            found = [record.value async for records in scan.batches() for record in records]
+            assert found == [b"3"]
+            assert scan.done == scan.total == 1
+
+
+async def test_records_that_retention_deletes_meanwhile_are_waited_for_in_vain(tmp_path: Path) -> None:
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec("t", 1)])
+        await broker.publish(Message("t", b"0"))
+        async with Scan.open(broker, ["t"], silence_ms=20) as scan:
+            await broker.trim({TopicPartition("t", 0): 1})
+            assert [records async for records in scan.batches()] == []
+            assert scan.done == scan.total == 1
+
+
+async def test_what_came_after_the_scan_was_opened_is_not_read(tmp_path: Path) -> None:
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec("t", 2)])
+        for number in range(6):
+            await broker.publish(Message("t", b"%d" % number, partition=number % 2))
+        consumer = await broker.consume(["t"])
+        scan = Scan(consumer, {}, {TopicPartition("t", 1): 2})  # as if partition 0 had been added since
+        assert [record.value async for records in scan.batches() for record in records] == [b"1", b"3"]
+        assert scan.done == scan.total == 2
+
+
+def test_a_worker_whose_clock_is_behind_does_not_put_its_replies_before_those_that_stand_first() -> None:
+    def replied(position: int, offset: int, at_ms: int) -> Replied:
+        return Replied(0, b"k", position, "", 0, 0, offset, at_ms)
+
+    redelivered = [replied(1, 0, 20_000), replied(1, 2, 14_000), replied(2, 1, 20_001)]
+    assert list(out_of_order(redelivered)) == []
+    assert list(out_of_order([replied(1, 1, 14_000), replied(2, 0, 20_000)])) == [replied(2, 0, 20_000)]
+
+
+ORDERED = st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 3), st.integers(0, 1))
+
+
+@given(st.lists(ORDERED))
+def test_order_is_what_a_plain_recount_says(drawn: list[tuple[int, int, int, int]]) -> None:
+    """Replies to requests (key, position) at (time, partition); their offsets are their places in the list."""
+    replies = [
+        Replied(0, b"%d" % key, position, "", 0, partition, place, at)
+        for place, (key, position, at, partition) in enumerate(drawn)
+    ]
+    replies.sort(key=lambda reply: (reply.key, reply.position))
+    early = {(reply.key, reply.position) for reply in out_of_order(replies)}
+    firsts: dict[tuple[bytes, int], Replied] = {}
+    for (key, position), same in groupby(replies, lambda reply: (reply.key, reply.position)):
+        known = list(same)
+        where = min(known, key=lambda reply: reply.reply_timestamp_ms).reply_source
+        firsts[key, position] = min(
+            (reply for reply in known if reply.reply_source == where), key=lambda reply: reply.reply_position
+        )
+    expected = {
+        (key, position)
+        for (key, position), reply in firsts.items()
+        for (other_key, other_position), other in firsts.items()
+        if other_key == key and other_position < position and other.reply_source == reply.reply_source
+        if other.reply_position > reply.reply_position
+    }
+    assert early == expected
+
+
+HEADER = st.tuples(
+    st.sampled_from(["reply-topic", "order", "attempt", "origin", "error-code", "not-before-ms"]), st.binary()
+)
+AUDITED = Audited(Topics("t"), ["1s"])
+
+
+@given(
+    st.sampled_from(AUDITED.names),
+    st.one_of(
+        st.binary(),
+        st.builds(
+            lambda value: json.dumps(value).encode(),
+            st.recursive(
+                st.none() | st.text() | st.integers(),
+                lambda inner: st.dictionaries(st.sampled_from(["id", "text", "type"]), inner),
+            ),
+        ),
+    ),
+    st.lists(HEADER),
+)
+def test_whatever_a_record_holds_it_is_a_fact(
+    topic: str, value: bytes, headers: list[tuple[str, bytes]]
+) -> None:
+    fact = AUDITED.fact(Record(topic, 0, 7, b"key", value, tuple(headers), 0))
+    assert isinstance(fact, Asked) == (topic == AUDITED.topics.requests)
+    if isinstance(fact, Event):
+        assert 0 <= fact.number < 1 << 63
+    fact.identity.encode()

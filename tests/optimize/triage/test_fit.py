@@ -1,0 +1,135 @@
+"""Fitting on labeled tickets, and the files that they come from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ROOT
+from support.minilm_model import MiniLM
+
+from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.optimize.triage.draft import draft_taxonomy
+from inferstream.pipeline.optimize.triage.fit import Fitted, fit, hold_out
+from inferstream.pipeline.optimize.triage.labeled import Labeled, read_labeled
+from inferstream.pipeline.optimize.triage.report import indices_of, measure
+from inferstream.pipeline.tasks.pooling import embed
+from inferstream.pipeline.tasks.triage.classifier import Classifier
+from inferstream.pipeline.tasks.triage.taxonomy import parse_taxonomy
+
+TICKETS = ROOT / "examples" / "tickets.jsonl"
+
+
+def write_csv(folder: Path, labels: set[str]) -> Path:
+    data = read_labeled(TICKETS, "text", "expected")
+    path = folder / "tickets.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write("subject,message,queue\n")
+        for text, label in zip(data.texts, data.labels, strict=True):
+            if label in labels:
+                file.write('x,"' + text.replace('"', '""') + f'",{label}\n')
+    return path
+
+
+def fit_csv(minilm: MiniLM, path: Path) -> Fitted:
+    data = read_labeled(path, "message", "queue")
+    return fit(data, None, minilm.manifest, minilm.tokenizer, minilm.session, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"payment_problem", "login_problem", "delivery_status"}, {"payment_problem", "login_problem"}]
+)
+def test_fit_on_a_small_csv(minilm: MiniLM, tmp_path: Path, labels: set[str]) -> None:
+    fitted = fit_csv(minilm, write_csv(tmp_path, labels))
+    head, report = fitted
+    assert head.labels == tuple(sorted(labels))
+    assert (head.base, head.encoder_digest) == ("minilm-int8", minilm.manifest.digest)
+    assert report.accuracy == head.measured.accuracy >= 0.8
+    assert report.rows == head.measured.test_rows == sum(one.rows for one in report.classes)
+    vectors = embed(["I have forgotten my password"], minilm.tokenizer, minilm.session)
+    classifier = head.classifier()
+    assert classifier.labels[int(classifier.scores(vectors).argmax())] == "login_problem"
+
+
+def test_a_fit_gives_the_same_version_twice(minilm: MiniLM, tmp_path: Path) -> None:
+    path = write_csv(tmp_path, {"payment_problem", "login_problem"})
+    assert fit_csv(minilm, path).head.version == fit_csv(minilm, path).head.version
+
+
+def test_held_out_rows_are_not_fitted_on() -> None:
+    texts = [f"ticket {i // 2}" for i in range(100)]  # each text twice
+    train, test = hold_out(Labeled(texts, ["a", "b"] * 50, {}, {}))
+    assert len(train.texts) == 80
+    assert test.texts
+    assert not set(train.texts) & set(test.texts)
+
+
+def test_too_few_rows_and_labels() -> None:
+    few = Labeled(["t"] * 11, ["a"] * 9 + ["b"] * 2, {}, {})
+    with pytest.raises(UsageError, match=r"^The label 'b' has 2 rows; each needs at least 5: add some"):
+        hold_out(few)
+    with pytest.raises(UsageError, match="at least two"):
+        hold_out(Labeled(["t"], ["a"], {}, {}))
+
+
+def test_reads_routes_and_skips_incomplete_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        '\ufefftext,label,route\n"a\nb",x,r1\nc,x,r2\nd,x,r2\n,x,r1\ne,,r1\nf,y,\n', encoding="utf-8"
+    )
+    data = read_labeled(path)
+    assert (data.texts, data.labels) == (["a\nb", "c", "d", "f"], ["x", "x", "x", "y"])
+    assert (data.routes, data.skipped) == ({"x": "r2"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        (
+            "t.csv",
+            "message,label\na,b\n",
+            "has no column 'text'; name the right one with --text: message, label.",
+        ),
+        ("t.csv", "", "has no column 'text'"),
+        ("t.csv", "text,label\n", "has no row with both a text and a label."),
+        ("t.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', "line 2 is not JSON"),
+        ("t.jsonl", "[1]\n", "line 1 is not a JSON object."),
+    ],
+)
+def test_wrong_files(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError) as error:
+        read_labeled(tmp_path / name)
+    assert sentence in str(error.value)
+
+
+def test_absent_and_not_utf8_files(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Cannot read .*: No such file"):
+        read_labeled(tmp_path / "absent.csv")
+    (tmp_path / "latin.csv").write_bytes("text,label\nGröße,a\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        read_labeled(tmp_path / "latin.csv")
+
+
+def test_report_counts() -> None:
+    classifier = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 1.0, b"")
+    vectors = np.float32([[9, 0], [9, 0], [0, 9], [9, 0]])
+    report = measure(classifier, vectors, indices_of(["a", "a", "b", "b"], classifier.labels))
+    assert report.accuracy == 0.75
+    a, b = report.classes
+    assert (a.rows, a.precision, a.recall, a.mistaken_for) == (2, pytest.approx(2 / 3), 1.0, None)
+    assert (b.rows, b.precision, b.recall, b.mistaken_for) == (2, 1.0, 0.5, "a")
+    assert report.thresholds[-1].automatic == 1.0
+    with pytest.raises(UsageError, match=r"labels that the model does not know: c\.$"):
+        indices_of(["a", "c"], classifier.labels)
+
+
+def test_a_draft_is_a_taxonomy() -> None:
+    labels = ["card_arrival", 'odd "label"\\', "card_arrival"]
+    texts = ['where is "my" card\n?', "b\x7f", "still waiting"]
+    taxonomy = parse_taxonomy(
+        draft_taxonomy(Labeled(texts, labels, {"card_arrival": "mail"}, {}), 2), "draft"
+    )
+    assert taxonomy.categories["card_arrival"].description == "card arrival"
+    assert sorted(taxonomy.categories["card_arrival"].examples) == sorted([texts[0], texts[2]])
+    assert taxonomy.route("card_arrival") == "mail"
+    assert set(taxonomy.categories) == set(labels)

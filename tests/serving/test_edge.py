@@ -1,0 +1,97 @@
+"""The whole pipeline in one process, with the real model."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from inferstream import (
+    BatchInfo,
+    Client,
+    Config,
+    Edge,
+    ShuttingDown,
+    Topics,
+    TriageOutput,
+    UnknownModel,
+    UnknownOption,
+    UsageError,
+)
+from inferstream.pipeline.broker.base import Message, TopicSpec
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.config import CacheConfig
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.recipe import pull
+from inferstream.schemas.codec import decode_reply
+
+CONFIG = Config(cache=CacheConfig(disk_bytes=0))
+TOPICS = Topics("triage")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def minilm() -> None:
+    """The model in the user's cache folder, as a user has it; fetched on the first run."""
+    pull(ModelRegistry(), "minilm", lambda step, done, total: None)
+
+
+async def test_a_ticket_is_routed() -> None:
+    async with Edge(CONFIG) as client:
+        first = await client.request("triage", "I was charged twice for my order")
+        again = await client.request("triage", "I was charged twice for my order", options={"runners_up": 2})
+        with pytest.raises(UnknownOption, match="runners_up"):
+            await client.request("triage", "a", options={"treshold": 1})
+        with pytest.raises(UnknownModel, match="minilm-int8"):
+            await client.request("triage", "a", model="gpt")
+    assert isinstance(first.output, TriageOutput)
+    assert first.output.category == "payment_problem"
+    assert (first.reply.cache, again.reply.cache) == ("miss", "memory")
+    assert isinstance(first.reply.batch, BatchInfo)
+    assert again.output == first.output
+
+
+async def test_a_file_of_tickets_keeps_its_order() -> None:
+    texts = [f"Where is my parcel number {number}?" for number in range(100)]
+    async with Edge(CONFIG) as client:
+        answers = [answer async for answer in client.map("triage", texts)]
+    assert [answer.reply.id for answer in answers] == [str(number) for number in range(100)]  # type: ignore[union-attr]
+
+
+async def test_a_directory_keeps_what_was_not_answered(tmp_path: Path) -> None:
+    specs = [TopicSpec(name, 4) for name in (TOPICS.requests, TOPICS.replies)]
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics(specs)
+        await broker.publish(Message(TOPICS.requests, b'{"id":"left","text":"Where is my parcel?"}'))
+    edge = Edge(CONFIG, tmp_path)
+    async with edge:
+        reader = await edge.broker.consume([TOPICS.replies])
+        while not (records := await reader.poll(10, 1_000)):
+            pass
+    assert [decode_reply(record.value).id for record in records] == ["left"]
+
+
+async def test_a_client_of_another_process_is_served(tmp_path: Path) -> None:
+    async with Edge(CONFIG, tmp_path), Client(embedded=tmp_path) as neighbor:
+        answer = await neighbor.request("triage", "Where is my parcel?")
+    assert answer.output.category == "delivery_status"
+
+
+async def test_a_worker_that_dies_ends_the_client_and_is_told() -> None:
+    edge = Edge(CONFIG)
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012 - leaving it is what raises
+        async with edge as client:
+            await client.request("triage", "a")
+            edge.serving._engine._fail(RuntimeError("the device is gone"))
+            with pytest.raises(ShuttingDown):
+                await asyncio.gather(
+                    *(client.request("triage", str(n), timeout_s=None) for n in range(1_000))
+                )
+    assert caught.group_contains(RuntimeError, match="the device is gone")
+
+
+async def test_an_unknown_task_or_model_is_told_at_once() -> None:
+    with pytest.raises(UsageError, match="translate"):
+        async with Edge(CONFIG, task="translate"):
+            pass
+    with pytest.raises(UnknownModel, match="nothing-like-it"):
+        async with Edge(CONFIG, models=["nothing-like-it"]):
+            pass

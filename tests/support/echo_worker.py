@@ -1,0 +1,125 @@
+"""A whole worker over an embedded broker whose model hands its text back; run as a program it hosts itself."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Collection, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from inferstream.pipeline.broker.base import Message
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.cli.main import _failed as failed
+from inferstream.pipeline.config import KafkaConfig, LimitConfig, WindowConfig
+from inferstream.pipeline.delivery.handler import Handler
+from inferstream.pipeline.delivery.replies import ReplyTopics
+from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.errors import BrokerError
+from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.serving.build import topic_specs
+from inferstream.pipeline.serving.hosting import Hosted, run_alone
+from inferstream.pipeline.serving.serving import Serving
+from inferstream.pipeline.telemetry import Metrics, configure_logging
+from inferstream.schemas.topics import Topics
+from inferstream.workers.app import run
+from support.echo import Echo
+
+log = logging.getLogger(__name__)
+TOPICS: Final = Topics("echo")
+Background = Callable[[], Coroutine[Any, Any, None]]
+
+
+def echo_worker(
+    directory: Path,
+    session: FakeSession,
+    *,
+    background: Collection[Background] = (),
+    drain_timeout_ms: int = 10_000,
+) -> Hosted:
+    """A worker for the task `echo` over the folder, not started."""
+    device = Device(
+        session,
+        lanes=1,
+        limits=Limits(4_096, 64),
+        cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
+        clock=time.monotonic,
+        stopwatch=time.monotonic,
+    )
+    engine = Engine(
+        {"echo-small": Served(Echo(), device)},
+        default="echo-small",
+        memory=None,
+        disk=None,
+        clock=time.monotonic,
+    )
+    broker, metrics = EmbeddedBroker(directory), Metrics()
+    limits = LimitConfig()
+    worker = Worker(
+        broker,
+        Handler(engine, TOPICS, limits, ReplyTopics(TOPICS, limits, broker.partitions), metrics),
+        topics=[TOPICS.requests],
+        group="echo",
+        config=WindowConfig(drain_timeout_ms=drain_timeout_ms),
+        background=[engine.watch, *background],
+    )
+    serving = Serving(broker, engine, [worker], topic_specs(TOPICS, KafkaConfig(partitions=1)), metrics)
+    return Hosted("echo", broker, serving, drain_timeout_ms)
+
+
+async def lost_disk() -> None:
+    raise BrokerError("The disk is full: free some space.")
+
+
+async def defect() -> None:
+    raise RuntimeError("a defect")
+
+
+FAULTS: Final[dict[str, list[Background]]] = {
+    "none": [],
+    "broker": [lost_disk],
+    "both": [lost_disk, lost_disk],
+    "defect": [defect],
+}
+
+
+def hosted_with(fault: str, directory: Path) -> Hosted:
+    """A worker that goes wrong in the way of that name once it serves."""
+    session = FakeSession()
+
+    async def hang() -> None:
+        session.stall()
+        await hosted.broker.publish(Message(TOPICS.requests, b'{"text":"hello"}'))
+        await asyncio.to_thread(session.wait_for_runs, 1)
+        log.info("The device hangs.")
+
+    async def fail_and_hang() -> None:
+        await hang()
+        await asyncio.sleep(1)  # served for a while: the guard looks now and then
+        await lost_disk()
+
+    background = {"hang": [hang], "fail and hang": [fail_and_hang]}.get(fault) or FAULTS[fault]
+    hosted = echo_worker(directory, session, background=background, drain_timeout_ms=1_000)
+    return hosted
+
+
+def main(host: str, fault: str, directory: Path) -> int:
+    """Host a worker until a signal or its fault ends it, and return the exit status."""
+    hosted = hosted_with(fault, directory)
+    try:
+        if host == "faust":
+            run(hosted, web_host="127.0.0.1", web_port=0)
+        else:
+            run_alone(hosted)
+    except BaseException as error:
+        return failed(error)
+    return 0
+
+
+if __name__ == "__main__":
+    configure_logging()
+    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))

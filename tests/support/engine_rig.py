@@ -1,0 +1,65 @@
+"""An engine over a fake session, for tests of the engine and of what stands on it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.cache.tiers import DiskCache, MemoryCache
+from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.engine import Answer, Engine, Job, Served
+from inferstream.pipeline.runtime.fake_session import FakeSession
+from support.echo import Echo
+
+POISON = "\u2620"
+SMALL, LARGE = "echo-small", "echo-large"
+
+
+class Rig:
+    """An engine with two models on one device."""
+
+    def __init__(
+        self, *, cached: bool = True, disk: Path | None = None, lanes: int = 2, limits: Limits | None = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.session = FakeSession(poison=[ord(POISON)])
+        self.device = Device(
+            self.session,
+            lanes=lanes,
+            limits=limits or Limits(4_096, 64),
+            cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
+            clock=self.clock,
+            stopwatch=self.clock,
+        )
+        self.tasks = {name: Echo(name) for name in (SMALL, LARGE)}
+        self.engine = Engine(
+            {name: Served(task, self.device) for name, task in self.tasks.items()},
+            default=SMALL,
+            memory=MemoryCache(1_000_000) if cached else None,
+            disk=DiskCache(disk, 10_000_000) if disk else None,
+            clock=self.clock,
+        )
+
+    async def ask(self, text: str, **more: Any) -> Answer:
+        return await self.engine.answer(Job(text, **more))
+
+    def asked(self, *texts: str, **more: Any) -> list["asyncio.Task[Answer]"]:
+        return [asyncio.create_task(self.ask(text, **more)) for text in texts]
+
+    async def begun(self, runs: int) -> None:
+        await asyncio.to_thread(self.session.wait_for_runs, runs)
+
+
+@asynccontextmanager
+async def a_rig(**more: Any) -> AsyncIterator[Rig]:
+    rig = Rig(**more)
+    try:
+        async with asyncio.timeout(20), rig.engine:
+            yield rig
+            rig.session.release()
+    finally:
+        rig.session.release()

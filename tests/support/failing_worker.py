@@ -1,0 +1,141 @@
+"""A worker whose device fails as the text asks for; run as a program it dies by `kill -9` where it is told to."""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from inferstream.pipeline.broker.base import Broker, Message
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.config import BreakerConfig, KafkaConfig, LimitConfig, RetryConfig, WindowConfig
+from inferstream.pipeline.delivery.breaker import Breaker
+from inferstream.pipeline.delivery.handler import Handler
+from inferstream.pipeline.delivery.replies import ReplyTopics
+from inferstream.pipeline.delivery.retries import tier_name
+from inferstream.pipeline.delivery.retry_returner import Returning
+from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.crash_note import CrashNote
+from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.errors import DeviceUnavailable
+from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.serving.build import topic_specs
+from inferstream.pipeline.serving.serving import Serving
+from inferstream.pipeline.serving.shutdown import run_until_signaled
+from inferstream.pipeline.telemetry import Metrics, configure_logging
+from inferstream.schemas.topics import Topics
+from support.echo import Echo
+
+DEADLY, GONE = "\u2620", "\u2600"
+RETRIES: Final = RetryConfig(tiers_s=[0], max_attempts=2)
+BREAKER: Final = BreakerConfig()
+WINDOW: Final = WindowConfig(commit_interval_ms=10, drain_timeout_ms=5_000)
+
+
+class FailingSession(FakeSession):
+    """With `DEADLY` on it, it ends the process; with `GONE` on it, or while it is ``gone``, it is unavailable."""
+
+    gone = False
+
+    def run(self, feeds: Any) -> Any:
+        if (feeds["input_ids"] == ord(DEADLY)).any():
+            os.abort()
+        if self.gone or (feeds["input_ids"] == ord(GONE)).any():
+            raise DeviceUnavailable("The device is gone: it is tried again.")
+        return super().run(feeds)
+
+
+def failing_worker(
+    broker: Broker,
+    crashes: Path,
+    topics: Topics,
+    *,
+    session: FailingSession | None = None,
+    window: WindowConfig = WINDOW,
+    retries: RetryConfig = RETRIES,
+    breaker_config: BreakerConfig = BREAKER,
+    partitions: int = 2,
+) -> Serving:
+    """A worker with all that answers for failures, not started."""
+    device = Device(
+        session or FailingSession(),
+        lanes=2,
+        limits=Limits(4_096, 64),
+        cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
+        note=CrashNote(crashes, 2),
+        clock=time.monotonic,
+        stopwatch=time.monotonic,
+    )
+    served = {"echo-small": Served(Echo(), device)}
+    engine = Engine(served, default="echo-small", memory=None, disk=None, clock=time.monotonic)
+    limits, metrics, breaker = LimitConfig(), Metrics(), Breaker(breaker_config, time.monotonic)
+    reply_topics = ReplyTopics(topics, limits, broker.partitions)
+    handler = Handler(engine, topics, limits, reply_topics, metrics, breaker=breaker, retries=retries)
+    group = f"{topics.prefix}.echo"
+    workers = [
+        Worker(
+            broker,
+            handler,
+            topics=[topics.requests],
+            group=group,
+            config=window,
+            background=[engine.watch],
+            breaker=breaker,
+        ),
+        *(
+            Worker(
+                broker,
+                Returning(topics, seconds),
+                topics=[topics.retry(tier_name(seconds))],
+                group=f"{group}.retry.{tier_name(seconds)}",
+                config=window,
+            )
+            for seconds in retries.tiers_s
+        ),
+    ]
+    specs = topic_specs(topics, KafkaConfig(partitions=partitions), retries)
+    return Serving(broker, engine, workers, specs, metrics)
+
+
+class KillingBroker(EmbeddedBroker):
+    """Ends the process at the first record for ``topic``: "before" it is published, or "after" it is durable."""
+
+    def __init__(self, directory: Path, topic: str, when: str) -> None:
+        super().__init__(directory)
+        self._topic, self._when = topic, when
+
+    def publish(self, message: Message) -> asyncio.Future[None]:
+        if message.topic == self._topic and self._when == "before":
+            die()
+        published = super().publish(message)
+        if message.topic == self._topic:
+            published.add_done_callback(lambda _: die())
+        return published
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(directory: Path, topic: str = "", when: str = "") -> None:
+    """Serve the folder until SIGTERM, or until the first record for ``topic``."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    broker = KillingBroker(directory / "topics", topic, when)
+    serving = failing_worker(broker, directory / "crashes", Topics("echo"))
+
+    async def serve() -> None:
+        async with broker:
+            await serving.run()
+
+    run_until_signaled(serve, serving.drain, 10)
+
+
+if __name__ == "__main__":
+    configure_logging()
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,75 @@
+"""Where the tests' Kafka comes from: an address, a container, or the broker that inferstream itself can run."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from inferstream.pipeline.kafka_local.cluster import LocalKafka, free_ports, live_brokers
+from inferstream.pipeline.kafka_local.node import server_properties
+
+IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")
+
+
+@contextmanager
+def a_kafka(directory: Path) -> Iterator[str]:
+    """The bootstrap address of a Kafka that answers. Raises when there can be none; never skips."""
+    with ExitStack() as stack:
+        if address := os.environ.get("KAFKA_BOOTSTRAP"):
+            yield _answering(address)
+        elif has_image():
+            yield stack.enter_context(a_container())
+        else:
+            yield stack.enter_context(LocalKafka(directory, port=0)).bootstrap
+
+
+def _answering(address: str) -> str:
+    port = int(address.partition(",")[0].rpartition(":")[2])
+    host = address.partition(",")[0].rpartition(":")[0]
+    assert live_brokers(port, host=host), f"KAFKA_BOOTSTRAP names {address}, where no Kafka answers"
+    return address
+
+
+def has_image() -> bool:
+    """Whether a container engine answers at once and holds Kafka's image: none is pulled for a test."""
+    docker_socket = Path("/var/run/docker.sock")
+    if not (os.environ.get("DOCKER_HOST") or docker_socket.exists()):
+        return False
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        with closing(docker.from_env(timeout=2)) as engine:
+            engine.images.get(IMAGE)
+    except (DockerException, OSError):
+        return False
+    return True
+
+
+@contextmanager
+def a_container() -> Iterator[str]:
+    """The bootstrap address of a broker in a container."""
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    from testcontainers.core.container import DockerContainer
+
+    (port,) = free_ports(1)
+    container = DockerContainer(IMAGE).with_bind_ports(9092, port)
+    settings = server_properties(9092, 9093, "1@localhost:9093", brokers=1) | {
+        "node.id": "1",
+        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+    }
+    for name, value in settings.items():
+        container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+    with container:
+        wait_for_kafka(port)
+        yield f"127.0.0.1:{port}"
+
+
+def wait_for_kafka(port: int, timeout_s: float = 60.0) -> None:
+    """Wait until a broker answers on this port."""
+    end = time.monotonic() + timeout_s
+    while not live_brokers(port):
+        assert time.monotonic() < end, f"no Kafka answers on port {port} after {timeout_s:g} s"
+        time.sleep(0.05)

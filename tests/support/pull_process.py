@@ -1,0 +1,26 @@
+"""A process that pulls the tiny model: `pull_process.py MODEL_FOLDER HOME`. Prints the steps, then the names."""
+
+import sys
+from pathlib import Path
+
+from inferstream.pipeline.errors import InferstreamError
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.recipe import pull
+from support import tiny_catalogue
+
+
+def report(step: str, done: int, total: int | None) -> None:
+    print(step, done, total, flush=True)
+
+
+def main() -> None:
+    published = tiny_catalogue.publish(Path(sys.argv[1]))
+    try:
+        manifests = pull(ModelRegistry(Path(sys.argv[2])), "tiny", report, catalogue={"tiny": published})
+    except InferstreamError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(*(manifest.name for manifest in manifests), *(manifest.source for manifest in manifests), sep="|")
+
+
+if __name__ == "__main__":
+    main()

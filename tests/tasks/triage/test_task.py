@@ -1,0 +1,152 @@
+"""The task: its options, its answers to given vectors, and what its version covers."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferstream.pipeline.errors import UnknownOption, WrongType
+from inferstream.pipeline.tasks.base import Finished, Task
+from inferstream.pipeline.tasks.triage.classifier import Classifier, Routing
+from inferstream.pipeline.tasks.triage.task import Triage
+from inferstream.schemas.messages import TriageOptions
+
+DEFAULTS = TriageOptions()
+LABELS = ("refund", "login", "outage")
+
+
+class NoTokenizer:
+    pad_id = 0
+
+    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        return [[[101, 102], [101, 102]] for _ in texts]
+
+
+def triage(threshold: float | None = None, **changes: Any) -> Triage:
+    """Each category is an axis of a space of four dimensions, the fourth is urgency."""
+    classifier = Classifier(LABELS, np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32), 0.5, b"c")
+    fields: dict[str, Any] = {
+        "routes": ("billing", "accounts", "on-call"),
+        "levels": (1, 1, 2),
+        "priorities": ("low", "normal", "urgent"),
+        "threshold": 0.5,
+        "urgency": np.float32([0, 0, 0, 1]),
+        "margin": 0.2,
+        "digest": b"r",
+    }
+    return Triage("m", NoTokenizer(), b"e", classifier, Routing(**fields | changes), threshold)
+
+
+def finished(*vectors: Sequence[float], options: TriageOptions = DEFAULTS) -> Finished:
+    return Finished([np.float32(v) / np.linalg.norm(v) for v in vectors], [10] * len(vectors), options)
+
+
+def answer(one: Finished, task: Triage | None = None) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads((task or triage()).finish([one])[0])
+    return decoded
+
+
+def test_golden_answer() -> None:
+    task: Task = triage()
+    assert task.finish([finished([0, 1, 0, 0])])[0] == (
+        b'{"category":"login","confidence":0.787,"priority":"normal","route":"accounts","needs_human":false,'
+        b'"runners_up":[{"category":"refund","confidence":0.1065},{"category":"outage","confidence":0.1065}],'
+        b'"windows":1}'
+    )
+
+
+def test_urgent_words_raise_the_priority_by_one() -> None:
+    assert answer(finished([1, 0, 0, 0.5]))["priority"] == "urgent"
+    assert answer(finished([1, 0, 0, 0.1]))["priority"] == "normal"
+    assert answer(finished([0, 0, 1, 0.5]))["priority"] == "urgent", "there is nothing above"
+
+
+def test_threshold_of_the_taxonomy_the_settings_and_the_request() -> None:
+    vector = [1, 0.6, 0, 0]
+    confidence = answer(finished(vector))["confidence"]
+    assert 0.4 < confidence < 0.7
+    for threshold, human in ((0.4, False), (0.7, True)):
+        assert answer(finished(vector), triage(threshold))["needs_human"] is human
+        options = TriageOptions(threshold=threshold)
+        assert answer(finished(vector, options=options), triage(0.5))["needs_human"] is human
+    assert answer(finished(vector, options=TriageOptions(threshold=confidence)))["needs_human"] is False
+
+
+def test_runners_up_as_many_as_asked_for() -> None:
+    for count, found in ((0, 0), (1, 1), (2, 2), (9, 2)):
+        assert (
+            len(answer(finished([1, 0, 0, 0], options=TriageOptions(runners_up=count)))["runners_up"])
+            == found
+        )
+
+
+def test_windows_are_pooled_and_counted() -> None:
+    pooled = answer(finished([1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]))
+    assert (pooled["category"], pooled["windows"]) == ("refund", 3)
+    assert pooled["confidence"] < answer(finished([1, 0, 0, 0]))["confidence"]
+
+
+coordinate = st.floats(-1, 1, width=32)
+vector = st.lists(coordinate, min_size=4, max_size=4).filter(lambda v: np.linalg.norm(v) > 0.1)
+
+
+@given(st.lists(st.lists(vector, min_size=1, max_size=3), min_size=1, max_size=8))
+def test_an_answer_does_not_depend_on_its_neighbors(requests: list[list[list[float]]]) -> None:
+    task = triage()
+    batch = [finished(*one, options=TriageOptions(runners_up=2)) for one in requests]
+    for together, one in zip(task.finish(batch), batch, strict=True):
+        found, alone = json.loads(together), answer(one)
+        total = found["confidence"] + sum(c["confidence"] for c in found["runners_up"])
+        assert total == pytest.approx(1, abs=2e-4)
+        assert found["confidence"] == pytest.approx(alone["confidence"], abs=2e-4)
+        assert found["windows"] == alone["windows"]
+
+
+def test_options() -> None:
+    task = triage()
+    assert task.options({}) == TriageOptions()
+    assert task.options({"threshold": 1, "runners_up": 0}) == TriageOptions(threshold=1.0, runners_up=0)
+    with pytest.raises(
+        UnknownOption, match=r"no option 'treshold'; its options are: runners_up, threshold\.$"
+    ):
+        task.options({"treshold": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"threshold": "0.4"},
+            "The option 'threshold' has the wrong type: Expected `float | null`, got `str`.",
+        ),
+        (
+            {"threshold": True},
+            "The option 'threshold' has the wrong type: Expected `float | null`, got `bool`.",
+        ),
+        ({"threshold": 1.01}, "The option 'threshold' must lie between 0 and 1, not 1.01."),
+        ({"threshold": -1}, "The option 'threshold' must lie between 0 and 1, not -1.0."),
+        ({"runners_up": 1.5}, "The option 'runners_up' has the wrong type: Expected `int`, got `float`."),
+        ({"runners_up": -1}, "The option 'runners_up' must be 0 or more, not -1."),
+    ],
+)
+def test_wrong_options(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(WrongType) as error:
+        triage().options(given)
+    assert str(error.value) == sentence
+
+
+def test_version_changes_with_what_decides_an_answer() -> None:
+    versions = {triage().version, triage(0.7).version, triage(digest=b"other").version}
+    assert len(versions) == 3
+    assert triage().digest == triage().digest
+    assert triage(0.5).digest == triage().digest, "the same threshold, wherever it comes from"
+
+
+def test_prepare_and_collate() -> None:
+    task = triage()
+    assert task.prepare(["a", "b"]) == [[[101, 102], [101, 102]]] * 2
+    assert task.collate([[5, 6, 7], [8]])["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]

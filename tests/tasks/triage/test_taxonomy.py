@@ -1,0 +1,115 @@
+"""A taxonomy file: what it says, and the one sentence for each thing that can be wrong in it."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from support import ROOT
+
+from inferstream.pipeline.config import Config, TriageConfig, load_config
+from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy, parse_taxonomy
+
+GOOD = """\
+threshold = 0.6
+priorities = ["P3", "P2", "P1"]
+default_priority = "P2"
+
+[categories.refund]
+description = "money back"
+route = "billing"
+priority = "P1"
+examples = ["refund please"]
+
+[categories."login problem"]
+description = "cannot log in"
+"""
+
+
+def test_reads_what_the_file_says() -> None:
+    taxonomy = parse_taxonomy(GOOD, "t.toml")
+    assert taxonomy.threshold == 0.6
+    assert (taxonomy.route("refund"), taxonomy.priority("refund")) == ("billing", "P1")
+    assert (taxonomy.route("login problem"), taxonomy.priority("login problem")) == ("support", "P2")
+    assert taxonomy.route("login problem", "accounts") == "accounts", "a fitted model's own route"
+    assert taxonomy.route("refund", "accounts") == "billing", "the file comes before it"
+
+
+def test_built_in_taxonomy_is_the_example() -> None:
+    example = ROOT / "examples" / "taxonomy.toml"
+    assert load_taxonomy().digest == load_taxonomy(example).digest
+    assert len(load_taxonomy().categories) == 14
+
+
+def test_digest_covers_what_is_said_and_not_how() -> None:
+    digest = parse_taxonomy(GOOD, "a").digest
+    assert parse_taxonomy("# a comment\n" + GOOD, "b").digest == digest
+    assert parse_taxonomy(GOOD.replace("billing", "accounts"), "a").digest != digest
+    assert parse_taxonomy(GOOD.replace("refund please", "refund"), "a").digest != digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"billing"', "7", "line 7: `categories.refund.route` is wrong: expected `str | null`, got `int`."),
+        (
+            "route =",
+            "rout =",
+            "line 7: `categories.refund.rout` is not known here; known are: description, route, priority, examples.",
+        ),
+        ('"P1"\n', '"P9"\n', "line 8: `categories.refund.priority` must be one of P3, P2, P1, not 'P9'."),
+        (
+            '["refund please"]',
+            '["refund please", 3]',
+            "line 9: `categories.refund.examples` is wrong: expected `str`",
+        ),
+        ('["refund please"]', '[" "]', "line 9: `categories.refund.examples` must not hold an empty one."),
+        (
+            'description = "cannot log in"',
+            "",
+            "line 11: `categories.login problem` lacks the field `description`.",
+        ),
+        ('"cannot log in"', '""', "line 12: `categories.login problem.description` must not be empty."),
+        ("0.6", "1.6", "line 1: `threshold` must lie between 0 and 1."),
+        ("0.6", '"high"', "line 1: `threshold` is wrong: expected `float`, got `str`."),
+        ("threshold = 0.6", "temperature = 0", "line 1: `temperature` must be above 0, and 10 at most."),
+        ('"P2", "P1"]', '"P3"]', "line 2: `priorities` must name each priority once, the lowest first."),
+        ('default_priority = "P2"', "", "wrong: `default_priority` must be one of P3, P2, P1."),
+        ("threshold", "treshold", "line 1: `treshold` is not known here; known are: categories, threshold,"),
+        ("threshold = 0.6", "threshold = ", "is not valid TOML: Invalid value (at line 1, column 13)."),
+        (
+            '[categories."login problem"]\ndescription = "cannot log in"',
+            "",
+            "it needs at least two tables [categories.NAME]",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(old: str, new: str, sentence: str) -> None:
+    assert old in GOOD
+    with pytest.raises(UsageError) as error:
+        parse_taxonomy(GOOD.replace(old, new, 1), "t.toml")
+    assert sentence in str(error.value)
+    assert "The taxonomy t.toml is" in str(error.value)
+
+
+def test_urgency_is_checked() -> None:
+    wrong = GOOD + '\n[urgency]\nurgent = ["help now"]\n'
+    with pytest.raises(UsageError, match=r"line 14: `urgency` lacks the field `calm`"):
+        parse_taxonomy(wrong, "t.toml")
+    with pytest.raises(UsageError, match=r"line 16: `urgency.calm` must hold phrases, none of them empty"):
+        parse_taxonomy(wrong + "calm = []\n", "t.toml")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Cannot read the taxonomy .*absent.toml: No such file"):
+        load_taxonomy(tmp_path / "absent.toml")
+    (tmp_path / "latin.toml").write_bytes("# Größe".encode("latin-1"))
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        load_taxonomy(tmp_path / "latin.toml")
+
+
+def test_example_settings_are_the_defaults_they_say_they_are() -> None:
+    path = ROOT / "examples" / "settings.toml"
+    config = load_config(path)
+    assert replace(config, triage=TriageConfig()) == Config()
+    assert config.triage.taxonomy == "examples/taxonomy.toml"
