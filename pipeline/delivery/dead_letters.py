@@ -9,7 +9,7 @@ from ..errors import InferstreamError
 from .outcome import Outcome
 from .replies import header_map, sentence
 
-MOST_TRIED_BYTES: Final = 10_000
+MAX_TRIED_BYTES: Final = 10_000
 """Of a header that tells of the attempts: many times what our own history needs."""
 
 
@@ -50,7 +50,7 @@ def _tried(record: Record) -> Headers:
     return tuple(
         (name, sent[name])
         for name in (Header.ATTEMPT, Header.HISTORY)
-        if name in sent and len(sent[name]) <= MOST_TRIED_BYTES
+        if name in sent and len(sent[name]) <= MAX_TRIED_BYTES
     )
 
 

@@ -19,7 +19,7 @@ from .admission import Admission
 from .breaker import Breaker
 from .failures import Failing
 from .outcome import Outcome, PendingOutcome
-from .replies import MOST_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
+from .replies import MAX_ID_CHARACTERS, Address, Replies, ReplyTopics, header_map
 
 NO_RETRIES = RetryConfig(tiers_s=[])
 NO_HEADERS: Mapping[str, bytes] = {}
@@ -137,9 +137,9 @@ class Handler:
         if size > most:
             raise TooLarge(f"The request has {size} bytes, more than the {most} allowed: split the text.")
         request = codec.decode_request(record.value)
-        if request.id is not None and len(request.id) > MOST_ID_CHARACTERS:
+        if request.id is not None and len(request.id) > MAX_ID_CHARACTERS:
             raise TooLarge(
-                f"The field `id` is longer than {MOST_ID_CHARACTERS} characters: send a shorter one."
+                f"The field `id` is longer than {MAX_ID_CHARACTERS} characters: send a shorter one."
             )
         return request
 

@@ -20,12 +20,12 @@ from ..errors import ReplyTooLarge, ReplyTopicNotAllowed
 from .outcome import Outcome
 from .topic_watch import Partitions, still_there
 
-MOST_ID_CHARACTERS = 1_000
+MAX_ID_CHARACTERS = 1_000
 
 MISSING_S = 5.0
 """How long a reply topic that did not exist is not looked for again, whatever requests name it."""
 
-MOST_MISSING = 1_000
+MAX_MISSING = 1_000
 
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
@@ -68,7 +68,7 @@ class ReplyTopics:
         count = self._partitions.get(topic)
         if count is None:
             return None
-        if identity is None or len(identity) > MOST_ID_CHARACTERS:
+        if identity is None or len(identity) > MAX_ID_CHARACTERS:
             identity = origin_of(record)
         return Address(identity, topic, record.partition % count, record.key, carried_over(record))
 
@@ -108,7 +108,7 @@ class ReplyTopics:
     def _remember_missing(self, topic: str) -> None:
         self._missing.pop(topic, None)  # so that the first is always the one that was asked for longest ago
         self._missing[topic] = self._clock() + MISSING_S
-        if len(self._missing) > MOST_MISSING:
+        if len(self._missing) > MAX_MISSING:
             del self._missing[next(iter(self._missing))]
 
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 POLL_MS = 200
 """How long one poll waits for records: bounds how late a drain is noticed."""
 
-MOST_AT_ONCE = 256
+MAX_AT_ONCE = 256
 """Records of one poll: bounds how long the event loop is held before replies and heartbeats get their turn."""
 
 ROOM_SHARE = 16
@@ -105,7 +105,7 @@ class Worker:
             # With no room everything is paused and this only keeps the membership; yet what comes must be admitted:
             # a record that was read and left out would be a hole below later commits.
             room = self._room()
-            for record in await consumer.poll(max(1, min(room, MOST_AT_ONCE)), POLL_MS if room > 0 else 0):
+            for record in await consumer.poll(max(1, min(room, MAX_AT_ONCE)), POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
             # A poll that finds records waiting does not give way by itself; and with enough to do meanwhile, fewer
             # polls that find more cost less, the broker as well.

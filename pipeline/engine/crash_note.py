@@ -17,10 +17,10 @@ from .cache.tiers import DIGEST_BYTES
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS: Final = 255
-SLOT_BYTES: Final = 8 + MOST_ROWS * DIGEST_BYTES
+MAX_ROWS: Final = 255
+SLOT_BYTES: Final = 8 + MAX_ROWS * DIGEST_BYTES
 COUNT: Final = struct.Struct("<Q")
-MOST_SUSPECTS: Final = 10_000  # the oldest, which never came back, are forgotten
+MAX_SUSPECTS: Final = 10_000  # the oldest, which never came back, are forgotten
 Stamp = tuple[int, int, int]
 """Inode, time and size of a file: it differs when the file was replaced."""
 
@@ -60,7 +60,7 @@ class CrashNote:
     def running(self, lane: int, keys: Iterable[bytes]) -> None:
         """The lane is about to run these. The count comes last: a torn note counts nothing."""
         start = lane * SLOT_BYTES
-        kept = b"".join(dict.fromkeys(keys))[: MOST_ROWS * DIGEST_BYTES]  # a long text's rows share their key
+        kept = b"".join(dict.fromkeys(keys))[: MAX_ROWS * DIGEST_BYTES]  # a long text's rows share their key
         self._map[start + 8 : start + 8 + len(kept)] = kept
         self._map[start : start + 8] = COUNT.pack(len(kept) // DIGEST_BYTES)
 
@@ -110,7 +110,7 @@ class CrashNote:
                     blamed = count == 1 or (len(keys) == 1 and key in suspects)
                     suspects[key] = suspects.pop(key, 0) + blamed
             log.warning("%d requests were on the device when a worker died: they run alone.", count)
-        while len(suspects) > MOST_SUSPECTS:
+        while len(suspects) > MAX_SUSPECTS:
             del suspects[next(iter(suspects))]
         self._ledger.store(suspects)
 
@@ -183,6 +183,6 @@ def _left_behind(directory: Path) -> Iterator[list[list[bytes]]]:
 def _batches(note: bytes) -> Iterator[list[bytes]]:
     for start in range(0, len(note) - SLOT_BYTES + 1, SLOT_BYTES):
         (count,) = COUNT.unpack_from(note, start)
-        keys = note[start + 8 : start + 8 + min(count, MOST_ROWS) * DIGEST_BYTES]
+        keys = note[start + 8 : start + 8 + min(count, MAX_ROWS) * DIGEST_BYTES]
         if keys:
             yield [keys[at : at + DIGEST_BYTES] for at in range(0, len(keys), DIGEST_BYTES)]

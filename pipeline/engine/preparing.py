@@ -10,7 +10,7 @@ from .batching import Entry
 from .cache.tiers import DiskCache
 from .flights import Flight
 
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 """Texts of one call to the tokenizer: enough to amortize the call, few enough that the device is fed early."""
 
 ROW_S = 0.02
@@ -67,7 +67,7 @@ class Preparer:
         flight = self._queue.get()
         while flight is not None:
             flights.append(flight)
-            if len(flights) == MOST_AT_ONCE or self._queue.empty():
+            if len(flights) == MAX_AT_ONCE or self._queue.empty():
                 return flights
             flight = self._queue.get()
         if flights:

@@ -28,17 +28,17 @@ class FakeSession:
         clock: FakeClock | None = None,
         cost_ms: Callable[[int, int], float] | None = None,
         poison: Collection[int] = (),
-        most_padded_tokens: float = math.inf,
+        max_padded_tokens: float = math.inf,
     ) -> None:
         """Without a ``clock`` a run takes no time.
 
         Args:
             cost_ms: of a run of (rows, length); the clock is moved by it.
             poison: token ids that make a run fail with DeviceError.
-            most_padded_tokens: a larger run fails with DeviceOutOfMemory; may be changed at any time.
+            max_padded_tokens: a larger run fails with DeviceOutOfMemory; may be changed at any time.
         """
         self.runs: list[NDArray[np.int64]] = []
-        self.most_padded_tokens = most_padded_tokens
+        self.max_padded_tokens = max_padded_tokens
         self._clock, self._cost_ms, self._poison = clock, cost_ms, list(poison)
         self._changed = threading.Condition()
         self._stalled = False
@@ -53,7 +53,7 @@ class FakeSession:
                 raise DeviceError("The stalled session was never released.")
         if self._clock is not None and self._cost_ms is not None:
             self._clock.advance(self._cost_ms(*ids.shape) / 1e3)
-        if ids.size > self.most_padded_tokens:
+        if ids.size > self.max_padded_tokens:
             raise DeviceOutOfMemory(f"{ids.size} padded tokens do not fit: send fewer.")
         if np.isin(ids, self._poison).any():
             raise DeviceError("The model cannot run this input: it holds a poisoned token.")

@@ -75,7 +75,7 @@ def only(outcome: Outcome) -> Message:
 
 async def failing_outcome(record: Record, retries: RetryConfig = AT_ONCE) -> Outcome:
     async with a_handler(retries) as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         return await outcome_of(handler, record)
 
 
@@ -138,17 +138,17 @@ async def test_a_retry_that_the_broker_finds_too_large_is_answered_instead() -> 
 
 async def test_where_order_matters_it_is_tried_again_in_its_place() -> None:
     async with a_handler() as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         answering = asyncio.create_task(outcome_of(handler, a_record(key=b"conversation")))
         await rig.begun(1)
-        rig.session.most_padded_tokens = 100
+        rig.session.max_padded_tokens = 100
         reply = decode_reply(only(await answering).value)
         assert isinstance(reply, Result)
 
 
 async def test_what_is_refused_when_it_is_tried_again_is_answered() -> None:
     async with a_handler() as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         poisoned = iter([False, True])
         rig.device.is_poison = lambda _: next(poisoned)  # type: ignore[method-assign]
         reply = decode_reply(only(await outcome_of(handler, a_record(key=b"conversation"))).value)
@@ -158,7 +158,7 @@ async def test_what_is_refused_when_it_is_tried_again_is_answered() -> None:
 
 async def test_retries_stay_within_their_budget() -> None:
     async with a_handler(RetryConfig(tiers_s=[0], budget_share=0.1, budget_burst=2)) as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         outcomes = [await outcome_of(handler, a_record()) for _ in range(12)]
     again = [only(outcome).topic == TOPICS.retry("0s") for outcome in outcomes]
     assert again[:2] == [True, True]
@@ -167,7 +167,7 @@ async def test_retries_stay_within_their_budget() -> None:
 
 async def test_a_request_that_names_a_new_reply_topic_counts_once() -> None:
     async with a_handler(RetryConfig(tiers_s=[0], budget_share=0.5, budget_burst=1)) as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         assert only(await outcome_of(handler, a_record())).topic == TOPICS.retry("0s")
         mine = f"{TOPICS.replies}.mine"
         outcome = await outcome_of(handler, a_record({Header.REPLY_TOPIC: mine.encode()}))
@@ -212,7 +212,7 @@ async def test_where_order_matters_it_waits_so_often_as_it_may_and_is_then_given
     """The later tiers are too long to wait in place: it is tried after the shortest delay each time."""
     retries = RetryConfig(tiers_s=[0, 30], max_attempts=4)
     async with a_handler(retries) as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         outcome = await outcome_of(handler, a_record(key=b"conversation"))
         assert len(rig.session.runs) == 4
     assert outage([outcome]) == {TOPICS.replies: 1, TOPICS.dead_letters: 1}
@@ -224,7 +224,7 @@ async def test_a_dead_letter_tells_of_each_attempt_however_it_was_tried_again(ke
     retries = RetryConfig(tiers_s=[0], max_attempts=3)
     record = a_record({"else": b"1"}, key)
     async with a_handler(retries) as (handler, rig):
-        rig.session.most_padded_tokens = TOO_LITTLE
+        rig.session.max_padded_tokens = TOO_LITTLE
         outcome = await outcome_of(handler, record)
         while outcome.then is None:
             outcome = await outcome_of(handler, record._replace(headers=only(outcome).headers))

@@ -16,7 +16,7 @@ from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.replies import MISSING_S, MOST_MISSING, ReplyTopics
+from inferstream.pipeline.delivery.replies import MAX_MISSING, MISSING_S, ReplyTopics
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import ReplyTopicNotAllowed
 from inferstream.pipeline.telemetry import Metrics
@@ -359,14 +359,14 @@ async def test_a_reply_topic_that_is_missing_is_looked_for_now_and_then(clock: F
 async def test_only_so_many_missing_topics_are_remembered(clock: FakeClock) -> None:
     broker = Broker()
     reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
-    names = [f"{TOPICS.replies}.{number}" for number in range(MOST_MISSING)]
+    names = [f"{TOPICS.replies}.{number}" for number in range(MAX_MISSING)]
     await flood(reply_topics, *names)
     clock.advance(MISSING_S)
     await flood(reply_topics, names[0], f"{TOPICS.replies}.another")
     broker.asked.clear()
     assert await flood(reply_topics, names[0], names[1]) == 2
     assert broker.asked == names[1:2], "what was asked for longest ago is forgotten first"
-    assert len(reply_topics._missing) == MOST_MISSING
+    assert len(reply_topics._missing) == MAX_MISSING
 
 
 async def test_a_dead_letter_keeps_the_origin_of_the_first_delivery(desk: Desk) -> None:

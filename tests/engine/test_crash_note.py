@@ -15,7 +15,7 @@ from support.echo import Echo
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.crash_note import MOST_ROWS, CrashNote
+from inferstream.pipeline.engine.crash_note import MAX_ROWS, CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.errors import DeviceLost, DeviceUnavailable
@@ -123,7 +123,7 @@ def test_the_note_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_batch_with_more_rows_than_a_slot_is_noted_as_far_as_it_fits(tmp_path: Path) -> None:
     note = CrashNote(tmp_path, 2)
-    note.running(0, [n.to_bytes(16, "big") for n in range(MOST_ROWS + 50)])
+    note.running(0, [n.to_bytes(16, "big") for n in range(MAX_ROWS + 50)])
     note.running(1, [A])
     note.close()
 

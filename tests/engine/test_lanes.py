@@ -202,14 +202,14 @@ def test_a_text_of_several_rows_keeps_the_error_of_the_row_that_failed() -> None
 
 
 def test_out_of_memory_halves_the_budget_and_it_recovers() -> None:
-    session = FakeSession(most_padded_tokens=100)
+    session = FakeSession(max_padded_tokens=100)
     texts = [f"text {n:03}" for n in range(64)]
     with a_runway(session, limits=Limits(512, 64)) as runway:
         with held(session, runway):
             runway.put(*texts)
         assert runway.wait(65) == {text: echoed(text) for text in ["held", *texts]}
         assert runway.device.batcher.limits.token_budget < 512
-        session.most_padded_tokens = math.inf
+        session.max_padded_tokens = math.inf
         for n in range(120):
             runway.put(f"more {n}")
             runway.wait(1)
@@ -217,7 +217,7 @@ def test_out_of_memory_halves_the_budget_and_it_recovers() -> None:
 
 
 def test_a_row_that_never_fits_fails_alone() -> None:
-    session = FakeSession(most_padded_tokens=20)
+    session = FakeSession(max_padded_tokens=20)
     with a_runway(session) as runway:
         with held(session, runway):
             runway.put("short", "l" * 30, "brief")

@@ -50,9 +50,9 @@ class MemoryCache:
 
     ENTRY_BYTES = 250  # of a key, its hash slot and the objects' headers, as measured
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._values: OrderedDict[bytes, bytes] = OrderedDict()
-        self._bytes, self._most_bytes = 0, most_bytes
+        self._bytes, self._most_bytes = 0, max_bytes
 
     def get(self, key: bytes) -> bytes | None:
         value = self._values.get(key)
@@ -100,20 +100,20 @@ class DiskCache:
     def __init__(
         self,
         directory: Path,
-        most_bytes: int,
+        max_bytes: int,
         *,
         shards: int = 4,
-        most_queued: int = 4_096,
+        max_queued: int = 4_096,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._most_bytes, self._shards = CacheFolder(directory), most_bytes, shards
+        self._folder, self._most_bytes, self._shards = CacheFolder(directory), max_bytes, shards
         self._clock = clock
         self._files: Files | None = None  # set by the writer alone, once it runs
         self._broken: Path | None = None
         self._failure: tuple[Files, Exception] | None = None
         self._open_from = self._read_from = -math.inf
         self._open()
-        self._writes: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(most_queued)
+        self._writes: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(max_queued)
         self._writer = threading.Thread(target=self._write, name="disk-cache", daemon=True)
         self._writer.start()
 

@@ -20,13 +20,13 @@ COLORS: Final = {
     "clock": "tab:brown",
     "device": "tab:blue",
 }
-MOST_BINS: Final = 300
+MAX_BINS: Final = 300
 
 
 def plot(report: Report, path: Path) -> None:
     """Write a PNG: throughput, latency, open requests and memory over time, with the faults across all of them."""
     end_s = max([report.seconds, *(one.at_s for one in report.seen[-1:])])
-    bin_s = max(1.0, end_s / MOST_BINS)
+    bin_s = max(1.0, end_s / MAX_BINS)
     figure = Figure(figsize=(13, 9), layout="constrained")
     axes = figure.subplots(5, 1, sharex=True, height_ratios=(0.55, 1, 1, 1, 0.8))
     _faults(axes[0], report)

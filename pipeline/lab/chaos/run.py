@@ -33,7 +33,7 @@ SETTLE_S: Final = 90.0
 FLUSH_S: Final = 60.0
 LOOK_S: Final = 0.2
 TICK_S: Final = 0.5
-MOST_LONGER: Final = 0.5
+MAX_LONGER: Final = 0.5
 """On a slow machine faults take longer: so much of its time may the load be prolonged for them."""
 
 
@@ -122,7 +122,7 @@ class Conductor:
 
         def over() -> bool:
             left_s = self._seconds - ledger.now_s
-            return left_s <= 0 and (faults.done() or left_s <= -self._seconds * MOST_LONGER)
+            return left_s <= 0 and (faults.done() or left_s <= -self._seconds * MAX_LONGER)
 
         storm = requests(scenario.storm_mix, "storm", self._seed)
         await loadgen.send(storm, self._pace(calm=False), over)

@@ -9,9 +9,9 @@ from ....schemas.topics import Topics
 from ...broker.base import Broker
 from .requests import Planned
 
-MOST_UNACKNOWLEDGED: Final = 5_000
+MAX_UNACKNOWLEDGED: Final = 5_000
 LOOK_S: Final = 0.002
-MOST_BEHIND_S: Final = 1.0
+MAX_BEHIND_S: Final = 1.0
 """What could not be sent for longer than this is not made up for."""
 
 
@@ -32,16 +32,16 @@ class Steady:
 
     async def due(self) -> None:
         now = self._clock()
-        self._next = max(self._next + self._interval_s, now - MOST_BEHIND_S)
+        self._next = max(self._next + self._interval_s, now - MAX_BEHIND_S)
         if self._next > now:
             await asyncio.sleep(self._next - now)
 
 
 class Saturating:
-    """As many requests as are answered: ``most_open`` are under way at all times."""
+    """As many requests as are answered: ``max_open`` are under way at all times."""
 
-    def __init__(self, most_open: int, open_requests: Callable[[], int]) -> None:
-        self._most_open, self._open_requests = most_open, open_requests
+    def __init__(self, max_open: int, open_requests: Callable[[], int]) -> None:
+        self._most_open, self._open_requests = max_open, open_requests
 
     async def due(self) -> None:
         while True:
@@ -90,7 +90,7 @@ class Loadgen:
             await pace.due()
             if over():
                 return
-            if self.unacknowledged >= MOST_UNACKNOWLEDGED:
+            if self.unacknowledged >= MAX_UNACKNOWLEDGED:
                 await asyncio.sleep(LOOK_S)
                 continue
             if self._error:

@@ -9,7 +9,7 @@ from ....schemas.messages import Chunk, Failure
 from ....schemas.topics import ANY_ORDER, Header, Topics, origin
 from ...broker.base import Record
 
-MOST_ID_CHARACTERS: Final = 1_000
+MAX_ID_CHARACTERS: Final = 1_000
 """A request with a longer id is answered under its origin."""
 
 How = Literal["first", "returned", "replayed"]
@@ -88,7 +88,7 @@ def identity_of(record: Record) -> str:
         identity = decode_request(record.value).id
     except DecodeError as error:
         identity = error.id
-    if identity is not None and len(identity) <= MOST_ID_CHARACTERS:
+    if identity is not None and len(identity) <= MAX_ID_CHARACTERS:
         return identity
     for name, value in record.headers:
         if name == Header.ORIGIN:

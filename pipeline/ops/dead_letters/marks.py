@@ -12,7 +12,7 @@ from ...broker.base import Broker, Message, Record
 from ..scan import Scan
 
 CACHE_KIB: Final = 8 * 1024
-MOST_SKEW_MS: Final = 60_000
+MAX_SKEW_MS: Final = 60_000
 """How far the clock of whoever made a mark may be behind that of the worker that wrote the letter."""
 
 Done = Literal["replayed", "purged"]
@@ -56,7 +56,7 @@ class Marks:
             "SELECT done FROM marks WHERE letter = ? AND at_ms >= ?",
             (
                 origin(letter.topic, letter.partition, letter.offset),
-                letter.timestamp_ms - MOST_SKEW_MS,
+                letter.timestamp_ms - MAX_SKEW_MS,
             ),
         ).fetchone()
         return str(row[0]) if row else None

@@ -463,7 +463,7 @@ def test_a_process_that_hangs_while_it_commits_holds_up_one_reader_at_most(tmp_p
 
 def test_a_disk_that_falls_behind_drops_writes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    cache = DiskCache(tmp_path, 10_000_000, most_queued=1)
+    cache = DiskCache(tmp_path, 10_000_000, max_queued=1)
     for n in range(2_000):
         cache.put(n.to_bytes(16, "big"), VALUE)
     cache.close()

@@ -56,13 +56,13 @@ def test_memory_forgets_the_least_recently_used() -> None:
 class Model:
     """What the memory tier must do, in the plainest way."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.items: list[tuple[bytes, bytes]] = []
-        self.most_bytes = most_bytes
+        self.max_bytes = max_bytes
 
     def put(self, key: bytes, value: bytes) -> None:
         self.items = [item for item in self.items if item[0] != key] + [(key, value)]
-        while sum(entry(len(value)) for _, value in self.items) > self.most_bytes:
+        while sum(entry(len(value)) for _, value in self.items) > self.max_bytes:
             self.items.pop(0)
 
     def get(self, key: bytes) -> bytes | None:
