@@ -1,73 +1,109 @@
-"""A worker as a process of its own, as `inferstream worker` starts it, watched through its web server."""
+"""A worker in a process of its own, for the demo, for chaos runs and for tests."""
 
-import asyncio
 import http.client
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
 from ..errors import BrokerError, InferstreamError
 
 HOST: Final = "127.0.0.1"
-LOOK_AGAIN_S: Final = 0.05
-ANSWER_S: Final = 2.0
-REPLIES: Final = ("inferstream_answers_total", "inferstream_failures_total")
+POLL_S: Final = 0.05
+TIMEOUT_S: Final = 120.0
+PAGE_TIMEOUT_S: Final = 5.0
+ADDRESS: Final = re.compile(rf"http://{re.escape(HOST)}:(\d+)")
+REPLY_METRICS: Final = ("inferstream_answers_total", "inferstream_failures_total")
+
+
+def serve_task(task: str, *arguments: str) -> list[str]:
+    """Arguments for Python that run `inferstream worker`, with its web pages on a free port."""
+    program = ["-m", "inferstream.pipeline.cli.main", "worker", task]
+    return [*program, "--web-host", HOST, "--web-port", "0", *arguments]
 
 
 class WorkerProcess:
-    """Serves ``task`` with the further ``arguments`` of `inferstream worker`; what it says goes to ``log``."""
+    """Python with ``arguments`` as a process. Its output is appended to ``log``. ``with`` kills it at the end.
 
-    def __init__(self, task: str, arguments: Sequence[str], *, port: int, log: Path) -> None:
-        self._port, self._log = port, log
-        command = [sys.executable, "-m", "inferstream.pipeline.cli.main", "worker", task, *arguments]
-        with log.open("wb") as output:
+    Its standard input is a pipe that closes when this process ends. ``home`` replaces the user's INFERSTREAM_HOME.
+    With ``own_session``, Ctrl-C in the terminal does not reach the process.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], *, log: Path, home: Path | None = None, own_session: bool = False
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._log_start = output.tell()
             self._process = subprocess.Popen(
-                [*command, "--web-host", HOST, "--web-port", str(port)],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, "INFERSTREAM_HOME": str(home)} if home else None,
+                start_new_session=own_session,
             )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+        self.kill()
 
-    async def ready(self, timeout_s: float) -> None:
-        """Return when it reads requests. Raises InferstreamError when it ends before, or takes longer."""
-        end = time.monotonic() + timeout_s
-        while await asyncio.to_thread(self._get, "/readyz") is None:
-            if self._process.poll() is not None:
-                raise InferstreamError(
-                    f"A worker ended with status {self._process.returncode}: {self._last_words()}"
-                )
-            if time.monotonic() > end:
-                raise BrokerError(f"A worker is not ready after {timeout_s:g} s: {self._last_words()}")
-            await asyncio.sleep(LOOK_AGAIN_S)
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
-    def replies(self) -> int:
-        """How many replies it gave; 0 when it does not say."""
-        lines = (self._get("/metrics") or "").splitlines()
-        return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(REPLIES)))
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
-    def ask_to_end(self) -> None:
-        """Let it finish what it began, and leave."""
-        self._process.send_signal(signal.SIGTERM)
+    @property
+    def output(self) -> str:
+        """All that the process has printed so far."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
 
-    async def ended(self, timeout_s: float) -> int:
-        """Its exit status. Raises subprocess.TimeoutExpired."""
-        return await asyncio.to_thread(self._process.wait, timeout_s)
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal if the process runs."""
+        if self.running:
+            self._process.send_signal(number)
 
-    def _get(self, path: str) -> str | None:
-        """The page, None where there is none or it tells of trouble."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=ANSWER_S)
+    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+        """The exit status, negative for the signal that ended it. Raises subprocess.TimeoutExpired."""
+        status = self._process.wait(timeout_s)
+        if self._process.stdin:
+            self._process.stdin.close()
+        return status
+
+    def kill(self) -> None:
+        """End the process at once. May be called after it has ended."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait_ready(self, timeout_s: float = TIMEOUT_S) -> None:
+        """Return when its page /readyz says that it reads requests.
+
+        Raises InferstreamError when the process ends first, BrokerError after ``timeout_s``.
+        """
+        self._until(lambda: self.page("/readyz") is not None, timeout_s, "is not ready")
+
+    def wait_for(self, words: str, timeout_s: float = TIMEOUT_S) -> None:
+        """Return when its output contains ``words``. Raises as `wait_ready` does."""
+        self._until(lambda: words in self.output, timeout_s, f"has not printed {words!r}")
+
+    def page(self, path: str) -> str | None:
+        """A page of its web server; None when there is none or its status is not 200."""
+        address = ADDRESS.search(self.output)
+        if address is None:
+            return None
+        connection = http.client.HTTPConnection(HOST, int(address[1]), timeout=PAGE_TIMEOUT_S)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -77,6 +113,23 @@ class WorkerProcess:
         finally:
             connection.close()
 
-    def _last_words(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing."
+    def replies(self) -> int:
+        """The number of replies in its metrics; 0 without the page."""
+        lines = (self.page("/metrics") or "").splitlines()
+        return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(REPLY_METRICS)))
+
+    def _until(self, condition: Callable[[], bool], timeout_s: float, late: str) -> None:
+        end = time.monotonic() + timeout_s
+        while True:
+            running = self.running  # read before the condition: the last words and the end may come together
+            if condition():
+                return
+            if not running:
+                raise InferstreamError(f"A worker ended with status {self.wait(0)}: {self._last_line()}")
+            if time.monotonic() > end:
+                raise BrokerError(f"A worker {late} after {timeout_s:g} s: {self._last_line()}")
+            time.sleep(POLL_S)
+
+    def _last_line(self) -> str:
+        lines = self.output.strip().splitlines()
+        return lines[-1] if lines else "it printed nothing."

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from support.worker_process import INFERSTREAM, ForeignClient, WorkerProcess, until
+from support import INFERSTREAM
+from support.foreign_client import ForeignClient
 
 from inferstream.pipeline.home import home_folder
+from inferstream.pipeline.lab.worker_process import WorkerProcess, serve_task
 from inferstream.schemas.topics import Topics
 
 REQUESTS = 1_500
 KEYS = 40
 SOME = 150
-"""So many replies show that the load is on."""
+"""After this many replies the workers are under load."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +47,8 @@ class Fleet:
 
     def start(self, *arguments: str) -> WorkerProcess:
         log = self._directory / f"worker-{len(self.workers)}.log"
-        self.workers.append(WorkerProcess(log, *self._arguments, *arguments, home=self._home))
+        program = serve_task("triage", *self._arguments, *arguments)
+        self.workers.append(WorkerProcess(program, log=log, home=self._home))
         return self.workers[-1]
 
     def two_that_share(self) -> tuple[WorkerProcess, WorkerProcess]:
@@ -64,7 +67,7 @@ def fleet(kafka: str, topics: Topics, tmp_path: Path) -> Iterator[Fleet]:
     yield fleet
     for worker in fleet.workers:
         worker.kill()
-        print(worker.log)
+        print(worker.output)
 
 
 @pytest.fixture
@@ -136,14 +139,14 @@ def test_a_named_worker_restarts_and_the_others_keep_their_partitions(
     leaving = start("second")
     for worker in (staying, leaving):
         worker.wait_for(f"Serving 2 {serving}")
-    shared = staying.log.count(serving)
+    shared = staying.output.count(serving)
     leaving.signal(signal.SIGTERM)
     assert leaving.wait() == 0
     start("second").wait_for(f"Serving 2 {serving}")
     client.send(requests())
     client.read(REQUESTS)
     assert len(client.replies) == REQUESTS
-    assert staying.log.count(serving) == shared, "no rebalance"
+    assert staying.output.count(serving) == shared, "no rebalance"
 
 
 def test_the_same_request_from_kcat_and_librdkafka_gets_the_same_answer(
@@ -180,25 +183,26 @@ def test_a_worker_on_kafka_has_its_pages_and_its_three_topics_and_nothing_of_fau
     names = client.topic_names()
     assert {topics.requests, topics.replies, topics.dead_letters} <= names
     assert not [name for name in names if "__assignor" in name or name.startswith("inferstream-triage")]
-    assert (worker.status("/healthz"), worker.status("/metrics")) == (200, 200)
+    assert worker.page("/healthz") is not None
+    assert worker.page("/metrics")
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
 
 
 def test_a_broker_that_does_not_answer_ends_the_worker_with_one_sentence(tmp_path: Path) -> None:
-    worker = WorkerProcess(tmp_path / "log", "--kafka", "127.0.0.1:1")
+    worker = WorkerProcess(serve_task("triage", "--kafka", "127.0.0.1:1"), log=tmp_path / "log")
     assert worker.wait() == 1
-    assert worker.log.splitlines()[-1].startswith("Error: Cannot reach Kafka")
-    assert "Traceback" not in worker.log
+    assert worker.output.splitlines()[-1].startswith("Error: Cannot reach Kafka")
+    assert "Traceback" not in worker.output
 
 
 def test_a_taken_port_is_named(fleet: Fleet) -> None:
     first = fleet.start()
-    until(lambda: first.status("/healthz") == 200, "the first worker's pages")
-    port = first.log.partition("http://127.0.0.1:")[2].partition("/")[0]
+    first.wait_for("/healthz")
+    port = first.output.partition("http://127.0.0.1:")[2].partition("/")[0]
     second = fleet.start("--web-port", port)
     assert second.wait() == 2
-    assert f"Port {port} of 127.0.0.1 is taken" in second.log
+    assert f"Port {port} of 127.0.0.1 is taken" in second.output
 
 
 def test_a_request_topic_that_is_deleted_ends_the_worker_with_one_sentence(
@@ -209,6 +213,6 @@ def test_a_request_topic_that_is_deleted_ends_the_worker_with_one_sentence(
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.delete_topics([topics.requests])[topics.requests].result(30)
     assert worker.wait() == 1
-    assert worker.log.splitlines()[-1].startswith(
+    assert worker.output.splitlines()[-1].startswith(
         f"Error: The topic {topics.requests} was deleted: start the"
     )

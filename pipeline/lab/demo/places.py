@@ -1,6 +1,7 @@
 """Where the demo runs: all in this process, on a real Kafka with worker processes of its own, or with yours."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
 from ...config import NEW_PARTITIONS, Config, KafkaConfig
 from ...errors import BrokerError
-from ..worker_process import WorkerProcess
+from ..worker_process import WorkerProcess, serve_task
 
 TASK: Final = "triage"
 READY_S: Final = 60.0
@@ -62,7 +63,7 @@ async def in_this_process(config: Config, report: Report) -> AsyncGenerator[Plac
 @asynccontextmanager
 async def on_local_kafka(config: Config, report: Report, workers: int) -> AsyncGenerator[Place]:
     """A real Kafka on this machine and worker processes; all of it ends with the demo."""
-    from ...kafka_local.cluster import LocalKafka, free_ports
+    from ...kafka_local.cluster import LocalKafka
 
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="inferstream-demo-")))
@@ -79,18 +80,18 @@ async def on_local_kafka(config: Config, report: Report, workers: int) -> AsyncG
         settings = structs.replace(config.kafka, bootstrap=kafka.bootstrap)
         report.busy(f"Starting {workers} worker processes")
         crew = [
-            stack.enter_context(_worker(settings, folder / f"worker-{number}", port))
-            for number, port in enumerate(free_ports(workers), start=1)
+            stack.enter_context(_worker(settings, folder / f"worker-{number}"))
+            for number in range(1, workers + 1)
         ]
-        await asyncio.gather(*(worker.ready(READY_S) for worker in crew))
+        await asyncio.gather(*(asyncio.to_thread(worker.wait_ready, READY_S) for worker in crew))
         partitions = settings.partitions or NEW_PARTITIONS
         report.ready(f"{workers} worker processes share the {partitions} partitions of the request topic.")
         broker = await stack.enter_async_context(KafkaBroker(settings))
         client = await stack.enter_async_context(Client(broker=broker, prefix=settings.topic_prefix))
         yield Place(broker, client, Topics(TASK, settings.topic_prefix), crew)
         for worker in crew:
-            worker.ask_to_end()
-        await asyncio.gather(*(worker.ended(DRAIN_S) for worker in crew))
+            worker.signal(signal.SIGTERM)
+        await asyncio.gather(*(asyncio.to_thread(worker.wait, DRAIN_S) for worker in crew))
 
 
 @asynccontextmanager
@@ -113,14 +114,12 @@ async def with_your_workers(config: Config, report: Report) -> AsyncGenerator[Pl
         yield Place(broker, client, topics, [])
 
 
-def _worker(settings: KafkaConfig, folder: Path, port: int) -> WorkerProcess:
+def _worker(settings: KafkaConfig, folder: Path) -> WorkerProcess:
     folder.mkdir()
-    arguments = [
-        "--kafka",
-        settings.bootstrap,
-        "--topic-prefix",
-        settings.topic_prefix,
-        "--cache-dir",
-        str(folder),
-    ]
-    return WorkerProcess(TASK, arguments, port=port, log=folder / "log")
+    arguments = serve_task(
+        TASK,
+        *("--kafka", settings.bootstrap),
+        *("--topic-prefix", settings.topic_prefix),
+        *("--cache-dir", str(folder)),
+    )
+    return WorkerProcess(arguments, log=folder / "log")

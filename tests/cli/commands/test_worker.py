@@ -15,8 +15,7 @@ import click
 import msgspec
 import pytest
 from click.testing import CliRunner
-from support import ROOT
-from support.worker_process import INFERSTREAM
+from support import INFERSTREAM, ROOT
 
 from inferstream.pipeline.cli.commands.topics import Duration
 from inferstream.pipeline.cli.main import run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.worker_process import INFERSTREAM
+from support import INFERSTREAM
 
 pytestmark = pytest.mark.kafka
 

@@ -1,6 +1,7 @@
 """The demo: its traffic, its figures, its audit, and the whole of it as a user runs it."""
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,11 +13,10 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.client.replies import Answer
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.kafka_local.cluster import free_ports
 from inferstream.pipeline.lab.demo.audit import Auditor, Verdict
 from inferstream.pipeline.lab.demo.figures import Figures, percentile
 from inferstream.pipeline.lab.demo.traffic import Ticket, load_tickets, plan_traffic
-from inferstream.pipeline.lab.worker_process import WorkerProcess
+from inferstream.pipeline.lab.worker_process import WorkerProcess, serve_task
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
 from inferstream.schemas.codec import encode
@@ -161,7 +161,7 @@ async def test_the_demo_with_workers_elsewhere(kafka: str, unique: str, minilm: 
     from sys import executable
 
     arguments = ["--kafka", kafka, "--topic-prefix", unique, "--cache-dir", str(tmp_path)]
-    with WorkerProcess("triage", arguments, port=free_ports(1)[0], log=tmp_path / "log") as worker:
+    with WorkerProcess(serve_task("triage", *arguments), log=tmp_path / "log") as worker:
         demo = await create_subprocess_exec(
             *[executable, "-m", "inferstream.pipeline.cli.main", "demo", "--json", "--requests", "200"],
             *arguments[:4],
@@ -170,8 +170,8 @@ async def test_the_demo_with_workers_elsewhere(kafka: str, unique: str, minilm: 
         shown = json.loads((await demo.communicate())[0])
         assert demo.returncode == 0
         assert worker.replies() == 200
-        worker.ask_to_end()
-        assert await worker.ended(20) == 0
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(20) == 0
     assert (shown["requests"], shown["terminal_events"], shown["lost"], shown["duplicated"]) == (
         200,
         200,
@@ -181,10 +181,9 @@ async def test_the_demo_with_workers_elsewhere(kafka: str, unique: str, minilm: 
     assert shown["failures"] == 3
 
 
-async def test_a_worker_that_does_not_start_is_told(tmp_path: Path) -> None:
-    with WorkerProcess(
-        "tirage", ["--kafka", "127.0.0.1:1"], port=free_ports(1)[0], log=tmp_path / "log"
-    ) as worker:
+def test_a_worker_that_cannot_start_raises_its_last_line(tmp_path: Path) -> None:
+    arguments = serve_task("tirage", "--kafka", "127.0.0.1:1")
+    with WorkerProcess(arguments, log=tmp_path / "log") as worker:
         with pytest.raises(Exception, match="A worker ended with status 2: Error: There is no task 'tirage'"):
-            await worker.ready(30)
-        assert await worker.ended(10) == 2
+            worker.wait_ready(30)
+        assert worker.wait(10) == 2
