@@ -11,7 +11,7 @@ from ...schemas.messages import Request
 from ...schemas.topics import PRIORITIES, Header, Topics
 from ..broker.base import Record
 from ..config import BreakerConfig, LimitConfig, RetryConfig, WindowConfig
-from ..engine.engine import Answer, Engine, Job
+from ..engine.engine import Engine, EngineAnswer, Job
 from ..engine.flights import Flight
 from ..errors import BadHeader, DeadlineExceeded, Overloaded, ReplyTopicNotAllowed, TooLarge, UnknownTask
 from ..telemetry import Metrics
@@ -93,7 +93,7 @@ class Handler:
             found = self._engine.begin(job)
         except Exception as error:
             return self._failing.outcome(record, address, error)
-        if isinstance(found, Answer):
+        if isinstance(found, EngineAnswer):
             return self._answered(address, found)
         return self._admission.taken(job.tenant, self._arrive(record, address, job, found))
 
@@ -115,7 +115,7 @@ class Handler:
         return found if isinstance(found, Outcome) else await found
 
     async def _arrive(self, record: Record, address: Address, job: Job, flight: Flight) -> Outcome:
-        found: Answer | Flight | None = flight
+        found: EngineAnswer | Flight | None = flight
         began = self._clock()
         while True:
             try:
@@ -170,7 +170,7 @@ class Handler:
             raise DeadlineExceeded(LATE)
         return self._clock() + left_s
 
-    def _answered(self, address: Address, answer: Answer) -> Outcome:
+    def _answered(self, address: Address, answer: EngineAnswer) -> Outcome:
         if answer.cache not in CACHED:
             self._breaker.answered()
         self._metrics.answered(answer.cache, answer.timings.total_ms)

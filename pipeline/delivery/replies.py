@@ -15,7 +15,7 @@ from ...schemas.messages import Failure, Result
 from ...schemas.topics import Header, Topics, origin
 from ..broker.base import Headers, Message, Record
 from ..config import LimitConfig
-from ..engine.engine import Answer
+from ..engine.engine import EngineAnswer
 from ..errors import ReplyTooLarge, ReplyTopicNotAllowed
 from .outcome import Outcome
 from .topic_watch import Partitions, still_there
@@ -123,7 +123,7 @@ class Replies:
     def __init__(self, task: str, max_bytes: int) -> None:
         self._task, self._max_bytes = task, max_bytes
 
-    def result(self, address: Address, answer: Answer) -> Outcome:
+    def result(self, address: Address, answer: EngineAnswer) -> Outcome:
         """The record of an answer; a Failure instead if it is larger than a reply may be."""
         body = codec.encode(
             Result(

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
-from .batching import PATIENCE_S, Entry, Limits, Shapes, choose, length_of, sweep
+from .batching import PRIORITY_DELAYS_S, Entry, Limits, Shapes, choose, length_of, sweep
 
 
 class Batcher:
@@ -28,7 +28,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._idle_lanes = 0
         self._closed = False
-        self._backlog_ms = [0.0] * len(PATIENCE_S)
+        self._backlog_ms = [0.0] * len(PRIORITY_DELAYS_S)
         self._cost, self._clock, self._drop = cost, clock, drop
         self._full, self.limits = limits, limits
 
@@ -163,4 +163,4 @@ class Batcher:
             self._due.clear()
             self._latest.clear()
             if not self._alone:
-                self._backlog_ms = [0.0] * len(PATIENCE_S)  # exactly, whatever was lost in adding up
+                self._backlog_ms = [0.0] * len(PRIORITY_DELAYS_S)  # exactly, whatever was lost in adding up

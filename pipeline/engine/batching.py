@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, Protocol
 
 from ..tasks.base import Row
 
-PATIENCE_S = (0.0, 0.25, 5.0)
+PRIORITY_DELAYS_S = (0.0, 0.25, 5.0)
 """How long a row of priority high, normal, low lets younger rows of higher priority pass.
 
 Ageing is linear, so the order of two rows never changes while they wait: `Entry.due` is fixed at arrival,
-and whoever has the smallest will be the head of a batch before any row that arrives `PATIENCE_S` later.
+and whoever has the smallest will be the head of a batch before any row that arrives `PRIORITY_DELAYS_S` later.
 """
 
-WORTH = 1.01
+MIN_GAIN = 1.01
 """A larger batch must be better by this factor: its rows wait longer, and costs are not known any better."""
 
 
@@ -48,7 +48,7 @@ class Entry:
         self.length = len(row)
         self.arrived = arrived
         self.expires = expires
-        self.due = min(arrived + PATIENCE_S[priority], expires)
+        self.due = min(arrived + PRIORITY_DELAYS_S[priority], expires)
         self.cancelled = False
         self.priority = priority
         self.owner = owner
@@ -148,7 +148,7 @@ def _best_slice(
             if together > time_left_ms:
                 break
             gain = (alone[high - start] - alone[high - rows - start]) / together
-            if gain > best_gain * WORTH:
+            if gain > best_gain * MIN_GAIN:
                 best, best_gain = (high - rows, high), gain
     return best
 

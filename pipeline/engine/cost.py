@@ -15,7 +15,7 @@ PRIOR = (0.2, 0.05, 0.02, 0.00002)
 KNOTS = 40
 """The correction has two knots for each power of two of the padded tokens, up to 2^19."""
 
-FORGET = 0.05
+OBSERVE_WEIGHT = 0.05
 """Weight of one new measurement in the correction of its knots."""
 
 CALIBRATION_ROWS = (1, 2, 4, 8, 16, 32)
@@ -23,7 +23,7 @@ CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 256)
 CALIBRATION_TOKENS = 1_024
 
 
-class Sample(NamedTuple):
+class CostSample(NamedTuple):
     """One measured run: ``rows`` x ``length`` padded tokens took ``ms``."""
 
     rows: int
@@ -54,16 +54,16 @@ class Cost:
         correction = self._knots[low] * (1 - share) + self._knots[low + 1] * share
         return self._model(rows, length) * correction
 
-    def observe(self, sample: Sample) -> None:
+    def observe(self, sample: CostSample) -> None:
         """Move the correction near the sample's size towards what was measured."""
         low, share = _knot(sample.rows * sample.length)
         ratio = sample.ms / self._model(sample.rows, sample.length)
         for knot, weight in ((low, 1 - share), (low + 1, share)):
             known = self._knots[knot]
             # One preempted run must not condemn a size: it counts at most as twice what is known.
-            self._knots[knot] = known + FORGET * weight * (min(ratio, 2 * known) - known)
+            self._knots[knot] = known + OBSERVE_WEIGHT * weight * (min(ratio, 2 * known) - known)
 
-    def fit(self, samples: Iterable[Sample]) -> None:
+    def fit(self, samples: Iterable[CostSample]) -> None:
         """Replace all that is known by a least-squares fit of the relative error over ``samples``."""
         samples = list(samples)
         features = np.array([(1.0, s.rows, s.rows * s.length, s.rows * s.length**2) for s in samples])
@@ -95,7 +95,7 @@ class Cost:
         call, row, token, pair = self._weights
         return call + rows * (row + length * (token + length * pair))
 
-    def _fit_knots(self, samples: Sequence[Sample]) -> list[float]:
+    def _fit_knots(self, samples: Sequence[CostSample]) -> list[float]:
         """The mean ratio of measured to modeled at each knot; beyond what was measured, that of the nearest."""
         ratios: dict[int, list[float]] = {}
         for sample in samples:
@@ -122,7 +122,7 @@ def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: i
     ]
     measure(*shapes[0])  # the first run allocates
     cost.fit(
-        Sample(rows, length, min(measure(rows, length), measure(rows, length))) for rows, length in shapes
+        CostSample(rows, length, min(measure(rows, length), measure(rows, length))) for rows, length in shapes
     )
 
 

@@ -13,7 +13,7 @@ from typing import IO, Final
 
 import msgspec
 
-from .cache.tiers import DIGEST_BYTES
+from .cache.keys import DIGEST_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from ..errors import DeadlineExceeded
 from ..tasks.base import Task
 from .batcher import Batcher
-from .batching import PATIENCE_S, Entry, Limits
+from .batching import PRIORITY_DELAYS_S, Entry, Limits
 from .cost import Cost, calibrate
 from .crash_note import CrashNote
 from .flights import EXPIRED, Flight
-from .lanes import BatchStats, Clock, Equipment, Lane, Runs, failed
+from .lanes import BatchStats, Clock, Lane, LaneContext, Runs, failed
 
 log = logging.getLogger(__name__)
 
-PACE_WEIGHT = 0.1
+EWMA_WEIGHT = 0.1
 """Weight of the newest batch in how fast what waits is expected to be done."""
 
-BATCHES_ELSE = 2.0
+EXTRA_BATCHES = 2.0
 """Batches that a new row waits for besides what waits already: one that runs, and the one that it is part of."""
 
 
@@ -65,7 +65,7 @@ class Device:
     def start(self, land: Callable[[list[Flight]], None], fail: Callable[[BaseException], None]) -> None:
         """Start the lanes. ``land`` and ``fail`` are called from their threads."""
         self._land = land
-        shared = Equipment(
+        shared = LaneContext(
             session=self._session,
             batcher=self.batcher,
             cost=self.cost,
@@ -88,18 +88,21 @@ class Device:
         That is what waits before it, ``coming`` rows that are being prepared, and while no lane is idle the rest of
         what runs and its own batch. Of rows of lower priority those go first that have waited for all their patience.
         """
-        waits_s = [self._backlog_s(level) for level in range(len(PATIENCE_S))]
+        waits_s = [self._backlog_s(level) for level in range(len(PRIORITY_DELAYS_S))]
         found_s = waits_s[priority] + self._passes_s(coming * self._row_ms)
-        for level in range(priority + 1, len(PATIENCE_S)):
+        for level in range(priority + 1, len(PRIORITY_DELAYS_S)):
             found_s += max(
-                0.0, waits_s[level] - waits_s[level - 1] - (PATIENCE_S[level] - PATIENCE_S[priority])
+                0.0,
+                waits_s[level]
+                - waits_s[level - 1]
+                - (PRIORITY_DELAYS_S[level] - PRIORITY_DELAYS_S[priority]),
             )
-        return found_s + (BATCHES_ELSE * self._batch_ms / 1e3 if self.batcher.busy else 0.0)
+        return found_s + (EXTRA_BATCHES * self._batch_ms / 1e3 if self.batcher.busy else 0.0)
 
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits now would have run."""
-        return self._backlog_s(len(PATIENCE_S) - 1)
+        return self._backlog_s(len(PRIORITY_DELAYS_S) - 1)
 
     def _backlog_s(self, priority: int) -> float:
         return self._passes_s(self.batcher.backlog_ms(priority))
@@ -131,12 +134,12 @@ class Device:
 
     def _ran(self, stats: BatchStats, solo_ms: float) -> None:
         """Learn how long runs take by the wall clock, beside their own cost and beside that of their rows alone."""
-        self._batch_ms += PACE_WEIGHT * (stats.ms - self._batch_ms)
-        self._row_ms += PACE_WEIGHT * (solo_ms / stats.rows - self._row_ms)
+        self._batch_ms += EWMA_WEIGHT * (stats.ms - self._batch_ms)
+        self._row_ms += EWMA_WEIGHT * (solo_ms / stats.rows - self._row_ms)
         cost_ms = self.cost.ms(stats.rows, stats.padded_tokens // stats.rows)
-        self.cost.stretch += PACE_WEIGHT * (min(stats.ms / cost_ms, 10.0) - self.cost.stretch)
+        self.cost.stretch += EWMA_WEIGHT * (min(stats.ms / cost_ms, 10.0) - self.cost.stretch)
         if solo_ms > 0:
-            self._pace += PACE_WEIGHT * (min(stats.ms / solo_ms, 10.0) - self._pace)
+            self._pace += EWMA_WEIGHT * (min(stats.ms / solo_ms, 10.0) - self._pace)
         self.on_batch(stats)
 
     def _drop(self, entries: list[Entry]) -> None:

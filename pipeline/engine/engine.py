@@ -12,7 +12,9 @@ from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..errors import Overloaded, Poison, UnknownModel
 from ..tasks.base import Task
 from .batcher import Batcher
-from .cache.tiers import DiskCache, MemoryCache, content_key, content_prefix
+from .cache.disk import DiskCache
+from .cache.keys import content_key, content_prefix
+from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Flight, Flights
 from .preparing import Preparer
@@ -35,7 +37,7 @@ class Job(NamedTuple):
     priority: int = 1
 
 
-class Answer(NamedTuple):
+class EngineAnswer(NamedTuple):
     """``output`` is the JSON of the task's output."""
 
     output: bytes
@@ -46,7 +48,7 @@ class Answer(NamedTuple):
     batch: BatchInfo | None
 
 
-class Served(NamedTuple):
+class ModelEntry(NamedTuple):
     """A task under the name of a model, and the device it runs on. Several may share one device."""
 
     task: Task
@@ -61,7 +63,7 @@ class Engine:
 
     def __init__(
         self,
-        models: Mapping[str, Served],
+        models: Mapping[str, ModelEntry],
         *,
         default: str,
         memory: MemoryCache | None,
@@ -92,7 +94,7 @@ class Engine:
         """Return never; raise what ended one of the threads."""
         await asyncio.shield(self._broken)
 
-    def begin(self, job: Job) -> Answer | Flight:
+    def begin(self, job: Job) -> EngineAnswer | Flight:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.
 
         Synchronous, so that a cached answer costs no task. Raises UnknownModel, UnknownOption or WrongType,
@@ -112,13 +114,13 @@ class Engine:
             self._preparer.put(flight)
         return flight
 
-    def lookup(self, job: Job) -> Answer | None:
+    def lookup(self, job: Job) -> EngineAnswer | None:
         """The answer if it is in memory; nothing is begun. Raises UnknownModel, UnknownOption or WrongType."""
         began = self._clock()
         served, _, _, key = self._identify(job)
         return self._remembered(served.task, key, began)
 
-    def _identify(self, job: Job) -> tuple[Served, str, Any, bytes]:
+    def _identify(self, job: Job) -> tuple[ModelEntry, str, Any, bytes]:
         """Who serves the job, its text in normal form, its checked options, and the key of all that."""
         name = job.model or self._default
         served = self._models.get(name)
@@ -133,11 +135,11 @@ class Engine:
             text = unicodedata.normalize("NFC", text)
         return served, text, options, content_key(prefix, text)
 
-    def _remembered(self, task: Task, key: bytes, began: float) -> Answer | None:
+    def _remembered(self, task: Task, key: bytes, began: float) -> EngineAnswer | None:
         stored = self._memory.get(key) if self._memory is not None else None
         if stored is None:
             return None
-        return Answer(stored, task.model, task.version, "memory", _total(began, self._clock()), None)
+        return EngineAnswer(stored, task.model, task.version, "memory", _total(began, self._clock()), None)
 
     def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
         """Keep off the device what must not, or could not in time, run there."""
@@ -152,7 +154,7 @@ class Engine:
                 retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3),
             )
 
-    async def arrive(self, flight: Flight, expires: float = math.inf) -> Answer:
+    async def arrive(self, flight: Flight, expires: float = math.inf) -> EngineAnswer:
         """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
         joined = bool(flight.waiters) or flight.over
         began = self._clock() if joined else flight.started
@@ -161,21 +163,23 @@ class Engine:
         task = flight.task
         if joined or flight.from_disk:
             status: CacheStatus = "flight" if joined else "disk"
-            return Answer(flight.result, task.model, task.version, status, _total(began, self._clock()), None)
+            return EngineAnswer(
+                flight.result, task.model, task.version, status, _total(began, self._clock()), None
+            )
         rows, tokens, padded = flight.shape
         status = "miss" if self._memory is not None else "off"
         timings, batch = _timings(flight, self._clock()), BatchInfo(rows, tokens, padded)
-        return Answer(flight.result, task.model, task.version, status, timings, batch)
+        return EngineAnswer(flight.result, task.model, task.version, status, timings, batch)
 
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits now would have run, on the device where that is longest."""
         return max(device.backlog_s for device in self._by_task.values())
 
-    async def answer(self, job: Job) -> Answer:
+    async def answer(self, job: Job) -> EngineAnswer:
         """`begin` and `arrive` in one."""
         found = self.begin(job)
-        return found if isinstance(found, Answer) else await self.arrive(found, job.expires)
+        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job.expires)
 
     def _land_soon(self, flights: list[Flight]) -> None:
         """Called from the threads."""

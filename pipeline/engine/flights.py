@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
-from .batching import PATIENCE_S, Entry
+from .batching import PRIORITY_DELAYS_S, Entry
 
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
 
@@ -68,7 +68,7 @@ class Flight:
         for entry in self.entries:
             entry.expires = self.expires
             entry.cancelled = self.cancelled
-            entry.due = min(entry.due, entry.arrived + PATIENCE_S[self.priority])
+            entry.due = min(entry.due, entry.arrived + PRIORITY_DELAYS_S[self.priority])
 
 
 class Flights:

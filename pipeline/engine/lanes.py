@@ -12,7 +12,7 @@ from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailab
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
 from .batching import Entry
-from .cost import Cost, Sample
+from .cost import Cost, CostSample
 from .crash_note import CrashNote
 from .flights import Flight
 
@@ -34,7 +34,7 @@ class BatchStats(NamedTuple):
     ms: float
 
 
-class Equipment(NamedTuple):
+class LaneContext(NamedTuple):
     """What the lanes of one device share.
 
     ``landing`` guards flights whose rows come from two lanes at once. ``solitary`` is held while a suspect runs: were
@@ -60,17 +60,17 @@ class Lane(threading.Thread):
     A free lane plans its own next batch, so the device does not wait for the event loop between two batches.
     """
 
-    def __init__(self, number: int, equipment: Equipment) -> None:
+    def __init__(self, number: int, shared: LaneContext) -> None:
         super().__init__(name=f"lane-{number}", daemon=True)
-        self._number, self._with = number, equipment
+        self._number, self._shared = number, shared
 
     def run(self) -> None:
         """Run batches until the batcher is closed."""
         try:
-            while (batch := self._with.batcher.take()) is not None:
+            while (batch := self._shared.batcher.take()) is not None:
                 self._run(batch)
         except BaseException as error:  # a lane that dies silently would leave its requests open for ever
-            self._with.failed(error)
+            self._shared.failed(error)
 
     def _run(self, batch: list[Entry]) -> None:
         """Run the batch; one that fails is halved until the row at fault is alone."""
@@ -80,39 +80,39 @@ class Lane(threading.Thread):
             raise  # nothing will succeed in this process: it ends, and the requests are read again by another
         except InferstreamError as error:
             if isinstance(error, DeviceOutOfMemory):
-                self._with.batcher.shrink(len(batch) * max(entry.length for entry in batch))
+                self._shared.batcher.shrink(len(batch) * max(entry.length for entry in batch))
             # A device that is gone fails any half as well: all of the batch is tried again later.
             gone = isinstance(error, DeviceUnavailable)
             if len(batch) == 1 or gone:
                 flights = failed(batch, error)
                 self._acquit([] if gone else flights)
-                self._with.land(flights)
+                self._shared.land(flights)
                 return
             middle = len(batch) // 2
             for half in (batch[:middle], batch[middle:]):
-                if kept := self._with.batcher.swept(half):  # time has passed since the batch was taken
+                if kept := self._shared.batcher.swept(half):  # time has passed since the batch was taken
                     self._run(kept)
             return
         if ran is None:
             return
         outputs, stats = ran
-        self._with.batcher.recover()
-        self._with.on_batch(stats, sum(entry.solo_ms for entry in batch))
+        self._shared.batcher.recover()
+        self._shared.on_batch(stats, sum(entry.solo_ms for entry in batch))
         complete = self._arrive(batch, outputs, stats)
         self._acquit(complete)
-        self._with.land(_finish(complete, self._with.clock))
+        self._shared.land(_finish(complete, self._shared.clock))
 
     def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
         """Run with a note of what is on the device, for whoever comes after a crash.
 
         None when the row was dropped: it may have waited long for other suspects.
         """
-        note = self._with.note
+        note = self._shared.note
         if note is None:
             return self._timed(batch)
         alone = batch[0].alone
-        with self._with.solitary if alone else nullcontext():
-            if alone and not self._with.batcher.swept(batch):
+        with self._shared.solitary if alone else nullcontext():
+            if alone and not self._shared.batcher.swept(batch):
                 return None
             note.running(self._number, (entry.owner.key for entry in batch))
             try:
@@ -125,33 +125,33 @@ class Lane(threading.Thread):
 
     def _acquit(self, flights: list[Flight]) -> None:
         """All of their rows have run, or one has failed, and the process lives."""
-        if self._with.note is not None:
+        if self._shared.note is not None:
             for flight in flights:
                 if flight.suspect:
-                    self._with.note.acquit(flight.key)
+                    self._shared.note.acquit(flight.key)
 
     def _timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
-        began, watch = self._with.clock(), self._with.stopwatch()
+        began, watch = self._shared.clock(), self._shared.stopwatch()
         try:
-            outputs = self._with.session.run(batch[0].owner.task.collate([entry.row for entry in batch]))[0]
+            outputs = self._shared.session.run(batch[0].owner.task.collate([entry.row for entry in batch]))[0]
         except InferstreamError:
             raise
         except MemoryError as error:
             raise DeviceOutOfMemory("There is no memory for this input: send a shorter text.") from error
         except Exception as error:
             raise DeviceError(f"The model could not run this input: {error}.") from error
-        ms = (self._with.stopwatch() - watch) * 1e3
+        ms = (self._shared.stopwatch() - watch) * 1e3
         rows, length = len(batch), max(entry.length for entry in batch)
-        self._with.cost.observe(Sample(rows, length, max(ms, 1e-3)))
+        self._shared.cost.observe(CostSample(rows, length, max(ms, 1e-3)))
         return outputs, BatchStats(
-            rows, sum(e.length for e in batch), rows * length, (self._with.clock() - began) * 1e3
+            rows, sum(e.length for e in batch), rows * length, (self._shared.clock() - began) * 1e3
         )
 
     def _arrive(self, batch: list[Entry], outputs: NDArray[np.float32], stats: BatchStats) -> list[Flight]:
         """Hand each row's output to its flight; those whose last row this was are complete."""
         complete = []
-        with self._with.landing:
-            began = self._with.clock() - stats.ms / 1e3
+        with self._shared.landing:
+            began = self._shared.clock() - stats.ms / 1e3
             for entry, output in zip(batch, outputs, strict=True):
                 flight: Flight = entry.owner
                 flight.outputs[id(entry)] = output

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from ..errors import DeviceError, InferstreamError
 from ..tasks.base import Row
 from .batching import Entry
-from .cache.tiers import DiskCache
+from .cache.disk import DiskCache
 from .flights import Flight
 
-MAX_AT_ONCE = 64
+MAX_FLIGHTS_PER_CALL = 64
 """Texts of one call to the tokenizer: enough to amortize the call, few enough that the device is fed early."""
 
-ROW_S = 0.02
+ROW_SPACING_S = 0.02
 """The rows of a long text count as arriving so far apart: a text of a thousand rows lets others in between."""
 
 
@@ -67,7 +67,7 @@ class Preparer:
         flight = self._queue.get()
         while flight is not None:
             flights.append(flight)
-            if len(flights) == MAX_AT_ONCE or self._queue.empty():
+            if len(flights) == MAX_FLIGHTS_PER_CALL or self._queue.empty():
                 return flights
             flight = self._queue.get()
         if flights:
@@ -122,7 +122,7 @@ class Preparer:
 def _entry(row: Row, number: int, flight: Flight) -> Entry:
     entry = Entry(
         row,
-        arrived=flight.started + number * ROW_S,
+        arrived=flight.started + number * ROW_SPACING_S,
         expires=flight.expires,
         priority=flight.priority,
         owner=flight,

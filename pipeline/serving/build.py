@@ -24,11 +24,12 @@ from ..delivery.topic_watch import TopicWatch, look_often
 from ..delivery.worker import Worker
 from ..engine.batcher import Batcher
 from ..engine.batching import Limits
-from ..engine.cache.tiers import DiskCache, MemoryCache
+from ..engine.cache.disk import DiskCache
+from ..engine.cache.memory import MemoryCache
 from ..engine.cost import Cost
 from ..engine.crash_note import CrashNote
 from ..engine.device import Device
-from ..engine.engine import Engine, Served
+from ..engine.engine import Engine, ModelEntry
 from ..engine.lanes import Runs
 from ..errors import UsageError
 from ..home import home_folder
@@ -159,7 +160,7 @@ def _served(
     metrics: Metrics,
     batcher: type[Batcher],
     session_of: Callable[[Session], Runs],
-) -> dict[str, Served]:
+) -> dict[str, ModelEntry]:
     """The models by name. Those on the same graph share one session and its lanes."""
     registry = ModelRegistry()
     devices: dict[str, tuple[Session, Device]] = {}
@@ -171,7 +172,7 @@ def _served(
         session, device = devices[manifest.name]
         task = make(session)
         device.learn(task, manifest.max_tokens)
-        served[name] = Served(task, device)
+        served[name] = ModelEntry(task, device)
     return served
 
 

@@ -22,10 +22,10 @@ from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import ReplyTopics
 from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.engine.cache.tiers import MemoryCache
-from inferstream.pipeline.engine.cost import Cost, Sample
+from inferstream.pipeline.engine.cache.memory import MemoryCache
+from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.engine.engine import Engine, ModelEntry
 from inferstream.pipeline.errors import Overloaded
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics
@@ -87,7 +87,7 @@ class Simulation:
         self.clock, self.session = FakeClock(), Gate()
         cost = Cost()
         shapes = [(rows, length) for rows in (1, 2, 4, ROWS) for length in (1, 5, 10, 20, 30)]
-        cost.fit(Sample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
+        cost.fit(CostSample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
         device = Device(
             self.session,
             lanes=1,
@@ -99,7 +99,7 @@ class Simulation:
         self.batcher = device.batcher
         self._put, device.batcher.put = device.batcher.put, self.put  # type: ignore[method-assign]
         self.engine = Engine(
-            {"echo-small": Served(Echo(), device)},
+            {"echo-small": ModelEntry(Echo(), device)},
             default="echo-small",
             memory=MemoryCache(0),
             disk=None,

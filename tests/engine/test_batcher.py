@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
-from inferstream.pipeline.engine.batching import PATIENCE_S, Entry, Limits, plan
+from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits, plan
 from inferstream.pipeline.engine.cost import Cost
 
 START = 1_000.0
@@ -126,7 +126,7 @@ def test_rows_that_hurry_go_first_from_then_on() -> None:
     room = Room(Limits(10**6, 1))
     patient, normal = an_entry(10, priority=LOW), an_entry(20, priority=NORMAL)
     room.put(patient, normal)
-    patient.due = START + PATIENCE_S[HIGH]
+    patient.due = START + PRIORITY_DELAYS_S[HIGH]
     room.batcher.hurry([patient])
     assert room.take_all() == [[patient], [normal]]
 
@@ -161,4 +161,4 @@ def test_nobody_starves_under_a_flood() -> None:
         if room.batcher.take() == [low]:
             break
         room.clock.advance(0.01)
-    assert START + PATIENCE_S[LOW] <= room.clock() < START + 2 * PATIENCE_S[LOW] + 0.05
+    assert START + PRIORITY_DELAYS_S[LOW] <= room.clock() < START + 2 * PRIORITY_DELAYS_S[LOW] + 0.05

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.engine.batching import PATIENCE_S, Entry, Limits, Plan, plan
+from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits, Plan, plan
 from inferstream.pipeline.engine.cost import KNOTS, Cost
 
 NOW = 100.0
@@ -206,8 +206,8 @@ def test_a_low_priority_is_served_under_a_flood_of_high(length: int) -> None:
     flood = [an_entry(40, arrived=n / 200, priority=0) for n in range(1_200)]
     low = an_entry(length, arrived=0.0, priority=2)
     began, _ = drain([low, *flood], cost, Limits(1_000, 1))
-    older = 200 * PATIENCE_S[2] + 1
-    assert PATIENCE_S[2] <= began[id(low)] <= older / 100 + 0.02
+    older = 200 * PRIORITY_DELAYS_S[2] + 1
+    assert PRIORITY_DELAYS_S[2] <= began[id(low)] <= older / 100 + 0.02
     assert began[id(flood[-1])] > began[id(low)]
 
 

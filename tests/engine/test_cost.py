@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.engine.cost import KNOTS, PRIOR, Cost, Sample, calibrate
+from inferstream.pipeline.engine.cost import KNOTS, PRIOR, Cost, CostSample, calibrate
 
 SHAPES = [(rows, length) for rows in (1, 2, 5, 9, 16, 32, 64) for length in (2, 7, 30, 100, 256)]
 
@@ -72,7 +72,7 @@ def test_observing_follows_a_device_that_changes(factor: float) -> None:
     cost = calibrated(linear)
     for _ in range(300):
         for rows, length in SHAPES:
-            cost.observe(Sample(rows, length, linear(rows, length) * factor))
+            cost.observe(CostSample(rows, length, linear(rows, length) * factor))
     assert max(errors(cost, lambda rows, length: linear(rows, length) * factor)) < 0.02
 
 
@@ -80,7 +80,7 @@ def test_observing_follows_a_device_that_changes(factor: float) -> None:
 def test_one_preempted_run_does_not_condemn_a_shape(shape: tuple[int, int]) -> None:
     cost = calibrated(linear)
     before = cost.ms(*shape)
-    cost.observe(Sample(*shape, ms=10_000.0))
+    cost.observe(CostSample(*shape, ms=10_000.0))
     assert before <= cost.ms(*shape) < before * 1.06
 
 
@@ -88,12 +88,12 @@ def test_one_preempted_run_does_not_condemn_a_shape(shape: tuple[int, int]) -> N
     rows=st.integers(1, 100_000),
     length=st.integers(1, 100_000),
     seen=st.lists(
-        st.builds(Sample, st.integers(1, 1_000), st.integers(1, 5_000), st.floats(1e-3, 1e9)), max_size=30
+        st.builds(CostSample, st.integers(1, 1_000), st.integers(1, 5_000), st.floats(1e-3, 1e9)), max_size=30
     ),
     fitted=st.booleans(),
 )
 def test_a_prediction_is_positive_and_finite(
-    rows: int, length: int, seen: list[Sample], fitted: bool
+    rows: int, length: int, seen: list[CostSample], fitted: bool
 ) -> None:
     cost = Cost()
     if fitted and seen:

@@ -12,12 +12,12 @@ from support.echo import echoed
 from support.engine_rig import LARGE, POISON, SMALL, Rig, a_rig
 
 from inferstream.pipeline.engine.batching import Entry, Limits
-from inferstream.pipeline.engine.engine import Answer, Job
+from inferstream.pipeline.engine.engine import EngineAnswer, Job
 from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, UnknownModel, UnknownOption
 
 
-async def settled(tasks: list["asyncio.Task[Answer]"]) -> list[Any]:
+async def settled(tasks: list["asyncio.Task[EngineAnswer]"]) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -43,7 +43,7 @@ async def test_begin_answers_from_memory_without_waiting() -> None:
         assert isinstance(first, Flight)
         await rig.engine.arrive(first)
         found = rig.engine.begin(Job("text"))
-        assert isinstance(found, Answer)
+        assert isinstance(found, EngineAnswer)
         assert (found.cache, found.model, found.version) == ("memory", SMALL, "echo-small-1")
 
 

@@ -15,7 +15,7 @@ from support.echo import Echo, echoed
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import Entry, Limits
-from inferstream.pipeline.engine.cost import Cost, Sample
+from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.flights import Flight
@@ -291,10 +291,10 @@ def test_a_suspect_that_expires_while_it_waits_for_another_does_not_run(tmp_path
 def test_what_ran_teaches_the_cost() -> None:
     clock = FakeClock()
     session = FakeSession(clock=clock, cost_ms=lambda rows, length: 3.0 * rows)
-    observed: list[Sample] = []
+    observed: list[CostSample] = []
 
     class Watched(Cost):
-        def observe(self, sample: Sample) -> None:
+        def observe(self, sample: CostSample) -> None:
             observed.append(sample)
 
     runway = Runway(session, cost=Watched())

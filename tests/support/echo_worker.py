@@ -18,7 +18,7 @@ from inferstream.pipeline.delivery.worker import Worker
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.engine.engine import Engine, ModelEntry
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import topic_specs
@@ -51,7 +51,7 @@ def echo_worker(
         stopwatch=time.monotonic,
     )
     engine = Engine(
-        {"echo-small": Served(Echo(), device)},
+        {"echo-small": ModelEntry(Echo(), device)},
         default="echo-small",
         memory=None,
         disk=None,

@@ -8,10 +8,11 @@ from typing import Any
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.engine.cache.tiers import DiskCache, MemoryCache
+from inferstream.pipeline.engine.cache.disk import DiskCache
+from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Answer, Engine, Job, Served
+from inferstream.pipeline.engine.engine import Engine, EngineAnswer, Job, ModelEntry
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from support.echo import Echo
 
@@ -37,17 +38,17 @@ class Rig:
         )
         self.tasks = {name: Echo(name) for name in (SMALL, LARGE)}
         self.engine = Engine(
-            {name: Served(task, self.device) for name, task in self.tasks.items()},
+            {name: ModelEntry(task, self.device) for name, task in self.tasks.items()},
             default=SMALL,
             memory=MemoryCache(1_000_000) if cached else None,
             disk=DiskCache(disk, 10_000_000) if disk else None,
             clock=self.clock,
         )
 
-    async def ask(self, text: str, **more: Any) -> Answer:
+    async def ask(self, text: str, **more: Any) -> EngineAnswer:
         return await self.engine.answer(Job(text, **more))
 
-    def asked(self, *texts: str, **more: Any) -> list["asyncio.Task[Answer]"]:
+    def asked(self, *texts: str, **more: Any) -> list["asyncio.Task[EngineAnswer]"]:
         return [asyncio.create_task(self.ask(text, **more)) for text in texts]
 
     async def begun(self, runs: int) -> None:

@@ -22,7 +22,7 @@ from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.engine.engine import Engine, ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import topic_specs
@@ -72,7 +72,7 @@ def failing_worker(
         clock=time.monotonic,
         stopwatch=time.monotonic,
     )
-    served = {"echo-small": Served(Echo(), device)}
+    served = {"echo-small": ModelEntry(Echo(), device)}
     engine = Engine(served, default="echo-small", memory=None, disk=None, clock=time.monotonic)
     limits, metrics, breaker = LimitConfig(), Metrics(), Breaker(breaker_config, time.monotonic)
     reply_topics = ReplyTopics(topics, limits, broker.partitions)

@@ -10,10 +10,10 @@ from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.replies import ReplyTopics
 from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.engine.cache.tiers import MemoryCache
+from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, Served
+from inferstream.pipeline.engine.engine import Engine, ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics
@@ -54,7 +54,7 @@ class Desk:
         )
         self._task = Echo()
         self._engine = Engine(
-            {"echo-small": Served(self._task, device)},
+            {"echo-small": ModelEntry(self._task, device)},
             default="echo-small",
             memory=MemoryCache(100_000),
             disk=None,

@@ -1,1 +1,1 @@
-"""Answers by content hash, in memory and on disk."""
+"""The cache of answers by content key, in memory and on disk."""

@@ -1,4 +1,4 @@
-"""The folder of the disk cache. Several processes share it; whichever finds it broken begins a new one beside it."""
+"""The folder of the disk cache. Several processes share it; the first that finds it broken replaces it."""
 
 import logging
 import shutil
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOCK_S: Final = 5.0
-"""How long to wait for another process that opens the cache: it takes milliseconds."""
+OPEN_TIMEOUT_S: Final = 5.0
+"""How long to wait for another process that is opening the cache; that takes it milliseconds."""
 
-NOT_AT_FAULT: Final = {
+NOT_BROKEN: Final = {
     sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -30,28 +30,31 @@ NOT_AT_FAULT: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
+"""SQLite's result codes whose cause is this process or the machine, not the files."""
 
 
 class CacheFolder:
-    """``answers`` below the directory of the user's: a folder for each time that the cache began anew, and the name
-    of the one in use.
+    """``answers`` below ``directory``: one folder with a new random name for each replacement, and a file ``current``
+    with the name of the folder in use.
 
-    A path is never used twice: SQLite deletes its side files by name, so a process that closes what another has
-    replaced in its place would delete the other's.
+    A path is never used twice: SQLite deletes its side files by name, so a process that closes replaced files would
+    delete the side files of the new ones at the same path.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory, self._root = directory, directory / "answers"
+        self._directory = directory
+        self._root = directory / "answers"
         self._name = self._root / "current"
 
     def open(self, open_files: Callable[[Path], T], broken: Path | None) -> tuple[Path, T]:
-        """Open what all processes use; begin anew where that is ``broken``, or breaks while it is opened.
+        """Open the folder in use; replace it if it is ``broken`` or if opening shows that it is.
 
-        Raises whatever keeps this process from it, be it a full disk or a missing right: then nothing is deleted.
+        Raises the error if the cause is this process or the machine (a full disk, a missing right); then nothing is
+        deleted.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        # Beside the folder: who deletes the folder must not let two in at once.
-        with FileLock(self._directory / "answers.lock", timeout=LOCK_S):
+        # Beside the folder, not in it: deleting the folder must not release the lock.
+        with FileLock(self._directory / "answers.lock", timeout=OPEN_TIMEOUT_S):
             current = self._current()
             if current is not None and current != broken:
                 try:
@@ -59,17 +62,19 @@ class CacheFolder:
                 except Exception as error:
                     if not is_broken(error):
                         raise
-                    log.warning("The cache in %s cannot be opened (%s): it is made anew.", current, error)
-            return self._begin(open_files)
+                    log.warning(
+                        "The cache in %s cannot be opened (%s): a new one replaces it.", current, error
+                    )
+            return self._replace(open_files)
 
     def _current(self) -> Path | None:
-        """The folder in use; none where its name is missing or garbled."""
+        """The folder in use; None if the file with its name is missing or unreadable."""
         with suppress(OSError, ValueError):
             name = uuid.UUID(hex=self._name.read_text("ascii")).hex
             return self._root / name
         return None
 
-    def _begin(self, open_files: Callable[[Path], T]) -> tuple[Path, T]:
+    def _replace(self, open_files: Callable[[Path], T]) -> tuple[Path, T]:
         path = self._root / uuid.uuid4().hex
         part = self._name.with_suffix(".part")
         try:
@@ -87,8 +92,8 @@ class CacheFolder:
 
 
 def is_broken(error: Exception) -> bool:
-    """Whether the files are at fault, for everybody, and not this process or the machine."""
-    return not isinstance(error, OSError) and _code(error) not in NOT_AT_FAULT
+    """Whether the files themselves are broken, so that every process would fail on them."""
+    return not isinstance(error, OSError) and _code(error) not in NOT_BROKEN
 
 
 def is_locked(error: Exception) -> bool:
@@ -97,10 +102,10 @@ def is_locked(error: Exception) -> bool:
 
 
 def is_of_one_value(error: Exception) -> bool:
-    """Whether SQLite read the files, but what they hold is not of the type that it says."""
+    """Whether SQLite could read the files, but one value in them has the wrong type."""
     return isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_OK
 
 
 def _code(error: Exception) -> int:
-    """SQLite's result code without its extension."""
+    """SQLite's primary result code: the low byte of the extended one."""
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)) & 0xFF

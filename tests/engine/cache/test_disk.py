@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.cache.disk import LOCK_TIMEOUT_S, REOPEN_DELAY_S, DiskCache
 from inferstream.pipeline.engine.cache.folder import is_broken
-from inferstream.pipeline.engine.cache.tiers import LOCKED_S, RETRY_S, DiskCache
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 VALUE = b'{"category": "billing"}'
@@ -156,7 +156,7 @@ def test_files_that_break_again_are_tried_again_by_the_clock(
         stored(cache)
     assert not works(cache)
     assert len(caplog.messages) == 2
-    clock.advance(RETRY_S)
+    clock.advance(REOPEN_DELAY_S)
     stored(cache)
     assert works(cache)
     cache.close()
@@ -168,7 +168,7 @@ def test_a_folder_that_comes_back_is_used_again(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 10_000_000, clock=clock)
     (tmp_path / "answers").unlink()
     assert not works(cache)
-    clock.advance(RETRY_S)
+    clock.advance(REOPEN_DELAY_S)
     stored(cache)
     assert works(cache)
     cache.close()
@@ -186,7 +186,7 @@ def test_workers_that_share_a_folder_mend_it_together(tmp_path: Path, damage: Ca
         assert len(databases(tmp_path)) == 4, "all use one folder, and nothing is left behind"
         stored(workers[0])
         assert [worker.get(KEY) for worker in workers] == [VALUE] * 3
-        clock.advance(RETRY_S)
+        clock.advance(REOPEN_DELAY_S)
     for worker in workers:
         worker.close()
 
@@ -297,7 +297,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 HEAD = """
     import logging, os, sys
     from pathlib import Path
-    from inferstream.pipeline.engine.cache.tiers import DiskCache
+    from inferstream.pipeline.engine.cache.disk import DiskCache
     logging.basicConfig(stream=sys.stderr, level="WARNING")
     folder, KEY, VALUE = Path(sys.argv[1]), b"k" * 16, b"v" * 200
 """
@@ -456,7 +456,7 @@ def test_a_process_that_hangs_while_it_commits_holds_up_one_reader_at_most(tmp_p
     hung.execute("BEGIN EXCLUSIVE")
     began = time.perf_counter()
     assert [cache.get(KEY) for _ in range(20)] == [None] * 20
-    assert time.perf_counter() - began < 10 * LOCKED_S
+    assert time.perf_counter() - began < 10 * LOCK_TIMEOUT_S
     hung.close()
     cache.close()
 
