@@ -4,7 +4,6 @@ import base64
 import random
 import signal
 import socket
-import struct
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,21 +17,22 @@ from filelock import FileLock, Timeout
 from ..errors import BrokerError, UsageError
 from .jars import Progress, class_path, jar_folder
 from .node import HOST, KafkaNode, server_properties
+from .wire import BrokerAddress, broker_addresses, live_brokers
 
 PORTS: Final = range(20_000, 32_000)
-"""Where free ports are taken from: below those that the system gives to outgoing connections."""
+"""Free ports are chosen from here: below the range that the system gives to outgoing connections."""
 
 
 class LocalKafka:
-    """A cluster of brokers, numbered from 1, each a process of its own that dies with this one.
+    """A cluster of brokers, numbered from 1, each in a process that ends when this process ends.
 
     Args:
-        directory: data, settings and logs; a later cluster on the same directory has the same topics.
-        brokers: with three or more, topics have three replicas and need two of them in sync.
-        port: of the first broker, the others follow; 0 takes free ones.
-        properties: further broker settings by Kafka's names, which win over the ones made here.
+        directory: data, settings and logs; a later cluster in the same directory has the same topics.
+        brokers: with three or more, topics have three replicas by default, of which two must be in sync.
+        port: of the first broker; the others follow. 0 takes free ports.
+        properties: more broker settings by Kafka's names; they override the defaults of `server_properties`.
         heap_mb: Java's heap of each broker.
-        progress: told of the jars that are fetched on first use.
+        progress: called with (jars present, jars in total) while they are fetched on first use.
     """
 
     def __init__(
@@ -55,14 +55,19 @@ class LocalKafka:
 
     @property
     def bootstrap(self) -> str:
-        """The address to connect to."""
+        """The bootstrap address, ``host:port,host:port``."""
         return ",".join(f"{HOST}:{port}" for port in self._ports)
 
-    def start(self, timeout_s: float = 60.0) -> None:
-        """Start all brokers and wait until they answer and know each other.
+    @property
+    def addresses(self) -> list[BrokerAddress]:
+        """The same as one value for each broker."""
+        return broker_addresses(self.bootstrap)
 
-        Raises UsageError when a port or the directory is taken, BrokerError when a broker does not come up; then none
-        is left behind.
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start all brokers and wait until each sees all of them.
+
+        Raises UsageError when a port or the directory is in use, BrokerError when a broker does not start; then all
+        are ended.
         """
         for port in self._ports:
             if not is_free(port):
@@ -79,7 +84,7 @@ class LocalKafka:
             raise
 
     def stop(self, timeout_s: float = 15.0) -> None:
-        """End all brokers in order, by force those that take longer. May be called twice."""
+        """Shut all brokers down; kill those that still run after ``timeout_s``. May be called twice."""
         for node in self._nodes.values():
             node.signal(signal.SIGCONT)
             node.signal(signal.SIGTERM)
@@ -100,31 +105,31 @@ class LocalKafka:
         self.stop()
 
     def kill(self, number: int) -> None:
-        """End a broker at once, as a power cut does."""
+        """Kill a broker without a shutdown, as a power cut does."""
         self._nodes[number].signal(signal.SIGKILL)
         self._nodes[number].wait(timeout_s=10)
 
     def terminate(self, number: int, timeout_s: float = 30.0) -> None:
-        """End a broker in order: it hands over its leaderships first. Raises BrokerError when it does not end."""
+        """Shut a broker down: it hands over its leaderships first. Raises BrokerError after ``timeout_s``."""
         self._nodes[number].signal(signal.SIGTERM)
         if not self._nodes[number].wait(timeout_s):
-            raise BrokerError(f"Broker {number} still runs {timeout_s:g} s after it was told to end.")
+            raise BrokerError(f"Broker {number} still runs {timeout_s:g} s after SIGTERM.")
 
     def suspend(self, number: int) -> None:
-        """Freeze a broker: its connections stay open and nothing answers."""
+        """Stop a broker with SIGSTOP: its connections stay open and it does not respond."""
         self._nodes[number].signal(signal.SIGSTOP)
 
     def resume(self, number: int) -> None:
-        """Thaw a suspended broker."""
+        """Continue a suspended broker."""
         self._nodes[number].signal(signal.SIGCONT)
 
     def restart(self, number: int, timeout_s: float = 60.0) -> None:
-        """Bring a broker up again on its data, ending it in order if it runs, and wait until it answers."""
+        """Start a broker on its data and wait until it responds. One that runs is shut down first."""
         self.launch(number)
         self.wait_ready(number, timeout_s)
 
     def launch(self, number: int) -> None:
-        """As `restart`, without waiting: a broker alone does not answer before a majority is up."""
+        """As `restart`, without waiting: a broker responds only when a majority of the brokers is up."""
         if self._nodes[number].running:
             self.terminate(number)
         self._nodes[number].start()
@@ -134,7 +139,7 @@ class LocalKafka:
         return [number for number, node in self._nodes.items() if node.running]
 
     def pid(self, number: int) -> int | None:
-        """The process of a broker, None when it does not run."""
+        """The process id of a broker; None when it does not run."""
         return self._nodes[number].pid
 
     def log(self, number: int) -> Path:
@@ -142,15 +147,15 @@ class LocalKafka:
         return self._nodes[number].log
 
     def wait_ready(self, number: int, timeout_s: float = 60.0) -> None:
-        """Wait until a broker answers and knows all that run. Raises BrokerError when it ends or takes longer."""
+        """Wait until a broker sees all running brokers. Raises BrokerError when it ends, or after ``timeout_s``."""
         node = self._nodes[number]
         end = time.monotonic() + timeout_s
-        while not node.running or live_brokers(node.port) < len(self.running()):
+        while not node.running or live_brokers(BrokerAddress(HOST, node.port)) < len(self.running()):
             if not node.running:
                 raise BrokerError(f"Kafka's broker {number} ended: {node.last_words()} ({node.log}).")
             if time.monotonic() > end:
                 raise BrokerError(
-                    f"Kafka's broker {number} does not answer after {timeout_s:g} s: see {node.log}."
+                    f"Kafka's broker {number} does not respond after {timeout_s:g} s: see {node.log}."
                 )
             time.sleep(0.05)
 
@@ -159,7 +164,7 @@ class LocalKafka:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            message = f"{self.directory} is the data of a Kafka that runs: stop it, or name another folder."
+            message = f"{self.directory} is in use by a running Kafka: stop it, or name another folder."
             raise UsageError(message) from None
 
     def _prepare(self) -> None:
@@ -176,7 +181,7 @@ class LocalKafka:
             list(pool.map(lambda node: node.format(cluster_id), self._nodes.values()))
 
     def _cluster_id(self) -> str:
-        """Kept beside the data: brokers refuse storage of another cluster."""
+        """The id, stored beside the data: brokers reject the storage of another cluster."""
         path = self.directory / "cluster.id"
         if not path.exists():
             part = path.with_suffix(".part")
@@ -186,28 +191,13 @@ class LocalKafka:
 
 
 def new_cluster_id() -> str:
-    """16 random bytes in base64 without a dash in front, which Kafka's tools would read as an option."""
+    """16 random bytes in base64. It never starts with a dash: Kafka's tools would read that as an option."""
     below_half = uuid.UUID(int=uuid.uuid4().int >> 1)
     return base64.urlsafe_b64encode(below_half.bytes).decode().rstrip("=")
 
 
-def live_brokers(port: int, timeout_s: float = 1.0, *, host: str = HOST) -> int:
-    """How many live brokers the one at ``port`` knows, 0 when it does not answer.
-
-    Speaks Kafka's Metadata request, version 1, which is all that it needs of a client.
-    """
-    body = struct.pack(">hhihi", 3, 1, 0, -1, 0)  # API key, version, correlation, no client id, no topics
-    try:
-        with socket.create_connection((host, port), timeout_s) as connection:
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            answer = connection.makefile("rb").read(12)
-    except OSError:
-        return 0
-    return struct.unpack(">iii", answer)[2] if len(answer) == 12 else 0
-
-
 def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listens. Raises BrokerError when there are not that many."""
+    """Ports on which nothing listens. Raises BrokerError when there are too few."""
     free = (port for port in random.sample(PORTS, len(PORTS)) if is_free(port))
     ports = [port for _, port in zip(range(count), free, strict=False)]
     if len(ports) < count:

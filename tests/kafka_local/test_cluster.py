@@ -16,9 +16,9 @@ from inferstream.pipeline.kafka_local.cluster import (
     LocalKafka,
     free_ports,
     is_free,
-    live_brokers,
     new_cluster_id,
 )
+from inferstream.pipeline.kafka_local.wire import broker_addresses, live_brokers
 
 pytestmark = pytest.mark.kafka
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kafka
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.02)
 
 
@@ -38,33 +38,32 @@ def is_alive(pid: int) -> bool:
 
 
 def test_session_kafka_answers(kafka: str) -> None:
-    host, _, port = kafka.partition(",")[0].rpartition(":")
-    assert live_brokers(int(port), host=host) == 1
+    assert live_brokers(broker_addresses(kafka)[0]) == 1
 
 
 def test_one_broker_through_its_life(tmp_path: Path) -> None:
     kafka = LocalKafka(tmp_path, port=0)
-    (port,) = kafka._ports
+    (address,) = kafka.addresses
     with kafka:
         pid = kafka.pid(1)
         assert pid
-        assert live_brokers(port) == 1
+        assert live_brokers(address) == 1
         kafka.kill(1)
         assert kafka.running() == []
         assert kafka.pid(1) is None
         assert not is_alive(pid)
         kafka.restart(1)
-        assert live_brokers(port) == 1
+        assert live_brokers(address) == 1
         kafka.suspend(1)
-        wait_until(lambda: live_brokers(port, timeout_s=0.2) == 0)
+        wait_until(lambda: live_brokers(address, timeout_s=0.2) == 0)
         kafka.resume(1)
-        wait_until(lambda: live_brokers(port) == 1)
+        wait_until(lambda: live_brokers(address) == 1)
         kafka.suspend(1)
     assert kafka.running() == []
-    assert is_free(port)
+    assert is_free(address.port)
     cluster_id = (tmp_path / "cluster.id").read_text()
-    with LocalKafka(tmp_path, port=port) as again:
-        assert live_brokers(port) == 1
+    with LocalKafka(tmp_path, port=address.port) as again:
+        assert live_brokers(address) == 1
         assert again.log(1).stat().st_size > 1_000
     assert (tmp_path / "cluster.id").read_text() == cluster_id
 
@@ -92,16 +91,16 @@ def test_refused_settings_end_in_the_logs_reason(tmp_path: Path) -> None:
 
 
 def test_directory_in_use_is_refused(tmp_path: Path) -> None:
-    """Kafka itself starts there and destroys the metadata of both."""
+    """Kafka itself would start there and destroy the metadata of both."""
     with LocalKafka(tmp_path, port=0) as first:
-        with pytest.raises(UsageError, match="is the data of a Kafka that runs"):
+        with pytest.raises(UsageError, match="is in use by a running Kafka"):
             LocalKafka(tmp_path, port=0).start()
         assert first.running() == [1]
     with LocalKafka(tmp_path, port=0) as later:
         assert later.running() == [1]
 
 
-def test_broker_that_ends_at_its_start_is_told(tmp_path: Path) -> None:
+def test_a_broker_that_ends_at_its_start_raises_the_reason(tmp_path: Path) -> None:
     with LocalKafka(tmp_path, port=0):
         pass
     about = tmp_path / "broker-1/data/meta.properties"
@@ -117,7 +116,7 @@ def test_broker_that_ends_at_its_start_is_told(tmp_path: Path) -> None:
     assert kafka.running() == []
 
 
-def test_broker_dies_with_a_killed_parent(tmp_path: Path) -> None:
+def test_broker_ends_with_a_killed_parent(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     code = f"""
 import pathlib, sys, time
@@ -136,12 +135,12 @@ time.sleep(600)
 
 
 def test_cluster_survives_the_loss_of_one(kafka_cluster: LocalKafka) -> None:
-    ports = [int(address.rpartition(":")[2]) for address in kafka_cluster.bootstrap.split(",")]
-    assert [live_brokers(port) for port in ports] == [3, 3, 3]
+    addresses = kafka_cluster.addresses
+    assert [live_brokers(address) for address in addresses] == [3, 3, 3]
     kafka_cluster.kill(2)
-    wait_until(lambda: live_brokers(ports[0]) == 2)
+    wait_until(lambda: live_brokers(addresses[0]) == 2)
     kafka_cluster.restart(2)
     kafka_cluster.terminate(1)
-    assert live_brokers(ports[1]) == 2, "told to end, it did not hand over before it went"
+    assert live_brokers(addresses[1]) == 2, "after SIGTERM it did not hand over before it ended"
     kafka_cluster.restart(1)
     assert kafka_cluster.running() == [1, 2, 3]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from inferstream.pipeline.kafka_local.cluster import LocalKafka, free_ports, live_brokers
-from inferstream.pipeline.kafka_local.node import server_properties
+from inferstream.pipeline.kafka_local.cluster import LocalKafka, free_ports
+from inferstream.pipeline.kafka_local.node import HOST, server_properties
+from inferstream.pipeline.kafka_local.wire import BrokerAddress, broker_addresses, live_brokers
 
 IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")
 
@@ -25,9 +26,9 @@ def a_kafka(directory: Path) -> Iterator[str]:
 
 
 def _answering(address: str) -> str:
-    port = int(address.partition(",")[0].rpartition(":")[2])
-    host = address.partition(",")[0].rpartition(":")[0]
-    assert live_brokers(port, host=host), f"KAFKA_BOOTSTRAP names {address}, where no Kafka answers"
+    assert live_brokers(broker_addresses(address)[0]), (
+        f"KAFKA_BOOTSTRAP is {address}: no Kafka responds there"
+    )
     return address
 
 
@@ -70,6 +71,6 @@ def a_container() -> Iterator[str]:
 def wait_for_kafka(port: int, timeout_s: float = 60.0) -> None:
     """Wait until a broker answers on this port."""
     end = time.monotonic() + timeout_s
-    while not live_brokers(port):
+    while not live_brokers(BrokerAddress(HOST, port)):
         assert time.monotonic() < end, f"no Kafka answers on port {port} after {timeout_s:g} s"
         time.sleep(0.05)

@@ -12,8 +12,8 @@ from typing import Final
 from msgspec import Struct
 
 from ...kafka_local.cluster import LocalKafka
+from ...kafka_local.wire import coordinator, leaders
 from .crew import READY_S, Crew, Member
-from .roles import addresses, coordinator, leaders
 from .scenario import AREAS
 from .schedule import Fault
 
@@ -128,7 +128,7 @@ class Injector:
     async def _broker(self, fault: Fault) -> int:
         """The leader of a partition, or the group's coordinator; any broker where nobody knows it."""
         running = self._kafka.running()
-        brokers = addresses(self._kafka.bootstrap)
+        brokers = self._kafka.addresses
         if fault.kind == "kill_leader":
             led = await asyncio.to_thread(leaders, brokers, self._topic)
             found = led.get(int(fault.pick * len(led)))

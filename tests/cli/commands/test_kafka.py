@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from inferstream.pipeline.kafka_local.cluster import free_ports, is_free, live_brokers
+from inferstream.pipeline.kafka_local.cluster import free_ports, is_free
+from inferstream.pipeline.kafka_local.wire import BrokerAddress, live_brokers
 
 pytestmark = pytest.mark.kafka
 
@@ -35,7 +36,7 @@ def test_runs_until_told_to_stop(ending: signal.Signals, tmp_path: Path) -> None
         )
         assert told
         assert int(told[1]) == port
-        assert live_brokers(port) == 1
+        assert live_brokers(BrokerAddress("127.0.0.1", port)) == 1
         kafka.send_signal(ending)
         _, said = kafka.communicate(timeout=30)
     assert kafka.returncode == 0

@@ -11,14 +11,11 @@ import pytest
 from rich.console import Console
 from support.minilm_model import MiniLM
 
-from inferstream.pipeline.broker.base import Message, Record, TopicSpec
+from inferstream.pipeline.broker.base import Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.cli.commands.chaos import fresh_folder, tell
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory, DeviceUnavailable
-from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.lab.chaos.crew import Exit
 from inferstream.pipeline.lab.chaos.device import SMALL_TOKENS, Count, Mood, RehearsedSession, due_of
 from inferstream.pipeline.lab.chaos.faults import Happened, garble
@@ -27,7 +24,6 @@ from inferstream.pipeline.lab.chaos.judging import Judgment, final_judgment
 from inferstream.pipeline.lab.chaos.ledger import Ledger, Seen
 from inferstream.pipeline.lab.chaos.plot import plot
 from inferstream.pipeline.lab.chaos.report import Report
-from inferstream.pipeline.lab.chaos.roles import addresses, coordinator, leaders
 from inferstream.pipeline.lab.chaos.scenario import load_scenario
 from inferstream.pipeline.lab.chaos.stepped_clock import SteppedClock
 from inferstream.pipeline.lab.chaos.takeover import WITHIN_S, longest_silence, takeovers
@@ -314,22 +310,6 @@ async def test_a_burst_comes_at_once(clock: FakeClock) -> None:
     fourth = asyncio.create_task(pace.due())
     assert not (await asyncio.wait([fourth], timeout=0.05))[0]
     fourth.cancel()
-
-
-@pytest.mark.kafka
-async def test_roles_are_told_by_any_broker(kafka_cluster: LocalKafka, unique: str) -> None:
-    brokers = addresses(kafka_cluster.bootstrap)
-    config = KafkaConfig(bootstrap=kafka_cluster.bootstrap)
-    async with KafkaBroker(config) as broker:
-        await broker.ensure_topics([TopicSpec(unique, 6, 3)])
-        await broker.publish(Message(unique, b"{}"))
-        consumer = await broker.consume([unique], group=unique)
-        await consumer.close()
-    assert leaders(brokers, unique).keys() == set(range(6))
-    assert set(leaders(brokers, unique).values()) <= {1, 2, 3}
-    assert coordinator(brokers, unique) in (1, 2, 3)
-    assert coordinator([("127.0.0.1", 1)], unique) is None  # type: ignore[list-item]
-    assert leaders(brokers, f"{unique}.absent") == {}
 
 
 @pytest.mark.parametrize(
