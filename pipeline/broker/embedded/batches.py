@@ -1,4 +1,4 @@
-"""Record batches: as in Kafka, records are stored by the batch, many to a row of the database."""
+"""Record batches: as in Kafka, many records are stored together, here in one row of the database."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -18,7 +18,7 @@ _decoder = msgspec.msgpack.Decoder(list[Content])
 
 
 def size_of(content: Content) -> int:
-    """The bytes of a record without its framing."""
+    """The bytes of key, value and headers, without the encoding around them."""
     key, value, headers = content
     size = (len(key) if key else 0) + (len(value) if value else 0)
     for name, header in headers:
@@ -27,14 +27,15 @@ def size_of(content: Content) -> int:
 
 
 def split(contents: Iterable[Content]) -> Iterator[list[Content]]:
-    """Batches small enough that a reader holds few of them in memory; a record larger than that stands alone."""
+    """Batches of at most BATCH_BYTES and BATCH_RECORDS; a larger record gets a batch of its own."""
     batch: list[Content] = []
     room = BATCH_BYTES
     for content in contents:
         room -= size_of(content)
         if batch and (room < 0 or len(batch) == BATCH_RECORDS):
             yield batch
-            batch, room = [], BATCH_BYTES - size_of(content)
+            batch = []
+            room = BATCH_BYTES - size_of(content)
         batch.append(content)
     if batch:
         yield batch
@@ -45,7 +46,7 @@ def encode(batch: list[Content]) -> bytes:
 
 
 def decode(blob: bytes, at: TopicPartition, base_offset: int, timestamp_ms: int) -> list[Record]:
-    """The records of a batch whose first one has ``base_offset``."""
+    """The records of a batch whose first record has ``base_offset``."""
     topic, partition = at
     return [
         Record(topic, partition, offset, key, value, headers, timestamp_ms)

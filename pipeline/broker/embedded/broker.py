@@ -1,4 +1,4 @@
-"""The Broker in one process, without a server: a log on disk that survives the process."""
+"""The broker without a server: a log on disk, which survives the process."""
 
 import asyncio
 import tempfile
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from ..base import Listener, Message, TopicPartition, TopicSpec
+from ..refusals import no_topic
 from .consumer import EmbeddedConsumer
-from .group import Group
-from .publisher import Publisher
-from .storage import Storage
-from .topics import no_topic
+from .database import Database
+from .group import Group, GroupMember
+from .log import Log
+from .publisher import EmbeddedPublisher
+from .topics import TopicTable
 
 
 def unix_time_ms() -> int:
@@ -23,12 +25,14 @@ def unix_time_ms() -> int:
 class EmbeddedBroker:
     """See `Broker` in `base`.
 
-    Other processes may open the same directory at the same time, to publish and to read. What is published survives
-    the end of the process, however it ends. All members of one consumer group belong to one EmbeddedBroker.
+    Other processes may open the same directory at the same time, to publish and to read without a group. All members
+    of one consumer group must be in one process. Acknowledged records survive the end of the process, also by a kill.
     """
 
-    _storage: Storage
-    _publisher: Publisher
+    _database: Database
+    _topics: TopicTable
+    _log: Log
+    _publisher: EmbeddedPublisher
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class EmbeddedBroker:
         rebalance_timeout_ms: int = 15_000,
         clock_ms: Callable[[], int] = unix_time_ms,
     ) -> None:
-        """Without a directory the log is temporary. ``clock_ms`` tells the Unix time in milliseconds."""
+        """Without a directory the log is temporary. ``clock_ms`` returns the Unix time in milliseconds."""
         self._directory = directory
         self._rebalance_timeout_ms = rebalance_timeout_ms
         self._clock_ms = clock_ms
@@ -47,18 +51,20 @@ class EmbeddedBroker:
 
     @property
     def directory(self) -> Path:
-        """Where the log is; known inside ``async with``."""
-        return self._storage.database.directory
+        """Where the log is; available inside ``async with``."""
+        return self._database.directory
 
     async def __aenter__(self) -> Self:
-        """Open or create the log. Raises BrokerError when that cannot be."""
+        """Open or create the log. Raises BrokerError if that fails."""
         async with AsyncExitStack() as stack:
             directory = self._directory or _temporary_directory(stack)
-            self._storage = Storage(directory, self._clock_ms)
-            stack.push_async_callback(self._storage.database.close)
-            await self._storage.database.open()
-            await self._storage.database.run(self._storage.log.retain)
-            self._publisher = Publisher(self._storage.database, self._storage.log, self._storage.notify)
+            self._database = Database(directory)
+            stack.push_async_callback(self._database.close)
+            await self._database.open()
+            self._topics = TopicTable(self._database)
+            self._log = Log(self._database, self._topics, self._clock_ms)
+            await self._database.run(self._log.retain)
+            self._publisher = EmbeddedPublisher(self._database, self._log)
             self._exit = stack.pop_all()
         return self
 
@@ -81,31 +87,29 @@ class EmbeddedBroker:
         start: str = "earliest",
     ) -> EmbeddedConsumer:
         counts = {topic: await self._count(topic) for topic in topics}
-        consumer = EmbeddedConsumer(self._storage, counts, group, listener)
+        joined = None if group is None else self._group(group)
+        consumer = EmbeddedConsumer(self._database, self._log, GroupMember(counts, listener), joined)
         self._consumers.append(consumer)
         try:
-            if group is None:
-                await consumer.read(latest=start == "latest")
-            else:
-                await consumer.join(self._group(group))
+            await consumer.start(latest=start == "latest")
         except BaseException:
             await consumer.close()
             raise
         return consumer
 
     async def ensure_topics(self, specs: Collection[TopicSpec]) -> None:
-        await self._storage.database.run(self._storage.topics.ensure, specs)
+        await self._database.run(self._topics.ensure, specs)
 
     async def partitions(self, topic: str) -> int | None:
-        return len(await self._storage.database.run(self._storage.topics.ids, topic)) or None
+        return len(await self._database.run(self._topics.ids, topic)) or None
 
     async def trim(self, offsets: dict[TopicPartition, int]) -> None:
-        """Delete the records before these offsets."""
-        await self._storage.database.run(self._storage.log.trim, offsets)
+        """Delete the records before these offsets, as retention does."""
+        await self._database.run(self._log.trim, offsets)
 
     def _group(self, name: str) -> Group:
         if name not in self._groups:
-            self._groups[name] = Group(name, self.directory, self._rebalance_timeout_ms)
+            self._groups[name] = Group(name, self._database, self._topics, self._rebalance_timeout_ms)
         return self._groups[name]
 
     async def _count(self, topic: str) -> int:

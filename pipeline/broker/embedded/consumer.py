@@ -1,64 +1,52 @@
-"""A consumer of an embedded broker: polling, and its side of a rebalance."""
+"""The consumer of an embedded broker: polling, positions, commits."""
 
 import asyncio
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from ...errors import BrokerError
-from ..base import Listener, Record, TopicPartition
-from .group import Group
-from .storage import Storage
+from ..base import Record, TopicPartition
+from ..refusals import log_lost, no_group
+from .database import Database
+from .group import Group, GroupMember
+from .log import Log
 
-FOREIGN_POLL_S: Final = 0.01
-"""How often a waiting consumer looks whether another process has appended."""
-
-log = logging.getLogger(__name__)
+OTHER_PROCESSES_POLL_S: Final = 0.01
+"""How often a waiting consumer checks for records that another process has appended."""
 
 
 class EmbeddedConsumer:
     """See `Consumer` in `base`."""
 
-    def __init__(
-        self, storage: Storage, topics: Mapping[str, int], group_name: str | None, listener: Listener | None
-    ) -> None:
-        self.topics = topics
-        self._storage = storage
-        self._group_name = group_name
-        self._group: Group | None = None
-        self._listener = listener
-        self._paused: set[TopicPartition] = set()
-        self._positions: dict[TopicPartition, int] = {}
-        # Read and not yet returned, at most READ_BYTES of each partition; the next partition to be served first.
-        self._fetched: dict[TopicPartition, list[Record]] = {}
-        self._settled = False
-        self._failure: Exception | None = None
-        # Set whenever there may be records that are not fetched yet, and when waiting is over for another reason.
-        self._news = asyncio.Event()
-        storage.watch(self._news)
-
-    async def join(self, group: Group) -> None:
+    def __init__(self, database: Database, log: Log, member: GroupMember, group: Group | None) -> None:
+        self._database = database
+        self._log = log
+        self._member = member
         self._group = group
-        await group.join(self)
+        database.watch(member.changed)
 
-    async def read(self, *, latest: bool) -> None:
-        """Read all partitions of the topics without a group."""
-        partitions = [
-            TopicPartition(topic, number) for topic, count in self.topics.items() for number in range(count)
-        ]
-        await self._begin(await self.end_offsets(partitions) if latest else dict.fromkeys(partitions, 0))
+    async def start(self, *, latest: bool) -> None:
+        """Join the group, or without one begin at the earliest or the latest offset of all partitions."""
+        if self._group is not None:
+            await self._group.join(self._member)
+            return
+        topics = self._member.topics.items()
+        partitions = [TopicPartition(topic, number) for topic, count in topics for number in range(count)]
+        await self._member.assign(
+            await self.end_offsets(partitions) if latest else dict.fromkeys(partitions, 0)
+        )
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_ms / 1000
-        # With records at hand nothing below gives way to other tasks.
+        # Let other tasks run: with records already fetched, nothing below waits.
         await asyncio.sleep(0)
         while True:
             self._check()
             if records := self._take(max_records):
                 return records
-            if await self._is_there_news():
+            if await self._may_have_records():
                 await self._fetch()
             elif (remaining_s := deadline - loop.time()) > 0:
                 await self._wait(remaining_s)
@@ -66,141 +54,97 @@ class EmbeddedConsumer:
                 return []
 
     def assignment(self) -> frozenset[TopicPartition]:
-        return frozenset(self._positions)
+        return frozenset(self._member.positions)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        self._paused |= self._positions.keys() & partitions
+        self._member.paused |= self._member.positions.keys() & partitions
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
-        self._paused.difference_update(partitions)
-        self._news.set()
+        self._member.paused.difference_update(partitions)
+        self._member.changed.set()
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        if self._group_name is None:
-            raise BrokerError("A reader without a consumer group has no offsets to commit: give it a group.")
-        ours = {at: offset for at, offset in offsets.items() if at in self._positions}
-        if lost := offsets.keys() - ours.keys():
-            names = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(lost))
-            log.warning(
-                "The offsets of %s are not committed, since a rebalance took them: their new owner reads on.",
-                names,
-            )
+        if self._group is None:
+            raise no_group()
+        ours = {at: offset for at, offset in offsets.items() if at in self._member.positions}
+        if len(ours) < len(offsets):
+            log_lost(offsets.keys() - ours.keys())
         if ours:
-            await self._storage.database.run(self._storage.offsets.commit, self._group_name, ours)
+            await self._group.commit(ours)
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
-        if self._group_name is None:
-            return dict.fromkeys(partitions)
-        return await self._storage.database.run(self._storage.offsets.committed, self._group_name, partitions)
+        return await self._group.committed(partitions) if self._group else dict.fromkeys(partitions)
 
     async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        bounds = await self._storage.database.run(self._storage.topics.bounds, partitions)
+        bounds = await self._database.run(self._log.topics.bounds, partitions)
         return {at: bound.first for at, bound in bounds.items()}
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        bounds = await self._storage.database.run(self._storage.topics.bounds, partitions)
+        bounds = await self._database.run(self._log.topics.bounds, partitions)
         return {at: bound.next for at, bound in bounds.items()}
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         for at, offset in offsets.items():
-            if at in self._positions:
-                self._positions[at] = offset
-                self._fetched.pop(at, None)
-        self._news.set()
+            if at in self._member.positions:
+                self._member.positions[at] = offset
+                self._member.fetched.pop(at, None)
+        self._member.changed.set()
 
     async def close(self) -> None:
-        group, self._group = self._group, None
-        self._storage.unwatch(self._news)
-        self._failure = self._failure or BrokerError("This consumer is closed: ask the broker for a new one.")
-        self._forget()
-        if group is not None:
-            await group.leave(self)
-
-    async def revoke(self) -> None:
-        """Hand over: await the listener, then forget the assignment."""
-        self._settled = False
-        try:
-            if self._listener is not None and self._positions:
-                await self._listener.revoked(self.assignment())
-        except Exception as error:
-            self._failure = error
-        finally:
-            self._forget()
-
-    async def assign(self, partitions: Collection[TopicPartition]) -> None:
-        try:
-            committed = await self.committed(partitions)
-        except BrokerError as error:
-            self.evict(error)
-        else:
-            await self._begin({at: offset or 0 for at, offset in committed.items()})
-
-    def evict(self, error: BrokerError) -> None:
-        """Out of the group: the next poll raises ``error``."""
-        self._failure = error
-        self._forget()
-
-    async def _begin(self, positions: dict[TopicPartition, int]) -> None:
-        self._positions = positions
-        self._paused &= positions.keys()
-        try:
-            if self._listener is not None:
-                await self._listener.assigned(self.assignment())
-        except Exception as error:
-            self._failure = error
-        self._settled = True
-        self._news.set()
-
-    def _forget(self) -> None:
-        self._positions = {}
-        self._fetched = {}
-        self._settled = False
-        self._news.set()
+        self._database.unwatch(self._member.changed)
+        closed = BrokerError("This consumer is closed: ask the broker for a new one.")
+        self._member.end(self._member.failure or closed)
+        if self._group is not None:
+            await self._group.leave(self._member)
 
     def _check(self) -> None:
-        if isinstance(self._failure, BrokerError):
-            raise self._failure
-        if self._failure is not None:
-            raise BrokerError(
-                f"The embedded broker failed to go on after a rebalance: {self._failure}."
-            ) from self._failure
+        failure = self._member.failure
+        if isinstance(failure, BrokerError):
+            raise failure
+        if failure is not None:
+            raise BrokerError(f"The consumer failed in a rebalance: {failure}.") from failure
 
     def _take(self, max_records: int) -> list[Record]:
-        """Records at hand; the partition that was served goes to the end of the line."""
+        """Fetched records of one or more partitions; a partition that was served goes to the end of the queue."""
+        member = self._member
         taken: list[Record] = []
-        for at in self._readable(self._fetched):
-            records, room = self._fetched.pop(at), max_records - len(taken)
+        for at in self._readable(member.fetched):
+            records = member.fetched.pop(at)
+            room = max_records - len(taken)
             taken += records[:room]
-            self._positions[at] = taken[-1].offset + 1
+            member.positions[at] = taken[-1].offset + 1
+            if len(records) > room:
+                member.fetched[at] = records[room:]
             if len(records) >= room:
-                if len(records) > room:
-                    self._fetched[at] = records[room:]
                 break
         return taken
 
     async def _fetch(self) -> None:
-        self._news.clear()
-        before = self._positions
-        wanted = {at: before[at] for at in self._readable(before) if at not in self._fetched}
-        found = await self._storage.database.run(self._storage.log.read, wanted) if wanted else {}
-        if self._positions is before:
-            # Not those that were sought to elsewhere meanwhile.
-            self._fetched |= {at: records for at, records in found.items() if before[at] == wanted[at]}
+        member = self._member
+        member.changed.clear()
+        before = member.positions
+        wanted = {at: before[at] for at in self._readable(before) if at not in member.fetched}
+        found = await self._database.run(self._log.read, wanted) if wanted else {}
+        if member.positions is before:
+            # Without partitions whose position a seek has changed during the read.
+            member.fetched |= {at: records for at, records in found.items() if before[at] == wanted[at]}
         if found:
-            # There may be more where these come from.
-            self._news.set()
+            # These partitions may have more records.
+            member.changed.set()
 
     def _readable(self, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
-        return [at for at in partitions if at not in self._paused] if self._settled else []
+        member = self._member
+        return [at for at in partitions if at not in member.paused] if member.settled else []
 
-    async def _is_there_news(self) -> bool:
-        if not self._news.is_set() and self._readable(self._positions):
-            await self._storage.look_for_foreign_appends()
-        return self._news.is_set()
+    async def _may_have_records(self) -> bool:
+        changed = self._member.changed
+        if not changed.is_set() and self._readable(self._member.positions):
+            await self._database.check_other_processes()
+        return changed.is_set()
 
     async def _wait(self, timeout_s: float) -> None:
-        if self._readable(self._positions):
-            timeout_s = min(timeout_s, FOREIGN_POLL_S)
+        if self._readable(self._member.positions):
+            timeout_s = min(timeout_s, OTHER_PROCESSES_POLL_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._news.wait()
+                await self._member.changed.wait()

@@ -1,4 +1,4 @@
-"""The SQLite file below an embedded broker, and the one thread that touches it."""
+"""The SQLite file of an embedded broker, and the one thread that uses it."""
 
 import asyncio
 import sqlite3
@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 from ...errors import BrokerError
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 FILE_NAME: Final = "log.sqlite3"
 BUSY_TIMEOUT_S: Final = 30.0
 OPEN_ATTEMPTS: Final = 50
 OPEN_BACKOFF_S: Final = 0.1
 FILE_TIME_NS: Final = 20_000_000
+"""File times are no more precise than this: the kernel's clock tick, with a margin."""
 
-# A batch's position is its partition's id shifted left by OFFSET_BITS, plus the offset of its first record: so the
-# rows of a partition stand together and in order, and appending needs no index besides the table itself.
+# A batch's position is its partition's id shifted left by OFFSET_BITS, plus the offset of its first record. So the
+# rows of a partition are stored together and in order, and appending needs no index besides the table itself.
 OFFSET_BITS: Final = 40
 SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS partitions (
@@ -52,26 +53,27 @@ CREATE TABLE IF NOT EXISTS committed (
 
 
 class Database:
-    """A connection that lives in a thread of its own, so that the event loop never waits for the disk."""
+    """A connection with a thread of its own, so that the event loop never waits for the disk."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="embedded-broker")
         self._connection: sqlite3.Connection | None = None
+        self._watching: set[asyncio.Event] = set()
         self._version = 0
         self._written = (0, 0)
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """To be used only in functions that `run` calls."""
+        """Use it only in functions that `run` calls."""
         if self._connection is None:
             raise BrokerError("The embedded broker is not running: use it inside `async with`.")
         return self._connection
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the function in the database's thread, after all calls made before. Raises BrokerError."""
+    async def run(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Call the function in the database's thread, after all earlier calls. Raises BrokerError."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: self._checked(function, *args, **kwargs))
+        return await loop.run_in_executor(self._executor, lambda: self._checked(function, *arguments))
 
     async def open(self) -> None:
         """Open or create the file. Raises BrokerError."""
@@ -81,25 +83,26 @@ class Database:
         await self.run(self._close)
         self._executor.shutdown()
 
-    def was_written(self) -> bool:
-        """Whether anybody may have written since the last call; for the event loop, where a look must cost little."""
-        try:
-            found = (self.directory / f"{FILE_NAME}-wal").stat()
-        except OSError:
-            return True
-        before, self._written = self._written, (found.st_mtime_ns, found.st_size)
-        # File times have the resolution of the kernel's tick: a second write may follow under the same one.
-        return before != self._written or time.time_ns() - found.st_mtime_ns < FILE_TIME_NS
+    def watch(self, event: asyncio.Event) -> None:
+        """Set ``event`` after every append, by this process or another, until `unwatch`."""
+        self._watching.add(event)
 
-    def changed_elsewhere(self) -> bool:
-        """Whether another process has written since the last call."""
-        (version,) = self.connection.execute("PRAGMA data_version").fetchone()
-        before, self._version = self._version, version
-        return bool(before != version)
+    def unwatch(self, event: asyncio.Event) -> None:
+        self._watching.discard(event)
+
+    def notify(self) -> None:
+        """Set all watching events: records were appended."""
+        for event in self._watching:
+            event.set()
+
+    async def check_other_processes(self) -> None:
+        """Notify if another process has written since the last call."""
+        if self._may_be_written() and await self.run(self._is_written_elsewhere):
+            self.notify()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; takes the write lock first, so that what is read inside stays true until the end."""
+        """All or nothing. Takes the write lock first, so that no other process changes what is read inside."""
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -114,8 +117,8 @@ class Database:
         connection = sqlite3.connect(self.directory / FILE_NAME, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
             _use_wal(connection)
-            # In WAL mode NORMAL hands each commit to the operating system, which keeps it when this process is
-            # killed. Only FULL would survive a power failure as well, for an fsync of each transaction.
+            # In WAL mode NORMAL hands each commit to the operating system, so it survives a kill of this process.
+            # Only FULL would survive a power failure too, at the cost of an fsync per transaction.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         except BaseException:
@@ -128,23 +131,40 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _checked(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _may_be_written(self) -> bool:
+        """Whether any process may have written since the last call. One stat call: cheap enough for the event loop."""
         try:
-            return function(*args, **kwargs)
+            found = (self.directory / f"{FILE_NAME}-wal").stat()
+        except OSError:
+            return True
+        before = self._written
+        self._written = (found.st_mtime_ns, found.st_size)
+        # Two writes within one tick of the file clock have the same time.
+        return before != self._written or time.time_ns() - found.st_mtime_ns < FILE_TIME_NS
+
+    def _is_written_elsewhere(self) -> bool:
+        """Whether another process has written since the last call."""
+        before = self._version
+        (self._version,) = self.connection.execute("PRAGMA data_version").fetchone()
+        return before != self._version
+
+    def _checked(self, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        try:
+            return function(*arguments)
         except sqlite3.OperationalError as error:
-            sentence = f"Cannot use the log in {self.directory} ({error}): free space or set its rights."
-            raise BrokerError(sentence) from error
+            raise BrokerError(
+                f"Cannot use the log in {self.directory} ({error}): free disk space, or check the file permissions."
+            ) from error
         except sqlite3.DatabaseError as error:
-            sentence = (
+            raise BrokerError(
                 f"The log in {self.directory} is damaged ({error}): move the directory away, and start again."
-            )
-            raise BrokerError(sentence) from error
+            ) from error
         except OSError as error:
             raise BrokerError(f"Cannot use the directory {self.directory}: {error.strerror}.") from error
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """The change of mode does not wait for another process that makes it at the same moment."""
+    """Switch to WAL mode, with retries: SQLite's busy timeout does not cover this switch in two processes at once."""
     for attempt in range(1, OPEN_ATTEMPTS + 1):
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -1,101 +1,150 @@
-"""Consumer groups of an embedded broker: who has which partitions, and the handover when members come and go."""
+"""Consumer groups of an embedded broker: which member has which partitions, and the handover between members."""
 
 import asyncio
 import fcntl
 from collections.abc import Collection, Mapping, Sequence
 from io import BufferedWriter
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
 from ...errors import BrokerError
-from ..base import TopicPartition
+from ..base import Listener, Record, TopicPartition
+from .database import Database
+from .topics import TopicTable
 
 LOCK_DIRECTORY: Final = "groups"
 
 
-class Member(Protocol):
-    """What a group needs of a consumer."""
+class GroupMember:
+    """The partitions of one consumer, assigned by its group or, for a reader without a group, by itself."""
 
-    topics: Mapping[str, int]
-    """The topics that it subscribed to, and how many partitions they have."""
+    def __init__(self, topics: Mapping[str, int], listener: Listener | None) -> None:
+        """``topics`` are those it subscribed to, each with its number of partitions."""
+        self.topics = topics
+        self._listener = listener
+        self.positions: dict[TopicPartition, int] = {}
+        """The assigned partitions, each with the offset of the next record to return."""
+        self.fetched: dict[TopicPartition, list[Record]] = {}
+        """Read and not yet returned, at most READ_BYTES of each partition, in the order they are served."""
+        self.paused: set[TopicPartition] = set()
+        self.settled = False
+        """False during a rebalance: no records are returned."""
+        self.changed = asyncio.Event()
+        """Set when there may be records to fetch, and when a poll must stop waiting for another reason."""
+        self.failure: Exception | None = None
 
     async def revoke(self) -> None:
-        """Hand over: await the listener, then forget the assignment."""
-        ...
+        """Await the listener, then drop the assignment."""
+        self.settled = False
+        try:
+            if self._listener is not None and self.positions:
+                await self._listener.revoked(frozenset(self.positions))
+        except Exception as error:
+            self.failure = error
+        finally:
+            self._drop()
 
-    async def assign(self, partitions: Collection[TopicPartition]) -> None: ...
+    async def assign(self, positions: dict[TopicPartition, int]) -> None:
+        """Take these partitions, then await the listener."""
+        self.positions = positions
+        self.paused &= positions.keys()
+        try:
+            if self._listener is not None:
+                await self._listener.assigned(frozenset(positions))
+        except Exception as error:
+            self.failure = error
+        self.settled = True
+        self.changed.set()
 
-    def evict(self, error: BrokerError) -> None:
-        """Out of the group: the next poll raises ``error``."""
-        ...
+    def end(self, error: Exception) -> None:
+        """Drop the assignment without calling the listener; every later poll fails with ``error``."""
+        self.failure = error
+        self._drop()
+
+    def _drop(self) -> None:
+        self.positions = {}
+        self.fetched = {}
+        self.settled = False
+        self.changed.set()
 
 
 class Group:
-    """One consumer group. Its members live in one process, which a file lock holds against others."""
+    """One consumer group. A file lock holds it for this process, so all of its members live here."""
 
-    def __init__(self, name: str, directory: Path, rebalance_timeout_ms: int) -> None:
+    def __init__(self, name: str, database: Database, topics: TopicTable, rebalance_timeout_ms: int) -> None:
         self._name = name
-        self._directory = directory
+        self._database = database
+        self._topics = topics
         self._rebalance_timeout_ms = rebalance_timeout_ms
-        self._members: list[Member] = []
+        self._members: list[GroupMember] = []
         self._rebalancing = asyncio.Lock()
         self._lock_file: BufferedWriter | None = None
 
-    async def join(self, member: Member) -> None:
-        """Returns when all members have their partitions. Raises BrokerError when another process has the group."""
-        # A rebalance that stops half-way would leave members without partitions for ever.
+    async def join(self, member: GroupMember) -> None:
+        """Returns when all members have their partitions. Raises BrokerError if another process has the group."""
+        # Shielded: a rebalance that stops halfway would leave members without partitions.
         await asyncio.shield(asyncio.create_task(self._join(member)))
 
-    async def leave(self, member: Member) -> None:
-        """The member's partitions move at once; it is not asked to hand over. Does nothing for one that is out."""
+    async def leave(self, member: GroupMember) -> None:
+        """Give the member's partitions to the others without calling its listener. Ignores a former member."""
         await asyncio.shield(asyncio.create_task(self._leave(member)))
 
-    async def _join(self, member: Member) -> None:
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        await self._database.run(self._topics.commit, self._name, offsets)
+
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
+        return await self._database.run(self._topics.committed, self._name, partitions)
+
+    async def _join(self, member: GroupMember) -> None:
         async with self._rebalancing:
             if self._lock_file is None:
-                self._lock_file = _lock(self._name, self._directory)
-            await self._revoke_all()
+                self._lock_file = _lock(self._name, self._database.directory)
             self._members.append(member)
-            await self._assign_all()
+            await self._rebalance()
 
-    async def _leave(self, member: Member) -> None:
+    async def _leave(self, member: GroupMember) -> None:
         async with self._rebalancing:
             if member in self._members:
                 self._members.remove(member)
-                await self._revoke_all()
-                await self._assign_all()
+                await self._rebalance()
             if not self._members and self._lock_file is not None:
                 self._lock_file.close()
                 self._lock_file = None
 
-    async def _revoke_all(self) -> None:
+    async def _rebalance(self) -> None:
+        """All members hand over their partitions, then all get their new shares."""
         await asyncio.gather(*map(self._revoke, list(self._members)))
+        shares = range_assignment([member.topics for member in self._members])
+        await asyncio.gather(*map(self._assign, list(self._members), shares))
 
-    async def _revoke(self, member: Member) -> None:
+    async def _revoke(self, member: GroupMember) -> None:
         try:
             async with asyncio.timeout(self._rebalance_timeout_ms / 1000):
                 await member.revoke()
         except TimeoutError:
             self._members.remove(member)
-            member.evict(
+            member.end(
                 BrokerError(
-                    f"A member of {self._name} took more than {self._rebalance_timeout_ms} ms to hand over its "
-                    "partitions, so the group went on without it: start it again."
+                    f"A member of the group {self._name} took more than {self._rebalance_timeout_ms} ms to hand over "
+                    "its partitions, so the group removed it: start it again."
                 )
             )
 
-    async def _assign_all(self) -> None:
-        shares = range_assignment([member.topics for member in self._members])
-        await asyncio.gather(
-            *(member.assign(share) for member, share in zip(self._members, shares, strict=True))
-        )
+    async def _assign(self, member: GroupMember, share: Collection[TopicPartition]) -> None:
+        try:
+            committed = await self.committed(share)
+        except BrokerError as error:
+            member.end(error)
+        else:
+            await member.assign({at: offset or 0 for at, offset in committed.items()})
 
 
 def range_assignment(subscriptions: Sequence[Mapping[str, int]]) -> list[list[TopicPartition]]:
     """The partitions of each member, given its topics with their numbers of partitions.
 
-    As Kafka's range assignor: each topic's partitions in runs of equal length, the first members getting one more.
+    Like Kafka's RangeAssignor: each topic's partitions are cut into one run per member, and where they cannot be
+    equal the first members get one more.
     """
     shares: list[list[TopicPartition]] = [[] for _ in subscriptions]
     for topic in sorted({topic for topics in subscriptions for topic in topics}):
@@ -110,7 +159,7 @@ def range_assignment(subscriptions: Sequence[Mapping[str, int]]) -> list[list[To
 
 
 def _lock(group: str, directory: Path) -> BufferedWriter:
-    """Held until the file is closed or the process ends, however it ends."""
+    """A locked file. The lock ends when the file is closed or the process ends, also by a kill."""
     path = directory / LOCK_DIRECTORY / f"{quote(group, safe='')}.lock"
     path.parent.mkdir(exist_ok=True)
     file = path.open("wb")
@@ -120,6 +169,6 @@ def _lock(group: str, directory: Path) -> BufferedWriter:
         file.close()
         raise BrokerError(
             f"Another process already serves the consumer group {group} in {directory}: stop it first, "
-            f"or use Kafka to share the work between processes."
+            "or use Kafka to share the work between processes."
         ) from None
     return file

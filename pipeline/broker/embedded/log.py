@@ -7,11 +7,12 @@ from typing import Final
 from ...errors import InferstreamError, ReplyTooLarge
 from ..base import Message, Record, TopicPartition
 from ..partitioner import partition_of
+from ..refusals import no_topic
 from .batches import Content, decode, encode, size_of, split
 from .database import OFFSET_BITS, Database
-from .topics import Topics, no_topic
+from .topics import TopicTable
 
-RECORD_BYTES: Final = 1_048_576  # Kafka's default, so that what works here works there
+RECORD_BYTES: Final = 1_048_576  # Kafka's default, so that a record accepted here is accepted there
 READ_BATCHES: Final = 64
 READ_BYTES: Final = 512 * 1024
 RETENTION_INTERVAL_MS: Final = 10_000
@@ -35,16 +36,16 @@ WHERE position BETWEEN :first AND :last AND timestamp_ms >= :since ORDER BY posi
 class Log:
     """Appends to and reads from the partitions."""
 
-    def __init__(self, database: Database, topics: Topics, clock_ms: Callable[[], int]) -> None:
-        """``clock_ms`` tells the Unix time in milliseconds."""
+    def __init__(self, database: Database, topics: TopicTable, clock_ms: Callable[[], int]) -> None:
+        """``clock_ms`` returns the Unix time in milliseconds."""
+        self.topics = topics
         self._database = database
-        self._topics = topics
         self._clock_ms = clock_ms
         self._turns: dict[str, int] = {}
         self._retained_ms = clock_ms()
 
     def append(self, messages: Sequence[Message]) -> list[InferstreamError | None]:
-        """Append in order. Returns for each message why it was refused, None if it is stored."""
+        """Append in order. Returns for each message None if it is stored, otherwise why it was refused."""
         refusals: list[InferstreamError | None] = [None] * len(messages)
         contents: dict[int, list[Content]] = {}
         for index, message in enumerate(messages):
@@ -63,17 +64,20 @@ class Log:
         return refusals
 
     def read(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Record]]:
-        """The next records of each partition that has any, from the given offset or the oldest record after it."""
+        """The next records of each partition, from the given offset or the oldest record after it.
+
+        At most about READ_BYTES per partition; partitions without such records are left out.
+        """
         found = ((at, self._read(at, offset)) for at, offset in positions.items())
         return {at: records for at, records in found if records}
 
     def trim(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Delete the records before these offsets."""
         for at, offset in offsets.items():
-            self._trim(self._topics.id_of(at), offset)
+            self._trim(self.topics.id_of(at), offset)
 
     def retain(self) -> None:
-        """Delete the batches that are older than the retention of their topic."""
+        """Delete the batches that are older than their topic's retention time."""
         self._retained_ms = self._clock_ms()
         select = "SELECT id, next_offset, retention_ms FROM partitions WHERE retention_ms IS NOT NULL"
         for identity, next_offset, retention_ms in self._database.connection.execute(select).fetchall():
@@ -83,24 +87,24 @@ class Log:
             self._trim(identity, row[0] - first if row else next_offset)
 
     def _partition_id(self, message: Message) -> int:
-        ids = self._topics.ids(message.topic)
+        ids = self.topics.ids(message.topic)
         if not ids:
             raise no_topic(message.topic)
         size = size_of((message.key, message.value, message.headers))
         if size > RECORD_BYTES:
             raise ReplyTooLarge(
-                f"A record of {size} bytes is more than the topic {message.topic} takes: "
-                f"make it smaller than {RECORD_BYTES}."
+                f"A record of {size} bytes is too large for the topic {message.topic}: "
+                f"make it at most {RECORD_BYTES} bytes."
             )
         if message.partition is not None:
-            return self._topics.id_of(TopicPartition(message.topic, message.partition))
+            return self.topics.id_of(TopicPartition(message.topic, message.partition))
         if message.key is not None:
             return ids[partition_of(message.key, len(ids))]
         turn = self._turns[message.topic] = (self._turns.get(message.topic, -1) + 1) % len(ids)
         return ids[turn]
 
     def _read(self, at: TopicPartition, offset: int) -> list[Record]:
-        arguments = {"id": self._topics.id_of(at), "offset": offset, "batches": READ_BATCHES}
+        arguments = {"id": self.topics.id_of(at), "offset": offset, "batches": READ_BATCHES}
         records: list[Record] = []
         room = READ_BYTES
         for base_offset, first_wanted, timestamp_ms, content in self._database.connection.execute(
@@ -127,9 +131,9 @@ class Log:
 def _append(
     connection: sqlite3.Connection, batches: Sequence[tuple[int, list[Content]]], now_ms: int
 ) -> None:
-    """Append one batch to each of some partitions, in one transaction."""
-    # One statement, because each one gives up the interpreter's lock and waits for the busy event loop to get it back.
-    # A trigger moves the partitions' next_offset.
+    """Append to several partitions, one batch to each, in one transaction."""
+    # One statement: each statement releases the GIL and then waits for the busy event loop to get it back.
+    # A trigger updates the partitions' next_offset.
     values = ", ".join(["(?, ?, ?)"] * len(batches))
     insert = f"""INSERT INTO batches
         SELECT (partitions.id << {OFFSET_BITS}) + next_offset, column2, {now_ms:d}, column3
@@ -141,6 +145,6 @@ def _append(
 
 
 def _span(identity: int) -> tuple[int, int]:
-    """The first and the last position that a batch of this partition may have."""
+    """The first and the last position that a batch of this partition can have."""
     first = identity << OFFSET_BITS
     return first, first + (1 << OFFSET_BITS) - 1

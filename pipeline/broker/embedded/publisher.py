@@ -1,8 +1,8 @@
-"""Publishing to an embedded broker: what is published while one transaction runs goes into the next one."""
+"""Publishing to an embedded broker: messages published during one transaction go into the next one."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from ..base import Message
@@ -14,14 +14,12 @@ TRANSACTION_RECORDS: Final = 4_096
 Entry = tuple[Message, asyncio.Future[None]]
 
 
-class Publisher:
+class EmbeddedPublisher:
     """Groups messages into transactions, in the order of the calls."""
 
-    def __init__(self, database: Database, log: Log, on_append: Callable[[], None]) -> None:
-        """``on_append`` is called after each transaction."""
+    def __init__(self, database: Database, log: Log) -> None:
         self._database = database
         self._log = log
-        self._on_append = on_append
         self._loop = asyncio.get_running_loop()
         self._pending: deque[Entry] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -35,6 +33,7 @@ class Publisher:
         return future
 
     async def flush(self) -> None:
+        """Wait until all published messages are stored or refused."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -59,4 +58,4 @@ class Publisher:
                 future.set_result(None)
             else:
                 future.set_exception(refusal)
-        self._on_append()
+        self._database.notify()

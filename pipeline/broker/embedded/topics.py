@@ -1,30 +1,32 @@
-"""The topics of an embedded broker. The methods run in the database's thread."""
+"""The topics of an embedded broker and their committed offsets. The methods run in the database's thread."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from ...errors import BrokerError
 from ..base import TopicPartition, TopicSpec
+from ..refusals import no_partition, no_topic
 from .database import Database
 
 
 class Bounds(NamedTuple):
-    """The offsets of a partition: of its oldest record, and of the next one to be appended."""
+    """The offsets of a partition's oldest record and of the next record to be appended."""
 
     first: int
     next: int
 
 
-class Topics:
-    """Which partitions there are, and the ids that their rows carry."""
+class TopicTable:
+    """The tables of partitions, with an id for each, and of the offsets that consumer groups have committed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Never out of date: a topic is created with all its partitions, and stays.
+        # Never stale: a topic is created with all of its partitions and is never deleted.
         self._ids: dict[str, list[int]] = {}
 
     def ids(self, topic: str) -> list[int]:
-        """The ids of the topic's partitions in their order; empty without such a topic."""
+        """The ids of the topic's partitions in order; empty if there is no such topic."""
         ids = self._ids.get(topic)
         if ids is None:
             select = "SELECT id FROM partitions WHERE topic = ? ORDER BY number"
@@ -34,18 +36,16 @@ class Topics:
         return ids
 
     def id_of(self, at: TopicPartition) -> int:
-        """Raises BrokerError without such a partition."""
+        """Raises BrokerError if there is no such partition."""
         ids = self.ids(at.topic)
         if not ids:
             raise no_topic(at.topic)
         if not 0 <= at.partition < len(ids):
-            raise BrokerError(
-                f"The topic {at.topic} has {len(ids)} partitions, so there is no number {at.partition}."
-            )
+            raise no_partition(at.topic, at.partition, len(ids))
         return ids[at.partition]
 
     def ensure(self, specs: Collection[TopicSpec]) -> None:
-        """Create what is missing. Raises BrokerError for a topic with fewer partitions than asked for."""
+        """See `Broker.ensure_topics`."""
         with self._database.transaction() as connection:
             for spec in specs:
                 count = len(self.ids(spec.name))
@@ -65,6 +65,15 @@ class Topics:
         execute = self._database.connection.execute
         return {at: Bounds(*execute(select, [self.id_of(at)]).fetchone()) for at in partitions}
 
+    def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+        upsert = f"INSERT OR REPLACE INTO committed VALUES {', '.join(['(?, ?, ?)'] * len(offsets))}"
+        rows = ((group, self.id_of(at), offset) for at, offset in offsets.items())
+        self._database.connection.execute(upsert, list(chain.from_iterable(rows)))
 
-def no_topic(topic: str) -> BrokerError:
-    return BrokerError(f"There is no topic {topic}: create it, or look for a typing error in its name.")
+    def committed(
+        self, group: str, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, int | None]:
+        select = "SELECT next_offset FROM committed WHERE consumer_group = ? AND partition = ?"
+        execute = self._database.connection.execute
+        rows = {at: execute(select, [group, self.id_of(at)]).fetchone() for at in partitions}
+        return {at: row[0] if row else None for at, row in rows.items()}

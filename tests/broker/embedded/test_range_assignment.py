@@ -1,6 +1,6 @@
-"""How a group's partitions are shared out."""
+"""How a group's partitions are divided among its members."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import TopicPartition
@@ -11,20 +11,24 @@ subscriptions = st.lists(st.sets(st.sampled_from(sorted(SIZES)), min_size=1), mi
 
 
 @given(subscriptions)
-def test_each_partition_has_one_owner_who_asked_for_it(wanted: list[set[str]]) -> None:
-    shares = range_assignment([{topic: SIZES[topic] for topic in topics} for topics in wanted])
+@settings(deadline=None)
+def test_each_partition_has_one_owner_who_subscribed_to_it(subscribed: list[set[str]]) -> None:
+    shares = range_assignment([{topic: SIZES[topic] for topic in topics} for topics in subscribed])
     owned = [partition for share in shares for partition in share]
     assert sorted(owned) == [
         TopicPartition(topic, number)
-        for topic in sorted(set().union(*wanted))
+        for topic in sorted(set().union(*subscribed))
         for number in range(SIZES[topic])
     ]
     assert all(
-        partition.topic in topics for topics, share in zip(wanted, shares, strict=True) for partition in share
+        partition.topic in topics
+        for topics, share in zip(subscribed, shares, strict=True)
+        for partition in share
     )
 
 
 @given(st.integers(1, 6), st.integers(1, 20))
+@settings(deadline=None)
 def test_shares_differ_by_one_at_most(members: int, partitions: int) -> None:
     lengths = [len(share) for share in range_assignment([{"t": partitions}] * members)]
     assert max(lengths) - min(lengths) <= 1
