@@ -1,4 +1,4 @@
-"""The command line. Each command lives in a file of its own here, which is imported only when it is asked for."""
+"""The command line. Each command is a module in `commands`, imported only when the command runs."""
 
 import logging
 import sys
@@ -12,19 +12,19 @@ import click
 from ..errors import BadRequest, InferstreamError, UsageError
 
 SUMMARIES: Final = {
-    "demo": "See it work: real tickets through a queue, a model and a cache, with figures.",
-    "request": "Send texts and print the answers; files of any length, resumable.",
-    "worker": "Serve a task: read requests from Kafka, or from a folder, until stopped.",
+    "demo": "Show the pipeline at work: tickets through a queue, a model and a cache, with figures.",
+    "request": "Send one text, or a file of any length, and print the answers.",
+    "worker": "Serve a task: read requests from Kafka or from a folder, and answer them, until stopped.",
     "models": "Fetch, list and inspect the models that workers serve.",
-    "triage": "Fit the triage of support tickets to your own categories.",
-    "topics": "Create and list the topics that a task needs.",
+    "triage": "Adapt the triage of support tickets to your own categories, and measure it.",
+    "topics": "Create and list the topics of a task.",
     "kafka": "Run a real Kafka on this machine, without Java or Docker, until stopped.",
-    "bench": "Measure throughput and latency against plain alternatives.",
-    "audit": "Say from the topics alone whether every request ended exactly once.",
-    "dead-letters": "Look at requests that workers gave up, replay them, or put them aside.",
-    "chaos": "Break brokers and workers under load, then audit what is left.",
+    "bench": "Measure throughput, latency and memory, and compare them with simple baselines.",
+    "audit": "Check from the topics alone that every request ended exactly once.",
+    "dead-letters": "List requests that workers gave up; replay or discard them.",
+    "chaos": "Kill brokers and workers under load, then audit the topics.",
 }
-"""What `--help` says of each command, without importing it; in the order in which a user meets them."""
+"""The line of `--help` for each command, without importing it; in the order of `--help`."""
 
 EXTRAS: Final = {
     "onnxruntime": "cpu",
@@ -48,11 +48,11 @@ EXTRAS: Final = {
     "torch": "optimize",
     "transformers": "optimize",
 }
-"""The extra that brings each module which a plain install lacks."""
+"""The extra that installs each optional module."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are the modules in `commands`: `worker` is `command` in `commands/worker.py`."""
+    """Imports a command when it is used: `worker` is the attribute `command` of `commands/worker.py`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in SUMMARIES if find_spec(_module(name))]
@@ -79,18 +79,24 @@ def _module(name: str) -> str:
 def cli() -> None:
     """Streaming inference over Kafka: requests in, micro-batched through ONNX models, replies out.
 
-    Every option can also be set by a variable: `--kafka` of `worker` by INFERSTREAM_WORKER_KAFKA, and so on.
+    \b
+    Start here:
+      inferstream demo                                     the whole pipeline in this process
+      inferstream request triage "I was charged twice"     one request of your own
+      inferstream COMMAND --help                           options and examples of a command
+
+    Each option can also be set by an environment variable, e.g. `--kafka` of `worker` by INFERSTREAM_WORKER_KAFKA.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    """Run the command line and exit: 0 success, 1 failure, 2 usage error, 130 interrupted."""
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status. Only a defect in the program raises."""
-    # What it logs of a broker that is away is not for the user of a client; a worker has its own log.
+    """Run the command line and return its exit status. Raises only what is a defect of the program."""
+    # A client prints one sentence if the broker is away, so hide the log of aiokafka. A worker has its own log.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         status = cli.main(arguments, prog_name="inferstream", standalone_mode=False)
@@ -105,13 +111,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: BaseException) -> int:
-    """Print the one sentence that the error comes down to, or raise it again where it has none."""
+    """Print the sentence of an error that a user can act on and return the status; raise any other error."""
     match cause := _cause(error):
         case InferstreamError():
             sentence, status = str(cause), 2 if isinstance(cause, UsageError | BadRequest) else 1
         case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
             extra = EXTRAS[name.partition(".")[0]]
-            sentence, status = f"This command needs more: run pip install 'inferstream[{extra}]'.", 1
+            sentence, status = f"This command needs more packages: run pip install 'inferstream[{extra}]'.", 1
         case OSError(filename=str(path), strerror=str(reason)):
             sentence, status = f"Cannot use {path}: {reason}.", 1
         case _:
@@ -121,7 +127,7 @@ def _failed(error: BaseException) -> int:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What a task group failed with, when all its tasks failed with one thing."""
+    """The only exception in nested groups of one; otherwise the group."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""The client: a coroutine per request, or a stream of answers for a stream of texts."""
+"""The client: sends one request and awaits its answer, or maps a stream of texts to answers."""
 
 import asyncio
 import time
@@ -16,9 +16,9 @@ from ...schemas.topics import Topics
 from ..broker.base import Broker
 from ..config import KafkaConfig
 from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
-from .envelope import Envelope, Sender
+from .envelope import Envelope, request_message
 from .mapping import mapped
-from .replies import Answer, Replies, answer_of, error_of
+from .replies import Answer, PendingReplies, answer_of, error_of
 
 Item = str | Request | Failure
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -26,18 +26,23 @@ CLOSED: Final = "The client is closed: send requests inside of `async with`."
 
 
 class Client:
-    """Sends requests and gives each its reply. Use it with ``async with``, from any number of coroutines.
+    """Sends requests and returns their replies. Use it with ``async with``.
+
+    Any number of coroutines of one event loop may share a client.
 
     Args:
-        kafka: ``host:port`` of a broker, several separated by commas, or all settings as a KafkaConfig.
-        broker: instead, a broker that the caller has opened and will close.
-        embedded: instead, the folder of an embedded broker that a worker on this machine serves.
-        reply_topic: where replies go; ``{task}`` stands for the task. It must exist, and the workers must allow it.
-        prefix: what topic names begin with, if not as in the KafkaConfig.
-        clock: the Unix time in seconds, for deadlines.
+        kafka: address of the cluster, ``host:port``, or several separated by commas; or a KafkaConfig
+            with all settings.
+        broker: instead of ``kafka``, an open broker. The client does not close it.
+        embedded: instead of ``kafka``, the folder of an embedded broker. A worker on this machine must
+            serve it.
+        reply_topic: the topic for replies; ``{task}`` in it is replaced by the task. The topic must
+            exist and the workers must allow it. Default: the reply topic of the task.
+        prefix: the prefix of all topic names. Default: the prefix of the KafkaConfig.
+        clock: Unix time in seconds. Deadlines are computed from it.
 
-    Methods raise BrokerError when the broker or its topics are not there, and ShuttingDown when the client is
-    closed before the answer came.
+    Methods raise BrokerError if the broker cannot be reached or a topic does not exist, and ShuttingDown
+    if the client is closed before the answer arrives.
     """
 
     def __init__(
@@ -53,13 +58,18 @@ class Client:
         if [kafka, broker, embedded].count(None) != 2:
             raise UsageError("Give the client one of: a Kafka address, broker=…, embedded=FOLDER.")
         config = kafka if isinstance(kafka, KafkaConfig) else KafkaConfig(bootstrap=kafka or "")
+        connected, option = (broker, "") if broker else _connection(config, embedded)
+        self._broker = connected
+        self._owned = None if broker else connected
+        self._worker_option = option
         self._prefix = prefix or config.topic_prefix
-        self._broker, self._where = (broker, "") if broker else _connection(config, embedded)
-        self._owned = None if broker else self._broker
-        self._reply_topic, self._clock = reply_topic, clock
-        self._replies: dict[str, Replies] = {}
+        self._reply_topic = reply_topic
+        self._clock = clock
+        self._replies: dict[str, PendingReplies] = {}
         self._opening = asyncio.Lock()
-        self._token, self._numbers, self._open = token_hex(6), count(), False
+        self._token = token_hex(6)
+        self._numbers = count()
+        self._open = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -75,7 +85,7 @@ class Client:
                 await replies.close()
 
     def abandon(self) -> None:
-        """Send nothing any more; whoever still waits gets ShuttingDown at once."""
+        """Refuse new requests, and fail all pending ones with ShuttingDown at once."""
         self._open = False
         for replies in self._replies.values():
             replies.abandon()
@@ -97,26 +107,28 @@ class Client:
         """Send one request and wait for its answer.
 
         Args:
-            task: what is to be done, e.g. ``triage``; it decides the type of the answer's ``output``.
-            text: what the model reads.
-            id: your own, unique among the requests that are waiting; else one is made.
-            model: a name that the workers serve; by default the one that they serve first.
+            task: the name of the task, e.g. ``triage``. It decides the type of the answer's ``output``.
+            text: the text for the model.
+            id: your id of the request, unique among the pending ones. Default: a new id.
+            model: the name of a model that the workers serve. Default: the first model of the worker.
             options: options of the task, see e.g. TriageOptions.
-            tenant: in whose name; answers are never shared between tenants.
-            priority: high, normal or low.
-            timeout_s: wait no longer, and let no worker begin it later; None: without end.
-            key: the record's key: requests of one key are answered in order; else the hash of the content.
-            traceparent: W3C Trace Context, copied to the reply; else one is made.
+            tenant: the tenant of the request. Cached answers are never shared between tenants.
+            priority: ``high``, ``normal`` or ``low``. Default: ``normal``.
+            timeout_s: seconds to wait for the answer; a worker does not start the request later than
+                that. None: no limit.
+            key: the record key. Requests of one key are answered in order. Default: a hash of the
+                content, without an order.
+            traceparent: W3C Trace Context, copied to the reply. Default: a new trace.
 
-        Raises the error whose ``code`` the failure has (see the errors of this package), or Timeout.
+        Raises the error with the ``code`` of the failure (see `errors.py`), or Timeout.
         """
-        replies = await self._replies_of(task, timeout_s)
+        replies = await self._open_replies(task, timeout_s)
         envelope = Envelope(self._reply_topic_of(task), model, tenant, priority, timeout_s, key, traceparent)
-        known_as = id or self._new_id()
-        if replies.waits_for(known_as):
-            raise UsageError(f"A request with the id {known_as} is waiting already: give each its own id.")
-        request = Request(text=text, id=known_as, options=dict(options or {}))
-        reply = await self._send(replies, request, envelope, known_as)
+        request_id = id or self._new_id()
+        if replies.is_pending(request_id):
+            raise UsageError(f"A request with the id {request_id} is waiting already: give each its own id.")
+        request = Request(text=text, id=request_id, options=dict(options or {}))
+        reply = await self._publish(replies, request, envelope, request_id)
         if isinstance(reply, Failure):
             raise error_of(reply)
         return answer_of(reply)
@@ -134,53 +146,56 @@ class Client:
         max_in_flight: int = 256,
         ordered: bool = True,
     ) -> AsyncGenerator[Answer | Failure, None]:
-        """The answer or the Failure of each text, in constant memory however many there are.
+        """Send a request for each text and yield its Answer or its Failure. Memory use is constant.
 
-        Reads ``texts`` only as fast as the answers are taken. An item may be a text; a Request, whose options go
-        before ``options``; or a Failure, which comes out in its place. A reply carries the id of its item, or where
-        it has none its position, from 0.
+        Reads ``texts`` only as fast as the answers are consumed. An item is a text; or a Request, whose
+        own options override ``options``; or a Failure, which is yielded in its place. The id of a reply
+        is the id of its item; if the item has no id, its position, from 0.
 
         Args:
-            max_in_flight: so many requests are sent and not yet taken, at most.
-            ordered: answers come in the order of the texts, else as soon as they are there.
+            max_in_flight: maximum number of requests that are sent and whose answer is not consumed yet.
+            ordered: yield the answers in the order of ``texts``; otherwise in the order of arrival.
 
-        Raises Fatal errors; all others come as a Failure of one item.
+        The other arguments are those of `request`. Raises Fatal errors; every other error is the
+        Failure of its item.
         """
-        replies = await self._replies_of(task, timeout_s)
+        replies = await self._open_replies(task, timeout_s)
         envelope = Envelope(self._reply_topic_of(task), model, tenant, priority, timeout_s)
         positions = count()
 
         def send(item: Item) -> asyncio.Future[Result | Failure]:
-            known_as = str(next(positions))
-            return self._send_item(replies, _request(item, known_as, options or {}), envelope)
+            return self._publish_item(
+                replies, _request_or_failure(item, next(positions), options or {}), envelope
+            )
 
         async with aclosing(mapped(texts, send, max_in_flight=max_in_flight, ordered=ordered)) as finished:
             async for future in finished:
                 reply = future.result()
                 yield reply if isinstance(reply, Failure) else answer_of(reply)
 
-    def _send_item(
-        self, replies: Replies, item: Request | Failure, envelope: Envelope
+    def _publish_item(
+        self, replies: PendingReplies, item: Request | Failure, envelope: Envelope
     ) -> asyncio.Future[Result | Failure]:
-        """Like `_send`, with an id on the way that is unique even where those of the items are not."""
+        """Publish an item of `map`. Items may share an id, so the record gets a unique one."""
         if isinstance(item, Request):
-            known_as = item.id or ""
+            caller_id = item.id or ""
             try:
-                on_the_way = structs.replace(item, id=f"{known_as}#{self._new_id()}")
-                return self._send(replies, on_the_way, envelope, known_as)
+                request = structs.replace(item, id=f"{caller_id}#{self._new_id()}")
+                return self._publish(replies, request, envelope, caller_id)
             except BadRequest as error:
-                item = Failure(known_as, replies.task, error.code, str(error))
+                item = Failure(caller_id, replies.task, error.code, str(error))
         done: asyncio.Future[Result | Failure] = asyncio.get_running_loop().create_future()
         done.set_result(item)
         return done
 
-    def _send(
-        self, replies: Replies, request: Request, envelope: Envelope, known_as: str
+    def _publish(
+        self, replies: PendingReplies, request: Request, envelope: Envelope, caller_id: str
     ) -> asyncio.Future[Result | Failure]:
+        """Publish the request and return the future of its reply."""
         if not self._open:
             raise ShuttingDown(CLOSED)
-        message = Sender(self._topics(replies.task).requests, self._clock).message(request, envelope)
-        return replies.expect(request.id or "", self._broker.publish(message), envelope.timeout_s, known_as)
+        message = request_message(self._topics(replies.task).requests, request, envelope, self._clock)
+        return replies.expect(request.id or "", caller_id, self._broker.publish(message), envelope.timeout_s)
 
     def _new_id(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
@@ -191,8 +206,11 @@ class Client:
     def _reply_topic_of(self, task: str) -> str:
         return self._reply_topic.format(task=task) if self._reply_topic else self._topics(task).replies
 
-    async def _replies_of(self, task: str, timeout_s: float | None) -> Replies:
-        """The open reply topic of ``task``. Raises BrokerError where a topic is missing, Timeout."""
+    async def _open_replies(self, task: str, timeout_s: float | None) -> PendingReplies:
+        """The replies of ``task``; the first call opens its reply topic.
+
+        Raises ShuttingDown, BrokerError if a topic does not exist, and Timeout.
+        """
         if not self._open:
             raise ShuttingDown(CLOSED)
         try:
@@ -202,27 +220,30 @@ class Client:
                 if task not in self._replies:
                     await self._require(task, self._topics(task).requests)
                     await self._require(task, self._reply_topic_of(task))
-                    self._replies[task] = await Replies.open(self._broker, task, self._reply_topic_of(task))
+                    self._replies[task] = await PendingReplies.open(
+                        self._broker, task, self._reply_topic_of(task)
+                    )
         except TimeoutError as error:
             raise Timeout(f"The broker did not answer within {timeout_s:g} s: is it reachable?") from error
         return self._replies[task]
 
     async def _require(self, task: str, topic: str) -> None:
+        """Raises BrokerError if the topic does not exist."""
         if await self._broker.partitions(topic) is None:
-            raise BrokerError(
-                f"There is no topic {topic}: start a worker, which makes it: `inferstream worker {task}{self._where}`."
-            )
+            command = f"inferstream worker {task}{self._worker_option}"
+            raise BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
 
 
-def _request(item: Item, known_as: str, options: Mapping[str, Any]) -> Request | Failure:
+def _request_or_failure(item: Item, position: int, options: Mapping[str, Any]) -> Request | Failure:
+    """A text or Request as a Request with an id and merged options; a Failure as it is."""
     if isinstance(item, Failure):
         return item
-    given = Request(text=item) if isinstance(item, str) else item
-    return structs.replace(given, id=given.id or known_as, options={**options, **given.options})
+    request = Request(text=item) if isinstance(item, str) else item
+    return structs.replace(request, id=request.id or str(position), options={**options, **request.options})
 
 
 def _connection(config: KafkaConfig, embedded: Path | str | None) -> tuple[Broker, str]:
-    """The broker, and the option of the command line that names it."""
+    """The broker, and the option of `inferstream worker` that selects it."""
     if embedded is not None:
         from ..broker.embedded.broker import EmbeddedBroker
 

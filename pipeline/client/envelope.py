@@ -1,9 +1,9 @@
-"""A request as a record: the body, the key that places it, and the headers that travel beside it."""
+"""A request as a message: body, record key and headers."""
 
 from collections.abc import Callable
 from hashlib import blake2b
 from secrets import token_hex
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ _options: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class Envelope(Struct, frozen=True):
-    """What travels beside the body of a request; see `Header`. Raises UsageError for a priority there is not."""
+    """The attributes of a request outside its body; see `Header`. Raises UsageError for an unknown priority."""
 
     reply_topic: str
     model: str | None = None
@@ -37,48 +37,44 @@ class Envelope(Struct, frozen=True):
             )
 
 
-class Sender(NamedTuple):
-    """Turns the requests of one topic into records; ``clock`` is the Unix time in seconds."""
+def request_message(topic: str, request: Request, envelope: Envelope, clock: Callable[[], float]) -> Message:
+    """The message that publishes ``request`` to ``topic``; ``clock`` is the Unix time in seconds.
 
-    topic: str
-    clock: Callable[[], float]
-
-    def message(self, request: Request, envelope: Envelope) -> Message:
-        """The record of ``request``. Raises NotUtf8 or WrongType for what no JSON can hold."""
-        try:
-            key = content_hash(request, envelope) if envelope.key is None else envelope.key
-            return Message(self.topic, encode(request), key, self._headers(envelope))
-        except UnicodeEncodeError as error:
-            raise NotUtf8(
-                "The request holds half of a surrogate pair: send text that UTF-8 can hold."
-            ) from error
-        except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-            raise WrongType(
-                f"The request is not JSON ({error}): use strings, numbers, lists and dicts."
-            ) from error
-
-    def _headers(self, envelope: Envelope) -> Headers:
-        expires = None if envelope.timeout_s is None else str(int((self.clock() + envelope.timeout_s) * 1000))
-        values = (
-            (Header.REPLY_TOPIC, envelope.reply_topic),
-            (Header.TRACEPARENT, envelope.traceparent or new_traceparent()),
-            (Header.DEADLINE_MS, expires),
-            (Header.PRIORITY, envelope.priority),
-            (Header.MODEL, envelope.model),
-            (Header.TENANT, envelope.tenant),
-        )
-        headers = tuple((name, value.encode()) for name, value in values if value is not None)
-        # The hash of the content is a key only to find the worker that knows it.
-        return headers if envelope.key is not None else (*headers, (Header.ORDER, ANY_ORDER))
+    Raises NotUtf8 or WrongType for a request that cannot be encoded as JSON.
+    """
+    try:
+        key = content_hash(request, envelope.model) if envelope.key is None else envelope.key
+        return Message(topic, encode(request), key, _headers(envelope, clock))
+    except UnicodeEncodeError as error:
+        raise NotUtf8("The request holds half of a surrogate pair: send text that UTF-8 can hold.") from error
+    except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise WrongType(
+            f"The request is not JSON ({error}): use strings, numbers, lists and dicts."
+        ) from error
 
 
-def content_hash(request: Request, envelope: Envelope) -> bytes:
-    """The key that sends equal content to the same worker, where the cache knows it; readable in a console."""
-    parts = (str(request.text).encode(), _options.encode(request.options), (envelope.model or "").encode())
+def _headers(envelope: Envelope, clock: Callable[[], float]) -> Headers:
+    deadline = None if envelope.timeout_s is None else str(int((clock() + envelope.timeout_s) * 1000))
+    values = (
+        (Header.REPLY_TOPIC, envelope.reply_topic),
+        (Header.TRACEPARENT, envelope.traceparent or new_traceparent()),
+        (Header.DEADLINE_MS, deadline),
+        (Header.PRIORITY, envelope.priority),
+        (Header.MODEL, envelope.model),
+        (Header.TENANT, envelope.tenant),
+    )
+    headers = tuple((name, value.encode()) for name, value in values if value is not None)
+    # A content hash selects a partition for the cache; it does not ask for an order of replies.
+    return headers if envelope.key is not None else (*headers, (Header.ORDER, ANY_ORDER))
+
+
+def content_hash(request: Request, model: str | None) -> bytes:
+    """The default record key, in hexadecimal: equal content goes to the same worker and hits its cache."""
+    parts = (str(request.text).encode(), _options.encode(request.options), (model or "").encode())
     content = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     return blake2b(content, digest_size=KEY_BYTES).hexdigest().encode()
 
 
 def new_traceparent() -> str:
-    """A W3C Trace Context that begins a trace."""
+    """A W3C Trace Context that starts a new trace."""
     return f"00-{token_hex(16)}-{token_hex(8)}-01"

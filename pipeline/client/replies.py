@@ -1,4 +1,4 @@
-"""What comes back: the replies of one task, each given to whoever waits for it."""
+"""Replies: decodes them, and resolves the pending requests of one task."""
 
 import asyncio
 from typing import Any, Final, NamedTuple, Self
@@ -13,32 +13,32 @@ from ..broker.base import Broker, Consumer, Record
 from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
 
 OUTPUTS: Final[dict[str, type[Any]]] = {"triage": TriageOutput}
-"""The type of each task's output; that of any other task is plain JSON."""
+"""The type of each task's output. The output of any other task is plain JSON."""
 POLL_RECORDS: Final = 2_000
 POLL_MS: Final = 1_000
 
 
 class Answer(NamedTuple):
-    """The answer to one request: the task's output, e.g. a TriageOutput, and the reply that it came in."""
+    """The answer to one request: the task's output, e.g. a TriageOutput, and the whole reply."""
 
     output: Any
     reply: Result
 
 
 def answer_of(reply: Result) -> Answer:
-    """Decode the output of ``reply``. Raises InferstreamError for one of another version than this client's."""
+    """Decode the output of ``reply``. Raises InferstreamError if this version cannot decode it."""
     try:
         output = msgspec.json.decode(reply.output, type=OUTPUTS.get(reply.task, Any))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        sentence = (
-            f"The reply to {reply.id} is not an output of `{reply.task}` that this client knows ({error})."
-        )
-        raise InferstreamError(f"{sentence} Install the version that the worker has.") from error
+        raise InferstreamError(
+            f"The reply to {reply.id} is not an output of `{reply.task}` that this client can read ({error}). "
+            "Install the version of inferstream that the worker runs."
+        ) from error
     return Answer(output, reply)
 
 
 def error_of(failure: Failure) -> InferstreamError:
-    """The exception for ``failure``: of the class with its code, or an InferstreamError that carries the code."""
+    """The exception for ``failure``: the error class of its code, or an InferstreamError with that code."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, InferstreamError) and kind.code == failure.code:
             break
@@ -51,18 +51,18 @@ def error_of(failure: Failure) -> InferstreamError:
 
 
 class Pending(NamedTuple):
-    """A request that has been sent and not answered; ``known_as`` is the id that its sender gave it."""
+    """A request without a reply so far. ``caller_id`` is its id for the caller; its record's id may differ."""
 
-    known_as: str
+    caller_id: str
     reply: asyncio.Future[Result | Failure]
     published: asyncio.Future[None]
     timer: asyncio.TimerHandle | None
 
 
-class Replies:
-    """Reads the reply topic of a task from its end, without a group, and ignores the replies that others wait for.
+class PendingReplies:
+    """The pending requests of one task. Reads the reply topic from its end, without a consumer group.
 
-    A reply that comes a second time finds nobody waiting any more: each request is answered once.
+    Replies to other clients are ignored. So is a second reply to the same request: it is no longer pending.
     """
 
     def __init__(self, consumer: Consumer, task: str) -> None:
@@ -81,30 +81,30 @@ class Replies:
         return self._ended is None
 
     def expect(
-        self, request_id: str, published: asyncio.Future[None], timeout_s: float | None, known_as: str
+        self, request_id: str, caller_id: str, published: asyncio.Future[None], timeout_s: float | None
     ) -> asyncio.Future[Result | Failure]:
-        """A future of the reply to ``request_id``, in which stands ``known_as`` for the id.
+        """Register a request. Returns the future of its reply, in which ``caller_id`` replaces the id.
 
-        No reply in time, or a request too large for the broker, is a Failure as well. The future fails with
-        BrokerError, and with ShuttingDown when the replies are closed.
+        A timeout, or a request too large for the broker, resolves the future with a Failure. The future
+        fails with BrokerError, and with ShuttingDown if the client is closed.
         """
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Result | Failure] = loop.create_future()
         timer = (
             loop.call_later(timeout_s, self._expire, request_id, timeout_s) if timeout_s is not None else None
         )
-        self._pending[request_id] = pending = Pending(known_as, reply, published, timer)
+        self._pending[request_id] = pending = Pending(caller_id, reply, published, timer)
         reply.add_done_callback(lambda _: self._forget(request_id))
         published.add_done_callback(lambda _: self._published(pending))
         if self._ended:
             _fail(pending, self._ended)
         return reply
 
-    def waits_for(self, request_id: str) -> bool:
+    def is_pending(self, request_id: str) -> bool:
         return request_id in self._pending
 
     def abandon(self) -> None:
-        """Stop reading; whoever still waits gets ShuttingDown."""
+        """Stop reading, and fail all pending requests with ShuttingDown."""
         self._reader.cancel()
 
     async def close(self) -> None:
@@ -131,10 +131,10 @@ class Replies:
         try:
             reply = decode_reply(record.value)
         except DecodeError:
-            return  # someone else's record on a shared topic
+            return  # a record of another program on a shared topic
         pending = self._pending.get(reply.id)
         if pending and not isinstance(reply, Chunk):
-            _resolve(pending, structs.replace(reply, id=pending.known_as))
+            _resolve(pending, structs.replace(reply, id=pending.caller_id))
 
     def _forget(self, request_id: str) -> None:
         pending = self._pending.pop(request_id)
@@ -149,14 +149,14 @@ class Replies:
             sentence = (
                 f"The broker did not take the request within {timeout_s:g} s: is it up, is the topic there?"
             )
-        _resolve(pending, Failure(pending.known_as, self.task, Timeout.code, sentence, Timeout.retryable))
+        _resolve(pending, Failure(pending.caller_id, self.task, Timeout.code, sentence, Timeout.retryable))
 
     def _published(self, pending: Pending) -> None:
         if pending.published.cancelled():
             _fail(pending, BrokerError("The broker stopped before it took the request: send it again."))
         elif isinstance(error := pending.published.exception(), ReplyTooLarge):
             sentence = "The request is larger than the broker takes: send a shorter text."
-            _resolve(pending, Failure(pending.known_as, self.task, TooLarge.code, sentence))
+            _resolve(pending, Failure(pending.caller_id, self.task, TooLarge.code, sentence))
         elif error:
             _fail(pending, error)
 

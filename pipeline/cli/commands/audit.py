@@ -16,10 +16,10 @@ from ...config import Config
 from ...ops.audit.auditor import audit
 from ...ops.audit.facts import Audited
 from ...ops.audit.report import Report
-from ..options.moments import Moment, local_time
-from ..options.reading import embedded_option, open_broker, printable, progress_bar
+from ..options.broker import embedded_option, open_broker
 from ..options.settings import KAFKA, with_settings
-from .topics import Duration
+from ..options.times import Duration, Timestamp
+from ..output.terminal import local_time, printable, progress_bar
 
 BROKEN: Final = 3
 ROWS: Final = {
@@ -50,10 +50,10 @@ ALWAYS: Final = ("requests", "results", "missing", "out_of_order", "duplicated")
 @embedded_option
 @click.option(
     "--since",
-    type=Moment(),
+    type=Timestamp(),
     help="Judge requests sent from then on: 2026-03-01T14:00, or 12h for so long ago.",
 )
-@click.option("--until", type=Moment(), help="Judge requests sent before then.")
+@click.option("--until", type=Timestamp(), help="Judge requests sent before then.")
 @click.option(
     "--grace",
     type=Duration(),

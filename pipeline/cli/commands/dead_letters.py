@@ -15,10 +15,9 @@ from ...ops.dead_letters.letter import Letter, Selection, place_named
 from ...ops.dead_letters.marks import Done
 from ...ops.dead_letters.reading import Listing, listing, one
 from ..options.letters import Function, Place, with_place, with_selection
-from ..options.moments import local_time
-from ..options.reading import printable, progress_bar
 from ..output.letters import lines_of, whole_letter
 from ..output.tables import print_table
+from ..output.terminal import local_time, printable, progress_bar
 
 COLUMNS: Final = {
     "letter": "LETTER",

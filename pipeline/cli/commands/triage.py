@@ -1,4 +1,4 @@
-"""`inferstream triage`: fit triage to your own tickets, measure it, look after taxonomies and fitted models."""
+"""`inferstream triage`: fit triage to labeled tickets, measure it, manage taxonomies and fitted models."""
 
 from pathlib import Path
 
@@ -11,51 +11,63 @@ from ..output.triage_report import print_json, print_report, print_skipped, prog
 
 data_file = click.argument("data", type=click.Path(path_type=Path))
 text_column = click.option(
-    "--text", default="text", show_default=True, help="The column that holds the ticket."
+    "--text", default="text", show_default=True, help="Column with the text of the ticket."
 )
 label_column = click.option(
-    "--label", default="label", show_default=True, help="The column that holds the right category."
+    "--label", default="label", show_default=True, help="Column with the correct category."
 )
 taxonomy_file = click.option(
-    "--taxonomy", type=click.Path(path_type=Path), help="Your taxonomy; the built-in example without one."
+    "--taxonomy",
+    type=click.Path(path_type=Path),
+    help="TOML file with the taxonomy.  [default: the built-in example]",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group("triage")
 def command() -> None:
-    """Fit the triage of support tickets to your own categories, and measure it.
+    """Adapt the triage of support tickets to your own categories, and measure it.
 
-    Without any labeled tickets, edit a taxonomy: categories, each with a description and some examples.
-    With some dozens of labeled tickets for each category, `fit` a model: it is more accurate, and its
-    confidence is calibrated. Files of tickets are CSV or JSON Lines (.jsonl).
+    Without labeled tickets, write a taxonomy: categories, each with a description and some examples.
+    With a few dozen labeled tickets per category, `fit` a model: it is more accurate, and its confidence
+    is calibrated. Files of tickets are CSV or JSON Lines (.jsonl).
+
+    \b
+      inferstream triage draft tickets.csv > taxonomy.toml
+      inferstream triage check taxonomy.toml
+      inferstream triage fit tickets.csv --name shop
+      inferstream triage evaluate new-tickets.csv --model shop
     """
 
 
 @command.command()
 @data_file
 @click.option(
-    "--name", required=True, help="What workers and requests call the model; a new fit is a new version."
+    "--name", required=True, help="Name of the model for workers and requests. Each fit adds a version."
 )
 @text_column
 @label_column
 @click.option(
     "--test",
     type=click.Path(path_type=Path),
-    help="Measure on this file; without it a fifth of DATA is held out.",
+    help="File to measure on.  [default: a fifth of DATA is held out]",
 )
 @click.option(
     "--base",
     default="minilm-int8",
     show_default=True,
-    help="The encoder; workers need the same one, so fit on it.",
+    help="Encoder of the model. Workers that serve the model run this encoder.",
 )
 @as_json
 def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: str, as_json: bool) -> None:
-    """Fit a model to labeled tickets and store it.
+    """Fit a model to the labeled tickets in DATA, measure it, and store it as NAME.
 
-    DATA has the columns text and label, or those that you name; the model is stored under NAME.
-    Optional columns `route` and `priority` say where categories go that your taxonomy does not list.
+    DATA has a column for the text and one for the label. Optional columns `route` and `priority` are used
+    for categories that your taxonomy does not list.
+
+    \b
+      inferstream triage fit tickets.csv --name shop
+      inferstream triage fit tickets.jsonl --name shop --label category --test held-out.jsonl
     """
     from ...models.registry import ModelRegistry
     from ...optimize.triage.fit import fit as fit_head
@@ -66,7 +78,7 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
 
     registry = ModelRegistry()
     heads = HeadStore(registry.root.parent)
-    heads.versions(name)  # a bad name is an error before the work, not after it
+    heads.versions(name)  # raises for an invalid name before the work starts
     _refuse_encoder_name(name)
     train = read_labeled(data, text, label)
     tested = read_labeled(test, text, label) if test else None
@@ -100,15 +112,19 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
     "--model",
     default="minilm-int8",
     show_default=True,
-    help="A fitted model, or an encoder to use with a taxonomy.",
+    help="Fitted model, or encoder for the taxonomy.",
 )
 @taxonomy_file
 @as_json
 def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | None, as_json: bool) -> None:
-    """Measure a model or a taxonomy on labeled tickets.
+    """Measure a fitted model or a taxonomy on the labeled tickets in DATA.
 
-    The table of thresholds says what to set `threshold` to: how many tickets are answered without a human at
-    each, and how many of those answers are right.
+    Use the table of thresholds to choose `threshold`: it shows for each value the share of tickets that are answered
+    without a human, and the share of these answers that are right.
+
+    \b
+      inferstream triage evaluate tickets.csv --model shop
+      inferstream triage evaluate tickets.csv --taxonomy taxonomy.toml
     """
     from ...models.registry import ModelRegistry
     from ...optimize.triage.labeled import read_labeled
@@ -132,16 +148,21 @@ def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | Non
     print_report(report, model)
     print_skipped(tickets.skipped)
     if abs(report.best_temperature / report.temperature - 1) > 0.1:
-        click.echo(f"On these tickets temperature = {report.best_temperature:.3g} would be calibrated best.")
+        click.echo(
+            f"For these tickets, temperature = {report.best_temperature:.3g} gives the best calibration."
+        )
 
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @as_json
 def check(file: Path | None, as_json: bool) -> None:
-    """Check a taxonomy and show where its categories go.
+    """Check a taxonomy and list its categories with their routes and priorities.
 
-    Without FILE it is the built-in example.
+    Without FILE, lists the built-in example.
+
+    \b
+      inferstream triage check taxonomy.toml
     """
     from ...tasks.triage.taxonomy import load_taxonomy
 
@@ -157,13 +178,16 @@ def check(file: Path | None, as_json: bool) -> None:
     default=3,
     show_default=True,
     type=click.IntRange(0, 100),
-    help="Tickets to copy for each category.",
+    help="Number of tickets to copy for each category.",
 )
 def draft(data: Path, text: str, label: str, examples: int) -> None:
-    """Print a taxonomy to start from.
+    """Print a first taxonomy, made from the labeled tickets in DATA.
 
-    Its categories are the labels in DATA, its examples some of the tickets there. Redirect it into a file, then
-    write better descriptions and the routes.
+    Its categories are the labels, its examples some of the tickets. Redirect it to a file, then edit the descriptions
+    and routes.
+
+    \b
+      inferstream triage draft tickets.csv > taxonomy.toml
     """
     from ...optimize.triage.draft import draft_taxonomy
     from ...optimize.triage.labeled import read_labeled
@@ -174,13 +198,13 @@ def draft(data: Path, text: str, label: str, examples: int) -> None:
 @command.command("list")
 @as_json
 def list_heads(as_json: bool) -> None:
-    """List the fitted models on this machine, all versions."""
+    """List all versions of the fitted models on this machine."""
     from ...home import home_folder
     from ...tasks.triage.head import HeadStore
 
     heads = HeadStore(home_folder())
     if not heads.names() and not as_json:
-        click.echo("No fitted models here yet; run `inferstream triage fit DATA.csv --name NAME`.")
+        click.echo("There are no fitted models yet: run `inferstream triage fit DATA.csv --name NAME`.")
         return
     print_heads(heads, as_json)
 
@@ -189,19 +213,22 @@ def list_heads(as_json: bool) -> None:
 @click.argument("name")
 @click.argument("version")
 def use(name: str, version: str) -> None:
-    """Serve another version of a fitted model.
+    """Select the version of a fitted model that workers serve.
 
-    Workers that start later take VERSION when they are asked to serve NAME.
+    Workers that start from now on serve VERSION as NAME; running workers keep their version.
+
+    \b
+      inferstream triage use shop 0123456789ab
     """
     from ...home import home_folder
     from ...tasks.triage.head import HeadStore
 
     HeadStore(home_folder()).use(name, version)
-    click.echo(f"{name} is now {version}; restart the workers that serve it.")
+    click.echo(f"{name} is now {version}: restart the workers that serve it.")
 
 
 def _refuse_encoder_name(name: str) -> None:
-    """A fitted model must not hide an encoder."""
+    """Raises UsageError for the name of an encoder, which the fitted model would hide."""
     from ...models.catalogue import CATALOGUE
     from ...models.registry import ModelRegistry, split_name
 

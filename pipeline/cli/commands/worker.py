@@ -1,4 +1,4 @@
-"""`inferstream worker`: serve a task until a signal ends it."""
+"""`inferstream worker`: serve a task until SIGTERM or Ctrl-C."""
 
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ...broker.base import Broker
 from ...config import Config
 from ...errors import UsageError
+from ..options.broker import open_broker
 from ..options.settings import KAFKA, PIPELINE, TOPICS, with_settings
 
 if TYPE_CHECKING:
@@ -23,44 +23,44 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     "--embedded",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Serve the topics in this folder instead of Kafka: for one machine, without a server.",
+    help="Serve the topics in this folder instead of Kafka: one machine, no server.",
 )
 @click.option(
     "--model",
     multiple=True,
     metavar="NAME",
-    help="A model to serve, see `inferstream models list`. May be repeated: a request names its model in the header "
-    "`model`, the first answers those that name none.",
+    help="Model to serve, see `inferstream models list`. May be repeated: requests select a model with the header "
+    "`model`; the first one answers requests without it.  [default: the model of the settings file]",
 )
 @click.option(
-    "--group", help="The consumer group; workers of one group share the load.  [default: PREFIX.TASK]"
+    "--group", help="Consumer group; the workers of a group share the requests.  [default: PREFIX.TASK]"
 )
 @click.option(
     "--member",
     metavar="ID",
-    help="A name for this worker that outlives it, unique in the group. Back within the session timeout, it gets its "
-    "partitions again and the others notice nothing: for rolling restarts.",
+    help="Static member id, unique in the group. A worker that restarts with it within the session timeout gets its "
+    "partitions back without a rebalance: use it for rolling restarts.",
 )
 @with_settings(KAFKA, TOPICS, PIPELINE)
 @click.option(
     "--web-host",
     default="127.0.0.1",
     show_default=True,
-    help="The address at which /healthz, /readyz and /metrics are served; 0.0.0.0 for all, as in a container.",
+    help="Address for /healthz, /readyz and /metrics; 0.0.0.0 listens on all, as a container needs.",
 )
 @click.option(
     "--web-port",
     type=click.IntRange(0, 65_535),
     default=6066,
     show_default=True,
-    help="Their port; 0 takes a free one and logs it, for several workers on one machine.",
+    help="Port for them; 0 chooses a free port and logs it, for several workers on one machine.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS, case_sensitive=False),
     default="info",
     show_default=True,
-    help="How much is told on standard error.",
+    help="Level of the log on standard error.",
 )
 def command(
     task: str,
@@ -74,10 +74,10 @@ def command(
     web_port: int,
     log_level: str,
 ) -> None:
-    """Serve TASK: read its requests, answer them, until SIGTERM or Ctrl-C.
+    """Serve TASK: read its requests and answer them, until SIGTERM or Ctrl-C.
 
-    The topics are made where they are missing. Start as many workers as there are partitions; each adds throughput,
-    and whichever dies, the others answer what it had begun.
+    Missing topics are created. Each worker adds throughput, up to one worker per partition. If a worker dies, the
+    other workers of its group answer the requests that it had not finished.
 
     \b
       inferstream worker triage --kafka broker-1:9092,broker-2:9092
@@ -92,7 +92,7 @@ def command(
     from ...serving.tuning import tune_process
 
     configure_worker_logging(log_level)
-    broker = _broker(config, embedded)
+    broker = open_broker(config, None, embedded)
     serving = build_worker(config, broker, task, models=model, group=group, member=member)
     tune_process()
     hosted = Hosted(task, broker, serving, config.window.drain_timeout_ms)
@@ -103,18 +103,8 @@ def command(
 
 
 def _host() -> "Host":
-    """The host that the extra `faust` brings. Raises ModuleNotFoundError without Faust."""
+    """The host of the extra `faust`. Raises ModuleNotFoundError if Faust is not installed."""
     for entry_point in entry_points(group="inferstream.hosts", name="faust"):
         host: Host = entry_point.load()
         return host
     raise UsageError("This install lacks its entry points: run pip install 'inferstream[faust]'.")
-
-
-def _broker(config: Config, embedded: Path | None) -> Broker:
-    if embedded:
-        from ...broker.embedded.broker import EmbeddedBroker
-
-        return EmbeddedBroker(embedded)
-    from ...broker.kafka.broker import KafkaBroker
-
-    return KafkaBroker(config.kafka)

@@ -11,9 +11,9 @@ from ....schemas.topics import Topics
 from ...broker.base import Broker, TopicSpec
 from ...config import Config
 from ...ops.dead_letters.letter import Selection, place_named
-from .moments import Moment
-from .reading import embedded_option, open_broker
+from .broker import embedded_option, open_broker
 from .settings import KAFKA, with_settings
+from .times import Timestamp
 
 Function = Callable[..., Any]
 
@@ -50,9 +50,11 @@ def with_place(function: Function) -> Function:
 SELECTING: Final = (
     click.option("--code", multiple=True, help="Only letters with this error code. May be repeated."),
     click.option(
-        "--since", type=Moment(), help="Only what failed from then on: 2026-03-01T14:00, or 12h ago as 12h."
+        "--since",
+        type=Timestamp(),
+        help="Only what failed from then on: 2026-03-01T14:00, or 12h ago as 12h.",
     ),
-    click.option("--until", type=Moment(), help="Only what failed before then."),
+    click.option("--until", type=Timestamp(), help="Only what failed before then."),
     click.option("--key", help="Only letters with this record key."),
     click.option("--tenant", help="Only letters of this tenant."),
     click.option("--id", "identity", help="Only the letters of the request with this id."),

@@ -1,4 +1,4 @@
-"""Options that override the settings file: the one place where the two become a `Config`."""
+"""Options that override the settings file; both together become a `Config`."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class Setting(NamedTuple):
-    """A setting by its table and name in the settings file, and the option that overrides it."""
+    """A setting as ``table.name`` of the settings file, and the option that overrides it."""
 
     path: str
     parameter: str
@@ -23,22 +23,22 @@ class Setting(NamedTuple):
 
 
 def setting(path: str, option: str, **attributes: Any) -> Setting:
-    """The option for a setting; its parameter is named after it, so that its variable is too."""
+    """The option for the setting ``path``. Its parameter has its name, which also names its variable."""
     parameter = option.partition("/")[0].removeprefix("--").replace("-", "_")
     return Setting(path, parameter, click.option(option, parameter, default=None, **attributes))
 
 
 KAFKA_ADDRESS: Final[dict[str, Any]] = {
     "metavar": "HOST:PORT",
-    "help": "A broker of the Kafka cluster; several with commas between.  [default: 127.0.0.1:9092]",
+    "help": "Address of the Kafka cluster; several brokers separated by commas.  [default: 127.0.0.1:9092]",
 }
 ADDRESS: Final = (setting("kafka.bootstrap", "--kafka", **KAFKA_ADDRESS),)
 KAFKA: Final = (
     setting(
         "kafka.topic_prefix",
         "--topic-prefix",
-        help="What the names of all topics begin with: PREFIX.TASK.requests and so on. "
-        "All who talk with each other use the same.  [default: inferstream]",
+        help="Prefix of all topic names: PREFIX.TASK.requests and so on. Workers and clients must use the same.  "
+        "[default: inferstream]",
     ),
 )
 TOPICS: Final = (
@@ -46,14 +46,14 @@ TOPICS: Final = (
         "kafka.partitions",
         "--partitions",
         type=click.IntRange(min=1),
-        help="Partitions that topics are made with, and that those which exist must have at least. So many workers at "
-        "most share the load.  [default: 4 for topics that are made, any number for others]",
+        help="Partitions of new topics, and the minimum for existing ones. At most that many workers share the "
+        "load.  [default: 4 for new topics, no minimum for existing ones]",
     ),
     setting(
         "kafka.replication",
         "--replication",
         type=click.IntRange(min=1),
-        help="Copies of topics that do not exist yet: 3 survive the loss of a broker.  [default: 1]",
+        help="Replicas of new topics; with 3, no record is lost with a broker.  [default: 1]",
     ),
 )
 PIPELINE: Final = (
@@ -61,45 +61,45 @@ PIPELINE: Final = (
         "engine.provider",
         "--provider",
         type=click.Choice(["cpu", "cuda", "tensorrt"]),
-        help="Run models on this; an error where it is not there.  [default: the best there is]",
+        help="Device for the models; an error if it is not available.  [default: the best available]",
     ),
     setting(
         "engine.lanes",
         "--lanes",
         type=click.IntRange(min=1),
-        help="Batches that run side by side.  [default: one for each core, or 2 on a GPU]",
+        help="Batches that run in parallel.  [default: one for each core; 2 on a GPU]",
     ),
     setting(
         "cache.enabled",
         "--cache/--no-cache",
-        help="Answer what was answered before from the cache.  [default: cache]",
+        help="Answer repeated requests from the cache.  [default: cache]",
     ),
     setting(
         "cache.directory",
         "--cache-dir",
         type=click.Path(file_okay=False),
-        help="Where cached answers are kept across restarts.  [default: your cache folder]",
+        help="Folder that keeps cached answers across restarts.  [default: your cache folder]",
     ),
     setting(
         "triage.threshold",
         "--threshold",
         type=click.FloatRange(0, 1),
-        help="Below this confidence a ticket needs a human, 0 to 1.  [default: the taxonomy's]",
+        help="Tickets with a lower confidence need a human.  [default: the threshold of the taxonomy]",
     ),
     setting(
         "triage.taxonomy",
         "--taxonomy",
         type=click.Path(dir_okay=False),
-        help="A TOML file with your categories, their descriptions, examples and routes.  [default: the one shipped]",
+        help="TOML file with your categories, descriptions, examples and routes.  [default: the built-in example]",
     ),
 )
 
 
 def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator:
-    """Give a command the options of ``groups``, and its function what they come to, as ``config: Config``.
+    """A decorator: adds the options of ``groups`` to a command, and passes ``config: Config`` to its function.
 
-    A command line option counts more than its variable, that more than the settings file. With ``kafka`` the function
-    also gets ``kafka``: the address that was given as an option or by the variable, None without one.
+    An option overrides its environment variable, which overrides the settings file. With ``kafka=True`` there
+    is also an option --kafka, and the function gets its value as ``kafka: str | None``.
     """
     settings = [one for group in groups for one in group]
 
@@ -119,7 +119,7 @@ def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator
 
 
 def overridden(config: Config, values: Mapping[str, object]) -> Config:
-    """``config`` with these values, by ``table.name``; None leaves a setting as it is."""
+    """``config`` with other values, given by ``table.name``; None keeps the value of ``config``."""
     for path, value in values.items():
         if value is not None:
             table, name = path.split(".")
@@ -132,6 +132,6 @@ def overridden(config: Config, values: Mapping[str, object]) -> Config:
 _file = click.option(
     "--config",
     type=FILE,
-    help="A TOML file with all settings, those without an option of their own included.",
+    help="TOML file with settings, also with those that have no option.",
 )
 _kafka = click.option("--kafka", **KAFKA_ADDRESS)

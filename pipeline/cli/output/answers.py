@@ -1,4 +1,4 @@
-"""An answer for a reader: what was decided, how sure that is, and who decided it."""
+"""An answer in the terminal: the output, the confidence, and its origin (model or cache)."""
 
 from typing import Any, Final
 
@@ -16,14 +16,14 @@ SOURCES: Final = {
     "miss": "the model",
     "memory": "the cache",
     "disk": "the cache on disk",
-    "flight": "a request in flight",
-    "off": "the model, cache off",
+    "flight": "an equal request in progress",
+    "off": "the model (cache off)",
 }
 URGENCY: Final = {"urgent": "bold red", "high": "red", "normal": "", "low": "dim"}
 
 
 def print_answer(answer: Answer) -> None:
-    """Print the answer to standard output, in the width of the terminal."""
+    """Print the answer to standard output, at most 78 columns wide."""
     console = Console(highlight=False)
     output = answer.output
     body = _triage(output) if isinstance(output, TriageOutput) else Text(_json(output))

@@ -7,8 +7,7 @@ import msgspec
 
 from ...broker.base import Record
 from ...ops.dead_letters.letter import Letter
-from ..options.moments import local_time
-from ..options.reading import printable
+from .terminal import local_time, printable
 
 
 def whole_letter(record: Record, letter: Letter) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is seen of a model's way from the hub onto this machine."""
+"""Progress of `inferstream models pull`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def pull_progress() -> "Iterator[Report]":
-    """On standard error: a bar for each file, in a log just its name and size, and a line for each other step."""
+    """On standard error: a bar for each file (not a terminal: its name and size), a line for each other step."""
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=console, disable=not console.is_terminal)

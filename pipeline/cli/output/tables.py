@@ -1,4 +1,4 @@
-"""Tables on standard output: aligned for a reader, or the whole rows as JSON for a script."""
+"""Tables on standard output: aligned columns, or whole rows as JSON."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,16 +7,16 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-PIPE_COLUMNS = 1_000  # a pipe has no width: lines are not to be folded there
+PIPE_COLUMNS = 1_000  # rich would fold lines at 80 columns
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool) -> None:
     """Print ``rows`` to standard output.
 
     Args:
-        rows: what there is to say; values other than JSON's own are written by ``str``.
-        columns: field to heading: which fields the table shows, in this order. The JSON holds all fields.
-        as_json: a JSON array instead of the table.
+        rows: field to value. In JSON, values of other types are converted by ``str``.
+        columns: field to heading, in the order of the table. The JSON has all fields.
+        as_json: print a JSON array instead of the table.
     """
     if as_json:
         whole = msgspec.json.encode([dict(row) for row in rows], enc_hook=str)

@@ -1,4 +1,4 @@
-"""What `triage list` and `triage check` print: fitted models, and where a taxonomy's categories go."""
+"""Output of `triage list` and `triage check`: fitted models, and the categories of a taxonomy."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,12 @@ RULE_COLUMNS = {"category": "CATEGORY", "route": "ROUTE", "priority": "PRIORITY"
 
 
 def print_heads(heads: "HeadStore", as_json: bool) -> None:
-    """Print all versions of all fitted models."""
+    """Print all versions of all fitted models, one row each."""
     print_table(list(_head_rows(heads)), HEAD_COLUMNS, as_json=as_json)
 
 
 def print_rules(taxonomy: "Taxonomy", as_json: bool) -> None:
-    """Print the categories of a taxonomy."""
+    """Print the categories of a taxonomy with their routes and priorities."""
     print_table(list(_rule_rows(taxonomy)), RULE_COLUMNS, as_json=as_json)
 
 

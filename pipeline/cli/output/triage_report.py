@@ -1,4 +1,4 @@
-"""What `triage fit` and `triage evaluate` print: their progress, and how good a model is."""
+"""Output of `triage fit` and `triage evaluate`: progress and measurements."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ def print_json(value: object) -> None:
 
 
 def print_report(report: "Report", title: str) -> None:
-    """Print the classes, the thresholds, and one sentence on the whole."""
+    """Print the tables of classes and thresholds, and a sentence with the overall figures."""
     print_table([msgspec.to_builtins(one) for one in report.classes], CLASS_COLUMNS, as_json=False)
     click.echo()
     print_table([msgspec.to_builtins(one) for one in report.thresholds], THRESHOLD_COLUMNS, as_json=False)
@@ -43,7 +43,7 @@ def print_report(report: "Report", title: str) -> None:
 
 
 def print_skipped(rows: int) -> None:
-    """Say how many rows were of no use, if any."""
+    """Print the number of rows that were left out, unless it is 0."""
     if rows:
         click.echo(f"{rows} rows without a text or a label were left out.")
 

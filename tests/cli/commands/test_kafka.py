@@ -63,4 +63,7 @@ main(["kafka"])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "Error: This command needs more: run pip install 'inferstream[kafka-local]'.\n"
+    assert (
+        done.stderr
+        == "Error: This command needs more packages: run pip install 'inferstream[kafka-local]'.\n"
+    )

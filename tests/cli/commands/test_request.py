@@ -180,7 +180,7 @@ def test_another_files_replies_are_not_added_to(
     assert request_("--file", str(source), "--out", str(out)) == 0
     source.write_text("".join(f'{{"id":"{text}","text":"t"}}\n' for text in changed.split()))
     assert request_("--file", str(source), "--out", str(out)) == 2
-    assert "does not belong to this input (its line 2 is another)" in capsys.readouterr().err
+    assert "does not belong to this input (line 2 has another id)" in capsys.readouterr().err
 
 
 def test_silence_stops_the_run_and_the_next_goes_on(
@@ -191,7 +191,7 @@ def test_silence_stops_the_run_and_the_next_goes_on(
     responder.answers = lambda request: request.text != "c"
     assert request_("--file", str(source), "--out", str(out), "--timeout", "0.3") == 1
     shown = capsys.readouterr().err
-    assert "Stopped behind line 2: run the same command again" in shown
+    assert "Stopped after line 2: run the same command again" in shown
     assert "Error: No answer came for 0.3 s: is a worker running?" in shown
     responder.answers = lambda request: True
     assert request_("--file", str(source), "--out", str(out)) == 0
@@ -214,7 +214,7 @@ def test_an_interrupt_says_how_to_go_on(request_: Ask, responder: Responder, tmp
     process.send_signal(signal.SIGINT)
     shown = process.communicate(timeout=20)[1]
     assert process.returncode == 130
-    assert "run the same command again to go on there." in shown
+    assert "run the same command again to continue there." in shown
     assert "Traceback" not in shown
     responder.answers = lambda request: True
     assert request_("--file", str(source), "--out", str(out)) == 0
@@ -224,11 +224,11 @@ def test_an_interrupt_says_how_to_go_on(request_: Ask, responder: Responder, tmp
 def test_two_runs_do_not_write_to_one_file(
     request_: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from inferstream.pipeline.client.backlog import Sink
+    from inferstream.pipeline.client.files import ReplyFile
 
     source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("a\n")
-    with Sink(out):
+    with ReplyFile(out):
         assert request_("--file", str(source), "--out", str(out)) == 2
     assert "Another run is writing" in capsys.readouterr().err
 

@@ -17,9 +17,9 @@ import pytest
 from click.testing import CliRunner
 from support import INFERSTREAM, ROOT
 
-from inferstream.pipeline.cli.commands.topics import Duration
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.cli.options.settings import ADDRESS, KAFKA, PIPELINE, TOPICS, Setting, with_settings
+from inferstream.pipeline.cli.options.times import Duration
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import Config, EngineConfig, KafkaConfig
 from inferstream.pipeline.serving.logs import QUIET_S, Damper
@@ -133,7 +133,7 @@ def test_without_faust_the_worker_says_what_to_install() -> None:
     command = [sys.executable, "-c", without, "worker", "triage", "--kafka", "127.0.0.1:1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr == "Error: This command needs more: run pip install 'inferstream[faust]'.\n"
+    assert ended.stderr == "Error: This command needs more packages: run pip install 'inferstream[faust]'.\n"
 
 
 def test_a_library_says_the_same_once_in_a_while() -> None:

@@ -1,4 +1,4 @@
-"""A file of texts in, a file of replies out: one line each, in order, resumable, in constant memory."""
+"""A file of requests and the file of their replies: one line each, in order, resumable, in constant memory."""
 
 import csv
 import fcntl
@@ -13,39 +13,44 @@ from ...schemas.codec import DecodeError, decode_request, encode
 from ...schemas.messages import Failure, Reply, Request
 from ..errors import UsageError
 
-Format = Literal["jsonl", "csv", "txt"]
-FORMATS: Final[tuple[Format, ...]] = ("jsonl", "csv", "txt")
-CHUNK_BYTES: Final = 1 << 20
-LONGEST_CELL: Final = 1 << 30
+FileFormat = Literal["jsonl", "csv", "txt"]
+FILE_FORMATS: Final[tuple[FileFormat, ...]] = ("jsonl", "csv", "txt")
+BUFFER_BYTES: Final = 1 << 20
+MAX_CELL_CHARACTERS: Final = 1 << 30
 
 
-def format_of(path: Path) -> Format:
-    """The format that the name of a file tells. Raises UsageError."""
+def format_of(path: Path) -> FileFormat:
+    """The format by the suffix of the file name. Raises UsageError for any other suffix."""
     suffix = path.suffix.lower().lstrip(".").replace("ndjson", "jsonl")
-    if suffix not in FORMATS:
+    if suffix not in FILE_FORMATS:
         raise UsageError(f"The name of {path} does not tell its format: add --format jsonl, csv or txt.")
     return suffix
 
 
-class Source:
-    """The requests of an open file; ``bytes_read`` tells how far it got.
+class RequestFile:
+    """The requests of an open file.
 
     Args:
-        file: jsonl: a request object a line; csv: a header line with a column ``text``, maybe one ``id``;
-            txt: a text a line.
-        task: the task that stands in the Failure of a line that is no request.
+        file: jsonl: one request object a line; csv: a header line with a column ``text`` and optionally a
+            column ``id``; txt: one text a line.
+        task: the task of the Failure of a line that cannot be decoded.
+
+    Attributes:
+        bytes_read: bytes of the file that were read so far.
     """
 
-    def __init__(self, file: BinaryIO, kind: Format, task: str) -> None:
-        self._file, self._kind, self._task = file, kind, task
+    def __init__(self, file: BinaryIO, file_format: FileFormat, task: str) -> None:
+        self._file = file
+        self._format = file_format
+        self._task = task
         self.bytes_read = 0
 
     def __iter__(self) -> Iterator[Request | Failure]:
-        """Each line as a Request, or as the Failure that says what is wrong with it; one without an id gets its number.
+        """Each line as a Request, or as a Failure if it cannot be decoded. Default id: the line number, from 1.
 
-        Raises UsageError for a CSV file without the column or with a row that cannot be read.
+        Raises UsageError for a CSV file that has no column ``text`` or cannot be parsed.
         """
-        items = {"jsonl": self._jsonl, "csv": self._csv, "txt": self._txt}[self._kind]()
+        items = {"jsonl": self._jsonl, "csv": self._csv, "txt": self._txt}[self._format]()
         for number, item in enumerate(items, start=1):
             yield item if item.id else structs.replace(item, id=str(number))
 
@@ -66,11 +71,11 @@ class Source:
             yield Request(text=_text(line).rstrip("\r\n"))
 
     def _csv(self) -> Iterator[Request]:
-        csv.field_size_limit(LONGEST_CELL)
+        csv.field_size_limit(MAX_CELL_CHARACTERS)
         rows = csv.DictReader(map(_text, self._lines()))
         try:
             if "text" not in (rows.fieldnames or ()):
-                raise UsageError("The CSV file has no column `text`: name one so in its first line.")
+                raise UsageError("The CSV file has no column `text`: name a column so in the first line.")
             for row in rows:
                 yield Request(text=row["text"] or "", id=row.get("id"))
         except csv.Error as error:
@@ -78,25 +83,30 @@ class Source:
 
 
 def _text(line: bytes) -> str:
-    """Bytes that are not UTF-8 stay in it as what no request can hold, so that this one line fails."""
+    """Bytes that are not UTF-8 become lone surrogates: the request of this line fails, the file does not."""
     return line.decode(errors="surrogateescape").removeprefix("\ufeff")
 
 
-class Sink:
-    """The file of replies. What a killed run left is kept up to its last complete line, and tells where to go on.
+class ReplyFile:
+    """The file of replies. It keeps the complete lines of an interrupted run; an incomplete last line is cut off.
 
-    Raises UsageError when another run is writing to it.
+    Raises UsageError if another process is writing to the file.
+
+    Attributes:
+        lines: number of complete lines in the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("a+b", buffering=CHUNK_BYTES)
+        self._file = path.open("a+b", buffering=BUFFER_BYTES)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
             raise UsageError(f"Another run is writing {path}: wait for it, or name another --out.") from error
-        self.lines, self._last = self._recover()
+        self.lines = 0
+        self._last_line = b""
+        self._recover()
 
     def __enter__(self) -> Self:
         return self
@@ -105,37 +115,38 @@ class Sink:
         self._file.close()
 
     def skip(self, items: Iterator[Request | Failure]) -> None:
-        """Pass over the items that are answered here. Raises UsageError when they are not those of this file."""
+        """Consume the items whose replies are in this file. Raises UsageError if the last id does not match."""
         item = None
         for _ in range(self.lines):
             item = next(items, None)
-        if self.lines and (item is None or item.id != _id_of(self._last)):
+        if self.lines and (item is None or item.id != _id_of(self._last_line)):
             raise UsageError(
-                f"{self._path} does not belong to this input (its line {self.lines} is another): name another --out, "
-                "or remove it to begin anew."
+                f"{self._path} does not belong to this input (line {self.lines} has another id): "
+                "name another --out, or remove the file to start again."
             )
 
     def write(self, reply: Reply) -> None:
         self._file.write(encode(reply) + b"\n")
         self.lines += 1
 
-    def _recover(self) -> tuple[int, bytes]:
-        """Cut off a torn last line; how many lines there are, and the last of them."""
+    def _recover(self) -> None:
+        """Count the complete lines, and cut off an incomplete last line."""
         self._file.seek(0)
-        lines, end, last = 0, 0, b""
+        end = 0
         for line in self._file:
             if line.endswith(b"\n"):
-                lines, end, last = lines + 1, end + len(line), line
+                self.lines += 1
+                self._last_line = line
+                end += len(line)
         self._file.truncate(end)
-        return lines, last
 
 
-class Identity(msgspec.Struct):
+class _ReplyId(msgspec.Struct):
     id: str | None = None
 
 
 def _id_of(line: bytes) -> str | None:
     try:
-        return msgspec.json.decode(line, type=Identity).id
+        return msgspec.json.decode(line, type=_ReplyId).id
     except msgspec.DecodeError:
         return None

@@ -1,4 +1,4 @@
-"""How a command reaches workers: over Kafka, through the folder of an embedded broker, or in its own process."""
+"""The client of a command: over Kafka, over a folder, or with a worker in the same process."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +14,10 @@ from ...errors import UsageError
 def connection(
     task: str, models: Sequence[str], config: Config, *, kafka: str | None, embedded: Path | None
 ) -> AbstractAsyncContextManager[Client]:
-    """A client of the workers at the address or folder; without either, of a worker that it brings with it."""
+    """A client of the workers at ``kafka`` or ``embedded``; without either, of a worker in this process.
+
+    Raises UsageError if both are given.
+    """
     if kafka and embedded:
         raise UsageError("Give either --kafka or --embedded: the workers are in one of the two places.")
     if kafka:
