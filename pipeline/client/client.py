@@ -164,9 +164,7 @@ class Client:
         positions = count()
 
         def send(item: Item) -> asyncio.Future[Result | Failure]:
-            return self._publish_item(
-                replies, _request_or_failure(item, next(positions), options or {}), envelope
-            )
+            return self._publish_item(replies, item, next(positions), options or {}, envelope)
 
         async with aclosing(mapped(texts, send, max_in_flight=max_in_flight, ordered=ordered)) as finished:
             async for future in finished:
@@ -174,19 +172,24 @@ class Client:
                 yield reply if isinstance(reply, Failure) else answer_of(reply)
 
     def _publish_item(
-        self, replies: PendingReplies, item: Request | Failure, envelope: Envelope
+        self,
+        replies: PendingReplies,
+        item: Item,
+        position: int,
+        options: Mapping[str, Any],
+        envelope: Envelope,
     ) -> asyncio.Future[Result | Failure]:
-        """Publish an item of `map`. Items may share an id, so the record gets a unique one."""
-        if isinstance(item, Request):
-            caller_id = item.id or ""
-            try:
-                request = structs.replace(item, id=f"{caller_id}#{self._new_id()}")
-                return self._publish(replies, request, envelope, caller_id)
-            except BadRequest as error:
-                item = Failure(caller_id, replies.task, error.code, str(error))
-        done: asyncio.Future[Result | Failure] = asyncio.get_running_loop().create_future()
-        done.set_result(item)
-        return done
+        """Publish an item of `map`. Items may share an id, so the request gets a unique one."""
+        if isinstance(item, Failure):
+            return _resolved(item)
+        request = Request(text=item) if isinstance(item, str) else item
+        caller_id = request.id or str(position)
+        unique_id = f"{caller_id}#{self._new_id()}"
+        request = structs.replace(request, id=unique_id, options={**options, **request.options})
+        try:
+            return self._publish(replies, request, envelope, caller_id)
+        except BadRequest as error:
+            return _resolved(Failure(caller_id, replies.task, error.code, str(error)))
 
     def _publish(
         self, replies: PendingReplies, request: Request, envelope: Envelope, caller_id: str
@@ -207,10 +210,7 @@ class Client:
         return self._reply_topic.format(task=task) if self._reply_topic else self._topics(task).replies
 
     async def _open_replies(self, task: str, timeout_s: float | None) -> PendingReplies:
-        """The replies of ``task``; the first call opens its reply topic.
-
-        Raises ShuttingDown, BrokerError if a topic does not exist, and Timeout.
-        """
+        """The replies of ``task``; the first call opens its reply topic. Raises Timeout, and as `Client` says."""
         if not self._open:
             raise ShuttingDown(CLOSED)
         try:
@@ -218,28 +218,24 @@ class Client:
                 if task in self._replies and not self._replies[task].alive:
                     await self._replies.pop(task).close()
                 if task not in self._replies:
-                    await self._require(task, self._topics(task).requests)
-                    await self._require(task, self._reply_topic_of(task))
-                    self._replies[task] = await PendingReplies.open(
-                        self._broker, task, self._reply_topic_of(task)
-                    )
+                    self._replies[task] = await self._consume_replies(task)
         except TimeoutError as error:
             raise Timeout(f"The broker did not answer within {timeout_s:g} s: is it reachable?") from error
         return self._replies[task]
 
-    async def _require(self, task: str, topic: str) -> None:
-        """Raises BrokerError if the topic does not exist."""
-        if await self._broker.partitions(topic) is None:
-            command = f"inferstream worker {task}{self._worker_option}"
-            raise BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
+    async def _consume_replies(self, task: str) -> PendingReplies:
+        reply_topic = self._reply_topic_of(task)
+        for topic in (self._topics(task).requests, reply_topic):
+            if await self._broker.partitions(topic) is None:
+                command = f"inferstream worker {task}{self._worker_option}"
+                raise BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
+        return await PendingReplies.open(self._broker, task, reply_topic)
 
 
-def _request_or_failure(item: Item, position: int, options: Mapping[str, Any]) -> Request | Failure:
-    """A text or Request as a Request with an id and merged options; a Failure as it is."""
-    if isinstance(item, Failure):
-        return item
-    request = Request(text=item) if isinstance(item, str) else item
-    return structs.replace(request, id=request.id or str(position), options={**options, **request.options})
+def _resolved(failure: Failure) -> asyncio.Future[Result | Failure]:
+    future: asyncio.Future[Result | Failure] = asyncio.get_running_loop().create_future()
+    future.set_result(failure)
+    return future
 
 
 def _connection(config: KafkaConfig, embedded: Path | str | None) -> tuple[Broker, str]:
