@@ -1,4 +1,4 @@
-# One image for the worker, the client and the demo: no torch, not root. docs/containers.md explains it.
+# One image for the worker, the client and the demo, without torch; it does not run as root. See docs/containers.md.
 ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS build

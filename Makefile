@@ -1,4 +1,4 @@
-# `make help` explains the targets. All that is made lies in .venv and in the user's cache folder.
+# `make help` lists the targets. They write to .venv and to the user's cache folder.
 
 PYTHON ?= python3
 ARGS ?=
@@ -17,35 +17,35 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 FAST := not kafka and not containers and not optimize
 SLOW := not containers and not optimize
 
-# On a terminal one line that counts packages, elsewhere nothing; errors pass by it.
+# Shows one line with a count of packages on a terminal, and nothing elsewhere. Errors go to stderr unchanged.
 COUNT = { n=0; while read -r word name _; do [ -t 1 ] || continue; case $$word in \
 	Collecting) n=$$((n + 1)); printf '\r\033[K  %d of %d: %s' $$n $$(grep -c == $<) "$$name" ;; \
 	Installing) printf '\r\033[K  writing %d packages to .venv' $$n ;; \
 	esac; done; [ ! -t 1 ] || printf '\r\033[K'; }
 
 .PHONY: help
-help: ## Explain the targets
+help: ## List the targets
 	@echo "usage: make TARGET [ARGS='options of the command'] [PYTHON=/path/to/python3.11-or-later]"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: .venv/.run ## Real tickets through a queue, a model and a cache; KAFKA=1: on a real local Kafka
+demo: .venv/.run ## Answer example tickets through queue, model and cache; KAFKA=1 uses a real local Kafka
 	@$(BIN)/inferstream demo $(if $(filter-out 0,$(KAFKA)),--kafka-local) $(ARGS)
 
 .PHONY: kafka
-kafka: .venv/.run ## A real Kafka on 127.0.0.1:9092 until Ctrl-C; ARGS='--port 19092' moves it
+kafka: .venv/.run ## Run a real Kafka on 127.0.0.1:9092 until Ctrl-C; ARGS='--port 19092' sets another port
 	@$(BIN)/inferstream kafka $(ARGS)
 
 .PHONY: test
-test: .venv/.dev ## Import layers, lint, strict types, and all tests, on a real Kafka too
+test: .venv/.dev ## Check import layers, lint and strict types, and run all tests, also on a real Kafka
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "$(SLOW)" $(ARGS)
 
 .PHONY: check
-check: .venv/.dev ## Before a commit: format, lint, strict types, import layers, the fast tests
+check: .venv/.dev ## Check format, lint, strict types and import layers, and run the fast tests (before a commit)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -57,20 +57,20 @@ test-containers: .venv/.dev ## Build the images and run compose and the containe
 	@PYTHON=$(BIN)/python deploy/test-containers.sh $(ARGS)
 
 .PHONY: bench
-bench: .venv/.dev ## Throughput and latency against plain alternatives, on a real Kafka (minutes)
+bench: .venv/.dev ## Measure throughput and latency against plain alternatives, on a real Kafka (minutes)
 	@$(BIN)/inferstream bench --data examples/tickets.jsonl $(ARGS)
 
 .PHONY: chaos
-chaos: .venv/.dev ## Break brokers and workers under load, then audit what is left (minutes)
+chaos: .venv/.dev ## Break brokers and workers under load, then audit the topics (minutes)
 	@$(BIN)/inferstream chaos $(ARGS)
 
 .PHONY: fuzz
-fuzz: .venv/.fuzz ## Inputs that coverage steers, through decoder and handler; RUNS=1000000 so many (minutes)
+fuzz: .venv/.fuzz ## Fuzz decoder and handler, guided by coverage; RUNS=1000000 sets the number of runs (minutes)
 	@mkdir -p .fuzz
 	@$(BIN)/python tests/fuzz/fuzz_decoder.py -runs=$(RUNS) -max_len=4096 -artifact_prefix=.fuzz/ .fuzz $(ARGS)
 
 .PHONY: lock
-lock: ## Make requirements/ and the lock of Kafka's jars again; UPGRADE=1 takes newer versions
+lock: ## Write requirements/ and the lock of Kafka's jars again; UPGRADE=1 takes newer versions
 	@requirements/lock.sh "$(PYTHON)" $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean
@@ -79,26 +79,26 @@ clean: ## Remove .venv, caches and build output; models and jars in the user's c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
-	@echo "Installing what the pipeline needs into .venv ($$(grep -c == $<) packages)"
+	@echo "Installing the packages of the pipeline into .venv ($$(grep -c == $<) packages)"
 	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt pyproject.toml | $(BIN)/pip
-	@echo "Installing what the tests need into .venv ($$(grep -c == $<) packages)"
+	@echo "Installing the packages of the tests into .venv ($$(grep -c == $<) packages)"
 	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch .venv/.run $@
 
 .venv/.fuzz: requirements/fuzz.txt pyproject.toml | $(BIN)/pip
-	@echo "Installing what fuzzing needs into .venv ($$(grep -c == $<) packages)"
+	@echo "Installing the packages for fuzzing into .venv ($$(grep -c == $<) packages)"
 	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(BIN)/pip:
-	@command -v "$(PYTHON)" >/dev/null || { echo "Error: There is no $(PYTHON) here: install Python 3.11 or later, or add PYTHON=/path/to/it." >&2; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "Error: $(PYTHON) was not found: install Python 3.11 or later, or add PYTHON=/path/to/it." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Error: $(PYTHON) is $$("$(PYTHON)" -V): inferstream needs Python 3.11 or later, so add PYTHON=/path/to/it." >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Error: $(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	@echo "Making the environment .venv"
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Error: $(PYTHON) cannot create environments: install its venv module (on Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Creating the environment .venv"
 	@"$(PYTHON)" -m venv --clear .venv

@@ -1,5 +1,5 @@
-# A container engine for the tests. Sourced: engine_start FOLDER, engine_stop.
-# An engine that answers is used as it is; else, as root on Debian, one of our own runs below FOLDER until engine_stop.
+# A container engine for the tests. Source this file, then call engine_start FOLDER and engine_stop.
+# An engine that answers is used. If none answers, root on Debian starts one below FOLDER, until engine_stop.
 
 engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
@@ -15,22 +15,22 @@ engine_start() {
 
 engine_install() {
     if command -v dockerd >/dev/null && command -v iptables >/dev/null; then return; fi
-    [ "$(id -u)" = 0 ] || fail "No container engine answers: start Docker, or set DOCKER_HOST to where one listens."
-    command -v apt-get >/dev/null || fail "No container engine answers, and without apt-get none can be installed: start Docker."
+    [ "$(id -u)" = 0 ] || fail "No container engine answers: start Docker, or set DOCKER_HOST to the address of an engine."
+    command -v apt-get >/dev/null || fail "No container engine answers, and none can be installed without apt-get: start Docker."
     say "installing docker.io with apt"
     apt_install docker.io || fail "docker.io could not be installed: run 'apt-get update', or start Docker, and try again."
 }
 
 engine_launch() {
-    [ "$(id -u)" = 0 ] || fail "No container engine answers: start Docker, or set DOCKER_HOST to where one listens."
+    [ "$(id -u)" = 0 ] || fail "No container engine answers: start Docker, or set DOCKER_HOST to the address of an engine."
     local home=$1/engine
     mkdir -p "$home"
     exec 9>"$home/lock"
-    flock -n 9 || { say "another run uses the engine in $home, waiting for it" && flock 9; }
+    flock -n 9 || { say "another run uses the engine in $home: waiting until it ends" && flock 9; }
     export DOCKER_HOST=unix://$home/docker.sock
-    if engine_answers; then # left behind by a run that was killed
+    if engine_answers; then # a killed run left it running
         engine_pid=$(cat "$home/docker.pid")
-        say "engine in $home still runs"
+        say "using the running engine in $home"
         return
     fi
     setsid dockerd --data-root "$home/data" --exec-root "$home/exec" --pidfile "$home/docker.pid" \
@@ -41,7 +41,7 @@ engine_launch() {
             fail "The engine stopped at its start, see $home/dockerd.log: $(tail -n 1 "$home/dockerd.log")"
         sleep 0.2
     done
-    docker image prune --force --filter until=24h >/dev/null # what earlier builds left
+    docker image prune --force --filter until=24h >/dev/null # leftovers of earlier builds
     say "engine $(docker version --format '{{.Server.Version}}') started; its images stay in $home/data"
 }
 

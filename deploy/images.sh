@@ -1,6 +1,7 @@
-# The base images. Sourced: base_images FOLDER sets PYTHON_IMAGE and KAFKA_IMAGE.
-# Where a registry answers they are the published ones. Else stand-ins are made from Debian's packages and Kafka's jars,
-# with this machine's package sources and certificates, under names of their own; they stay in the engine between runs.
+# The base images. Source this file, then call base_images FOLDER, which sets PYTHON_IMAGE and KAFKA_IMAGE.
+# If a registry answers, these are the published images. Otherwise stand-ins are built from Debian's packages and
+# Kafka's jars, with this machine's package sources and certificates. They have other names, and stay in the engine
+# between runs.
 
 STAND_IN=inferstream-stand-in
 HOST_CA=/etc/ssl/certs/host.crt
@@ -24,12 +25,12 @@ present() { docker image inspect "$1" >/dev/null 2>&1; }
 pulled() { present "$1" || timeout 300 docker pull -q "$1" >/dev/null 2>&1; }
 
 make_python() {
-    [ "$(id -u)" = 0 ] || fail "Base images can be neither pulled nor made: give the engine a registry, or run this as root on Debian."
+    [ "$(id -u)" = 0 ] || fail "Base images can be neither pulled nor built: give the engine a registry, or run this as root on Debian."
     command -v debootstrap >/dev/null || apt_install debootstrap ||
-        fail "Base images can be neither pulled nor made: debootstrap is missing and apt cannot install it."
-    local root=$1/rootfs # one file system: a run that was killed may have left /proc mounted in it
+        fail "Base images can be neither pulled nor built: debootstrap is missing and apt cannot install it."
+    local root=$1/rootfs # --one-file-system: a killed run may have left /proc mounted in it
     rm -rf --one-file-system "$root"
-    say "making $PYTHON_IMAGE, as no image can be pulled here"
+    say "building $PYTHON_IMAGE, since no image can be pulled"
     debootstrap --variant=minbase --include=python3-venv,python-is-python3 \
         "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" "$(apt_mirror)" >"$1/debootstrap.log" 2>&1 ||
         fail "debootstrap failed, see $1/debootstrap.log: $(tail -n 1 "$1/debootstrap.log")"
@@ -42,7 +43,7 @@ host_ca() { echo "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"; }
 
 apt_mirror() { apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1; }
 
-# The bundle gets a name of its own: update-ca-certificates rewrites ca-certificates.crt.
+# The certificate bundle needs another name, since update-ca-certificates rewrites ca-certificates.crt.
 host_settings() {
     rm -rf "$1"/etc/apt/sources.list "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
     mkdir -p "$1/etc/apt/keyrings" "$1/etc/ssl/certs"
@@ -56,7 +57,7 @@ host_settings() {
     { echo "[global]" && pip_settings; } >"$1/etc/pip.conf"
 }
 
-# Where this machine's pip looks; paths mean nothing inside the image.
+# The index settings of this machine's pip, without paths: these do not exist inside the image.
 pip_settings() {
     "$PYTHON" -m pip config list 2>/dev/null |
         sed -nE "s/^(global|:env:)\.((extra-)?index-url|trusted-host|proxy|default-timeout)='(.*)'$/\2 = \4/p" | sort -u
@@ -64,7 +65,7 @@ pip_settings() {
 
 make_kafka() {
     local context=$1/kafka-image jars
-    say "making $KAFKA_IMAGE"
+    say "building $KAFKA_IMAGE"
     jars=$("$PYTHON" -c "$KAFKA_JARS") || fail "Kafka's jars could not be fetched."
     mkdir -p "$context/libs"
     tr ':' '\n' <<<"$jars" | xargs cp -t "$context/libs"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image and runs the container tests on a real engine, compose and Kafka: make test-containers.
 # usage: test-containers.sh [pytest arguments]
-# INFERSTREAM_CONTAINERS: the folder for an engine of our own and its images, kept between runs.
+# INFERSTREAM_CONTAINERS: the folder for the engine that this script starts and for its images; kept between runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 SECONDS=0
@@ -18,7 +18,7 @@ work=${INFERSTREAM_CONTAINERS:-${TMPDIR:-/tmp}/inferstream-containers-$(id -u)}
 mkdir -p "$work"
 trap engine_stop EXIT
 
-[ -x "$PYTHON" ] || fail "There is no $PYTHON: run 'make test-containers', which makes the environment, or set PYTHON."
+[ -x "$PYTHON" ] || fail "$PYTHON was not found: run 'make test-containers', which creates the environment, or set PYTHON."
 command -v docker >/dev/null || apt_install docker.io || fail "The docker command is missing: install Docker and try again."
 engine_start "$work"
 base_images "$work"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the files beside this one: names, versions and hashes, for every platform; nothing about where they come from.
+# Writes the lock files in this folder: names, versions and hashes for every platform, without an index.
 # usage: lock.sh PYTHON [--upgrade]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,4 @@
-# As the published image: KAFKA_LOG_DIRS becomes log.dirs, and so on; the data folder is formatted once.
+# Like the published image: KAFKA_LOG_DIRS becomes log.dirs, and so on. The data folder is formatted once.
 set -e
 settings=/tmp/server.properties
 env | sed -n 's/^KAFKA_//p' | while IFS='=' read -r name value; do
