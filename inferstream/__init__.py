@@ -1,7 +1,7 @@
 """inferstream: a message-queue streaming inference pipeline.
 
-The public names are listed here and nowhere else; everything below is reached through them.
-Each is imported when it is first used, so that ``import inferstream`` costs nothing.
+The public names are listed here; all other names are internal and may change. A name is imported
+at its first use, so that ``import inferstream`` is fast and needs no optional package.
 """
 
 from importlib import import_module
@@ -103,7 +103,7 @@ __all__ = [
     "load_config",
 ]
 
-_HOMES = (
+_MODULES = (
     "schemas.messages",
     "schemas.topics",
     "pipeline.errors",
@@ -112,12 +112,12 @@ _HOMES = (
     "pipeline.client.client",
     "pipeline.serving.edge",
 )
-"""Where the names live, the light ones first."""
+"""Modules that define the public names. Those that import few packages come first."""
 
 
 def __getattr__(name: str) -> object:
-    for home in _HOMES if name in __all__ else ():
-        if found := getattr(import_module(f".{home}", __name__), name, None):
+    for module in _MODULES if name in __all__ else ():
+        if found := getattr(import_module(f".{module}", __name__), name, None):
             globals()[name] = found
             return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

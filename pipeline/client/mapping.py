@@ -1,4 +1,4 @@
-"""A stream of items to a stream of replies: bounded, in order or as they come."""
+"""Maps a stream of items to a stream of replies: bounded, in order or unordered."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
@@ -15,10 +15,13 @@ async def mapped(
     max_in_flight: int,
     ordered: bool,
 ) -> AsyncGenerator[asyncio.Future[Reply], None]:
-    """The finished future of each item; of no more than ``max_in_flight`` items that are sent and not yet taken.
+    """Send each item and yield its finished future.
 
-    Reads ``items`` only as fast as the futures are taken, and raises what reading or sending them raises. Futures
-    that nobody takes any more are cancelled.
+    Reads ``items`` only as fast as the futures are consumed: at most ``max_in_flight`` items are sent whose
+    future is not consumed yet. Raises what ``items`` or ``send`` raises. On exit, cancels all other futures.
+
+    Args:
+        ordered: yield the futures in the order of ``items``; otherwise in the order of completion.
     """
     slots = asyncio.Semaphore(max_in_flight)
     ready: asyncio.Queue[asyncio.Future[Reply] | None] = asyncio.Queue()
@@ -34,7 +37,7 @@ async def mapped(
                     ready.put_nowait(future)
                 else:
                     future.add_done_callback(ready.put_nowait)
-            for _ in range(max_in_flight):  # the last one is free when all have been taken
+            for _ in range(max_in_flight):  # all slots are free: every future was consumed
                 await slots.acquire()
         finally:
             ready.put_nowait(None)

@@ -90,10 +90,11 @@ class PendingReplies:
         """
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Result | Failure] = loop.create_future()
-        timer = (
-            loop.call_later(timeout_s, self._expire, request_id, timeout_s) if timeout_s is not None else None
-        )
-        self._pending[request_id] = pending = Pending(caller_id, reply, published, timer)
+        timer = None
+        if timeout_s is not None:
+            timer = loop.call_later(timeout_s, self._expire, request_id, timeout_s)
+        pending = Pending(caller_id, reply, published, timer)
+        self._pending[request_id] = pending
         reply.add_done_callback(lambda _: self._forget(request_id))
         published.add_done_callback(lambda _: self._published(pending))
         if self._ended:

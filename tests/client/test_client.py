@@ -1,15 +1,16 @@
-"""The client over the embedded broker, with a small responder where a worker would be."""
+"""The client on the embedded broker, with a responder in place of a worker."""
 
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from support.responder import TOPICS, Behavior, Responder, answer_all, answer_all_except, result
 
 import inferstream
 from inferstream import (
@@ -29,24 +30,12 @@ from inferstream import (
     UsageError,
     WrongType,
 )
-from inferstream.pipeline.broker.base import Message, Record, TopicSpec
+from inferstream.pipeline.broker.base import Broker, Message, Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.client.envelope import new_traceparent
-from inferstream.pipeline.client.replies import error_of
+from inferstream.pipeline.client.replies import PendingReplies, error_of
 from inferstream.schemas.codec import decode_request, encode
-from inferstream.schemas.messages import Chunk, Reply, Result
-
-TOPICS = Topics("triage")
-Behavior = Callable[[Record, Request], Iterable[Reply]]
-
-
-def result(request: Request, category: str = "billing") -> Result:
-    output = TriageOutput(category, 0.9, "high", str(request.text), needs_human=False)
-    return Result(str(request.id), "triage", "m", "1", msgspec.Raw(msgspec.json.encode(output)))
-
-
-def answer_all(record: Record, request: Request) -> Iterable[Reply]:
-    yield result(request)
+from inferstream.schemas.messages import Chunk, Reply
 
 
 def failing(code: str) -> Behavior:
@@ -60,22 +49,6 @@ async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
         yield broker
 
 
-class Responder:
-    """Answers each request with what ``behavior`` makes of it, and remembers the records."""
-
-    def __init__(self, broker: EmbeddedBroker, behavior: Behavior) -> None:
-        self.broker, self.behavior = broker, behavior
-        self.records: list[Record] = []
-
-    async def run(self) -> None:
-        consumer = await self.broker.consume([TOPICS.requests], group="responder")
-        while True:
-            for record in await consumer.poll(100, 1_000):
-                self.records.append(record)
-                for reply in self.behavior(record, decode_request(record.value)):
-                    await self.broker.publish(Message(TOPICS.replies, encode(reply), record.key))
-
-
 @asynccontextmanager
 async def served(
     broker: EmbeddedBroker, behavior: Behavior = answer_all
@@ -87,6 +60,14 @@ async def served(
         running.cancel()
 
 
+async def published_request(broker: Broker, topics: Topics) -> Request:
+    """Wait for the first request on the topic."""
+    reader = await broker.consume([topics.requests])
+    while not (records := await reader.poll(1, 1_000)):
+        pass
+    return decode_request(records[0].value)
+
+
 async def test_a_request_gets_its_typed_answer(broker: EmbeddedBroker) -> None:
     async with served(broker) as (client, _):
         answer = await client.request("triage", "I was charged twice")
@@ -94,7 +75,7 @@ async def test_a_request_gets_its_typed_answer(broker: EmbeddedBroker) -> None:
     assert (answer.reply.model, answer.reply.seq) == ("m", 0)
 
 
-async def test_headers_and_key_carry_what_was_asked(broker: EmbeddedBroker) -> None:
+async def test_the_arguments_become_headers_and_key(broker: EmbeddedBroker) -> None:
     trace = new_traceparent()
     async with served(broker) as (client, responder):
         await client.request(
@@ -142,19 +123,19 @@ async def test_a_failure_raises_the_error_of_its_code(
             await client.request("triage", "a")
 
 
-def test_a_code_of_a_later_version_is_kept() -> None:
-    error = error_of(Failure("1", "triage", "on_strike", "Wait.", retryable=True))
+def test_an_unknown_code_is_kept() -> None:
+    error = error_of(Failure("1", "triage", "new_code", "Wait.", retryable=True))
     assert type(error).__name__ == "InferstreamError"
-    assert (error.code, error.retryable, str(error)) == ("on_strike", True, "Wait.")
+    assert (error.code, error.retryable, str(error)) == ("new_code", True, "Wait.")
 
 
-@pytest.mark.parametrize("code", ["overloaded", "on_strike"])
-def test_an_error_says_when_to_come_back(code: str) -> None:
+@pytest.mark.parametrize("code", ["overloaded", "new_code"])
+def test_an_error_has_the_delay_of_its_failure(code: str) -> None:
     assert error_of(Failure("1", "triage", code, "Wait.", retry_after_ms=250)).retry_after_ms == 250
     assert error_of(Failure("1", "triage", code, "Wait.")).retry_after_ms is None
 
 
-async def test_replies_to_others_and_garbage_are_ignored(broker: EmbeddedBroker) -> None:
+async def test_replies_to_others_and_invalid_records_are_ignored(broker: EmbeddedBroker) -> None:
     def noisy(record: Record, request: Request) -> Iterable[Reply]:
         broker.publish(Message(TOPICS.replies, b"{not json", record.key))
         yield result(Request(text="x", id="someone-else"), "wrong")
@@ -170,13 +151,31 @@ async def test_replies_to_others_and_garbage_are_ignored(broker: EmbeddedBroker)
     ]
 
 
-async def test_silence_ends_in_a_timeout_that_says_where_to_look(broker: EmbeddedBroker) -> None:
+async def test_a_request_without_a_reply_times_out(broker: EmbeddedBroker) -> None:
     async with served(broker, lambda record, request: ()) as (client, _):
-        with pytest.raises(Timeout, match=r"No reply came within 0\.05 s: is a worker running"):
+        with pytest.raises(Timeout):
             await client.request("triage", "a", timeout_s=0.05)
 
 
-async def test_missing_topics_name_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("published", "sentence"),
+    [
+        (True, "No reply came within 0 s: is a worker running, and keeping up?"),
+        (False, "The broker did not take the request within 0 s: is it up, is the topic there?"),
+    ],
+)
+async def test_a_timeout_says_what_to_check(broker: EmbeddedBroker, published: bool, sentence: str) -> None:
+    acknowledgment = asyncio.get_running_loop().create_future()
+    if published:
+        acknowledgment.set_result(None)
+    replies = await PendingReplies.open(broker, "triage", TOPICS.replies)
+    reply = await replies.expect("1", "t1", acknowledgment, 0)
+    await replies.close()
+    assert isinstance(reply, Failure)
+    assert (reply.id, reply.code, reply.message, reply.retryable) == ("t1", "timeout", sentence, True)
+
+
+async def test_a_missing_topic_names_the_command_that_creates_it(tmp_path: Path) -> None:
     async with Client(embedded=tmp_path) as client:
         with pytest.raises(
             BrokerError, match=r"inferstream\.triage\.requests.*`inferstream worker triage --embedded"
@@ -184,24 +183,20 @@ async def test_missing_topics_name_the_command(tmp_path: Path) -> None:
             await client.request("triage", "a")
 
 
-async def test_closing_fails_whoever_waits(broker: EmbeddedBroker) -> None:
+async def test_closing_the_client_fails_pending_requests(broker: EmbeddedBroker) -> None:
     async with Client(broker=broker) as client:
         waiting = asyncio.create_task(client.request("triage", "a"))
-        reader = await broker.consume([TOPICS.requests])
-        while not await reader.poll(1, 1_000):
-            pass
+        await published_request(broker, TOPICS)
     with pytest.raises(ShuttingDown, match="closed before the reply"):
         await waiting
     with pytest.raises(ShuttingDown, match="inside of"):
         await client.request("triage", "a")
 
 
-async def test_a_broker_that_fails_in_between_is_told(broker: EmbeddedBroker) -> None:
+async def test_a_broker_that_stops_fails_pending_requests(broker: EmbeddedBroker) -> None:
     async with Client(broker=broker) as client:
         waiting = asyncio.create_task(client.request("triage", "a"))
-        reader = await broker.consume([TOPICS.requests])
-        while not await reader.poll(1, 1_000):
-            pass
+        await published_request(broker, TOPICS)
         await broker.__aexit__()
         with pytest.raises(BrokerError):
             await waiting
@@ -215,7 +210,7 @@ async def test_a_broker_that_fails_in_between_is_told(broker: EmbeddedBroker) ->
         ("a", {"priority": "urgent"}, UsageError),
     ],
 )
-async def test_what_cannot_be_sent_is_refused_here(
+async def test_an_invalid_request_raises_before_it_is_sent(
     broker: EmbeddedBroker, text: str, how: dict[str, Any], error: type[InferstreamError]
 ) -> None:
     async with Client(broker=broker) as client:
@@ -223,7 +218,7 @@ async def test_what_cannot_be_sent_is_refused_here(
             await client.request("triage", text, **how)
 
 
-async def test_an_id_that_waits_cannot_be_used_twice(broker: EmbeddedBroker) -> None:
+async def test_a_pending_id_cannot_be_used_again(broker: EmbeddedBroker) -> None:
     async with Client(broker=broker) as client:
         first, second = (asyncio.create_task(client.request("triage", "a", id="t1")) for _ in range(2))
         with pytest.raises(UsageError, match="t1 is waiting already"):
@@ -232,7 +227,7 @@ async def test_an_id_that_waits_cannot_be_used_twice(broker: EmbeddedBroker) -> 
         await asyncio.wait([first])
 
 
-def test_a_client_needs_one_place() -> None:
+def test_a_client_takes_exactly_one_broker() -> None:
     with pytest.raises(UsageError, match="one of"):
         Client()
     with pytest.raises(UsageError, match="one of"):
@@ -251,7 +246,7 @@ def in_pairs() -> Behavior:
     return behavior
 
 
-async def test_map_keeps_the_order_or_not(broker: EmbeddedBroker) -> None:
+async def test_map_is_ordered_or_unordered(broker: EmbeddedBroker) -> None:
     texts = [str(number) for number in range(40)]
     async with served(broker, in_pairs()) as (client, _):
         ordered = [answer.output.route async for answer in client.map("triage", texts)]  # type: ignore[union-attr]
@@ -260,12 +255,11 @@ async def test_map_keeps_the_order_or_not(broker: EmbeddedBroker) -> None:
     routes = [answer.output.route for answer in free if isinstance(answer, Answer)]
     assert sorted(routes) == sorted(texts)
     assert routes != texts
-    assert [
-        answer.reply.id for answer in free if isinstance(answer, Answer)
-    ] == routes  # positions, as the texts
+    positions = [answer.reply.id for answer in free if isinstance(answer, Answer)]
+    assert positions == routes
 
 
-async def test_map_restores_ids_even_those_used_twice(broker: EmbeddedBroker) -> None:
+async def test_map_restores_the_ids_of_the_items_even_duplicates(broker: EmbeddedBroker) -> None:
     items: list[str | Request | Failure] = [
         Request(text="a", id="t1"),
         Request(text="b", id="t1"),
@@ -281,7 +275,7 @@ async def test_map_restores_ids_even_those_used_twice(broker: EmbeddedBroker) ->
         "bad",
     ]
     assert [answer.output.route for answer in answers[:3] if isinstance(answer, Answer)] == ["a", "b", "c"]
-    assert len({decode_request(record.value).id for record in responder.records}) == 3
+    assert len({request.id for request in responder.requests}) == 3
 
 
 async def test_map_gives_failures_in_their_places(broker: EmbeddedBroker) -> None:
@@ -292,12 +286,10 @@ async def test_map_gives_failures_in_their_places(broker: EmbeddedBroker) -> Non
     assert (answers[1].code, answers[1].id) == ("not_utf8", "1")
 
 
-async def test_map_turns_silence_into_failures(broker: EmbeddedBroker) -> None:
-    async with served(broker, lambda record, request: () if request.text == "b" else [result(request)]) as (
-        client,
-        _,
-    ):
-        answers = [answer async for answer in client.map("triage", "abc", timeout_s=0.2)]
+async def test_map_yields_a_timeout_as_the_failure_of_its_item(broker: EmbeddedBroker) -> None:
+    async with served(broker, answer_all_except("b")) as (client, _):
+        await client.request("triage", "a")  # opens the reply topic: the timeout covers the replies only
+        answers = [answer async for answer in client.map("triage", "abc", timeout_s=2)]
     assert [answer.code if isinstance(answer, Failure) else answer.output.route for answer in answers] == [
         "a",
         "timeout",
@@ -305,7 +297,7 @@ async def test_map_turns_silence_into_failures(broker: EmbeddedBroker) -> None:
     ]
 
 
-async def test_map_reads_no_further_than_it_may(broker: EmbeddedBroker) -> None:
+async def test_map_reads_at_most_max_in_flight_items_ahead(broker: EmbeddedBroker) -> None:
     read = 0
 
     def endless() -> Iterable[str]:
@@ -323,7 +315,7 @@ async def test_map_reads_no_further_than_it_may(broker: EmbeddedBroker) -> None:
             assert read <= taken + 1 + 7
 
 
-async def test_map_answers_a_live_source_at_once(broker: EmbeddedBroker) -> None:
+async def test_map_answers_a_live_source_item_by_item(broker: EmbeddedBroker) -> None:
     typed: asyncio.Queue[str] = asyncio.Queue()
 
     async def source() -> AsyncIterator[str]:
@@ -389,9 +381,7 @@ async def test_the_client_over_kafka(kafka: str, unique: str) -> None:
 
     async with KafkaBroker(KafkaConfig(kafka)) as broker, Client(kafka, prefix=unique) as client:
         await broker.ensure_topics([TopicSpec(topics.requests, 2), TopicSpec(topics.replies, 2)])
-        reader = await broker.consume([topics.requests], group=unique)
         waiting = asyncio.create_task(client.request("triage", "a"))
-        while not (records := await reader.poll(1, 1_000)):
-            pass
-        await broker.publish(Message(topics.replies, encode(result(decode_request(records[0].value)))))
+        request = await published_request(broker, topics)
+        await broker.publish(Message(topics.replies, encode(result(request))))
         assert (await waiting).output.route == "a"

@@ -29,7 +29,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with
 def command() -> None:
     """Fetch, list and inspect the models that workers serve.
 
-    Models are stored in your cache folder, or in the folder INFERSTREAM_HOME if that variable is set.
+    Models are stored in your cache folder, or in the folder that the variable INFERSTREAM_HOME names.
 
     \b
       inferstream models pull minilm

@@ -46,7 +46,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     "--web-host",
     default="127.0.0.1",
     show_default=True,
-    help="Address for /healthz, /readyz and /metrics; 0.0.0.0 listens on all, as a container needs.",
+    help="Address for /healthz, /readyz and /metrics; 0.0.0.0 listens on all interfaces, e.g. in a container.",
 )
 @click.option(
     "--web-port",
@@ -76,8 +76,9 @@ def command(
 ) -> None:
     """Serve TASK: read its requests and answer them, until SIGTERM or Ctrl-C.
 
-    Missing topics are created. Each worker adds throughput, up to one worker per partition. If a worker dies, the
-    other workers of its group answer the requests that it had not finished.
+    Fetch the models first: `inferstream models pull minilm`. Missing topics are created. Each worker adds throughput,
+    up to one worker per partition. If a worker dies, the other workers of its group answer the requests that it had
+    not finished.
 
     \b
       inferstream worker triage --kafka broker-1:9092,broker-2:9092

@@ -53,7 +53,7 @@ TOPICS: Final = (
         "kafka.replication",
         "--replication",
         type=click.IntRange(min=1),
-        help="Replicas of new topics; with 3, no record is lost with a broker.  [default: 1]",
+        help="Replicas of new topics; with 3, records survive the loss of a broker.  [default: 1]",
     ),
 )
 PIPELINE: Final = (
