@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.kafka_server import a_kafka
+from support.kafka_server import running_kafka
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.kafka_local.cluster import LocalKafka
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of the one Kafka of this test run: use names that are yours alone (`unique`)."""
-    with a_kafka(tmp_path_factory.mktemp("kafka")) as bootstrap:
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as bootstrap:
         yield bootstrap
 
 

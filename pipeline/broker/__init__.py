@@ -1,1 +1,1 @@
-"""Topics to read and write: on Kafka, or embedded in this process. Both pass one contract suite."""
+"""Publishing and consuming: on Kafka, or in an embedded broker in this process. One contract suite tests both."""

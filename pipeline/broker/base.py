@@ -1,4 +1,4 @@
-"""What the pipeline needs of a broker. `kafka.py` and `embedded.py` implement it; one contract suite runs on both."""
+"""What the pipeline needs of a broker. `kafka/` and `embedded/` implement it, and one contract suite tests both."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ class TopicPartition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record as it stands in the log. Headers may repeat a name; the last one counts."""
+    """A record as it is stored in the log. Headers may repeat a name; the last value counts."""
 
     topic: str
     partition: int
@@ -27,7 +27,11 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A record to be published. Without a partition the key chooses it as Kafka's own clients do (murmur2)."""
+    """A record to publish.
+
+    Without ``partition``, the key chooses the partition as Kafka's own clients do (murmur2); without a key too, the
+    partitions take turns.
+    """
 
     topic: str
     value: bytes
@@ -39,7 +43,8 @@ class Message(NamedTuple):
 class TopicSpec(NamedTuple):
     """A topic as it must be.
 
-    ``partitions`` is a minimum for a topic that exists already. Without it that may have any number.
+    For an existing topic ``partitions`` is a minimum, and None accepts any number; the other fields are used only to
+    create a topic.
     """
 
     name: str
@@ -49,75 +54,111 @@ class TopicSpec(NamedTuple):
 
     @property
     def new_partitions(self) -> int:
-        """How many the topic gets when it is created."""
+        """The number of partitions of the topic if it is created."""
         return self.partitions or NEW_PARTITIONS
 
     def lacks(self, count: int) -> bool:
-        """Whether ``count`` partitions are fewer than asked for."""
+        """Whether ``count`` partitions are fewer than the minimum."""
         return self.partitions is not None and count < self.partitions
 
 
 class Listener(Protocol):
-    """Told of rebalances. Both calls are awaited; the group waits for ``revoked``, so it must be bounded."""
+    """Callbacks of a consumer for its assignment.
 
-    async def assigned(self, partitions: Collection[TopicPartition]) -> None: ...
+    A rebalance revokes all partitions of all members, then assigns all partitions again. Both calls are awaited. If
+    one raises, the next `Consumer.poll` raises BrokerError.
+    """
 
-    async def revoked(self, partitions: Collection[TopicPartition]) -> None: ...
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """``partitions`` is the whole new assignment. `poll` returns no record before this call has returned."""
+        ...
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Finish and commit what was read of these partitions, which are all that the consumer has.
+
+        They can still be committed during this call, and `poll` returns no records. No member gets them before the
+        call has returned. The whole group waits for it, so it must be bounded: after the rebalance timeout the group
+        removes the member. Not called when the consumer is closed. On Kafka, a member that was removed from its group
+        gets this call late: other members may already read the partitions, and commits of them are ignored.
+        """
+        ...
 
 
 class Consumer(Protocol):
-    """One member of a consumer group, or without a group a plain reader of partitions."""
+    """One member of a consumer group; without a group, a reader of all partitions of its topics.
+
+    Partitions that are not assigned to the consumer are ignored by `pause`, `resume`, `seek` and `commit`.
+    """
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """Up to ``max_records``, in offset order within each partition; empty after ``timeout_ms`` without any.
+        """At most ``max_records``, in offset order within each partition; empty if none came in ``timeout_ms``.
 
-        Must be called at least every few seconds, also while everything is paused, or the group drops the member.
-        Raises BrokerError when the membership cannot go on.
+        A member must poll at least every few seconds, also while all of its partitions are paused: otherwise the
+        group removes it. Raises BrokerError if the consumer is closed, or cannot continue as a member.
         """
         ...
 
     def assignment(self) -> frozenset[TopicPartition]: ...
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Stop returning records of these partitions. Holds across a rebalance for partitions that stay."""
+        """Stop returning records of these partitions.
+
+        A partition that stays with the consumer in a rebalance stays paused; one that leaves and comes back does not.
+        """
         ...
 
     def resume(self, partitions: Collection[TopicPartition]) -> None: ...
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Store the next offset to read of each partition. A commit of a partition just lost is ignored."""
+        """Store, for each partition, the offset of the next record to read.
+
+        Ignores partitions that a rebalance has revoked, with a warning. Raises BrokerError without a group.
+        """
         ...
 
-    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]: ...
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """The group's committed offset of each partition; None if it has none, and for a reader without a group."""
+        ...
 
     async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The oldest offset that each partition still has; its end where retention has deleted all."""
+        """The offset of each partition's oldest record, or its end offset if retention has deleted all records."""
         ...
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset that the next record of each partition will get."""
+        """The offset that the next published record of each partition will get."""
         ...
 
-    async def seek(self, offsets: Mapping[TopicPartition, int]) -> None: ...
+    async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Continue each of these partitions at the given offset."""
+        ...
 
     async def close(self) -> None:
-        """Leave the group, so that its partitions move at once. Commits nothing. May be called twice."""
+        """Leave the group, so that its other members get the partitions at once. Does not commit.
+
+        A static member does not leave on Kafka: it keeps its partitions until its session times out. May be called more
+        than once.
+        """
         ...
 
 
 class Broker(Protocol):
-    """A connection to a broker. ``async with`` starts and stops it; stopping flushes what was published."""
+    """A connection to a broker.
+
+    ``async with`` opens and closes it. Closing first closes all consumers, then waits until published messages are
+    stored or have failed.
+    """
 
     async def __aenter__(self) -> "Broker": ...
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
     def publish(self, message: Message) -> asyncio.Future[None]:
-        """Append the message; the future is done when it is durable (on Kafka: acknowledged by all in-sync replicas).
+        """Append the message to its topic. Returns at once.
 
-        Calls for one partition are appended in the order of the calls. The future fails with ReplyTooLarge when
-        the broker refuses the size, with BrokerError otherwise. Unbounded by itself: the caller bounds what it has
-        in flight.
+        The future is done when the record is durable (on Kafka: acknowledged by all in-sync replicas). It fails with
+        ReplyTooLarge if the record is too large for the broker, otherwise with BrokerError. Messages for one partition
+        are appended in the order of the calls. The number of unfinished messages is not limited here: the caller must
+        limit it.
         """
         ...
 
@@ -130,17 +171,18 @@ class Broker(Protocol):
         member: str | None = None,
         start: str = "earliest",
     ) -> Consumer:
-        """Join ``group``, or without one read all partitions of ``topics`` from ``start`` (earliest or latest).
+        """Join ``group``; without a group, read all partitions of ``topics`` from ``start``, earliest or latest.
 
-        A group with no committed offset begins at the earliest record. ``member`` makes the membership static:
-        back within the session timeout it gets its partitions without a rebalance.
+        Returns when partitions are assigned. In a group, a partition without a committed offset begins at its earliest
+        record. ``member`` is the name of a static member: if it comes back within the session timeout, it gets the
+        same partitions without a rebalance. Raises BrokerError, for example for a topic that does not exist.
         """
         ...
 
     async def ensure_topics(self, specs: Collection[TopicSpec]) -> None:
-        """Create what is missing. Raises BrokerError for a topic with fewer partitions than asked for."""
+        """Create the missing topics. Raises BrokerError if an existing topic has fewer partitions than its minimum."""
         ...
 
     async def partitions(self, topic: str) -> int | None:
-        """How many partitions the topic has; None when there is no such topic."""
+        """The number of partitions of the topic; None if it does not exist. Never creates a topic."""
         ...

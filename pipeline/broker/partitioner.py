@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: the same answer as Kafka's Java client, librdkafka (murmur2) and aiokafka give."""
+"""The partition of a key, chosen as by Kafka's Java client, librdkafka (murmur2) and aiokafka."""
 
 from functools import lru_cache
 from struct import Struct as Layout
@@ -7,7 +7,7 @@ from typing import Final
 SEED: Final = 0x9747B28C
 MULTIPLIER: Final = 0x5BD1E995
 WORD: Final = 0xFFFFFFFF
-KEYS_REMEMBERED: Final = 16_384
+CACHED_KEYS: Final = 16_384
 
 
 def murmur2(data: bytes) -> int:
@@ -23,8 +23,8 @@ def murmur2(data: bytes) -> int:
     return mixed ^ mixed >> 15
 
 
-# Requests of one stream and repeats of one text carry one key, and a hash in Python costs about 3 µs.
-@lru_cache(maxsize=KEYS_REMEMBERED)
+# Cached: requests of one stream, and repeated texts, share a key, and a hash in Python costs about 3 µs.
+@lru_cache(maxsize=CACHED_KEYS)
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition, of 0 to ``partitions - 1``, that records with this key go to."""
+    """The partition for records with this key, from 0 to ``partitions - 1``."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

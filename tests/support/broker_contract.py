@@ -1,4 +1,4 @@
-"""What every Broker must do. `test_kafka.py` and `test_embedded.py` run it on theirs."""
+"""What every Broker must do. tests/broker/kafka and tests/broker/embedded each run it on their broker."""
 
 import asyncio
 from collections import defaultdict
@@ -12,7 +12,7 @@ from inferstream.pipeline.broker.partitioner import partition_of
 from inferstream.pipeline.config import NEW_PARTITIONS
 from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 PARTITIONS = 4
 
 Connect = Callable[[], AbstractAsyncContextManager[Broker]]
@@ -22,15 +22,15 @@ Trim = Callable[[Broker, dict[TopicPartition, int]], Awaitable[None]]
 async def take(consumer: Consumer, count: int) -> list[Record]:
     """The next ``count`` records."""
     records: list[Record] = []
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while len(records) < count:
             records += await consumer.poll(count - len(records), 100)
     return records
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - a broker has no event for it
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110 - a broker has no event for this
             await asyncio.sleep(0.005)
 
 
@@ -41,8 +41,8 @@ def by_partition(records: Collection[Record]) -> dict[int, list[Record]]:
     return found
 
 
-class Watching:
-    """A listener that writes down what it is told, and hands over only when ``gate`` is open."""
+class RecordingListener:
+    """Records its calls. `revoked` waits until ``gate`` is set, then commits ``commit_on_revoke``."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, frozenset[TopicPartition]]] = []
@@ -62,8 +62,8 @@ class Watching:
         self.events.append(("revoked", frozenset(partitions)))
 
 
-class Failing:
-    """A listener that cannot hand over."""
+class FailingListener:
+    """A listener whose `revoked` raises."""
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None: ...
 
@@ -72,7 +72,7 @@ class Failing:
 
 
 class BrokerContract:
-    """Inherit, and give fixtures ``connect`` and ``trim``: how retention deletes the records before some offsets."""
+    """Inherit, and add the fixtures ``connect``, and ``trim``, which deletes records before given offsets."""
 
     @pytest.fixture
     async def broker(self, connect: Connect) -> AsyncIterator[Broker]:
@@ -124,7 +124,7 @@ class BrokerContract:
             (b"x" * 300_000, b"k", (("größe", b"y" * 3_000),)),
         ],
     )
-    async def test_bytes_come_back_as_they_were(
+    async def test_a_record_is_returned_with_the_bytes_that_were_published(
         self,
         broker: Broker,
         topic: str,
@@ -137,7 +137,7 @@ class BrokerContract:
         assert record == (topic, 1, 0, key, value, tuple(headers), record.timestamp_ms)
         assert record.timestamp_ms > 1_600_000_000_000
 
-    async def test_a_record_too_large_fails_alone(self, broker: Broker, topic: str) -> None:
+    async def test_only_a_record_that_is_too_large_fails(self, broker: Broker, topic: str) -> None:
         values = [b"1", b"2", b"x" * 3_000_000, b"4", b"5"]
         futures = [broker.publish(Message(topic, value, partition=0)) for value in values]
         results = await asyncio.gather(*futures, return_exceptions=True)
@@ -146,25 +146,27 @@ class BrokerContract:
         found = await take(await broker.consume([topic]), 5)
         assert [record.value for record in found] == [b"1", b"2", b"4", b"5", b"6"]
 
-    async def test_a_topic_that_is_not_there_is_named_and_not_made(self, broker: Broker, unique: str) -> None:
+    async def test_a_missing_topic_is_named_in_the_error_and_not_created(
+        self, broker: Broker, unique: str
+    ) -> None:
         with pytest.raises(BrokerError, match=unique):
             await broker.publish(Message(unique, b"v"))
         with pytest.raises(BrokerError, match=unique):
             await broker.consume([unique])
         assert await broker.partitions(unique) is None
 
-    async def test_a_topic_made_after_a_failure_takes_records(self, broker: Broker, unique: str) -> None:
+    async def test_a_topic_created_after_a_failure_accepts_records(self, broker: Broker, unique: str) -> None:
         with pytest.raises(BrokerError):
             await broker.publish(Message(unique, b"too early"))
         await broker.ensure_topics([TopicSpec(unique, 1)])
         await broker.publish(Message(unique, b"v"))
         assert (await take(await broker.consume([unique]), 1))[0].value == b"v"
 
-    async def test_a_partition_that_is_not_there_is_refused(self, broker: Broker, topic: str) -> None:
+    async def test_a_missing_partition_is_refused(self, broker: Broker, topic: str) -> None:
         with pytest.raises(BrokerError, match=f"{topic} has {PARTITIONS} partitions"):
             await broker.publish(Message(topic, b"v", partition=PARTITIONS))
 
-    async def test_a_caller_that_gave_up_disturbs_nobody(self, broker: Broker, topic: str) -> None:
+    async def test_a_cancelled_future_does_not_affect_other_records(self, broker: Broker, topic: str) -> None:
         futures = [broker.publish(Message(topic, b"%d" % number, partition=0)) for number in range(3)]
         futures[1].cancel()
         await asyncio.gather(futures[0], futures[2])
@@ -181,7 +183,7 @@ class BrokerContract:
 
     # Topics
 
-    async def test_topics_are_made_once(self, broker: Broker, unique: str) -> None:
+    async def test_existing_topics_are_not_created_again(self, broker: Broker, unique: str) -> None:
         specs = [TopicSpec(f"{unique}.a", 2, retention_ms=3_600_000), TopicSpec(f"{unique}.b", 3)]
         await broker.ensure_topics(specs)
         await broker.publish(Message(f"{unique}.b", b"v", partition=2))
@@ -194,13 +196,17 @@ class BrokerContract:
         with pytest.raises(BrokerError, match=f"{topic}.* has {PARTITIONS} of {PARTITIONS + 1} partitions"):
             await broker.ensure_topics([TopicSpec(topic, PARTITIONS + 1)])
 
-    async def test_without_a_number_a_topic_is_as_it_is(self, broker: Broker, unique: str) -> None:
+    async def test_without_a_minimum_an_existing_topic_keeps_its_partitions(
+        self, broker: Broker, unique: str
+    ) -> None:
         await broker.ensure_topics([TopicSpec(f"{unique}.one", 1)])
         names = [f"{unique}.one", f"{unique}.new"]
         await broker.ensure_topics([TopicSpec(name) for name in names])
         assert [await broker.partitions(name) for name in names] == [1, NEW_PARTITIONS]
 
-    async def test_two_may_make_the_same_topics_at_once(self, connect: Connect, unique: str) -> None:
+    async def test_two_connections_can_create_the_same_topics_at_once(
+        self, connect: Connect, unique: str
+    ) -> None:
         specs = [TopicSpec(f"{unique}.{number}", 2) for number in range(3)]
         async with connect() as one, connect() as two:
             await asyncio.gather(one.ensure_topics(specs), two.ensure_topics(specs))
@@ -214,12 +220,12 @@ class BrokerContract:
         for number in range(25):
             broker.publish(Message(topic, b"%d" % number, partition=number % 2))
         counts: list[int] = []
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while sum(counts) < 25:
                 counts.append(len(await reader.poll(7, 100)))
         assert max(counts) <= 7
 
-    async def test_a_reader_begins_at_the_earliest_or_after_the_latest(
+    async def test_a_reader_begins_at_the_earliest_or_after_the_latest_record(
         self, broker: Broker, topic: str
     ) -> None:
         await asyncio.gather(
@@ -250,14 +256,14 @@ class BrokerContract:
             await reader.commit({parts[0]: 1})
         assert await reader.committed(parts) == dict.fromkeys(parts)
 
-    async def test_ends_are_where_the_next_record_goes(
+    async def test_an_end_offset_is_that_of_the_next_record(
         self, broker: Broker, topic: str, parts: list[TopicPartition]
     ) -> None:
         await asyncio.gather(*(broker.publish(Message(topic, b"v", partition=part % 3)) for part in range(5)))
         reader = await broker.consume([topic])
         assert await reader.end_offsets(parts) == dict(zip(parts, [2, 2, 1, 0], strict=True))
 
-    async def test_begins_are_where_the_oldest_record_is(
+    async def test_a_begin_offset_is_that_of_the_oldest_record(
         self, broker: Broker, topic: str, parts: list[TopicPartition], trim: Trim
     ) -> None:
         await asyncio.gather(*(broker.publish(Message(topic, b"v", partition=part % 3)) for part in range(6)))
@@ -274,7 +280,7 @@ class BrokerContract:
         await reader.seek({parts[0]: 7, TopicPartition("elsewhere", 0): 1})
         assert [record.offset for record in await take(reader, 3)] == [7, 8, 9]
 
-    async def test_seek_in_the_middle_of_what_was_fetched(
+    async def test_seek_back_with_records_fetched_ahead(
         self, broker: Broker, topic: str, parts: list[TopicPartition]
     ) -> None:
         await asyncio.gather(*(broker.publish(Message(topic, b"%d" % n, partition=0)) for n in range(10)))
@@ -283,7 +289,7 @@ class BrokerContract:
         await reader.seek({parts[0]: 0})
         assert [record.offset for record in await take(reader, 10)] == list(range(10))
 
-    async def test_paused_partitions_are_silent(
+    async def test_paused_partitions_return_no_records(
         self, broker: Broker, topic: str, parts: list[TopicPartition]
     ) -> None:
         reader = await broker.consume([topic])
@@ -326,11 +332,11 @@ class BrokerContract:
         for group in (f"{unique}-1", f"{unique}-2"):
             assert len(await take(await broker.consume([topic], group=group), 8)) == 8
 
-    async def test_members_share_the_partitions_and_leave_them(
+    async def test_members_share_the_partitions_and_release_them_on_close(
         self, broker: Broker, topic: str, parts: list[TopicPartition], unique: str
     ) -> None:
-        watching = Watching()
-        first = await broker.consume([topic], group=unique, listener=watching)
+        listener = RecordingListener()
+        first = await broker.consume([topic], group=unique, listener=listener)
         assert first.assignment() == set(parts)
         second = await broker.consume([topic], group=unique)
         await wait_until(lambda: len(first.assignment()) == 2)
@@ -344,41 +350,31 @@ class BrokerContract:
             assert {TopicPartition(record.topic, record.partition) for record in found} == member.assignment()
         await second.close()
         await wait_until(lambda: first.assignment() == set(parts))
-        names = [name for name, _ in watching.events]
+        names = [name for name, _ in listener.events]
         assert names == ["assigned", "revoking", "revoked", "assigned", "revoking", "revoked", "assigned"]
 
     async def test_a_member_hands_over_before_the_next_owner_begins(
         self, broker: Broker, topic: str, parts: list[TopicPartition], unique: str
     ) -> None:
         await asyncio.gather(*(broker.publish(Message(topic, b"%d" % n, partition=n % 4)) for n in range(40)))
-        watching = Watching()
-        first = watching.consumer = await broker.consume([topic], group=unique, listener=watching)
+        listener = RecordingListener()
+        first = listener.consumer = await broker.consume([topic], group=unique, listener=listener)
         await take(first, 40)
-        watching.gate.clear()
-        watching.commit_on_revoke = dict.fromkeys(parts, 6)
+        listener.gate.clear()
+        listener.commit_on_revoke = dict.fromkeys(parts, 6)
         joining = asyncio.create_task(broker.consume([topic], group=unique))
-        await wait_until(lambda: watching.events[-1][0] == "revoking")
+        await wait_until(lambda: listener.events[-1][0] == "revoking")
         await asyncio.gather(
             *(broker.publish(Message(topic, b"more", partition=n)) for n in range(PARTITIONS))
         )
         assert list(await first.poll(10, 50)) == []
         assert not joining.done()
-        watching.gate.set()
+        listener.gate.set()
         second = await joining
-        await wait_until(lambda: watching.events[-1][0] == "assigned")
+        await wait_until(lambda: listener.events[-1][0] == "assigned")
         for member in (first, second):
-            assert sorted(record.offset for record in await take(member, 10)) == [
-                6,
-                6,
-                7,
-                7,
-                8,
-                8,
-                9,
-                9,
-                10,
-                10,
-            ]
+            offsets = [record.offset for record in await take(member, 10)]
+            assert sorted(offsets) == [6, 6, 7, 7, 8, 8, 9, 9, 10, 10]
 
     async def test_a_commit_of_a_lost_partition_is_ignored(
         self, broker: Broker, topic: str, parts: list[TopicPartition], unique: str
@@ -404,7 +400,7 @@ class BrokerContract:
         assert list(await first.poll(10, 300)) == []
         await second.close()
         await wait_until(lambda: len(first.assignment()) == PARTITIONS)
-        # What came back was not paused any more; what stayed still is.
+        # The partitions that came back are not paused; those that stayed still are.
         assert len(await take(first, 2)) == 2
         assert list(await first.poll(10, 100)) == []
         first.resume(parts)
@@ -413,7 +409,7 @@ class BrokerContract:
     async def test_a_listener_that_fails_ends_the_membership(
         self, broker: Broker, topic: str, unique: str
     ) -> None:
-        first = await broker.consume([topic], group=unique, listener=Failing())
+        first = await broker.consume([topic], group=unique, listener=FailingListener())
         await broker.consume([topic], group=unique)
         with pytest.raises(BrokerError, match="the window is broken"):
             await take(first, 1)

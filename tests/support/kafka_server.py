@@ -1,4 +1,4 @@
-"""Where the tests' Kafka comes from: an address, a container, or the broker that inferstream itself can run."""
+"""The tests' Kafka: at a given address, in a container, or run by inferstream itself."""
 
 import os
 import time
@@ -14,18 +14,18 @@ IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")
 
 
 @contextmanager
-def a_kafka(directory: Path) -> Iterator[str]:
-    """The bootstrap address of a Kafka that answers. Raises when there can be none; never skips."""
+def running_kafka(directory: Path) -> Iterator[str]:
+    """The bootstrap address of a Kafka that responds. Raises if there is none; never skips."""
     with ExitStack() as stack:
         if address := os.environ.get("KAFKA_BOOTSTRAP"):
-            yield _answering(address)
+            yield _checked(address)
         elif has_image():
-            yield stack.enter_context(a_container())
+            yield stack.enter_context(kafka_container())
         else:
             yield stack.enter_context(LocalKafka(directory, port=0)).bootstrap
 
 
-def _answering(address: str) -> str:
+def _checked(address: str) -> str:
     assert live_brokers(broker_addresses(address)[0]), (
         f"KAFKA_BOOTSTRAP is {address}: no Kafka responds there"
     )
@@ -33,7 +33,7 @@ def _answering(address: str) -> str:
 
 
 def has_image() -> bool:
-    """Whether a container engine answers at once and holds Kafka's image: none is pulled for a test."""
+    """Whether a container engine responds and has Kafka's image; a test never pulls an image."""
     docker_socket = Path("/var/run/docker.sock")
     if not (os.environ.get("DOCKER_HOST") or docker_socket.exists()):
         return False
@@ -49,7 +49,7 @@ def has_image() -> bool:
 
 
 @contextmanager
-def a_container() -> Iterator[str]:
+def kafka_container() -> Iterator[str]:
     """The bootstrap address of a broker in a container."""
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
     from testcontainers.core.container import DockerContainer
@@ -69,8 +69,8 @@ def a_container() -> Iterator[str]:
 
 
 def wait_for_kafka(port: int, timeout_s: float = 60.0) -> None:
-    """Wait until a broker answers on this port."""
+    """Wait until a broker responds on this port."""
     end = time.monotonic() + timeout_s
     while not live_brokers(BrokerAddress(HOST, port)):
-        assert time.monotonic() < end, f"no Kafka answers on port {port} after {timeout_s:g} s"
+        assert time.monotonic() < end, f"no Kafka responds on port {port} after {timeout_s:g} s"
         time.sleep(0.05)

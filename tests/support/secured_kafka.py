@@ -1,4 +1,4 @@
-"""A broker that knows its users: beside the open listener one for SCRAM, and no right that was not granted."""
+"""A Kafka with users: one open listener, and one that needs SCRAM, where a user has only granted rights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ PASSWORD = "secret"
 
 
 class SecuredKafka(NamedTuple):
-    """``open`` is the address at which everybody may do everything, ``secured`` that where users have rights."""
+    """``open`` is the address without access control, ``secured`` the address where users log in and need rights."""
 
     open: str
     secured: str
@@ -38,7 +38,7 @@ class SecuredKafka(NamedTuple):
             done.result(30)
 
     def grant(self, user: str, operation: AclOperation, kind: ResourceType, name: str) -> None:
-        """Let the user do this to what begins with ``name``."""
+        """Allow the operation on all resources whose name begins with ``name``."""
         binding = AclBinding(
             kind,
             name,
@@ -58,7 +58,7 @@ class SecuredKafka(NamedTuple):
 
 
 @contextmanager
-def a_secured_kafka(directory: Path) -> Iterator[SecuredKafka]:
+def secured_kafka(directory: Path) -> Iterator[SecuredKafka]:
     port, secured, controller = free_ports(3)
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     listeners = f"PLAINTEXT://{HOST}:{port},SECURED://{HOST}:{secured}"

@@ -1,1 +1,1 @@
-"""The broker in a folder or in memory, on SQLite: Kafka's semantics in one process."""
+"""An embedded broker on SQLite, in a directory: Kafka's semantics without a server."""

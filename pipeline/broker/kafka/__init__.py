@@ -1,1 +1,1 @@
-"""The broker on Kafka. The only place that knows aiokafka."""
+"""The broker on Kafka. The only folder that imports aiokafka."""

@@ -1,28 +1,28 @@
-"""The Broker on Kafka, through aiokafka."""
+"""The broker on Kafka, through aiokafka."""
 
 import asyncio
 from collections.abc import Collection
 from typing import Self
 
 from ...config import KafkaConfig
-from ...errors import BrokerError
 from ..base import Listener, Message, TopicPartition, TopicSpec
+from ..refusals import no_topic
 from .consumer import KafkaConsumer
-from .publisher import Publisher
+from .publisher import KafkaPublisher
 
 
 class KafkaBroker:
-    """See `Broker` in `base`. Consumers that are still open when it stops are closed."""
+    """See `Broker` in `base`."""
 
-    _publisher: Publisher
+    _publisher: KafkaPublisher
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
         self._consumers: list[KafkaConsumer] = []
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises BrokerError, or UsageError for settings that contradict each other."""
-        self._publisher = Publisher(self._config)
+        """Connect. Raises BrokerError, or UsageError for a CA file that cannot be read."""
+        self._publisher = KafkaPublisher(self._config)
         await self._publisher.start()
         return self
 
@@ -59,10 +59,8 @@ class KafkaBroker:
         return await self._publisher.partitions(topic)
 
     async def _partitions_of(self, topic: str) -> list[TopicPartition]:
-        # Asked first, because aiokafka's own question would create the topic where the broker allows it.
+        # Check first: aiokafka's own metadata request would create the topic where the broker allows that.
         count = await self.partitions(topic)
         if count is None:
-            raise BrokerError(
-                f"There is no topic {topic}: create it, or look for a typing error in its name."
-            )
+            raise no_topic(topic)
         return [TopicPartition(topic, number) for number in range(count)]

@@ -1,4 +1,4 @@
-"""How every aiokafka client is configured, and what its errors mean to an operator."""
+"""The settings of every aiokafka client, and what its errors mean for an operator."""
 
 import ssl
 from typing import Any, Final
@@ -19,12 +19,12 @@ from ...config import KafkaConfig
 from ...errors import BrokerError, UsageError
 
 METADATA_MAX_AGE_MS: Final = 30_000
-"""So soon partitions that are added are read and written; by default only after five minutes."""
+"""Metadata refresh interval, so the time until added partitions are used; aiokafka's default is 5 minutes."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
-    """The arguments that producer, consumer and admin client share. Raises UsageError for a bad CA file."""
+    """The arguments common to producer, consumer and admin client. Raises UsageError for an unreadable CA file."""
     arguments: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap,
         "client_id": "inferstream",
@@ -46,19 +46,19 @@ def _ssl_context(ca_file: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise UsageError(f"Cannot use {ca_file} as the file of trusted certificates: {error}.") from error
+        raise UsageError(f"Cannot read trusted certificates from {ca_file}: {error}.") from error
 
 
 def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> BrokerError:
-    """The error to raise when ``doing`` (as in "read the topic x") met ``error``: one sentence, telling what to do."""
+    """The error to raise if ``doing`` (for example "read topics") failed: one sentence, with a remedy."""
     user = config.username or "this client"
     match error:
         case BrokerError():
             return error
         case KafkaConnectionError():
             sentence = (
-                f"Cannot reach Kafka to {doing}: either nobody listens at {config.bootstrap}, or "
-                f"the security protocol is not {config.security_protocol}, or the user name or password is wrong."
+                f"Cannot reach Kafka to {doing}: no broker listens at {config.bootstrap}, or its security protocol "
+                f"is not {config.security_protocol}, or the user name or password is wrong."
             )
         case ClusterAuthorizationFailedError():
             sentence = f"Kafka does not let {user} {doing}: grant it Write on its topics."
@@ -70,8 +70,8 @@ def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> Broke
             )
         case NotLeaderForPartitionError() | LeaderNotAvailableError() | UnknownTopicOrPartitionError():
             sentence = (
-                f"Kafka at {config.bootstrap} could not {doing} for 40 s, since a partition has no leader: look "
-                "whether all of its brokers are up, and whether the topic is still there."
+                f"Kafka at {config.bootstrap} could not {doing} for 40 s, because a partition has no leader: check "
+                "that all of its brokers are up and that the topic still exists."
             )
         case _:
             sentence = f"Kafka at {config.bootstrap} failed to {doing}: {_cause(error)}."
@@ -79,13 +79,13 @@ def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> Broke
 
 
 def _names(error: BaseException) -> str:
-    """The topics or the group that an authorization error carries."""
+    """The topics or the group that an authorization error names."""
     first = error.args[0] if error.args else "it"
     return ", ".join(sorted(first)) if isinstance(first, set | frozenset | list | tuple) else str(first)
 
 
 def _cause(error: BaseException) -> str:
-    """What Kafka's error class says of itself, for example "OutOfOrderSequenceNumber: ..."."""
+    """Name and text of Kafka's error, for example "OutOfOrderSequenceNumber: ..."."""
     text = str(error).rstrip(".")
     name = type(error).__name__
     return text if name in text else f"{name} {text}".rstrip()

@@ -1,8 +1,7 @@
-"""Consuming from Kafka: joining a group or reading without one, polling, manual commits, leaving."""
+"""The consumer on Kafka: joining a group or reading without one, polling, commits, leaving."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -11,22 +10,20 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 
 from ...config import KafkaConfig
-from ...errors import BrokerError
 from ..base import Listener, Record, TopicPartition
+from ..refusals import log_lost, no_group
 from .connection import broker_error, connection_arguments
 from .rebalances import Rebalances, for_kafka
 from .records import read_singly, records_of
 
-# A fetch returns at once when there are records. But a partition that is resumed or sought while a fetch of the
-# others waits for records has its turn only after that one, so this bounds how late.
+# A fetch returns at once if there are records. But a partition that is resumed or sought during a fetch of other
+# partitions is fetched only after that fetch, so this bounds the delay.
 FETCH_MAX_WAIT_MS: Final = 100
 CLOSE_TIMEOUT_S: Final = 5.0
-# Joining a group is one request, which waits for the members that hand over.
+# Joining a group is one request, which takes as long as the other members need to hand over.
 REQUEST_MARGIN_MS: Final = 5_000
 
-Look = Callable[[Collection[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]]
-
-log = logging.getLogger(__name__)
+OffsetLookup = Callable[[Collection[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]]
 
 
 class KafkaConsumer:
@@ -54,18 +51,18 @@ class KafkaConsumer:
         self._rebalances = Rebalances(self._consumer, listener)
 
     async def join(self, topics: Collection[str]) -> None:
-        """Become a member of the group; returns with the first assignment. Raises BrokerError, leaving nothing open."""
+        """Join the group; returns with the first assignment. If it raises BrokerError, nothing is left open."""
         self._consumer.subscribe(list(topics), listener=self._rebalances)
         await self._start(f"join the consumer group {self._group}")
         await self._rebalances.settled.wait()
 
     async def read(self, partitions: Collection[TopicPartition], *, latest: bool) -> None:
-        """Read these partitions without a group. Raises BrokerError, leaving nothing open."""
+        """Read these partitions without a group. If it raises BrokerError, nothing is left open."""
         self._consumer.assign(for_kafka(partitions))
         await self._start("read topics")
         try:
             if latest:
-                # Resolved here: a record that is published after this call returns must not be missed.
+                # Resolved here: a record published after this call returns must be read.
                 await self.seek(await self.end_offsets(partitions))
             await self._rebalances.on_partitions_assigned(partitions)
         except BaseException:
@@ -73,7 +70,7 @@ class KafkaConsumer:
             raise
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        # aiokafka does not give way to other tasks while it has records at hand.
+        # Let other tasks run: aiokafka does not while it has fetched records.
         await asyncio.sleep(0)
         try:
             if not await self._is_settled(timeout_ms):
@@ -103,17 +100,17 @@ class KafkaConsumer:
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if self._group is None:
-            raise BrokerError("A reader without a consumer group has no offsets to commit: give it a group.")
+            raise no_group()
         ours = {
             KafkaPartition(*at): offset for at, offset in offsets.items() if at in self._rebalances.assigned
         }
         if len(ours) < len(offsets):
-            _log_lost(offsets.keys() - self._rebalances.assigned)
+            log_lost(offsets.keys() - self._rebalances.assigned)
         try:
             if ours:
                 await self._consumer.commit(ours)
         except (CommitFailedError, IllegalStateError):
-            _log_lost(ours)
+            log_lost(ours)
         except KafkaError as error:
             raise broker_error(error, self._config, f"commit offsets of the group {self._group}") from error
 
@@ -123,7 +120,7 @@ class KafkaConsumer:
         try:
             offsets = await asyncio.gather(*map(self._consumer.committed, for_kafka(partitions)))
         except KafkaError as error:
-            raise broker_error(error, self._config, f"look at offsets of the group {self._group}") from error
+            raise broker_error(error, self._config, f"read offsets of the group {self._group}") from error
         return dict(zip(partitions, offsets, strict=True))
 
     async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -132,11 +129,13 @@ class KafkaConsumer:
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         return await self._bounds(self._consumer.end_offsets, partitions)
 
-    async def _bounds(self, look: Look, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    async def _bounds(
+        self, look_up: OffsetLookup, partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, int]:
         try:
-            bounds = await look(for_kafka(partitions))
+            bounds = await look_up(for_kafka(partitions))
         except KafkaError as error:
-            raise broker_error(error, self._config, "look at the bounds of partitions") from error
+            raise broker_error(error, self._config, "read the offsets of partitions") from error
         return {TopicPartition(*at): offset for at, offset in bounds.items()}
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -154,17 +153,18 @@ class KafkaConsumer:
     async def _start(self, doing: str) -> None:
         try:
             await self._consumer.start()
-            # Its tasks must have begun: when stopped before, it raises CancelledError and leaves connections open.
+            # aiokafka's tasks must have begun: if stopped before that, it raises CancelledError and leaves
+            # connections open.
             await asyncio.sleep(0)
         except BaseException as error:
-            # Without this it stays a half-joined member, and warns that it was not closed.
+            # Otherwise the consumer stays in the group half-joined, and aiokafka warns that it was not closed.
             await self.close()
             if isinstance(error, KafkaError):
                 raise broker_error(error, self._config, doing) from error
             raise
 
     async def _read_added(self) -> None:
-        """Read partitions that were added to the topics, from their beginning; a group shares them out by itself."""
+        """Read partitions that were added to the topics, from offset 0. (In a group, Kafka assigns them.)"""
         assigned = self._rebalances.assigned
         counts = {topic: self._consumer.partitions_for_topic(topic) or () for topic, _ in assigned}
         added = {TopicPartition(topic, number) for topic, of in counts.items() for number in of} - assigned
@@ -174,8 +174,9 @@ class KafkaConsumer:
             await self._rebalances.on_partitions_assigned(assigned | added)
 
     async def _poll_singly(self, max_records: int) -> list[Record]:
-        """Poll past a record that aiokafka cannot read; with the error it also lost what other partitions had."""
-        assigned, positions = self._rebalances.assigned, self._rebalances.positions
+        """Poll past a record that aiokafka cannot parse. Its error has dropped the records of all partitions."""
+        assigned = self._rebalances.assigned
+        positions = self._rebalances.positions
         untouched = assigned - positions.keys()
         begins = await self._consumer.beginning_offsets(for_kafka(untouched))
         for at, offset in (await self.committed(untouched)).items():
@@ -188,7 +189,7 @@ class KafkaConsumer:
         return records
 
     async def _is_settled(self, timeout_ms: int) -> bool:
-        """Whether no rebalance is under way, or ends within the time: aiokafka's own poll waits for its end."""
+        """Wait for the end of a rebalance, at most ``timeout_ms``: aiokafka's own poll would wait without a limit."""
         settled = self._rebalances.settled
         if not settled.is_set():
             try:
@@ -197,24 +198,17 @@ class KafkaConsumer:
             except TimeoutError:
                 pass
         if self._rebalances.failure is not None:
-            raise broker_error(self._rebalances.failure, self._config, "go on after a rebalance")
+            raise broker_error(self._rebalances.failure, self._config, "continue after a rebalance")
         return settled.is_set()
 
 
 async def _stop(consumer: Any) -> None:
-    """Leave the group and disconnect, also with the broker gone."""
+    """Leave the group and disconnect, also if the broker is down."""
     stopping = asyncio.create_task(consumer.stop())
-    # Leaving waits for Kafka's answer, which a drain cannot do for as long as one that is down takes.
+    # Leaving waits for Kafka's response. If the broker is down, that wait would outlast the time for a drain.
     await asyncio.wait([stopping], timeout=CLOSE_TIMEOUT_S)
     stopping.cancel()
-    # Its fetcher waits for a fetch that it has itself cancelled: then stop() ends as if cancelled, connections open.
+    # aiokafka's fetcher may wait for a fetch that it has cancelled itself: then stop() raises CancelledError and
+    # leaves connections open, so they are closed here.
     await asyncio.gather(stopping, return_exceptions=True)
     await consumer._client.close()
-
-
-def _log_lost(partitions: Iterable[tuple[str, int]]) -> None:
-    names = ", ".join(f"{topic}/{partition}" for topic, partition in sorted(partitions))
-    log.warning(
-        "Offsets of %s are not committed, since a rebalance took them: their owner reads again from the last.",
-        names,
-    )

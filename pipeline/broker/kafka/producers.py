@@ -1,4 +1,4 @@
-"""The aiokafka producer in use, and its replacement when the broker refused a batch."""
+"""The aiokafka producer in use, and its replacement after the broker has refused a batch."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from ...config import KafkaConfig
 from .connection import connection_arguments
 
 BATCH_BYTES: Final = 256 * 1024
-"""So large that a partition's share of tens of thousands of records a second fits into one request a millisecond."""
+"""Large enough for one partition at tens of thousands of records per second, with one request per millisecond."""
 STOP_TIMEOUT_S: Final = 2.0
 
 
 class Producers:
-    """Holds the idempotent producer that new batches go to.
+    """The idempotent producer for new batches.
 
-    A batch that the broker refuses has used up sequence numbers, so that all later batches of the same partition
-    would fail as out of sequence. A new producer begins new sequences; what the old one has in flight on other
-    partitions ends there, and `stop` waits for it.
+    A batch that the broker refuses has used sequence numbers, so all later batches of the same partition would fail
+    with OutOfOrderSequenceNumber. A new producer starts new sequences. The old one finishes its batches on other
+    partitions, and `stop` waits for it.
     """
 
     def __init__(self, config: KafkaConfig, on_metadata: Callable[[Any], None]) -> None:
-        """``on_metadata`` is called with aiokafka's ClusterMetadata whenever it was refreshed."""
+        """``on_metadata`` is called with aiokafka's ClusterMetadata after each refresh."""
         self._arguments = connection_arguments(config)
         self._on_metadata = on_metadata
         self._replacing = asyncio.Lock()
@@ -31,11 +31,11 @@ class Producers:
         self.current: Any = None
 
     async def start(self) -> None:
-        """Connect and obtain a producer id. Raises aiokafka's KafkaError, leaving nothing open."""
+        """Connect and get a producer id. If it raises aiokafka's KafkaError, nothing is left open."""
         self.current = await self._started()
 
     async def replace(self, used: Any) -> None:
-        """See to it that ``used`` is no longer the current producer."""
+        """Replace the producer ``used``, unless another caller has already done so."""
         async with self._replacing:
             if self.current is used:
                 self.current = await self._started()
@@ -44,7 +44,7 @@ class Producers:
                 task.add_done_callback(self._retired.discard)
 
     async def stop(self) -> None:
-        """Disconnect. What is still not acknowledged after 2 s is given up."""
+        """Disconnect. Batches that are not acknowledged within 2 s are dropped."""
         await asyncio.gather(_stop(self.current), *self._retired)
 
     async def _started(self) -> Any:
@@ -61,7 +61,7 @@ class Producers:
 
 
 async def _stop(producer: Any) -> None:
-    # It waits for its last acknowledgement for ever, and closes the connections only then.
+    # aiokafka's stop() waits without limit for the last acknowledgement before it closes the connections.
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await producer.stop()

@@ -1,4 +1,4 @@
-"""Publishing to Kafka: which partition each message goes to, and what becomes of it when the broker stops."""
+"""Publishing to Kafka: the partition of each message, and what happens to messages when the connection closes."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,17 +11,18 @@ from ...config import KafkaConfig
 from ...errors import BrokerError, InferstreamError
 from ..base import Message
 from ..partitioner import partition_of
+from ..refusals import no_partition, no_topic
 from .connection import broker_error
 from .producers import Producers
-from .topics import Topics
+from .topics import TopicAdmin
 from .writers import Entry, PartitionWriter, SizeLimit, fail_all
 
 FLUSH_TIMEOUT_S: Final = 10.0
-ATTEMPTS: Final = 10  # a broker's metadata may be older than what another has told
+ATTEMPTS: Final = 10  # the metadata of one broker may be older than that of another
 
 
 class TopicWriter:
-    """Spreads the messages of one topic over its partitions; holds them back until it knows these."""
+    """Distributes the messages of one topic over its partitions; keeps them until the partitions are known."""
 
     def __init__(self, topic: str, new_writer: Callable[[SizeLimit, int], PartitionWriter]) -> None:
         self._limit = SizeLimit(topic)
@@ -32,7 +33,7 @@ class TopicWriter:
 
     @property
     def partitions(self) -> int:
-        """How many the topic has, 0 until that is known."""
+        """The number of partitions; 0 until it is known."""
         return len(self._writers)
 
     def append(self, entry: Entry) -> None:
@@ -44,24 +45,21 @@ class TopicWriter:
         elif (partition := self._partition(message)) < len(self._writers):
             self._writers[partition].append(entry)
         else:
-            name, count = self._limit.topic, len(self._writers)
-            fail_all(
-                [entry],
-                BrokerError(f"The topic {name} has {count} partitions, so there is no number {partition}."),
-            )
+            fail_all([entry], no_partition(self._limit.topic, partition, len(self._writers)))
 
     def grow(self, partitions: int) -> None:
-        """The topic has so many partitions now."""
+        """The topic now has this number of partitions. Never shrinks."""
         for partition in range(len(self._writers), partitions):
             self._writers.append(self._new_writer(self._limit, partition))
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        self._waiting = []
         for entry in waiting:
             self.append(entry)
 
     def fail(self, error: InferstreamError) -> None:
-        """Give up all that is not acknowledged."""
-        waiting, self._waiting = self._waiting, []
-        fail_all(waiting, error)
+        """Fail all messages that are not acknowledged."""
+        fail_all(self._waiting, error)
+        self._waiting = []
         for writer in self._writers:
             writer.fail(error)
 
@@ -77,7 +75,7 @@ class TopicWriter:
         return self._turn
 
 
-class Publisher:
+class KafkaPublisher:
     """The producing half of a connection to Kafka."""
 
     def __init__(self, config: KafkaConfig) -> None:
@@ -86,7 +84,7 @@ class Publisher:
         self._producers = Producers(config, self._grow)
         self._writers: dict[str, TopicWriter] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self.topics = Topics(self._producers, config)
+        self.topics = TopicAdmin(self._producers, config)
 
     async def start(self) -> None:
         """Connect. Raises BrokerError."""
@@ -106,7 +104,7 @@ class Publisher:
         return future
 
     async def partitions(self, topic: str) -> int | None:
-        """See `Broker.partitions`. What was added may be published to at once."""
+        """See `Broker.partitions`. Added partitions can be published to as soon as this returns."""
         count = await self.topics.partitions(topic)
         writer = self._writers.get(topic)
         for _ in range(ATTEMPTS):
@@ -116,13 +114,13 @@ class Publisher:
         return count
 
     async def stop(self) -> None:
-        """Flush and disconnect. What Kafka does not acknowledge within 10 s fails with BrokerError."""
+        """Flush and disconnect. Messages that Kafka does not acknowledge within 10 s fail with BrokerError."""
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 while tasks := self._tasks():
                     await asyncio.wait(tasks)
         except TimeoutError:
-            sentence = f"Kafka at {self._config.bootstrap} did not acknowledge the last records: look whether it is up."
+            sentence = f"Kafka at {self._config.bootstrap} did not acknowledge the last records: check that it is up."
             for writer in self._writers.values():
                 writer.fail(BrokerError(sentence))
         finally:
@@ -142,11 +140,9 @@ class Publisher:
 
     async def _resolve(self, topic: str, writer: TopicWriter) -> None:
         try:
-            # Asked first, because the producer's own question would create the topic where the broker allows it.
+            # Check first: the producer's own metadata request would create the topic where the broker allows that.
             if await self.topics.partitions(topic) is None:
-                raise BrokerError(
-                    f"There is no topic {topic}: create it, or look for a typing error in its name."
-                )
+                raise no_topic(topic)
             writer.grow(len(await self._producers.current.partitions_for(topic)))
         except Exception as error:
             self._writers.pop(topic, None)

@@ -1,4 +1,4 @@
-"""What a rebalance does to the partitions of a consumer."""
+"""The partitions of a consumer, and how a rebalance changes them."""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -11,7 +11,7 @@ from ..base import Listener, TopicPartition
 
 
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Which partitions are ours, which of them are paused, and whether a rebalance is under way."""
+    """Which partitions are assigned, which of them are paused, and whether a rebalance is running."""
 
     def __init__(self, consumer: Any, listener: Listener | None) -> None:
         self._consumer = consumer
@@ -21,6 +21,7 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self.positions: dict[TopicPartition, int] = {}
         """The next offset of each partition that has returned records or was sought."""
         self.settled = asyncio.Event()
+        """Not set during a rebalance."""
         self.failure: Exception | None = None
 
     async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
@@ -29,7 +30,7 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._listener is not None and self.assigned:
                 await self._listener.revoked(self.assigned)
         except Exception as error:
-            # aiokafka would only log it, and the worker go on with a window that is not drained.
+            # aiokafka would only log the error, and the worker would continue with a window that is not drained.
             self.failure = error
         finally:
             self.assigned = frozenset()
@@ -37,7 +38,7 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
         self.assigned = frozenset(TopicPartition(*partition) for partition in assigned)
-        # A rebalance forgets what was paused, also of the partitions that stay.
+        # aiokafka forgets in a rebalance which partitions were paused, also of those that stay.
         self.paused &= self.assigned
         self._consumer.pause(*for_kafka(self.paused))
         try:
@@ -50,5 +51,5 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def for_kafka(partitions: Iterable[TopicPartition]) -> list[Any]:
-    """aiokafka insists on its own class."""
+    """aiokafka accepts only its own class."""
     return [KafkaPartition(*partition) for partition in partitions]

@@ -1,4 +1,4 @@
-"""From aiokafka's records to ours, and the way around one that aiokafka cannot read."""
+"""Conversion of aiokafka's records, and reading past a record that aiokafka cannot parse."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +21,10 @@ def records_of(fetched: Mapping[tuple[str, int], Iterable[Any]]) -> list[Record]
 
 
 async def read_singly(consumer: Any, partitions: Iterable[Any], max_records: int) -> list[Record]:
-    """Read on after a UnicodeDecodeError: aiokafka gives up a whole fetch for one header name that is not UTF-8.
+    """Read on after a UnicodeDecodeError: aiokafka drops a whole fetch for one header name that is not UTF-8.
 
-    That record comes without key, value and headers, so that it ends as an empty request does and the others live on;
-    only those behind it in the same batch of its producer share its fate.
+    That record is returned without key, value and headers, so that it is handled like an empty request. Records after
+    it in the same producer batch are returned the same way; all others are complete.
     """
     records: list[Record] = []
     for partition in partitions:
@@ -37,7 +37,7 @@ async def read_singly(consumer: Any, partitions: Iterable[Any], max_records: int
 async def _read_partition(consumer: Any, partition: Any, max_records: int) -> list[Record]:
     records: list[Record] = []
     try:
-        # What was fetched is lost with the error; the first call waits until it is there again.
+        # The error has dropped the fetched records; the first call waits until they are fetched again.
         fetched = await consumer.getmany(partition, timeout_ms=REFETCH_MS, max_records=1)
         while fetched:
             records += records_of(fetched)
@@ -49,12 +49,14 @@ async def _read_partition(consumer: Any, partition: Any, max_records: int) -> li
         consumer.seek(partition, offset + 1)
         at = TopicPartition(*partition)
         log.warning(
-            "Record %s/%s/%s has a header name that is not UTF-8: it is taken for an empty one.", *at, offset
+            "Record %s/%s/%s has a header name that is not UTF-8: it is handled as an empty request.",
+            *at,
+            offset,
         )
         records.append(Record(*at, offset, None, None, (), 0))
     return records
 
 
 def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """Kafka allows a header without a value."""
+    """With b"" for None: Kafka allows a header without a value."""
     return tuple([(name, value or b"") for name, value in headers]) if headers else ()

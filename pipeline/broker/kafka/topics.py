@@ -1,4 +1,4 @@
-"""Topics on Kafka: what there is, and the creation of what is missing."""
+"""Topics on Kafka: their partitions, and the creation of missing topics."""
 
 import asyncio
 from collections.abc import Collection
@@ -24,22 +24,22 @@ ATTEMPTS: Final = 100
 BACKOFF_S: Final = 0.1
 
 
-class Topics:
-    """The topics of a cluster, over the connection of a started producer."""
+class TopicAdmin:
+    """Describes and creates topics. Uses the connection of the started producer."""
 
     def __init__(self, producers: Producers, config: KafkaConfig) -> None:
         self._producers = producers
         self._config = config
 
     async def partitions(self, topic: str) -> int | None:
-        """How many partitions the topic has, None without such a topic. Never creates one. Raises BrokerError."""
-        error, led = (await self._describe([topic]))[topic]
+        """See `Broker.partitions`. Raises BrokerError."""
+        error, leaders = (await self._describe([topic]))[topic]
         if error is TopicAuthorizationFailedError:
-            raise broker_error(error(topic), self._config, f"look at the topic {topic}")
-        return len(led) or None
+            raise broker_error(error(topic), self._config, f"describe the topic {topic}")
+        return len(leaders) or None
 
     async def ensure(self, specs: Collection[TopicSpec]) -> None:
-        """Create the missing topics and wait until each partition has a leader. Raises BrokerError."""
+        """Create the missing topics, and wait until each partition has a leader. Raises BrokerError."""
         missing = [spec for spec in specs if not await self._exists(spec)]
         if missing:
             await self._create(missing)
@@ -49,7 +49,7 @@ class Topics:
         count = await self.partitions(spec.name)
         if count is not None and spec.lacks(count):
             raise BrokerError(
-                f"The topic {spec.name} has {count} of {spec.partitions} partitions: ask for {count}, or add some with "
+                f"The topic {spec.name} has {count} of {spec.partitions} partitions: ask for {count}, or add more with "
                 f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {spec.name} "
                 f"--partitions {spec.partitions}."
             )
@@ -88,11 +88,11 @@ class Topics:
             await asyncio.sleep(BACKOFF_S)
         names = ", ".join(spec.name for spec in specs)
         raise BrokerError(
-            f"Some partitions of {names} have no leader: look whether all of Kafka's brokers are up."
+            f"Some partitions of {names} have no leader: check that all of Kafka's brokers are up."
         )
 
     async def _describe(self, topics: list[str]) -> dict[str, tuple[type[KafkaError], list[bool]]]:
-        """By topic: what Kafka says of it, and of each partition whether it has a leader."""
+        """For each topic: its error code, and for each of its partitions whether it has a leader."""
         response = await self._send(MetadataRequest(topics, allow_auto_topic_creation=False))
         return {
             topic["topic"]: (
@@ -121,10 +121,10 @@ def _new_topic(spec: TopicSpec) -> NewTopic:
 
 
 async def _wait_for_controller(admin: AIOKafkaAdminClient) -> None:
-    """A broker that has just started may not know the controller, and aiokafka then fails on a None."""
+    """Wait until the broker reports a controller. Just started it reports none, and aiokafka then fails on a None."""
     for _ in range(ATTEMPTS):
         if admin._client.cluster.controller is not None:
             return
         await asyncio.sleep(BACKOFF_S)
         await admin._client.force_metadata_update()
-    raise BrokerError("Kafka names no controller for topics to be created by: see whether its quorum is up.")
+    raise BrokerError("Kafka has no controller to create topics: check that its controller quorum is up.")

@@ -1,7 +1,7 @@
-"""From published messages to batches: one batch of each partition in flight, the next one gathering meanwhile.
+"""From messages to batches: each partition has one batch in flight, and new messages wait for the next batch.
 
-`AIOKafkaProducer.send` costs a coroutine and a future with metadata for each record. Here the messages that a
-partition got while its last batch was on the way travel as one, and one acknowledgement resolves their futures.
+`AIOKafkaProducer.send` costs a coroutine and a future with metadata per record. Here all messages that a partition gets
+while its previous batch is in flight are sent as one batch, and one acknowledgement resolves their futures.
 """
 
 import asyncio
@@ -17,16 +17,17 @@ from .connection import TOO_LARGE, broker_error
 from .producers import BATCH_BYTES, Producers
 
 RECORD_BYTES: Final = 1_048_588
-"""What Kafka takes by default (message.max.bytes): more is refused here, whatever the topic would take."""
+"""Kafka's default for message.max.bytes. Larger records are refused here, even if the topic would accept them."""
 
 Entry = tuple[Message, asyncio.Future[None], int]
-"""A message on its way, the future of its caller, and the bytes that it takes in a batch at most."""
+"""A message, its caller's future, and the maximum number of bytes that it takes in a batch."""
 
 
 class SizeLimit:
-    """What a topic takes, learned from its refusals: to read max.message.bytes needs a right that many lack.
+    """The sizes that a topic accepts, learned from the broker's refusals.
 
-    What was learned holds as long as the process.
+    Reading max.message.bytes would need a right that many users do not have. What is learned holds until the process
+    ends.
     """
 
     def __init__(self, topic: str) -> None:
@@ -43,11 +44,11 @@ class SizeLimit:
     def error(self, size: int) -> ReplyTooLarge:
         if size > RECORD_BYTES:
             return ReplyTooLarge(
-                f"A record of {size} bytes is more than the {RECORD_BYTES} that are published: make it smaller."
+                f"A record of {size} bytes is larger than the maximum of {RECORD_BYTES} bytes: make it smaller."
             )
         return ReplyTooLarge(
-            f"A record of {size} bytes is more than the topic {self.topic} takes: make it smaller, "
-            "or raise the topic's max.message.bytes and start again what writes to it."
+            f"A record of {size} bytes is too large for the topic {self.topic}: make it smaller, or raise the "
+            "topic's max.message.bytes and restart the processes that write to it."
         )
 
 
@@ -69,7 +70,7 @@ class PartitionWriter:
             self.task = asyncio.get_running_loop().create_task(self._drain())
 
     def fail(self, error: InferstreamError) -> None:
-        """Give up all that is not acknowledged."""
+        """Fail all messages that are not acknowledged."""
         fail_all([*self._in_flight, *self._pending], error)
         self._in_flight = []
         self._pending.clear()
@@ -86,9 +87,11 @@ class PartitionWriter:
             self.task = None
 
     def _gather(self, producer: Any) -> Any:
-        """A batch of the oldest pending messages, which are in flight from now on."""
-        batch, pending = producer.create_batch(), self._pending
-        now_ms, room = time.time_ns() // 1_000_000, self._limit.batch_bytes
+        """Move the oldest pending messages into a batch; they are in flight from now on."""
+        pending = self._pending
+        batch = producer.create_batch()
+        now_ms = time.time_ns() // 1_000_000
+        room = self._limit.batch_bytes
         entries: list[Entry] = []
         self._in_flight = entries
         while pending:
@@ -110,7 +113,7 @@ class PartitionWriter:
             await self._producers.replace(producer)
             self._refused()
         except AssertionError:
-            self._require(producer)  # it may have looked at the topic anew meanwhile
+            self._require(producer)  # its metadata may have been refreshed since the first check
             raise
         else:
             for _, future, _ in self._in_flight:
@@ -119,18 +122,20 @@ class PartitionWriter:
             self._in_flight = []
 
     def _require(self, producer: Any) -> None:
-        """Raise BrokerError when the topic has lost this partition, which aiokafka only asserts not to be so."""
-        topic, known = self._limit.topic, producer.client.cluster.partitions_for_topic(self._limit.topic)
+        """Raise BrokerError if the topic no longer has this partition: aiokafka has only an `assert` for that."""
+        topic = self._limit.topic
+        known = producer.client.cluster.partitions_for_topic(topic)
         if known and self._partition not in known:
             raise BrokerError(
-                f"The topic {topic} was deleted and made anew with {len(known)} partitions, fewer than it had: start "
-                "the worker again; should it have more, delete the topic first or add some with kafka-topics.sh "
-                f"--bootstrap-server {self._config.bootstrap} --alter --topic {topic}."
+                f"The topic {topic} was deleted and created again with {len(known)} partitions, fewer than before: "
+                "restart the worker. If it needs more partitions, first delete the topic, or add partitions with "
+                f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {topic}."
             )
 
     def _refused(self) -> None:
-        """Fail the record that the topic does not take; several go again in smaller batches, down to that one."""
-        entries, self._in_flight = self._in_flight, []
+        """Send a refused batch again in smaller batches; a batch of one record fails."""
+        entries = self._in_flight
+        self._in_flight = []
         size = sum(size for _, _, size in entries)
         if len(entries) > 1:
             self._limit.refused_batch(size)

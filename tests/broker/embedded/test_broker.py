@@ -1,4 +1,4 @@
-"""The contract on the embedded broker, and what only a log on disk does."""
+"""The broker contract on the embedded broker, and tests of its log on disk."""
 
 import asyncio
 import os
@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from support.broker_contract import PATIENCE_S, BrokerContract, Connect, Trim, Watching, take, wait_until
+from support.broker_contract import (
+    TIMEOUT_S,
+    BrokerContract,
+    Connect,
+    RecordingListener,
+    Trim,
+    take,
+    wait_until,
+)
 
 from inferstream.pipeline.broker.base import Message, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.embedded.batches import BATCH_RECORDS
@@ -55,8 +63,8 @@ asyncio.run(main())
 """
 
 
-class ClockMs:
-    """The Unix time that a test sets, in milliseconds."""
+class ManualClock:
+    """The Unix time in milliseconds, as the test sets it."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000_000
@@ -67,7 +75,7 @@ class ClockMs:
 
 @asynccontextmanager
 async def python(code: str, directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that runs ``code``; killed at the end."""
+    """A Python process that runs ``code``; it is killed at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, str(directory), stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
@@ -94,10 +102,10 @@ class TestContractOnEmbedded(BrokerContract):
         return EmbeddedBroker.trim
 
 
-async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+async def test_acknowledged_records_survive_a_kill(tmp_path: Path) -> None:
     async with python(PUBLISH_FOREVER, tmp_path) as process:
         assert process.stdout
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while (acknowledged := int(await process.stdout.readline())) < 2_000:
                 pass
         process.kill()
@@ -112,11 +120,11 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         assert [int(record.value or b"") for record in records] == [part + 2 * n for n in range(len(records))]
 
 
-async def test_another_process_publishes_while_this_one_waits(tmp_path: Path) -> None:
+async def test_a_waiting_reader_gets_the_records_of_another_process(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics([TopicSpec("t", 2)])
         reader = await broker.consume(["t"], start="latest")
-        polling = asyncio.create_task(reader.poll(1_000, int(PATIENCE_S * 1000)))
+        polling = asyncio.create_task(reader.poll(1_000, int(TIMEOUT_S * 1000)))
         async with python(PUBLISH_FOREVER, tmp_path):
             found = list(await polling)
             await asyncio.gather(*(broker.publish(Message("t", b"ours", partition=0)) for _ in range(50)))
@@ -139,8 +147,8 @@ async def test_a_group_lives_in_one_process(tmp_path: Path) -> None:
         await broker.consume(["t"], group="g")
 
 
-async def test_old_records_go_and_offsets_stay(tmp_path: Path) -> None:
-    clock = ClockMs()
+async def test_retention_deletes_old_records_and_keeps_offsets(tmp_path: Path) -> None:
+    clock = ManualClock()
     at = TopicPartition("t", 0)
     async with EmbeddedBroker(tmp_path, clock_ms=clock) as broker:
         await broker.ensure_topics([TopicSpec("t", 1, retention_ms=60_000), TopicSpec("kept", 1)])
@@ -173,7 +181,7 @@ async def test_trimming_in_the_middle_of_a_batch() -> None:
         assert [record.offset for record in found if record.partition == 0] == [7, 8, 9]
 
 
-async def test_a_long_backlog_is_read_in_pieces() -> None:
+async def test_a_long_backlog_is_read_in_several_polls() -> None:
     async with EmbeddedBroker() as broker:
         await broker.ensure_topics([TopicSpec("t", 2)])
         count = 3 * BATCH_RECORDS + 5
@@ -183,16 +191,16 @@ async def test_a_long_backlog_is_read_in_pieces() -> None:
         found = await take(reader, 2 * count)
         for part in range(2):
             assert [record.offset for record in found if record.partition == part] == list(range(count))
-        # Both partitions have their turn: neither waits for the other's end.
+        # The partitions take turns: neither waits until the other is read to its end.
         assert {record.partition for record in found[:2_000]} == {0, 1}
 
 
-async def test_who_does_not_hand_over_is_out() -> None:
+async def test_a_member_that_does_not_hand_over_in_time_is_removed() -> None:
     async with EmbeddedBroker(rebalance_timeout_ms=50) as broker:
         await broker.ensure_topics([TopicSpec("t", 2)])
-        watching = Watching()
-        slow = await broker.consume(["t"], group="g", listener=watching)
-        watching.gate.clear()
+        listener = RecordingListener()
+        slow = await broker.consume(["t"], group="g", listener=listener)
+        listener.gate.clear()
         other = await broker.consume(["t"], group="g")
         assert len(other.assignment()) == 2
         with pytest.raises(BrokerError, match="50 ms"):
@@ -201,29 +209,29 @@ async def test_who_does_not_hand_over_is_out() -> None:
         assert await other.committed([TopicPartition("t", 0)]) == {TopicPartition("t", 0): None}
 
 
-async def test_a_cancelled_join_leaves_nobody_without_partitions() -> None:
+async def test_a_cancelled_join_leaves_no_member_without_partitions() -> None:
     async with EmbeddedBroker() as broker:
         await broker.ensure_topics([TopicSpec("t", 2)])
-        watching = Watching()
-        first = await broker.consume(["t"], group="g", listener=watching)
-        watching.gate.clear()
+        listener = RecordingListener()
+        first = await broker.consume(["t"], group="g", listener=listener)
+        listener.gate.clear()
         joining = asyncio.create_task(broker.consume(["t"], group="g"))
-        await wait_until(lambda: watching.events[-1][0] == "revoking")
+        await wait_until(lambda: listener.events[-1][0] == "revoking")
         joining.cancel()
-        watching.gate.set()
+        listener.gate.set()
         await asyncio.wait([joining])
         assert joining.cancelled()
         await wait_until(lambda: len(first.assignment()) == 2)
 
 
-async def test_a_file_that_is_no_log_is_named(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_log_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"not a database, but long enough to be taken for one" * 100)
     with pytest.raises(BrokerError, match=f"{tmp_path} is damaged"):
         async with EmbeddedBroker(tmp_path):
             pass
 
 
-async def test_a_log_that_is_damaged_inside_ends_the_reader(tmp_path: Path) -> None:
+async def test_a_damaged_log_fails_the_reader(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics([TopicSpec("t", 1)])
         await asyncio.gather(*(broker.publish(Message("t", os.urandom(5_000))) for _ in range(400)))
@@ -236,14 +244,14 @@ async def test_a_log_that_is_damaged_inside_ends_the_reader(tmp_path: Path) -> N
             await take(reader, 400)
 
 
-async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(BrokerError, match="taken"):
         async with EmbeddedBroker(tmp_path / "taken"):
             pass
 
 
-async def test_without_a_directory_nothing_stays() -> None:
+async def test_a_temporary_log_is_deleted() -> None:
     async with EmbeddedBroker() as broker:
         directory = broker.directory
         assert (directory / FILE_NAME).exists()

@@ -1,4 +1,4 @@
-"""The contract on a real Kafka, and what only Kafka does."""
+"""The broker contract on a real Kafka, and tests of what only Kafka does."""
 
 import asyncio
 import struct
@@ -37,23 +37,23 @@ class TestContractOnKafka(BrokerContract):
         return delete
 
 
-async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, unique: str) -> None:
+async def test_only_records_above_the_limit_of_their_topic_fail(kafka: str, unique: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     await admin.create_topics([NewTopic(unique, 2, 1, topic_configs={"max.message.bytes": "20000"})])
     await admin.close()
     large = {50, 333, 334}
     async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
-        # Once before, so that the partition knows the producer: only then a gap in the sequence is noticed.
+        # Once before, because Kafka detects a gap in the sequence only if the partition has records of the producer.
         await asyncio.gather(*(broker.publish(Message(unique, b"-1", partition=part)) for part in range(2)))
         values = [b"%05d" % number + b"x" * (30_000 if number in large else 200) for number in range(600)]
         futures = [broker.publish(Message(unique, value, partition=n % 2)) for n, value in enumerate(values)]
         results = await asyncio.gather(*futures, return_exceptions=True)
         assert {n for n, result in enumerate(results) if isinstance(result, ReplyTooLarge)} == large
         assert all(result is None for n, result in enumerate(results) if n not in large)
-        with pytest.raises(ReplyTooLarge, match=r"max\.message\.bytes and start again what writes"):
+        with pytest.raises(ReplyTooLarge, match=r"max\.message\.bytes and restart the processes that write"):
             await broker.publish(Message(unique, b"x" * 30_000))
-        with pytest.raises(ReplyTooLarge, match="more than the 1048588 that are published: make it smaller"):
+        with pytest.raises(ReplyTooLarge, match="larger than the maximum of 1048588 bytes: make it smaller"):
             await broker.publish(Message(unique, b"x" * 1_100_000))
         found = await take(await broker.consume([unique]), 2 + 600 - len(large))
     for part in range(2):
@@ -62,7 +62,9 @@ async def test_a_topics_own_limit_fails_only_the_records_above_it(kafka: str, un
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-async def test_what_a_foreign_producer_compresses_is_read(kafka: str, unique: str, codec: str) -> None:
+async def test_records_that_a_foreign_producer_compresses_are_read(
+    kafka: str, unique: str, codec: str
+) -> None:
     body = b'{"text": "%s"}' % (b"I was charged twice. " * 100)
     async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 1)])
@@ -74,11 +76,11 @@ async def test_what_a_foreign_producer_compresses_is_read(kafka: str, unique: st
 
 
 async def publish_unreadable(kafka: str, topic: str) -> None:
-    """A batch of two records, the second with a header name that is not UTF-8: kcat, for one, sends such."""
+    """A batch of two records, the second with a header name that is not UTF-8, as kcat can send."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
     batch = producer.create_batch()
-    batch.append(timestamp=1, key=None, value=b"in front", headers=[])
+    batch.append(timestamp=1, key=None, value=b"first of its batch", headers=[])
     batch.append(timestamp=1, key=None, value=b"unreadable", headers=[("NAME", b"1")])
     content = bytearray(batch._build().replace(b"NAME", b"\xff\xfe\xff\xfe"))
     struct.pack_into(">I", content, 17, calc_crc32c(bytes(content[21:])))
@@ -87,7 +89,7 @@ async def publish_unreadable(kafka: str, topic: str) -> None:
     await producer.stop()
 
 
-async def test_a_record_that_aiokafka_cannot_read_comes_empty(kafka: str, unique: str) -> None:
+async def test_a_record_that_aiokafka_cannot_parse_is_returned_empty(kafka: str, unique: str) -> None:
     async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
         await broker.publish(Message(unique, b"before", partition=0))
@@ -97,7 +99,7 @@ async def test_a_record_that_aiokafka_cannot_read_comes_empty(kafka: str, unique
         found = await take(await broker.consume([unique]), 5)
     assert [record.value for record in found if record.partition == 0] == [
         b"before",
-        b"in front",
+        b"first of its batch",
         None,
         b"after",
     ]
@@ -105,8 +107,10 @@ async def test_a_record_that_aiokafka_cannot_read_comes_empty(kafka: str, unique
 
 
 @pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}, {"security_protocol": "SASL_PLAINTEXT"}])
-async def test_who_cannot_connect_learns_the_three_causes(kafka: str, settings: dict[str, str]) -> None:
+async def test_a_failed_connection_names_its_three_possible_causes(
+    kafka: str, settings: dict[str, str]
+) -> None:
     config = KafkaConfig(**({"bootstrap": kafka, "username": "u", "password": "p"} | settings))
-    with pytest.raises(BrokerError, match=r"nobody listens.*security protocol.*password"):
+    with pytest.raises(BrokerError, match=r"no broker listens.*security protocol.*password"):
         async with KafkaBroker(config):
             pass

@@ -1,4 +1,4 @@
-"""What becomes of us when Kafka breaks: on a broker of one's own, which each test may end."""
+"""Faults of Kafka, on a broker of this file's own, which tests may kill."""
 
 import asyncio
 import time
@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from support.broker_contract import take
+from support.broker_contract import TIMEOUT_S, take
 
 from inferstream.pipeline.broker.base import Message, TopicSpec
+from inferstream.pipeline.broker.kafka import connection
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.kafka_local.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
+
+METADATA_POLL_S = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +29,8 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
 
 
 @pytest.fixture
-def frail_kafka(own_kafka: LocalKafka) -> Iterator[LocalKafka]:
-    """A broker that the test may end or freeze."""
+def breakable_kafka(own_kafka: LocalKafka) -> Iterator[LocalKafka]:
+    """A broker that the test may kill or suspend; afterwards it runs again."""
     yield own_kafka
     own_kafka.resume(1)
     if not own_kafka.running():
@@ -35,15 +39,15 @@ def frail_kafka(own_kafka: LocalKafka) -> Iterator[LocalKafka]:
 
 @pytest.mark.parametrize("fault", ["kill", "suspend"])
 @pytest.mark.parametrize("group", [None, "group"])
-async def test_a_consumer_closes_for_good_without_its_broker(
-    frail_kafka: LocalKafka, unique: str, group: str | None, fault: str
+async def test_a_consumer_without_its_broker_closes_completely(
+    breakable_kafka: LocalKafka, unique: str, group: str | None, fault: str
 ) -> None:
-    async with KafkaBroker(KafkaConfig(bootstrap=frail_kafka.bootstrap, heartbeat_ms=200)) as broker:
+    async with KafkaBroker(KafkaConfig(bootstrap=breakable_kafka.bootstrap, heartbeat_ms=200)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 4)])
         before = asyncio.all_tasks()
         consumer = await broker.consume([unique], group=group and unique)
         await consumer.poll(10, 50)
-        getattr(frail_kafka, fault)(1)
+        getattr(breakable_kafka, fault)(1)
         end = time.monotonic() + 1
         while time.monotonic() < end:
             await consumer.poll(10, 50)
@@ -60,7 +64,10 @@ async def add_partitions(kafka: LocalKafka, topic: str, count: int) -> None:
     await admin.close()
 
 
-async def test_partitions_that_are_added_are_written_and_read(own_kafka: LocalKafka, unique: str) -> None:
+async def test_added_partitions_are_written_and_read(
+    own_kafka: LocalKafka, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "METADATA_MAX_AGE_MS", 200)
     async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
         reader = await broker.consume([unique])
@@ -71,69 +78,94 @@ async def test_partitions_that_are_added_are_written_and_read(own_kafka: LocalKa
         assert await broker.partitions(unique) == 4
         for number in range(4):
             await broker.publish(Message(unique, b"after", partition=number))
-        await reader._consumer._client.force_metadata_update()  # which comes by itself each 30 s
         found = await take(reader, 4)
     assert {(record.partition, record.value) for record in found} == {
         (number, b"after") for number in range(4)
     }
 
 
-async def sees_one_partition(producer: Any, topic: str) -> None:
-    """A broker's metadata may be older than what it has just told."""
-    async with asyncio.timeout(20):
+async def create_again(kafka: LocalKafka, broker: KafkaBroker, topic: str, partitions: int) -> None:
+    """Delete the topic and create it with this number of partitions; returns when the broker reports them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic])
+    await admin.close()
+    # Metadata lags behind the deletion. As long as it has the topic, `ensure_topics` does not create it.
+    await until(broker, topic, None)
+    await broker.ensure_topics([TopicSpec(topic, partitions)])
+    await until(broker, topic, partitions)
+
+
+async def until(broker: KafkaBroker, topic: str, count: int | None) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while await broker.partitions(topic) != count:  # noqa: ASYNC110 - Kafka has no event for this
+            await asyncio.sleep(METADATA_POLL_S)
+
+
+async def sees_one_partition(producer: AIOKafkaProducer, topic: str) -> None:
+    """Wait until the producer's own metadata has the topic with one partition."""
+    async with asyncio.timeout(TIMEOUT_S):
         while producer.client.cluster.partitions_for_topic(topic) != {0}:
             await producer.client.force_metadata_update()
+            await asyncio.sleep(METADATA_POLL_S)
 
 
-async def test_a_topic_made_anew_with_fewer_partitions_is_told(own_kafka: LocalKafka, unique: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
-    await admin.start()
+@pytest.fixture
+def producers(monkeypatch: pytest.MonkeyPatch) -> list[AIOKafkaProducer]:
+    """Every aiokafka producer that was started."""
+    started: list[AIOKafkaProducer] = []
+    start = AIOKafkaProducer.start
+
+    async def recorded_start(producer: AIOKafkaProducer) -> None:
+        await start(producer)
+        started.append(producer)
+
+    monkeypatch.setattr(AIOKafkaProducer, "start", recorded_start)
+    return started
+
+
+async def test_a_topic_created_again_with_fewer_partitions_fails_with_the_reason(
+    own_kafka: LocalKafka, unique: str, producers: list[AIOKafkaProducer]
+) -> None:
     async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
         await broker.publish(Message(unique, b"1", partition=1))
-        await admin.delete_topics([unique])
-        await broker.ensure_topics([TopicSpec(unique, 1)])
-        await sees_one_partition(broker._publisher._producers.current, unique)
+        await create_again(own_kafka, broker, unique, 1)
+        await sees_one_partition(producers[-1], unique)
         with pytest.raises(
-            BrokerError, match="was deleted and made anew with 1 partitions, fewer than it had: start"
+            BrokerError, match=r"was deleted and created again with 1 partitions, fewer than before: restart"
         ):
             await broker.publish(Message(unique, b"2", partition=1))
-    await admin.close()
 
 
-async def test_a_topic_made_anew_while_a_batch_is_handed_over_is_told(
+async def test_a_topic_created_again_during_a_send_fails_with_the_reason(
     own_kafka: LocalKafka, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when aiokafka's own look at a deleted topic makes it anew: `auto.create.topics.enable`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
-    await admin.start()
+    """As with `auto.create.topics.enable`, where aiokafka's own metadata request creates a deleted topic again."""
+    send_batch = AIOKafkaProducer.send_batch
     async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
         await broker.publish(Message(unique, b"1", partition=1))
-        producer = broker._publisher._producers.current
-        send = producer.send_batch
 
-        async def send_late(batch: Any, topic: str, *, partition: int) -> Any:
-            await admin.delete_topics([topic])
-            await broker.ensure_topics([TopicSpec(topic, 1)])
+        async def send_late(producer: AIOKafkaProducer, batch: Any, topic: str, *, partition: int) -> Any:
+            await create_again(own_kafka, broker, topic, 1)
             await sees_one_partition(producer, topic)
-            return await send(batch, topic, partition=partition)
+            return await send_batch(producer, batch, topic, partition=partition)
 
-        monkeypatch.setattr(producer, "send_batch", send_late)
-        with pytest.raises(BrokerError, match="was deleted and made anew with 1 partitions"):
+        monkeypatch.setattr(AIOKafkaProducer, "send_batch", send_late)
+        with pytest.raises(BrokerError, match="was deleted and created again with 1 partitions"):
             await broker.publish(Message(unique, b"2", partition=1))
-    await admin.close()
 
 
-async def test_a_broker_that_is_away_for_a_while_costs_nothing(frail_kafka: LocalKafka, unique: str) -> None:
-    async with KafkaBroker(KafkaConfig(bootstrap=frail_kafka.bootstrap)) as broker:
+async def test_no_record_is_lost_while_a_broker_restarts(breakable_kafka: LocalKafka, unique: str) -> None:
+    async with KafkaBroker(KafkaConfig(bootstrap=breakable_kafka.bootstrap)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
         member = await broker.consume([unique], group=unique)
         first = [broker.publish(Message(unique, b"%d" % number)) for number in range(50)]
         await asyncio.gather(*first)
-        frail_kafka.kill(1)
+        breakable_kafka.kill(1)
         waiting = [broker.publish(Message(unique, b"%d" % number)) for number in range(50, 100)]
-        await asyncio.to_thread(frail_kafka.restart, 1)
+        await asyncio.to_thread(breakable_kafka.restart, 1)
         found = await take(member, 100)
         await asyncio.gather(*waiting)
         await member.commit(dict.fromkeys(member.assignment(), 1))

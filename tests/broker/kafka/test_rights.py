@@ -1,4 +1,4 @@
-"""Who may not do something is told what to grant; nothing hangs and nothing is tried for ever."""
+"""A missing right raises an error that names the right to grant; nothing hangs or retries without end."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 from support.broker_contract import take
-from support.secured_kafka import SecuredKafka, a_secured_kafka
+from support.secured_kafka import SecuredKafka, secured_kafka
 
 from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
@@ -26,20 +26,20 @@ READ, WRITE, CREATE, DESCRIBE = (
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
-    with a_secured_kafka(tmp_path_factory.mktemp("kafka-secured")) as kafka:
+    with secured_kafka(tmp_path_factory.mktemp("kafka-secured")) as kafka:
         yield kafka
 
 
 @pytest.fixture
 def config(secured: SecuredKafka, unique: str) -> KafkaConfig:
-    """Of a user who has the name ``unique``, and a right on topics of another name alone."""
+    """The settings of a user named ``unique``, who has a right only on topics with another name."""
     secured.add_user(unique)
     secured.grant(unique, WRITE, TOPIC, f"{unique}-other")
     return secured.config(unique)
 
 
 async def use(config: KafkaConfig, name: str) -> None:
-    """Create a topic, write to it and read it in a group, all of the same name."""
+    """Create a topic, write to it, and read it in a group; all have the same name."""
     async with asyncio.timeout(20), KafkaBroker(config) as broker:
         await broker.ensure_topics([TopicSpec(name, 1)])
         await broker.publish(Message(name, b"value"))
@@ -77,13 +77,15 @@ async def test_a_missing_right_is_named(
         await use(config, unique)
 
 
-async def test_all_rights_together_suffice(secured: SecuredKafka, config: KafkaConfig, unique: str) -> None:
+async def test_all_rights_together_are_enough(
+    secured: SecuredKafka, config: KafkaConfig, unique: str
+) -> None:
     for operation, kind in RIGHTS.values():
         secured.grant(unique, operation, kind, unique)
     await use(config, unique)
 
 
-async def test_who_may_write_nothing_is_told_so(secured: SecuredKafka, unique: str) -> None:
+async def test_a_user_without_any_right_to_write_gets_an_error(secured: SecuredKafka, unique: str) -> None:
     secured.add_user(unique)
     with pytest.raises(BrokerError, match=f"does not let {unique} publish: grant it Write"):
         async with KafkaBroker(secured.config(unique)):
@@ -93,10 +95,10 @@ async def test_who_may_write_nothing_is_told_so(secured: SecuredKafka, unique: s
 @pytest.mark.parametrize(
     "wrong", [{"password": "no"}, {"security_protocol": "PLAINTEXT"}, {"sasl_mechanism": "PLAIN"}]
 )
-async def test_wrong_credentials_name_the_three_causes(
+async def test_wrong_credentials_raise_the_error_with_the_three_causes(
     secured: SecuredKafka, config: KafkaConfig, unique: str, wrong: dict[str, str]
 ) -> None:
-    with pytest.raises(BrokerError, match=r"nobody listens.*security protocol.*password"):
+    with pytest.raises(BrokerError, match=r"no broker listens.*security protocol.*password"):
         async with KafkaBroker(secured.config(unique, **wrong)):
             pass
 
@@ -106,13 +108,13 @@ async def test_a_client_needs_to_write_requests_and_to_read_replies(
 ) -> None:
     requests, replies = f"{unique}-requests", f"{unique}-replies"
     secured.add_user(unique)
-    secured.grant(unique, WRITE, TOPIC, requests)  # either implies Describe
+    secured.grant(unique, WRITE, TOPIC, requests)  # both imply Describe
     secured.grant(unique, READ, TOPIC, replies)
-    async with KafkaBroker(KafkaConfig(bootstrap=secured.open)) as everybody:
-        await everybody.ensure_topics([TopicSpec(requests, 1), TopicSpec(replies, 1)])
+    async with KafkaBroker(KafkaConfig(bootstrap=secured.open)) as admin:
+        await admin.ensure_topics([TopicSpec(requests, 1), TopicSpec(replies, 1)])
         async with asyncio.timeout(20), KafkaBroker(secured.config(unique)) as client:
             assert await client.partitions(requests) == 1
             reader = await client.consume([replies], start="latest")
             await client.publish(Message(requests, b"request"))
-            await everybody.publish(Message(replies, b"reply"))
+            await admin.publish(Message(replies, b"reply"))
             assert [record.value for record in await take(reader, 1)] == [b"reply"]
