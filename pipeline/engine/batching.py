@@ -1,30 +1,35 @@
-"""Which waiting rows run together next: a pure function of what waits, the time, and the learned cost."""
+"""Which waiting rows run together next: pure functions of the waiting rows, the time and the learned cost."""
 
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..tasks.base import Row
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .flights import Flight
 
 PRIORITY_DELAYS_S = (0.0, 0.25, 5.0)
-"""How long a row of priority high, normal, low lets younger rows of higher priority pass.
+"""Seconds from a row's arrival until it is due, for priority high, normal and low.
 
-Ageing is linear, so the order of two rows never changes while they wait: `Entry.due` is fixed at arrival,
-and whoever has the smallest will be the head of a batch before any row that arrives `PRIORITY_DELAYS_S` later.
+The row due first is the head of the next batch. `Entry.due` is fixed at arrival, so the order of two waiting rows
+never changes, and a low row runs before every high row that arrives 5 s after it: none starves.
 """
 
 MIN_GAIN = 1.01
-"""A larger batch must be better by this factor: its rows wait longer, and costs are not known any better."""
+"""Required gain of a larger batch over a smaller one; less is within the error of the cost model."""
 
 
 class Entry:
-    """One row that waits for the device. ``expires`` and ``arrived`` are clock seconds.
+    """One row of a flight, on its way through the batcher. ``arrived``, ``expires`` and ``due`` are clock seconds.
 
-    A row that is ``alone`` shares no batch: it was on the device when a process died. ``solo_ms`` is its predicted
-    cost without company.
+    An entry that is ``alone`` shares no batch: its content was on the device when a process died. ``solo_ms`` is the
+    predicted cost of running it alone. Writers: the flight (``expires``, ``due``, ``cancelled``), the batcher under
+    its lock (``solo_ms``, ``waiting``), the lane that runs it (``output``).
     """
 
     __slots__ = (
@@ -33,28 +38,28 @@ class Entry:
         "cancelled",
         "due",
         "expires",
+        "flight",
         "length",
-        "owner",
+        "output",
         "priority",
         "row",
         "solo_ms",
-        "waits",
+        "waiting",
     )
+    output: NDArray[np.float32]
 
-    def __init__(
-        self, row: Row, *, arrived: float, expires: float = math.inf, priority: int = 1, owner: Any = None
-    ) -> None:
+    def __init__(self, row: Sequence[int], flight: "Flight", *, arrived: float) -> None:
         self.row = row
+        self.flight = flight
         self.length = len(row)
         self.arrived = arrived
-        self.expires = expires
-        self.due = min(arrived + PRIORITY_DELAYS_S[priority], expires)
+        self.expires = flight.expires
+        self.priority = flight.priority
+        self.due = min(arrived + PRIORITY_DELAYS_S[self.priority], self.expires)
+        self.alone = flight.suspect
         self.cancelled = False
-        self.priority = priority
-        self.owner = owner
-        self.alone = False
         self.solo_ms = 0.0
-        self.waits = False
+        self.waiting = False
 
     def __repr__(self) -> str:
         return f"Entry({self.length} tokens, due {self.due:.3f})"
@@ -67,15 +72,17 @@ class Limits(NamedTuple):
     max_rows: int
 
 
-class Plan(NamedTuple):
-    """The rows to run now, and those that must not run any more. Both empty only when nothing waits."""
+class BatchStats(NamedTuple):
+    """One batch that ran, for the metrics. ``ms`` is wall time."""
 
-    batch: list[Entry]
-    dropped: list[Entry]
+    rows: int
+    tokens: int
+    padded_tokens: int
+    ms: float
 
 
-class Shapes(Protocol):
-    """What `plan` asks of a cost model: ``ms`` times ``stretch`` is what the wall clock will say."""
+class ShapeCost(Protocol):
+    """What `choose` asks of a cost model: predicted milliseconds; times ``stretch`` they are wall time."""
 
     stretch: float
 
@@ -83,60 +90,46 @@ class Shapes(Protocol):
 
 
 length_of = attrgetter("length")
-due_of = attrgetter("due")
 
 
-def plan(waiting: Sequence[Entry], now: float, cost: Shapes, limits: Limits, idle_lanes: int = 1) -> Plan:
-    """Choose the next batch for a lane that is free now; it never waits for more rows to come.
-
-    The row due first is always in the batch, so none starves. Its neighbors in length join as far as they make the
-    batch faster than running each row alone, by the learned cost. A row over the budget, or under suspicion, runs
-    alone.
-
-    Args:
-        waiting: sorted by length.
-        now: clock seconds.
-        idle_lanes: lanes free now, this one included; what waits is shared out among them.
-    """
-    kept, dropped = sweep(waiting, now)
-    if not kept:
-        return Plan([], dropped)
-    head = min(kept, key=due_of)
-    if head.alone:
-        return Plan([head], dropped)
-    together = [entry for entry in kept if not entry.alone]
-    low, high = choose(together, head, now, cost, limits, idle_lanes)
-    return Plan(together[low:high], dropped)
-
-
-def sweep(waiting: Iterable[Entry], now: float) -> tuple[list[Entry], list[Entry]]:
-    """The rows that may still run, and those that must not, both in their order."""
-    kept: list[Entry] = []
+def split_runnable(entries: Iterable[Entry], now: float) -> tuple[list[Entry], list[Entry]]:
+    """The rows that may run, and those that are cancelled or expired, both in their order."""
+    runnable: list[Entry] = []
     dropped: list[Entry] = []
-    for entry in waiting:
-        (dropped if entry.cancelled or entry.expires <= now else kept).append(entry)
-    return kept, dropped
+    for entry in entries:
+        (dropped if entry.cancelled or entry.expires <= now else runnable).append(entry)
+    return runnable, dropped
 
 
 def choose(
-    waiting: Sequence[Entry], head: Entry, now: float, cost: Shapes, limits: Limits, idle_lanes: int
+    waiting: Sequence[Entry], head: Entry, now: float, cost: ShapeCost, limits: Limits, idle_lanes: int
 ) -> tuple[int, int]:
-    """The slice of ``waiting`` around ``head`` that runs next; see `plan`."""
+    """Choose the next batch for a free lane: the slice (low, high) of ``waiting`` around ``head``.
+
+    It never waits for more rows. Neighbors in length join the head as long as the batch is faster than running each
+    row alone, by the learned cost. A head over the token budget runs alone.
+
+    Args:
+        waiting: sorted by length.
+        head: one of ``waiting``: the row due first.
+        now: clock seconds.
+        idle_lanes: free lanes, this one included; the waiting rows are shared out among them.
+    """
     first = bisect_left(waiting, head.length, key=length_of)
     position = next(i for i in range(first, len(waiting)) if waiting[i] is head)
     share = math.ceil(len(waiting) / idle_lanes)
     limits = limits._replace(max_rows=min(limits.max_rows, share))
     time_left_ms = (head.expires - now) * 1e3 / cost.stretch
     if time_left_ms < cost.ms(1, head.length):
-        # Too late for it, however small the batch: its neighbors must not pay for that.
+        # Too late for the head in any batch: a small batch would only delay its neighbors.
         time_left_ms = math.inf
     return _best_slice(waiting, position, cost, limits, time_left_ms)
 
 
 def _best_slice(
-    waiting: Sequence[Entry], position: int, cost: Shapes, limits: Limits, time_left_ms: float
+    waiting: Sequence[Entry], position: int, cost: ShapeCost, limits: Limits, time_left_ms: float
 ) -> tuple[int, int]:
-    """The slice around ``position`` with the highest gain: summed cost of its rows alone over its cost together."""
+    """The slice around ``position`` with the highest gain: the summed solo cost of its rows over its own cost."""
     start = max(0, position - limits.max_rows)
     nearby = waiting[start : position + limits.max_rows]
     alone = list(accumulate((entry.solo_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
@@ -166,13 +159,13 @@ def _ends(waiting: Sequence[Entry], position: int, max_rows: int) -> list[int]:
     return ends
 
 
-def _sizes(least: int, most: int) -> list[int]:
-    """Row counts to try, each half as many again as the last; ``most`` itself is always among them."""
+def _sizes(low: int, high: int) -> list[int]:
+    """Row counts to try from ``low`` to ``high``, both included; each is half as large again as the one before."""
     sizes = []
-    rows = max(least, 1)
-    while rows < most:
+    rows = max(low, 1)
+    while rows < high:
         sizes.append(rows)
         rows += max(1, rows // 2)
-    if least <= most:
-        sizes.append(most)
+    if low <= high:
+        sizes.append(high)
     return sizes

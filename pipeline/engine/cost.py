@@ -1,4 +1,4 @@
-"""What a batch of a given shape costs on this device, learned while it runs."""
+"""The cost model: milliseconds of a batch by its shape, learned on this device while it runs."""
 
 import json
 import math
@@ -10,13 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 PRIOR = (0.2, 0.05, 0.02, 0.00002)
-"""Milliseconds: of a call, a row, a padded token, and a token pair of one row (attention), before anything is known."""
+"""Weights before any measurement, in ms: of a call, a row, a padded token, a token pair of one row (attention)."""
 
 KNOTS = 40
-"""The correction has two knots for each power of two of the padded tokens, up to 2^19."""
+"""Size of the correction: two knots for each power of two of the padded tokens, up to 2^19."""
 
 OBSERVE_WEIGHT = 0.05
 """Weight of one new measurement in the correction of its knots."""
+
+STRETCH_WEIGHT = 0.1
+"""Weight of the newest batch in ``Cost.stretch``."""
+
+MAX_STRETCH = 10.0
+"""Bound of one batch's ratio of wall time to predicted cost: a suspended process must not count fully."""
 
 CALIBRATION_ROWS = (1, 2, 4, 8, 16, 32)
 CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 256)
@@ -34,17 +40,25 @@ class CostSample(NamedTuple):
 class Cost:
     """Predicts milliseconds of a (rows, length) batch: a linear model of the shape times a correction by its size.
 
-    The model carries shapes that have never run. The correction, piecewise linear in the logarithm of the padded
-    tokens, is what the linear model cannot say: a batch that outgrows a cache costs more for each token. It follows
-    the device while it runs. Reads come from several threads; a torn read of one float cannot happen.
+    The linear model covers shapes that have never run. The correction, piecewise linear in the logarithm of the
+    padded tokens, covers what is not linear: a batch that outgrows a cache costs more for each token. It follows
+    the device while it runs. Several threads read and update it; an update may be lost, which averages out.
 
-    ``stretch`` is how much longer a run takes by the wall clock than by the stopwatch that measures its cost: threads
-    that share cores with others wait for them. It is of the moment, so it is not kept.
+    ``stretch`` is wall time over stopwatch time of a run: threads that share cores wait for each other. It depends
+    on the load of the moment, so it is not stored.
     """
 
-    def __init__(self, weights: Sequence[float] = PRIOR, knots: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        weights: Sequence[float] = PRIOR,
+        knots: Sequence[float] | None = None,
+        *,
+        path: Path | None = None,
+    ) -> None:
+        """``path`` is where `save` stores the cost; without it nothing is stored."""
         self._weights = tuple(weights)
         self._knots = list(knots) if knots is not None else [1.0] * KNOTS
+        self._path = path
         self.learned = knots is not None
         self.stretch = 1.0
 
@@ -55,16 +69,21 @@ class Cost:
         return self._model(rows, length) * correction
 
     def observe(self, sample: CostSample) -> None:
-        """Move the correction near the sample's size towards what was measured."""
+        """Move the correction near the sample's size towards the measured ratio. ``ms`` is stopwatch time."""
         low, share = _knot(sample.rows * sample.length)
         ratio = sample.ms / self._model(sample.rows, sample.length)
         for knot, weight in ((low, 1 - share), (low + 1, share)):
             known = self._knots[knot]
-            # One preempted run must not condemn a size: it counts at most as twice what is known.
+            # One preempted run must not spoil a size: it counts at most as twice the known ratio.
             self._knots[knot] = known + OBSERVE_WEIGHT * weight * (min(ratio, 2 * known) - known)
 
+    def observe_wall(self, sample: CostSample) -> None:
+        """Move ``stretch`` towards the measured ratio. ``ms`` is wall time."""
+        ratio = sample.ms / self.ms(sample.rows, sample.length)
+        self.stretch += STRETCH_WEIGHT * (min(ratio, MAX_STRETCH) - self.stretch)
+
     def fit(self, samples: Iterable[CostSample]) -> None:
-        """Replace all that is known by a least-squares fit of the relative error over ``samples``."""
+        """Replace weights and correction by a least-squares fit of the relative error over ``samples``."""
         samples = list(samples)
         features = np.array([(1.0, s.rows, s.rows * s.length, s.rows * s.length**2) for s in samples])
         ms = np.array([s.ms for s in samples])
@@ -73,30 +92,36 @@ class Cost:
         self._knots = self._fit_knots(samples)
         self.learned = True
 
-    def save(self, path: Path) -> None:
-        """Store what was learned; a reader sees the old file or the new one, never half of it."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def save(self) -> None:
+        """Store the learned cost at its path. A reader sees the old file or the new one, never half of it.
+
+        Does nothing without a path, or if nothing was learned. Raises OSError.
+        """
+        if self._path is None or not self.learned:
+            return
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps({"weights": self._weights, "knots": self._knots}))
-        temporary.replace(path)
+        temporary.replace(self._path)
 
     @classmethod
     def load(cls, path: Path) -> "Cost":
-        """What an earlier process learned; a fresh start where the file is missing or unreadable."""
+        """The cost that an earlier process stored, or a new one if the file is missing or not valid."""
         try:
             stored = json.loads(path.read_text())
             weights, knots = ([float(x) for x in stored[name]] for name in ("weights", "knots"))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return cls()
-        sane = len(weights) == len(PRIOR) and len(knots) == KNOTS
-        return cls(weights, knots) if sane and all(0 < x < math.inf for x in [*weights, *knots]) else cls()
+            return cls(path=path)
+        complete = len(weights) == len(PRIOR) and len(knots) == KNOTS
+        valid = complete and all(0 < x < math.inf for x in [*weights, *knots])
+        return cls(weights, knots, path=path) if valid else cls(path=path)
 
     def _model(self, rows: int, length: int) -> float:
         call, row, token, pair = self._weights
         return call + rows * (row + length * (token + length * pair))
 
     def _fit_knots(self, samples: Sequence[CostSample]) -> list[float]:
-        """The mean ratio of measured to modeled at each knot; beyond what was measured, that of the nearest."""
+        """The mean ratio of measured to modeled time at each knot; beyond the measured sizes, that of the nearest."""
         ratios: dict[int, list[float]] = {}
         for sample in samples:
             low, share = _knot(sample.rows * sample.length)
@@ -109,7 +134,7 @@ class Cost:
 
 
 def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: int) -> None:
-    """Teach ``cost`` the device by running shapes up to 1 024 padded tokens, each twice; the faster run counts.
+    """Fit ``cost`` to runs of shapes up to 1 024 padded tokens. Each shape runs twice; the faster run counts.
 
     Args:
         measure: runs one batch of (rows, length) and returns its milliseconds.
@@ -127,7 +152,7 @@ def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: i
 
 
 def _knot(padded_tokens: int) -> tuple[int, float]:
-    """The knot below a size, and how far towards the next one it lies."""
-    place = min(2 * math.log2(padded_tokens), KNOTS - 1.001)
-    low = int(place)
-    return low, place - low
+    """The knot below a size, and its distance from there to the next knot, 0 to 1."""
+    position = min(2 * math.log2(padded_tokens), KNOTS - 1.001)
+    low = int(position)
+    return low, position - low

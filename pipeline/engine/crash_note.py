@@ -1,4 +1,4 @@
-"""What is on the device right now, written where it outlives the process: who was there when it died is suspect."""
+"""Records which contents are running, in a file that survives a crash; contents found there later are suspects."""
 
 import fcntl
 import logging
@@ -11,167 +11,126 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-import msgspec
-
 from .cache.keys import DIGEST_BYTES
+from .suspects import SuspectFile
 
 log = logging.getLogger(__name__)
 
-MAX_ROWS: Final = 255
-SLOT_BYTES: Final = 8 + MAX_ROWS * DIGEST_BYTES
+MAX_KEYS: Final = 255
+SLOT_BYTES: Final = 8 + MAX_KEYS * DIGEST_BYTES
 COUNT: Final = struct.Struct("<Q")
-MAX_SUSPECTS: Final = 10_000  # the oldest, which never came back, are forgotten
-Stamp = tuple[int, int, int]
-"""Inode, time and size of a file: it differs when the file was replaced."""
+MAX_SUSPECTS: Final = 10_000
+"""Beyond this the oldest suspects are forgotten: their content was not sent again."""
 
-DEADLY: Final = 2
-"""Processes that ended while a row was alone on the device before it is given up: one may have been chance."""
+POISON_CRASHES: Final = 2
+"""A content is poison after so many processes died while it ran alone: one crash may have another cause."""
 
 
 class CrashNote:
-    """A small memory-mapped file with one slot a lane: the content keys of the batch that the lane runs.
+    """A memory-mapped file with one slot for each lane: the content keys of the batch that the lane runs.
 
-    The kernel keeps what was written to the map when the process is killed, at the price of a copy for each batch;
-    only a power loss forgets it, and then nothing is suspect. Suspects run alone; one that has ended `DEADLY`
-    processes on its own is poison.
+    When the process is killed, the kernel keeps what was written to the map; only a power loss forgets it. A batch
+    costs one copy of its keys. Suspects run alone. A content is poison after `POISON_CRASHES` processes have died
+    while it ran alone.
     """
 
     def __init__(self, directory: Path, lanes: int) -> None:
-        """Read the notes that dead processes left in ``directory``, and begin one.
+        """Read the notes of dead processes in ``directory`` and create one for this process.
 
-        Where that cannot be written, crashes go unnoted.
+        If the folder cannot be written, logs a warning: crashes then make no suspects.
         """
-        self._ledger = Ledger(directory / "suspects.json")
+        self._suspects = SuspectFile(directory / "suspects.json")
         self._path = directory / f"{os.getpid()}-{id(self):x}.note"
-        self._writing = threading.Lock()
+        self._clearing = threading.Lock()
         self._kept = False
         self._file: IO[bytes] | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            if found := list(_left_behind(directory)):
-                self._accuse(found)
+            if notes := list(_take_notes_of_the_dead(directory)):
+                self._add_suspects(notes)
             self._file, self._map = _create(self._path, lanes)
         except OSError as error:
             log.warning(
-                "Crashes cannot be noted (%s): a text that ends workers will not be found out.", error
+                "The crash note cannot be written (%s): a text that ends workers will not be found.", error
             )
             self._map = mmap.mmap(-1, lanes * SLOT_BYTES)
 
     def running(self, lane: int, keys: Iterable[bytes]) -> None:
-        """The lane is about to run these. The count comes last: a torn note counts nothing."""
+        """Record that the lane is about to run these contents, the first `MAX_KEYS` of them."""
         start = lane * SLOT_BYTES
-        kept = b"".join(dict.fromkeys(keys))[: MAX_ROWS * DIGEST_BYTES]  # a long text's rows share their key
-        self._map[start + 8 : start + 8 + len(kept)] = kept
-        self._map[start : start + 8] = COUNT.pack(len(kept) // DIGEST_BYTES)
+        recorded = b"".join(dict.fromkeys(keys))[
+            : MAX_KEYS * DIGEST_BYTES
+        ]  # rows of a long text share their key
+        self._map[start + 8 : start + 8 + len(recorded)] = recorded
+        # The count comes last: a slot that was half written counts nothing.
+        self._map[start : start + 8] = COUNT.pack(len(recorded) // DIGEST_BYTES)
 
     def finished(self, lane: int) -> None:
-        """The lane's batch is over, whatever came of it."""
+        """Clear the lane's slot: its batch has ended, with or without an error."""
         if self._kept:
             return
         self._map[lane * SLOT_BYTES : lane * SLOT_BYTES + 8] = COUNT.pack(0)
 
     def keep(self) -> None:
-        """Leave what is noted to the next process, as if this one had been killed: its device is lost."""
+        """Keep the note for the next process, as after a crash: this process has lost its device."""
         self._kept = True
 
     def is_suspect(self, key: bytes) -> bool:
-        """Whether this content was on the device when a process died, of this worker or of another beside it."""
-        return key in self._ledger.suspects
+        """Whether this content was on the device when a worker of this machine died."""
+        return key in self._suspects.counts
 
     def is_poison(self, key: bytes) -> bool:
-        """Whether this content has ended enough processes on its own."""
-        return self._ledger.suspects.get(key, 0) >= DEADLY
+        """Whether `POISON_CRASHES` processes have died while this content ran alone."""
+        return self._suspects.counts.get(key, 0) >= POISON_CRASHES
 
-    def acquit(self, key: bytes) -> None:
-        """The suspect ran, and the process lives."""
-        with self._writing:
-            suspects = self._ledger.suspects.copy()
-            if suspects.pop(key, None) is not None:
-                self._ledger.store(suspects)
+    def clear(self, key: bytes) -> None:
+        """Remove the content from the suspects: it ran, and the process lives."""
+        with self._clearing:
+            counts = self._suspects.counts.copy()
+            if counts.pop(key, None) is not None:
+                self._suspects.store(counts)
 
     def close(self) -> None:
-        """Nothing is on the device any more."""
+        """Close the file and delete it, unless `keep` was called. No lane may run any more."""
         self._map.close()
         if self._file is not None:
             self._file.close()
             if not self._kept:
                 self._path.unlink(missing_ok=True)
 
-    def _accuse(self, notes: Iterable[Sequence[Sequence[bytes]]]) -> None:
-        """Whoever was alone when its process died is one step nearer to being poison.
+    def _add_suspects(self, notes: Iterable[Sequence[Sequence[bytes]]]) -> None:
+        """Make all contents of the notes suspects. Count one more crash against content that ran alone.
 
-        A suspect that ran alone in its lane is to blame, and not who happened to be on another lane.
+        A suspect that was alone in its lane counts as alone, even if other lanes ran as well: the suspect is the
+        more likely cause.
         """
-        suspects = self._ledger.suspects.copy()
+        counts = self._suspects.counts.copy()
         for batches in notes:
-            count = sum(map(len, batches))
+            total = sum(map(len, batches))
             for keys in batches:
                 for key in keys:
-                    blamed = count == 1 or (len(keys) == 1 and key in suspects)
-                    suspects[key] = suspects.pop(key, 0) + blamed
-            log.warning("%d requests were on the device when a worker died: they run alone.", count)
-        while len(suspects) > MAX_SUSPECTS:
-            del suspects[next(iter(suspects))]
-        self._ledger.store(suspects)
-
-
-class Ledger:
-    """Who is suspect, by content key, and how many processes each has ended alone: one file for a machine's workers."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # One attribute: a lane stores while the event loop reads, and a stamp must not outlive what it stands for.
-        self._known: tuple[Stamp | None, dict[bytes, int]] = (None, {})
-
-    @property
-    def suspects(self) -> dict[bytes, int]:
-        """What is stored now, whoever wrote it; where that cannot be read, what was known last. Not to be changed."""
-        stamp = self._stamp()  # before it is read: what is replaced meanwhile is read again
-        known_stamp, known = self._known
-        if stamp != known_stamp:
-            stored = self._read()
-            self._known = (stamp, known if stored is None else stored)
-        return self._known[1]
-
-    def store(self, suspects: dict[bytes, int]) -> None:
-        """Let these be the suspects: here in any case, elsewhere where they can be written."""
-        self._known = (self._known[0], suspects)
-        temporary = self._path.with_name(f"{os.getpid()}-{id(self):x}.part")
-        stored = msgspec.json.encode({key.hex(): count for key, count in suspects.items()})
-        try:
-            temporary.write_bytes(stored)
-            temporary.replace(self._path)
-        except OSError as error:
-            log.warning("Who is suspect cannot be stored (%s): after a restart it is not known.", error)
-
-    def _stamp(self) -> Stamp | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-    def _read(self) -> dict[bytes, int] | None:
-        with suppress(OSError, msgspec.DecodeError, ValueError):
-            stored = msgspec.json.decode(self._path.read_bytes(), type=dict[str, int])
-            return {bytes.fromhex(key): count for key, count in stored.items()}
-        return None
+                    alone = total == 1 or (len(keys) == 1 and key in counts)
+                    counts[key] = counts.pop(key, 0) + alone
+            log.warning("%d requests were on the device when a worker died: each will run alone.", total)
+        while len(counts) > MAX_SUSPECTS:
+            del counts[next(iter(counts))]
+        self._suspects.store(counts)
 
 
 def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
-    # Under its name only when it is locked: a worker that starts at the same time would take it for a dead one's.
+    # Renamed only after it is locked: a worker that starts at the same time would take it for a dead process's note.
     temporary = path.with_suffix(".new")
     file = temporary.open("w+b")
-    fcntl.flock(file, fcntl.LOCK_EX)  # freed by the kernel when the process ends, however it ends
-    # Written, not truncated: to touch a mapped page for which the disk has no room would end the process.
+    fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends
+    # Written, not truncated: touching a mapped page for which the disk has no room ends the process (SIGBUS).
     file.write(bytes(lanes * SLOT_BYTES))
     file.flush()
     temporary.replace(path)
     return file, mmap.mmap(file.fileno(), lanes * SLOT_BYTES)
 
 
-def _left_behind(directory: Path) -> Iterator[list[list[bytes]]]:
-    """Of each note whose process is gone the batches, if there are any; the notes are removed."""
+def _take_notes_of_the_dead(directory: Path) -> Iterator[list[list[bytes]]]:
+    """The batches in each note whose process is dead, if there are any; deletes these notes."""
     for path in directory.glob("*.note"):
         with suppress(OSError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,6 +142,6 @@ def _left_behind(directory: Path) -> Iterator[list[list[bytes]]]:
 def _batches(note: bytes) -> Iterator[list[bytes]]:
     for start in range(0, len(note) - SLOT_BYTES + 1, SLOT_BYTES):
         (count,) = COUNT.unpack_from(note, start)
-        keys = note[start + 8 : start + 8 + min(count, MAX_ROWS) * DIGEST_BYTES]
+        keys = note[start + 8 : start + 8 + min(count, MAX_KEYS) * DIGEST_BYTES]
         if keys:
             yield [keys[at : at + DIGEST_BYTES] for at in range(0, len(keys), DIGEST_BYTES)]

@@ -1,17 +1,16 @@
-"""From a request's text to its answer: cache and flight, prepare, batch, run, finish."""
+"""The engine: from a request's text to its answer. Cache, single-flight, tokenizing, batches, runs."""
 
 import asyncio
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..errors import Overloaded, Poison, UnknownModel
 from ..tasks.base import Task
-from .batcher import Batcher
 from .cache.disk import DiskCache
 from .cache.keys import content_key, content_prefix
 from .cache.memory import MemoryCache
@@ -21,13 +20,15 @@ from .preparing import Preparer
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
-HEADROOM = 0.75
-"""So much of the time up to its deadline a request may be predicted to wait: predictions scatter, and what ends too
-late took the place of something that would not have."""
+MAX_WAIT_SHARE = 0.75
+"""A request is admitted if its predicted wait is at most this share of its remaining time.
+
+Predictions are noisy, and a late answer displaces one that would have been in time.
+"""
 
 
 class Job(NamedTuple):
-    """What the engine is asked. ``expires`` is in seconds of the engine's clock; no model means the default one."""
+    """One request to the engine. ``expires`` is in seconds of the engine's clock; no model means the default one."""
 
     text: str
     model: str | None = None
@@ -38,7 +39,7 @@ class Job(NamedTuple):
 
 
 class EngineAnswer(NamedTuple):
-    """``output`` is the JSON of the task's output."""
+    """The answer to a job. ``output`` is the JSON of the task's output."""
 
     output: bytes
     model: str
@@ -49,16 +50,17 @@ class EngineAnswer(NamedTuple):
 
 
 class ModelEntry(NamedTuple):
-    """A task under the name of a model, and the device it runs on. Several may share one device."""
+    """A task under the name of a model, and the device it runs on. Several entries may share one device."""
 
     task: Task
     device: Device
 
 
 class Engine:
-    """Serves one task by one or several models. Lives on an event loop; preparing and running have their own threads.
+    """Serves one task by one or several models.
 
-    ``async with`` starts and stops the threads. The owner must also await `watch`.
+    Lives on an event loop; tokenizing and running have their own threads. ``async with`` starts and stops the
+    threads. The owner must also await `watch`.
     """
 
     def __init__(
@@ -70,19 +72,22 @@ class Engine:
         disk: DiskCache | None,
         clock: Callable[[], float],
     ) -> None:
-        self._models, self._default, self._clock = models, default, clock
-        self._memory, self._disk = memory, disk
-        self._by_task = {id(served.task): served.device for served in models.values()}
-        self._flights = Flights(clock, lambda flight: self._batcher(flight).hurry(flight.entries))
-        self._preparer = Preparer(lambda flight: self._batcher(flight).put, disk, clock)
-        # Most requests bring neither options nor a tenant.
-        self._plain = {name: _options(served.task, Job("")) for name, served in models.items()}
+        self.flights = Flights(clock)
+        self._models = models
+        self._devices = list(dict.fromkeys(entry.device for entry in models.values()))
+        self._default = default
+        self._memory = memory
+        self._disk = disk
+        self._clock = clock
+        self._preparer = Preparer(disk, clock)
+        # Checked once: most requests have neither options nor a tenant.
+        self._plain = {name: _options(entry.task, Job("")) for name, entry in models.items()}
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self._preparer.start(self._land_soon, self._fail_soon)
-        for device in self._devices():
+        for device in self._devices:
             device.start(self._land_soon, self._fail_soon)
         return self
 
@@ -91,63 +96,73 @@ class Engine:
         self._broken.cancel()
 
     async def watch(self) -> None:
-        """Return never; raise what ended one of the threads."""
+        """Never return; raise the error that ended one of the threads, or that `fail` was called with."""
         await asyncio.shield(self._broken)
 
     def begin(self, job: Job) -> EngineAnswer | Flight:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.
 
-        Synchronous, so that a cached answer costs no task. Raises UnknownModel, UnknownOption or WrongType,
-        Overloaded where the device could not be reached before the deadline, Poison.
+        Synchronous, so that a cached answer needs no asyncio task (docs/decisions/0004). Raises UnknownModel,
+        UnknownOption, WrongType, Poison, or Overloaded if the device cannot run it before the deadline.
         """
         began = self._clock()
-        served, text, options, key = self._identify(job)
-        if (answer := self._remembered(served.task, key, began)) is not None:
+        model, text, options, key = self._identify(job)
+        if (answer := self._cached(model.task, key, began)) is not None:
             return answer
-        flight = self._flights.join(key, job.expires, job.priority) if self._memory is not None else None
+        flight = self.flights.join(key, job.expires, job.priority) if self._memory is not None else None
         if flight is None:
-            self._check(served.device, key, job, began)
-            flight = Flight(key, served.task, text, options, began, job.expires, job.priority)
-            flight.suspect = served.device.is_suspect(key)
+            self._check(model.device, key, job, began)
+            flight = Flight(
+                key,
+                model.task,
+                model.device.batcher,
+                text,
+                options,
+                started_at=began,
+                suspect=model.device.is_suspect(key),
+                expires=job.expires,
+                priority=job.priority,
+            )
             if self._memory is not None:
-                self._flights.start(flight)
+                self.flights.start(flight)
             self._preparer.put(flight)
         return flight
 
     def lookup(self, job: Job) -> EngineAnswer | None:
-        """The answer if it is in memory; nothing is begun. Raises UnknownModel, UnknownOption or WrongType."""
+        """The answer if it is in memory; starts nothing. Raises UnknownModel, UnknownOption or WrongType."""
         began = self._clock()
-        served, _, _, key = self._identify(job)
-        return self._remembered(served.task, key, began)
+        model, _, _, key = self._identify(job)
+        return self._cached(model.task, key, began)
 
     def _identify(self, job: Job) -> tuple[ModelEntry, str, Any, bytes]:
-        """Who serves the job, its text in normal form, its checked options, and the key of all that."""
+        """Resolve the model, the normalized text, the checked options and the content key."""
         name = job.model or self._default
-        served = self._models.get(name)
-        if served is None:
+        model = self._models.get(name)
+        if model is None:
             raise UnknownModel(
                 f"There is no model {name!r} here; this worker serves {', '.join(self._models)}."
             )
         plain = not job.options and not job.tenant
-        options, prefix = self._plain[name] if plain else _options(served.task, job)
+        options, prefix = self._plain[name] if plain else _options(model.task, job)
         text = job.text.strip()
         if not text.isascii():
             text = unicodedata.normalize("NFC", text)
-        return served, text, options, content_key(prefix, text)
+        return model, text, options, content_key(prefix, text)
 
-    def _remembered(self, task: Task, key: bytes, began: float) -> EngineAnswer | None:
+    def _cached(self, task: Task, key: bytes, began: float) -> EngineAnswer | None:
         stored = self._memory.get(key) if self._memory is not None else None
         if stored is None:
             return None
         return EngineAnswer(stored, task.model, task.version, "memory", _total(began, self._clock()), None)
 
     def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
-        """Keep off the device what must not, or could not in time, run there."""
+        """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
         if device.is_poison(key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if job.expires == math.inf:
             return
-        wait_s, allowed_s = device.wait_s(job.priority, len(self._preparer)), (job.expires - now) * HEADROOM
+        wait_s = device.wait_s(job.priority, len(self._preparer))
+        allowed_s = (job.expires - now) * MAX_WAIT_SHARE
         if wait_s > allowed_s:
             raise Overloaded(
                 f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later.",
@@ -156,67 +171,61 @@ class Engine:
 
     async def arrive(self, flight: Flight, expires: float = math.inf) -> EngineAnswer:
         """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
-        joined = bool(flight.waiters) or flight.over
-        began = self._clock() if joined else flight.started
-        await self._flights.wait(flight, expires)
-        assert isinstance(flight.result, bytes)
+        joined = bool(flight.waiters) or flight.landed
+        began = self._clock() if joined else flight.started_at
+        output = await self.flights.wait(flight, expires)
         task = flight.task
-        if joined or flight.from_disk:
+        if joined or flight.batch is None:
             status: CacheStatus = "flight" if joined else "disk"
-            return EngineAnswer(
-                flight.result, task.model, task.version, status, _total(began, self._clock()), None
-            )
-        rows, tokens, padded = flight.shape
+            return EngineAnswer(output, task.model, task.version, status, _total(began, self._clock()), None)
         status = "miss" if self._memory is not None else "off"
-        timings, batch = _timings(flight, self._clock()), BatchInfo(rows, tokens, padded)
-        return EngineAnswer(flight.result, task.model, task.version, status, timings, batch)
-
-    @property
-    def backlog_s(self) -> float:
-        """Predicted seconds until all that waits now would have run, on the device where that is longest."""
-        return max(device.backlog_s for device in self._by_task.values())
+        batch = BatchInfo(flight.batch.rows, flight.batch.tokens, flight.batch.padded_tokens)
+        timings = _timings(flight, flight.batch.ms, self._clock())
+        return EngineAnswer(output, task.model, task.version, status, timings, batch)
 
     async def answer(self, job: Job) -> EngineAnswer:
         """`begin` and `arrive` in one."""
         found = self.begin(job)
         return found if isinstance(found, EngineAnswer) else await self.arrive(found, job.expires)
 
+    @property
+    def backlog_s(self) -> float:
+        """Predicted seconds until all rows that wait now have run, on the device with the longest backlog."""
+        return max(device.backlog_s for device in self._devices)
+
+    def fail(self, error: BaseException) -> None:
+        """End `watch` with this error: the engine cannot go on. Call it on the event loop."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
+
     def _land_soon(self, flights: list[Flight]) -> None:
-        """Called from the threads."""
+        """`_land` for the other threads."""
         self._loop.call_soon_threadsafe(self._land, flights)
 
     def _fail_soon(self, error: BaseException) -> None:
-        """Called from the threads."""
-        self._loop.call_soon_threadsafe(self._fail, error)
+        """`fail` for the other threads."""
+        self._loop.call_soon_threadsafe(self.fail, error)
 
     def _land(self, flights: Iterable[Flight]) -> None:
         for flight in flights:
             if self._memory is not None and isinstance(flight.result, bytes):
                 self._memory.put(flight.key, flight.result)
-                if self._disk is not None and not flight.from_disk:
+                if (
+                    self._disk is not None and flight.batch is not None
+                ):  # without a batch it was read from there
                     self._disk.put(flight.key, flight.result)
-            self._flights.land(flight)
-
-    def _fail(self, error: BaseException) -> None:
-        if not self._broken.done():
-            self._broken.set_exception(error)
-
-    def _batcher(self, flight: Flight) -> Batcher:
-        return self._by_task[id(flight.task)].batcher
-
-    def _devices(self) -> list[Device]:
-        return list({id(served.device): served.device for served in self._models.values()}.values())
+            self.flights.land(flight)
 
     def _stop(self) -> None:
         self._preparer.stop()
-        for device in self._devices():
+        for device in self._devices:
             device.stop()
         if self._disk is not None:
             self._disk.close()
 
 
 def _options(task: Task, job: Job) -> tuple[Any, bytes]:
-    """The checked options, and all of the content key but the text."""
+    """The checked options, and every part of the content key except the text."""
     checked = task.options(job.options)
     return checked, content_prefix(job.tenant, task.digest, task.name, msgspec.json.encode(checked))
 
@@ -225,13 +234,13 @@ def _total(began: float, now: float) -> Timings:
     return Timings(total_ms=_ms(now - began))
 
 
-def _timings(flight: Flight, now: float) -> Timings:
+def _timings(flight: Flight, run_ms: float, now: float) -> Timings:
     return Timings(
-        prepare_ms=_ms(flight.prepared - flight.started),
-        wait_ms=_ms(flight.ran - flight.prepared),
-        run_ms=_ms(flight.run_ms / 1e3),
-        finish_ms=_ms(flight.landed - flight.ran - flight.run_ms / 1e3),
-        total_ms=_ms(now - flight.started),
+        prepare_ms=_ms(flight.prepared_at - flight.started_at),
+        wait_ms=_ms(flight.ran_at - flight.prepared_at),
+        run_ms=round(run_ms, 3),
+        finish_ms=_ms(flight.finished_at - flight.ran_at - run_ms / 1e3),
+        total_ms=_ms(now - flight.started_at),
     )
 
 

@@ -2,92 +2,112 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
-from .batching import PRIORITY_DELAYS_S, Entry
+from .batcher import Batcher
+from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
 
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
 
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """One content on its way through the device, for everyone who waits for it.
+    """One content on its way through the device, shared by all requests for it.
 
-    All who wait are equal: whoever leaves takes nothing along, and only when the last has left are its rows dropped.
-    The stamps are clock seconds; ``shape`` is (rows, tokens, padded tokens) of the batch that ran last; ``coming``
-    counts those who have joined and whose tasks have not had their first turn yet.
+    Waiters are independent. The rows are dropped only when the last waiter has left. Stamps are clock seconds.
     """
 
+    # Fixed when it is created.
     key: bytes
     task: Task
+    batcher: Batcher
     text: str
     options: Any
-    started: float
-    expires: float = -math.inf
+    started_at: float
+    suspect: bool = False  # the content was on the device when a process died
+
+    # Written by the event loop, here and in `Flights`.
+    expires: float = math.inf
     priority: int = 1
-    waiters: set["asyncio.Future[Flight]"] = field(default_factory=set)
+    waiters: set["asyncio.Future[bytes]"] = field(default_factory=set)
+    joining: int = 1  # requests that have joined and do not wait yet
+    abandoned: bool = False
+    landed: bool = False
+
+    # Written by the preparing thread, in `board`. When the flight has landed the event loop empties ``entries``.
     entries: list[Entry] = field(default_factory=list)
-    outputs: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    coming: int = 1
-    over: bool = False
-    cancelled: bool = False
-    suspect: bool = False
-    prepared: float = 0.0
-    ran: float = 0.0
-    landed: float = 0.0
-    run_ms: float = 0.0
-    shape: tuple[int, int, int] = (0, 0, 0)
-    from_disk: bool = False
-    result: bytes | InferstreamError = b""
+    prepared_at: float = 0.0
+
+    # Written by the lanes of one device, in `add_output` under their common lock, and by the lane that finishes it.
+    outputs: int = 0  # rows that have run
+    ran_at: float = 0.0
+    batch: BatchStats | None = None  # of the row that ran last; stays None if the answer was on disk
+    finished_at: float = 0.0
+
+    # Written by the thread that ends the flight: the preparing thread (found on disk, not tokenized) or a lane.
+    result: bytes | InferstreamError | None = None
 
     def board(self, entries: list[Entry], now: float) -> None:
-        """The rows that must run before the flight lands."""
-        self.entries, self.prepared = entries, now
-        self._pass_on()
+        """Set the rows that must run before the flight lands."""
+        self.entries = entries
+        self.prepared_at = now
+        self._update_entries()
 
     def extend(self, expires: float, priority: int) -> None:
-        """Somebody with this deadline and this priority has joined."""
-        self.coming += 1
-        self.expires, self.priority = max(self.expires, expires), min(self.priority, priority)
-        self._pass_on()
+        """Account for a new waiter: the latest deadline and the highest priority count."""
+        self.joining += 1
+        self.expires = max(self.expires, expires)
+        self.priority = min(self.priority, priority)
+        self._update_entries()
 
-    def cancel(self) -> None:
-        """Nobody waits any more: keep what has not run yet off the device."""
-        self.cancelled = True
-        self._pass_on()
+    def abandon(self) -> None:
+        """Drop the rows that have not run: the last waiter has left."""
+        self.abandoned = True
+        self._update_entries()
 
-    def _pass_on(self) -> None:
-        """Tell the rows. Whichever thread is last, of the one that boards and the event loop, passes all on."""
+    def add_output(self, entry: Entry, output: Any, ran_at: float, batch: BatchStats) -> bool:
+        """Store the output of one row. Returns whether all rows have run now."""
+        entry.output = output
+        self.outputs += 1
+        self.ran_at = ran_at
+        self.batch = batch
+        # Never true for a flight that has failed: it has a row without an output, or has landed and has no rows.
+        return self.outputs == len(self.entries)
+
+    def fail(self, error: InferstreamError) -> None:
+        """End with this error, and drop the rows that have not run."""
+        self.result = error
+        self._update_entries()
+
+    def _update_entries(self) -> None:
+        """Copy deadline, priority and cancellation to the rows.
+
+        Every writer first changes the flight and then calls this, so the last of several threads copies everything.
+        """
         for entry in self.entries:
             entry.expires = self.expires
-            entry.cancelled = self.cancelled
+            entry.cancelled = self.abandoned or self.result is not None
             entry.due = min(entry.due, entry.arrived + PRIORITY_DELAYS_S[self.priority])
 
 
 class Flights:
-    """The flights in the air, by content key. Lives on the event loop."""
+    """The flights that have not landed, by content key. Lives on the event loop."""
 
-    def __init__(
-        self, clock: Callable[[], float], hurry: Callable[[Flight], None] = lambda flight: None
-    ) -> None:
-        """``hurry`` is called for a flight that has become more urgent."""
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._flights: dict[bytes, Flight] = {}
-        self._clock, self._hurry = clock, hurry
+        self._clock = clock
 
     def __len__(self) -> int:
         return len(self._flights)
 
     def join(self, key: bytes, expires: float, priority: int) -> Flight | None:
-        """The flight that is in the air for this content, kept there at least until ``expires``.
+        """The flight for this content, extended to ``expires`` and ``priority``; None if there is none to join.
 
-        Whoever joins owes a `wait`.
+        After joining, the caller must await `wait`: until then the flight is not abandoned.
         """
         flight = self._flights.get(key)
         if flight is None or flight.expires <= self._clock():  # a lane may be dropping its rows just now
@@ -95,19 +115,19 @@ class Flights:
         more_urgent = priority < flight.priority
         flight.extend(expires, priority)
         if more_urgent:
-            self._hurry(flight)
+            flight.batcher.reschedule(flight.entries)
         return flight
 
     def start(self, flight: Flight) -> None:
         self._flights[flight.key] = flight
 
-    async def wait(self, flight: Flight, expires: float) -> Flight:
-        """Wait until the flight has landed. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
-        flight.coming -= 1
-        if flight.over:
-            return _landed(flight)
+    async def wait(self, flight: Flight, expires: float) -> bytes:
+        """The flight's result. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        flight.joining -= 1
+        if flight.landed:
+            return _result(flight)
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Flight] = loop.create_future()
+        waiter: asyncio.Future[bytes] = loop.create_future()
         flight.waiters.add(waiter)
         timer = None if expires == math.inf else loop.call_later(expires - self._clock(), _expire, waiter)
         try:
@@ -119,37 +139,58 @@ class Flights:
                 self._leave(flight, waiter)
 
     def land(self, flight: Flight) -> None:
-        """Give the result, or the error, to everyone who waits."""
+        """Give the result, or the error, to every waiter."""
         self._remove(flight)
-        flight.over = True
-        # A row knows its flight: without this both would wait for the garbage collector, which runs rarely.
-        flight.entries, flight.outputs = [], {}
-        waiters, flight.waiters = flight.waiters, set()
+        flight.landed = True
+        # Entries refer to their flight: this cycle would wait for the garbage collector, which runs rarely.
+        flight.entries = []
+        waiters = flight.waiters
+        flight.waiters = set()
         for waiter in waiters:
             if waiter.done():
                 continue
             if isinstance(flight.result, InferstreamError):
                 waiter.set_exception(flight.result)
             else:
-                waiter.set_result(flight)
+                waiter.set_result(_result(flight))
 
-    def _leave(self, flight: Flight, waiter: "asyncio.Future[Flight]") -> None:
+    def _leave(self, flight: Flight, waiter: "asyncio.Future[bytes]") -> None:
         flight.waiters.remove(waiter)
-        if not flight.waiters and not flight.coming:
+        if not flight.waiters and not flight.joining:
             self._remove(flight)
-            flight.cancel()
+            flight.abandon()
 
     def _remove(self, flight: Flight) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
 
 
-def _landed(flight: Flight) -> Flight:
+def by_task(flights: Iterable[Flight]) -> Iterable[list[Flight]]:
+    """The flights, grouped by their task: a task prepares and finishes several texts in one call."""
+    groups: dict[Task, list[Flight]] = {}
+    for flight in flights:
+        groups.setdefault(flight.task, []).append(flight)
+    return groups.values()
+
+
+def fail_flights(entries: Iterable[Entry], error: InferstreamError) -> list[Flight]:
+    """End the flights of these rows with ``error``, and return them.
+
+    A flight that has failed already keeps its first error: its other rows were only dropped because of that.
+    """
+    flights = [flight for flight in dict.fromkeys(entry.flight for entry in entries) if flight.result is None]
+    for flight in flights:
+        flight.fail(error)
+    return flights
+
+
+def _result(flight: Flight) -> bytes:
     if isinstance(flight.result, InferstreamError):
         raise flight.result
-    return flight
+    assert flight.result is not None
+    return flight.result
 
 
-def _expire(waiter: asyncio.Future[Flight]) -> None:
+def _expire(waiter: "asyncio.Future[bytes]") -> None:
     if not waiter.done():
         waiter.set_exception(DeadlineExceeded(EXPIRED))

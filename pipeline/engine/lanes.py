@@ -1,7 +1,7 @@
-"""A lane: takes the next batch of a device, runs it, and hands the answers on."""
+"""A lane: takes the next batch of a device, runs it, and finishes the answers."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
-from .batching import Entry
+from .batching import BatchStats, Entry
 from .cost import Cost, CostSample
 from .crash_note import CrashNote
-from .flights import Flight
+from .flights import Flight, by_task, fail_flights
 
 Clock = Callable[[], float]
 
@@ -25,20 +25,23 @@ class Runs(Protocol):
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]: ...
 
 
-class BatchStats(NamedTuple):
-    """One batch that ran, for the metrics."""
+class LaneSettings(NamedTuple):
+    """How many lanes a device has, and with which clocks they measure.
 
-    rows: int
-    tokens: int
-    padded_tokens: int
-    ms: float
+    ``clock`` stamps flights and compares deadlines. ``stopwatch`` measures runs for the cost model: on a CPU the
+    thread's own CPU time, else wall time.
+    """
+
+    lanes: int
+    clock: Clock
+    stopwatch: Clock
 
 
 class LaneContext(NamedTuple):
     """What the lanes of one device share.
 
-    ``landing`` guards flights whose rows come from two lanes at once. ``solitary`` is held while a suspect runs: were
-    two on the device when the process dies, nobody could tell which of them it was.
+    ``outputs_lock`` guards flights whose rows run on two lanes at once. ``suspect_lock`` is held while a suspect
+    runs: if two suspects were on the device when the process dies, it would be unclear which one ended it.
     """
 
     session: Runs
@@ -47,152 +50,146 @@ class LaneContext(NamedTuple):
     note: CrashNote | None
     clock: Clock
     stopwatch: Clock
-    landing: threading.Lock
-    solitary: threading.Lock
+    outputs_lock: threading.Lock
+    suspect_lock: threading.Lock
     land: Callable[[list[Flight]], None]
-    failed: Callable[[BaseException], None]
+    fail: Callable[[BaseException], None]
     on_batch: Callable[[BatchStats, float], None]
 
 
 class Lane(threading.Thread):
-    """One run at a time, in a thread: it frees the event loop, and onnxruntime frees the GIL.
+    """Runs one batch at a time in a thread: onnxruntime releases the GIL, so the event loop goes on.
 
-    A free lane plans its own next batch, so the device does not wait for the event loop between two batches.
+    A free lane takes its own next batch, so the device does not wait for the event loop between two batches
+    (docs/decisions/0005).
     """
 
     def __init__(self, number: int, shared: LaneContext) -> None:
         super().__init__(name=f"lane-{number}", daemon=True)
-        self._number, self._shared = number, shared
+        self._number = number
+        self._shared = shared
 
     def run(self) -> None:
         """Run batches until the batcher is closed."""
         try:
             while (batch := self._shared.batcher.take()) is not None:
                 self._run(batch)
-        except BaseException as error:  # a lane that dies silently would leave its requests open for ever
-            self._shared.failed(error)
+        except BaseException as error:  # a lane that ends silently would leave its requests open forever
+            self._shared.fail(error)
 
     def _run(self, batch: list[Entry]) -> None:
-        """Run the batch; one that fails is halved until the row at fault is alone."""
+        """Run the batch. If it fails, halve it until the row at fault is alone."""
         try:
-            ran = self._noted(batch)
+            ran = self._run_noted(batch)
         except DeviceLost:
-            raise  # nothing will succeed in this process: it ends, and the requests are read again by another
+            raise  # no run of this process can succeed: it ends, and another worker reads the requests again
         except InferstreamError as error:
-            if isinstance(error, DeviceOutOfMemory):
-                self._shared.batcher.shrink(len(batch) * max(entry.length for entry in batch))
-            # A device that is gone fails any half as well: all of the batch is tried again later.
-            gone = isinstance(error, DeviceUnavailable)
-            if len(batch) == 1 or gone:
-                flights = failed(batch, error)
-                self._acquit([] if gone else flights)
-                self._shared.land(flights)
-                return
-            middle = len(batch) // 2
-            for half in (batch[:middle], batch[middle:]):
-                if kept := self._shared.batcher.swept(half):  # time has passed since the batch was taken
-                    self._run(kept)
+            self._handle_failure(batch, error)
             return
         if ran is None:
             return
         outputs, stats = ran
         self._shared.batcher.recover()
         self._shared.on_batch(stats, sum(entry.solo_ms for entry in batch))
-        complete = self._arrive(batch, outputs, stats)
-        self._acquit(complete)
+        complete = self._store_outputs(batch, outputs, stats)
+        self._clear_suspects(complete)
         self._shared.land(_finish(complete, self._shared.clock))
 
-    def _noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
-        """Run with a note of what is on the device, for whoever comes after a crash.
+    def _handle_failure(self, batch: list[Entry], error: InferstreamError) -> None:
+        if isinstance(error, DeviceOutOfMemory):
+            self._shared.batcher.shrink(len(batch) * max(entry.length for entry in batch))
+        # An unavailable device fails each half as well: the whole batch fails, and its requests are retried later.
+        unavailable = isinstance(error, DeviceUnavailable)
+        if len(batch) == 1 or unavailable:
+            flights = fail_flights(batch, error)
+            if not unavailable:
+                self._clear_suspects(flights)
+            self._shared.land(flights)
+            return
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            if runnable := self._shared.batcher.runnable(half):  # time has passed since the batch was taken
+                self._run(runnable)
 
-        None when the row was dropped: it may have waited long for other suspects.
+    def _run_noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
+        """Run while the batch's keys are recorded, so that the next process knows the suspects after a crash.
+
+        Returns None if the row was dropped: a suspect waits until no other suspect runs, and may expire meanwhile.
         """
         note = self._shared.note
         if note is None:
-            return self._timed(batch)
+            return self._run_timed(batch)
         alone = batch[0].alone
-        with self._shared.solitary if alone else nullcontext():
-            if alone and not self._shared.batcher.swept(batch):
+        with self._shared.suspect_lock if alone else nullcontext():
+            if alone and not self._shared.batcher.runnable(batch):
                 return None
-            note.running(self._number, (entry.owner.key for entry in batch))
+            note.running(self._number, (entry.flight.key for entry in batch))
             try:
-                return self._timed(batch)
+                return self._run_timed(batch)
             except DeviceLost:
-                note.keep()  # it may have been one of these, as at a crash
+                note.keep()  # one of these may be the cause, as after a crash
                 raise
             finally:
                 note.finished(self._number)
 
-    def _acquit(self, flights: list[Flight]) -> None:
-        """All of their rows have run, or one has failed, and the process lives."""
-        if self._shared.note is not None:
-            for flight in flights:
-                if flight.suspect:
-                    self._shared.note.acquit(flight.key)
-
-    def _timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
-        began, watch = self._shared.clock(), self._shared.stopwatch()
+    def _run_timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
+        shared = self._shared
+        began = shared.clock()
+        watch = shared.stopwatch()
         try:
-            outputs = self._shared.session.run(batch[0].owner.task.collate([entry.row for entry in batch]))[0]
+            outputs = shared.session.run(batch[0].flight.task.collate([entry.row for entry in batch]))[0]
         except InferstreamError:
             raise
         except MemoryError as error:
             raise DeviceOutOfMemory("There is no memory for this input: send a shorter text.") from error
         except Exception as error:
             raise DeviceError(f"The model could not run this input: {error}.") from error
-        ms = (self._shared.stopwatch() - watch) * 1e3
-        rows, length = len(batch), max(entry.length for entry in batch)
-        self._shared.cost.observe(CostSample(rows, length, max(ms, 1e-3)))
-        return outputs, BatchStats(
-            rows, sum(e.length for e in batch), rows * length, (self._shared.clock() - began) * 1e3
-        )
+        ms = (shared.stopwatch() - watch) * 1e3
+        rows = len(batch)
+        length = max(entry.length for entry in batch)
+        shared.cost.observe(CostSample(rows, length, max(ms, 1e-3)))
+        tokens = sum(entry.length for entry in batch)
+        return outputs, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
 
-    def _arrive(self, batch: list[Entry], outputs: NDArray[np.float32], stats: BatchStats) -> list[Flight]:
-        """Hand each row's output to its flight; those whose last row this was are complete."""
-        complete = []
-        with self._shared.landing:
-            began = self._shared.clock() - stats.ms / 1e3
-            for entry, output in zip(batch, outputs, strict=True):
-                flight: Flight = entry.owner
-                flight.outputs[id(entry)] = output
-                flight.ran, flight.run_ms = began, stats.ms
-                flight.shape = (stats.rows, stats.tokens, stats.padded_tokens)
-                if len(flight.outputs) == len(flight.entries):
-                    complete.append(flight)
-        return complete
+    def _store_outputs(
+        self, batch: list[Entry], outputs: NDArray[np.float32], stats: BatchStats
+    ) -> list[Flight]:
+        """Give each row's output to its flight; returns the flights whose rows have all run."""
+        with self._shared.outputs_lock:
+            ran_at = self._shared.clock() - stats.ms / 1e3
+            return [
+                entry.flight
+                for entry, output in zip(batch, outputs, strict=True)
+                if entry.flight.add_output(entry, output, ran_at, stats)
+            ]
 
-
-def failed(entries: Iterable[Entry], error: InferstreamError) -> list[Flight]:
-    # Of a flight with several rows the first error counts: it cancels the others, which are then dropped.
-    flights = {id(entry.owner): entry.owner for entry in entries if entry.owner.result == b""}
-    for flight in flights.values():
-        flight.result = error
-        flight.cancel()
-    return list(flights.values())
+    def _clear_suspects(self, flights: list[Flight]) -> None:
+        """Clear the suspicion: the process survived these flights."""
+        if self._shared.note is not None:
+            for flight in flights:
+                if flight.suspect:
+                    self._shared.note.clear(flight.key)
 
 
 def _finish(flights: list[Flight], clock: Clock) -> list[Flight]:
-    """Turn outputs into answers, one call for each task in the batch."""
-    by_task: dict[int, list[Flight]] = {}
-    for flight in flights:
-        by_task.setdefault(id(flight.task), []).append(flight)
-    for group in by_task.values():
-        for flight, result in zip(group, _answers(group[0].task, group), strict=True):
+    """Turn outputs into answers, with one call for each task in the batch."""
+    for group in by_task(flights):
+        for flight, result in zip(group, _results(group[0].task, group), strict=True):
             flight.result = result
     now = clock()
     for flight in flights:
-        flight.landed = now
+        flight.finished_at = now
     return flights
 
 
-def _answers(task: Task, flights: list[Flight]) -> Sequence[bytes | InferstreamError]:
+def _results(task: Task, flights: list[Flight]) -> Sequence[bytes | InferstreamError]:
     finished = [
-        Finished([f.outputs[id(e)] for e in f.entries], [e.length for e in f.entries], f.options)
-        for f in flights
+        Finished([e.output for e in flight.entries], [e.length for e in flight.entries], flight.options)
+        for flight in flights
     ]
     try:
         return task.finish(finished)
     except Exception as error:
         if len(flights) == 1:
             return [DeviceError(f"The model's output could not be turned into an answer: {error!r}.")]
-        return [answer for flight in flights for answer in _answers(task, [flight])]
+        return [result for flight in flights for result in _results(task, [flight])]

@@ -30,7 +30,7 @@ from ..engine.cost import Cost
 from ..engine.crash_note import CrashNote
 from ..engine.device import Device
 from ..engine.engine import Engine, ModelEntry
-from ..engine.lanes import Runs
+from ..engine.lanes import LaneSettings, Runs
 from ..errors import UsageError
 from ..home import home_folder
 from ..models.manifest import Manifest
@@ -184,18 +184,18 @@ def _device(
     session_of: Callable[[Session], Runs],
 ) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
-    lanes = config.lanes or default_lanes(session.provider)
-    cost_path = home_folder() / "costs" / f"{manifest.version}-{session.provider}.json"
+    settings = LaneSettings(
+        config.lanes or default_lanes(session.provider),
+        clock=time.monotonic,
+        # A lane's own CPU time is the cost of a shape even while other processes share the core.
+        stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,
+    )
     device = Device(
         session_of(session),
-        lanes=lanes,
-        limits=Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
-        cost=Cost.load(cost_path),
-        cost_path=cost_path,
-        note=CrashNote(home_folder() / "crashes" / manifest.name, lanes),
-        clock=time.monotonic,
-        # A lane's own CPU time says what a shape costs even while others share the core.
-        stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,
+        Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
+        Cost.load(home_folder() / "costs" / f"{manifest.version}-{session.provider}.json"),
+        settings,
+        note=CrashNote(home_folder() / "crashes" / manifest.name, settings.lanes),
         batcher=batcher,
     )
     device.on_batch = lambda stats: metrics.ran(*stats)

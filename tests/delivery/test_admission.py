@@ -26,6 +26,7 @@ from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import Overloaded
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics
@@ -88,14 +89,7 @@ class Simulation:
         cost = Cost()
         shapes = [(rows, length) for rows in (1, 2, 4, ROWS) for length in (1, 5, 10, 20, 30)]
         cost.fit(CostSample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
-        device = Device(
-            self.session,
-            lanes=1,
-            limits=Limits(4_096, ROWS),
-            cost=cost,
-            clock=self.clock,
-            stopwatch=self.clock,
-        )
+        device = Device(self.session, Limits(4_096, ROWS), cost, LaneSettings(1, self.clock, self.clock))
         self.batcher = device.batcher
         self._put, device.batcher.put = device.batcher.put, self.put  # type: ignore[method-assign]
         self.engine = Engine(
@@ -157,12 +151,12 @@ class Simulation:
         self.clock.advance(end - self.clock())
 
     def ask(self, one: Asked) -> None:
-        flights = len(self.engine._flights)
+        flights = len(self.engine.flights)
         found = self.handler.handle(self.record(one))
         if isinstance(found, Outcome):
             self.end(one, found, at_once=True)
             return
-        self._leading += len(self.engine._flights) - flights
+        self._leading += len(self.engine.flights) - flights
         self._open.add(one.text)
         task = asyncio.create_task(self.wait(one, found))
         self._tasks.add(task)
@@ -352,7 +346,7 @@ async def test_beyond_its_share_a_tenant_gets_neither_a_run_nor_a_place_to_wait_
             assert isinstance(reply, Failure)
             assert (reply.code, reply.retry_after_ms) == ("overloaded", COME_BACK_MS)
             assert "share" in reply.message
-        assert len(rig.engine._flights) == 2, "who waits goes on waiting"
+        assert len(rig.engine.flights) == 2, "who waits goes on waiting"
     assert len(rig.session.runs) == 3
 
 

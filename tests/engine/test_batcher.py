@@ -6,10 +6,12 @@ from operator import attrgetter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import an_entry
+from support.reference_plan import plan
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
-from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits, plan
+from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
 
 START = 1_000.0
@@ -18,7 +20,7 @@ HIGH, NORMAL, LOW = range(3)
 SMALL = Limits(1_024, 16)
 
 
-def an_entry(
+def an_aged_entry(
     length: int,
     *,
     age: float = 0.0,
@@ -27,9 +29,15 @@ def an_entry(
     alone: bool = False,
     cancelled: bool = False,
 ) -> Entry:
-    entry = Entry([7] * length, arrived=START - age, expires=START + left, priority=priority)
-    entry.alone, entry.cancelled = alone, cancelled
-    return entry
+    """A row that arrived ``age`` seconds before `START` and expires ``left`` seconds after it."""
+    return an_entry(
+        length,
+        arrived=START - age,
+        expires=START + left,
+        priority=priority,
+        alone=alone,
+        cancelled=cancelled,
+    )
 
 
 class Room:
@@ -59,9 +67,9 @@ def ids(entries: Sequence[Entry]) -> list[int]:
 
 lengths = st.integers(1, 300)
 limits = st.builds(Limits, st.integers(1, 4_096), st.integers(1, 40))
-living = st.builds(an_entry, lengths, age=st.floats(0, 10), priority=st.integers(0, 2))
+living = st.builds(an_aged_entry, lengths, age=st.floats(0, 10), priority=st.integers(0, 2))
 any_entry = st.builds(
-    an_entry,
+    an_aged_entry,
     lengths,
     age=st.floats(0, 10),
     left=st.one_of(st.just(math.inf), st.floats(-1, 1)),
@@ -106,7 +114,7 @@ def test_each_row_runs_once_or_is_dropped_once(arrivals: list[list[Entry]], boun
 def test_rows_that_are_too_late_make_room_and_the_last_one_runs_all_the_same() -> None:
     """Were what is predicted too long, and all dropped for it, nothing would run and correct it."""
     room = Room()
-    late = [an_entry(100, left=COST.ms(1, 100) / 2e3) for _ in range(20)]
+    late = [an_aged_entry(100, left=COST.ms(1, 100) / 2e3) for _ in range(20)]
     room.put(*late)
     assert [len(batch) for batch in room.take_all()] == [1]
     assert len(room.dropped) == 19
@@ -114,7 +122,7 @@ def test_rows_that_are_too_late_make_room_and_the_last_one_runs_all_the_same() -
 
 def test_who_is_joined_by_somebody_with_more_time_is_not_too_late() -> None:
     room = Room()
-    entries = [an_entry(100, left=COST.ms(1, 100) / 2e3) for _ in range(2)]
+    entries = [an_aged_entry(100, left=COST.ms(1, 100) / 2e3) for _ in range(2)]
     room.put(*entries)
     for entry in entries:
         entry.expires = math.inf
@@ -124,20 +132,20 @@ def test_who_is_joined_by_somebody_with_more_time_is_not_too_late() -> None:
 
 def test_rows_that_hurry_go_first_from_then_on() -> None:
     room = Room(Limits(10**6, 1))
-    patient, normal = an_entry(10, priority=LOW), an_entry(20, priority=NORMAL)
+    patient, normal = an_aged_entry(10, priority=LOW), an_aged_entry(20, priority=NORMAL)
     room.put(patient, normal)
     patient.due = START + PRIORITY_DELAYS_S[HIGH]
-    room.batcher.hurry([patient])
+    room.batcher.reschedule([patient])
     assert room.take_all() == [[patient], [normal]]
 
 
 def test_to_hurry_what_does_not_wait_changes_nothing() -> None:
     room = Room(Limits(10**6, 1))
-    early, late = an_entry(10), an_entry(20)
-    room.batcher.hurry([late])  # its rows are made and not yet put
+    early, late = an_aged_entry(10), an_aged_entry(20)
+    room.batcher.reschedule([late])  # its rows are made and not yet put
     room.put(early)
     assert room.batcher.take() == [early]
-    room.batcher.hurry([early])  # it runs already
+    room.batcher.reschedule([early])  # it runs already
     room.put(late)
     assert room.take_all() == [[late]]
 
@@ -145,7 +153,7 @@ def test_to_hurry_what_does_not_wait_changes_nothing() -> None:
 def test_the_backlog_counts_what_goes_before() -> None:
     room = Room()
     for priority, length in ((HIGH, 10), (NORMAL, 20), (LOW, 40)):
-        room.put(an_entry(length, priority=priority))
+        room.put(an_aged_entry(length, priority=priority))
     before = [room.batcher.backlog_ms(priority) for priority in (HIGH, NORMAL, LOW)]
     solo = [COST.ms(1, length) for length in (10, 20, 40)]
     assert before == [solo[0], sum(solo[:2]), sum(solo)]
@@ -153,11 +161,11 @@ def test_the_backlog_counts_what_goes_before() -> None:
 
 def test_nobody_starves_under_a_flood() -> None:
     """Twice what the device can do arrives, all of it more urgent; patience runs out all the same."""
-    room, low = Room(Limits(1_000, 1)), an_entry(60, priority=LOW)
+    room, low = Room(Limits(1_000, 1)), an_aged_entry(60, priority=LOW)
     room.put(low)
     for _ in range(1_200):  # two arrive for each that runs; 100 run in a second
         for _ in range(2):
-            room.put(Entry([7] * 40, arrived=room.clock(), priority=HIGH))
+            room.put(an_entry(40, arrived=room.clock(), priority=HIGH))
         if room.batcher.take() == [low]:
             break
         room.clock.advance(0.01)

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import entries as entries_of
+from support.reference_plan import BatchPlan, plan
 
-from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits, Plan, plan
+from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.cost import KNOTS, Cost
 
 NOW = 100.0
@@ -25,18 +28,7 @@ costs = st.builds(
 limits = st.builds(Limits, st.integers(1, 4_096), st.integers(1, 40))
 
 
-def an_entry(
-    length: int,
-    *,
-    arrived: float = NOW,
-    expires: float = math.inf,
-    priority: int = 1,
-    cancelled: bool = False,
-) -> Entry:
-    entry = Entry([7] * length, arrived=arrived, expires=expires, priority=priority)
-    entry.cancelled = cancelled
-    return entry
-
+an_entry = partial(entries_of.an_entry, arrived=NOW)
 
 entries = st.builds(
     an_entry,
@@ -156,10 +148,10 @@ def test_mixed_lengths_are_batched_by_length_where_padding_is_dear() -> None:
 
 def drain(
     arrivals: list[Entry], cost: Cost, bound: Limits, lanes: int = 1
-) -> tuple[dict[int, float], list[Plan]]:
+) -> tuple[dict[int, float], list[BatchPlan]]:
     """Simulate lanes over arrivals: when each entry began to run, by id, and every plan made."""
     began: dict[int, float] = {}
-    plans: list[Plan] = []
+    plans: list[BatchPlan] = []
     coming = sorted(arrivals, key=attrgetter("arrived"))
     waiting: list[Entry] = []
     free = [0.0] * lanes

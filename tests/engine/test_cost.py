@@ -27,8 +27,8 @@ def errors(cost: Cost, truth: Callable[[int, int], float]) -> list[float]:
     return [abs(cost.ms(*shape) / truth(*shape) - 1) for shape in SHAPES]
 
 
-def calibrated(truth: Callable[[int, int], float]) -> Cost:
-    cost = Cost()
+def calibrated(truth: Callable[[int, int], float], path: Path | None = None) -> Cost:
+    cost = Cost(path=path)
     calibrate(cost, truth, max_length=256)
     return cost
 
@@ -105,9 +105,9 @@ def test_a_prediction_is_positive_and_finite(
 
 def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "costs" / "a.json"
-    cost = calibrated(bent)
-    cost.save(path)
-    cost.save(path)  # over the old one
+    cost = calibrated(bent, path)
+    cost.save()
+    cost.save()  # over the old one
     loaded = Cost.load(path)
     assert loaded.learned
     assert [loaded.ms(*shape) for shape in SHAPES] == [cost.ms(*shape) for shape in SHAPES]

@@ -1,19 +1,21 @@
-"""Everyone who waits for a flight is equal: whoever leaves takes nothing along."""
+"""Waiters of a flight are independent: one that leaves changes nothing for the others."""
 
 import asyncio
 import math
-from collections.abc import Callable
 
+import numpy as np
 import pytest
-from support.echo import Echo
+from support.entries import a_flight, an_entry
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.engine.batching import Entry
-from inferstream.pipeline.engine.flights import Flight, Flights
-from inferstream.pipeline.errors import DeadlineExceeded, DeviceError
+from inferstream.pipeline.engine.batching import BatchStats, Entry
+from inferstream.pipeline.engine.flights import Flight, Flights, fail_flights
+from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
 
-KEY = b"k"
+KEY = b"key"
 HIGH, NORMAL, LOW = range(3)
+OUTPUT = np.zeros(1, np.float32)
+STATS = BatchStats(1, 1, 1, 1.0)
 
 
 @pytest.fixture
@@ -26,88 +28,95 @@ def flights(clock: FakeClock) -> Flights:
     return Flights(clock)
 
 
-def a_flight(flights: Flights, clock: Callable[[], float], *, expires: float = math.inf) -> Flight:
-    flight = Flight(KEY, Echo(), "text", None, clock(), expires)
-    flight.board([Entry([1], arrived=clock(), expires=expires, owner=flight)], clock())
+def boarded(flights: Flights, clock: FakeClock, *, rows: int = 1, expires: float = math.inf) -> Flight:
+    """A flight that has started and whose rows are prepared."""
+    flight = a_flight(KEY, started_at=clock(), expires=expires)
+    flight.board([Entry([1], flight, arrived=clock()) for _ in range(rows)], clock())
     flights.start(flight)
     return flight
 
 
-async def seated(flights: Flights, flight: Flight, count: int) -> list["asyncio.Task[Flight]"]:
+async def waiting_tasks(flights: Flights, flight: Flight, count: int) -> list["asyncio.Task[bytes]"]:
     """Tasks that wait for the flight, all of them begun."""
-    waiting = [asyncio.create_task(flights.wait(flight, math.inf)) for _ in range(count)]
+    tasks = [asyncio.create_task(flights.wait(flight, math.inf)) for _ in range(count)]
     await asyncio.sleep(0)
-    return waiting
+    return tasks
+
+
+async def cancelled(task: "asyncio.Task[bytes]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 @pytest.mark.parametrize("leaver", [0, 1, 2])
-async def test_whoever_leaves_takes_nothing_along(flights: Flights, clock: FakeClock, leaver: int) -> None:
-    flight = a_flight(flights, clock)
+async def test_one_waiter_that_leaves_changes_nothing_for_the_others(
+    flights: Flights, clock: FakeClock, leaver: int
+) -> None:
+    flight = boarded(flights, clock)
     flights.join(KEY, math.inf, NORMAL)
     flights.join(KEY, math.inf, NORMAL)
-    waiting = await seated(flights, flight, 3)
-    waiting[leaver].cancel()
-    await asyncio.wait([waiting[leaver]])
+    tasks = await waiting_tasks(flights, flight, 3)
+    await cancelled(tasks[leaver])
     assert not flight.entries[0].cancelled
     flight.result = b"answer"
     flights.land(flight)
-    del waiting[leaver]
-    assert [(await task).result for task in waiting] == [b"answer"] * 2
+    del tasks[leaver]
+    assert [await task for task in tasks] == [b"answer"] * 2
     assert len(flights) == 0
 
 
-async def test_when_all_have_left_the_rows_are_dropped(flights: Flights, clock: FakeClock) -> None:
-    flight = a_flight(flights, clock)
+async def test_the_rows_are_cancelled_when_all_waiters_have_left(flights: Flights, clock: FakeClock) -> None:
+    flight = boarded(flights, clock)
     flights.join(KEY, math.inf, NORMAL)
-    for task in await seated(flights, flight, 2):
+    for task in await waiting_tasks(flights, flight, 2):
         assert not flight.entries[0].cancelled
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled(task)
     assert flight.entries[0].cancelled
-    assert flights.join(KEY, math.inf, NORMAL) is None, "whoever comes now starts anew"
+    assert flights.join(KEY, math.inf, NORMAL) is None, "the next request starts a new flight"
 
 
-async def test_rows_that_board_after_all_have_left_are_dropped(flights: Flights, clock: FakeClock) -> None:
-    flight = Flight(KEY, Echo(), "text", None, clock(), math.inf)
+async def test_rows_that_board_after_all_waiters_have_left_are_cancelled(
+    flights: Flights, clock: FakeClock
+) -> None:
+    flight = a_flight(KEY)
     flights.start(flight)
-    (task,) = await seated(flights, flight, 1)
-    task.cancel()
-    await asyncio.wait([task])
-    flight.board([Entry([1], arrived=clock())], clock())
+    (task,) = await waiting_tasks(flights, flight, 1)
+    await cancelled(task)
+    flight.board([Entry([1], flight, arrived=clock())], clock())
     assert flight.entries[0].cancelled
 
 
 async def test_an_error_is_shared_and_not_kept(flights: Flights, clock: FakeClock) -> None:
-    flight = a_flight(flights, clock)
+    flight = boarded(flights, clock)
     flights.join(KEY, math.inf, NORMAL)
-    waiting = await seated(flights, flight, 2)
-    flight.result = DeviceError("broken")
+    tasks = await waiting_tasks(flights, flight, 2)
+    flight.fail(DeviceError("broken"))
     flights.land(flight)
-    for task in waiting:
+    for task in tasks:
         with pytest.raises(DeviceError, match="broken"):
             await task
     assert flights.join(KEY, math.inf, NORMAL) is None
 
 
-async def test_each_has_its_own_deadline(flights: Flights, clock: FakeClock) -> None:
-    flight = a_flight(flights, clock, expires=clock() + 0.01)
+async def test_each_waiter_has_its_own_deadline(flights: Flights, clock: FakeClock) -> None:
+    flight = boarded(flights, clock, expires=clock() + 0.01)
     flights.join(KEY, math.inf, NORMAL)
-    patient = asyncio.create_task(flights.wait(flight, math.inf))
+    unlimited = asyncio.create_task(flights.wait(flight, math.inf))
     with pytest.raises(DeadlineExceeded):
         await flights.wait(flight, clock() + 0.01)
     assert flight.entries[0].expires == math.inf
     assert not flight.entries[0].cancelled
     flight.result = b"answer"
     flights.land(flight)
-    assert (await patient).result == b"answer"
+    assert await unlimited == b"answer"
 
 
 @pytest.mark.parametrize("error", [None, DeviceError("broken")])
-async def test_who_begins_to_wait_after_the_landing_is_not_forgotten(
+async def test_a_wait_that_begins_after_the_landing_has_the_result(
     flights: Flights, clock: FakeClock, error: DeviceError | None
 ) -> None:
-    """A request joins, and before its task has its first turn the flight lands."""
-    flight = a_flight(flights, clock)
+    """A request joins, and the flight lands before the request's task first runs."""
+    flight = boarded(flights, clock)
     joined = flights.join(KEY, math.inf, NORMAL)
     assert joined is flight
     waiting = asyncio.create_task(flights.wait(flight, math.inf))
@@ -115,66 +124,97 @@ async def test_who_begins_to_wait_after_the_landing_is_not_forgotten(
     flights.land(flight)
     async with asyncio.timeout(5):
         if error is None:
-            assert (await waiting).result == b"answer"
+            assert await waiting == b"answer"
         else:
             with pytest.raises(DeviceError, match="broken"):
                 await waiting
 
 
-async def test_who_has_joined_but_not_begun_to_wait_keeps_the_flight(
+async def test_a_request_that_has_joined_and_does_not_wait_yet_keeps_the_flight(
     flights: Flights, clock: FakeClock
 ) -> None:
-    flight = a_flight(flights, clock)
-    (leader,) = await seated(flights, flight, 1)
+    flight = boarded(flights, clock)
+    (leader,) = await waiting_tasks(flights, flight, 1)
     assert flights.join(KEY, math.inf, NORMAL) is flight
-    leader.cancel()
-    await asyncio.wait([leader])
+    await cancelled(leader)
     assert not flight.entries[0].cancelled
     follower = asyncio.create_task(flights.wait(flight, math.inf))
     await asyncio.sleep(0)
     flight.result = b"answer"
     flights.land(flight)
-    assert (await follower).result == b"answer"
+    assert await follower == b"answer"
 
 
-async def test_nobody_joins_a_flight_whose_deadline_has_passed(flights: Flights, clock: FakeClock) -> None:
-    """A lane may just now be dropping its rows."""
-    a_flight(flights, clock, expires=clock() + 1)
+async def test_a_flight_whose_deadline_has_passed_cannot_be_joined(
+    flights: Flights, clock: FakeClock
+) -> None:
+    """A lane may be dropping its rows at this moment."""
+    boarded(flights, clock, expires=clock() + 1)
     clock.advance(1)
     assert flights.join(KEY, math.inf, NORMAL) is None
 
 
-async def test_a_later_deadline_counts_however_boarding_and_joining_meet(
+async def test_the_latest_deadline_counts_in_any_order_of_boarding_and_joining(
     flights: Flights, clock: FakeClock
 ) -> None:
-    flight = Flight(KEY, Echo(), "text", None, clock(), clock() + 1)
+    flight = a_flight(KEY, expires=clock() + 1)
     flights.start(flight)
-    entries = [Entry([1], arrived=clock(), expires=flight.expires)]
-    flights.join(KEY, clock() + 9, NORMAL)  # after the rows were made, before they have boarded
+    entries = [Entry([1], flight, arrived=clock())]
+    flights.join(KEY, clock() + 9, NORMAL)  # after the rows were made, before they board
     flight.board(entries, clock())
     assert flight.entries[0].expires == clock() + 9
 
 
-async def test_an_urgent_request_hurries_the_flight_it_joins(flights: Flights, clock: FakeClock) -> None:
-    flight = Flight(KEY, Echo(), "text", None, clock(), math.inf, LOW)
-    flights.start(flight)
-    early = [Entry([1], arrived=clock(), priority=LOW)]
-    flights.join(KEY, math.inf, NORMAL)
-    flight.board(early, clock())
-    assert early[0].due == Entry([1], arrived=clock(), priority=NORMAL).due
-    flights.join(KEY, math.inf, HIGH)
-    flights.join(KEY, math.inf, LOW)
-    assert early[0].due == Entry([1], arrived=clock(), priority=HIGH).due
-
-
-async def test_an_old_flight_that_lands_leaves_the_new_one_in_the_air(
+async def test_an_urgent_request_moves_the_rows_of_the_flight_that_it_joins(
     flights: Flights, clock: FakeClock
 ) -> None:
-    old = a_flight(flights, clock)
-    (task,) = await seated(flights, old, 1)
-    task.cancel()
-    await asyncio.wait([task])
-    new = a_flight(flights, clock)
+    flight = a_flight(KEY, priority=LOW)
+    flights.start(flight)
+    rows = [Entry([1], flight, arrived=clock())]
+    flights.join(KEY, math.inf, NORMAL)
+    flight.board(rows, clock())
+    assert rows[0].due == an_entry(arrived=clock(), priority=NORMAL).due
+    flights.join(KEY, math.inf, HIGH)
+    flights.join(KEY, math.inf, LOW)
+    assert rows[0].due == an_entry(arrived=clock(), priority=HIGH).due
+
+
+async def test_landing_an_abandoned_flight_leaves_the_new_one_for_its_content(
+    flights: Flights, clock: FakeClock
+) -> None:
+    old = boarded(flights, clock)
+    (task,) = await waiting_tasks(flights, old, 1)
+    await cancelled(task)
+    new = boarded(flights, clock)
     old.result = b"late"
     flights.land(old)
     assert flights.join(KEY, math.inf, NORMAL) is new
+
+
+def test_a_flight_is_complete_with_the_output_of_its_last_row(flights: Flights, clock: FakeClock) -> None:
+    flight = boarded(flights, clock, rows=3)
+    complete = [flight.add_output(entry, OUTPUT, clock(), STATS) for entry in flight.entries]
+    assert complete == [False, False, True]
+
+
+def test_a_flight_keeps_its_first_error_and_drops_its_other_rows(flights: Flights, clock: FakeClock) -> None:
+    flight = boarded(flights, clock, rows=2)
+    error = DeviceOutOfMemory("first")
+    assert fail_flights(flight.entries[:1], error) == [flight]
+    assert fail_flights(flight.entries[1:], DeviceError("second")) == []
+    assert flight.result is error
+    assert flight.entries[1].cancelled
+    flight.extend(math.inf, HIGH)
+    assert flight.entries[1].cancelled, "a request that joins does not bring the rows back"
+
+
+def test_a_row_that_ends_after_its_flight_has_failed_and_landed_completes_nothing(
+    flights: Flights, clock: FakeClock
+) -> None:
+    """One lane fails a row, the event loop lands the flight, while another lane still runs the other row."""
+    flight = boarded(flights, clock, rows=2)
+    failing, running = flight.entries
+    fail_flights([failing], DeviceError("broken"))
+    flights.land(flight)
+    assert not flight.add_output(running, OUTPUT, clock(), STATS)
+    assert isinstance(flight.result, DeviceError)

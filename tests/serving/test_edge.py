@@ -80,7 +80,7 @@ async def test_a_worker_that_dies_ends_the_client_and_is_told() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012 - leaving it is what raises
         async with edge as client:
             await client.request("triage", "a")
-            edge.serving._engine._fail(RuntimeError("the device is gone"))
+            edge.serving._engine.fail(RuntimeError("the device is gone"))
             with pytest.raises(ShuttingDown):
                 await asyncio.gather(
                     *(client.request("triage", str(n), timeout_s=None) for n in range(1_000))

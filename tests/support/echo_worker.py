@@ -19,6 +19,7 @@ from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import topic_specs
@@ -44,11 +45,9 @@ def echo_worker(
     """A worker for the task `echo` over the folder, not started."""
     device = Device(
         session,
-        lanes=1,
-        limits=Limits(4_096, 64),
-        cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
-        clock=time.monotonic,
-        stopwatch=time.monotonic,
+        Limits(4_096, 64),
+        Cost((10.0, 0.01, 0.0001, 1e-7)),
+        LaneSettings(1, time.monotonic, time.monotonic),
     )
     engine = Engine(
         {"echo-small": ModelEntry(Echo(), device)},

@@ -13,6 +13,7 @@ from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, EngineAnswer, Job, ModelEntry
+from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from support.echo import Echo
 
@@ -30,11 +31,9 @@ class Rig:
         self.session = FakeSession(poison=[ord(POISON)])
         self.device = Device(
             self.session,
-            lanes=lanes,
-            limits=limits or Limits(4_096, 64),
-            cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
-            clock=self.clock,
-            stopwatch=self.clock,
+            limits or Limits(4_096, 64),
+            Cost((10.0, 0.01, 0.0001, 1e-7)),
+            LaneSettings(lanes, self.clock, self.clock),
         )
         self.tasks = {name: Echo(name) for name in (SMALL, LARGE)}
         self.engine = Engine(

@@ -23,6 +23,7 @@ from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import topic_specs
@@ -65,12 +66,10 @@ def failing_worker(
     """A worker with all that answers for failures, not started."""
     device = Device(
         session or FailingSession(),
-        lanes=2,
-        limits=Limits(4_096, 64),
-        cost=Cost((10.0, 0.01, 0.0001, 1e-7)),
+        Limits(4_096, 64),
+        Cost((10.0, 0.01, 0.0001, 1e-7)),
+        LaneSettings(2, time.monotonic, time.monotonic),
         note=CrashNote(crashes, 2),
-        clock=time.monotonic,
-        stopwatch=time.monotonic,
     )
     served = {"echo-small": ModelEntry(Echo(), device)}
     engine = Engine(served, default="echo-small", memory=None, disk=None, clock=time.monotonic)

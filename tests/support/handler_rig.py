@@ -14,6 +14,7 @@ from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics
@@ -49,9 +50,7 @@ class Desk:
     def __init__(self) -> None:
         self._session, clock = FailingSession(poison=[ord("!")]), FakeClock()
         cost = Cost((10.0, 0.01, 0.0001, 1e-7))
-        device = Device(
-            self._session, lanes=1, limits=Limits(4_096, 64), cost=cost, clock=clock, stopwatch=clock
-        )
+        device = Device(self._session, Limits(4_096, 64), cost, LaneSettings(1, clock, clock))
         self._task = Echo()
         self._engine = Engine(
             {"echo-small": ModelEntry(self._task, device)},

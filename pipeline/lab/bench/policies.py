@@ -36,8 +36,8 @@ class FifoBatcher(Batcher):
         return batch or (None if closed else self.take())
 
     def _left_s(self) -> float:
-        oldest = min(entry.owner.prepared for entry in self._waiting)
-        return float(oldest) + self.delay_s - self._clock()
+        oldest = min(entry.flight.prepared_at for entry in self._waiting)
+        return oldest + self.delay_s - self._clock()
 
 
 class SingleBatcher(FifoBatcher):

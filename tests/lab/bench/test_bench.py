@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.echo import Echo
+from support.entries import a_flight
 
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.lab.bench.figures import figures, speeds
 from inferstream.pipeline.lab.bench.latency import Paced
@@ -105,9 +104,9 @@ def test_the_raw_loop_runs_every_row_within_the_budget(lengths: list[int], budge
 
 
 def an_entry(number: int, prepared: float) -> Entry:
-    flight = Flight(b"k%d" % number, Echo(), "text", None, started=prepared)
-    flight.prepared = prepared
-    return Entry([0] * (5 + number % 7), arrived=float(number), owner=flight)
+    flight = a_flight(b"k%d" % number, started_at=prepared)
+    flight.prepared_at = prepared
+    return Entry([0] * (5 + number % 7), flight, arrived=float(number))
 
 
 @pytest.mark.parametrize(("policy", "rows"), [(FifoBatcher, 32), (SingleBatcher, 1)])

@@ -1,0 +1,51 @@
+"""Rows that wait for a device, without a device: for tests of batching."""
+
+import math
+
+from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.batcher import Batcher
+from inferstream.pipeline.engine.batching import Entry, Limits
+from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.flights import Flight
+from support.echo import Echo
+
+ECHO = Echo()
+UNUSED_BATCHER = Batcher(Cost(), Limits(1, 1), FakeClock(), lambda dropped: None)
+
+
+def a_flight(
+    key: bytes = b"key",
+    *,
+    batcher: Batcher = UNUSED_BATCHER,
+    started_at: float = 0.0,
+    expires: float = math.inf,
+    priority: int = 1,
+    suspect: bool = False,
+) -> Flight:
+    return Flight(
+        key,
+        ECHO,
+        batcher,
+        "text",
+        ECHO.options({}),
+        started_at,
+        suspect=suspect,
+        expires=expires,
+        priority=priority,
+    )
+
+
+def an_entry(
+    length: int = 1,
+    *,
+    arrived: float = 0.0,
+    expires: float = math.inf,
+    priority: int = 1,
+    alone: bool = False,
+    cancelled: bool = False,
+) -> Entry:
+    """A row of a flight of its own."""
+    flight = a_flight(started_at=arrived, expires=expires, priority=priority, suspect=alone)
+    entry = Entry([7] * length, flight, arrived=arrived)
+    entry.cancelled = cancelled
+    return entry
