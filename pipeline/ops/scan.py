@@ -1,4 +1,4 @@
-"""Reading topics from their oldest records, or from where one was, to their present ends: bounded, without a group."""
+"""Reads topics from their first records, or from given offsets, to their present ends. Joins no group."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,8 +12,21 @@ SILENCE_MS: Final = 3_000
 SILENT_POLLS: Final = 2
 
 
+async def end_offsets(broker: Broker, topics: Sequence[str]) -> dict[TopicPartition, int]:
+    """The end of each partition of those topics that exist. Raises BrokerError."""
+    consumer = await broker.consume(await _existing(broker, topics))
+    try:
+        return dict(await consumer.end_offsets(consumer.assignment()))
+    finally:
+        await consumer.close()
+
+
+async def _existing(broker: Broker, topics: Sequence[str]) -> list[str]:
+    return [topic for topic in dict.fromkeys(topics) if await broker.partitions(topic) is not None]
+
+
 class Scan:
-    """The records between the positions and the ends that partitions had when the scan was opened."""
+    """The records from the start offsets to the ends that the partitions had when the scan was opened."""
 
     def __init__(
         self,
@@ -22,7 +35,9 @@ class Scan:
         ends: Mapping[TopicPartition, int],
         silence_ms: int = SILENCE_MS,
     ) -> None:
-        self._consumer, self._ends, self._silence_ms = consumer, ends, silence_ms
+        self._consumer = consumer
+        self._ends = ends
+        self._silence_ms = silence_ms
         self._started = {at: starts.get(at, 0) for at in ends}
         self._unread = {at for at, end in ends.items() if end > self._started[at]}
         self._positions = dict(self._started)
@@ -37,18 +52,19 @@ class Scan:
         *,
         silence_ms: int = SILENCE_MS,
     ) -> AsyncGenerator[Self]:
-        """A scan of the topics that there are.
+        """A scan of those topics that exist.
 
-        The ends are taken topic by topic in this order: name effects before their causes, and each effect's cause is
-        within what is read. What retention has deleted is left out. Twice ``silence_ms`` without a record, from a
-        broker that answers, and the rest is taken for deleted meanwhile. Raises BrokerError; UsageError for a start
-        behind the end of a partition.
+        Ends are read topic by topic in the given order. Name effects before their causes: then the cause of each
+        effect is within the scan. Records that retention has deleted are left out. When a broker that responds sends
+        no record for two times ``silence_ms``, the rest counts as deleted.
+
+        Raises BrokerError; UsageError for a start beyond the end of a partition.
         """
-        there = [topic for topic in dict.fromkeys(topics) if await broker.partitions(topic) is not None]
-        consumer = await broker.consume(there)
+        existing = await _existing(broker, topics)
+        consumer = await broker.consume(existing)
         try:
             ends: dict[TopicPartition, int] = {}
-            for topic in there:
+            for topic in existing:
                 ends |= await consumer.end_offsets([at for at in consumer.assignment() if at.topic == topic])
             wanted = {at: offset for at, offset in (starts or {}).items() if at in ends}
             _check(wanted, ends)
@@ -65,7 +81,7 @@ class Scan:
 
     @property
     def total(self) -> int:
-        """Offsets between the starts and the ends."""
+        """The number of offsets from the starts to the ends."""
         return sum(max(0, end - self._started[at]) for at, end in self._ends.items())
 
     @property
@@ -82,8 +98,8 @@ class Scan:
                 silent = 0
                 yield self._within(records)
                 continue
-            # Retention may have deleted the last records of a partition since, and the marks of transactions take
-            # offsets, yet a broker that is down is silent, too: then this raises.
+            # There may be no record left: retention has deleted it, or the last offsets are transaction markers.
+            # A broker that is down sends none either; then this call raises.
             await self._consumer.end_offsets(self._unread)
             silent += 1
             if silent == SILENT_POLLS:
@@ -95,7 +111,7 @@ class Scan:
         for record in records:
             at = TopicPartition(record.topic, record.partition)
             end = self._ends.get(at)
-            if end is None:  # a partition that was added since
+            if end is None:  # a partition that was added after `open`
                 self._consumer.pause([at])
                 continue
             if record.offset < end:
@@ -111,6 +127,6 @@ def _check(starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, i
     for at, offset in starts.items():
         if offset > ends[at]:
             raise UsageError(
-                f"Partition {at.partition} of {at.topic} ends at {ends[at]}, before {offset}, where the last audit "
-                "was: the topic was made anew, so begin anew with another --work file."
+                f"Partition {at.partition} of {at.topic} ends at {ends[at]}, before offset {offset}, where the last "
+                "audit stopped: the topic was deleted and created again, so use another --work file."
             )

@@ -11,11 +11,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ....schemas.topics import Topics
 from ...config import Config
 from ...ops.audit.auditor import audit
 from ...ops.audit.facts import Audited
-from ...ops.audit.report import Report
+from ...ops.audit.report import AuditReport
 from ..options.broker import embedded_option, open_broker
 from ..options.settings import KAFKA, with_settings
 from ..options.times import Duration, Timestamp
@@ -29,18 +28,18 @@ ROWS: Final = {
     "dead_letters": "ended in the dead letters, without any reply",
     "missing": "no terminal event: lost, or not answered yet",
     "open": "no terminal event, and not due yet",
-    "elsewhere": "to be answered on reply topics that were not read",
+    "elsewhere": "with a reply topic that was not read",
     "out_of_order": "replies before the reply to an earlier request of their key",
-    "missing_repeats": "requests sent again under their id, or replayed, without an end of their own",
-    "duplicated": "terminal events above one for each time a request was sent",
+    "missing_repeats": "requests sent again with their id, or replayed, without a terminal event of their own",
+    "duplicated": "terminal events beyond one for each time a request was sent",
     "contradictory": "requests among these whose terminal events differ",
-    "duplicated_chunks": "pieces of streamed replies that came again",
-    "repeats": "requests sent again under the same id",
+    "duplicated_chunks": "chunks of streamed replies that were repeated",
+    "repeats": "requests sent again with the same id",
     "replayed": "dead letters that were replayed",
-    "retried": "records that came back from a retry topic",
-    "kept": "dead letters beside a failure reply",
-    "unknown": "replies to requests that are not there",
-    "unreadable": "records on reply topics that are no replies",
+    "retried": "records that returned from a retry topic",
+    "kept": "dead letters that accompany a failure reply",
+    "unknown": "replies to requests that are not in the topic",
+    "unreadable": "records on reply topics that are not replies",
 }
 ALWAYS: Final = ("requests", "results", "missing", "out_of_order", "duplicated")
 
@@ -51,29 +50,29 @@ ALWAYS: Final = ("requests", "results", "missing", "out_of_order", "duplicated")
 @click.option(
     "--since",
     type=Timestamp(),
-    help="Judge requests sent from then on: 2026-03-01T14:00, or 12h for so long ago.",
+    help="Audit requests sent from this time on: 2026-03-01T14:00, or 12h for 12 hours ago.",
 )
-@click.option("--until", type=Timestamp(), help="Judge requests sent before then.")
+@click.option("--until", type=Timestamp(), help="Audit requests sent before this time.")
 @click.option(
     "--grace",
     type=Duration(),
     default="0s",
     show_default=True,
-    help="So long after it was sent, or after its retry was due, a request need not have ended. On a pipeline at work "
-    "give it more than a request takes, as in 60s.",
+    help="A request may be open for this time after it was sent, or after its retry was due. On a running pipeline "
+    "use more than a request takes, such as 60s.",
 )
 @click.option(
     "--replies",
     multiple=True,
     metavar="TOPIC",
-    help="A reply topic besides the task's own, which requests name. May be repeated.",
+    help="Another reply topic that requests name, beside the task's own. May be repeated.",
 )
-@click.option("--strict", is_flag=True, help="Duplicates on the topics fail the audit, too.")
+@click.option("--strict", is_flag=True, help="Duplicates on the topics fail the audit as well.")
 @click.option(
     "--work",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what was read in this file: an interrupted audit goes on there, the next one reads only what is new. "
-    "Takes about 100 bytes for each record.",
+    help="Store what was read in this file: an interrupted audit continues there, the next one reads only new records. "
+    "It takes about 100 bytes for each record.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @with_settings(KAFKA)
@@ -90,27 +89,23 @@ def command(
     work: Path | None,
     as_json: bool,
 ) -> int:
-    """Read the topics of TASK and say whether each request ended exactly once, and in the order of its key.
+    """Read the topics of TASK and report whether each request ended exactly once, in the order of its key.
 
-    Reads request, reply, retry and dead-letter topics, as a member of no group: workers notice nothing. The exit
-    status is 0 when all is well, 3 when something is missing or out of order. Duplicates are within what is promised
-    (at least once) and only reported.
+    Reads the request, reply, retry and dead-letter topics without joining a consumer group, so workers are not
+    disturbed. The exit status is 0 when nothing is missing or out of order, else 3. Duplicates are allowed
+    (delivery is at least once) and only reported.
 
     \b
       inferstream audit triage --kafka 127.0.0.1:9092 --since 1h --grace 60s
       inferstream audit triage --embedded ./queue --json
     """
-    audited = Audited(
-        Topics(task, config.kafka.topic_prefix),
-        [f"{seconds}s" for seconds in config.retries.tiers_s],
-        replies,
-    )
+    audited = Audited.of(task, config, replies)
     how = {"work": work, "since_ms": since, "until_ms": until, "grace_ms": grace}
     try:
         report = asyncio.run(_audit(config, kafka, embedded, audited, how))
     except KeyboardInterrupt:
         if work:
-            click.echo("Interrupted: run the same command again to go on there.", err=True)
+            click.echo("Interrupted: run the same command again to continue there.", err=True)
         raise
     failed = report.lost or (strict and report.repeated)
     if as_json:
@@ -122,18 +117,18 @@ def command(
 
 async def _audit(
     config: Config, kafka: str | None, embedded: Path | None, audited: Audited, how: dict[str, Any]
-) -> Report:
+) -> AuditReport:
     async with open_broker(config, kafka, embedded) as broker:
         with progress_bar("Reading the topics") as progress:
             return await audit(broker, audited, clock=time.time, progress=progress, **how)
 
 
-def _print_json(report: Report, *, clean: bool) -> None:
+def _print_json(report: AuditReport, *, clean: bool) -> None:
     whole = {"clean": clean, **msgspec.to_builtins(report)}
     click.echo(msgspec.json.format(msgspec.json.encode(whole), indent=2))
 
 
-def _print(report: Report) -> None:
+def _print(report: AuditReport) -> None:
     console = Console(markup=False, highlight=False)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
@@ -151,9 +146,9 @@ def _print(report: Report) -> None:
         console.print(
             f"The oldest that has not ended: {printable(oldest.id)}, sent {age}, {local_time(oldest.asked_ms)}."
         )
-    for trouble, identities in report.examples.items():
+    for problem, identities in report.examples.items():
         console.print(
-            f"{trouble.replace('_', ' ').capitalize()}, for example: {', '.join(map(printable, identities))}"
+            f"{problem.replace('_', ' ').capitalize()}, for example: {', '.join(map(printable, identities))}"
         )
     if report.unread_topics:
         named = " ".join(f"--replies {topic}" for topic in map(printable, report.unread_topics))

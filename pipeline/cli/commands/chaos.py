@@ -12,7 +12,6 @@ import msgspec
 from rich.console import Console
 
 from ...kafka_local.cluster import LocalKafka
-from ...lab.chaos.auditing import auditor
 from ...lab.chaos.figures import ends_by_code, figures
 from ...lab.chaos.plot import plot
 from ...lab.chaos.report import Report
@@ -75,7 +74,7 @@ def command(scenario: str, minutes: float | None, seed: int, out: Path, listing:
         LocalKafka(Path(data), brokers=chosen.brokers, port=0, heap_mb=HEAP_MB) as kafka,
     ):
         conductor = Conductor(chosen, kafka, folder, seconds=seconds, seed=seed, tell=status.update)
-        report = asyncio.run(conductor.run(auditor))
+        report = asyncio.run(conductor.run())
     return tell(report, folder, console, as_json=as_json)
 
 

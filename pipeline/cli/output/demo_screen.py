@@ -1,4 +1,4 @@
-"""What the demo shows, from the first line to the last."""
+"""The output of the demo."""
 
 import textwrap
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from rich.text import Text
 
 from ....schemas.messages import CacheStatus, Failure, Request, TriageOutput
 from ...client.replies import Answer
-from ...lab.demo.audit import Verdict
+from ...lab.demo.demo import DemoResult
 from ...lab.demo.figures import Figures
 from ...lab.demo.traffic import Traffic
 from .answers import confidence_bar, urgency
 
 TICKETS_SHOWN: Final = 6
-LONGEST_SHOWN: Final = 78
+MAX_SHOWN_CHARACTERS: Final = 78
 SOURCES: Final[dict[CacheStatus, tuple[str, str]]] = {
     "miss": ("by the model", "cyan"),
     "flight": ("by joining one in flight", "magenta"),
@@ -27,40 +27,37 @@ SOURCES: Final[dict[CacheStatus, tuple[str, str]]] = {
     "disk": ("from the cache on disk", "yellow"),
     "off": ("by the model, cache off", "cyan"),
 }
-SIZES: Final = ((1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 10_000))
-LONGEST_RANGE: Final = 1_000
+OPEN_END: Final = 10_000
+SIZES: Final = ((1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, OPEN_END))
 BLOCKS: Final = "·▁▂▃▄▅▆▇█"
 
 
-class Sample(Struct):
-    """A few of the answers that are good to look at: the surest one of each category, and one for a human."""
+class ShownTickets(Struct):
+    """The answers to show: the one with the highest confidence of each category, and one that needs a human."""
 
-    surest: dict[str, tuple[str, TriageOutput]] = field(default_factory=dict)
+    best: dict[str, tuple[str, TriageOutput]] = field(default_factory=dict)
     for_a_human: tuple[str, TriageOutput] | None = None
 
     def add(self, request: Request, answer: Answer | Failure) -> None:
         text = str(request.text)
-        if isinstance(answer, Failure) or not 25 <= len(text) <= LONGEST_SHOWN:
+        if isinstance(answer, Failure) or not 25 <= len(text) <= MAX_SHOWN_CHARACTERS:
             return
         output = answer.output
         if output.needs_human:
             self.for_a_human = self.for_a_human or (text, output)
-        elif (
-            output.category not in self.surest
-            or self.surest[output.category][1].confidence < output.confidence
-        ):
-            self.surest[output.category] = text, output
+        elif output.category not in self.best or self.best[output.category][1].confidence < output.confidence:
+            self.best[output.category] = text, output
 
     def rows(self) -> list[tuple[str, TriageOutput]]:
-        """One of each priority first, then the surest."""
-        surest = sorted(self.surest.values(), key=lambda row: row[1].confidence)
-        one_of_each = {output.priority: (text, output) for text, output in surest}
-        shown = [*one_of_each.values(), *(row for row in reversed(surest) if row not in one_of_each.values())]
+        """One of each priority first, then by falling confidence."""
+        best = sorted(self.best.values(), key=lambda row: row[1].confidence)
+        one_of_each = {output.priority: (text, output) for text, output in best}
+        shown = [*one_of_each.values(), *(row for row in reversed(best) if row not in one_of_each.values())]
         return [*shown[: TICKETS_SHOWN - 1], *([self.for_a_human] if self.for_a_human else [])]
 
 
 class Screen:
-    """Prints to ``console`` as the demo goes on."""
+    """Prints to ``console`` while the demo runs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -70,21 +67,22 @@ class Screen:
         self._console.rule(Text.assemble((" inferstream ", "bold reverse"), f"  {words} "), style="dim")
 
     def busy(self, words: str) -> None:
-        """What is being done, until something is ready."""
+        """Show the step that runs until the next `ready`."""
         self._status.update(f"{words} …")
         self._status.start()
 
     def ready(self, sentence: str) -> None:
-        """What is there now."""
+        """Show what has started."""
         self._status.stop()
         self._console.print(Text.assemble(("✓ ", "green"), sentence))
 
     def announce(self, traffic: Traffic) -> None:
-        count, tickets = len(traffic.requests), traffic.different - traffic.broken
+        count = len(traffic.requests)
+        tickets = traffic.different - traffic.broken
         self._console.print()
         self._console.print(
             f"Sending [bold]{count:,}[/] requests: {tickets:,} different tickets, short and very long, "
-            f"about {count / max(tickets, 1):.0f} times each, and {traffic.broken} broken ones."
+            f"about {count / max(tickets, 1):.0f} times each, and {traffic.broken} invalid ones."
         )
 
     def progress(self) -> Progress:
@@ -96,9 +94,9 @@ class Screen:
             console=self._console,
         )
 
-    def tickets(self, sample: Sample) -> None:
+    def tickets(self, tickets: ShownTickets) -> None:
         lines = [Text("Some of the tickets, and where they went", "italic")]
-        for text, output in sample.rows():
+        for text, output in tickets.rows():
             lines.append(Text(f" {textwrap.shorten(text, self._console.width - 2, placeholder=' …')}"))
             lines.append(_decision(output))
         self._section(Group(*lines))
@@ -106,7 +104,7 @@ class Screen:
     def failures(self, figures: Figures) -> None:
         if not figures.failures:
             return
-        title = "Broken requests are answered too, with a stable code and what to do"
+        title = "Invalid requests get a failure reply: a stable code, and what to do"
         table = Table(title=title, title_justify="left", box=None, padding=(0, 1), show_header=False)
         for failure in figures.failures[:TICKETS_SHOWN]:
             table.add_row(Text(failure.code, "red"), Text(failure.message))
@@ -118,20 +116,23 @@ class Screen:
             table.add_row(Text(name, "dim"), value, Text(remark, "dim"))
         self._section(table)
 
-    def verdict(self, verdict: Verdict) -> None:
-        good = "green" if verdict.clean else "bold red"
-        kinds = f"{verdict.results:,} results, {verdict.failures:,} failures, {verdict.dead_letters:,} dead letters"
+    def audit(self, result: DemoResult) -> None:
+        audit = result.audit
+        color = "green" if result.clean else "bold red"
+        kinds = (
+            f"{audit.results:,} results, {result.failures:,} failures, {audit.dead_letters:,} dead letters"
+        )
         text = Text.assemble(
-            (f"{verdict.requests:,} requests", "bold"),
+            (f"{audit.requests:,} requests", "bold"),
             " → ",
-            (f"{verdict.terminal_events:,} terminal events", "bold"),
+            (f"{result.terminal_events:,} terminal events", "bold"),
             ": ",
-            (f"{verdict.lost:,} lost, {verdict.duplicated:,} duplicated", f"bold {good}"),
+            (f"{audit.unended:,} lost, {audit.duplicated:,} duplicated", f"bold {color}"),
             (f"\n{kinds}", "dim"),
         )
         self._console.print()
         self._console.print(
-            Panel(text, title="Audit: read back from the topics", title_align="left", border_style=good)
+            Panel(text, title="Audit: read back from the topics", title_align="left", border_style=color)
         )
 
     def next_steps(self, kafka: bool) -> None:
@@ -152,16 +153,16 @@ class Screen:
 
 
 def live_figures(figures: Figures) -> str:
-    """The figures so far, in a line beside the progress bar."""
+    """The figures so far, as one line beside the progress bar."""
     reused = 1 - (figures.sources["miss"] + figures.sources["off"]) / max(figures.answered, 1)
-    rate, half = f"[bold]{figures.per_second:,.0f}[/]/s", f"p50 {figures.percentile_ms(0.5):,.0f} ms"
-    return f"{rate}  {half}  {reused:.0%} without the model"
+    rate = f"[bold]{figures.per_second:,.0f}[/]/s"
+    return f"{rate}  p50 {figures.percentile_ms(50):,.0f} ms  {reused:.0%} without the model"
 
 
 def _figures(figures: Figures, in_flight: int, shares: list[int]) -> Iterator[tuple[str, Text, str]]:
     """Name, value and remark of each figure."""
     percentiles = "  ".join(
-        f"p{share} {figures.percentile_ms(share / 100):,.0f} ms" for share in (50, 95, 99)
+        f"p{percent} {figures.percentile_ms(percent):,.0f} ms" for percent in (50, 95, 99)
     )
     yield (
         "throughput",
@@ -169,12 +170,12 @@ def _figures(figures: Figures, in_flight: int, shares: list[int]) -> Iterator[tu
         f"{figures.seconds:.1f} s in all",
     )
     yield "latency", Text(percentiles), f"{in_flight} requests in flight"
-    yield "answered", _sources(figures), "repeats cost it nothing"
-    yield "batch size", Text(f"{figures.mean_batch:.1f} on average"), "learned: what pays off here"
+    yield "answered", _sources(figures), "repeats do not run"
+    yield "batch size", Text(f"{figures.mean_batch:.1f} on average"), "chosen by measured cost"
     yield "", _histogram(figures), "share of tickets"
     yield "padding", Text(f"{figures.padding_share:.1%}"), "of what the model ran on"
     if shares:
-        yield "workers", Text(" + ".join(f"{share:,}" for share in shares)), "replies of each"
+        yield "workers", Text(" + ".join(f"{share:,}" for share in shares)), "replies by each"
     if figures.with_expectation:
         right = figures.as_expected / figures.with_expectation
         yield "category", Text(f"{right:.0%} as expected"), "zero-shot, nothing was trained"
@@ -191,15 +192,16 @@ def _sources(figures: Figures) -> Text:
 
 
 def _histogram(figures: Figures) -> Text:
-    """A bar for each range of sizes, as high as the tickets that ran in such batches are many."""
+    """A bar for each range of batch sizes; its height is the number of tickets in such batches."""
     counts = [
         sum(figures.batch_sizes[size] for size in figures.batch_sizes if low <= size <= high)
         for low, high in SIZES
     ]
-    most, text = max(*counts, 1), Text()
+    highest = max(*counts, 1)
+    text = Text()
     for (low, high), count in zip(SIZES, counts, strict=True):
-        name = str(low) if low == high else f"{low}+" if high > LONGEST_RANGE else f"{low}–{high}"
-        text.append(name, "dim").append(f"{BLOCKS[-(-count * 8 // most)]} ", "cyan")
+        name = str(low) if low == high else f"{low}+" if high == OPEN_END else f"{low}–{high}"
+        text.append(name, "dim").append(f"{BLOCKS[-(-count * 8 // highest)]} ", "cyan")
     return text
 
 

@@ -1,25 +1,44 @@
-"""The project's own auditor as the judge of a run."""
+"""The audit at the end of a chaos run."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
 
-from ....schemas.topics import Topics
 from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...ops.audit.auditor import audit
 from ...ops.audit.facts import Audited
-from ...ops.audit.report import Report
-from .judging import Judge, Judgment
+from ...ops.audit.report import AuditReport
+from .scenario import TASK
+
+REPEAT_S: Final = 3.0
 
 
-def auditor(config: Config, topics: Topics, folder: Path) -> Judge:
-    """What reads the topics over a connection of its own; its report goes to ``audit.json`` in ``folder``."""
-    audited = Audited(topics, [f"{seconds}s" for seconds in config.retries.tiers_s])
+class Judgment(NamedTuple):
+    """The auditor's counts. ``ends`` are terminal events by kind; ``duplicated`` those beyond one for each request."""
+
+    requests: int
+    ends: dict[str, int]
+    lost: int
+    duplicated: int
+    out_of_order: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether no request is lost and no reply out of order."""
+        return not self.lost and not self.out_of_order
+
+
+def auditor(config: Config, folder: Path) -> Callable[[], Awaitable[Judgment]]:
+    """A function that audits the topics over its own connection and writes ``audit.json`` into ``folder``."""
 
     async def judge() -> Judgment:
         async with KafkaBroker(config.kafka) as broker:
+            audited = Audited.of(TASK, config)
             report = await audit(broker, audited, work=folder / "audit.sqlite", clock=time.time)
         (folder / "audit.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
         return judgment_of(report)
@@ -27,8 +46,18 @@ def auditor(config: Config, topics: Topics, folder: Path) -> Judge:
     return judge
 
 
-def judgment_of(report: Report) -> Judgment:
-    """What counts in the end; after a run nothing may be open any more."""
+async def final_judgment(judge: Callable[[], Awaitable[Judgment]], timeout_s: float) -> Judgment:
+    """Repeat the audit until nothing is lost, or for ``timeout_s``: a late reply is not a lost one."""
+    end = time.monotonic() + timeout_s
+    while True:
+        judgment = await judge()
+        if judgment.lost == 0 or time.monotonic() > end:
+            return judgment
+        await asyncio.sleep(REPEAT_S)
+
+
+def judgment_of(report: AuditReport) -> Judgment:
+    """The counts of a report. At the end of a run, an open request is a lost one."""
     return Judgment(
         requests=report.requests,
         ends={
@@ -37,7 +66,7 @@ def judgment_of(report: Report) -> Judgment:
             "expired": report.expired,
             "dead_letters": report.dead_letters,
         },
-        lost=report.missing + report.missing_repeats + report.elsewhere + report.open,
+        lost=report.unended,
         duplicated=report.duplicated,
         out_of_order=report.out_of_order,
     )

@@ -4,10 +4,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from .auditing import Judgment
 from .crew import Exit
 from .device import Count
 from .faults import Happened
-from .judging import Judgment
 from .ledger import Seen
 from .scenario import Scenario
 from .schedule import Fault

@@ -17,17 +17,16 @@ from ...kafka_local.cluster import LocalKafka
 from ...serving.build import topic_specs
 from ..load.pace import Bursts, Loadgen, Pace, Saturating, Steady
 from ..load.requests import requests
+from .auditing import Judgment, auditor, final_judgment
 from .crew import Crew
 from .customer import Customer
 from .device import Count
 from .faults import Injector
-from .judging import Judge, Judgment, final_judgment
 from .ledger import Ledger, Seen
 from .report import WARM_SHARE, Report
-from .scenario import Scenario
+from .scenario import TASK, Scenario
 from .schedule import Fault, calm_s, schedule
 
-TASK: Final = "triage"
 READY_S: Final = 90.0
 SETTLE_S: Final = 90.0
 FLUSH_S: Final = 60.0
@@ -59,7 +58,7 @@ class Conductor:
         self._open: list[tuple[float, int]] = []
         self._loaded_s = seconds
 
-    async def run(self, judge: Callable[[Config, Topics, Path], Judge]) -> Report:
+    async def run(self) -> Report:
         """Load, break, settle, judge; ends all workers that it started. Raises BrokerError where it cannot go on."""
         async with AsyncExitStack() as stack:
             broker = await stack.enter_async_context(KafkaBroker(self.config.kafka))
@@ -78,7 +77,7 @@ class Conductor:
             )
             settled_s = await self._load_and_break(broker, crew, injector)
             self._tell("The auditor reads the topics")
-            judgment = await final_judgment(judge(self.config, self.topics, self._folder), SETTLE_S / 3)
+            judgment = await final_judgment(auditor(self.config, self._folder), SETTLE_S / 3)
             return self._report(crew, injector, settled_s, judgment)
 
     async def _start(self, crew: Crew) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from ...errors import UsageError
 from ..load.requests import Mix
 
+TASK: Final = "triage"
 FOLDER: Final = Path(__file__).with_name("scenarios")
 
 FaultKind = Literal[

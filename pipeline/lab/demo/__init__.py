@@ -1,1 +1,1 @@
-"""`make demo`: example tickets through the whole pipeline, with figures."""
+"""`make demo`: sends the example tickets through a whole pipeline and shows figures and an audit."""

@@ -1,4 +1,4 @@
-"""The demo: traffic through a pipeline, its figures, and an audit of the topics."""
+"""The demo: send traffic through a pipeline, collect its figures, audit the topics."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,46 +6,57 @@ from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from ....schemas.messages import Failure, Request
-from ....schemas.topics import Topics
 from ...broker.base import Broker
 from ...client.client import Client
 from ...client.replies import Answer
 from ...errors import Timeout
-from .audit import Auditor, Verdict
+from ...ops.audit.auditor import audit
+from ...ops.audit.facts import Audited
+from ...ops.audit.report import AuditReport
+from ...ops.scan import end_offsets
 from .figures import Figures
 from .traffic import Traffic
 
 MAX_IN_FLIGHT: Final = 64
 TIMEOUT_S: Final = 60.0
 
+Observe = Callable[[Request, Answer | Failure, Figures], None]
+"""Called with each request, its reply, and the figures so far."""
 
-class Outcome(NamedTuple):
+
+class DemoResult(NamedTuple):
+    """The figures from the replies, and the audit of the topics."""
+
     figures: Figures
-    verdict: Verdict
+    audit: AuditReport
+
+    @property
+    def failures(self) -> int:
+        return self.audit.failures.total() + self.audit.expired
+
+    @property
+    def terminal_events(self) -> int:
+        audit = self.audit
+        return audit.results + self.failures + audit.dead_letters + audit.duplicated
+
+    @property
+    def clean(self) -> bool:
+        """Whether each request has ended exactly once."""
+        return not (self.audit.unended or self.audit.lost or self.audit.repeated)
 
 
 async def run_demo(
-    broker: Broker,
-    client: Client,
-    topics: Topics,
-    traffic: Traffic,
-    observed: Callable[[Request, Answer | Failure, Figures], None],
-    *,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Outcome:
-    """Send the traffic, telling ``observed`` of each reply, then audit the topics. Raises BrokerError."""
-    auditor = await Auditor.open(broker, topics, traffic.run)
-    figures = await _stream(client, topics.task, traffic, observed, clock)
-    return Outcome(figures, await auditor.judge())
+    broker: Broker, client: Client, audited: Audited, traffic: Traffic, observe: Observe
+) -> DemoResult:
+    """Send the traffic, then audit what was added to the topics since. Raises BrokerError."""
+    audited = audited._replace(id_prefix=f"{traffic.run}-")
+    starts = await end_offsets(broker, audited.names)
+    figures = await _send(client, audited.topics.task, traffic, observe)
+    return DemoResult(figures, await audit(broker, audited, starts=starts, clock=time.time))
 
 
-async def _stream(
-    client: Client,
-    task: str,
-    traffic: Traffic,
-    observed: Callable[[Request, Answer | Failure, Figures], None],
-    clock: Callable[[], float],
-) -> Figures:
+async def _send(client: Client, task: str, traffic: Traffic, observe: Observe) -> Figures:
+    clock = time.perf_counter
     sent: dict[str, tuple[Request, float]] = {}
 
     def requests() -> Iterator[Request]:
@@ -60,14 +71,14 @@ async def _stream(
         ordered=False,
         max_in_flight=MAX_IN_FLIGHT,
         timeout_s=TIMEOUT_S,
-        tenant=traffic.run,  # so that no earlier run's cache answers
+        tenant=traffic.run,  # a tenant of its own: the cache of an earlier run must not answer
     )
     async with aclosing(answers):
         async for answer in answers:
             request_id = answer.id if isinstance(answer, Failure) else answer.reply.id
-            request, at = sent.pop(request_id)
-            figures.observe(answer, at, clock(), traffic.expected.get(request_id))
-            observed(request, answer, figures)
+            request, sent_at = sent.pop(request_id)
+            figures.observe(answer, sent_at, clock(), traffic.expected.get(request_id))
+            observe(request, answer, figures)
             if isinstance(answer, Failure) and answer.code == Timeout.code:
-                break  # the audit says what is missing
+                break  # the audit reports what is missing
     return figures

@@ -1,21 +1,18 @@
-"""The figures of a demo run, gathered from the replies."""
+"""The figures of a demo run, computed from the replies."""
 
-import math
 from collections import Counter
-from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from ....schemas.messages import BatchInfo, CacheStatus, Failure, Result, TriageOutput
+from ....schemas.messages import BatchInfo, CacheStatus, Failure, Result
 from ...client.replies import Answer
-
-Routed = tuple[str, TriageOutput]
+from ..statistics import percentile
 
 
 class Figures(Struct):
-    """``observe`` every reply; the rest are sums over what was observed.
+    """Sums over the replies that `observe` was called with. Times in seconds of one clock.
 
-    A reply tells the batch that it ran in, so each of a batch's replies counts for one part in ``rows`` of it.
+    Each reply carries the size of its batch, so it counts as 1/rows of a batch.
     """
 
     began: float
@@ -33,7 +30,7 @@ class Figures(Struct):
     version: str = ""
 
     def observe(self, answer: Answer | Failure, sent: float, now: float, expected: str | None) -> None:
-        """One reply, with the times at which its request was sent and it came."""
+        """Count one reply: when its request was ``sent``, when it arrived (``now``), its ``expected`` category."""
         self.now = now
         self.latencies_s.append(now - sent)
         if isinstance(answer, Failure):
@@ -80,13 +77,9 @@ class Figures(Struct):
 
     @property
     def padding_share(self) -> float:
-        """Padded tokens that carry no text, as a share of all that ran."""
+        """The share of padding among the tokens that the model ran."""
         return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
 
-    def percentile_ms(self, share: float) -> float:
-        return percentile(self.latencies_s, share) * 1e3
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of ``values`` that ``share`` of them do not exceed; 0 without any."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else 0.0
+    def percentile_ms(self, percent: float) -> float:
+        """A percentile of the latencies; 0 without replies."""
+        return percentile(self.latencies_s, percent) * 1e3 if self.latencies_s else 0.0

@@ -1,4 +1,4 @@
-"""What the demo sends: the example tickets, many of them again and again, and a few requests that are broken."""
+"""What the demo sends: the example tickets with many repetitions, and a few invalid requests."""
 
 import random
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from ....schemas.messages import Request
 from ...errors import UsageError
 
 EXAMPLES: Final = Path(__file__).resolve().parents[3] / "examples" / "tickets.jsonl"
-"""In a checkout, through the link that the package is there."""
+"""In a checkout: the package is a link to its folders, so the resolved path is below the checkout."""
 BROKEN: Final = (
     {"text": "   "},
     {"text": "Where is my parcel?", "options": {"treshold": 0.8}},
     {"text": "Please cancel my order", "options": {"threshold": "high"}},
 )
-"""Blank, a misspelled option, a wrong type: each is answered with what to do, and disturbs nobody."""
+"""A blank text, a misspelled option, an option of the wrong type. Each gets a failure reply."""
 
 
 class Ticket(Struct, frozen=True):
-    """A ticket of the examples; ``expected`` is the category that a person chose."""
+    """A ticket of the examples; ``expected`` is the category that a person has chosen."""
 
     text: str
     expected: str | None = None
 
 
 class Traffic(NamedTuple):
-    """The requests in the order in which they are sent; their ids begin with ``run`` and a hyphen."""
+    """The requests in the order of sending. Their ids are ``run``-NUMBER."""
 
     run: str
     requests: Sequence[Request]
@@ -39,10 +39,10 @@ class Traffic(NamedTuple):
 
 
 def load_tickets(path: Path | None) -> list[Ticket]:
-    """The tickets in ``path``, JSON lines with a `text`; the examples of the checkout by default. Raises UsageError."""
+    """The tickets in ``path`` (JSON lines with a `text`), by default the example tickets. Raises UsageError."""
     if path is None and not EXAMPLES.exists():
         raise UsageError(
-            "The example tickets are in the project's checkout: run the demo there, or give it --data FILE."
+            "The example tickets are in the project's checkout: run the demo there, or use --data FILE."
         )
     source = path or EXAMPLES
     try:
@@ -57,14 +57,14 @@ def load_tickets(path: Path | None) -> list[Ticket]:
 
 
 def plan_traffic(tickets: Sequence[Ticket], count: int, run: str, seed: int = 7) -> Traffic:
-    """``count`` requests: every ticket once as far as there is room, the rest repeats, in an order set by ``seed``."""
+    """``count`` requests: each ticket once, if ``count`` allows, then repetitions, shuffled by ``seed``."""
     rng = random.Random(seed)
     drawn = list(tickets[:count]) + rng.choices(tickets, k=max(0, count - len(tickets)))
     rng.shuffle(drawn)
     requests = [Request(text=ticket.text, id=f"{run}-{number}") for number, ticket in enumerate(drawn)]
     expected = {f"{run}-{number}": ticket.expected for number, ticket in enumerate(drawn) if ticket.expected}
     broken = [msgspec.convert(body, Request) for body in BROKEN[: count // 10]]
-    for place, request in zip(rng.sample(range(count), len(broken)), broken, strict=True):
-        requests[place] = msgspec.structs.replace(request, id=requests[place].id)
-        expected.pop(str(requests[place].id), None)
+    for index, request in zip(rng.sample(range(count), len(broken)), broken, strict=True):
+        requests[index] = msgspec.structs.replace(request, id=requests[index].id)
+        expected.pop(str(requests[index].id), None)
     return Traffic(run, requests, expected, len({request.text for request in requests}), len(broken))

@@ -1,1 +1,1 @@
-"""Judges delivery from what stands in the topics alone: did every request end exactly once, in the order of its key?"""
+"""Checks delivery by reading the topics: each request must have one terminal event, in the order of its key."""

@@ -1,17 +1,17 @@
-"""One request as its records tell it: how often it was asked, how often it ended, and with what."""
+"""What the records say about one request: how often it was sent, how often it ended, and with what."""
 
 from collections import Counter
 
 from msgspec import Struct, field
 
 from .facts import EXPIRED
-from .ledger import Line
+from .work_file import AuditRow
 
 NEVER_MS = 1 << 62
 
 
 class Case(Struct):
-    """`add` every line of one identity; the rest is what they come to."""
+    """All rows of one identity, added with `add`. Properties are computed from them."""
 
     identity: str
     asked_ms: int = NEVER_MS
@@ -24,38 +24,38 @@ class Case(Struct):
     reply_topics: set[str | None] = field(default_factory=set)
     first: tuple[int, bool, str, str] = (NEVER_MS, False, "", "")
 
-    def add(self, line: Line) -> None:
-        self.began_ms = min(self.began_ms, line.timestamp_ms)
-        match line.kind:
+    def add(self, row: AuditRow) -> None:
+        self.began_ms = min(self.began_ms, row.timestamp_ms)
+        match row.kind:
             case None:
-                self.how[line.how or ""] += 1
-                self.asked_ms = min(self.asked_ms, line.timestamp_ms)
-                self.due_ms = max(self.due_ms, line.timestamp_ms)
-                self.reply_topics.add(line.reply_topic)
+                self.how[row.how or ""] += 1
+                self.asked_ms = min(self.asked_ms, row.timestamp_ms)
+                self.due_ms = max(self.due_ms, row.timestamp_ms)
+                self.reply_topics.add(row.reply_topic)
             case "waiting":
-                self.due_ms = max(self.due_ms, line.number)
+                self.due_ms = max(self.due_ms, row.number)
             case "chunk":
-                self.chunks[line.number] += 1
+                self.chunks[row.number] += 1
             case "letter":
-                self.letters[line.code] += 1
-                self._ended(line.timestamp_ms, "letter", line.code)
+                self.letters[row.code] += 1
+                self._ended(row.timestamp_ms, "letter", row.code)
             case "result" | "failure" as kind:
-                self.replies[kind, line.code] += 1
-                self._ended(line.timestamp_ms, kind, line.code)
+                self.replies[kind, row.code] += 1
+                self._ended(row.timestamp_ms, kind, row.code)
 
     @property
     def known(self) -> bool:
-        """Whether a request was read, and not only what became of it."""
+        """Whether a request record was read, not only events."""
         return bool(self.how)
 
     @property
     def deliveries(self) -> int:
-        """So many terminal events there must be: one for each time that somebody sent or replayed it."""
+        """The number of terminal events that are due: one for each time the request was sent or replayed."""
         return max(1, self.how["first"] + self.how["replayed"])
 
     @property
     def letters_alone(self) -> int:
-        """Dead letters that are the terminal event themselves: no Failure of their code went with them."""
+        """Dead letters that are terminal events themselves: there is no Failure with their code."""
         return sum(max(0, count - self.replies["failure", code]) for code, count in self.letters.items())
 
     @property
@@ -64,7 +64,7 @@ class Case(Struct):
 
     @property
     def kinds(self) -> int:
-        """How many different terminal events there are: a redelivery may end otherwise than the first delivery."""
+        """The number of different terminal events: a redelivery may end differently from the first delivery."""
         return len(self.replies) + bool(self.letters_alone)
 
     @property
@@ -73,14 +73,14 @@ class Case(Struct):
 
     @property
     def outcome(self) -> str:
-        """What it ended with first: result, expired, letter, or the code of its failure."""
+        """The first terminal event: result, expired, letter, or the code of the failure."""
         *_, kind, code = self.first
         if kind != "failure":
             return kind
         return "expired" if code == EXPIRED else code
 
     def _ended(self, timestamp_ms: int, kind: str, code: str) -> None:
-        # Of a failure and its dead letter, written in the same millisecond, the failure is the terminal event.
+        # A failure and its dead letter may have the same millisecond: then the failure is the terminal event.
         end = (timestamp_ms, kind == "letter", kind, code)
         if end[:2] < self.first[:2]:
             self.first = end

@@ -1,28 +1,33 @@
-"""What one record tells the auditor."""
+"""What the auditor reads from one record."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
 
 from ....schemas.codec import DecodeError, decode_reply, decode_request
 from ....schemas.messages import Chunk, Failure
 from ....schemas.topics import ANY_ORDER, Header, Topics, origin
 from ...broker.base import Record
+from ...config import Config
 
 MAX_ID_CHARACTERS: Final = 1_000
-"""A request with a longer id is answered under its origin."""
+"""A request with a longer id is answered under its origin.
+
+`delivery/replies` has the same limit. The auditor must not share code with what it audits: a wrong number there would
+then be wrong here too, and the audit would not find it.
+"""
 
 How = Literal["first", "returned", "replayed"]
 Kind = Literal["result", "failure", "chunk", "letter", "waiting", "unreadable"]
-MOST: Final = 1 << 62  # what the work file can hold
+MAX_SEQ: Final = 1 << 62  # fits into an SQLite integer
 EXPIRED: Final = "deadline_exceeded"
 
 
-class Asked(NamedTuple):
-    """A record of the request topic: a request, one that comes back from a retry topic, or one that was replayed.
+class RequestFact(NamedTuple):
+    """A record of the request topic: sent for the first time, returned from a retry topic, or replayed.
 
-    ``key`` is a hash, and only there where the order of replies matters; ``reply_topic`` only where it is not the
-    default one.
+    ``key`` is a hash of the record key, None when the order of replies does not matter. ``reply_topic`` is None for
+    the task's own reply topic.
     """
 
     identity: str
@@ -31,8 +36,8 @@ class Asked(NamedTuple):
     reply_topic: str | None
 
 
-class Event(NamedTuple):
-    """Something that happened to a request; ``number`` is the seq of a reply, and of what waits the time it is due."""
+class EventFact(NamedTuple):
+    """A record of any other topic. ``number`` is the seq of a reply, or when a retry is due in Unix milliseconds."""
 
     identity: str
     kind: Kind
@@ -41,11 +46,21 @@ class Event(NamedTuple):
 
 
 class Audited(NamedTuple):
-    """The topics that are read."""
+    """What is audited: the topics of a task, its retry topics by ``tiers``, and ``more_replies`` topics.
+
+    With ``id_prefix``, only requests whose ids begin with it.
+    """
 
     topics: Topics
     tiers: Sequence[str] = ()
     more_replies: Sequence[str] = ()
+    id_prefix: str = ""
+
+    @classmethod
+    def of(cls, task: str, config: Config, more_replies: Sequence[str] = (), id_prefix: str = "") -> Self:
+        """The topics of a task under these settings."""
+        tiers = [f"{seconds}s" for seconds in config.retries.tiers_s]
+        return cls(Topics(task, config.kafka.topic_prefix), tiers, more_replies, id_prefix)
 
     @property
     def replies(self) -> frozenset[str]:
@@ -53,28 +68,28 @@ class Audited(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """All of them, effects before their causes."""
+        """All topics that are read, effects before their causes."""
         retries = [self.topics.retry(tier) for tier in self.tiers]
         return [*sorted(self.replies), self.topics.dead_letters, *retries, self.topics.requests]
 
-    def fact(self, record: Record) -> Asked | Event:
-        """What ``record`` tells; whatever its bytes are."""
+    def fact(self, record: Record) -> RequestFact | EventFact:
+        """What the record says. Accepts any bytes."""
         if record.topic == self.topics.requests:
-            return self._asked(record)
+            return self._request(record)
         if record.topic in self.replies:
-            return _replied(record)
+            return _reply(record)
         headers = dict(record.headers)
         if record.topic == self.topics.dead_letters:
-            return Event(
+            return EventFact(
                 identity_of(record), "letter", headers.get(Header.ERROR_CODE, b"").decode(errors="replace")
             )
-        return Event(identity_of(record), "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
+        return EventFact(identity_of(record), "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
 
-    def _asked(self, record: Record) -> Asked:
+    def _request(self, record: Record) -> RequestFact:
         headers = dict(record.headers)
         topic = headers.get(Header.REPLY_TOPIC, b"").decode(errors="replace") or None
         ordered = record.key is not None and headers.get(Header.ORDER) != ANY_ORDER
-        return Asked(
+        return RequestFact(
             identity_of(record),
             _how(headers),
             blake2b(record.key or b"", digest_size=16).digest() if ordered else None,
@@ -83,7 +98,7 @@ class Audited(NamedTuple):
 
 
 def identity_of(record: Record) -> str:
-    """Whose the record is: the id in its body, else the place where it first stood."""
+    """The id of the request that a record belongs to: the id in its body, else its origin."""
     try:
         identity = decode_request(record.value).id
     except DecodeError as error:
@@ -93,10 +108,10 @@ def identity_of(record: Record) -> str:
     for name, value in record.headers:
         if name == Header.ORIGIN:
             return value.decode(errors="replace")
-    return place_of(record)
+    return position_of(record)
 
 
-def place_of(record: Record) -> str:
+def position_of(record: Record) -> str:
     return origin(record.topic, record.partition, record.offset)
 
 
@@ -106,15 +121,15 @@ def _how(headers: dict[str, bytes]) -> How:
     return "returned" if _number(headers.get(Header.ATTEMPT)) > 1 else "replayed"
 
 
-def _replied(record: Record) -> Event:
+def _reply(record: Record) -> EventFact:
     try:
         reply = decode_reply(record.value)
     except DecodeError:
-        return Event(place_of(record), "unreadable")
-    seq = max(-1, min(reply.seq, MOST))
+        return EventFact(position_of(record), "unreadable")
+    seq = max(-1, min(reply.seq, MAX_SEQ))
     if isinstance(reply, Failure):
-        return Event(reply.id, "failure", reply.code, seq)
-    return Event(reply.id, "chunk" if isinstance(reply, Chunk) else "result", "", seq)
+        return EventFact(reply.id, "failure", reply.code, seq)
+    return EventFact(reply.id, "chunk" if isinstance(reply, Chunk) else "result", "", seq)
 
 
 def _number(value: bytes | None) -> int:

@@ -1,27 +1,29 @@
-"""From what is known of each request to the report."""
+"""Counts each request in the report."""
 
 from .case import Case
-from .ledger import Line, Replied
-from .report import Oldest, Report
+from .report import AuditReport, Oldest
+from .work_file import AuditRow, OrderedReply
 
 
 class Judge:
-    """Makes the report of the requests sent from ``since_ms`` on and before ``until_ms``.
+    """Fills the report of the requests sent from ``since_ms`` on and before ``until_ms``.
 
     Args:
-        now_ms: when the ends of the topics were taken, in Unix time.
-        grace_ms: so long after a request was sent, or after its retry was due, it need not have ended.
+        now_ms: when the end offsets were read, in Unix time.
+        grace_ms: a request may be open for this time after it was sent, or after its retry was due.
         read: the reply topics that were read.
     """
 
     def __init__(
         self, since_ms: int | None, until_ms: int | None, *, now_ms: int, grace_ms: int, read: frozenset[str]
     ) -> None:
-        self.report = Report(since_ms, until_ms)
-        self._now_ms, self._due_ms, self._read = now_ms, now_ms - grace_ms, read
+        self.report = AuditReport(since_ms, until_ms)
+        self._now_ms = now_ms
+        self._due_ms = now_ms - grace_ms
+        self._read = read
 
     def case(self, case: Case) -> None:
-        """Everything that is known of one identity."""
+        """Count one identity."""
         if not self._within(case.asked_ms if case.known else case.began_ms):
             return
         if case.known:
@@ -30,12 +32,12 @@ class Judge:
             self.report.unknown += 1
             self.report.example("unknown", case.identity)
 
-    def unreadable(self, line: Line) -> None:
-        """A record on a reply topic that is no reply."""
-        self.report.unreadable += self._within(line.timestamp_ms)
+    def unreadable(self, row: AuditRow) -> None:
+        """Count a record on a reply topic that is not a reply."""
+        self.report.unreadable += self._within(row.timestamp_ms)
 
-    def out_of_order(self, reply: Replied) -> None:
-        """A reply that came too early, or the ones before it too late."""
+    def out_of_order(self, reply: OrderedReply) -> None:
+        """Count a reply that `out_of_order` has found."""
         if self._within(reply.timestamp_ms):
             self.report.out_of_order += 1
             self.report.example("out_of_order", reply.identity)

@@ -1,16 +1,16 @@
-"""Order per key: the first replies come in the order of the requests."""
+"""The order per key: first replies must come in the order of their requests."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from .ledger import Replied
+from .work_file import OrderedReply
 
 
-def out_of_order(replies: Iterable[Replied]) -> Iterator[Replied]:
-    """First replies that stand before the first reply to an earlier request of the same key.
+def out_of_order(replies: Iterable[OrderedReply]) -> Iterator[OrderedReply]:
+    """First replies with an offset below that of the first reply to an earlier request of their key.
 
-    ``replies`` come in the order of partitions, keys and offsets of the requests. Only replies in one partition of one
-    topic have an order.
+    ``replies`` must be in the order of partition, key and offset of their requests. Replies are compared only within
+    one partition of one topic.
     """
     for _, of_key in groupby(replies, lambda reply: (reply.source, reply.key)):
         highest: dict[int, int] = {}
@@ -22,9 +22,10 @@ def out_of_order(replies: Iterable[Replied]) -> Iterator[Replied]:
                 highest[first.reply_source] = first.reply_position
 
 
-def _first(replies: Sequence[Replied]) -> Replied:
-    """The reply that came first: by its offset, since the clocks of two workers may differ; by time only between
-    partitions, of which a request has two when there came to be more.
+def _first(replies: Sequence[OrderedReply]) -> OrderedReply:
+    """The earliest reply, by offset: the clocks of two workers may differ.
+
+    Replies to one request are in two partitions when partitions were added; the partition is then chosen by time.
     """
     source = min(replies, key=lambda reply: reply.reply_timestamp_ms).reply_source
     return min(

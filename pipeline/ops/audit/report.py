@@ -1,4 +1,4 @@
-"""The auditor's judgment."""
+"""The report of an audit."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ class Oldest(Struct):
     age_s: float
 
 
-class Report(Struct):
-    """What the topics say of the requests in a range of time.
+class AuditReport(Struct):
+    """What the topics say about the requests of a time range.
 
     Attributes:
         requests: requests by distinct id; each has ended (``results``, ``failures``, ``expired``,
@@ -26,22 +26,22 @@ class Report(Struct):
         results: ended with a result.
         failures: ended with a failure reply, by its code.
         expired: ended because their deadline had passed.
-        dead_letters: ended in the dead letters without any reply.
-        missing: no terminal event, although it was due.
+        dead_letters: ended as a dead letter, without a reply.
+        missing: no terminal event, although one was due.
         open: no terminal event, and not due yet.
-        elsewhere: answered, if at all, on reply topics that were not read: ``unread_topics``.
-        repeats: further records with the id of a request that was sent before.
+        elsewhere: no terminal event here, but they name reply topics that were not read (``unread_topics``).
+        repeats: requests sent again with the id of an earlier one.
         missing_repeats: repeats and replays without a terminal event of their own.
         replayed: records that came back from the dead letters.
         retried: records that came back from a retry topic.
-        kept: dead letters that belong to a failure reply.
-        duplicated: terminal events above one for each time that a request was sent.
-        contradictory: requests with more terminal events than they should have, and not all the same.
-        duplicated_chunks: the same for the chunks of streamed replies.
+        kept: dead letters that accompany a failure reply.
+        duplicated: terminal events beyond one for each time that a request was sent.
+        contradictory: requests with too many terminal events that are not all the same.
+        duplicated_chunks: chunks of streamed replies beyond one for each time that a request was sent.
         out_of_order: first replies that came before the first reply to an earlier request of the same key.
-        unknown: ids on reply topics and dead letters whose requests are not there, or no longer.
-        unreadable: records on reply topics that are no replies.
-        examples: some ids of each kind of trouble.
+        unknown: ids of replies and dead letters whose requests are not (or no longer) in the topic.
+        unreadable: records on reply topics that are not replies.
+        examples: up to 10 ids of each problem.
     """
 
     since_ms: int | None
@@ -70,7 +70,13 @@ class Report(Struct):
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     @property
+    def unended(self) -> int:
+        """Terminal events that are absent from the topics read, for whatever reason."""
+        return self.missing + self.missing_repeats + self.elsewhere + self.open
+
+    @property
     def lost(self) -> bool:
+        """Whether a request has no terminal event although one was due, or a reply is out of order."""
         return bool(self.missing or self.missing_repeats or self.out_of_order or self.elsewhere)
 
     @property
@@ -82,7 +88,7 @@ class Report(Struct):
             if len(self.unread_topics) < EXAMPLES and topic not in self.unread_topics:
                 self.unread_topics.append(topic)
 
-    def example(self, trouble: str, identity: str) -> None:
-        known = self.examples.setdefault(trouble, [])
+    def example(self, problem: str, identity: str) -> None:
+        known = self.examples.setdefault(problem, [])
         if len(known) < EXAMPLES and identity not in known:
             known.append(identity)

@@ -16,11 +16,11 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.cli.commands.chaos import fresh_folder, tell
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory, DeviceUnavailable
+from inferstream.pipeline.lab.chaos.auditing import Judgment, final_judgment
 from inferstream.pipeline.lab.chaos.crew import Exit
 from inferstream.pipeline.lab.chaos.device import SMALL_TOKENS, Count, Mood, RehearsedSession, due_of
 from inferstream.pipeline.lab.chaos.faults import Happened, garble
 from inferstream.pipeline.lab.chaos.figures import figures, memory_growth, percentile
-from inferstream.pipeline.lab.chaos.judging import Judgment, final_judgment
 from inferstream.pipeline.lab.chaos.ledger import Ledger, Seen
 from inferstream.pipeline.lab.chaos.plot import plot
 from inferstream.pipeline.lab.chaos.report import Report
@@ -184,15 +184,15 @@ def test_the_timeline_is_a_picture(tmp_path: Path) -> None:
 async def test_what_is_missing_is_asked_for_again_until_patience_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("inferstream.pipeline.lab.chaos.judging.AGAIN_S", 0.0)
+    monkeypatch.setattr("inferstream.pipeline.lab.chaos.auditing.REPEAT_S", 0.0)
     left = [3, 1, 0]
 
     async def judge() -> Judgment:
         return Judgment(9, {}, lost=left.pop(0), duplicated=0, out_of_order=0)
 
-    assert (await final_judgment(judge, patience_s=60)).lost == 0
+    assert (await final_judgment(judge, timeout_s=60)).lost == 0
     left[:] = [2, 0]
-    assert (await final_judgment(judge, patience_s=0)).lost == 2
+    assert (await final_judgment(judge, timeout_s=0)).lost == 2
 
 
 @pytest.fixture

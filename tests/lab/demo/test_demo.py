@@ -2,25 +2,22 @@
 
 import json
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from inferstream.pipeline.broker.base import Message, TopicSpec
-from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.client.replies import Answer
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.lab.demo.audit import Auditor, Verdict
-from inferstream.pipeline.lab.demo.figures import Figures, percentile
+from inferstream.pipeline.lab.demo.demo import DemoResult
+from inferstream.pipeline.lab.demo.figures import Figures
 from inferstream.pipeline.lab.demo.traffic import Ticket, load_tickets, plan_traffic
 from inferstream.pipeline.lab.worker_process import WorkerProcess, serve_task
 from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.ops.audit.report import AuditReport
 from inferstream.pipeline.optimize.recipe import pull
-from inferstream.schemas.codec import encode
-from inferstream.schemas.messages import BatchInfo, CacheStatus, Chunk, Failure, Request, Result, TriageOutput
+from inferstream.schemas.messages import BatchInfo, CacheStatus, Failure, Result, TriageOutput
 from inferstream.schemas.topics import Topics
 
 TOPICS = Topics("triage")
@@ -36,14 +33,6 @@ def result(request_id: str, cache: CacheStatus = "miss", batch: BatchInfo | None
 def minilm() -> None:
     """The model in the user's cache folder, as a user has it; fetched on the first run."""
     pull(ModelRegistry(), "minilm", lambda step, done, total: None)
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
-    async with EmbeddedBroker(tmp_path) as broker:
-        names = (TOPICS.requests, TOPICS.replies, TOPICS.dead_letters)
-        await broker.ensure_topics([TopicSpec(name, 3) for name in names])
-        yield broker
 
 
 def test_traffic_repeats_all_tickets_and_is_the_same_again() -> None:
@@ -65,13 +54,6 @@ def test_the_examples_are_found_in_the_checkout(tmp_path: Path) -> None:
             load_tickets(tmp_path / name)
 
 
-def test_percentiles_are_values_that_occurred() -> None:
-    values = [float(number) for number in range(1, 101)]
-    assert [percentile(values, share) for share in (0.5, 0.95, 0.99, 1.0)] == [50, 95, 99, 100]
-    assert percentile([], 0.5) == 0
-    assert percentile([3.0], 0.01) == 3
-
-
 def test_figures_count_each_batch_once() -> None:
     figures = Figures(0.0, 0.0)
     four, lone = (
@@ -87,44 +69,20 @@ def test_figures_count_each_batch_once() -> None:
     assert (figures.replies, figures.answered, figures.per_second) == (7, 6, 0.7)
     assert (figures.as_expected, figures.with_expectation) == (5, 6)
     assert figures.codes == {"blank_text": 1}
-    assert figures.percentile_ms(0.5) == 500
+    assert figures.percentile_ms(50) == 500
 
 
-async def publish(
-    broker: EmbeddedBroker, requests: list[str], replies: list[Result | Failure | Chunk]
-) -> None:
-    for request_id in requests:
-        await broker.publish(
-            Message(TOPICS.requests, encode(Request(text="a", id=request_id)), request_id.encode())
-        )
-    for reply in replies:
-        await broker.publish(Message(TOPICS.replies, encode(reply), reply.id.encode()))
-
-
-async def test_the_audit_counts_this_run_alone(broker: EmbeddedBroker) -> None:
-    await publish(broker, ["run-0"], [result("run-0")])  # before it is opened
-    auditor = await Auditor.open(broker, TOPICS, "run")
-    await publish(
-        broker,
-        ["run-1", "run-2", "run-3", "other-1"],
-        [result("run-1"), Failure("run-2", "triage", "c", "m"), Chunk("run-1", 0, "triage", "m", "1", RAW)],
-    )
-    await broker.publish(Message(TOPICS.dead_letters, encode(Request(text="a", id="run-3"))))
-    await broker.publish(Message(TOPICS.replies, b"garbage"))
-    verdict = await auditor.judge()
-    assert verdict == Verdict(requests=3, results=1, failures=1, dead_letters=1, lost=0, duplicated=0)
-    assert verdict.clean
-
-
-async def test_the_audit_finds_what_is_lost_and_what_came_twice(broker: EmbeddedBroker) -> None:
-    auditor = await Auditor.open(broker, TOPICS, "run")
-    await publish(
-        broker,
-        ["run-1", "run-2", "run-3"],
-        [result("run-1"), result("run-1"), Failure("run-2", "triage", "c", "m")],
-    )
-    verdict = await auditor.judge()
-    assert (verdict.lost, verdict.duplicated, verdict.clean) == (1, 1, False)
+def test_a_result_is_clean_only_with_one_terminal_event_for_each_request() -> None:
+    report = AuditReport(None, None, requests=5, results=2, expired=1, dead_letters=1)
+    report.failures["blank_text"] = 1
+    result = DemoResult(Figures(0.0, 1.0), report)
+    assert (result.terminal_events, result.failures, result.clean) == (5, 2, True)
+    report.duplicated = 1
+    assert (result.terminal_events, result.clean) == (6, False)
+    for problem in ("missing", "open", "elsewhere", "out_of_order"):
+        report = AuditReport(None, None, requests=5, results=4)
+        setattr(report, problem, 1)
+        assert not DemoResult(Figures(0.0, 1.0), report).clean
 
 
 def test_the_demo_in_one_process(minilm: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,10 +96,10 @@ def test_the_demo_in_one_process(minilm: None, capsys: pytest.CaptureFixture[str
 def test_the_demo_without_its_topics_says_what_to_start(
     kafka: str, unique: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("inferstream.pipeline.lab.demo.places.READY_S", 0.2)
+    monkeypatch.setattr("inferstream.pipeline.lab.demo.sites.READY_S", 0.2)
     assert run(["demo", "--kafka", kafka, "--topic-prefix", unique, "--requests", "30"]) == 1
     assert (
-        f"start a worker, which makes it: `inferstream worker triage --kafka {kafka}`"
+        f"Start a worker, which creates it: `inferstream worker triage --kafka {kafka}`"
         in capsys.readouterr().err
     )
 

@@ -1,4 +1,4 @@
-"""The auditor: what it makes of topics in every state, on both brokers, and how it goes on after an interruption."""
+"""The auditor: its report on topics in every state, on both brokers, and how it continues after an interruption."""
 
 import json
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.ops.audit.auditor import audit
-from inferstream.pipeline.ops.audit.facts import Asked, Audited, Event
-from inferstream.pipeline.ops.audit.ledger import Ledger, Replied
+from inferstream.pipeline.ops.audit.facts import Audited, EventFact, RequestFact
 from inferstream.pipeline.ops.audit.order import out_of_order
-from inferstream.pipeline.ops.audit.report import Report
-from inferstream.pipeline.ops.scan import Scan
+from inferstream.pipeline.ops.audit.report import AuditReport
+from inferstream.pipeline.ops.audit.work_file import OrderedReply, WorkFile
+from inferstream.pipeline.ops.scan import Scan, end_offsets
 from inferstream.schemas.codec import encode
 from inferstream.schemas.messages import Chunk, Failure, Request, Result
 from inferstream.schemas.topics import ANY_ORDER, Header, Topics, origin
@@ -34,7 +34,7 @@ OUTPUT = msgspec.Raw(b"{}")
 
 
 class Writer:
-    """Puts records onto the topics of one task, each durable before the next."""
+    """Publishes records to the topics of one task, each durable before the next."""
 
     def __init__(self, broker: Broker, topics: Topics, clock: FakeClock) -> None:
         self.broker, self.topics, self.asked = broker, topics, 0
@@ -46,7 +46,7 @@ class Writer:
         await self.broker.publish(Message(topic, value, key, headers, partition))
 
     async def ask(self, identity: str | None, *headers: tuple[str, bytes], key: bytes | None = None) -> str:
-        """The place of the request."""
+        """Publish a request; its origin."""
         await self.put(self.topics.requests, encode(Request("a text", id=identity)), key, headers)
         self.asked += 1
         return origin(self.topics.requests, 0, self.asked - 1)
@@ -63,7 +63,7 @@ class Writer:
         body = encode(Request("a text", id=identity))
         await self.put(self.topics.dead_letters, body, None, (*headers, (Header.ERROR_CODE, code.encode())))
 
-    async def judge(self, **how: Any) -> Report:
+    async def judge(self, **how: Any) -> AuditReport:
         audited = Audited(self.topics, ["1s", "30s"], how.pop("more_replies", ()))
         return await audit(self.broker, audited, clock=how.pop("clock", lambda: NOW_S), **how)
 
@@ -86,7 +86,7 @@ async def writer(
 
 @pytest.fixture
 async def local(unique: str, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Writer]:
-    """On the embedded broker alone, where the time of a record is that of the clock."""
+    """On the embedded broker alone, where record timestamps come from the clock."""
     topics = Topics("triage", unique)
     async with EmbeddedBroker(tmp_path / "queue", clock_ms=lambda: round(clock() * 1e3)) as broker:
         names = (topics.requests, topics.replies, topics.dead_letters, topics.retry("1s"), "elsewhere")
@@ -112,7 +112,7 @@ async def test_each_way_to_end_is_counted_and_is_clean(writer: Writer) -> None:
     assert report.oldest_open is None
 
 
-async def test_what_never_ended_is_missing(writer: Writer) -> None:
+async def test_requests_without_a_terminal_event_are_missing(writer: Writer) -> None:
     for identity in ("a", "b", "c"):
         await writer.ask(identity)
     await writer.answer("b")
@@ -123,7 +123,7 @@ async def test_what_never_ended_is_missing(writer: Writer) -> None:
     assert report.lost
 
 
-async def test_what_came_twice_is_told_and_is_no_loss(writer: Writer) -> None:
+async def test_duplicates_are_reported_and_are_no_loss(writer: Writer) -> None:
     for identity in ("a", "b", "c"):
         await writer.ask(identity)
     await writer.answer("a", "b", "b", "c")
@@ -153,7 +153,7 @@ async def test_a_redelivery_in_order_is_in_order(writer: Writer) -> None:
 
 
 @pytest.mark.parametrize(("key", "headers"), [(None, ()), (b"k", (ANY,))])
-async def test_where_order_does_not_matter_none_is_asked_for(
+async def test_requests_without_an_order_are_not_checked_for_order(
     local: Writer, key: bytes | None, headers: Headers
 ) -> None:
     for identity in ("a", "b"):
@@ -170,7 +170,7 @@ async def test_replies_in_different_partitions_have_no_order(local: Writer) -> N
     assert not (await local.judge()).lost
 
 
-async def test_what_waits_for_its_retry_is_open_and_what_comes_back_is_no_new_request(writer: Writer) -> None:
+async def test_a_request_on_a_retry_topic_is_open_and_its_return_is_no_new_request(writer: Writer) -> None:
     place = await writer.ask("a")
     moved = ((Header.ORIGIN, place.encode()), (Header.ATTEMPT, b"2"))
     body = encode(Request("a text", id="a"))
@@ -190,7 +190,7 @@ async def test_what_waits_for_its_retry_is_open_and_what_comes_back_is_no_new_re
     assert not report.repeated
 
 
-async def test_a_replay_earns_one_more_terminal_event(writer: Writer) -> None:
+async def test_a_replay_must_have_one_more_terminal_event(writer: Writer) -> None:
     place = await writer.ask(None)
     await writer.fail(place, "device_error")
     await writer.bury(None, "device_error", (Header.ORIGIN, place.encode()))
@@ -214,7 +214,7 @@ async def test_an_id_that_was_sent_twice_is_one_request_with_two_ends(writer: Wr
     assert report.lost
 
 
-async def test_what_is_answered_under_its_place_is_found_although_it_has_an_id(writer: Writer) -> None:
+async def test_a_reply_under_the_origin_belongs_to_a_request_with_an_id(writer: Writer) -> None:
     large = await writer.ask("large")
     other = await writer.ask("other")
     await writer.fail(large, "too_large")
@@ -225,7 +225,7 @@ async def test_what_is_answered_under_its_place_is_found_although_it_has_an_id(w
     assert (report.missing, report.unknown) == (0, 0)
 
 
-async def test_garbage_on_any_topic_is_a_line_in_the_report(writer: Writer) -> None:
+async def test_garbage_on_any_topic_is_counted(writer: Writer) -> None:
     garbage = b'\xff{"id":'
     for topic in (writer.topics.requests, writer.topics.replies, writer.topics.dead_letters):
         await writer.put(topic, garbage)
@@ -236,7 +236,7 @@ async def test_garbage_on_any_topic_is_a_line_in_the_report(writer: Writer) -> N
     assert not report.lost
 
 
-async def test_requests_that_are_answered_elsewhere_are_not_called_clean(local: Writer) -> None:
+async def test_requests_with_an_unread_reply_topic_are_not_clean(local: Writer) -> None:
     await local.ask("a", (Header.REPLY_TOPIC, b"elsewhere"))
     await local.ask("b", (Header.REPLY_TOPIC, local.topics.replies.encode()))
     await local.answer("a", topic="elsewhere")
@@ -247,7 +247,7 @@ async def test_requests_that_are_answered_elsewhere_are_not_called_clean(local: 
     assert not (await local.judge(more_replies=["elsewhere"])).lost
 
 
-async def test_the_range_is_that_of_the_requests(local: Writer) -> None:
+async def test_the_time_range_applies_to_the_requests(local: Writer) -> None:
     began_ms = round(local.clock() * 1e3)
     for identity in ("a", "b", "c"):
         await local.ask(identity, key=b"k")
@@ -261,14 +261,14 @@ async def test_the_range_is_that_of_the_requests(local: Writer) -> None:
     assert report.oldest_open.age_s == NOW_S - began_ms / 1e3
 
 
-def test_a_seq_that_no_database_holds_is_cut() -> None:
+def test_a_seq_that_is_too_large_for_sqlite_is_limited() -> None:
     body = b'{"type":"result","id":"a","task":"t","model":"m","version":"1","output":{},"seq":%d}' % (1 << 80)
     fact = AUDITED.fact(Record(AUDITED.topics.replies, 0, 7, None, body, (), 0))
-    assert isinstance(fact, Event)
+    assert isinstance(fact, EventFact)
     assert fact.number < 1 << 63
 
 
-async def test_chunks_are_no_ends_and_may_come_again(local: Writer) -> None:
+async def test_chunks_are_no_terminal_events_and_may_be_repeated(local: Writer) -> None:
     await local.ask("a")
     for seq in (0, 1, 1):
         chunk = Chunk("a", seq, "triage", "m", "1", OUTPUT)
@@ -279,7 +279,7 @@ async def test_chunks_are_no_ends_and_may_come_again(local: Writer) -> None:
     assert (report.results, report.duplicated, report.duplicated_chunks) == (1, 0, 1)
 
 
-async def test_an_audit_that_was_interrupted_goes_on(writer: Writer, tmp_path: Path) -> None:
+async def test_an_interrupted_audit_continues(writer: Writer, tmp_path: Path) -> None:
     for number in range(20):
         await writer.ask(f"{number}")
         await writer.answer(f"{number}")
@@ -306,17 +306,17 @@ async def test_an_audit_that_was_interrupted_goes_on(writer: Writer, tmp_path: P
     assert (report.requests, report.results, report.missing) == (21, 20, 1)
 
 
-async def test_a_topic_that_was_made_anew_is_told(local: Writer, tmp_path: Path, unique: str) -> None:
+async def test_a_topic_that_was_created_again_is_an_error(local: Writer, tmp_path: Path, unique: str) -> None:
     await local.ask("a")
     work = tmp_path / "work"
     await local.judge(work=work)
     async with EmbeddedBroker(tmp_path / "anew") as broker:
         await broker.ensure_topics([TopicSpec(local.topics.requests, 2)])
-        with pytest.raises(UsageError, match="was made anew"):
+        with pytest.raises(UsageError, match="was deleted and created again"):
             await audit(broker, Audited(local.topics), work=work, clock=lambda: NOW_S)
 
 
-async def test_a_file_that_is_no_work_file_is_left_alone(local: Writer, tmp_path: Path) -> None:
+async def test_another_file_is_rejected_and_not_changed(local: Writer, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.write_text("my notes")
     with pytest.raises(UsageError, match="is not the work file of an audit"):
@@ -326,17 +326,32 @@ async def test_a_file_that_is_no_work_file_is_left_alone(local: Writer, tmp_path
 
 async def test_a_work_file_belongs_to_one_task_and_one_audit(local: Writer, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    with Ledger(work, "another"), pytest.raises(UsageError, match="locked"):
+    with WorkFile(work, "another"), pytest.raises(UsageError, match="locked"):
         await local.judge(work=work)
     with pytest.raises(UsageError, match="is the work file of an audit of another"):
         await local.judge(work=work)
 
 
-async def test_topics_that_are_not_there_are_named(local: Writer) -> None:
+async def test_missing_topics_are_named(local: Writer) -> None:
     with pytest.raises(UsageError, match="no reply topic misspelt"):
         await local.judge(more_replies=["misspelt"])
     with pytest.raises(UsageError, match=r"There is no topic nothing\.triage\.requests"):
         await audit(local.broker, Audited(Topics("triage", "nothing")), clock=lambda: NOW_S)
+
+
+async def test_an_audit_of_one_run_counts_its_ids_from_its_starts_on(local: Writer) -> None:
+    audited = Audited(local.topics, ["1s"], id_prefix="run-")
+    await local.ask("run-0")
+    await local.answer("run-0")
+    starts = await end_offsets(local.broker, audited.names)
+    for identity in ("run-1", "run-2", "run-3", "run-4", "other-1"):
+        await local.ask(identity)
+    await local.answer("run-1", "run-2", "run-2")
+    await local.fail("run-3", "device_error")
+    await local.put(local.topics.replies, b"garbage")
+    report = await audit(local.broker, audited, starts=starts, clock=lambda: FAR_MS / 1e3)
+    assert (report.requests, report.results, report.failures.total()) == (4, 2, 1)
+    assert (report.unended, report.duplicated, report.unreadable) == (1, 1, 0)
 
 
 async def test_records_that_retention_deleted_are_not_waited_for(tmp_path: Path) -> None:
@@ -351,7 +366,7 @@ async def test_records_that_retention_deleted_are_not_waited_for(tmp_path: Path)
             assert scan.done == scan.total == 1
 
 
-async def test_records_that_retention_deletes_meanwhile_are_waited_for_in_vain(tmp_path: Path) -> None:
+async def test_records_that_retention_deletes_during_the_scan_do_not_block_it(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics([TopicSpec("t", 1)])
         await broker.publish(Message("t", b"0"))
@@ -361,7 +376,7 @@ async def test_records_that_retention_deletes_meanwhile_are_waited_for_in_vain(t
             assert scan.done == scan.total == 1
 
 
-async def test_what_came_after_the_scan_was_opened_is_not_read(tmp_path: Path) -> None:
+async def test_records_after_the_ends_of_the_scan_are_not_read(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics([TopicSpec("t", 2)])
         for number in range(6):
@@ -372,9 +387,9 @@ async def test_what_came_after_the_scan_was_opened_is_not_read(tmp_path: Path) -
         assert scan.done == scan.total == 2
 
 
-def test_a_worker_whose_clock_is_behind_does_not_put_its_replies_before_those_that_stand_first() -> None:
-    def replied(position: int, offset: int, at_ms: int) -> Replied:
-        return Replied(0, b"k", position, "", 0, 0, offset, at_ms)
+def test_the_first_reply_is_the_first_by_offset_and_not_by_time() -> None:
+    def replied(position: int, offset: int, at_ms: int) -> OrderedReply:
+        return OrderedReply(0, b"k", position, "", 0, 0, offset, at_ms)
 
     redelivered = [replied(1, 0, 20_000), replied(1, 2, 14_000), replied(2, 1, 20_001)]
     assert list(out_of_order(redelivered)) == []
@@ -385,15 +400,15 @@ ORDERED = st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 3), st.
 
 
 @given(st.lists(ORDERED))
-def test_order_is_what_a_plain_recount_says(drawn: list[tuple[int, int, int, int]]) -> None:
+def test_out_of_order_agrees_with_a_plain_recount(drawn: list[tuple[int, int, int, int]]) -> None:
     """Replies to requests (key, position) at (time, partition); their offsets are their places in the list."""
     replies = [
-        Replied(0, b"%d" % key, position, "", 0, partition, place, at)
+        OrderedReply(0, b"%d" % key, position, "", 0, partition, place, at)
         for place, (key, position, at, partition) in enumerate(drawn)
     ]
     replies.sort(key=lambda reply: (reply.key, reply.position))
     early = {(reply.key, reply.position) for reply in out_of_order(replies)}
-    firsts: dict[tuple[bytes, int], Replied] = {}
+    firsts: dict[tuple[bytes, int], OrderedReply] = {}
     for (key, position), same in groupby(replies, lambda reply: (reply.key, reply.position)):
         known = list(same)
         where = min(known, key=lambda reply: reply.reply_timestamp_ms).reply_source
@@ -430,11 +445,9 @@ AUDITED = Audited(Topics("t"), ["1s"])
     ),
     st.lists(HEADER),
 )
-def test_whatever_a_record_holds_it_is_a_fact(
-    topic: str, value: bytes, headers: list[tuple[str, bytes]]
-) -> None:
+def test_any_record_gives_a_fact(topic: str, value: bytes, headers: list[tuple[str, bytes]]) -> None:
     fact = AUDITED.fact(Record(topic, 0, 7, b"key", value, tuple(headers), 0))
-    assert isinstance(fact, Asked) == (topic == AUDITED.topics.requests)
-    if isinstance(fact, Event):
+    assert isinstance(fact, RequestFact) == (topic == AUDITED.topics.requests)
+    if isinstance(fact, EventFact):
         assert 0 <= fact.number < 1 << 63
     fact.identity.encode()

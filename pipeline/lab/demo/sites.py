@@ -1,4 +1,4 @@
-"""Where the demo runs: all in this process, on a real Kafka with worker processes of its own, or with yours."""
+"""Where the demo runs: in this process, on a local Kafka with worker processes, or with workers that exist already."""
 
 import asyncio
 import signal
@@ -22,96 +22,95 @@ from ..worker_process import WorkerProcess, serve_task
 TASK: Final = "triage"
 READY_S: Final = 60.0
 DRAIN_S: Final = 20.0
-LOOK_AGAIN_S: Final = 0.5
+POLL_S: Final = 0.5
 
 
-class Report(Protocol):
-    """Told how the pipeline comes up."""
+class StartupScreen(Protocol):
+    """Shows how the pipeline starts."""
 
     def busy(self, words: str) -> None:
-        """What is being done, until the next call."""
+        """Show the step that runs until the next call."""
         ...
 
     def ready(self, sentence: str) -> None:
-        """What is there now."""
+        """Show what has started."""
         ...
 
 
-class Place(NamedTuple):
-    """A pipeline that is up; ``workers`` are those that can be asked what they did."""
+class DemoSite(NamedTuple):
+    """A running pipeline. ``workers`` are the processes that this demo has started."""
 
     broker: Broker
     client: Client
-    topics: Topics
     workers: list[WorkerProcess]
 
 
 @asynccontextmanager
-async def in_this_process(config: Config, report: Report) -> AsyncGenerator[Place]:
-    """Embedded broker, worker and client in this process; the topics are gone afterwards."""
+async def in_this_process(config: Config, screen: StartupScreen) -> AsyncGenerator[DemoSite]:
+    """Embedded broker, worker and client in this process. The topics are deleted afterwards."""
     from ...serving.edge import Edge
 
     edge = Edge(structs.replace(config, cache=structs.replace(config.cache, disk_bytes=0)), task=TASK)
-    report.busy(f"Loading {config.triage.model}")
+    screen.busy(f"Loading {config.triage.model}")
     partitions = config.kafka.partitions or NEW_PARTITIONS
     async with edge as client:
-        report.ready(f"The embedded broker has the topics, with {partitions} partitions each.")
-        report.ready(f"A worker in this process serves {config.triage.model}.")
-        yield Place(edge.broker, client, Topics(TASK, config.kafka.topic_prefix), [])
+        screen.ready(f"The embedded broker has the topics, with {partitions} partitions each.")
+        screen.ready(f"A worker in this process serves {config.triage.model}.")
+        yield DemoSite(edge.broker, client, [])
 
 
 @asynccontextmanager
-async def on_local_kafka(config: Config, report: Report, workers: int) -> AsyncGenerator[Place]:
-    """A real Kafka on this machine and worker processes; all of it ends with the demo."""
+async def on_local_kafka(config: Config, screen: StartupScreen, workers: int) -> AsyncGenerator[DemoSite]:
+    """A local Kafka and worker processes, which end with the demo."""
     from ...kafka_local.cluster import LocalKafka
 
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="inferstream-demo-")))
-        report.busy("Starting a real Kafka")
+        screen.busy("Starting a real Kafka")
         kafka = LocalKafka(
             folder / "kafka",
             port=0,
-            progress=lambda got, of: report.busy(f"Fetching Kafka: {got} of {of} jars"),
+            progress=lambda got, of: screen.busy(f"Fetching Kafka: {got} of {of} jars"),
         )
         began = time.monotonic()
         stack.push_async_callback(asyncio.to_thread, kafka.stop)
         await asyncio.to_thread(kafka.start)
-        report.ready(f"A real Kafka runs at {kafka.bootstrap}, up after {time.monotonic() - began:.1f} s.")
+        screen.ready(f"A real Kafka runs at {kafka.bootstrap}, started in {time.monotonic() - began:.1f} s.")
         settings = structs.replace(config.kafka, bootstrap=kafka.bootstrap)
-        report.busy(f"Starting {workers} worker processes")
-        crew = [
+        screen.busy(f"Starting {workers} worker processes")
+        processes = [
             stack.enter_context(_worker(settings, folder / f"worker-{number}"))
             for number in range(1, workers + 1)
         ]
-        await asyncio.gather(*(asyncio.to_thread(worker.wait_ready, READY_S) for worker in crew))
+        await asyncio.gather(*(asyncio.to_thread(worker.wait_ready, READY_S) for worker in processes))
         partitions = settings.partitions or NEW_PARTITIONS
-        report.ready(f"{workers} worker processes share the {partitions} partitions of the request topic.")
+        screen.ready(f"{workers} worker processes share the {partitions} partitions of the request topic.")
         broker = await stack.enter_async_context(KafkaBroker(settings))
         client = await stack.enter_async_context(Client(broker=broker, prefix=settings.topic_prefix))
-        yield Place(broker, client, Topics(TASK, settings.topic_prefix), crew)
-        for worker in crew:
+        yield DemoSite(broker, client, processes)
+        for worker in processes:
             worker.signal(signal.SIGTERM)
-        await asyncio.gather(*(asyncio.to_thread(worker.wait, DRAIN_S) for worker in crew))
+        await asyncio.gather(*(asyncio.to_thread(worker.wait, DRAIN_S) for worker in processes))
 
 
 @asynccontextmanager
-async def with_your_workers(config: Config, report: Report) -> AsyncGenerator[Place]:
-    """The Kafka of the settings, and the workers that serve it. Waits for them. Raises BrokerError."""
+async def with_your_workers(config: Config, screen: StartupScreen) -> AsyncGenerator[DemoSite]:
+    """The Kafka of the settings with its workers. Raises BrokerError when their topics do not exist in time."""
     settings = config.kafka
     topics = Topics(TASK, settings.topic_prefix)
     async with KafkaBroker(settings) as broker, Client(broker=broker, prefix=settings.topic_prefix) as client:
-        report.ready(f"Connected to Kafka at {settings.bootstrap}.")
-        report.busy("Waiting for the topics, which workers make")
+        screen.ready(f"Connected to Kafka at {settings.bootstrap}.")
+        screen.busy("Waiting for the topics, which workers create")
         end = time.monotonic() + READY_S
-        while await broker.partitions(topics.dead_letters) is None:  # the last one that a worker makes
+        while await broker.partitions(topics.dead_letters) is None:  # the last one that a worker creates
             if time.monotonic() > end:
                 raise BrokerError(
-                    f"There is no topic {topics.requests} after {READY_S:g} s: start a worker, which makes it: "
+                    f"There is no topic {topics.requests} after {READY_S:g} s. Start a worker, which creates it: "
                     f"`inferstream worker {TASK} --kafka {settings.bootstrap}`."
                 )
-            await asyncio.sleep(LOOK_AGAIN_S)
-        report.ready(f"The topics of {TASK} are there: workers made them.")
-        yield Place(broker, client, topics, [])
+            await asyncio.sleep(POLL_S)
+        screen.ready(f"The topics of {TASK} exist: a worker has created them.")
+        yield DemoSite(broker, client, [])
 
 
 def _worker(settings: KafkaConfig, folder: Path) -> WorkerProcess:

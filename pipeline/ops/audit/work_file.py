@@ -1,4 +1,4 @@
-"""The work file: what was read so far, on disk, so that memory stays flat and an interrupted audit goes on."""
+"""The work file: the records read so far, on disk. Memory stays flat, and an interrupted audit can continue."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from ...broker.base import Record, TopicPartition
 from ...errors import UsageError
-from .facts import Asked, Audited, How, Kind
+from .facts import Audited, How, Kind, RequestFact
 
 CACHE_KIB: Final = 32 * 1024
 SCHEMA: Final = """
@@ -32,15 +32,15 @@ CREATE TEMP TABLE aliases (given TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHO
 """
 NOTE_REQUEST: Final = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"
 NOTE_EVENT: Final = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)"
-# A compound query in the order of both primary keys: merged while it is read, never sorted.
-LINES: Final = """
+# Both parts are in the order of their primary keys, so SQLite merges them and does not sort.
+ROWS: Final = """
 SELECT identity, timestamp_ms, how, NULL, '', 0, reply_topic FROM requests
 UNION ALL SELECT identity, timestamp_ms, NULL, kind, code, number, NULL FROM events ORDER BY identity
 """
 UNKNOWN: Final = """
 SELECT DISTINCT identity FROM events WHERE NOT EXISTS (SELECT 1 FROM requests WHERE requests.identity = events.identity)
 """
-# An id that its producer used for several keys has no order of its own.
+# An id that was sent with several keys is left out: its order is not defined.
 IN_ORDER: Final = """
 SELECT asked.source, asked.key, asked.position, asked.identity, asked.timestamp_ms,
     events.source, events.position, events.timestamp_ms
@@ -54,8 +54,8 @@ ORDER BY asked.source, asked.key, asked.position
 """
 
 
-class Line(NamedTuple):
-    """One record, as it is judged: ``how`` of a request or ``kind`` of an event."""
+class AuditRow(NamedTuple):
+    """One record of the work file: a request has ``how``, an event has ``kind``."""
 
     identity: str
     timestamp_ms: int
@@ -66,8 +66,8 @@ class Line(NamedTuple):
     reply_topic: str | None
 
 
-class Replied(NamedTuple):
-    """A reply to a request whose order matters, by sources (a topic's partition each) and offsets."""
+class OrderedReply(NamedTuple):
+    """A reply to a request whose order matters. A source is a partition of a topic, a position an offset."""
 
     source: int
     key: bytes
@@ -79,11 +79,11 @@ class Replied(NamedTuple):
     reply_timestamp_ms: int
 
 
-class Ledger:
-    """An open work file; without a path a temporary one. Use with ``with``. Blocks while the disk is busy."""
+class WorkFile:
+    """An open work file; a temporary one without a path. Use it in a ``with`` block. Its methods block on the disk."""
 
     def __init__(self, path: Path | None, name: str) -> None:
-        """``name`` says what is audited. Raises UsageError for a file of something else, or one in use."""
+        """``name`` identifies what is audited. Raises UsageError for a file of another audit, or one in use."""
         try:
             self._connection = sqlite3.connect(path or "", isolation_level=None, timeout=1.0)
             self._open(path, name)
@@ -100,21 +100,24 @@ class Ledger:
         self._connection.close()
 
     def positions(self) -> dict[TopicPartition, int]:
-        """The next offset to read of each partition."""
+        """The next offset to read, by partition."""
         rows = self._connection.execute("SELECT topic, number, position FROM sources")
         return {TopicPartition(topic, number): position for topic, number, position in rows}
 
-    def note(self, records: Sequence[Record], audited: Audited) -> None:
-        """Write down what the records tell and how far that is, both or neither."""
+    def store(self, records: Sequence[Record], audited: Audited) -> None:
+        """Store the facts of the records and the new positions in one transaction."""
         requests, events, positions = [], [], dict[int, int]()
         for record in records:
-            source, fact = self._source(TopicPartition(record.topic, record.partition)), audited.fact(record)
-            place = (fact.identity, source, record.offset, record.timestamp_ms)
-            if isinstance(fact, Asked):
-                requests.append((*place, fact.how, fact.key, fact.reply_topic))
-            else:
-                events.append((*place, fact.kind, fact.code, fact.number))
+            source = self._source(TopicPartition(record.topic, record.partition))
+            fact = audited.fact(record)
             positions[source] = record.offset + 1
+            if not fact.identity.startswith(audited.id_prefix):
+                continue
+            row = (fact.identity, source, record.offset, record.timestamp_ms)
+            if isinstance(fact, RequestFact):
+                requests.append((*row, fact.how, fact.key, fact.reply_topic))
+            else:
+                events.append((*row, fact.kind, fact.code, fact.number))
         with self._connection as connection:
             connection.execute("BEGIN")
             connection.executemany(NOTE_REQUEST, requests)
@@ -122,20 +125,20 @@ class Ledger:
             moved = [(position, source) for source, position in positions.items()]
             connection.executemany("UPDATE sources SET position = ? WHERE id = ?", moved)
 
-    def lines(self) -> Iterator[Line]:
-        """All that is known, those of one identity together."""
-        return map(Line._make, self._connection.execute(LINES))
+    def rows(self) -> Iterator[AuditRow]:
+        """All records in the order of their identities."""
+        return map(AuditRow._make, self._connection.execute(ROWS))
 
-    def replied(self) -> Iterator[Replied]:
-        """Replies whose order matters, in the order of partitions, keys and offsets of the requests."""
-        return map(Replied._make, self._connection.execute(IN_ORDER))
+    def ordered_replies(self) -> Iterator[OrderedReply]:
+        """Replies whose order matters, in the order of partition, key and offset of their requests."""
+        return map(OrderedReply._make, self._connection.execute(IN_ORDER))
 
     def settle(self) -> None:
-        """Events that tell a request by its place, although it has an id, go to that id."""
+        """Rename the events that name a request by its origin although it has an id, to that id."""
         with self._connection as connection:
             connection.execute("BEGIN")
             for (given,) in connection.execute(UNKNOWN):
-                if identity := self._owner(given):
+                if identity := self._request_at(given):
                     connection.execute("INSERT OR IGNORE INTO aliases VALUES (?, ?)", (given, identity))
             select = "SELECT aliases.identity FROM aliases WHERE given = events.identity"
             connection.execute(
@@ -143,15 +146,15 @@ class Ledger:
             )
             connection.execute("DELETE FROM aliases")
 
-    def _owner(self, place: str) -> str | None:
-        """The identity of the request record that stands at ``place``."""
-        topic, _, rest = place.rpartition("/")[0].rpartition("/")
-        offset = place.rpartition("/")[2]
-        if not (rest.isdecimal() and offset.isdecimal() and len(offset) < 19 and len(rest) < 10):
+    def _request_at(self, origin: str) -> str | None:
+        """The identity of the request record at topic/partition/offset."""
+        topic, _, partition = origin.rpartition("/")[0].rpartition("/")
+        offset = origin.rpartition("/")[2]
+        if not (partition.isdecimal() and offset.isdecimal() and len(offset) < 19 and len(partition) < 10):
             return None
         select = """SELECT identity FROM sources JOIN requests ON source = id
             WHERE topic = ? AND number = ? AND requests.position = ?"""
-        row = self._connection.execute(select, (topic, int(rest), int(offset))).fetchone()
+        row = self._connection.execute(select, (topic, int(partition), int(offset))).fetchone()
         return str(row[0]) if row else None
 
     def _source(self, at: TopicPartition) -> int:
