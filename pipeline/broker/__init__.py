@@ -1,1 +1,1 @@
-"""Publishing and consuming: on Kafka, or in an embedded broker in this process. One contract suite tests both."""
+"""Publishing and consuming, on Kafka or in an embedded broker in this process."""

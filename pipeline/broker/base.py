@@ -1,4 +1,7 @@
-"""What the pipeline needs of a broker. `kafka/` and `embedded/` implement it, and one contract suite tests both."""
+"""What the pipeline needs of a broker.
+
+`kafka/` and `embedded/` implement it, and one contract suite tests both.
+"""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -29,8 +32,8 @@ class Record(NamedTuple):
 class Message(NamedTuple):
     """A record to publish.
 
-    Without ``partition``, the key chooses the partition as Kafka's own clients do (murmur2); without a key too, the
-    partitions take turns.
+    Without ``partition``, the key chooses the partition as Kafka's own clients do (murmur2);
+    without a key too, the partitions take turns.
     """
 
     topic: str
@@ -43,8 +46,8 @@ class Message(NamedTuple):
 class TopicSpec(NamedTuple):
     """A topic as it must be.
 
-    For an existing topic ``partitions`` is a minimum, and None accepts any number; the other fields are used only to
-    create a topic.
+    For an existing topic ``partitions`` is a minimum, and None accepts any number; the other fields
+    are used only to create a topic.
     """
 
     name: str
@@ -65,21 +68,25 @@ class TopicSpec(NamedTuple):
 class Listener(Protocol):
     """Callbacks of a consumer for its assignment.
 
-    A rebalance revokes all partitions of all members, then assigns all partitions again. Both calls are awaited. If
-    one raises, the next `Consumer.poll` raises BrokerError.
+    A rebalance revokes all partitions of all members, then assigns all partitions again. Both calls
+    are awaited. If one raises, the next `Consumer.poll` raises BrokerError.
     """
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """``partitions`` is the whole new assignment. `poll` returns no record before this call has returned."""
+        """``partitions`` is the whole new assignment.
+
+        `poll` returns no record of it before this call has returned.
+        """
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Finish and commit what was read of these partitions, which are all that the consumer has.
 
-        They can still be committed during this call, and `poll` returns no records. No member gets them before the
-        call has returned. The whole group waits for it, so it must be bounded: after the rebalance timeout the group
-        removes the member. Not called when the consumer is closed. On Kafka, a member that was removed from its group
-        gets this call late: other members may already read the partitions, and commits of them are ignored.
+        They can still be committed during this call, and `poll` returns no records. No member gets
+        them before the call has returned. The whole group waits for it, so it must be bounded:
+        after the rebalance timeout the group removes the member. Not called when the consumer is
+        closed. On Kafka, a member that was removed from its group gets this call late: other
+        members may already read the partitions, and commits of them are ignored.
         """
         ...
 
@@ -87,14 +94,17 @@ class Listener(Protocol):
 class Consumer(Protocol):
     """One member of a consumer group; without a group, a reader of all partitions of its topics.
 
-    Partitions that are not assigned to the consumer are ignored by `pause`, `resume`, `seek` and `commit`.
+    Partitions that are not assigned to the consumer are ignored by `pause`, `resume`, `seek` and
+    `commit`.
     """
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """At most ``max_records``, in offset order within each partition; empty if none came in ``timeout_ms``.
+        """Return the next records: at most ``max_records``, in offset order within each partition.
 
-        A member must poll at least every few seconds, also while all of its partitions are paused: otherwise the
-        group removes it. Raises BrokerError if the consumer is closed, or cannot continue as a member.
+        The list is empty if no record came within ``timeout_ms``, and during a rebalance. A member
+        must poll at least every few seconds, also while all of its partitions are paused: otherwise
+        the group removes it. Raises BrokerError if the consumer is closed or cannot continue as a
+        member.
         """
         ...
 
@@ -103,7 +113,8 @@ class Consumer(Protocol):
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Stop returning records of these partitions.
 
-        A partition that stays with the consumer in a rebalance stays paused; one that leaves and comes back does not.
+        A partition that stays with the consumer in a rebalance stays paused; one that leaves and
+        comes back does not.
         """
         ...
 
@@ -112,16 +123,20 @@ class Consumer(Protocol):
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Store, for each partition, the offset of the next record to read.
 
-        Ignores partitions that a rebalance has revoked, with a warning. Raises BrokerError without a group.
+        Ignores partitions that a rebalance has revoked, with a warning. Raises BrokerError without
+        a group.
         """
         ...
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
-        """The group's committed offset of each partition; None if it has none, and for a reader without a group."""
+        """The committed offset of each partition; None if the group, or a reader without one, has none."""
         ...
 
     async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset of each partition's oldest record, or its end offset if retention has deleted all records."""
+        """The offset of each partition's oldest record.
+
+        It is the end offset if the partition is empty or retention has deleted all records.
+        """
         ...
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -135,8 +150,8 @@ class Consumer(Protocol):
     async def close(self) -> None:
         """Leave the group, so that its other members get the partitions at once. Does not commit.
 
-        A static member does not leave on Kafka: it keeps its partitions until its session times out. May be called more
-        than once.
+        A static member does not leave on Kafka: it keeps its partitions until its session times
+        out. May be called more than once.
         """
         ...
 
@@ -144,8 +159,8 @@ class Consumer(Protocol):
 class Broker(Protocol):
     """A connection to a broker.
 
-    ``async with`` opens and closes it. Closing first closes all consumers, then waits until published messages are
-    stored or have failed.
+    ``async with`` opens and closes it. Closing first closes all consumers, then waits until
+    published messages are stored or have failed.
     """
 
     async def __aenter__(self) -> "Broker": ...
@@ -155,10 +170,10 @@ class Broker(Protocol):
     def publish(self, message: Message) -> asyncio.Future[None]:
         """Append the message to its topic. Returns at once.
 
-        The future is done when the record is durable (on Kafka: acknowledged by all in-sync replicas). It fails with
-        ReplyTooLarge if the record is too large for the broker, otherwise with BrokerError. Messages for one partition
-        are appended in the order of the calls. The number of unfinished messages is not limited here: the caller must
-        limit it.
+        The future is done when the record is durable (on Kafka: acknowledged by all in-sync
+        replicas). It fails with ReplyTooLarge if the record is too large for the broker, otherwise
+        with BrokerError. Messages for one partition are appended in the order of the calls. The
+        number of unfinished messages is not limited here: the caller must limit it.
         """
         ...
 
@@ -171,16 +186,21 @@ class Broker(Protocol):
         member: str | None = None,
         start: str = "earliest",
     ) -> Consumer:
-        """Join ``group``; without a group, read all partitions of ``topics`` from ``start``, earliest or latest.
+        """Join ``group``; without a group, read all partitions of ``topics``. Returns once assigned.
 
-        Returns when partitions are assigned. In a group, a partition without a committed offset begins at its earliest
-        record. ``member`` is the name of a static member: if it comes back within the session timeout, it gets the
-        same partitions without a rebalance. Raises BrokerError, for example for a topic that does not exist.
+        A reader without a group begins at ``start``, "earliest" or "latest". A member of a group
+        begins at the committed offset of each partition, or at its earliest record if there is
+        none. ``member`` is the name of a static member: if it comes back within the session
+        timeout, it gets the same partitions without a rebalance. Raises BrokerError, for example
+        for a topic that does not exist.
         """
         ...
 
     async def ensure_topics(self, specs: Collection[TopicSpec]) -> None:
-        """Create the missing topics. Raises BrokerError if an existing topic has fewer partitions than its minimum."""
+        """Create the missing topics.
+
+        Raises BrokerError if an existing topic has fewer partitions than its minimum.
+        """
         ...
 
     async def partitions(self, topic: str) -> int | None:

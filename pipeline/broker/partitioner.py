@@ -23,7 +23,8 @@ def murmur2(data: bytes) -> int:
     return mixed ^ mixed >> 15
 
 
-# Cached: requests of one stream, and repeated texts, share a key, and a hash in Python costs about 3 µs.
+# Cached: requests of one stream, and repeated texts, share a key, and a hash in Python costs about
+# 3 µs.
 @lru_cache(maxsize=CACHED_KEYS)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition for records with this key, from 0 to ``partitions - 1``."""

@@ -20,7 +20,7 @@ def running_kafka(directory: Path) -> Iterator[str]:
         if address := os.environ.get("KAFKA_BOOTSTRAP"):
             yield _checked(address)
         elif has_image():
-            yield stack.enter_context(kafka_container())
+            yield stack.enter_context(broker_in_container())
         else:
             yield stack.enter_context(LocalKafka(directory, port=0)).bootstrap
 
@@ -49,7 +49,7 @@ def has_image() -> bool:
 
 
 @contextmanager
-def kafka_container() -> Iterator[str]:
+def broker_in_container() -> Iterator[str]:
     """The bootstrap address of a broker in a container."""
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
     from testcontainers.core.container import DockerContainer

@@ -25,7 +25,7 @@ PASSWORD = "secret"
 
 
 class SecuredKafka(NamedTuple):
-    """``open`` is the address without access control, ``secured`` the address where users log in and need rights."""
+    """Two addresses: ``open`` has no access control, at ``secured`` users log in and need rights."""
 
     open: str
     secured: str

@@ -25,8 +25,9 @@ def unix_time_ms() -> int:
 class EmbeddedBroker:
     """See `Broker` in `base`.
 
-    Other processes may open the same directory at the same time, to publish and to read without a group. All members
-    of one consumer group must be in one process. Acknowledged records survive the end of the process, also by a kill.
+    Other processes may open the same directory at the same time, to publish and to read without a
+    group. All members of one consumer group must be in one process. Acknowledged records survive
+    the end of the process, also by a kill.
     """
 
     _database: Database

@@ -105,7 +105,7 @@ class EmbeddedConsumer:
             raise BrokerError(f"The consumer failed in a rebalance: {failure}.") from failure
 
     def _take(self, max_records: int) -> list[Record]:
-        """Fetched records of one or more partitions; a partition that was served goes to the end of the queue."""
+        """Fetched records; a partition that was served goes to the end of the queue."""
         member = self._member
         taken: list[Record] = []
         for at in self._readable(member.fetched):

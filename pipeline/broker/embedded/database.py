@@ -19,10 +19,11 @@ BUSY_TIMEOUT_S: Final = 30.0
 OPEN_ATTEMPTS: Final = 50
 OPEN_BACKOFF_S: Final = 0.1
 FILE_TIME_NS: Final = 20_000_000
-"""File times are no more precise than this: the kernel's clock tick, with a margin."""
+"""A margin over the resolution of file times, which is one tick of the kernel's clock."""
 
-# A batch's position is its partition's id shifted left by OFFSET_BITS, plus the offset of its first record. So the
-# rows of a partition are stored together and in order, and appending needs no index besides the table itself.
+# A batch's position is its partition's id shifted left by OFFSET_BITS, plus the offset of its first
+# record. So the rows of a partition are stored together and in order, and appending needs no index
+# besides the table itself.
 OFFSET_BITS: Final = 40
 SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS partitions (
@@ -97,12 +98,12 @@ class Database:
 
     async def check_other_processes(self) -> None:
         """Notify if another process has written since the last call."""
-        if self._may_be_written() and await self.run(self._is_written_elsewhere):
+        if self._may_have_changed() and await self.run(self._was_changed_elsewhere):
             self.notify()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. Takes the write lock first, so that no other process changes what is read inside."""
+        """All or nothing. Takes the write lock first, so that no other process writes inside it."""
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -117,8 +118,9 @@ class Database:
         connection = sqlite3.connect(self.directory / FILE_NAME, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
             _use_wal(connection)
-            # In WAL mode NORMAL hands each commit to the operating system, so it survives a kill of this process.
-            # Only FULL would survive a power failure too, at the cost of an fsync per transaction.
+            # In WAL mode NORMAL hands each commit to the operating system, so it survives a kill of
+            # this process. Only FULL would survive a power failure too, at the cost of an fsync per
+            # transaction.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         except BaseException:
@@ -131,8 +133,8 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _may_be_written(self) -> bool:
-        """Whether any process may have written since the last call. One stat call: cheap enough for the event loop."""
+    def _may_have_changed(self) -> bool:
+        """Whether any process may have written since the last call; cheap enough for the event loop."""
         try:
             found = (self.directory / f"{FILE_NAME}-wal").stat()
         except OSError:
@@ -142,7 +144,7 @@ class Database:
         # Two writes within one tick of the file clock have the same time.
         return before != self._written or time.time_ns() - found.st_mtime_ns < FILE_TIME_NS
 
-    def _is_written_elsewhere(self) -> bool:
+    def _was_changed_elsewhere(self) -> bool:
         """Whether another process has written since the last call."""
         before = self._version
         (self._version,) = self.connection.execute("PRAGMA data_version").fetchone()
@@ -153,7 +155,8 @@ class Database:
             return function(*arguments)
         except sqlite3.OperationalError as error:
             raise BrokerError(
-                f"Cannot use the log in {self.directory} ({error}): free disk space, or check the file permissions."
+                f"Cannot use the log in {self.directory} ({error}): "
+                "free disk space, or check the file permissions."
             ) from error
         except sqlite3.DatabaseError as error:
             raise BrokerError(
@@ -164,7 +167,8 @@ class Database:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL mode, with retries: SQLite's busy timeout does not cover this switch in two processes at once."""
+    """Switch to WAL mode."""
+    # With retries: the busy timeout does not cover this switch by two processes at the same moment.
     for attempt in range(1, OPEN_ATTEMPTS + 1):
         try:
             connection.execute("PRAGMA journal_mode = WAL")

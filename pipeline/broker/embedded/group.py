@@ -1,4 +1,4 @@
-"""Consumer groups of an embedded broker: which member has which partitions, and the handover between members."""
+"""Consumer groups of an embedded broker: the members, their partitions, and the handover."""
 
 import asyncio
 import fcntl
@@ -17,7 +17,7 @@ LOCK_DIRECTORY: Final = "groups"
 
 
 class GroupMember:
-    """The partitions of one consumer, assigned by its group or, for a reader without a group, by itself."""
+    """The partitions of one consumer. A reader without a group assigns them itself."""
 
     def __init__(self, topics: Mapping[str, int], listener: Listener | None) -> None:
         """``topics`` are those it subscribed to, each with its number of partitions."""
@@ -82,12 +82,15 @@ class Group:
         self._lock_file: BufferedWriter | None = None
 
     async def join(self, member: GroupMember) -> None:
-        """Returns when all members have their partitions. Raises BrokerError if another process has the group."""
+        """Returns when all members have their partitions.
+
+        Raises BrokerError if another process has the group.
+        """
         # Shielded: a rebalance that stops halfway would leave members without partitions.
         await asyncio.shield(asyncio.create_task(self._join(member)))
 
     async def leave(self, member: GroupMember) -> None:
-        """Give the member's partitions to the others without calling its listener. Ignores a former member."""
+        """Assign the member's partitions to the others. Does not call the member's listener."""
         await asyncio.shield(asyncio.create_task(self._leave(member)))
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -124,12 +127,11 @@ class Group:
                 await member.revoke()
         except TimeoutError:
             self._members.remove(member)
-            member.end(
-                BrokerError(
-                    f"A member of the group {self._name} took more than {self._rebalance_timeout_ms} ms to hand over "
-                    "its partitions, so the group removed it: start it again."
-                )
+            error = BrokerError(
+                f"A member of the group {self._name} took more than {self._rebalance_timeout_ms} ms "
+                "to hand over its partitions, so the group removed it: start it again."
             )
+            member.end(error)
 
     async def _assign(self, member: GroupMember, share: Collection[TopicPartition]) -> None:
         try:
@@ -143,16 +145,16 @@ class Group:
 def range_assignment(subscriptions: Sequence[Mapping[str, int]]) -> list[list[TopicPartition]]:
     """The partitions of each member, given its topics with their numbers of partitions.
 
-    Like Kafka's RangeAssignor: each topic's partitions are cut into one run per member, and where they cannot be
-    equal the first members get one more.
+    Like Kafka's RangeAssignor: each topic's partitions are cut into one run per member, and where
+    they cannot be equal the first members get one more.
     """
     shares: list[list[TopicPartition]] = [[] for _ in subscriptions]
     for topic in sorted({topic for topics in subscriptions for topic in topics}):
         members = [index for index, topics in enumerate(subscriptions) if topic in topics]
         length, longer = divmod(subscriptions[members[0]][topic], len(members))
         begin = 0
-        for place, index in enumerate(members):
-            end = begin + length + (place < longer)
+        for rank, index in enumerate(members):
+            end = begin + length + (rank < longer)
             shares[index] += [TopicPartition(topic, number) for number in range(begin, end)]
             begin = end
     return shares

@@ -1,4 +1,7 @@
-"""The records of an embedded broker: appending, reading, retention. The methods run in the database's thread."""
+"""The records of an embedded broker: appending, reading, retention.
+
+The methods run in the database's thread.
+"""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -50,14 +53,16 @@ class Log:
         contents: dict[int, list[Content]] = {}
         for index, message in enumerate(messages):
             try:
-                identity = self._partition_id(message)
+                partition_id = self._partition_id(message)
             except InferstreamError as error:
                 refusals[index] = error
             else:
-                contents.setdefault(identity, []).append((message.key, message.value, message.headers))
+                contents.setdefault(partition_id, []).append((message.key, message.value, message.headers))
         now_ms = self._clock_ms()
-        queues = [(identity, split(rows)) for identity, rows in contents.items()]
-        while batches := [(identity, batch) for identity, queue in queues if (batch := next(queue, None))]:
+        queues = [(partition_id, split(rows)) for partition_id, rows in contents.items()]
+        while batches := [
+            (partition_id, batch) for partition_id, queue in queues if (batch := next(queue, None))
+        ]:
             _append(self._database.connection, batches, now_ms)
         if now_ms - self._retained_ms >= RETENTION_INTERVAL_MS:
             self.retain()
@@ -80,11 +85,11 @@ class Log:
         """Delete the batches that are older than their topic's retention time."""
         self._retained_ms = self._clock_ms()
         select = "SELECT id, next_offset, retention_ms FROM partitions WHERE retention_ms IS NOT NULL"
-        for identity, next_offset, retention_ms in self._database.connection.execute(select).fetchall():
-            first, last = _span(identity)
+        for partition_id, next_offset, retention_ms in self._database.connection.execute(select).fetchall():
+            first, last = _span(partition_id)
             arguments = {"first": first, "last": last, "since": self._retained_ms - retention_ms}
             row = self._database.connection.execute(OLDEST_TO_KEEP, arguments).fetchone()
-            self._trim(identity, row[0] - first if row else next_offset)
+            self._trim(partition_id, row[0] - first if row else next_offset)
 
     def _partition_id(self, message: Message) -> int:
         ids = self.topics.ids(message.topic)
@@ -117,12 +122,12 @@ class Log:
                 break
         return records
 
-    def _trim(self, identity: int, offset: int) -> None:
-        first, _ = _span(identity)
+    def _trim(self, partition_id: int, offset: int) -> None:
+        first, _ = _span(partition_id)
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE partitions SET first_offset = max(first_offset, min(?, next_offset)) WHERE id = ?",
-                [offset, identity],
+                [offset, partition_id],
             )
             delete = "DELETE FROM batches WHERE position >= ? AND position + records <= ? AND position < ?"
             connection.execute(delete, [first, first + offset, first + offset])
@@ -132,19 +137,19 @@ def _append(
     connection: sqlite3.Connection, batches: Sequence[tuple[int, list[Content]]], now_ms: int
 ) -> None:
     """Append to several partitions, one batch to each, in one transaction."""
-    # One statement: each statement releases the GIL and then waits for the busy event loop to get it back.
-    # A trigger updates the partitions' next_offset.
+    # One statement: each statement releases the GIL and then waits for the busy event loop to get
+    # it back. A trigger updates the partitions' next_offset.
     values = ", ".join(["(?, ?, ?)"] * len(batches))
     insert = f"""INSERT INTO batches
         SELECT (partitions.id << {OFFSET_BITS}) + next_offset, column2, {now_ms:d}, column3
         FROM (VALUES {values}) JOIN partitions ON partitions.id = column1"""
     arguments: list[int | bytes] = []
-    for identity, contents in batches:
-        arguments += [identity, len(contents), encode(contents)]
+    for partition_id, contents in batches:
+        arguments += [partition_id, len(contents), encode(contents)]
     connection.execute(insert, arguments)
 
 
-def _span(identity: int) -> tuple[int, int]:
+def _span(partition_id: int) -> tuple[int, int]:
     """The first and the last position that a batch of this partition can have."""
-    first = identity << OFFSET_BITS
+    first = partition_id << OFFSET_BITS
     return first, first + (1 << OFFSET_BITS) - 1

@@ -1,4 +1,7 @@
-"""The topics of an embedded broker and their committed offsets. The methods run in the database's thread."""
+"""The topics of an embedded broker and their committed offsets.
+
+The methods run in the database's thread.
+"""
 
 from collections.abc import Collection, Mapping
 from itertools import chain
@@ -18,7 +21,7 @@ class Bounds(NamedTuple):
 
 
 class TopicTable:
-    """The tables of partitions, with an id for each, and of the offsets that consumer groups have committed."""
+    """The tables of partitions and of committed offsets. Each partition has an id."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -59,7 +59,8 @@ class KafkaBroker:
         return await self._publisher.partitions(topic)
 
     async def _partitions_of(self, topic: str) -> list[TopicPartition]:
-        # Check first: aiokafka's own metadata request would create the topic where the broker allows that.
+        # Check first: aiokafka's own metadata request would create the topic where the broker
+        # allows that.
         count = await self.partitions(topic)
         if count is None:
             raise no_topic(topic)

@@ -19,12 +19,12 @@ from ...config import KafkaConfig
 from ...errors import BrokerError, UsageError
 
 METADATA_MAX_AGE_MS: Final = 30_000
-"""Metadata refresh interval, so the time until added partitions are used; aiokafka's default is 5 minutes."""
+"""The time until added partitions are used; aiokafka's default is 5 minutes."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
-    """The arguments common to producer, consumer and admin client. Raises UsageError for an unreadable CA file."""
+    """The arguments for producer, consumer and admin client. Raises UsageError for a bad CA file."""
     arguments: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap,
         "client_id": "inferstream",
@@ -57,21 +57,24 @@ def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> Broke
             return error
         case KafkaConnectionError():
             sentence = (
-                f"Cannot reach Kafka to {doing}: no broker listens at {config.bootstrap}, or its security protocol "
-                f"is not {config.security_protocol}, or the user name or password is wrong."
+                f"Cannot reach Kafka to {doing}: no broker listens at {config.bootstrap}, or its security "
+                f"protocol is not {config.security_protocol}, or the user name or password is wrong."
             )
         case ClusterAuthorizationFailedError():
             sentence = f"Kafka does not let {user} {doing}: grant it Write on its topics."
         case TopicAuthorizationFailedError():
-            sentence = f"Kafka does not let {user} {doing}: grant it Describe, and Read or Write, on {_names(error)}."
+            sentence = (
+                f"Kafka does not let {user} {doing}: "
+                f"grant it Describe, and Read or Write, on {_names(error)}."
+            )
         case GroupAuthorizationFailedError():
             sentence = (
                 f"Kafka does not let {user} {doing}: grant it Read on the consumer group {_names(error)}."
             )
         case NotLeaderForPartitionError() | LeaderNotAvailableError() | UnknownTopicOrPartitionError():
             sentence = (
-                f"Kafka at {config.bootstrap} could not {doing} for 40 s, because a partition has no leader: check "
-                "that all of its brokers are up and that the topic still exists."
+                f"Kafka at {config.bootstrap} could not {doing} for 40 s, because a partition has no leader: "
+                "check that all of its brokers are up and that the topic still exists."
             )
         case _:
             sentence = f"Kafka at {config.bootstrap} failed to {doing}: {_cause(error)}."

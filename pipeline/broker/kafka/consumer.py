@@ -14,10 +14,10 @@ from ..base import Listener, Record, TopicPartition
 from ..refusals import log_lost, no_group
 from .connection import broker_error, connection_arguments
 from .rebalances import Rebalances, for_kafka
-from .records import read_singly, records_of
+from .records import read_one_by_one, records_of
 
-# A fetch returns at once if there are records. But a partition that is resumed or sought during a fetch of other
-# partitions is fetched only after that fetch, so this bounds the delay.
+# A fetch returns at once if there are records. But a partition that is resumed or sought during a
+# fetch of other partitions is fetched only after that fetch, so this bounds the delay.
 FETCH_MAX_WAIT_MS: Final = 100
 CLOSE_TIMEOUT_S: Final = 5.0
 # Joining a group is one request, which takes as long as the other members need to hand over.
@@ -51,13 +51,13 @@ class KafkaConsumer:
         self._rebalances = Rebalances(self._consumer, listener)
 
     async def join(self, topics: Collection[str]) -> None:
-        """Join the group; returns with the first assignment. If it raises BrokerError, nothing is left open."""
+        """Join the group; returns with the first assignment. Leaves nothing open if it raises BrokerError."""
         self._consumer.subscribe(list(topics), listener=self._rebalances)
         await self._start(f"join the consumer group {self._group}")
         await self._rebalances.settled.wait()
 
     async def read(self, partitions: Collection[TopicPartition], *, latest: bool) -> None:
-        """Read these partitions without a group. If it raises BrokerError, nothing is left open."""
+        """Read these partitions without a group. Leaves nothing open if it raises BrokerError."""
         self._consumer.assign(for_kafka(partitions))
         await self._start("read topics")
         try:
@@ -73,16 +73,16 @@ class KafkaConsumer:
         # Let other tasks run: aiokafka does not while it has fetched records.
         await asyncio.sleep(0)
         try:
-            if not await self._is_settled(timeout_ms):
+            if not await self._wait_settled(timeout_ms):
                 return []
             if self._group is None:
                 await self._read_added()
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-            for at, of in fetched.items():
-                self._rebalances.positions[at] = of[-1].offset + 1
+            for at, records in fetched.items():
+                self._rebalances.positions[at] = records[-1].offset + 1
             return records_of(fetched)
         except UnicodeDecodeError:
-            return await self._poll_singly(max_records)
+            return await self._poll_one_by_one(max_records)
         except (KafkaError, ConsumerStoppedError) as error:
             raise broker_error(error, self._config, "poll for records") from error
 
@@ -153,28 +153,32 @@ class KafkaConsumer:
     async def _start(self, doing: str) -> None:
         try:
             await self._consumer.start()
-            # aiokafka's tasks must have begun: if stopped before that, it raises CancelledError and leaves
-            # connections open.
+            # aiokafka's tasks must have begun: if stopped before that, it raises CancelledError and
+            # leaves connections open.
             await asyncio.sleep(0)
         except BaseException as error:
-            # Otherwise the consumer stays in the group half-joined, and aiokafka warns that it was not closed.
+            # Otherwise the consumer stays in the group half-joined, and aiokafka warns that it was
+            # not closed.
             await self.close()
             if isinstance(error, KafkaError):
                 raise broker_error(error, self._config, doing) from error
             raise
 
     async def _read_added(self) -> None:
-        """Read partitions that were added to the topics, from offset 0. (In a group, Kafka assigns them.)"""
+        """Also read partitions that were added to the topics; in a group, Kafka assigns them."""
         assigned = self._rebalances.assigned
         counts = {topic: self._consumer.partitions_for_topic(topic) or () for topic, _ in assigned}
-        added = {TopicPartition(topic, number) for topic, of in counts.items() for number in of} - assigned
+        added = {
+            TopicPartition(topic, number) for topic, numbers in counts.items() for number in numbers
+        } - assigned
         if added:
             self._consumer.assign(for_kafka(assigned | added))
             await self.seek(self._rebalances.positions)
             await self._rebalances.on_partitions_assigned(assigned | added)
 
-    async def _poll_singly(self, max_records: int) -> list[Record]:
-        """Poll past a record that aiokafka cannot parse. Its error has dropped the records of all partitions."""
+    async def _poll_one_by_one(self, max_records: int) -> list[Record]:
+        """Poll past a record that aiokafka cannot parse."""
+        # Its error has dropped the fetched records of all partitions, so all are read again.
         assigned = self._rebalances.assigned
         positions = self._rebalances.positions
         untouched = assigned - positions.keys()
@@ -182,14 +186,15 @@ class KafkaConsumer:
         for at, offset in (await self.committed(untouched)).items():
             positions[at] = begins[KafkaPartition(*at)] if offset is None else offset
         await self.seek({at: positions[at] for at in assigned})
-        records = await read_singly(
+        records = await read_one_by_one(
             self._consumer, for_kafka(assigned - self._rebalances.paused), max_records
         )
-        positions.update({TopicPartition(of.topic, of.partition): of.offset + 1 for of in records})
+        positions.update({TopicPartition(one.topic, one.partition): one.offset + 1 for one in records})
         return records
 
-    async def _is_settled(self, timeout_ms: int) -> bool:
-        """Wait for the end of a rebalance, at most ``timeout_ms``: aiokafka's own poll would wait without a limit."""
+    async def _wait_settled(self, timeout_ms: int) -> bool:
+        """Whether no rebalance is running; waits at most ``timeout_ms`` for its end."""
+        # aiokafka's own poll would wait without a limit.
         settled = self._rebalances.settled
         if not settled.is_set():
             try:
@@ -205,10 +210,11 @@ class KafkaConsumer:
 async def _stop(consumer: Any) -> None:
     """Leave the group and disconnect, also if the broker is down."""
     stopping = asyncio.create_task(consumer.stop())
-    # Leaving waits for Kafka's response. If the broker is down, that wait would outlast the time for a drain.
+    # Leaving waits for Kafka's response. If the broker is down, that wait would outlast the time
+    # for a drain.
     await asyncio.wait([stopping], timeout=CLOSE_TIMEOUT_S)
     stopping.cancel()
-    # aiokafka's fetcher may wait for a fetch that it has cancelled itself: then stop() raises CancelledError and
-    # leaves connections open, so they are closed here.
+    # aiokafka's fetcher may wait for a fetch that it has cancelled itself: then stop() raises
+    # CancelledError and leaves connections open, so they are closed here.
     await asyncio.gather(stopping, return_exceptions=True)
     await consumer._client.close()

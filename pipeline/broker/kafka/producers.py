@@ -10,16 +10,16 @@ from ...config import KafkaConfig
 from .connection import connection_arguments
 
 BATCH_BYTES: Final = 256 * 1024
-"""Large enough for one partition at tens of thousands of records per second, with one request per millisecond."""
+"""Enough for tens of thousands of records per second to one partition, in 1 000 requests per second."""
 STOP_TIMEOUT_S: Final = 2.0
 
 
 class Producers:
     """The idempotent producer for new batches.
 
-    A batch that the broker refuses has used sequence numbers, so all later batches of the same partition would fail
-    with OutOfOrderSequenceNumber. A new producer starts new sequences. The old one finishes its batches on other
-    partitions, and `stop` waits for it.
+    A batch that the broker refuses has used sequence numbers, so all later batches of the same
+    partition would fail with OutOfOrderSequenceNumber. A new producer starts new sequences. The old
+    one finishes its batches on other partitions, and `stop` waits for it.
     """
 
     def __init__(self, config: KafkaConfig, on_metadata: Callable[[Any], None]) -> None:
@@ -61,7 +61,8 @@ class Producers:
 
 
 async def _stop(producer: Any) -> None:
-    # aiokafka's stop() waits without limit for the last acknowledgement before it closes the connections.
+    # aiokafka's stop() waits without limit for the last acknowledgement before it closes the
+    # connections.
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await producer.stop()

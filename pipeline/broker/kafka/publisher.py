@@ -1,4 +1,4 @@
-"""Publishing to Kafka: the partition of each message, and what happens to messages when the connection closes."""
+"""Publishing to Kafka: the partition of each message, and the flush at the end."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,10 @@ ATTEMPTS: Final = 10  # the metadata of one broker may be older than that of ano
 
 
 class TopicWriter:
-    """Distributes the messages of one topic over its partitions; keeps them until the partitions are known."""
+    """Distributes the messages of one topic over its partitions.
+
+    Keeps them until the partitions are known.
+    """
 
     def __init__(self, topic: str, new_writer: Callable[[SizeLimit, int], PartitionWriter]) -> None:
         self._limit = SizeLimit(topic)
@@ -81,7 +84,7 @@ class KafkaPublisher:
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._producers = Producers(config, self._grow)
+        self._producers = Producers(config, self._on_metadata)
         self._writers: dict[str, TopicWriter] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self.topics = TopicAdmin(self._producers, config)
@@ -114,13 +117,16 @@ class KafkaPublisher:
         return count
 
     async def stop(self) -> None:
-        """Flush and disconnect. Messages that Kafka does not acknowledge within 10 s fail with BrokerError."""
+        """Flush and disconnect. Messages that are not acknowledged within 10 s fail with BrokerError."""
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 while tasks := self._tasks():
                     await asyncio.wait(tasks)
         except TimeoutError:
-            sentence = f"Kafka at {self._config.bootstrap} did not acknowledge the last records: check that it is up."
+            sentence = (
+                f"Kafka at {self._config.bootstrap} did not acknowledge the last records: "
+                "check that it is up."
+            )
             for writer in self._writers.values():
                 writer.fail(BrokerError(sentence))
         finally:
@@ -133,14 +139,15 @@ class KafkaPublisher:
         writer = self._writers[topic] = TopicWriter(
             topic, lambda limit, partition: PartitionWriter(self._producers, self._config, limit, partition)
         )
-        task = self._loop.create_task(self._resolve(topic, writer))
+        task = self._loop.create_task(self._find_partitions(topic, writer))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return writer
 
-    async def _resolve(self, topic: str, writer: TopicWriter) -> None:
+    async def _find_partitions(self, topic: str, writer: TopicWriter) -> None:
         try:
-            # Check first: the producer's own metadata request would create the topic where the broker allows that.
+            # Check first: the producer's own metadata request would create the topic where the
+            # broker allows that.
             if await self.topics.partitions(topic) is None:
                 raise no_topic(topic)
             writer.grow(len(await self._producers.current.partitions_for(topic)))
@@ -148,7 +155,7 @@ class KafkaPublisher:
             self._writers.pop(topic, None)
             writer.fail(broker_error(error, self._config, f"write to the topic {topic}"))
 
-    def _grow(self, cluster: Any) -> None:
+    def _on_metadata(self, cluster: Any) -> None:
         for topic, writer in self._writers.items():
             if partitions := cluster.partitions_for_topic(topic):
                 writer.grow(len(partitions))

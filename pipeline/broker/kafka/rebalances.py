@@ -30,7 +30,8 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._listener is not None and self.assigned:
                 await self._listener.revoked(self.assigned)
         except Exception as error:
-            # aiokafka would only log the error, and the worker would continue with a window that is not drained.
+            # aiokafka would only log it, and the worker would continue with a window that is not
+            # drained.
             self.failure = error
         finally:
             self.assigned = frozenset()

@@ -14,17 +14,18 @@ log = logging.getLogger(__name__)
 def records_of(fetched: Mapping[tuple[str, int], Iterable[Any]]) -> list[Record]:
     """The records that `AIOKafkaConsumer.getmany` returned."""
     return [
-        Record(topic, partition, of.offset, of.key, of.value, _headers(of.headers), of.timestamp)
+        Record(topic, partition, one.offset, one.key, one.value, _headers(one.headers), one.timestamp)
         for (topic, partition), records in fetched.items()
-        for of in records
+        for one in records
     ]
 
 
-async def read_singly(consumer: Any, partitions: Iterable[Any], max_records: int) -> list[Record]:
-    """Read on after a UnicodeDecodeError: aiokafka drops a whole fetch for one header name that is not UTF-8.
+async def read_one_by_one(consumer: Any, partitions: Iterable[Any], max_records: int) -> list[Record]:
+    """Read on after a UnicodeDecodeError: a record has a header name that is not UTF-8.
 
-    That record is returned without key, value and headers, so that it is handled like an empty request. Records after
-    it in the same producer batch are returned the same way; all others are complete.
+    aiokafka then drops the whole fetch. Here that record is returned without key, value and
+    headers, so that it is handled like an empty request. Records after it in the same producer
+    batch are returned the same way; all others are complete.
     """
     records: list[Record] = []
     for partition in partitions:
@@ -37,7 +38,8 @@ async def read_singly(consumer: Any, partitions: Iterable[Any], max_records: int
 async def _read_partition(consumer: Any, partition: Any, max_records: int) -> list[Record]:
     records: list[Record] = []
     try:
-        # The error has dropped the fetched records; the first call waits until they are fetched again.
+        # The error has dropped the fetched records; the first call waits until they are fetched
+        # again.
         fetched = await consumer.getmany(partition, timeout_ms=REFETCH_MS, max_records=1)
         while fetched:
             records += records_of(fetched)

@@ -49,9 +49,9 @@ class TopicAdmin:
         count = await self.partitions(spec.name)
         if count is not None and spec.lacks(count):
             raise BrokerError(
-                f"The topic {spec.name} has {count} of {spec.partitions} partitions: ask for {count}, or add more with "
-                f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {spec.name} "
-                f"--partitions {spec.partitions}."
+                f"The topic {spec.name} has {count} of {spec.partitions} partitions: ask for {count}, or add "
+                f"more with kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter "
+                f"--topic {spec.name} --partitions {spec.partitions}."
             )
         return count is not None
 
@@ -121,7 +121,8 @@ def _new_topic(spec: TopicSpec) -> NewTopic:
 
 
 async def _wait_for_controller(admin: AIOKafkaAdminClient) -> None:
-    """Wait until the broker reports a controller. Just started it reports none, and aiokafka then fails on a None."""
+    """Wait until the broker reports a controller."""
+    # A broker that has just started reports none, and aiokafka then fails on a None.
     for _ in range(ATTEMPTS):
         if admin._client.cluster.controller is not None:
             return

@@ -1,7 +1,9 @@
-"""From messages to batches: each partition has one batch in flight, and new messages wait for the next batch.
+"""From messages to batches: each partition has one batch in flight, and new messages wait for the
+next batch.
 
-`AIOKafkaProducer.send` costs a coroutine and a future with metadata per record. Here all messages that a partition gets
-while its previous batch is in flight are sent as one batch, and one acknowledgement resolves their futures.
+`AIOKafkaProducer.send` costs a coroutine and a future with metadata per record. Here all messages
+that a partition gets while its previous batch is in flight are sent as one batch, and one
+acknowledgement resolves their futures.
 """
 
 import asyncio
@@ -17,17 +19,17 @@ from .connection import TOO_LARGE, broker_error
 from .producers import BATCH_BYTES, Producers
 
 RECORD_BYTES: Final = 1_048_588
-"""Kafka's default for message.max.bytes. Larger records are refused here, even if the topic would accept them."""
+"""Kafka's default for message.max.bytes; larger records are refused here for every topic."""
 
 Entry = tuple[Message, asyncio.Future[None], int]
-"""A message, its caller's future, and the maximum number of bytes that it takes in a batch."""
+"""A message, its caller's future, and its maximum size in a batch, in bytes."""
 
 
 class SizeLimit:
     """The sizes that a topic accepts, learned from the broker's refusals.
 
-    Reading max.message.bytes would need a right that many users do not have. What is learned holds until the process
-    ends.
+    Reading max.message.bytes would need a right that many users do not have. What is learned holds
+    until the process ends.
     """
 
     def __init__(self, topic: str) -> None:
@@ -44,11 +46,12 @@ class SizeLimit:
     def error(self, size: int) -> ReplyTooLarge:
         if size > RECORD_BYTES:
             return ReplyTooLarge(
-                f"A record of {size} bytes is larger than the maximum of {RECORD_BYTES} bytes: make it smaller."
+                f"A record of {size} bytes is larger than the maximum of {RECORD_BYTES} bytes: "
+                "make it smaller."
             )
         return ReplyTooLarge(
-            f"A record of {size} bytes is too large for the topic {self.topic}: make it smaller, or raise the "
-            "topic's max.message.bytes and restart the processes that write to it."
+            f"A record of {size} bytes is too large for the topic {self.topic}: make it smaller, or "
+            "raise the topic's max.message.bytes and restart the processes that write to it."
         )
 
 
@@ -79,14 +82,14 @@ class PartitionWriter:
         try:
             while self._pending:
                 producer = self._producers.current
-                batch = self._gather(producer)
-                await self._deliver(producer, batch)
+                batch = self._next_batch(producer)
+                await self._send(producer, batch)
         except Exception as error:
             self.fail(broker_error(error, self._config, f"write to the topic {self._limit.topic}"))
         finally:
             self.task = None
 
-    def _gather(self, producer: Any) -> Any:
+    def _next_batch(self, producer: Any) -> Any:
         """Move the oldest pending messages into a batch; they are in flight from now on."""
         pending = self._pending
         batch = producer.create_batch()
@@ -105,15 +108,15 @@ class PartitionWriter:
             )
         return batch
 
-    async def _deliver(self, producer: Any, batch: Any) -> None:
-        self._require(producer)
+    async def _send(self, producer: Any, batch: Any) -> None:
+        self._check_partition(producer)
         try:
             await (await producer.send_batch(batch, self._limit.topic, partition=self._partition))
         except TOO_LARGE:
             await self._producers.replace(producer)
-            self._refused()
+            self._split_or_fail()
         except AssertionError:
-            self._require(producer)  # its metadata may have been refreshed since the first check
+            self._check_partition(producer)  # its metadata may have been refreshed since the first check
             raise
         else:
             for _, future, _ in self._in_flight:
@@ -121,18 +124,20 @@ class PartitionWriter:
                     future.set_result(None)
             self._in_flight = []
 
-    def _require(self, producer: Any) -> None:
-        """Raise BrokerError if the topic no longer has this partition: aiokafka has only an `assert` for that."""
+    def _check_partition(self, producer: Any) -> None:
+        """Raise BrokerError if the topic no longer has this partition."""
+        # aiokafka has only an `assert` for it.
         topic = self._limit.topic
         known = producer.client.cluster.partitions_for_topic(topic)
         if known and self._partition not in known:
             raise BrokerError(
-                f"The topic {topic} was deleted and created again with {len(known)} partitions, fewer than before: "
-                "restart the worker. If it needs more partitions, first delete the topic, or add partitions with "
-                f"kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter --topic {topic}."
+                f"The topic {topic} was deleted and created again with {len(known)} partitions, fewer than "
+                "before: restart the worker. If it needs more partitions, first delete the topic, or add "
+                f"partitions with kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter "
+                f"--topic {topic}."
             )
 
-    def _refused(self) -> None:
+    def _split_or_fail(self) -> None:
         """Send a refused batch again in smaller batches; a batch of one record fails."""
         entries = self._in_flight
         self._in_flight = []

@@ -44,7 +44,8 @@ async def test_only_records_above_the_limit_of_their_topic_fail(kafka: str, uniq
     await admin.close()
     large = {50, 333, 334}
     async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
-        # Once before, because Kafka detects a gap in the sequence only if the partition has records of the producer.
+        # Once before, because Kafka detects a gap in the sequence only if the partition has records
+        # of the producer.
         await asyncio.gather(*(broker.publish(Message(unique, b"-1", partition=part)) for part in range(2)))
         values = [b"%05d" % number + b"x" * (30_000 if number in large else 200) for number in range(600)]
         futures = [broker.publish(Message(unique, value, partition=n % 2)) for n, value in enumerate(values)]

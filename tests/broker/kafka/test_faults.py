@@ -85,12 +85,13 @@ async def test_added_partitions_are_written_and_read(
 
 
 async def create_again(kafka: LocalKafka, broker: KafkaBroker, topic: str, partitions: int) -> None:
-    """Delete the topic and create it with this number of partitions; returns when the broker reports them."""
+    """Delete the topic, create it with this number of partitions, and wait until the broker reports them."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     await admin.delete_topics([topic])
     await admin.close()
-    # Metadata lags behind the deletion. As long as it has the topic, `ensure_topics` does not create it.
+    # Metadata lags behind the deletion. As long as it has the topic, `ensure_topics` does not
+    # create it.
     await until(broker, topic, None)
     await broker.ensure_topics([TopicSpec(topic, partitions)])
     await until(broker, topic, partitions)
@@ -141,7 +142,7 @@ async def test_a_topic_created_again_with_fewer_partitions_fails_with_the_reason
 async def test_a_topic_created_again_during_a_send_fails_with_the_reason(
     own_kafka: LocalKafka, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with `auto.create.topics.enable`, where aiokafka's own metadata request creates a deleted topic again."""
+    """With `auto.create.topics.enable`, aiokafka's own metadata request creates a deleted topic again."""
     send_batch = AIOKafkaProducer.send_batch
     async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
