@@ -85,7 +85,8 @@ def cli() -> None:
       inferstream request triage "I was charged twice"     one request of your own
       inferstream COMMAND --help                           options and examples of a command
 
-    Each option can also be set by an environment variable, e.g. `--kafka` of `worker` by INFERSTREAM_WORKER_KAFKA.
+    Each option can also be set by an environment variable, e.g. `--kafka` of `worker` by
+    INFERSTREAM_WORKER_KAFKA.
     """
 
 
@@ -95,8 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status. Raises only what is a defect of the program."""
-    # A client prints one sentence if the broker is away, so hide the log of aiokafka. A worker has its own log.
+    """Run the command line and return its exit status. Raises only defects of the program."""
+    # If the broker is away, a client prints one sentence: hide what aiokafka logs. A worker configures
+    # its own log.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         status = cli.main(arguments, prog_name="inferstream", standalone_mode=False)
@@ -107,23 +109,32 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (Exception, BaseExceptionGroup) as error:
-        return _failed(error)
+        return print_failure(error)
 
 
-def _failed(error: BaseException) -> int:
-    """Print the sentence of an error that a user can act on and return the status; raise any other error."""
-    match cause := _cause(error):
+def print_failure(error: BaseException) -> int:
+    """Print one sentence for an error of which the user can remove the cause, and return the exit status.
+
+    Raises any other error again: it is a defect.
+    """
+    cause = _cause(error)
+    sentence = _sentence(cause)
+    if sentence is None:
+        raise error
+    click.echo(f"Error: {sentence}", err=True)
+    return 2 if isinstance(cause, UsageError | BadRequest) else 1
+
+
+def _sentence(error: BaseException) -> str | None:
+    match error:
         case InferstreamError():
-            sentence, status = str(cause), 2 if isinstance(cause, UsageError | BadRequest) else 1
+            return str(error)
         case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
             extra = EXTRAS[name.partition(".")[0]]
-            sentence, status = f"This command needs more packages: run pip install 'inferstream[{extra}]'.", 1
+            return f"This command needs more packages: run pip install 'inferstream[{extra}]'."
         case OSError(filename=str(path), strerror=str(reason)):
-            sentence, status = f"Cannot use {path}: {reason}.", 1
-        case _:
-            raise error
-    click.echo(f"Error: {sentence}", err=True)
-    return status
+            return f"Cannot use {path}: {reason}."
+    return None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -210,7 +210,7 @@ class Client:
         return self._reply_topic.format(task=task) if self._reply_topic else self._topics(task).replies
 
     async def _open_replies(self, task: str, timeout_s: float | None) -> PendingReplies:
-        """The replies of ``task``; the first call opens its reply topic. Raises Timeout, and as `Client` says."""
+        """The replies of ``task``, opened once. Raises ShuttingDown, BrokerError or Timeout."""
         if not self._open:
             raise ShuttingDown(CLOSED)
         try:

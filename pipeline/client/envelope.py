@@ -20,7 +20,10 @@ _options: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class Envelope(Struct, frozen=True):
-    """The attributes of a request outside its body; see `Header`. Raises UsageError for an unknown priority."""
+    """The attributes of a request outside its body, see `Header`.
+
+    Raises UsageError for an unknown priority.
+    """
 
     reply_topic: str
     model: str | None = None

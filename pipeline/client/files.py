@@ -1,4 +1,7 @@
-"""A file of requests and the file of their replies: one line each, in order, resumable, in constant memory."""
+"""A file of requests and the file of their replies.
+
+Both have one line per request, in the same order. A run is resumable and needs constant memory.
+"""
 
 import csv
 import fcntl
@@ -23,7 +26,7 @@ def format_of(path: Path) -> FileFormat:
     """The format by the suffix of the file name. Raises UsageError for any other suffix."""
     suffix = path.suffix.lower().lstrip(".").replace("ndjson", "jsonl")
     if suffix not in FILE_FORMATS:
-        raise UsageError(f"The name of {path} does not tell its format: add --format jsonl, csv or txt.")
+        raise UsageError(f"The name of {path} does not show its format: add --format jsonl, csv or txt.")
     return suffix
 
 
@@ -46,7 +49,9 @@ class RequestFile:
         self.bytes_read = 0
 
     def __iter__(self) -> Iterator[Request | Failure]:
-        """Each line as a Request, or as a Failure if it cannot be decoded. Default id: the line number, from 1.
+        """Each line as a Request, or as a Failure if it cannot be decoded.
+
+        An item without an id gets the number of its line, from 1.
 
         Raises UsageError for a CSV file that has no column ``text`` or cannot be parsed.
         """
@@ -83,12 +88,17 @@ class RequestFile:
 
 
 def _text(line: bytes) -> str:
-    """Bytes that are not UTF-8 become lone surrogates: the request of this line fails, the file does not."""
+    """The line as text.
+
+    Bytes that are not UTF-8 become lone surrogates, so that only the request of this line fails.
+    """
     return line.decode(errors="surrogateescape").removeprefix("\ufeff")
 
 
 class ReplyFile:
-    """The file of replies. It keeps the complete lines of an interrupted run; an incomplete last line is cut off.
+    """The file of replies, one JSON object a line.
+
+    Opening it keeps the complete lines of an interrupted run and cuts off an incomplete last line.
 
     Raises UsageError if another process is writing to the file.
 
@@ -115,7 +125,10 @@ class ReplyFile:
         self._file.close()
 
     def skip(self, items: Iterator[Request | Failure]) -> None:
-        """Consume the items whose replies are in this file. Raises UsageError if the last id does not match."""
+        """Consume the items whose replies are in this file.
+
+        Raises UsageError if the id of the last one differs: the file belongs to another input.
+        """
         item = None
         for _ in range(self.lines):
             item = next(items, None)

@@ -31,14 +31,14 @@ def answer_of(reply: Result) -> Answer:
         output = msgspec.json.decode(reply.output, type=OUTPUTS.get(reply.task, Any))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InferstreamError(
-            f"The reply to {reply.id} is not an output of `{reply.task}` that this client can read ({error}). "
+            f"The reply to {reply.id} cannot be decoded as an output of `{reply.task}` ({error}). "
             "Install the version of inferstream that the worker runs."
         ) from error
     return Answer(output, reply)
 
 
 def error_of(failure: Failure) -> InferstreamError:
-    """The exception for ``failure``: the error class of its code, or an InferstreamError with that code."""
+    """The exception for ``failure``: the error class with its code, else an InferstreamError."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, InferstreamError) and kind.code == failure.code:
             break
@@ -51,7 +51,7 @@ def error_of(failure: Failure) -> InferstreamError:
 
 
 class Pending(NamedTuple):
-    """A request without a reply so far. ``caller_id`` is its id for the caller; its record's id may differ."""
+    """A request without a reply so far. ``caller_id`` is the id of the caller, not of the record."""
 
     caller_id: str
     reply: asyncio.Future[Result | Failure]
@@ -62,7 +62,7 @@ class Pending(NamedTuple):
 class PendingReplies:
     """The pending requests of one task. Reads the reply topic from its end, without a consumer group.
 
-    Replies to other clients are ignored. So is a second reply to the same request: it is no longer pending.
+    Ignores replies to other clients, and a second reply to a request: the request is no longer pending.
     """
 
     def __init__(self, consumer: Consumer, task: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from inferstream.pipeline.broker.base import Message
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.cli.main import _failed as failed
+from inferstream.pipeline.cli.main import print_failure
 from inferstream.pipeline.config import KafkaConfig, LimitConfig, WindowConfig
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.replies import ReplyTopics
@@ -115,7 +115,7 @@ def main(host: str, fault: str, directory: Path) -> int:
         else:
             run_alone(hosted)
     except BaseException as error:
-        return failed(error)
+        return print_failure(error)
     return 0
 
 

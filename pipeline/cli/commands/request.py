@@ -36,8 +36,8 @@ DASH: Final = Path("-")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File for the replies to --file, one line each, in the order of the input. If the file exists, the run "
-    "continues after its last complete line.  [default: standard output]",
+    help="File for the replies to --file, one line each, in the order of the input. If the file exists, "
+    "the run continues after its last complete line.  [default: standard output]",
 )
 @click.option(
     "--format",
@@ -111,9 +111,10 @@ def command(
     From a pipe, one text a line:
       grep refund mails.txt | inferstream request triage --file - --format txt
 
-    Formats of a file: jsonl, one request object a line, e.g. {"text": "…"}, optionally with "id" and "options"; csv,
-    with a column "text", optionally with a column "id"; txt, one text a line. The output has one line for each
-    request: its reply, or a failure that says what is wrong with it. TEXT may be - to read it from standard input.
+    Formats of a file: jsonl, one request object a line, e.g. {"text": "…"}, optionally with "id" and
+    "options"; csv, with a column "text", optionally with a column "id"; txt, one text a line. The output has
+    one line for each request: its reply, or a failure that says what is wrong with it. TEXT may be - to read
+    it from standard input.
     """
     if (text is None) == (source is None):
         raise UsageError(

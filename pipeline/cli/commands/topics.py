@@ -36,9 +36,9 @@ RETENTION: Final = setting(
 def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
     """Create the missing topics of TASK, and list all its topics.
 
-    Workers create missing topics at start. Use this command if workers have no right to create topics, or to choose
-    the number of partitions first. Only as many workers as partitions can be busy, and partitions that are added later
-    move keys to other partitions.
+    Workers create missing topics at start. Use this command if workers have no right to create topics, or
+    to choose the number of partitions first. Only as many workers as partitions can be busy, and partitions
+    that are added later move keys to other partitions.
 
     \b
       inferstream topics triage --kafka 127.0.0.1:9092 --partitions 12 --replication 3

@@ -84,8 +84,8 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
     tested = read_labeled(test, text, label) if test else None
     manifest = registry.load(base)
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
-    with progress() as tell:
-        fitted = fit_head(train, tested, manifest, tokenizer, Session(manifest.graph_path), tell)
+    with progress() as report_progress:
+        fitted = fit_head(train, tested, manifest, tokenizer, Session(manifest.graph_path), report_progress)
     version = heads.save(name, fitted.head)
     measured = fitted.head.measured
     if as_json:
@@ -119,8 +119,8 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
 def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | None, as_json: bool) -> None:
     """Measure a fitted model or a taxonomy on the labeled tickets in DATA.
 
-    Use the table of thresholds to choose `threshold`: it shows for each value the share of tickets that are answered
-    without a human, and the share of these answers that are right.
+    Use the table of thresholds to choose `threshold`: it shows for each value the share of tickets that
+    are answered without a human, and the share of these answers that are right.
 
     \b
       inferstream triage evaluate tickets.csv --model shop
@@ -137,8 +137,8 @@ def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | Non
     session = Session(parts.manifest.graph_path)
     classifier = parts.classifier(session)
     truth = indices_of(tickets.labels, classifier.labels)
-    with progress() as tell:
-        vectors = embed_with(tickets.texts, parts.tokenizer, session, tell, "reading the tickets")
+    with progress() as report_progress:
+        vectors = embed_with(tickets.texts, parts.tokenizer, session, report_progress, "reading the tickets")
     report = measure(classifier, vectors, truth)
     if as_json:
         print_json(
@@ -183,8 +183,8 @@ def check(file: Path | None, as_json: bool) -> None:
 def draft(data: Path, text: str, label: str, examples: int) -> None:
     """Print a first taxonomy, made from the labeled tickets in DATA.
 
-    Its categories are the labels, its examples some of the tickets. Redirect it to a file, then edit the descriptions
-    and routes.
+    Its categories are the labels, its examples some of the tickets. Redirect it to a file, then edit the
+    descriptions and routes.
 
     \b
       inferstream triage draft tickets.csv > taxonomy.toml

@@ -29,8 +29,8 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     "--model",
     multiple=True,
     metavar="NAME",
-    help="Model to serve, see `inferstream models list`. May be repeated: requests select a model with the header "
-    "`model`; the first one answers requests without it.  [default: the model of the settings file]",
+    help="Model to serve, see `inferstream models list`. May be repeated: requests select a model with the "
+    "header `model`; the first one answers requests without it.  [default: the model of the settings file]",
 )
 @click.option(
     "--group", help="Consumer group; the workers of a group share the requests.  [default: PREFIX.TASK]"
@@ -38,15 +38,15 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 @click.option(
     "--member",
     metavar="ID",
-    help="Static member id, unique in the group. A worker that restarts with it within the session timeout gets its "
-    "partitions back without a rebalance: use it for rolling restarts.",
+    help="Static member id, unique in the group. A worker that restarts with it within the session timeout "
+    "gets its partitions back without a rebalance: use it for rolling restarts.",
 )
 @with_settings(KAFKA, TOPICS, PIPELINE)
 @click.option(
     "--web-host",
     default="127.0.0.1",
     show_default=True,
-    help="Address for /healthz, /readyz and /metrics; 0.0.0.0 listens on all interfaces, e.g. in a container.",
+    help="Address for /healthz, /readyz and /metrics; 0.0.0.0 listens on all interfaces.",
 )
 @click.option(
     "--web-port",
@@ -76,9 +76,9 @@ def command(
 ) -> None:
     """Serve TASK: read its requests and answer them, until SIGTERM or Ctrl-C.
 
-    Fetch the models first: `inferstream models pull minilm`. Missing topics are created. Each worker adds throughput,
-    up to one worker per partition. If a worker dies, the other workers of its group answer the requests that it had
-    not finished.
+    Fetch the models first: `inferstream models pull minilm`. Missing topics are created. Each worker adds
+    throughput, up to one worker per partition. If a worker dies, the other workers of its group answer the
+    requests that it had not finished.
 
     \b
       inferstream worker triage --kafka broker-1:9092,broker-2:9092

@@ -37,8 +37,8 @@ KAFKA: Final = (
     setting(
         "kafka.topic_prefix",
         "--topic-prefix",
-        help="Prefix of all topic names: PREFIX.TASK.requests and so on. Workers and clients must use the same.  "
-        "[default: inferstream]",
+        help="Prefix of all topic names: PREFIX.TASK.requests and so on. Workers and clients must use the "
+        "same.  [default: inferstream]",
     ),
 )
 TOPICS: Final = (
@@ -46,8 +46,8 @@ TOPICS: Final = (
         "kafka.partitions",
         "--partitions",
         type=click.IntRange(min=1),
-        help="Partitions of new topics, and the minimum for existing ones. At most that many workers share the "
-        "load.  [default: 4 for new topics, no minimum for existing ones]",
+        help="Partitions of new topics, and the minimum for existing ones. At most that many workers share "
+        "the load.  [default: 4 for new topics, no minimum for existing ones]",
     ),
     setting(
         "kafka.replication",
@@ -90,13 +90,13 @@ PIPELINE: Final = (
         "triage.taxonomy",
         "--taxonomy",
         type=click.Path(dir_okay=False),
-        help="TOML file with your categories, descriptions, examples and routes.  [default: the built-in example]",
+        help="TOML file with categories, descriptions, examples and routes.  [default: the built-in example]",
     ),
 )
 
 
 def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator:
-    """A decorator: adds the options of ``groups`` to a command, and passes ``config: Config`` to its function.
+    """Adds the options of ``groups`` to a command and passes ``config: Config`` to its function.
 
     An option overrides its environment variable, which overrides the settings file. With ``kafka=True`` there
     is also an option --kafka, and the function gets its value as ``kafka: str | None``.

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def pull_progress() -> "Iterator[Report]":
-    """On standard error: a bar for each file (not a terminal: its name and size), a line for each other step."""
+    """A bar for each file and a line for each other step, on standard error.
+
+    Without a terminal, a line with name and size replaces the bar.
+    """
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=console, disable=not console.is_terminal)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ...optimize.triage.report import Progress as Tell
+    from ...optimize.triage.report import Progress as ReportProgress
     from ...optimize.triage.report import Report
 
 CLASS_COLUMNS = {
@@ -49,15 +49,15 @@ def print_skipped(rows: int) -> None:
 
 
 @contextmanager
-def progress() -> "Iterator[Tell]":
+def progress() -> "Iterator[ReportProgress]":
     """A bar on standard error for each step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tell(step: str, done: int, total: int) -> None:
+        def report(step: str, done: int, total: int) -> None:
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=total)
             bars.update(tasks[step], completed=done)
 
-        yield tell
+        yield report

@@ -198,7 +198,7 @@ def test_two_runs_cannot_write_to_one_file(
         (["a", "--out", "b"], 2, "--out goes with --file"),
         (["a", "--kafka", "x:1"], 2, "Give either --kafka or --embedded"),
         (["--file", "nowhere.txt"], 1, "Cannot use nowhere.txt: No such file or directory."),
-        (["--file", "tickets"], 2, "does not tell its format: add --format"),
+        (["--file", "tickets"], 2, "does not show its format: add --format"),
         (["--file", "tickets.txt", "--out", "./tickets.txt"], 2, "--out is the input itself"),
         (["--file", "bad.csv"], 2, "has no column `text`"),
     ],
