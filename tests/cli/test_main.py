@@ -1,4 +1,4 @@
-"""The command line imports lazily, ends with the right status, and shows no traceback for what a user did."""
+"""The command line imports lazily, ends with the right status, and prints no traceback for a mistake of the user."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], int]:
     return run_failing
 
 
-def test_every_command_is_in_the_table_and_the_other_way_round() -> None:
+def test_commands_and_summaries_are_the_same() -> None:
     files = {path.stem for path in (ROOT / "pipeline/cli/commands").glob("*.py")} - {"__init__"}
     assert files == {name.replace("-", "_") for name in SUMMARIES}
 
@@ -66,14 +66,14 @@ assert not heavy, heavy
     [
         (UsageError("Name a file."), 2, "Name a file."),
         (UnknownModel("There is no model m."), 2, "There is no model m."),
-        (BrokerError("Nobody answers."), 1, "Nobody answers."),
+        (BrokerError("No broker answers."), 1, "No broker answers."),
         (ExceptionGroup("tasks", [ExceptionGroup("more", [InferstreamError("It broke.")])]), 1, "It broke."),
         (FileNotFoundError(2, "No such file", "a.csv"), 1, "Cannot use a.csv: No such file."),
         (ModuleNotFoundError("x", name="onnxruntime.capi"), 1, "pip install 'inferstream[cpu]'"),
         (ModuleNotFoundError("x", name="faust"), 1, "pip install 'inferstream[faust]'"),
     ],
 )
-def test_errors_are_one_sentence(
+def test_an_error_prints_one_sentence(
     error: Exception,
     status: int,
     sentence: str,
@@ -81,43 +81,43 @@ def test_errors_are_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert failing(error) == status
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("Error: ")
-    assert sentence in said.err
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Error: ")
+    assert sentence in printed.err
+    assert printed.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError(), ModuleNotFoundError("x", name="inferstream.gone"), OSError("?")]
+    "error", [ZeroDivisionError(), ModuleNotFoundError("x", name="inferstream.removed"), OSError("?")]
 )
 def test_a_defect_is_not_hidden(error: Exception, failing: Callable[[Exception], int]) -> None:
     with pytest.raises(type(error)):
         failing(error)
 
 
-def test_interrupted_command_says_so_by_its_status(failing: Callable[[Exception], int]) -> None:
+def test_an_interrupted_command_exits_with_130(failing: Callable[[Exception], int]) -> None:
     assert failing(click.Abort()) == 130
 
 
-def test_groups_of_different_errors_are_a_defect(failing: Callable[[Exception], int]) -> None:
+def test_a_group_of_different_errors_is_a_defect(failing: Callable[[Exception], int]) -> None:
     with pytest.raises(ExceptionGroup):
         failing(ExceptionGroup("two", [BrokerError("a"), ValueError("b")]))
 
 
-def test_unknown_command_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["nonsense"]) == 2
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
-def test_reader_that_leaves_early_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     program = f"{sys.executable} -m inferstream.pipeline.cli.main --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 1)
     assert done.stderr == ""
 
 
-def test_options_are_read_from_variables(
+def test_options_are_read_from_environment_variables(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("INFERSTREAM_KAFKA_BROKERS", "77")
@@ -126,7 +126,7 @@ def test_options_are_read_from_variables(
 
 
 @pytest.mark.parametrize("command", [["request", "triage", "text"], ["topics", "triage", "--list"]])
-def test_a_broker_that_is_away_is_one_sentence(command: list[str]) -> None:
+def test_an_unreachable_broker_prints_one_sentence(command: list[str]) -> None:
     program = Path(sys.executable).with_name("inferstream")
     done = subprocess.run([program, *command, "--kafka", "127.0.0.1:1"], capture_output=True, text=True)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""`inferstream models`, on a model of the user's own."""
+"""`inferstream models` with a model of the user."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_pull_list_and_show(model: Path, home: Path, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out) == int8
 
 
-def test_nothing_here_yet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_models_list_names_the_command_that_fetches_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "list"]) == 0
     assert "models pull minilm" in capsys.readouterr().out
     assert run(["models", "list", "--json"]) == 0
@@ -63,7 +63,7 @@ def test_nothing_here_yet(capsys: pytest.CaptureFixture[str]) -> None:
         (["show", "nonesuch"], 2, "There is no model 'nonesuch'"),
     ],
 )
-def test_mistakes_get_one_sentence(
+def test_a_mistake_prints_one_sentence(
     arguments: list[str], status: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["models", *arguments]) == status

@@ -1,4 +1,4 @@
-"""The command group `triage`, on the real model and the example tickets."""
+"""`inferstream triage` with the real model and the example tickets."""
 
 import json
 from pathlib import Path
@@ -15,20 +15,20 @@ TICKETS = str(ROOT / "examples" / "tickets.jsonl")
 
 @pytest.fixture
 def home(minilm: MiniLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with the real models and no fitted ones."""
+    """A home folder with the real models and without fitted models."""
     (tmp_path / "models").symlink_to(minilm.registry.root, target_is_directory=True)
     monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
-def few(tmp_path: Path) -> str:
-    """The short example tickets of three categories."""
+def tickets_of_three_categories(tmp_path: Path) -> str:
+    """A file with the short example tickets of three categories."""
     tickets = [json.loads(line) for line in Path(TICKETS).read_text("utf-8").splitlines()]
     kept = {"payment_problem", "login_problem", "delivery_status"}
-    few = [t for t in tickets if t["expected"] in kept and len(t["text"]) < 250]
-    path = tmp_path / "few.jsonl"
-    path.write_text("\n".join(map(json.dumps, few)), encoding="utf-8")
+    short = [ticket for ticket in tickets if ticket["expected"] in kept and len(ticket["text"]) < 250]
+    path = tmp_path / "tickets.jsonl"
+    path.write_text("\n".join(map(json.dumps, short)), encoding="utf-8")
     return str(path)
 
 
@@ -37,8 +37,10 @@ def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_fit_list_use_and_evaluate(home: Path, few: str, capsys: pytest.CaptureFixture[str]) -> None:
-    fit = ["fit", few, "--label", "expected", "--name", "shop", "--json"]
+def test_fit_list_use_and_evaluate(
+    home: Path, tickets_of_three_categories: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = ["fit", tickets_of_three_categories, "--label", "expected", "--name", "shop", "--json"]
     fitted: dict[str, Any] = json.loads(output_of(capsys, *fit))
     assert fitted["accuracy"] > 0.7
     assert fitted["report"]["rows"] == fitted["test_rows"]
@@ -52,12 +54,21 @@ def test_fit_list_use_and_evaluate(home: Path, few: str, capsys: pytest.CaptureF
     assert (home / "heads" / "shop" / fitted["version"] / "head.msgpack").exists()
     assert f"shop is now {fitted['version']}" in output_of(capsys, "use", "shop", fitted["version"])
     measured = json.loads(
-        output_of(capsys, "evaluate", few, "--label", "expected", "--model", "shop", "--json")
+        output_of(
+            capsys,
+            "evaluate",
+            tickets_of_three_categories,
+            "--label",
+            "expected",
+            "--model",
+            "shop",
+            "--json",
+        )
     )
-    assert measured["report"]["accuracy"] > 0.9, "most of these rows it was fitted on"
+    assert measured["report"]["accuracy"] > 0.9, "the model was fitted on most of these rows"
 
 
-def test_evaluate_prints_classes_thresholds_and_the_whole(
+def test_evaluate_prints_classes_thresholds_and_the_overall_figures(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = output_of(capsys, "evaluate", TICKETS, "--label", "expected")
@@ -90,7 +101,7 @@ def test_check_and_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["check", "absent.toml"], "Cannot read the taxonomy absent.toml: No such file or directory."),
     ],
 )
-def test_mistakes_end_with_one_sentence(
+def test_a_mistake_prints_one_sentence(
     home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     assert run(["triage", *arguments]) == 2

@@ -1,4 +1,4 @@
-"""Tables: columns for a reader, whole rows for a script."""
+"""Tables: chosen columns as text, whole rows as JSON."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ ROWS = [
 COLUMNS = {"name": "model", "size": "bytes", "share": "agreement", "fast": "fast"}
 
 
-def test_table_shows_the_columns_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_has_the_given_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(ROWS, COLUMNS, as_json=False)
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split() == ["model", "bytes", "agreement", "fast"]
@@ -29,18 +29,18 @@ def test_table_shows_the_columns_asked_for(capsys: pytest.CaptureFixture[str]) -
     assert heading.index("bytes") + len("bytes") == lines[0].index("000,000") + len("000,000")
 
 
-def test_json_is_the_whole_rows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_whole_rows(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(ROWS, COLUMNS, as_json=True)
     rows = json.loads(capsys.readouterr().out)
     assert rows == [{**row, "path": str(row["path"])} for row in ROWS]
 
 
-def test_long_cells_are_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_cells_are_not_folded_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([{"text": "word " * 60 + "end"}], {"text": "ticket"}, as_json=False)
     assert capsys.readouterr().out.splitlines()[1].endswith("word end")
 
 
-def test_nothing_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([], COLUMNS, as_json=True)
     print_table([], COLUMNS, as_json=False)
     assert capsys.readouterr().out.startswith("[]\n")
