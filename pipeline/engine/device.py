@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 from ..errors import DeadlineExceeded
+from ..runtime.model import Model
 from ..tasks.base import Task
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry, Limits
@@ -12,7 +13,7 @@ from .cost import Cost, CostSample, calibrate
 from .crash_note import CrashNote
 from .flights import EXPIRED, Flight, fail_flights
 from .forecast import Forecast
-from .lanes import Lane, LaneContext, LaneSettings, Runs
+from .lanes import Lane, LaneContext, LaneSettings
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Device:
 
     def __init__(
         self,
-        session: Runs,
+        session: Model,
         limits: Limits,
         cost: Cost,
         settings: LaneSettings,

@@ -1,14 +1,15 @@
 """A lane: takes the next batch of a device, runs it, and finishes the answers."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
+from ..runtime.model import Model
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
 from .batching import BatchStats, Entry
@@ -17,12 +18,6 @@ from .crash_note import CrashNote
 from .flights import Flight, by_task, fail_flights
 
 Clock = Callable[[], float]
-
-
-class Runs(Protocol):
-    """What a lane needs of a session: shape (rows, …) in, one output vector a row out."""
-
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]: ...
 
 
 class LaneSettings(NamedTuple):
@@ -44,7 +39,7 @@ class LaneContext(NamedTuple):
     runs: if two suspects were on the device when the process dies, it would be unclear which one ended it.
     """
 
-    session: Runs
+    session: Model
     batcher: Batcher
     cost: Cost
     note: CrashNote | None

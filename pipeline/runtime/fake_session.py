@@ -2,14 +2,14 @@
 
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..clock import FakeClock
 from ..errors import DeviceError, DeviceOutOfMemory
+from .model import Feeds
 
 PATIENCE_S = 10.0
 
@@ -43,7 +43,7 @@ class FakeSession:
         self._changed = threading.Condition()
         self._stalled = False
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run ``feeds["input_ids"]``, of shape (rows, length). Raises DeviceError, DeviceOutOfMemory."""
         ids = feeds["input_ids"]
         with self._changed:

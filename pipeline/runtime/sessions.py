@@ -1,6 +1,6 @@
 """A model loaded on a device."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..errors import (
     ProviderUnavailable,
 )
 from ..graphs.devices import ANY, DEVICE
+from .model import Feeds
 from .providers import Provider, candidates, unavailable
 
 # Signs in ONNX Runtime's messages, in lower case: its errors have no type that tells these apart.
@@ -82,7 +83,7 @@ class Session:
         self.provider = chosen.name
         self.outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(self, feeds: Feeds) -> list[NDArray[Any]]:
         """Run one batch; outputs in the order of the graph. Raises DeviceError or, where the input is not at
         fault, DeviceOutOfMemory, DeviceUnavailable or DeviceLost."""
         try:

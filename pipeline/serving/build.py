@@ -30,11 +30,12 @@ from ..engine.cost import Cost
 from ..engine.crash_note import CrashNote
 from ..engine.device import Device
 from ..engine.engine import Engine, ModelEntry
-from ..engine.lanes import LaneSettings, Runs
+from ..engine.lanes import LaneSettings
 from ..errors import UsageError
 from ..home import home_folder
 from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry
+from ..runtime.model import Model
 from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
 from ..tasks.triage.loading import load_triage
@@ -54,7 +55,7 @@ def build_worker(
     group: str | None = None,
     member: str | None = None,
     batcher: type[Batcher] = Batcher,
-    session_of: Callable[[Session], Runs] = lambda session: session,
+    session_of: Callable[[Session], Model] = lambda session: session,
 ) -> Serving:
     """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
 
@@ -159,7 +160,7 @@ def _served(
     names: Sequence[str],
     metrics: Metrics,
     batcher: type[Batcher],
-    session_of: Callable[[Session], Runs],
+    session_of: Callable[[Session], Model],
 ) -> dict[str, ModelEntry]:
     """The models by name. Those on the same graph share one session and its lanes."""
     registry = ModelRegistry()
@@ -181,7 +182,7 @@ def _device(
     config: EngineConfig,
     metrics: Metrics,
     batcher: type[Batcher],
-    session_of: Callable[[Session], Runs],
+    session_of: Callable[[Session], Model],
 ) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
     settings = LaneSettings(

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.model import Feeds
+
 Row = Sequence[int]
 """Token ids of one row of a batch, special tokens included; its length is what the scheduler sees."""
-
-Feeds = Mapping[str, NDArray[Any]]
-"""Named inputs of a session, each of shape (rows, padded length)."""
 
 
 class Finished(NamedTuple):

@@ -1,13 +1,14 @@
 """Texts to vectors: rows of tokens padded to a batch, a batch through the encoder, windows pooled to one vector."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Feeds, Row
+from ..runtime.model import Feeds, Model
+from .base import Row
 
 Floats = NDArray[np.float32]
 BATCH_TOKENS = 512  # padded tokens of one batch when texts are embedded outside the engine
@@ -19,12 +20,6 @@ class Tokenizes(Protocol):
     pad_id: int
 
     def encode(self, texts: Sequence[str]) -> list[list[list[int]]]: ...
-
-
-class Runs(Protocol):
-    """What is needed of a session; see `runtime/sessions`."""
-
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Feeds:
@@ -66,7 +61,7 @@ def unit(vectors: Floats) -> Floats:
 def embed(
     texts: Sequence[str],
     tokenizer: Tokenizes,
-    session: Runs,
+    session: Model,
     advance: Callable[[int, int], None] | None = None,
 ) -> Floats:
     """Unit vectors of shape (texts, dimensions); ``advance`` is told (windows of a batch, all windows)."""

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from inferstream.pipeline.errors import UnknownOption
-from inferstream.pipeline.tasks.base import Feeds, Finished, Row
+from inferstream.pipeline.runtime.model import Feeds
+from inferstream.pipeline.tasks.base import Finished, Row
 
 
 class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

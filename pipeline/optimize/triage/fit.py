@@ -10,7 +10,8 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from ...errors import UsageError
 from ...models.manifest import Manifest
-from ...tasks.pooling import Runs, Tokenizes
+from ...runtime.model import Model
+from ...tasks.pooling import Tokenizes
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
 from ...tasks.triage.head import Head, Measured
@@ -37,7 +38,7 @@ def fit(
     test: Labeled | None,
     manifest: Manifest,
     tokenizer: Tokenizes,
-    session: Runs,
+    session: Model,
     tell: Progress,
 ) -> Fitted:
     """Fit a head on ``train`` and measure it on ``test``; without ``test`` on a fifth of the rows, held out.

@@ -6,7 +6,8 @@ import numpy as np
 from msgspec import Struct
 
 from ...errors import UsageError
-from ...tasks.pooling import Runs, Tokenizes, embed
+from ...runtime.model import Model
+from ...tasks.pooling import Tokenizes, embed
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, calibration_error, softmax
 
@@ -48,7 +49,7 @@ class Report(Struct, frozen=True):
     classes: list[ClassReport]
 
 
-def embed_with(texts: list[str], tokenizer: Tokenizes, session: Runs, tell: Progress, step: str) -> Floats:
+def embed_with(texts: list[str], tokenizer: Tokenizes, session: Model, tell: Progress, step: str) -> Floats:
     """Embed the texts, telling how many windows are done."""
     done = 0
 

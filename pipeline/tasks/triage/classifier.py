@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UsageError
-from ..pooling import Runs, Tokenizes, embed
+from ...runtime.model import Model
+from ..pooling import Tokenizes, embed
 from .confidence import Floats
 from .taxonomy import Taxonomy
 
@@ -53,7 +54,7 @@ def routing_of(
     classifier: Classifier,
     taxonomy: Taxonomy,
     tokenizer: Tokenizes,
-    session: Runs,
+    session: Model,
     brought: Destinations,
 ) -> Routing:
     """Where the taxonomy sends each label; what it does not know goes where ``brought`` says, else its default.
@@ -81,7 +82,7 @@ def routing_of(
     )
 
 
-def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session: Runs) -> Floats:
+def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session: Model) -> Floats:
     if taxonomy.urgency is None:
         return np.zeros(dimensions, np.float32)
     urgent, calm = (

@@ -7,8 +7,8 @@ from ...config import TriageConfig
 from ...errors import ModelError, UnknownModel, UsageError
 from ...models.manifest import Manifest
 from ...models.registry import ModelRegistry
+from ...runtime.model import Model
 from ...runtime.tokenizer import Tokenizer
-from ..pooling import Runs
 from .classifier import Classifier, Destinations, Routing, routing_of
 from .head import Head, HeadStore
 from .task import Triage
@@ -18,7 +18,7 @@ from .zero_shot import zero_shot
 
 def load_triage(
     registry: ModelRegistry, name: str, config: TriageConfig
-) -> tuple[Manifest, Callable[[Runs], Triage]]:
+) -> tuple[Manifest, Callable[[Model], Triage]]:
     """The encoder that the model needs, and what makes the task once that encoder has a session.
 
     Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError for a wrong
@@ -28,7 +28,7 @@ def load_triage(
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
     model = TriageModel(registry, name, Path(config.taxonomy).expanduser() if config.taxonomy else None)
 
-    def make(session: Runs) -> Triage:
+    def make(session: Model) -> Triage:
         routing = model.routing(session, classifier := model.classifier(session))
         return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, config.threshold)
 
@@ -48,13 +48,13 @@ class TriageModel:
             self.manifest.tokenizer_path, self.manifest.max_tokens, self.manifest.pad_id
         )
 
-    def classifier(self, session: Runs) -> Classifier:
+    def classifier(self, session: Model) -> Classifier:
         """The fitted head, or zero-shot from the taxonomy where the name is an encoder's."""
         if self._head:
             return self._head.classifier()
         return zero_shot(self._taxonomy, self.tokenizer, session)
 
-    def routing(self, session: Runs, classifier: Classifier) -> Routing:
+    def routing(self, session: Model, classifier: Classifier) -> Routing:
         """Where the categories go. Raises UsageError."""
         brought = self._head.destinations if self._head else Destinations()
         return routing_of(classifier, self._taxonomy, self.tokenizer, session, brought)

@@ -8,7 +8,8 @@ import numpy as np
 
 from ....schemas.messages import Category, TriageOptions, TriageOutput
 from ...errors import UnknownOption, WrongType
-from ..base import Feeds, Finished, Row
+from ...runtime.model import Feeds
+from ..base import Finished, Row
 from ..pooling import Tokenizes, collate, pool
 from .classifier import Classifier, Routing, digest_of
 from .confidence import softmax

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from ..pooling import Runs, Tokenizes, embed, unit
+from ...runtime.model import Model
+from ..pooling import Tokenizes, embed, unit
 from .classifier import Classifier
 from .taxonomy import Taxonomy
 
 
-def zero_shot(taxonomy: Taxonomy, tokenizer: Tokenizes, session: Runs) -> Classifier:
+def zero_shot(taxonomy: Taxonomy, tokenizer: Tokenizes, session: Model) -> Classifier:
     """Compare by cosine with the mean direction of each category's phrases: its description and its examples.
 
     The description is read behind the category's name, so that the name counts as well.
