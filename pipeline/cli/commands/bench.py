@@ -1,94 +1,205 @@
-"""`inferstream bench`."""
+"""`inferstream bench`. What it needs of the extra `bench` is imported when it runs, not for its help."""
 
 import asyncio
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 
-from ...config import Config, KafkaConfig
-from ...kafka_local.cluster import LocalKafka
-from ...lab.bench.figures import Figure, figures, speeds
-from ...lab.bench.plot import plot
-from ...lab.bench.runs import Bench
-from ...lab.bench.suite import Effort, Measured, Suite
-from ...lab.bench.tickets import read_texts
+from ...config import KafkaConfig
+from ...errors import UsageError
+from ..output.bench_progress import BenchProgress
 from ..output.tables import print_table
 
-COLUMNS = {
+if TYPE_CHECKING:
+    from ...lab.bench.bench import Bench
+    from ...lab.bench.figures import BenchFigure, Speed
+    from ...lab.bench.measurements import AgainstEffort, Effort, Measurements
+
+COLUMNS: Final = {
     "name": "",
     "what": "figure",
     "median": "median",
+    "interval": "95 % interval",
     "goal": "goal",
     "met": "met",
-    "detail": "range or parts",
+    "detail": "parts",
 }
-SPEED_COLUMNS = {
+SPEED_COLUMNS: Final = {
     "system": "at full load",
     "per_s": "requests/s",
     "measured_ms": "CPU ms/request",
     "broker_ms": "broker's",
     "generator_ms": "generator's",
 }
-QUICK = Effort(
-    requests=600, rounds=1, cached_requests=10_000, memory_requests=0, paced_requests=150, load_s=4.0
-)
-
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
+T = TypeVar("T")
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("bench")
 @click.option("--data", type=FILE, required=True, help="JSONL with a field, or CSV with a column `text`.")
 @click.option("--kafka", help="Measure on this Kafka; without an address a local one runs meanwhile.")
-@click.option("--quick", is_flag=True, help="One short round, no memory run: to see that it works.")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="Compare with another checkout: its folder, or its `inferstream` executable. Its workers and ours take turns.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds.  [default: 12; 25 with --against]")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    default=7.0,
+    show_default=True,
+    help="After the sixth round none begins that would end later than this.",
+)
+@click.option(
+    "--memory-requests",
+    type=click.IntRange(min=0),
+    help="Requests over which memory is watched; 0 for none.  [default: 40000]",
+)
+@click.option("--quick", is_flag=True, help="Two tiny rounds, no memory run: to see that it works.")
 @click.option(
     "--out", type=FOLDER, default="results/bench", show_default=True, help="For figures.json, plot.png."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(data: Path, kafka: str | None, quick: bool, out: Path, as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+def command(
+    data: Path,
+    kafka: str | None,
+    against: Path | None,
+    rounds: int | None,
+    minutes: float,
+    memory_requests: int | None,
+    quick: bool,
+    out: Path,
+    as_json: bool,
+    markdown: bool,
+) -> None:
     """Measure throughput, latency and memory over a real Kafka, each beside an honest baseline.
 
-    What is compared runs in turn on the same lanes, and every figure is a ratio within this run. The raw loop knows
-    all tickets beforehand and has no queue; FIFO batches of 32 with a delay of 10 ms are what most servers do.
+    What is compared takes turns in many short rounds, with the same texts and lanes. Each figure is a ratio within a
+    round; the median of the rounds is printed, with its 95 % interval. The raw loop has all tickets at once and no
+    queue; FIFO batches of 32 with a delay of 10 ms are what most servers do.
 
-        inferstream bench --data examples/tickets.jsonl
+    \b
+      inferstream bench --data examples/tickets.jsonl
+      inferstream bench --data examples/tickets.jsonl --against ../other-checkout
     """
+    from ...lab.bench.tickets import read_texts
+
     console = Console(stderr=True)
-    effort = QUICK if quick else Effort()
-    with _kafka(kafka) as address, console.status("starting") as status:
-        config = Config(kafka=KafkaConfig(bootstrap=address))
-        measured = asyncio.run(_measure(config, read_texts(data), effort, status.update))
-    found = figures(measured, effort)
-    _store(out, measured, found)
-    if not as_json:
-        print_table(msgspec.to_builtins(speeds(measured.rounds)), SPEED_COLUMNS, as_json=False)
-    print_table(msgspec.to_builtins(found), COLUMNS, as_json=as_json)
-    console.print(f"figures.json and plot.png are in {out}.")
+    texts = read_texts(data)
+    given = {"rounds": rounds, "limit_s": minutes * 60, "memory_requests": memory_requests}
+    options = {name: value for name, value in given.items() if value is not None}
+    with BenchProgress(console) as progress, _kafka(kafka) as config:
+        if against:
+            report = _compare(config, texts, against, _against_effort(quick, options), progress)
+        else:
+            report = _measure(config, texts, _effort(quick, options), progress)
+    _store(report, out)
+    _print(report, as_json=as_json, markdown=markdown)
+    rounds = len(report.figures[0].values)
+    console.print(f"Measured in {rounds} rounds. The figures and the values of all rounds are in {out}.")
+
+
+class Report(NamedTuple):
+    """What a run found; a comparison of two checkouts has no ``measurements``."""
+
+    figures: "list[BenchFigure]"
+    speeds: "list[Speed]"
+    measurements: "Measurements | None" = None
 
 
 @contextmanager
-def _kafka(address: str | None) -> Iterator[str]:
+def _kafka(address: str | None) -> Iterator[KafkaConfig]:
     if address:
-        yield address
+        yield KafkaConfig(bootstrap=address)
         return
+    from ...kafka_local.cluster import LocalKafka
+
     with tempfile.TemporaryDirectory() as folder, LocalKafka(Path(folder), port=0) as kafka:
-        yield kafka.bootstrap
+        yield KafkaConfig(bootstrap=kafka.bootstrap)
 
 
-async def _measure(config: Config, texts: list[str], effort: Effort, tell: object) -> Measured:
-    async with Bench.connected(config) as bench:
-        return await Suite(bench, texts, effort, tell).measure()  # type: ignore[arg-type]
+def _effort(quick: bool, options: Mapping[str, Any]) -> "Effort":
+    from ...lab.bench.measurements import QUICK, Effort
+
+    return replace(QUICK if quick else Effort(), **options)
 
 
-def _store(out: Path, measured: Measured, found: list[Figure]) -> None:
+def _against_effort(quick: bool, options: Mapping[str, Any]) -> "AgainstEffort":
+    from ...lab.bench.measurements import QUICK_AGAINST, AgainstEffort
+
+    if "memory_requests" in options:
+        raise UsageError("--against compares throughput and latency: leave out --memory-requests.")
+    return replace(QUICK_AGAINST if quick else AgainstEffort(), **options)
+
+
+def _measure(config: KafkaConfig, texts: Sequence[str], effort: "Effort", progress: BenchProgress) -> Report:
+    from ...lab.bench.figures import figures, speeds
+    from ...lab.bench.suite import Suite
+
+    measurements = asyncio.run(
+        _with_bench(config, lambda bench: Suite(bench, texts, effort, progress).measure())
+    )
+    return Report(figures(measurements, effort), speeds(measurements.rounds), measurements)
+
+
+def _compare(
+    config: KafkaConfig, texts: Sequence[str], other: Path, effort: "AgainstEffort", progress: BenchProgress
+) -> Report:
+    from ...lab.bench.against import AgainstSuite, against_figures, against_speeds
+
+    rounds = asyncio.run(
+        _with_bench(config, lambda bench: AgainstSuite(bench, other, texts, effort, progress).measure())
+    )
+    return Report(against_figures(rounds, effort), against_speeds(rounds))
+
+
+async def _with_bench(config: KafkaConfig, measure: "Callable[[Bench], Awaitable[T]]") -> T:
+    """Run ``measure``; Ctrl-C and SIGTERM end it and all that it has started."""
+    from ...lab.bench.bench import Bench
+
+    earlier = signal.signal(
+        signal.SIGTERM, signal.getsignal(signal.SIGINT)
+    )  # asyncio's: it cancels this task
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            async with Bench.connected(config, Path(folder)) as bench:
+                return await measure(bench)
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _store(report: Report, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    memory_mb = measured.memory.resident_mb if measured.memory else []
-    body = {"figures": found, "speeds": speeds(measured.rounds), "memory_mb": memory_mb}
-    (out / "figures.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2))
-    plot(measured.rounds, memory_mb, out / "plot.png")
+    name = "figures.json" if report.measurements else "against.json"
+    body = {"figures": report.figures, "speeds": report.speeds}
+    if report.measurements:
+        from ...lab.bench.plot import plot
+
+        body["memory_mb"] = report.measurements.memory_mb
+        plot(report.measurements, out / "plot.png")
+    (out / name).write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2))
+
+
+def _print(report: Report, *, as_json: bool, markdown: bool) -> None:
+    rows = [{**msgspec.to_builtins(figure), "interval": _interval(figure)} for figure in report.figures]
+    if not as_json:
+        speeds = msgspec.to_builtins(report.speeds)
+        print_table(speeds, SPEED_COLUMNS, as_json=False, markdown=markdown)
+        click.echo()
+    print_table(rows, COLUMNS, as_json=as_json, markdown=markdown)
+
+
+def _interval(figure: "BenchFigure") -> str:
+    return "" if figure.low is None else f"{figure.low:.3g} to {figure.high:.3g}"

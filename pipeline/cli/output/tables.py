@@ -4,28 +4,40 @@ from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 PIPE_COLUMNS = 1_000  # rich would fold lines at 80 columns
 
 
-def print_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool) -> None:
+def print_table(
+    rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool, markdown: bool = False
+) -> None:
     """Print ``rows`` to standard output.
 
     Args:
         rows: field to value. In JSON, values of other types are converted by ``str``.
         columns: field to heading, in the order of the table. The JSON has all fields.
         as_json: print a JSON array instead of the table.
+        markdown: print a Markdown table.
     """
     if as_json:
         whole = msgspec.json.encode([dict(row) for row in rows], enc_hook=str)
         click.echo(msgspec.json.format(whole, indent=2))
         return
     console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
+    if markdown or not console.is_terminal:
         console.width = PIPE_COLUMNS
-    console.print(_table(rows, columns))
+    table = _table(rows, columns)
+    if not markdown:
+        console.print(table)
+        return
+    table.box = box.MARKDOWN
+    table.pad_edge = True
+    with console.capture() as captured:
+        console.print(table)
+    click.echo(captured.get().strip())
 
 
 def _table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> Table:

@@ -1,29 +1,40 @@
-"""The figures: each a ratio or a difference within one run of the suite, beside its goal."""
+"""The figures of a run: medians over the rounds of ratios within a round, with intervals, beside their goals."""
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
-from .raw import RawRun
-from .runs import Run, percentile
-from .suite import Effort, Measured, Round, Steady
+from ..statistics import median, median_interval, percentile
+from .measurements import Effort, Measurements, Round
+from .runs import Paced, Run
+
+MAX_MB: Final = 400
+FLAT: Final = 1.05
+END_OF_LOAD: Final = 0.99
+"""At a fixed rate both systems answer everything: the last answer alone makes their requests/s differ."""
 
 
-class Figure(Struct, frozen=True):
-    """One line of the result; ``values`` holds the repetitions that ``median`` is of."""
+class BenchFigure(Struct, frozen=True):
+    """One line of the result.
+
+    ``values`` has one value a round, ``low`` and ``high`` are the 95 % interval of its ``median``. A figure that
+    has one value for the whole run has no interval.
+    """
 
     name: str
     what: str
     median: float
+    low: float | None
+    high: float | None
     goal: str
     met: bool
     values: list[float]
-    detail: str
+    detail: str = ""
 
 
 class Speed(Struct, frozen=True):
-    """One system at full load: the median of the rounds; CPU time in ms a request."""
+    """One system at full load: the medians of the rounds; CPU time in ms for one request."""
 
     system: str
     per_s: float
@@ -32,118 +43,145 @@ class Speed(Struct, frozen=True):
     generator_ms: float
 
 
-SYSTEMS = {
-    "raw": "raw loop over all tickets, sorted: the limit",
-    "learned": "inferstream",
-    "single": "one at a time",
-    "fifo": "FIFO batches of 32, 10 ms",
-    "fp32": "inferstream with fp32",
-    "cached": "inferstream, all answers cached",
-    "echo": "bare echo loop",
+SYSTEMS: Final[dict[str, tuple[str, Callable[[Round], Run]]]] = {
+    "raw": ("raw loop over all tickets, sorted: the limit", lambda r: r.full["raw"]),
+    "learned": ("inferstream", lambda r: r.full["learned"]),
+    "single": ("one at a time", lambda r: r.full["single"]),
+    "fifo": ("FIFO batches of 32, 10 ms", lambda r: r.short["fifo"]),
+    "fp32": ("inferstream with fp32", lambda r: r.short["fp32"]),
+    "cached": ("inferstream, all answers cached", lambda r: r.cached["cached"]),
+    "echo": ("bare echo loop", lambda r: r.cached["echo"]),
 }
+"""What is compared at full load, and where a round has its run."""
 
 
 def speeds(rounds: Sequence[Round]) -> list[Speed]:
-    """What each system did, and whose CPU time it took: broker and load generator share the cores."""
-    return [_speed(name, [getattr(round_, field) for round_ in rounds]) for field, name in SYSTEMS.items()]
+    """The requests/s of each system, and the CPU time of the broker and the load generator beside its own."""
+    return [speed(name, [run(round_) for round_ in rounds]) for name, run in SYSTEMS.values()]
 
 
-def _speed(name: str, runs: Sequence[Run | RawRun]) -> Speed:
-    cpu = [(run.cpu.measured_s, run.cpu.broker_s, run.cpu.generator_s) for run in runs]
-    per_request_ms = [
-        [seconds / run.requests * 1e3 for seconds in part] for run, part in zip(runs, cpu, strict=True)
-    ]
+def speed(name: str, runs: Sequence[Run]) -> Speed:
+    """The medians of one system's runs."""
     return Speed(
         name,
-        statistics.median(run.per_s for run in runs),
-        *map(statistics.median, zip(*per_request_ms, strict=True)),
+        median([run.per_s for run in runs]),
+        median([run.cpu_ms for run in runs]),
+        median([run.cpu.broker_s / run.requests * 1e3 for run in runs]),
+        median([run.cpu.generator_s / run.requests * 1e3 for run in runs]),
     )
 
 
-def figures(measured: Measured, effort: Effort) -> list[Figure]:
+def figures(measurements: Measurements, effort: Effort) -> list[BenchFigure]:
     """All figures, in the order of their names."""
-    rounds = measured.rounds
+    rounds = measurements.rounds
+
+    def ratio(name: str, what: str, of: Callable[[Round], float], goal: float) -> BenchFigure:
+        return at_least(name, what, [of(round_) for round_ in rounds], goal)
+
     found = [
-        _ratio(
-            "P1",
-            "over Kafka ÷ raw loop, sorted",
-            rounds,
-            lambda r: r.learned.per_s / r.raw.per_s,
-            0.90,
+        ratio("P1", "over Kafka ÷ raw loop", lambda r: r.full["learned"].per_s / r.full["raw"].per_s, 0.9),
+        ratio("P1", "the same by CPU time", lambda r: r.full["raw"].cpu_ms / r.full["learned"].cpu_ms, 0.9),
+        ratio(
+            "P2",
+            "÷ FIFO batches of 32, 10 ms",
+            lambda r: r.short["learned"].per_s / r.short["fifo"].per_s,
+            3.2,
         ),
-        _ratio("P2", "÷ FIFO batches of 32, 10 ms", rounds, lambda r: r.learned.per_s / r.fifo.per_s, 3.2),
-        _ratio("P3", "÷ one at a time, full load", rounds, lambda r: r.learned.per_s / r.single.per_s, 1.0),
-        *(_steady(steady, effort) for steady in measured.steady),
-        _ratio("P4", "int8 ÷ fp32", rounds, lambda r: r.learned.per_s / r.fp32.per_s, 1.6),
-        _ratio("P4", "share of labels as fp32's", rounds, agreement, 0.98),
-        _ratio("P5", "cached replies ÷ bare echo loop", rounds, lambda r: r.cached.per_s / r.echo.per_s, 0.7),
-        *(_added(measured, percent, goal_ms) for percent, goal_ms in ((50, 4.0), (99, 12.0))),
-        _most("P9", "padding ÷ all tokens", [r.learned.padding for r in rounds], 0.05),
+        ratio(
+            "P3",
+            "÷ one at a time, full load",
+            lambda r: r.full["learned"].per_s / r.full["single"].per_s,
+            1.0,
+        ),
+        *(_loaded(rounds, number, per_s) for number, per_s in enumerate(measurements.loads_per_s)),
+        ratio("P4", "int8 ÷ fp32", lambda r: r.short["learned"].per_s / r.short["fp32"].per_s, 1.6),
+        ratio(
+            "P4", "the same by CPU time", lambda r: r.short["fp32"].cpu_ms / r.short["learned"].cpu_ms, 1.6
+        ),
+        ratio("P4", "share of labels as fp32's", agreement, 0.98),
+        ratio(
+            "P5",
+            "cached replies ÷ bare echo loop",
+            lambda r: r.cached["cached"].per_s / r.cached["echo"].per_s,
+            0.7,
+        ),
+        _added_p50(rounds, effort.paced_per_s),
+        _added_p99(rounds, effort.paced_per_s),
+        at_most("P9", "padding ÷ all tokens", [round_.full["learned"].padding for round_ in rounds], 0.05),
     ]
-    if measured.memory is not None:
-        found.append(_memory(measured.memory.resident_mb, measured.memory.requests))
+    if measurements.memory_mb:
+        found.append(_memory(measurements.memory_mb, measurements.memory_requests))
     return found
 
 
-def agreement(measured: Round) -> float:
-    """The share of tickets that int8 and fp32 give the same category."""
-    int8, fp32 = measured.learned.labels, measured.fp32.labels
-    return sum(int8[identity] == label for identity, label in fp32.items()) / len(fp32)
+def at_least(name: str, what: str, values: Sequence[float], goal: float, detail: str = "") -> BenchFigure:
+    """A figure whose median is to reach ``goal``."""
+    middle = median(values)
+    low, high = median_interval(values)
+    return BenchFigure(name, what, middle, low, high, f"≥ {goal:g}", middle >= goal, list(values), detail)
 
 
-def _ratio(
-    name: str, what: str, rounds: Sequence[Round], of: Callable[[Round], float], goal: float
-) -> Figure:
-    values = [of(round_) for round_ in rounds]
-    median = statistics.median(values)
-    return Figure(name, what, median, f"≥ {goal:g}", median >= goal, values, _spread(values))
+def at_most(name: str, what: str, values: Sequence[float], goal: float, detail: str = "") -> BenchFigure:
+    """A figure whose median must not exceed ``goal``."""
+    middle = median(values)
+    low, high = median_interval(values)
+    return BenchFigure(name, what, middle, low, high, f"≤ {goal:g}", middle <= goal, list(values), detail)
 
 
-def _most(name: str, what: str, values: Sequence[float], goal: float) -> Figure:
-    median = statistics.median(values)
-    return Figure(name, what, median, f"≤ {goal:g}", median <= goal, list(values), _spread(values))
+def agreement(round_: Round) -> float:
+    """The share of tickets to which int8 and fp32 give the same category."""
+    int8 = round_.short["learned"].labels
+    fp32 = round_.short["fp32"].labels
+    return sum(int8[number] == label for number, label in fp32.items()) / len(fp32)
 
 
-def _steady(steady: Steady, effort: Effort) -> Figure:
-    """Below full load both answer all that is offered: what differs is how long it takes."""
-    ratio = steady.learned.per_s / steady.single.per_s
-    latency = [percentile(run.latencies_ms, 50) for run in (steady.learned, steady.single)]
-    what = f"÷ one at a time, {steady.offered_per_s:.0f} requests/s"
-    detail = f"p50 {latency[0]:.1f} ms against {latency[1]:.1f} ms over {effort.load_s:.0f} s"
-    # Both end with the last answer of a fixed schedule: a hundredth is the length of one answer.
-    return Figure("P3", what, ratio, "≥ 1", ratio >= 0.99, [ratio], detail)
-
-
-def _added(measured: Measured, percent: int, goal_ms: float) -> Figure:
-    pipeline, direct, echo = (
-        percentile(values, percent)
-        for values in (measured.added.pipeline, measured.added.direct, measured.added.echo)
+def _loaded(rounds: Sequence[Round], load: int, per_s: float) -> BenchFigure:
+    runs = [round_.loaded[load] for round_ in rounds]
+    values = [pair["learned"].per_s / pair["single"].per_s for pair in runs]
+    learned, single = (
+        percentile(_latencies(pair[name] for pair in runs), 50) for name in ("learned", "single")
     )
-    added = pipeline - direct - echo
-    detail = f"{pipeline:.1f} - {direct:.1f} direct - {echo:.1f} echo"
-    return Figure(
-        "P6", f"added latency, p{percent}, ms", added, f"≤ {goal_ms:g}", added <= goal_ms, [added], detail
+    detail = f"p50 {learned:.1f} ms against {single:.1f} ms"
+    return at_least("P3", f"÷ one at a time, {per_s:.0f} requests/s", values, END_OF_LOAD, detail)
+
+
+def _latencies(runs: Iterable[Paced]) -> list[float]:
+    return [latency for run in runs for latency in run.latencies_ms]
+
+
+def _added_p50(rounds: Sequence[Round], per_s: float) -> BenchFigure:
+    parts = [
+        [percentile(round_.latency[name], 50) for round_ in rounds] for name in ("learned", "direct", "echo")
+    ]
+    values = [learned - direct - echo for learned, direct, echo in zip(*parts, strict=True)]
+    return at_most(
+        "P6", f"added latency at {per_s:g} requests/s, p50, ms", values, 4.0, _parts(*map(median, parts))
     )
 
 
-def _memory(resident_mb: Sequence[float], requests: int) -> Figure:
-    """Flat: the last quarter's median against the second quarter's, so that the ramp does not count."""
+def _added_p99(rounds: Sequence[Round], per_s: float) -> BenchFigure:
+    """One round has too few requests for a p99: those of all rounds count together."""
+    learned, direct, echo = (
+        percentile([latency for round_ in rounds for latency in round_.latency[name]], 99)
+        for name in ("learned", "direct", "echo")
+    )
+    added = learned - direct - echo
+    what = f"added latency at {per_s:g} requests/s, p99, ms"
+    return BenchFigure(
+        "P6", what, added, None, None, "≤ 12", added <= 12, [added], _parts(learned, direct, echo)
+    )
+
+
+def _parts(learned: float, direct: float, echo: float) -> str:
+    return f"{learned:.1f} - {direct:.1f} direct - {echo:.1f} echo"
+
+
+def _memory(resident_mb: Sequence[float], requests: int) -> BenchFigure:
+    """Flat: the median of the last quarter against that of the second; the first is the ramp."""
     quarter = max(1, len(resident_mb) // 4)
-    early, late = (
-        statistics.median(part) for part in (resident_mb[quarter : 2 * quarter], resident_mb[-quarter:])
-    )
+    early = median(resident_mb[quarter : 2 * quarter])
+    late = median(resident_mb[-quarter:])
     peak = max(resident_mb)
+    met = peak <= MAX_MB and late <= early * FLAT
     detail = f"{early:.0f} MB in the second quarter, {late:.0f} MB in the last, of {requests} requests"
-    return Figure(
-        "memory",
-        "resident, MB, peak",
-        peak,
-        "≤ 400, flat",
-        peak <= 400 and late <= early * 1.05,
-        [peak],
-        detail,
-    )
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{min(values):.3g} to {max(values):.3g}"
+    return BenchFigure("memory", "resident, MB, peak", peak, None, None, "≤ 400, flat", met, [peak], detail)

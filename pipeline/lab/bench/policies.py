@@ -1,4 +1,4 @@
-"""Batching as others do it, on our engine and lanes: what the learned plan is compared with."""
+"""Batching as other servers do it, on the same engine and lanes: the baselines of the learned plan."""
 
 from collections.abc import Iterable
 from operator import attrgetter
@@ -13,7 +13,7 @@ arrival_of = attrgetter("arrived")
 
 
 class FifoBatcher(Batcher):
-    """Batches of 32 in order of arrival; a smaller one goes when its oldest row has waited 10 ms."""
+    """Batches of 32 rows in order of arrival; a smaller batch runs when its oldest row has waited 10 ms."""
 
     rows = FIFO_ROWS
     delay_s = FIFO_DELAY_S

@@ -1,10 +1,9 @@
-"""The limit: tokenize all tickets, sort them by length, run them, with no queue, cache or reply in between."""
+"""The limit: tokenize all tickets, sort them by length and run them, without a queue, a cache or replies."""
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
-
-from msgspec import Struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from ...config import TriageConfig
 from ...models.registry import ModelRegistry
@@ -12,50 +11,46 @@ from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...tasks.base import Row
 from ...tasks.triage.loading import load_triage
-from .runs import Cpu
+from .runs import Cpu, Run
 
-BUDGETS = (128, 256, 512, 1_024)
-
-
-class RawRun(Struct, frozen=True):
-    """One pass over all tickets."""
-
-    requests: int
-    seconds: float
-    cpu: Cpu
-    budget: int
-
-    @property
-    def per_s(self) -> float:
-        return self.requests / self.seconds
+BUDGETS: Final = (128, 256, 512, 1_024)
 
 
 class RawLoop:
-    """The same model on the same number of lanes as a worker's, with every ticket known beforehand."""
+    """The same model on as many lanes as a worker has; all tickets of a turn are given at once."""
 
     def __init__(self, model: str) -> None:
         manifest, make = load_triage(ModelRegistry(), model, TriageConfig())
         self._session = Session(manifest.graph_path)
         self._task = make(self._session)
         self._lanes = default_lanes(self._session.provider)
+        self._budget = BUDGETS[-1]
 
-    def run(self, texts: Sequence[str], budget: int) -> RawRun:
-        """Tokenize, sort, and run batches of up to ``budget`` padded tokens."""
-        began, cpu = time.perf_counter(), time.process_time()
+    def tune(self, texts: Sequence[str]) -> None:
+        """Keep the token budget of `BUDGETS` that is fastest for ``texts``."""
+        speeds = {}
+        for budget in BUDGETS:
+            self._budget = budget
+            speeds[budget] = self.answer_all(texts).per_s
+        self._budget = max(speeds, key=speeds.__getitem__)
+
+    def answer_all(self, texts: Sequence[str]) -> Run:
+        """Tokenize, sort, and run batches of at most the budget's padded tokens."""
+        began = time.perf_counter()
+        cpu_began = time.process_time()
         rows = sorted((row for rows in self._task.prepare(texts) for row in rows), key=len)
-        batches = iter(_batches(rows, budget))
+        batches = iter(length_batches(rows, self._budget))
         lock = threading.Lock()
         lanes = [threading.Thread(target=self._lane, args=(batches, lock)) for _ in range(self._lanes)]
         for lane in lanes:
             lane.start()
         for lane in lanes:
             lane.join()
-        return RawRun(
-            len(texts), time.perf_counter() - began, Cpu(time.process_time() - cpu, 0.0, 0.0), budget
-        )
+        cpu = Cpu(time.process_time() - cpu_began)
+        return Run(len(texts), time.perf_counter() - began, cpu)
 
     def direct(self, texts: Iterable[str]) -> list[float]:
-        """Milliseconds of a direct call for each text: tokenize, run, no company."""
+        """Milliseconds to tokenize and run each text, one after the other."""
         latencies_ms = []
         for text in texts:
             began = time.perf_counter()
@@ -64,18 +59,20 @@ class RawLoop:
             latencies_ms.append((time.perf_counter() - began) * 1e3)
         return latencies_ms
 
-    def _lane(self, batches: Iterable[Sequence[Row]], lock: threading.Lock) -> None:
-        iterator = iter(batches)
+    def _lane(self, batches: Iterator[Sequence[Row]], lock: threading.Lock) -> None:
         while True:
             with lock:
-                batch = next(iterator, None)
+                batch = next(batches, None)
             if batch is None:
                 return
             self._session.run(self._task.collate(batch))
 
 
-def _batches(rows: Sequence[Row], budget: int) -> list[Sequence[Row]]:
-    """Rows in order of length, cut where the next row would pass the budget; the longest batches first."""
+def length_batches(rows: Sequence[Row], budget: int) -> list[Sequence[Row]]:
+    """Cut rows, which are in order of length, into batches within ``budget``; the longest rows first.
+
+    A row longer than the budget is a batch of its own.
+    """
     batches: list[list[Row]] = [[]]
     for row in rows:
         if batches[-1] and len(row) * (len(batches[-1]) + 1) > budget:

@@ -1,48 +1,25 @@
-"""One measured run: a filled topic, a process that answers it, and what its reply topic and CPU clocks say."""
+"""What is measured in one turn of a system: requests/s, CPU time, the answers, latencies."""
 
-import asyncio
-import itertools
-import statistics
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Self
+from collections.abc import Iterable, Sequence
 
 import msgspec
-import psutil
 from msgspec import Struct
 
 from ....schemas import codec
-from ....schemas.messages import Failure, Request, Result
-from ....schemas.topics import Topics
-from ...broker.base import Broker, Consumer, Message, Record, TopicSpec
-from ...broker.kafka.broker import KafkaBroker
-from ...config import Config
-from ...errors import InferstreamError, Timeout
-from ...serving.build import topic_specs
-
-STALLED_S = 120
-IN_FLIGHT = 4_096
-
-Child = Callable[[Config], AbstractContextManager[psutil.Process]]
+from ....schemas.messages import Failure, Result
+from ...broker.base import Record
+from ...errors import InferstreamError
 
 
 class Cpu(Struct, frozen=True):
-    """CPU seconds of the measured process, of the brokers started for the run, and of this load generator."""
+    """CPU seconds of the measured process, of the brokers started for the run, and of the load generator."""
 
     measured_s: float
-    broker_s: float
-    generator_s: float
-
-    @classmethod
-    def now(cls, measured: psutil.Process) -> "Cpu":
-        """Used up so far. Brokers that were started elsewhere are not seen."""
-        this = psutil.Process()
-        brokers = [child for child in this.children(recursive=True) if child.name() == "java"]
-        return cls(_cpu_s(measured), sum(map(_cpu_s, brokers)), _cpu_s(this))
+    broker_s: float = 0.0
+    generator_s: float = 0.0
 
     def since(self, before: "Cpu") -> "Cpu":
-        """What was used up from ``before`` to this."""
+        """The CPU time used between ``before`` and this."""
         return Cpu(
             self.measured_s - before.measured_s,
             self.broker_s - before.broker_s,
@@ -50,117 +27,72 @@ class Cpu(Struct, frozen=True):
         )
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 class Run(Struct, frozen=True):
-    """What one run did, and the CPU time of all its ``requests``."""
+    """One turn at full load.
+
+    ``labels`` are the categories by the number of the text, ``padding`` is a share of all tokens that ran.
+    """
 
     requests: int
     seconds: float
     cpu: Cpu
-    labels: dict[str, str]
-    padding: float
-    resident_mb: list[float]
+    labels: dict[int, str] = {}
+    padding: float = 0.0
 
     @property
     def per_s(self) -> float:
         return self.requests / self.seconds
 
-
-class Bench:
-    """Runs processes against topics of their own on one Kafka."""
-
-    def __init__(self, config: Config, broker: Broker) -> None:
-        self._config, self.broker = config, broker
-        self._numbers = itertools.count(int(time.time()))
-
-    @classmethod
-    @asynccontextmanager
-    async def connected(cls, config: Config) -> AsyncIterator[Self]:
-        """A bench on the Kafka of ``config``."""
-        async with KafkaBroker(config.kafka) as broker:
-            yield cls(config, broker)
-
-    async def fresh(self) -> tuple[Config, Topics]:
-        """Settings whose topics are new and empty."""
-        kafka = msgspec.structs.replace(self._config.kafka, topic_prefix=f"bench.{next(self._numbers)}")
-        topics = Topics("triage", kafka.topic_prefix)
-        specs: Sequence[TopicSpec] = topic_specs(topics, kafka)
-        await self.broker.ensure_topics(specs)
-        return msgspec.structs.replace(self._config, kafka=kafka), topics
-
-    async def fill(self, topics: Topics, texts: Iterable[str]) -> None:
-        """Publish a request for each text; the id is its number."""
-        batch: list[asyncio.Future[None]] = []
-        for number, text in enumerate(texts):
-            batch.append(self.broker.publish(request_message(topics, number, text)))
-            if len(batch) == IN_FLIGHT:
-                await asyncio.gather(*batch)
-                batch = []
-        await asyncio.gather(*batch)
-
-    async def drain(self, texts: Sequence[str], child: Child) -> Run:
-        """Fill a topic, then start ``child`` and read until every request has its reply."""
-        config, topics = await self.fresh()
-        await self.fill(topics, texts)
-        replies = await self.broker.consume([topics.replies])
-        try:
-            with child(config) as process:
-                before = Cpu.now(process)
-                records, resident_mb = await collect(replies, len(texts), process)
-                cpu = Cpu.now(process).since(before)
-        finally:
-            await replies.close()
-        return _run(records, cpu, resident_mb)
+    @property
+    def cpu_ms(self) -> float:
+        """CPU time of the measured process for one request."""
+        return self.cpu.measured_s / self.requests * 1e3
 
 
-def request_message(topics: Topics, number: int, text: str) -> Message:
-    """The request of one text; without a shared key, so that it spreads over the partitions."""
-    identity = str(number)
-    return Message(topics.requests, codec.encode(Request(text=text, id=identity)), identity.encode())
+class Paced(Struct, frozen=True):
+    """One turn at a fixed rate: requests/s until the last answer, and the latency of each request."""
+
+    per_s: float
+    latencies_ms: list[float]
 
 
-async def collect(
-    replies: Consumer, wanted: int, process: psutil.Process
-) -> tuple[list[Record], list[float]]:
-    """Read ``wanted`` replies, and the process's resident memory in MB about once a second."""
-    records: list[Record] = []
-    resident_mb: list[float] = []
-    looked = heard = time.monotonic()
-    while len(records) < wanted:
-        polled = await replies.poll(5_000, 500)
-        records += polled
-        now = time.monotonic()
-        if polled:
-            heard = now
-        if now - heard > STALLED_S:
-            raise Timeout(f"Only {len(records)} of {wanted} replies came: the measured process has stalled.")
-        if now - looked >= 1:
-            looked = now
-            resident_mb.append(process.memory_info().rss / 1e6)
-    return records, resident_mb
+def run_of(records: Sequence[Record], began: float, cpu: Cpu) -> Run:
+    """The turn that gave these replies; it lasts from the Unix time ``began`` to the last reply's timestamp.
 
-
-def _run(records: Sequence[Record], cpu: Cpu, resident_mb: list[float]) -> Run:
-    """The clock runs from when the first request was read until the last reply."""
-    replies = [(record, _result(record)) for record in records]
-    began = min(record.timestamp_ms - (reply.timings.total_ms if reply else 0) for record, reply in replies)
-    results = [reply for _, reply in replies if reply]
+    Raises InferstreamError for a failure reply.
+    """
+    results = {number_of(record): result for record in records if (result := _result(record))}
     return Run(
         requests=len(records),
-        seconds=(max(record.timestamp_ms for record in records) - began) / 1e3,
+        seconds=max(record.timestamp_ms for record in records) / 1e3 - began,
         cpu=cpu,
-        labels={reply.id: msgspec.json.decode(reply.output)["category"] for reply in results},
-        padding=_padding(results),
-        resident_mb=resident_mb,
+        labels={number: _category(result) for number, result in results.items()},
+        padding=padding(results.values()),
     )
 
 
+def number_of(record: Record) -> int:
+    """The number of the text within its turn; the key of a record is TURN-NUMBER."""
+    return int((record.key or b"").rpartition(b"-")[2])
+
+
+def padding(results: Iterable[Result]) -> float:
+    """The share of the tokens in all batches that are padding.
+
+    Each reply describes the batch that it ran in, so it counts for its part, 1 / rows, of that batch.
+    """
+    batches = [result.batch for result in results if result.batch is not None]
+    padded = sum(batch.padded_tokens / batch.rows for batch in batches)
+    tokens = sum(batch.tokens / batch.rows for batch in batches)
+    return 1 - tokens / padded if padded else 0.0
+
+
+def _category(result: Result) -> str:
+    return str(msgspec.json.decode(result.output)["category"])
+
+
 def _result(record: Record) -> Result | None:
-    """The result in a reply; None for what the echo loop sends back. Raises InferstreamError for a failure."""
+    """The result in a reply; None for the body that the echo loop sends back."""
     try:
         reply = codec.decode_reply(record.value)
     except codec.DecodeError:
@@ -168,16 +100,3 @@ def _result(record: Record) -> Result | None:
     if isinstance(reply, Failure):
         raise InferstreamError(f"A measured request failed: {reply.message}")
     return reply if isinstance(reply, Result) else None
-
-
-def _padding(results: Iterable[Result]) -> float:
-    """The share of padded tokens that are padding: each reply stands for its part of the batch it ran in."""
-    batches = [reply.batch for reply in results if reply.batch is not None]
-    padded = sum(batch.padded_tokens / batch.rows for batch in batches)
-    tokens = sum(batch.tokens / batch.rows for batch in batches)
-    return 1 - tokens / padded if padded else 0.0
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """The inclusive percentile of a sample of two or more."""
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,149 +1,153 @@
-"""The order of the measurements: what is compared runs in turn, so that a drifting machine hits both alike."""
+"""The order of the measurements: short rounds, in which all that is compared has a turn with the same texts."""
 
-import statistics
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
 
-import msgspec
-import psutil
-from msgspec import Struct
+from ...config import CacheConfig, Config, KafkaConfig
+from . import echo, policy_worker
+from .bench import Bench, Command, Progress
+from .measurements import Effort, Measurements, Round
+from .raw import RawLoop
+from .rounds import rotated, run_rounds
+from .runs import Paced, Run
+from .system import System
+from .tickets import mixed, shortened
 
-from ...config import CacheConfig, Config
-from .children import child, echo, worker
-from .latency import Paced, paced
-from .raw import BUDGETS, RawLoop, RawRun
-from .runs import Bench, Child, Run
-from .tickets import mixed
+INT8: Final = "minilm-int8"
+FP32: Final = "minilm-fp32"
+FULL: Final = ("raw", "learned", "single")
+SHORT: Final = ("learned", "fp32", "fifo")
+CACHED: Final = ("cached", "echo")
+LOADED: Final = ("learned", "single")
+LATENCY: Final = ("learned", "echo", "direct")
 
-INT8, FP32 = "minilm-int8", "minilm-fp32"
-Tell = Callable[[str], None]
-
-
-class Effort(Struct, frozen=True):
-    """How much is measured."""
-
-    requests: int = 2_000
-    rounds: int = 3
-    cached_requests: int = 40_000
-    memory_requests: int = 100_000
-    paced_requests: int = 500
-    paced_per_s: float = 50.0
-    load_s: float = 10.0
-    loads: tuple[float, ...] = (0.25, 0.6)
-
-
-class Round(Struct, frozen=True):
-    """Everything at full load once, one after the other."""
-
-    raw: RawRun
-    learned: Run
-    single: Run
-    fifo: Run
-    fp32: Run
-    cached: Run
-    echo: Run
-
-
-class Steady(Struct, frozen=True):
-    """The learned plan and one at a time at the same rate."""
-
-    offered_per_s: float
-    learned: Paced
-    single: Paced
-
-
-class Added(Struct, frozen=True):
-    """What a caller waits for, and the two parts that cannot be avoided. In ms, one a request."""
-
-    pipeline: list[float]
-    direct: list[float]
-    echo: list[float]
-
-
-class Measured(Struct, frozen=True):
-    """All that the figures are made of."""
-
-    rounds: list[Round]
-    steady: list[Steady]
-    added: Added
-    memory: Run | None
+MEMORY_TURNS: Final = 8
+MEMORY_WORDS: Final = 12
+LOOK_S: Final = 0.25
+WARM_REQUESTS: Final = 352
 
 
 class Suite:
     """Measures on one Kafka with one set of texts."""
 
-    def __init__(self, bench: Bench, texts: Sequence[str], effort: Effort, tell: Tell) -> None:
-        self._bench, self._texts = bench, texts
-        self._effort, self._tell = effort, tell
+    def __init__(self, bench: Bench, texts: Sequence[str], effort: Effort, progress: Progress) -> None:
+        self._bench = bench
+        self._texts = texts
+        self._effort = effort
+        self._progress = progress
         self._raw = RawLoop(INT8)
+        self._systems: dict[str, System] = {}
 
-    async def measure(self) -> Measured:
-        """Run it all: minutes."""
-        texts = mixed(self._texts, self._effort.requests, seed=0)
-        self._tell("finding the raw loop's best token budget")
-        budget = max(BUDGETS, key=lambda budget: self._raw.run(texts, budget).per_s)
-        rounds = [await self._round(number, texts, budget) for number in range(1, self._effort.rounds + 1)]
-        steady = [await self._steady(load, rounds) for load in self._effort.loads]
-        return Measured(rounds, steady, await self._added(), await self._memory())
+    async def measure(self) -> Measurements:
+        """Start all systems, warm them, then measure memory and the rounds."""
+        began = time.monotonic()
+        effort = self._effort
+        commands = self._commands()
+        self._progress.begin(2 + len(commands) + _memory_turns(effort) + _round_turns(effort) * effort.rounds)
+        self._progress.turn("starting the systems")
+        self._systems = await self._bench.start(commands, self._texts[0])
+        single_per_s = await self._warm()
+        loads_per_s = [load * single_per_s for load in effort.loads]
+        memory_mb = await self._memory() if effort.memory_requests else []
+        rounds = await run_rounds(
+            lambda number: self._round(number, loads_per_s), rounds=effort.rounds, end=began + effort.limit_s
+        )
+        return Measurements(rounds, loads_per_s, memory_mb, effort.memory_requests)
 
-    async def _round(self, number: int, texts: Sequence[str], budget: int) -> Round:
-        of = f"round {number} of {self._effort.rounds}"
-        self._tell(f"{of}: raw loop")
-        raw = self._raw.run(texts, budget)
-        runs = {}
-        for name, policy, model in (
-            ("learned", "learned", INT8),
-            ("single", "single", INT8),
-            ("fifo", "fifo", INT8),
-            ("fp32", "learned", FP32),
-        ):
-            self._tell(f"{of}: {name}")
-            runs[name] = await self._bench.drain(texts, serving(policy, model))
-        self._tell(f"{of}: cached, then a bare echo loop")
-        many = mixed(self._texts, self._effort.cached_requests, seed=number)
+    def _commands(self) -> dict[str, Command]:
+        folder = str(self._bench.folder / "cache")
+        return {
+            "learned": serving("learned", INT8),
+            "single": serving("single", INT8),
+            "fifo": serving("fifo", INT8),
+            "fp32": serving("learned", FP32),
+            "cached": serving("learned", INT8, cache=folder),
+            "echo": echo.command,
+        }
+
+    async def _warm(self) -> float:
+        """Run all systems once; return the requests/s that one at a time reaches at full load."""
+        texts = mixed(self._texts, WARM_REQUESTS, seed=-1)
+        self._progress.turn("finding the raw loop's best token budget")
+        self._raw.tune(texts)
+        single_per_s = 0.0
+        for name, system in self._systems.items():
+            self._progress.turn(f"warming up: {name}")
+            some = {"fifo": texts[:64], "fp32": texts[:128], "cached": list(self._texts)}
+            run = await system.answer_all(some.get(name, texts))
+            if name == "single":
+                single_per_s = run.per_s
+        return single_per_s
+
+    async def _memory(self) -> list[float]:
+        """Resident MB of the worker while it answers many short texts without a cache."""
+        texts = shortened(self._texts, MEMORY_WORDS)
+        samples: list[float] = []
+        learned = self._systems["learned"]
+        sampling = asyncio.create_task(_sample_memory(learned, samples))
+        for number in range(MEMORY_TURNS):
+            self._progress.turn("memory of the worker")
+            await learned.answer_all(mixed(texts, self._effort.memory_requests // MEMORY_TURNS, seed=number))
+        sampling.cancel()
+        return samples
+
+    async def _round(self, number: int, loads_per_s: Sequence[float]) -> Round:
+        effort = self._effort
+        of = f"round {number + 1} of at most {effort.rounds}: "
+        full = mixed(self._texts, effort.full_requests, seed=number)
+        short = mixed(self._texts, effort.short_requests, seed=number)
+        many = mixed(self._texts, effort.cached_requests, seed=number)
+        paced = mixed(self._texts, effort.paced_requests, seed=number)
         return Round(
-            raw=raw, **runs, cached=await self._cached(many), echo=await self._bench.drain(many, echoing)
+            full={name: await self._full_load(of, name, full) for name in rotated(FULL, number)},
+            short={name: await self._full_load(of, name, short) for name in rotated(SHORT, number)},
+            cached={name: await self._full_load(of, name, many) for name in rotated(CACHED, number)},
+            loaded=[await self._loaded(of, number, per_s) for per_s in loads_per_s],
+            latency={name: await self._latency(of, name, paced) for name in rotated(LATENCY, number)},
         )
 
-    async def _cached(self, texts: Sequence[str]) -> Run:
-        """A worker that finds every answer in the disk cache of an earlier one."""
-        with tempfile.TemporaryDirectory() as folder:
-            await self._bench.drain(self._texts, serving("learned", INT8, cache=folder))
-            return await self._bench.drain(texts, serving("learned", INT8, cache=folder))
+    async def _full_load(self, of: str, name: str, texts: Sequence[str]) -> Run:
+        self._progress.turn(f"{of}{name}, full load")
+        if name == "raw":
+            return self._raw.answer_all(texts)
+        return await self._systems[name].answer_all(texts)
 
-    async def _steady(self, load: float, rounds: Sequence[Round]) -> Steady:
-        """``load`` is a share of what one at a time reached at full load."""
-        rate = load * statistics.median(round_.single.per_s for round_ in rounds)
-        texts = mixed(self._texts, round(rate * self._effort.load_s), seed=1)
-        self._tell(f"{rate:.0f} requests/s, learned and one at a time")
-        runs = [await self._paced(texts, rate, serving(policy, INT8)) for policy in ("learned", "single")]
-        return Steady(rate, *runs)
+    async def _loaded(self, of: str, number: int, per_s: float) -> dict[str, Paced]:
+        texts = mixed(self._texts, max(1, round(per_s * self._effort.load_s)), seed=number)
+        runs = {}
+        for name in rotated(LOADED, number):
+            self._progress.turn(f"{of}{name}, {per_s:.0f} requests/s")
+            runs[name] = await self._systems[name].answer_paced(texts, per_s)
+        return runs
 
-    async def _added(self) -> Added:
-        texts = mixed(self._texts, self._effort.paced_requests, seed=2)
-        self._tell(f"added latency at {self._effort.paced_per_s:.0f} requests/s")
-        pipeline = await self._paced(texts, self._effort.paced_per_s, serving("learned", INT8))
-        echoed = await self._paced(texts, self._effort.paced_per_s, echoing)
-        return Added(pipeline.latencies_ms, self._raw.direct(texts), echoed.latencies_ms)
-
-    async def _memory(self) -> Run | None:
-        count = self._effort.memory_requests
-        if not count:
-            return None
-        self._tell(f"memory over {count} requests")
-        return await self._bench.drain(mixed(self._texts, count, seed=3), serving("learned", INT8))
-
-    async def _paced(self, texts: Sequence[str], per_s: float, process: Child) -> Paced:
-        return await paced(self._bench, texts, per_s, process)
+    async def _latency(self, of: str, name: str, texts: Sequence[str]) -> list[float]:
+        self._progress.turn(f"{of}{name}, latency")
+        if name == "direct":
+            return self._raw.direct(texts)
+        return (await self._systems[name].answer_paced(texts, self._effort.paced_per_s)).latencies_ms
 
 
-def serving(policy: str, model: str, *, cache: str | None = None) -> Child:
-    """A worker process with this batching policy, and a cache in the folder ``cache`` if there is one."""
+def serving(policy: str, model: str, *, cache: str | None = None) -> Command:
+    """A worker with this batching policy, and with a cache in the folder ``cache`` if one is given."""
     caching = CacheConfig(enabled=cache is not None, directory=cache)
-    return lambda config: child(worker, msgspec.structs.replace(config, cache=caching), policy, model)
+
+    def command(kafka: KafkaConfig) -> list[str]:
+        return policy_worker.command(Config(kafka=kafka, cache=caching), policy, model)
+
+    return command
 
 
-def echoing(config: Config) -> AbstractContextManager[psutil.Process]:
-    """A bare echo loop."""
-    return child(echo, config)
+def _memory_turns(effort: Effort) -> int:
+    return MEMORY_TURNS if effort.memory_requests else 0
+
+
+def _round_turns(effort: Effort) -> int:
+    return len(FULL) + len(SHORT) + len(CACHED) + len(LATENCY) + len(LOADED) * len(effort.loads)
+
+
+async def _sample_memory(system: System, samples: list[float]) -> None:
+    while True:
+        samples.append(system.process.resident_mb())
+        await asyncio.sleep(LOOK_S)

@@ -33,9 +33,14 @@ def read_texts(path: Path) -> list[str]:
 
 
 def mixed(texts: Sequence[str], count: int, seed: int) -> list[str]:
-    """``count`` texts in random order, each as often as any other up to one."""
+    """``count`` texts in random order; the numbers of times that two texts occur differ by at most one."""
     shuffled: list[str] = []
     generator = random.Random(seed)
     while len(shuffled) < count:
         shuffled += generator.sample(list(texts), len(texts))
     return shuffled[:count]
+
+
+def shortened(texts: Sequence[str], words: int) -> list[str]:
+    """The first ``words`` words of each text."""
+    return [" ".join(text.split()[:words]) for text in texts]

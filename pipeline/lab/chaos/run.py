@@ -15,7 +15,7 @@ from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...kafka_local.cluster import LocalKafka
 from ...serving.build import topic_specs
-from ..load.pace import Bursts, Loadgen, Pace, Saturating, Steady
+from ..load.pace import Bursts, ConstantRate, LoadGenerator, Pace, Saturating
 from ..load.requests import requests
 from .auditing import Judgment, auditor, final_judgment
 from .crew import Crew
@@ -111,7 +111,7 @@ class Conductor:
     async def _load(self, broker: Broker, faults: "asyncio.Task[None]") -> None:
         """The calm, then the storm, which goes on until the last fault is over, within a bound."""
         loadgen, ledger, scenario = (
-            Loadgen(broker, self.topics, self._ledger.sent),
+            LoadGenerator(broker, self.topics, self._ledger.sent),
             self._ledger,
             self._scenario,
         )
@@ -136,12 +136,12 @@ class Conductor:
         load = self._scenario.load
         if not calm and load.times_capacity:
             warm_s = self._calm_s * WARM_SHARE
-            return Steady(load.times_capacity * answered_per_s(self._ledger.seen, warm_s, self._calm_s))
+            return ConstantRate(load.times_capacity * answered_per_s(self._ledger.seen, warm_s, self._calm_s))
         if load.burst:
             return Bursts(load.burst, load.burst_every_s)
         if load.open:
             return Saturating(load.open, lambda: self._ledger.open)
-        return Steady(load.per_s)
+        return ConstantRate(load.per_s)
 
     async def _break(self, planned: tuple[Fault, ...], injector: Injector) -> None:
         async with asyncio.TaskGroup() as tasks:

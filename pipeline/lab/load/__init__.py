@@ -1,1 +1,1 @@
-"""Load: when requests are sent, and what they say."""
+"""Load: the requests, and when they are sent."""

@@ -1,4 +1,4 @@
-"""Sends planned requests at a pace, whatever becomes of them."""
+"""Sends planned requests at a given pace."""
 
 import asyncio
 import time
@@ -12,22 +12,23 @@ from .requests import Planned
 MAX_UNACKNOWLEDGED: Final = 5_000
 LOOK_S: Final = 0.002
 MAX_BEHIND_S: Final = 1.0
-"""What could not be sent for longer than this is not made up for."""
+"""A sender that is further behind its schedule than this does not catch up on the rest."""
 
 
 class Pace(Protocol):
-    """Says when the next request is due."""
+    """Decides when the next request is sent."""
 
     async def due(self) -> None:
-        """Return when one more request is to be sent."""
+        """Return when the next request is due."""
         ...
 
 
-class Steady:
-    """So many requests a second, whatever the answers do."""
+class ConstantRate:
+    """``per_s`` requests a second; the schedule does not wait for answers."""
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval_s, self._clock = 1 / per_s, clock
+        self._interval_s = 1 / per_s
+        self._clock = clock
         self._next = clock()
 
     async def due(self) -> None:
@@ -38,24 +39,28 @@ class Steady:
 
 
 class Saturating:
-    """As many requests as are answered: ``max_open`` are under way at all times."""
+    """Full load: the next request is due as soon as fewer than ``max_open`` have no answer yet."""
 
     def __init__(self, max_open: int, open_requests: Callable[[], int]) -> None:
-        self._most_open, self._open_requests = max_open, open_requests
+        self._max_open = max_open
+        self._open_requests = open_requests
 
     async def due(self) -> None:
         while True:
-            if self._open_requests() < self._most_open:
+            if self._open_requests() < self._max_open:
                 return
             await asyncio.sleep(LOOK_S)
 
 
 class Bursts:
-    """``size`` requests at once, again and again."""
+    """``size`` requests at once, every ``every_s`` seconds."""
 
     def __init__(self, size: int, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._size, self._every_s, self._clock = size, every_s, clock
-        self._next, self._sent = clock(), 0
+        self._size = size
+        self._every_s = every_s
+        self._clock = clock
+        self._next = clock()
+        self._sent = 0
 
     async def due(self) -> None:
         if self._sent % self._size == 0:
@@ -64,8 +69,8 @@ class Bursts:
         self._sent += 1
 
 
-class Loadgen:
-    """Sends requests to one task's topic, telling ``sent`` of each before it leaves."""
+class LoadGenerator:
+    """Sends requests to the topic of one task; calls ``sent`` with each request just before its send."""
 
     def __init__(
         self,
@@ -75,17 +80,20 @@ class Loadgen:
         *,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._broker, self._topics, self._sent, self._wall_clock = broker, topics, sent, wall_clock
+        self._broker = broker
+        self._topics = topics
+        self._sent = sent
+        self._wall_clock = wall_clock
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._error: BaseException | None = None
 
     @property
     def unacknowledged(self) -> int:
-        """Requests that the broker has not got for certain."""
+        """The number of requests that the broker has not acknowledged yet."""
         return len(self._unacknowledged)
 
     async def send(self, plan: Iterator[Planned], pace: Pace, over: Callable[[], bool]) -> None:
-        """Send from ``plan`` until it is ``over``. Raises BrokerError."""
+        """Send the requests of ``plan`` until ``over()``. Raises BrokerError."""
         while True:
             await pace.due()
             if over():
@@ -99,7 +107,7 @@ class Loadgen:
             await asyncio.sleep(0)
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until the broker has all. Raises TimeoutError, or BrokerError for what it refused."""
+        """Wait until all requests are acknowledged. Raises TimeoutError, or BrokerError for a refused request."""
         async with asyncio.timeout(timeout_s):
             while self._unacknowledged:
                 await asyncio.wait(self._unacknowledged)

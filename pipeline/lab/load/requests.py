@@ -1,4 +1,4 @@
-"""What a load generator sends: requests of all kinds, good ones and such as nobody should send, from a seed."""
+"""The requests of a load generator: good and bad ones of all kinds, reproducible from a seed."""
 
 import random
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from ...broker.base import Headers, Message
 FAILS: Final = "rehearsefails"
 ABORTS: Final = "rehearseaborts"
 AWAY: Final = "rehearseaway"
-"""Words at which the rehearsed device fails, ends the process, or is away for the first attempts."""
+"""Words in a text at which the device of a chaos run fails, ends the process, or fails the first attempts only."""
 
 DUE: Final = "rehearsedue"
-"""Together with Unix milliseconds: the deadline, in the text as well, so that the device can tell who comes late."""
+"""Followed by Unix milliseconds: the deadline, repeated in the text, so that the device can count late rows."""
 
 TALK: Final = (
     "the order was charged twice please refund it to my card parcel never came and tracking shows nothing since monday "
@@ -25,15 +25,15 @@ TALK: Final = (
 )
 WORDS: Final = TALK.split()
 POOL: Final = 200
-"""Texts that repeat are so many."""
+"""The number of distinct texts among those that repeat."""
 
 LONG: Final = 400  # words: more than one window of the model
 
 
 class Mix(Struct, frozen=True, forbid_unknown_fields=True):
-    """What shares of the requests are of which kind (0 to 1 each; bad kinds exclude each other).
+    """The shares of the kinds of requests, each 0 to 1; a request is of one bad kind at most.
 
-    With ``one_fails_in`` n the device fails at one in n requests, evenly spread.
+    With ``one_fails_in`` = n the device fails at every n-th request.
     """
 
     words: tuple[int, int] = (5, 40)
@@ -53,9 +53,10 @@ class Mix(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Planned(NamedTuple):
-    """One request before it is sent: what does not depend on when. ``kind`` is good, again, garbage, fails, ….
+    """One request without the parts that depend on the time of its send.
 
-    Without an ``id`` the reply carries the place of the record.
+    ``kind`` is good, again (a good one, repeated), garbage, fails, aborts or away. Without an ``id`` the reply
+    carries the origin of the record (topic/partition/offset).
     """
 
     kind: str
@@ -67,7 +68,7 @@ class Planned(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether an answer is due to it, and not only an end."""
+        """Whether it must end with a result; others may end with a failure or a dead letter."""
         return self.kind in ("good", "again")
 
     def message(self, topics: Topics, now: float) -> Message:
@@ -80,7 +81,7 @@ class Planned(NamedTuple):
 
 
 def requests(mix: Mix, run: str, seed: int) -> Iterator[Planned]:
-    """Requests without end; ids begin with ``run`` and a hyphen. The same arguments give the same requests."""
+    """An endless stream of requests; ids are RUN-NUMBER. The same arguments give the same requests."""
     rng = random.Random(f"{seed}/{run}")
     pool = [_text(rng, mix.words) for _ in range(POOL)]
     number = 0
@@ -118,7 +119,8 @@ def _good(
     if rng.random() < mix.repeat_share:
         return Planned("good", identity, key, _body(identity, rng.choice(pool)), headers)
     words = (LONG, 2 * LONG) if rng.random() < mix.long_share else mix.words
-    text, deadline_s = f"{identity} {_text(rng, words)}", None
+    text = f"{identity} {_text(rng, words)}"
+    deadline_s = None
     if rng.random() < mix.deadline_share:
         text, deadline_s = f"{text} {DUE}", mix.deadline_s
     return Planned("good", identity, key, _body(identity, text), headers, deadline_s)
@@ -132,7 +134,7 @@ def _poisonous(rng: random.Random, mix: Mix, kind: str, identity: str) -> Planne
 
 
 def _key_and_headers(rng: random.Random, mix: Mix) -> tuple[bytes, Headers]:
-    """Customers, whose requests keep their order, and streams to which it does not matter."""
+    """The key of a customer, whose requests keep their order, or one with any order; the priority, if any."""
     number = rng.randrange(mix.keys)
     headers: Headers = ()
     if rng.random() < mix.priority_share:

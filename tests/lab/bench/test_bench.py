@@ -1,4 +1,4 @@
-"""What the benchmark computes from its runs; the runs themselves are `inferstream bench --quick`."""
+"""What the benchmark computes from its measurements; tests/lab/bench/test_runs.py runs it."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,68 +11,137 @@ from support.entries import a_flight
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.lab.bench.figures import figures, speeds
-from inferstream.pipeline.lab.bench.latency import Paced
+from inferstream.pipeline.lab.bench.against import TreeRound, against_figures, against_speeds
+from inferstream.pipeline.lab.bench.figures import BenchFigure, figures, speeds
+from inferstream.pipeline.lab.bench.measurements import AgainstEffort, Effort, Measurements, Round
 from inferstream.pipeline.lab.bench.plot import plot
 from inferstream.pipeline.lab.bench.policies import FifoBatcher, SingleBatcher
-from inferstream.pipeline.lab.bench.raw import RawRun, _batches
-from inferstream.pipeline.lab.bench.runs import Cpu, Run
-from inferstream.pipeline.lab.bench.suite import Added, Effort, Measured, Round, Steady
-from inferstream.pipeline.lab.bench.tickets import mixed, read_texts
+from inferstream.pipeline.lab.bench.raw import length_batches
+from inferstream.pipeline.lab.bench.rounds import MIN_ROUNDS, rotated, run_rounds
+from inferstream.pipeline.lab.bench.runs import Cpu, Paced, Run
+from inferstream.pipeline.lab.bench.tickets import mixed, read_texts, shortened
+
+FLAT_MB = [100.0, 200.0, 210.0, 208.0, 209.0, 211.0, 210.0, 212.0]
 
 
-def a_run(
-    per_s: float, *, padding: float = 0.01, label: str = "billing", memory: tuple[float, ...] = ()
-) -> Run:
-    labels = {str(number): label if number == 0 else "other" for number in range(10)}
-    return Run(100, 100 / per_s, Cpu(0.2, 0.1, 0.05), labels, padding, list(memory))
+def a_run(per_s: float, *, cpu_s: float = 0.2, padding: float = 0.01, label: str = "billing") -> Run:
+    labels = {number: label if number == 0 else "other" for number in range(10)}
+    return Run(100, 100 / per_s, Cpu(cpu_s, 0.1, 0.05), labels, padding)
 
 
 def a_round(learned: float = 95.0) -> Round:
     return Round(
-        raw=RawRun(100, 1.0, Cpu(0.19, 0.0, 0.0), 256),
-        learned=a_run(learned),
-        single=a_run(80.0),
-        fifo=a_run(25.0),
-        fp32=a_run(50.0, label="refund"),
-        cached=a_run(800.0),
-        echo=a_run(1_000.0),
+        full={"raw": a_run(100.0, cpu_s=0.19), "learned": a_run(learned), "single": a_run(80.0)},
+        short={"learned": a_run(90.0), "fp32": a_run(50.0, cpu_s=0.4, label="refund"), "fifo": a_run(25.0)},
+        cached={"cached": a_run(800.0), "echo": a_run(1_000.0)},
+        loaded=[{"learned": Paced(40.0, [5.0, 6.0]), "single": Paced(40.0, [7.0, 8.0])}],
+        latency={"learned": [12.0] * 100, "direct": [6.0] * 100, "echo": [3.0] * 100},
     )
 
 
-def measured() -> Measured:
-    steady = Steady(40.0, Paced(40.0, [5.0, 6.0]), Paced(40.0, [5.0, 6.0]))
-    added = Added([12.0] * 100, [6.0] * 100, [3.0] * 100)
-    memory = a_run(95.0, memory=(100.0, 200.0, 210.0, 208.0, 209.0, 211.0, 210.0, 212.0))
-    return Measured([a_round(), a_round(97.0), a_round(85.0)], [steady], added, memory)
+def measurements(memory_mb: list[float] = FLAT_MB) -> Measurements:
+    rounds = [a_round(learned) for learned in (95.0, 97.0, 85.0, 96.0, 94.0, 93.0, 99.0)]
+    return Measurements(rounds, [40.0], memory_mb, 1_000)
 
 
-def test_each_figure_is_the_median_of_the_rounds_beside_its_goal() -> None:
-    found = {(figure.name, figure.what): figure for figure in figures(measured(), Effort())}
-    assert found["P1", "over Kafka ÷ raw loop, sorted"].median == pytest.approx(0.95)
-    assert found["P2", "÷ FIFO batches of 32, 10 ms"].median == pytest.approx(3.8)
+def by_title(found: list[BenchFigure]) -> dict[tuple[str, str], BenchFigure]:
+    return {(figure.name, figure.what): figure for figure in found}
+
+
+def test_each_figure_is_the_median_of_the_rounds_with_its_interval_and_goal() -> None:
+    found = by_title(figures(measurements(), Effort()))
+    p1 = found["P1", "over Kafka ÷ raw loop"]
+    assert (p1.median, p1.low, p1.high) == pytest.approx((0.95, 0.85, 0.99))
+    assert p1.met
+    assert p1.values == pytest.approx([0.95, 0.97, 0.85, 0.96, 0.94, 0.93, 0.99])
+    assert found["P2", "÷ FIFO batches of 32, 10 ms"].median == pytest.approx(3.6)
+    assert found["P3", "÷ one at a time, 40 requests/s"].detail == "p50 5.5 ms against 7.5 ms"
+    assert found["P4", "int8 ÷ fp32"].median == pytest.approx(1.8)
     assert found["P4", "share of labels as fp32's"].median == pytest.approx(0.9)
     assert not found["P4", "share of labels as fp32's"].met
-    assert found["P6", "added latency, p50, ms"].median == pytest.approx(3.0)
+    assert found["P6", "added latency at 50 requests/s, p50, ms"].median == pytest.approx(3.0)
+    assert found["P6", "added latency at 50 requests/s, p99, ms"].median == pytest.approx(3.0)
     assert found["memory", "resident, MB, peak"].met
     assert {figure.name for figure in found.values()} == {"P1", "P2", "P3", "P4", "P5", "P6", "P9", "memory"}
 
 
+def test_p1_and_p4_by_cpu_time_do_not_depend_on_the_speed() -> None:
+    found = figures(measurements(), Effort())
+    by_cpu = {figure.name: figure for figure in found if figure.what == "the same by CPU time"}
+    assert by_cpu["P1"].median == by_cpu["P1"].low == by_cpu["P1"].high == pytest.approx(0.95)
+    assert by_cpu["P4"].median == pytest.approx(2.0)
+
+
 def test_memory_that_grows_is_not_flat() -> None:
-    growing = a_run(95.0, memory=tuple(float(mb) for mb in range(100, 180)))
-    result = measured()
-    found = figures(Measured(result.rounds, result.steady, result.added, growing), Effort())
+    found = figures(measurements([float(mb) for mb in range(100, 180)]), Effort())
     assert not next(figure for figure in found if figure.name == "memory").met
 
 
-def test_cpu_time_is_told_by_request_and_process() -> None:
-    learned = next(speed for speed in speeds(measured().rounds) if speed.system == "inferstream")
+def test_a_run_without_memory_has_no_figure_of_it() -> None:
+    assert "memory" not in {figure.name for figure in figures(measurements([]), Effort())}
+
+
+def test_cpu_time_is_given_by_request_and_process() -> None:
+    learned = next(speed for speed in speeds(measurements().rounds) if speed.system == "inferstream")
     assert (learned.measured_ms, learned.broker_ms, learned.generator_ms) == pytest.approx((2.0, 1.0, 0.5))
 
 
+def tree_rounds(new: float, old: float, count: int = 8) -> list[TreeRound]:
+    return [
+        TreeRound(
+            full={"new": a_run(new), "old": a_run(old)},
+            cached={"new": a_run(new * 10), "old": a_run(old * 10)},
+            paced={"new": Paced(50.0, [1_000 / new] * 5), "old": Paced(50.0, [1_000 / old] * 5)},
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("new", "met"), [(100.0, True), (96.0, True), (94.0, False), (120.0, True)])
+def test_a_checkout_that_is_more_than_5_percent_slower_misses_the_goal(new: float, met: bool) -> None:
+    found = against_figures(tree_rounds(new, 100.0), AgainstEffort())
+    by_wall_time = [figure for figure in found if "CPU" not in figure.what]
+    assert [figure.name for figure in by_wall_time] == ["P1", "P5", "P6"]
+    assert [figure.median for figure in by_wall_time] == pytest.approx([new / 100] * 3)
+    assert [figure.met for figure in by_wall_time] == [met] * 3
+
+
+def test_the_goal_of_a_comparison_is_for_the_low_end_of_the_interval() -> None:
+    rounds = [*tree_rounds(100.0, 100.0, 6), *tree_rounds(80.0, 100.0, 2)]
+    p1 = against_figures(rounds, AgainstEffort())[0]
+    assert (p1.median, p1.low, p1.met) == (1.0, 0.8, False)
+
+
+def test_the_speeds_of_both_checkouts_are_given() -> None:
+    found = against_speeds(tree_rounds(90.0, 100.0))
+    assert [speed.per_s for speed in found] == pytest.approx([90.0, 100.0, 900.0, 1_000.0])
+
+
+async def test_rounds_end_at_the_time_limit_but_there_are_enough_for_an_interval() -> None:
+    now = 0.0
+
+    async def one_round(number: int) -> int:
+        nonlocal now
+        now += 10
+        return number
+
+    assert await run_rounds(one_round, rounds=12, end=1_000.0, clock=lambda: now) == list(range(12))
+    now = 0.0
+    assert await run_rounds(one_round, rounds=12, end=85.0, clock=lambda: now) == list(range(8))
+    now = 0.0
+    assert len(await run_rounds(one_round, rounds=12, end=5.0, clock=lambda: now)) == MIN_ROUNDS
+
+
+def test_each_system_is_first_equally_often() -> None:
+    orders = [rotated(["a", "b", "c"], number) for number in range(12)]
+    assert Counter(order[0] for order in orders) == {"a": 4, "b": 4, "c": 4}
+    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+
+
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
-    plot(measured().rounds, [100.0, 200.0], tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    for memory_mb in (FLAT_MB, []):
+        plot(measurements(memory_mb), tmp_path / "plot.png")
+        assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 @given(
@@ -84,6 +153,10 @@ def test_texts_are_mixed_evenly_and_the_same_for_a_seed(texts: list[str], count:
     assert chosen == mixed(texts, count, seed)
     times = Counter(chosen)
     assert max(times.values()) - min(times[text] for text in texts) <= 1
+
+
+def test_shortened_texts_keep_their_first_words() -> None:
+    assert shortened(["a b  c", "d"], 2) == ["a b", "d"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +171,7 @@ def test_a_file_without_texts_is_the_users_mistake(tmp_path: Path, name: str, bo
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.sampled_from([64, 256]))
 def test_the_raw_loop_runs_every_row_within_the_budget(lengths: list[int], budget: int) -> None:
     rows = sorted(([0] * length for length in lengths), key=len)
-    batches = _batches(rows, budget)
+    batches = length_batches(rows, budget)
     assert sorted(len(row) for batch in batches for row in batch) == sorted(lengths)
     assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= budget for batch in batches)
 

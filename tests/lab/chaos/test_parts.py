@@ -27,7 +27,7 @@ from inferstream.pipeline.lab.chaos.report import Report
 from inferstream.pipeline.lab.chaos.scenario import load_scenario
 from inferstream.pipeline.lab.chaos.stepped_clock import SteppedClock
 from inferstream.pipeline.lab.chaos.takeover import WITHIN_S, longest_silence, takeovers
-from inferstream.pipeline.lab.load.pace import Bursts, Loadgen, Saturating, Steady
+from inferstream.pipeline.lab.load.pace import Bursts, ConstantRate, LoadGenerator, Saturating
 from inferstream.pipeline.lab.load.requests import ABORTS, AWAY, DUE, FAILS, Mix, Planned, requests
 from inferstream.schemas.codec import encode
 from inferstream.schemas.messages import Failure, Result
@@ -283,10 +283,10 @@ async def test_the_load_is_sent_at_its_pace_and_told_of(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics([TopicSpec(TOPICS.requests, 2)])
         sent: list[Planned] = []
-        loadgen = Loadgen(broker, TOPICS, sent.append)
+        loadgen = LoadGenerator(broker, TOPICS, sent.append)
         plan = requests(Mix(garbage_share=0.2), "run", 1)
         began = time.monotonic()
-        await loadgen.send(plan, Steady(200), lambda: time.monotonic() >= began + 0.5)
+        await loadgen.send(plan, ConstantRate(200), lambda: time.monotonic() >= began + 0.5)
         await loadgen.flush(10)
         assert 40 <= len(sent) <= 101
         reader = await broker.consume([TOPICS.requests])
