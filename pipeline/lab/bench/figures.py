@@ -178,9 +178,9 @@ def _parts(learned: float, direct: float, echo: float) -> str:
 
 def _memory(resident_mb: Sequence[float], requests: int) -> BenchFigure:
     """Flat: the median of the last quarter against that of the second; the first is the ramp."""
-    quarter = max(1, len(resident_mb) // 4)
-    early = median(resident_mb[quarter : 2 * quarter])
-    late = median(resident_mb[-quarter:])
+    count = len(resident_mb)
+    early = median(resident_mb[count // 4 : count // 2 or 1])
+    late = median(resident_mb[-(count // 4 or 1) :])
     peak = max(resident_mb)
     met = peak <= MAX_MB and late <= early * FLAT
     detail = f"{early:.0f} MB in the second quarter, {late:.0f} MB in the last, of {requests} requests"

@@ -77,6 +77,11 @@ def test_memory_that_grows_is_not_flat() -> None:
     assert not next(figure for figure in found if figure.name == "memory").met
 
 
+@given(st.lists(st.just(100.0), min_size=1, max_size=9))
+def test_few_samples_of_memory_are_enough(memory_mb: list[float]) -> None:
+    assert figures(measurements(memory_mb), Effort())[-1].met
+
+
 def test_a_run_without_memory_has_no_figure_of_it() -> None:
     assert "memory" not in {figure.name for figure in figures(measurements([]), Effort())}
 

@@ -77,7 +77,7 @@ def test_an_interrupted_run_ends_what_it_started(
         bench.send_signal(number)
         assert bench.wait(60) == 130
         assert bench.stderr is not None
-        assert bench.stderr.read() == ""
+        assert bench.stderr.read().strip() == ""
     assert not [worker.pid for worker in workers if worker.is_running()]
     assert not (tmp_path / "out").exists()
 
