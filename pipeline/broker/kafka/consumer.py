@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -197,11 +198,9 @@ class KafkaConsumer:
         # aiokafka's own poll would wait without a limit.
         settled = self._rebalances.settled
         if not settled.is_set():
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_ms / 1000):
                     await settled.wait()
-            except TimeoutError:
-                pass
         if self._rebalances.failure is not None:
             raise broker_error(self._rebalances.failure, self._config, "continue after a rebalance")
         return settled.is_set()

@@ -1,7 +1,6 @@
 """Publishing to Kafka: the partition of each message, and the flush at the end."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
@@ -27,9 +26,10 @@ class TopicWriter:
     Keeps them until the partitions are known.
     """
 
-    def __init__(self, topic: str, new_writer: Callable[[SizeLimit, int], PartitionWriter]) -> None:
+    def __init__(self, topic: str, producers: Producers, config: KafkaConfig) -> None:
         self._limit = SizeLimit(topic)
-        self._new_writer = new_writer
+        self._producers = producers
+        self._config = config
         self._writers: list[PartitionWriter] = []
         self._waiting: list[Entry] = []
         self._turn = -1
@@ -53,7 +53,7 @@ class TopicWriter:
     def grow(self, partitions: int) -> None:
         """The topic now has this number of partitions. Never shrinks."""
         for partition in range(len(self._writers), partitions):
-            self._writers.append(self._new_writer(self._limit, partition))
+            self._writers.append(PartitionWriter(self._producers, self._config, self._limit, partition))
         waiting = self._waiting
         self._waiting = []
         for entry in waiting:
@@ -136,9 +136,7 @@ class KafkaPublisher:
         return [*self._opening, *(task for writer in self._writers.values() for task in writer.tasks())]
 
     def _open(self, topic: str) -> TopicWriter:
-        writer = self._writers[topic] = TopicWriter(
-            topic, lambda limit, partition: PartitionWriter(self._producers, self._config, limit, partition)
-        )
+        writer = self._writers[topic] = TopicWriter(topic, self._producers, self._config)
         task = self._loop.create_task(self._find_partitions(topic, writer))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)

@@ -37,12 +37,6 @@ class SizeLimit:
         self.record_bytes = RECORD_BYTES
         self.batch_bytes = BATCH_BYTES
 
-    def refused_record(self, size: int) -> None:
-        self.record_bytes = min(self.record_bytes, size - 1)
-
-    def refused_batch(self, size: int) -> None:
-        self.batch_bytes = min(self.batch_bytes, size // 2)
-
     def error(self, size: int) -> ReplyTooLarge:
         if size > RECORD_BYTES:
             return ReplyTooLarge(
@@ -143,10 +137,10 @@ class PartitionWriter:
         self._in_flight = []
         size = sum(size for _, _, size in entries)
         if len(entries) > 1:
-            self._limit.refused_batch(size)
+            self._limit.batch_bytes = min(self._limit.batch_bytes, size // 2)
             self._pending.extendleft(reversed(entries))
         else:
-            self._limit.refused_record(size)
+            self._limit.record_bytes = min(self._limit.record_bytes, size - 1)
             fail_all(entries, self._limit.error(size))
 
 
