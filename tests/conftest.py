@@ -1,4 +1,4 @@
-"""Fixtures for all tests. A test that needs Kafka gets one or fails."""
+"""Fixtures for all tests. A test that needs Kafka gets one, or fails."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from inferstream.pipeline.kafka_local.cluster import LocalKafka
 pytest_plugins = ["support.minilm_model"]
 
 REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
-"""Set where nothing may be skipped for want of a tool."""
+"""If this variable is set, a test fails instead of being skipped when a tool is missing."""
 
 
 def pytest_configure() -> None:
-    # A shell that starts us in the background has SIGINT ignored, and what we start would inherit that.
+    # A process started in the background by a shell ignores SIGINT, and so would its subprocesses.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Programs in `support` run as modules in processes of their own.
+    # Programs in `support` run as `python -m support.NAME`.
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
 
 
@@ -34,27 +34,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bootstrap address of the one Kafka of this test run: use names that are yours alone (`unique`)."""
+    """The bootstrap address of the Kafka that all tests share: use names from `unique`."""
     with running_kafka(tmp_path_factory.mktemp("kafka")) as bootstrap:
         yield bootstrap
 
 
 @pytest.fixture(scope="session")
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    """Three brokers, replication 3, of which two must be in sync. Whoever ends one brings it up again."""
+    """Three brokers, replication 3, min.insync.replicas 2. A test that stops a broker must start it again."""
     with LocalKafka(tmp_path_factory.mktemp("kafka-cluster"), brokers=3, port=0) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def unique() -> str:
-    """A name that no other test has: for topics, as prefix of topics, for groups."""
+    """A name that no other test uses, for topics, topic prefixes and groups."""
     return f"t{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
 def kcat() -> Path:
-    """The program kcat; without it the test is skipped, where nothing may be skipped it fails."""
+    """The program kcat. Without it the test is skipped, or fails if `REQUIRE_ALL` is set."""
     found = shutil.which("kcat")
     if not found and os.environ.get(REQUIRE_ALL):
         pytest.fail(f"kcat is missing and {REQUIRE_ALL} is set: install it (Debian: apt-get install kcat)")
@@ -65,5 +65,5 @@ def kcat() -> Path:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """A clock that stands still until `clock.advance(seconds)`."""
+    """A clock that moves only by `clock.advance(seconds)`."""
     return FakeClock()

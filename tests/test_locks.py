@@ -1,4 +1,4 @@
-"""The locks name versions and digests of everything, and no place to get it from."""
+"""The lock files pin versions and digests of all packages, and name no package index."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ def names(lock: Path) -> set[str]:
     return {pin["name"] for pin in pins(lock) if pin}
 
 
-def test_there_is_a_lock_for_each_use() -> None:
+def test_there_is_a_lock_for_each_environment() -> None:
     assert [lock.stem for lock in LOCKS] == ["client", "dev", "fuzz", "optimize", "run", "worker"]
 
 
@@ -44,12 +44,12 @@ def test_client_stays_light() -> None:
     assert len(client) <= 12
 
 
-def test_torch_is_in_no_environment_that_serves() -> None:
+def test_torch_is_in_the_lock_for_optimizing_only() -> None:
     for lock in LOCKS:
         assert ("torch" in names(lock)) == (lock.stem == "optimize")
 
 
-def test_lock_has_what_the_project_asks_for() -> None:
+def test_locks_have_all_requirements_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = {
@@ -58,12 +58,12 @@ def test_lock_has_what_the_project_asks_for() -> None:
         "run": ["cpu", "faust", "kafka-local"],
         "dev": ["cpu", "dev"],
     }
-    for lock, asked in wanted.items():
-        requirements = project["dependencies"] + [line for extra in asked for line in extras[extra]]
+    for lock, extra_names in wanted.items():
+        requirements = project["dependencies"] + [line for extra in extra_names for line in extras[extra]]
         packages = {re.split(r"[<>=\[]", line)[0] for line in requirements} - {"inferstream"}
         assert packages <= names(ROOT / f"requirements/{lock}.txt")
 
 
-def test_jar_lock_names_no_place() -> None:
+def test_the_lock_of_jars_names_no_repository() -> None:
     text = (ROOT / "pipeline/kafka_local/jars.lock").read_text()
     assert re.fullmatch(r"([0-9a-f]{64}  [\w.-]+:[\w.-]+:[\w.-]+\n)+", text)

@@ -1,4 +1,4 @@
-"""What is built holds the three folders below the one import name, and nothing beside it."""
+"""The wheel has the three folders below the import name `inferstream`, and nothing else."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ def wheel_of(folder: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
-def test_wheel_holds_every_source_once(built: Path) -> None:
+def test_wheel_has_every_source_once(built: Path) -> None:
     with wheel_of(built) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     wanted = {
@@ -36,15 +36,15 @@ def test_wheel_holds_every_source_once(built: Path) -> None:
     assert packed == wanted
 
 
-def test_wheel_names_its_programs_and_license(built: Path) -> None:
+def test_wheel_metadata_has_entry_points_and_license(built: Path) -> None:
     with wheel_of(built) as wheel:
-        about = {
+        metadata = {
             Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name
         }
-    assert "inferstream = inferstream.pipeline.cli.main:main" in about["entry_points.txt"]
-    assert "[inferstream.hosts]" in about["entry_points.txt"]
-    assert "License-Expression: Apache-2.0" in about["METADATA"]
-    assert "Apache License" in about["LICENSE"]
+    assert "inferstream = inferstream.pipeline.cli.main:main" in metadata["entry_points.txt"]
+    assert "[inferstream.hosts]" in metadata["entry_points.txt"]
+    assert "License-Expression: Apache-2.0" in metadata["METADATA"]
+    assert "Apache License" in metadata["LICENSE"]
 
 
 def test_source_distribution_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_source_distribution_builds_the_same_wheel(built: Path, tmp_path: Path) 
         }
 
 
-def test_installed_wheel_works_from_elsewhere(built: Path, tmp_path: Path) -> None:
+def test_installed_wheel_works_outside_of_the_checkout(built: Path, tmp_path: Path) -> None:
     with wheel_of(built) as wheel:
         wheel.extractall(tmp_path / "site")
     code = (
