@@ -1,4 +1,4 @@
-"""Kafka in a container, for containers beside it and for this machine."""
+"""Kafka in a container, for other containers of its network and for this machine."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from testcontainers.core.wait_strategies import HealthcheckWaitStrategy
 
 IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")
 INSIDE = "kafka:19092"
-"""The broker's address for containers in its network."""
+"""The address of the broker for containers of its network."""
 
 SETTINGS = {
     "KAFKA_NODE_ID": "1",
@@ -32,7 +32,7 @@ HEALTH = {
 
 
 def kafka_container(network: Network, port: int) -> DockerContainer:
-    """A broker that answers this machine at ``port``; entered, it is healthy."""
+    """A broker that this machine reaches at ``port``. Entering the context waits until it is healthy."""
     listeners = f"INSIDE://{INSIDE},HOST://127.0.0.1:{port}"
     container = (
         DockerContainer(IMAGE, network=network, network_aliases=["kafka"], healthcheck=HEALTH)
@@ -44,7 +44,7 @@ def kafka_container(network: Network, port: int) -> DockerContainer:
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

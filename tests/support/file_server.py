@@ -1,4 +1,4 @@
-"""A web server on loopback with the failings of the real ones: cut connections, no ranges, wrong bytes."""
+"""A web server on 127.0.0.1 that can fail: cut connections, no range requests, error statuses, wrong bytes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from threading import Event, Thread
 
 @dataclass
 class FileServer:
-    """Serves ``files`` by path. ``ranges`` lists what was asked for: (path, Range header or None)."""
+    """Serves ``files`` by path, and keeps what was requested."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     with_ranges: bool = True
-    cuts: list[int] = field(default_factory=list)  # the next answers end after so many bytes
-    statuses: list[int] = field(default_factory=list)  # the next answers are these errors
-    refusals: dict[str, int] = field(default_factory=dict)  # so many answers for a path are 401
-    hold: Event | None = None  # a cut answer stays open until this is set
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    tokens: list[str | None] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)  # the next responses end after this number of bytes
+    statuses: list[int] = field(default_factory=list)  # the next responses have these statuses
+    refusals: dict[str, int] = field(default_factory=dict)  # by path: this number of responses are 401
+    hold: Event | None = None  # a cut response stays open until this is set
+    asked: list[tuple[str, str | None]] = field(default_factory=list)  # path, Range header
+    tokens: list[str | None] = field(default_factory=list)  # Authorization headers
     url: str = ""
 
 

@@ -1,4 +1,4 @@
-"""The real model, pulled once for all tests: into the user's cache folder, as for a user."""
+"""The real model minilm, pulled once into the cache folder of the user."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from inferstream.pipeline.runtime.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class MiniLM:
-    """minilm-int8, ready to run."""
+    """The model minilm-int8 and its parts."""
 
     registry: ModelRegistry
     manifest: Manifest
@@ -23,7 +23,7 @@ class MiniLM:
 
 @pytest.fixture(scope="session")
 def minilm() -> MiniLM:
-    """The real minilm-int8; pulls it where it is not cached."""
+    """The real minilm-int8; pulls it if it is not in the cache folder."""
     registry = ModelRegistry()
     pull(registry, "minilm", lambda step, done, total: None)
     manifest = registry.load("minilm-int8")

@@ -1,4 +1,4 @@
-"""The BERT encoder once more, from the formulas, in numpy, one text at a time and without padding."""
+"""A reference BERT encoder in numpy, from the formulas: one text at a time, without padding."""
 
 from collections.abc import Mapping, Sequence
 from math import erf
@@ -10,7 +10,7 @@ Vector = NDArray[np.float64]
 
 
 def encode(weights: Mapping[str, NDArray[np.float32]], ids: Sequence[int], heads: int, layers: int) -> Vector:
-    """The normalized mean of the last states, shape (hidden,)."""
+    """The normalized mean of the last hidden states, shape (hidden,)."""
     w = {name: array.astype(np.float64) for name, array in weights.items()}
     states = w["embeddings.word_embeddings.weight"][list(ids)]
     states = states + w["embeddings.position_embeddings.weight"][: len(ids)]

@@ -1,4 +1,7 @@
-"""A process that pulls the tiny model: `pull_process.py MODEL_FOLDER HOME`. Prints the steps, then the names."""
+"""A program that pulls the tiny model: `python -m support.pull_process MODEL_FOLDER HOME`.
+
+Prints the steps, then names and sources of the variants.
+"""
 
 import sys
 from pathlib import Path

