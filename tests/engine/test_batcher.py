@@ -1,4 +1,4 @@
-"""The waiting room gives out what `plan` would choose, everything once, and what must not run never."""
+"""The batcher gives out the batches of the reference plan, each row once, and never a row that must not run."""
 
 import math
 from collections.abc import Sequence
@@ -40,11 +40,11 @@ def an_aged_entry(
     )
 
 
-class Room:
-    """A batcher whose clock stands still, and what it dropped."""
+class BatcherRig:
+    """A batcher with a fake clock, and the rows that it dropped."""
 
     def __init__(self, limits: Limits = SMALL) -> None:
-        self.clock, self.limits = FakeClock(START), limits
+        self.clock = FakeClock(START)
         self.dropped: list[Entry] = []
         self.batcher = Batcher(COST, limits, self.clock, self.dropped.extend)
 
@@ -57,7 +57,7 @@ class Room:
 
 
 def is_late(entry: Entry) -> bool:
-    """Whether it could not end in time even if it ran now, and alone."""
+    """Whether it would miss its deadline even if it ran alone now."""
     return START + COST.ms(1, entry.length) / 1e3 > entry.expires
 
 
@@ -80,11 +80,11 @@ any_entry = st.builds(
 
 
 @given(st.lists(living, max_size=60, unique_by=attrgetter("due")), limits)
-def test_the_batches_are_those_of_the_plan(entries: list[Entry], bound: Limits) -> None:
-    room = Room(bound)
-    room.put(*entries)
+def test_the_batches_are_those_of_the_reference_plan(entries: list[Entry], bound: Limits) -> None:
+    rig = BatcherRig(bound)
+    rig.put(*entries)
     waiting = sorted(entries, key=attrgetter("length"))
-    for batch in room.take_all():
+    for batch in rig.take_all():
         expected = plan(waiting, START, COST, bound).batch
         assert ids(batch) == ids(expected)
         waiting = [entry for entry in waiting if entry not in batch]
@@ -93,80 +93,80 @@ def test_the_batches_are_those_of_the_plan(entries: list[Entry], bound: Limits) 
 
 @given(st.lists(st.lists(any_entry, max_size=12), max_size=6), limits)
 def test_each_row_runs_once_or_is_dropped_once(arrivals: list[list[Entry]], bound: Limits) -> None:
-    room, taken = Room(bound), []
+    rig, taken = BatcherRig(bound), []
     for entries in arrivals:
-        room.put(*entries)
+        rig.put(*entries)
         if any(not entry.cancelled and not is_late(entry) for entry in entries):
-            taken.append(room.batcher.take() or [])
-    taken += room.take_all()
+            taken.append(rig.batcher.take() or [])
+    taken += rig.take_all()
     everything = [entry for entries in arrivals for entry in entries]
     must_not = [entry for entry in everything if entry.cancelled or entry.expires <= START]
     ran = [entry for batch in taken for entry in batch]
-    assert sorted(ids([*ran, *room.dropped])) == sorted(ids(everything))
+    assert sorted(ids([*ran, *rig.dropped])) == sorted(ids(everything))
     assert not set(ids(ran)) & set(ids(must_not))
-    assert all(entry.cancelled or is_late(entry) for entry in room.dropped)
+    assert all(entry.cancelled or is_late(entry) for entry in rig.dropped)
     for batch in taken:
         assert len(batch) == 1 or not any(entry.alone for entry in batch)
         assert len(batch) == 1 or len(batch) * max(map(len, (e.row for e in batch))) <= bound.token_budget
-    assert (len(room.batcher), [room.batcher.backlog_ms(level) for level in range(3)]) == (0, [0.0] * 3)
+    assert (len(rig.batcher), [rig.batcher.backlog_ms(level) for level in range(3)]) == (0, [0.0] * 3)
 
 
-def test_rows_that_are_too_late_make_room_and_the_last_one_runs_all_the_same() -> None:
-    """Were what is predicted too long, and all dropped for it, nothing would run and correct it."""
-    room = Room()
+def test_rows_that_are_too_late_are_dropped_except_the_last() -> None:
+    """If predictions were too pessimistic and every row was dropped, no run could correct them."""
+    rig = BatcherRig()
     late = [an_aged_entry(100, left=COST.ms(1, 100) / 2e3) for _ in range(20)]
-    room.put(*late)
-    assert [len(batch) for batch in room.take_all()] == [1]
-    assert len(room.dropped) == 19
+    rig.put(*late)
+    assert [len(batch) for batch in rig.take_all()] == [1]
+    assert len(rig.dropped) == 19
 
 
-def test_who_is_joined_by_somebody_with_more_time_is_not_too_late() -> None:
-    room = Room()
+def test_a_row_whose_deadline_was_extended_is_not_too_late() -> None:
+    rig = BatcherRig()
     entries = [an_aged_entry(100, left=COST.ms(1, 100) / 2e3) for _ in range(2)]
-    room.put(*entries)
+    rig.put(*entries)
     for entry in entries:
         entry.expires = math.inf
-    assert sum(map(len, room.take_all())) == 2
-    assert room.dropped == []
+    assert sum(map(len, rig.take_all())) == 2
+    assert rig.dropped == []
 
 
-def test_rows_that_hurry_go_first_from_then_on() -> None:
-    room = Room(Limits(10**6, 1))
+def test_a_rescheduled_row_goes_first() -> None:
+    rig = BatcherRig(Limits(10**6, 1))
     patient, normal = an_aged_entry(10, priority=LOW), an_aged_entry(20, priority=NORMAL)
-    room.put(patient, normal)
+    rig.put(patient, normal)
     patient.due = START + PRIORITY_DELAYS_S[HIGH]
-    room.batcher.reschedule([patient])
-    assert room.take_all() == [[patient], [normal]]
+    rig.batcher.reschedule([patient])
+    assert rig.take_all() == [[patient], [normal]]
 
 
-def test_to_hurry_what_does_not_wait_changes_nothing() -> None:
-    room = Room(Limits(10**6, 1))
+def test_rescheduling_a_row_that_does_not_wait_changes_nothing() -> None:
+    rig = BatcherRig(Limits(10**6, 1))
     early, late = an_aged_entry(10), an_aged_entry(20)
-    room.batcher.reschedule([late])  # its rows are made and not yet put
-    room.put(early)
-    assert room.batcher.take() == [early]
-    room.batcher.reschedule([early])  # it runs already
-    room.put(late)
-    assert room.take_all() == [[late]]
+    rig.batcher.reschedule([late])  # made, not put yet
+    rig.put(early)
+    assert rig.batcher.take() == [early]
+    rig.batcher.reschedule([early])  # already taken
+    rig.put(late)
+    assert rig.take_all() == [[late]]
 
 
-def test_the_backlog_counts_what_goes_before() -> None:
-    room = Room()
+def test_the_backlog_counts_rows_of_the_same_and_of_higher_priorities() -> None:
+    rig = BatcherRig()
     for priority, length in ((HIGH, 10), (NORMAL, 20), (LOW, 40)):
-        room.put(an_aged_entry(length, priority=priority))
-    before = [room.batcher.backlog_ms(priority) for priority in (HIGH, NORMAL, LOW)]
+        rig.put(an_aged_entry(length, priority=priority))
+    before = [rig.batcher.backlog_ms(priority) for priority in (HIGH, NORMAL, LOW)]
     solo = [COST.ms(1, length) for length in (10, 20, 40)]
     assert before == [solo[0], sum(solo[:2]), sum(solo)]
 
 
-def test_nobody_starves_under_a_flood() -> None:
-    """Twice what the device can do arrives, all of it more urgent; patience runs out all the same."""
-    room, low = Room(Limits(1_000, 1)), an_aged_entry(60, priority=LOW)
-    room.put(low)
+def test_a_low_priority_is_not_starved_by_a_flood_of_high() -> None:
+    """Twice the device's capacity arrives, all with high priority; the low row runs when its delay is over."""
+    rig, low = BatcherRig(Limits(1_000, 1)), an_aged_entry(60, priority=LOW)
+    rig.put(low)
     for _ in range(1_200):  # two arrive for each that runs; 100 run in a second
         for _ in range(2):
-            room.put(an_entry(40, arrived=room.clock(), priority=HIGH))
-        if room.batcher.take() == [low]:
+            rig.put(an_entry(40, arrived=rig.clock(), priority=HIGH))
+        if rig.batcher.take() == [low]:
             break
-        room.clock.advance(0.01)
-    assert START + PRIORITY_DELAYS_S[LOW] <= room.clock() < START + 2 * PRIORITY_DELAYS_S[LOW] + 0.05
+        rig.clock.advance(0.01)
+    assert START + PRIORITY_DELAYS_S[LOW] <= rig.clock() < START + 2 * PRIORITY_DELAYS_S[LOW] + 0.05

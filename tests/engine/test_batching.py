@@ -1,4 +1,4 @@
-"""`plan` is a pure function: what it promises holds for whatever waits."""
+"""Properties of `choose`, for any waiting rows: it is tested through the plan that reads all of them."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ entries = st.builds(
     priority=st.integers(0, 2),
     cancelled=st.sampled_from([False, False, False, True]),
 )
-rooms = st.lists(entries, max_size=60).map(lambda found: sorted(found, key=attrgetter("length")))
+waiting_rows = st.lists(entries, max_size=60).map(lambda found: sorted(found, key=attrgetter("length")))
 
 
 def alive(waiting: Sequence[Entry]) -> list[Entry]:
@@ -53,13 +53,13 @@ def ids(found: Sequence[Entry]) -> list[int]:
     return [id(entry) for entry in found]
 
 
-@given(rooms, costs, limits, st.integers(1, 4))
-def test_a_batch_keeps_every_promise(waiting: list[Entry], cost: Cost, bound: Limits, idle: int) -> None:
+@given(waiting_rows, costs, limits, st.integers(1, 4))
+def test_the_properties_of_a_batch(waiting: list[Entry], cost: Cost, bound: Limits, idle: int) -> None:
     before = list(waiting)
     chosen = plan(waiting, NOW, cost, bound, idle)
     live = alive(waiting)
-    assert ids(waiting) == ids(before), "the input is left as it is"
-    assert chosen == plan(tuple(waiting), NOW, cost, bound, idle), "the same question has the same answer"
+    assert ids(waiting) == ids(before), "the input is not changed"
+    assert chosen == plan(tuple(waiting), NOW, cost, bound, idle), "the same arguments give the same batch"
     assert ids(chosen.dropped) == [id(e) for e in waiting if id(e) not in ids(live)]
     assert bool(chosen.batch) == bool(live), "an idle device never waits"
     if not live:
@@ -76,8 +76,8 @@ def test_a_batch_keeps_every_promise(waiting: list[Entry], cost: Cost, bound: Li
         assert together <= alone * (1 + 1e-9), "never slower than one at a time"
 
 
-@given(rooms, costs, st.floats(0.001, 0.5))
-def test_a_batch_does_not_outgrow_the_deadline_of_its_head(
+@given(waiting_rows, costs, st.floats(0.001, 0.5))
+def test_a_batch_ends_before_the_deadline_of_its_head(
     waiting: list[Entry], cost: Cost, left_s: float
 ) -> None:
     head = an_entry(20, arrived=NOW - 100, expires=NOW + left_s)
@@ -90,7 +90,7 @@ def test_a_batch_does_not_outgrow_the_deadline_of_its_head(
 
 
 def test_a_head_that_is_too_late_does_not_run_alone_while_others_wait() -> None:
-    """Under overload the head is always near its deadline: runs of one row each would be all that is left."""
+    """Under overload the head is always near its deadline: every batch would have one row."""
     cost = Cost((10.0, 0.1, 1e-7, 1e-7))
     waiting = [an_entry(20, arrived=NOW) for _ in range(7)] + [
         an_entry(20, arrived=NOW - 1, expires=NOW + 0.005)
@@ -98,7 +98,7 @@ def test_a_head_that_is_too_late_does_not_run_alone_while_others_wait() -> None:
     assert len(plan(waiting, NOW, cost, AMPLE).batch) == 8
 
 
-def test_the_deadline_decides_the_size() -> None:
+def test_the_deadline_limits_the_size() -> None:
     cost = Cost((1.0, 1.0, 1e-7, 1e-7))
     waiting = [an_entry(8, arrived=NOW - n, expires=NOW + 0.0101) for n in range(40)]
     assert len(plan(waiting, NOW, cost, AMPLE).batch) == 9
@@ -124,7 +124,7 @@ def test_idle_lanes_share_what_waits(count: int, lanes: int) -> None:
 
 
 @given(st.lists(st.integers(1, 300), max_size=80), st.integers(1, 300), st.integers(2, 32), positive)
-def test_neighbors_of_equal_length_go_without_padding(
+def test_neighbors_of_equal_length_run_without_padding(
     others: list[int], length: int, rows: int, call_ms: float
 ) -> None:
     head = an_entry(length, arrived=NOW - 20)
@@ -134,7 +134,7 @@ def test_neighbors_of_equal_length_go_without_padding(
     assert {entry.length for entry in batch} == {length}
 
 
-def test_mixed_lengths_are_batched_by_length_where_padding_is_dear() -> None:
+def test_mixed_lengths_are_batched_by_length_if_padding_is_expensive() -> None:
     lengths = [3 + (n * 37) % 200 for n in range(200)]
     waiting = sorted((an_entry(n) for n in lengths), key=attrgetter("length"))
     cost, real, with_padding = Cost((0.2, 0.01, 0.02, 1e-5)), 0, 0
@@ -163,7 +163,7 @@ def drain(
         chosen = plan(waiting, now, cost, bound)
         plans.append(chosen)
         gone = {id(entry) for entry in [*chosen.batch, *chosen.dropped]}
-        assert gone, "something waits, so something leaves"
+        assert gone, "a plan with waiting rows takes or drops some"
         waiting = [entry for entry in waiting if id(entry) not in gone]
         began.update((id(entry), now) for entry in chosen.batch)
         if chosen.batch:
@@ -180,20 +180,20 @@ arrivals = st.lists(
 
 
 @given(arrivals, limits)
-def test_nobody_starves(coming: list[Entry], bound: Limits) -> None:
+def test_every_row_runs_soon_after_it_is_due(coming: list[Entry], bound: Limits) -> None:
     cost = Cost((30.0, 5.0, 0.5, 1e-5))
     began, _ = drain(coming, cost, bound)
     assert len(began) == len(coming)
     for entry in coming:
         ahead = [other for other in coming if other.due <= entry.due]
-        # Whoever is due earlier may go first, each at worst in a batch of its own; one batch may have just begun.
+        # Rows due earlier may go first, at worst each in a batch of its own; one batch may have just begun.
         worst_ms = sum(cost.ms(bound.max_rows, 300) for _ in [*ahead, entry])
         assert began[id(entry)] <= entry.due + worst_ms / 1e3
 
 
 @pytest.mark.parametrize("length", [1, 40, 300])
-def test_a_low_priority_is_served_under_a_flood_of_high(length: int) -> None:
-    """Twice what the device can do arrives, all of it more urgent; patience runs out all the same."""
+def test_a_low_priority_runs_under_a_flood_of_high(length: int) -> None:
+    """Twice the device's capacity arrives, all with high priority; the low row runs when its delay is over."""
     cost = Cost((10.0, 1e-6, 1e-6, 1e-7))  # 100 batches a second
     flood = [an_entry(40, arrived=n / 200, priority=0) for n in range(1_200)]
     low = an_entry(length, arrived=0.0, priority=2)
@@ -208,9 +208,9 @@ def test_order_of_arrival_decides_within_a_priority() -> None:
     assert plan(waiting, NOW, Cost(), Limits(10**6, 1)).batch == [waiting[4]]
 
 
-def test_a_high_priority_passes_and_a_near_deadline_passes_too() -> None:
+def test_a_high_priority_and_a_near_deadline_overtake() -> None:
     normal, high = an_entry(10, arrived=NOW - 0.1), an_entry(11, priority=0)
-    hurried = an_entry(12, expires=NOW + 0.05)
+    urgent = an_entry(12, expires=NOW + 0.05)
     alone = Limits(10**6, 1)
     assert plan([normal, high], NOW, Cost(), alone).batch == [high]
-    assert plan([normal, hurried], NOW, Cost(), alone).batch == [hurried]
+    assert plan([normal, urgent], NOW, Cost(), alone).batch == [urgent]

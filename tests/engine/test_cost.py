@@ -1,4 +1,4 @@
-"""What a shape costs is learned, followed while it drifts, and kept; a broken file only means learning anew."""
+"""The cost model learns what shapes cost, follows a device that changes, and is stored; a bad file is ignored."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def test_calibration_follows_a_device_that_slows_down() -> None:
     assert cost.ms(64, 30) / cost.ms(16, 30) > 1.5 * linear(64, 30) / linear(16, 30)
 
 
-def test_calibration_runs_nothing_longer_than_the_model_takes() -> None:
+def test_calibration_runs_nothing_longer_than_the_limit_of_the_model() -> None:
     ran: list[tuple[int, int]] = []
 
     def measure(rows: int, length: int) -> float:
@@ -77,7 +77,7 @@ def test_observing_follows_a_device_that_changes(factor: float) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_one_preempted_run_does_not_condemn_a_shape(shape: tuple[int, int]) -> None:
+def test_one_preempted_run_changes_a_shape_little(shape: tuple[int, int]) -> None:
     cost = calibrated(linear)
     before = cost.ms(*shape)
     cost.observe(CostSample(*shape, ms=10_000.0))
@@ -103,7 +103,7 @@ def test_a_prediction_is_positive_and_finite(
     assert 0 < cost.ms(rows, length) < math.inf
 
 
-def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
+def test_a_learned_cost_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "costs" / "a.json"
     cost = calibrated(bent, path)
     cost.save()
@@ -111,7 +111,7 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
     loaded = Cost.load(path)
     assert loaded.learned
     assert [loaded.ms(*shape) for shape in SHAPES] == [cost.ms(*shape) for shape in SHAPES]
-    assert [found.name for found in path.parent.iterdir()] == ["a.json"], "nothing temporary is left"
+    assert [found.name for found in path.parent.iterdir()] == ["a.json"], "no temporary file is left"
 
 
 GOOD = {"weights": list(PRIOR), "knots": [1.0] * KNOTS}
@@ -140,7 +140,7 @@ GOOD = {"weights": list(PRIOR), "knots": [1.0] * KNOTS}
         json.dumps(GOOD | {"knots": [None] * KNOTS}).encode(),
     ],
 )
-def test_a_broken_file_means_learning_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     cost = Cost.load(path)
@@ -148,6 +148,6 @@ def test_a_broken_file_means_learning_anew(tmp_path: Path, content: bytes) -> No
     assert cost.ms(4, 30) == Cost().ms(4, 30)
 
 
-def test_no_file_and_a_folder_in_its_place_mean_learning_anew(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_in_its_place_are_ignored(tmp_path: Path) -> None:
     assert not Cost.load(tmp_path / "none.json").learned
     assert not Cost.load(tmp_path).learned

@@ -1,4 +1,4 @@
-"""The engine end to end over a fake session: once per content, the same answer whatever the batch, bounded waits."""
+"""The engine over a fake session: one run per content, the same answer in any batch, deadlines kept."""
 
 import asyncio
 import gc
@@ -48,7 +48,7 @@ async def test_begin_answers_from_memory_without_waiting() -> None:
 
 
 @pytest.mark.parametrize("limits", [Limits(4_096, 64), Limits(64, 3), Limits(1, 1)])
-async def test_an_answer_is_the_same_whatever_the_batch(limits: Limits) -> None:
+async def test_an_answer_is_the_same_in_any_batch(limits: Limits) -> None:
     texts = [f"{n} " + "ab" * (n * 7 % 60) + "end" for n in range(120)]
     async with a_rig(limits=limits) as rig:
         answers = await asyncio.gather(*rig.asked(*texts))
@@ -88,14 +88,14 @@ async def test_a_tenant_never_shares_a_flight() -> None:
         assert [answer.cache for answer in await asyncio.gather(*tasks)] == ["miss", "miss"]
 
 
-async def test_what_only_looks_different_shares_an_answer() -> None:
+async def test_texts_that_are_equal_after_normalization_share_an_answer() -> None:
     async with a_rig() as rig:
         await rig.ask("cafe\u0301")
         again = await rig.ask("  caf\u00e9\n")
         assert (again.cache, again.output) == ("memory", echoed("caf\u00e9"))
 
 
-async def test_what_is_not_there_is_named() -> None:
+async def test_an_unknown_model_or_option_is_named() -> None:
     async with a_rig() as rig:
         with pytest.raises(UnknownModel, match=r"'gpt'.*echo-small, echo-large"):
             await rig.ask("text", model="gpt")
@@ -104,7 +104,7 @@ async def test_what_is_not_there_is_named() -> None:
         assert rig.tasks[SMALL].prepared == []
 
 
-async def test_what_expires_while_it_waits_never_reaches_the_device() -> None:
+async def test_a_request_that_expires_while_it_waits_never_reaches_the_device() -> None:
     async with a_rig(lanes=1) as rig:
         rig.session.stall()
         held = rig.asked("held")
@@ -132,7 +132,7 @@ async def test_a_deadline_that_comes_while_the_device_runs_is_kept() -> None:
         assert (await rig.ask("next")).output == echoed("next")
 
 
-async def test_a_request_that_nobody_waits_for_any_more_never_reaches_the_device() -> None:
+async def test_a_request_whose_waiters_have_left_never_reaches_the_device() -> None:
     async with a_rig(lanes=1) as rig:
         rig.session.stall()
         held = rig.asked("held")
@@ -148,22 +148,22 @@ async def test_a_request_that_nobody_waits_for_any_more_never_reaches_the_device
         assert rig.session.shapes == [(1, 4), (1, 8)]
 
 
-async def test_an_urgent_request_hurries_what_it_joins() -> None:
+async def test_an_urgent_request_moves_the_flight_that_it_joins() -> None:
     async with a_rig(lanes=1, limits=Limits(4_096, 1)) as rig:
         rig.session.stall()
         held = rig.asked("held")
         await rig.begun(1)
-        waiting = [*rig.asked("patient", priority=2), *rig.asked("normal")]
+        waiting = [*rig.asked("waiting", priority=2), *rig.asked("normal")]
         while len(rig.device.batcher) < 2:  # noqa: ASYNC110 - a thread of the engine fills it
             await asyncio.sleep(0.001)
-        waiting += rig.asked("patient", priority=0)
+        waiting += rig.asked("waiting", priority=0)
         await asyncio.sleep(0)
         rig.session.release()
         await asyncio.gather(*held, *waiting)
         assert rig.session.shapes == [(1, 4), (1, 7), (1, 6)]
 
 
-async def test_with_the_cache_off_each_runs() -> None:
+async def test_without_a_cache_each_request_runs() -> None:
     async with a_rig(cached=False) as rig:
         answers = await asyncio.gather(*rig.asked(*["text"] * 5))
         assert [answer.cache for answer in answers] == ["off"] * 5
@@ -180,7 +180,7 @@ async def test_an_error_is_shared_once_and_never_stored() -> None:
         assert len(rig.session.runs) == 1
         with pytest.raises(DeviceError):
             await rig.ask(POISON)
-        assert len(rig.session.runs) == 2, "it was tried again"
+        assert len(rig.session.runs) == 2, "it ran again"
 
 
 async def test_a_text_that_cannot_be_tokenized_fails_alone() -> None:
@@ -190,7 +190,7 @@ async def test_a_text_that_cannot_be_tokenized_fails_alone() -> None:
         assert isinstance(bad, DeviceError)
 
 
-async def test_poison_disturbs_nobody() -> None:
+async def test_a_failing_text_does_not_affect_others() -> None:
     texts = [f"text {n}" for n in range(100)]
     texts[13], texts[77] = f"{POISON} 13", f"{POISON} 77"
     async with a_rig() as rig:
@@ -210,7 +210,7 @@ async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:
         assert rig.session.shapes == [(1, 4)]
 
 
-async def test_closing_lands_what_is_in_the_air() -> None:
+async def test_closing_lands_all_flights() -> None:
     async with a_rig() as rig:
         tasks = rig.asked(*[f"text {n}" for n in range(40)])
         await asyncio.sleep(0)
@@ -232,7 +232,7 @@ def break_the_preparer(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("break_it", [break_the_lane, break_the_preparer])
-async def test_a_thread_that_dies_ends_the_engine(break_it: Callable[[Rig], None]) -> None:
+async def test_an_error_in_a_thread_ends_the_engine(break_it: Callable[[Rig], None]) -> None:
     async with a_rig() as rig:
         break_it(rig)
         (asked,) = rig.asked("text")
@@ -250,7 +250,7 @@ async def test_watching_a_healthy_engine_never_returns() -> None:
 
 
 async def test_requests_leave_no_reference_cycles() -> None:
-    """A worker collects garbage rarely, so what is done must go by itself."""
+    """A worker collects garbage rarely, so finished requests must be freed by their reference counts."""
     async with a_rig() as rig:
         await rig.ask("warm")
         gc.collect()

@@ -1,4 +1,4 @@
-"""Lanes with real threads over a session that fails on demand: every row comes back once, poison fails alone."""
+"""Lanes with real threads over a fake session: every row gets one result, and a failing row fails alone."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ POISON = "\u2620"
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
-def test_every_row_comes_back_once(lanes: int) -> None:
+def test_every_row_gets_one_result(lanes: int) -> None:
     texts = [f"text {n} " + "x" * (n % 90) for n in range(300)]
     with a_device_rig(FakeSession(), lanes=lanes, limits=Limits(512, 16)) as rig:
         putters = [threading.Thread(target=rig.put, args=texts[n::3]) for n in range(3)]
@@ -63,7 +63,7 @@ def test_one_poisoned_row_among_64_fails_alone() -> None:
     poisoned = results.pop(texts[37])
     assert isinstance(poisoned, DeviceError)
     assert results == {text: echoed(text) for text in ["held", *texts] if text != texts[37]}
-    assert len(session.runs) <= 2 + 2 * math.log2(64), "halving finds it"
+    assert len(session.runs) <= 2 + 2 * math.log2(64), "found by halving"
 
 
 def test_any_exception_of_the_session_fails_the_row_alone() -> None:
@@ -96,7 +96,7 @@ def test_a_row_that_cannot_be_collated_fails_alone() -> None:
     assert (results["good"], results["fine"]) == (echoed("good"), echoed("fine"))
 
 
-def test_an_answer_that_cannot_be_made_fails_alone() -> None:
+def test_an_output_that_cannot_become_an_answer_fails_alone() -> None:
     session = FakeSession()
     with a_device_rig(session) as rig:
         with rig.busy_lane():
@@ -107,7 +107,7 @@ def test_an_answer_that_cannot_be_made_fails_alone() -> None:
 
 
 def test_a_text_of_several_rows_keeps_the_error_of_the_row_that_failed() -> None:
-    """Its other rows are dropped as cancelled: that must not look like a deadline."""
+    """Its other rows are dropped as cancelled: the result must not become DeadlineExceeded."""
     session = FakeSession(poison=[ord(POISON)])
     with a_device_rig(session, limits=Limits(32, 1)) as rig:
         rig.put(POISON * 32 + "a" * 64)
@@ -146,7 +146,7 @@ def test_a_row_that_never_fits_fails_alone() -> None:
     assert (results["short"], results["brief"]) == (echoed("short"), echoed("brief"))
 
 
-def test_a_smaller_budget_is_never_raised_by_a_larger_batch_that_fails() -> None:
+def test_a_larger_batch_that_fails_never_raises_the_budget() -> None:
     batcher = DeviceRig(FakeSession()).device.batcher
     batcher.shrink(1_000)
     batcher.shrink(4_000)
@@ -208,7 +208,7 @@ def test_a_suspect_that_expires_while_it_waits_for_another_does_not_run(tmp_path
     assert session.shapes == [(1, 5)]
 
 
-def test_what_ran_teaches_the_cost() -> None:
+def test_each_run_updates_the_cost() -> None:
     clock = FakeClock()
     session = FakeSession(clock=clock, cost_ms=lambda rows, length: 3.0 * rows)
     observed: list[CostSample] = []
@@ -231,7 +231,7 @@ def a_device(session: FakeSession, clock: FakeClock, path: Path) -> Device:
     return Device(session, AMPLE, Cost.load(path), LaneSettings(1, clock, clock))
 
 
-def test_a_device_is_learned_once_and_its_cost_is_stored(tmp_path: Path) -> None:
+def test_a_device_is_measured_once_and_its_cost_is_stored(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "cost.json"
     first, second = (FakeSession(clock=clock, cost_ms=lambda rows, length: 1.0 + rows) for _ in range(2))
     device = a_device(first, clock, path)
@@ -245,7 +245,9 @@ def test_a_device_is_learned_once_and_its_cost_is_stored(tmp_path: Path) -> None
     assert again.cost.ms(8, 16) == device.cost.ms(8, 16)
 
 
-def test_a_cost_that_cannot_be_stored_is_only_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cost_that_cannot_be_stored_logs_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("in the way")
     caplog.set_level(logging.WARNING)
     clock = FakeClock()

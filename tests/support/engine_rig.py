@@ -1,4 +1,4 @@
-"""An engine over a fake session, for tests of the engine and of what stands on it."""
+"""An engine over a fake session, for tests of the engine and of the rooms above it."""
 
 import asyncio
 from collections.abc import AsyncIterator

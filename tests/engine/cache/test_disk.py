@@ -1,4 +1,4 @@
-"""A cache on disk that breaks, for whatever reason, costs speed, never an answer."""
+"""A broken disk cache costs speed, never an answer."""
 
 import errno
 import logging
@@ -110,7 +110,7 @@ DAMAGE = [garbage, cut_off, emptied, another_schema, deleted, a_file_in_the_way]
 
 
 @pytest.mark.parametrize("damage", DAMAGE[:-1])
-def test_files_that_broke_while_closed_are_made_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_files_that_broke_while_closed_are_replaced(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     cache = DiskCache(tmp_path, 10_000_000)
     stored(cache)
     cache.close()
@@ -138,14 +138,14 @@ def test_files_that_break_while_open_cost_no_answer(tmp_path: Path, damage: Call
 
 
 def works(cache: DiskCache) -> bool:
-    """Whether what is put is found again, in each shard."""
+    """Whether stored values are found again, in each shard."""
     keys = [b"works" + bytes([n]) * 11 for n in range(20)]
     for key in keys:
         stored(cache, key)
     return [cache.get(key) for key in keys] == [VALUE] * 20
 
 
-def test_files_that_break_again_are_tried_again_by_the_clock(
+def test_files_that_break_again_are_reopened_after_the_back_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = FakeClock()
@@ -175,7 +175,9 @@ def test_a_folder_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE[:-1])
-def test_workers_that_share_a_folder_mend_it_together(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_workers_that_share_a_folder_replace_it_together(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
     clock = FakeClock()
     workers = [DiskCache(tmp_path, 10_000_000, clock=clock) for _ in range(3)]
     for _ in range(4):
@@ -183,7 +185,7 @@ def test_workers_that_share_a_folder_mend_it_together(tmp_path: Path, damage: Ca
         for worker in workers:
             works(worker)
         assert all(works(worker) for worker in workers)
-        assert len(databases(tmp_path)) == 4, "all use one folder, and nothing is left behind"
+        assert len(databases(tmp_path)) == 4, "all use one folder, and the broken ones are deleted"
         stored(workers[0])
         assert [worker.get(KEY) for worker in workers] == [VALUE] * 3
         clock.advance(REOPEN_DELAY_S)
@@ -206,7 +208,7 @@ SHARING = """
 """
 
 
-def test_processes_that_share_a_folder_mend_it_together(tmp_path: Path) -> None:
+def test_processes_that_share_a_folder_replace_it_together(tmp_path: Path) -> None:
     script = textwrap.dedent(HEAD) + textwrap.dedent(SHARING)
     workers = [
         subprocess.Popen(
@@ -220,14 +222,14 @@ def test_processes_that_share_a_folder_mend_it_together(tmp_path: Path) -> None:
     ]
 
     def found(round_: str) -> list[int]:
-        """What each found of 200 answers that it had stored."""
+        """How many of 200 stored answers each process found again."""
         for worker in workers:
             print(round_, file=worker.stdin, flush=True)
         return [int(worker.stdout.readline()) for worker in workers]
 
     for n in range(5):
-        assert min(found(f"mend-{n}")) > 100
-        assert found(f"whole-{n}") == [200, 200]
+        assert min(found(f"replaced-{n}")) > 100
+        assert found(f"intact-{n}") == [200, 200]
         garbage(tmp_path)
     for worker in workers:
         worker.communicate(timeout=20)
@@ -280,7 +282,7 @@ class Bomb:
         return (os.mkdir, (os.environ["BOMB"],))
 
 
-def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
     cache = DiskCache(tmp_path, 10_000_000)
     stored(cache)
@@ -304,13 +306,13 @@ HEAD = """
 
 
 def run_alone(tmp_path: Path, body: str) -> str:
-    """Run ``body`` in a process of its own; what it printed."""
+    """Run ``body`` in a process of its own; returns what it printed."""
     script = textwrap.dedent(HEAD) + textwrap.dedent(body)
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stderr.splitlines()) < 20, "a disk that stays broken does not flood the log"
+    assert len(done.stderr.splitlines()) < 20, "a disk that stays broken logs few lines"
     return done.stdout
 
 
@@ -346,7 +348,7 @@ CUT_OFF = """
 
 
 def test_files_that_are_cut_off_under_a_process_do_not_end_it(tmp_path: Path) -> None:
-    """A file mapped into memory would: the process gets a bus error where the file has ended."""
+    """With memory-mapped files it would: reading past the new end is a bus error."""
     refill = FILL.replace("range(300)", "range(300, 600)").replace("cache.close()", "cache.flush()")
     assert run_alone(tmp_path, OPEN + FILL.replace("cache.close()", "cache.flush()") + CUT_OFF + refill) == (
         "answered\n" * 2
@@ -371,8 +373,8 @@ def run_each(database: Path, statements: str) -> None:
             connection.execute(statement)
 
 
-def test_the_files_are_at_fault_where_another_process_could_not_use_them_either(tmp_path: Path) -> None:
-    """A full disk or a missing right, which the others may not have, must not delete what they share."""
+def test_files_are_broken_only_if_every_process_would_fail_on_them(tmp_path: Path) -> None:
+    """A full disk or a missing right of one process must not delete files that others can use."""
     good, bad = tmp_path / "good", tmp_path / "bad"
     bad.write_bytes(os.urandom(5_000))
     run_each(good, "CREATE TABLE whole (value)")
@@ -383,10 +385,10 @@ def test_the_files_are_at_fault_where_another_process_could_not_use_them_either(
         (good, "PRAGMA query_only = 1; INSERT INTO whole VALUES (1)", False),
         (tmp_path / "no" / "folder", "SELECT 1", False),
     ]
-    for path, statements, at_fault in cases:
+    for path, statements, broken in cases:
         with pytest.raises(sqlite3.Error) as raised:
             run_each(path, statements)
-        assert is_broken(raised.value) == at_fault, statements
+        assert is_broken(raised.value) == broken, statements
     assert not is_broken(OSError(errno.ENOSPC, "No space left on device"))
     assert is_broken(ValueError("settings of another version"))
 
@@ -397,7 +399,7 @@ def test_a_folder_that_cannot_be_made_costs_no_answer(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None:
-    """Another user's folder; as root it can be written all the same, so this process gives root up first."""
+    """Another user's folder. Root could write to it, so the process gives up root first."""
     cache = DiskCache(tmp_path, 10_000_000)
     cache.close()
     for path in [*tmp_path.rglob("*"), tmp_path]:
@@ -434,7 +436,7 @@ def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     cache.close()
 
 
-def test_a_process_that_hangs_while_it_writes_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_process_that_hangs_in_a_write_does_not_block_others(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 10_000_000)
     hung = [sqlite3.connect(database, isolation_level=None) for database in databases(tmp_path)]
     for connection in hung:
@@ -449,7 +451,7 @@ def test_a_process_that_hangs_while_it_writes_holds_nobody_up(tmp_path: Path) ->
     assert not closing.is_alive()
 
 
-def test_a_process_that_hangs_while_it_commits_holds_up_one_reader_at_most(tmp_path: Path) -> None:
+def test_a_process_that_hangs_in_a_commit_delays_one_read_at_most(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 10_000_000, shards=1)
     stored(cache)
     hung = sqlite3.connect(databases(tmp_path)[0], isolation_level=None)
