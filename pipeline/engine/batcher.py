@@ -14,7 +14,7 @@ from .batching import PRIORITY_DELAYS_S, Entry, Limits, ShapeCost, choose, lengt
 class Batcher:
     """A queue between the thread that prepares rows and the lanes that run them.
 
-    Its callers bound it: the worker's window bounds the requests, and a request's size bounds its rows.
+    Its callers bound it: the window bounds the requests, and a request's size bounds its rows.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Batcher:
         return runnable
 
     def _take_batch(self) -> list[Entry]:
-        """Take out the next batch, expired and cancelled rows included. Suspects go first, each alone.
+        """Take out the next batch, expired and cancelled rows included; suspects first, each alone.
 
-        The heap finds the head, the row due first, without looking at all rows (docs/decisions/0005).
+        The heap gives the head, the row due first, without reading all rows (docs/decisions/0005).
         """
         if self._alone:
             batch = [self._alone.popleft()]
@@ -106,7 +106,9 @@ class Batcher:
         return batch
 
     def _take_late(self) -> list[Entry]:
-        """Take out the rows that would miss their deadline even alone: under overload they would fill the batches.
+        """Take out the rows that would miss their deadline even alone.
+
+        Under overload they would fill the batches.
 
         Always leaves one row: if predictions are too pessimistic, only a run can correct them.
         """
@@ -143,7 +145,7 @@ class Batcher:
             self.limits = self.limits._replace(token_budget=min(self.limits.token_budget, half))
 
     def recover(self) -> None:
-        """Raise a reduced token budget by one hundredth of the configured one, up to that: a batch has run."""
+        """A batch has run: raise a reduced token budget by 1 % of the configured one, up to that."""
         configured = self._configured_limits.token_budget
         if self.limits.token_budget < configured:
             with self._changed:

@@ -1,4 +1,4 @@
-"""Which waiting rows run together next: pure functions of the waiting rows, the time and the learned cost."""
+"""Which rows run together next: pure functions of the rows, the time and the learned cost."""
 
 import math
 from bisect import bisect_left
@@ -10,26 +10,32 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tasks.base import Row
+
 if TYPE_CHECKING:
     from .flights import Flight
 
 PRIORITY_DELAYS_S = (0.0, 0.25, 5.0)
 """Seconds from a row's arrival until it is due, for priority high, normal and low.
 
-The row due first is the head of the next batch. `Entry.due` is fixed at arrival, so the order of two waiting rows
-never changes, and a low row runs before every high row that arrives 5 s after it: none starves.
+The row due first is the head of the next batch. A low row is due before every high row that arrives
+5 s after it, so none starves. `Entry.due` is fixed at arrival and only becomes earlier, if a more
+urgent request joins the flight.
 """
 
 MIN_GAIN = 1.01
-"""Required gain of a larger batch over a smaller one; less is within the error of the cost model."""
+"""Required gain of a larger batch; less is within the error of the cost model."""
 
 
 class Entry:
-    """One row of a flight, on its way through the batcher. ``arrived``, ``expires`` and ``due`` are clock seconds.
+    """One row of a flight, on its way through the batcher to a lane.
 
-    An entry that is ``alone`` shares no batch: its content was on the device when a process died. ``solo_ms`` is the
-    predicted cost of running it alone. Writers: the flight (``expires``, ``due``, ``cancelled``), the batcher under
-    its lock (``solo_ms``, ``waiting``), the lane that runs it (``output``).
+    ``arrived``, ``expires`` and ``due`` are clock seconds.
+
+    An entry that is ``alone`` shares no batch: its content was on the device when a process died.
+    ``solo_ms`` is the predicted cost of running it alone. Writers: the flight (``expires``,
+    ``due``, ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``), the lane that
+    runs it (``output``).
     """
 
     __slots__ = (
@@ -48,7 +54,7 @@ class Entry:
     )
     output: NDArray[np.float32]
 
-    def __init__(self, row: Sequence[int], flight: "Flight", *, arrived: float) -> None:
+    def __init__(self, row: Row, flight: "Flight", *, arrived: float) -> None:
         self.row = row
         self.flight = flight
         self.length = len(row)
@@ -82,7 +88,7 @@ class BatchStats(NamedTuple):
 
 
 class ShapeCost(Protocol):
-    """What `choose` asks of a cost model: predicted milliseconds; times ``stretch`` they are wall time."""
+    """A cost model, as `choose` needs it: ``ms`` times ``stretch`` is the predicted wall time."""
 
     stretch: float
 
@@ -106,8 +112,8 @@ def choose(
 ) -> tuple[int, int]:
     """Choose the next batch for a free lane: the slice (low, high) of ``waiting`` around ``head``.
 
-    It never waits for more rows. Neighbors in length join the head as long as the batch is faster than running each
-    row alone, by the learned cost. A head over the token budget runs alone.
+    It never waits for more rows. Neighbors in length join the head as long as the batch is faster
+    than running each row alone, by the learned cost. A head over the token budget runs alone.
 
     Args:
         waiting: sorted by length.
@@ -129,7 +135,10 @@ def choose(
 def _best_slice(
     waiting: Sequence[Entry], position: int, cost: ShapeCost, limits: Limits, time_left_ms: float
 ) -> tuple[int, int]:
-    """The slice around ``position`` with the highest gain: the summed solo cost of its rows over its own cost."""
+    """The slice around ``position`` with the highest gain.
+
+    The gain is the summed solo cost of its rows over the cost of the batch.
+    """
     start = max(0, position - limits.max_rows)
     nearby = waiting[start : position + limits.max_rows]
     alone = list(accumulate((entry.solo_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
@@ -160,7 +169,7 @@ def _ends(waiting: Sequence[Entry], position: int, max_rows: int) -> list[int]:
 
 
 def _sizes(low: int, high: int) -> list[int]:
-    """Row counts to try from ``low`` to ``high``, both included; each is half as large again as the one before."""
+    """Row counts to try: from ``low`` in steps of one half, and always ``high``."""
     sizes = []
     rows = max(low, 1)
     while rows < high:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 PRIOR = (0.2, 0.05, 0.02, 0.00002)
-"""Weights before any measurement, in ms: of a call, a row, a padded token, a token pair of one row (attention)."""
+"""Weights before any measurement: ms of a call, a row, a padded token, a token pair of one row."""
 
 KNOTS = 40
 """Size of the correction: two knots for each power of two of the padded tokens, up to 2^19."""
@@ -22,7 +22,7 @@ STRETCH_WEIGHT = 0.1
 """Weight of the newest batch in ``Cost.stretch``."""
 
 MAX_STRETCH = 10.0
-"""Bound of one batch's ratio of wall time to predicted cost: a suspended process must not count fully."""
+"""Bound of one batch's ratio of wall time to cost, so that one stall does not dominate."""
 
 CALIBRATION_ROWS = (1, 2, 4, 8, 16, 32)
 CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 256)
@@ -38,14 +38,16 @@ class CostSample(NamedTuple):
 
 
 class Cost:
-    """Predicts milliseconds of a (rows, length) batch: a linear model of the shape times a correction by its size.
+    """Predicts the milliseconds of a batch of (rows, length), once it has learned the device.
 
-    The linear model covers shapes that have never run. The correction, piecewise linear in the logarithm of the
-    padded tokens, covers what is not linear: a batch that outgrows a cache costs more for each token. It follows
-    the device while it runs. Several threads read and update it; an update may be lost, which averages out.
+    The prediction is a linear model of the shape times a correction by its size. The linear model
+    covers shapes that have never run. The correction, piecewise linear in the logarithm of the
+    padded tokens, covers what is not linear: a batch that outgrows a cache costs more for each
+    token. It follows the device while it runs. Several threads read and update it; an update may be
+    lost, which averages out.
 
-    ``stretch`` is wall time over stopwatch time of a run: threads that share cores wait for each other. It depends
-    on the load of the moment, so it is not stored.
+    ``stretch`` is wall time over stopwatch time of a run: threads that share cores wait for each
+    other. It depends on the load of the moment, so it is not stored.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Cost:
         return self._model(rows, length) * correction
 
     def observe(self, sample: CostSample) -> None:
-        """Move the correction near the sample's size towards the measured ratio. ``ms`` is stopwatch time."""
+        """Move the correction towards the measured ratio; the sample's ``ms`` is stopwatch time."""
         low, share = _knot(sample.rows * sample.length)
         ratio = sample.ms / self._model(sample.rows, sample.length)
         for knot, weight in ((low, 1 - share), (low + 1, share)):
@@ -83,7 +85,7 @@ class Cost:
         self.stretch += STRETCH_WEIGHT * (min(ratio, MAX_STRETCH) - self.stretch)
 
     def fit(self, samples: Iterable[CostSample]) -> None:
-        """Replace weights and correction by a least-squares fit of the relative error over ``samples``."""
+        """Replace weights and correction: a least-squares fit of the relative error."""
         samples = list(samples)
         features = np.array([(1.0, s.rows, s.rows * s.length, s.rows * s.length**2) for s in samples])
         ms = np.array([s.ms for s in samples])
@@ -93,7 +95,8 @@ class Cost:
         self.learned = True
 
     def save(self) -> None:
-        """Store the learned cost at its path. A reader sees the old file or the new one, never half of it.
+        """Store the learned cost at its path: a reader sees the old file or the new one, never
+        half.
 
         Does nothing without a path, or if nothing was learned. Raises OSError.
         """
@@ -106,7 +109,7 @@ class Cost:
 
     @classmethod
     def load(cls, path: Path) -> "Cost":
-        """The cost that an earlier process stored, or a new one if the file is missing or not valid."""
+        """The cost that an earlier process stored; a new one if the file is missing or invalid."""
         try:
             stored = json.loads(path.read_text())
             weights, knots = ([float(x) for x in stored[name]] for name in ("weights", "knots"))
@@ -121,7 +124,7 @@ class Cost:
         return call + rows * (row + length * (token + length * pair))
 
     def _fit_knots(self, samples: Sequence[CostSample]) -> list[float]:
-        """The mean ratio of measured to modeled time at each knot; beyond the measured sizes, that of the nearest."""
+        """The mean ratio of measured to modeled time, at each knot or at the nearest measured one."""
         ratios: dict[int, list[float]] = {}
         for sample in samples:
             low, share = _knot(sample.rows * sample.length)
@@ -134,7 +137,7 @@ class Cost:
 
 
 def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: int) -> None:
-    """Fit ``cost`` to runs of shapes up to 1 024 padded tokens. Each shape runs twice; the faster run counts.
+    """Fit ``cost`` to runs of shapes up to 1 024 padded tokens; the faster of two runs counts.
 
     Args:
         measure: runs one batch of (rows, length) and returns its milliseconds.

@@ -1,4 +1,4 @@
-"""Records which contents are running, in a file that survives a crash; contents found there later are suspects."""
+"""Records running contents in a file that survives a crash; the contents found there are suspects."""
 
 import fcntl
 import logging
@@ -23,15 +23,15 @@ MAX_SUSPECTS: Final = 10_000
 """Beyond this the oldest suspects are forgotten: their content was not sent again."""
 
 POISON_CRASHES: Final = 2
-"""A content is poison after so many processes died while it ran alone: one crash may have another cause."""
+"""A content is poison after this number of crashes while it ran alone: one may be chance."""
 
 
 class CrashNote:
-    """A memory-mapped file with one slot for each lane: the content keys of the batch that the lane runs.
+    """A memory-mapped file with a slot for each lane: the content keys of its running batch.
 
-    When the process is killed, the kernel keeps what was written to the map; only a power loss forgets it. A batch
-    costs one copy of its keys. Suspects run alone. A content is poison after `POISON_CRASHES` processes have died
-    while it ran alone.
+    When the process is killed, the kernel keeps what was written to the map; only a power loss
+    forgets it. A batch costs one copy of its keys. Suspects run alone. A content is poison after
+    `POISON_CRASHES` processes have died while it ran alone.
     """
 
     def __init__(self, directory: Path, lanes: int) -> None:
@@ -72,7 +72,7 @@ class CrashNote:
         self._map[lane * SLOT_BYTES : lane * SLOT_BYTES + 8] = COUNT.pack(0)
 
     def keep(self) -> None:
-        """Keep the note for the next process, as after a crash: this process has lost its device."""
+        """Keep the note for the next process, as after a crash: the device is lost."""
         self._kept = True
 
     def is_suspect(self, key: bytes) -> bool:
@@ -99,10 +99,10 @@ class CrashNote:
                 self._path.unlink(missing_ok=True)
 
     def _add_suspects(self, notes: Iterable[Sequence[Sequence[bytes]]]) -> None:
-        """Make all contents of the notes suspects. Count one more crash against content that ran alone.
+        """Make the contents of the notes suspects; count one more crash for those that ran alone.
 
-        A suspect that was alone in its lane counts as alone, even if other lanes ran as well: the suspect is the
-        more likely cause.
+        A suspect that was alone in its lane counts as alone, even if other lanes ran as well: the
+        suspect is the more likely cause.
         """
         counts = self._suspects.counts.copy()
         for batches in notes:
@@ -118,11 +118,12 @@ class CrashNote:
 
 
 def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
-    # Renamed only after it is locked: a worker that starts at the same time would take it for a dead process's note.
+    # Renamed only after it is locked: a worker that starts at the same time would take it for a
+    # dead process's note.
     temporary = path.with_suffix(".new")
     file = temporary.open("w+b")
     fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends
-    # Written, not truncated: touching a mapped page for which the disk has no room ends the process (SIGBUS).
+    # Written, not truncated: touching a mapped page without room on the disk ends the process.
     file.write(bytes(lanes * SLOT_BYTES))
     file.flush()
     temporary.replace(path)

@@ -75,7 +75,7 @@ class Device:
             lane.start()
 
     def wait_s(self, priority: int, preparing: int = 0) -> float:
-        """Predicted seconds until a new row of this priority has run; ``preparing`` rows reach the batcher before."""
+        """Predicted seconds until a new row of this priority has run; see `Forecast.wait_s`."""
         backlog_ms = [self.batcher.backlog_ms(level) for level in range(len(PRIORITY_DELAYS_S))]
         return self._forecast.wait_s(priority, backlog_ms, preparing, busy=self.batcher.busy)
 
@@ -93,7 +93,7 @@ class Device:
         return self._note is not None and self._note.is_poison(key)
 
     def stop(self) -> None:
-        """Run what waits, end the lanes, store the learned cost."""
+        """Run the waiting rows, end the lanes, store the learned cost."""
         self.batcher.close()
         for lane in self._lanes:
             lane.join()
@@ -107,7 +107,7 @@ class Device:
             )
 
     def _observe(self, batch: BatchStats, solo_ms: float) -> None:
-        # Called by several lanes. One that overtakes another loses that one's update: averages bear it.
+        # Several lanes call this; an update that is lost between them hardly changes an average.
         self._forecast.observe(batch.rows, batch.ms, solo_ms)
         self.cost.observe_wall(CostSample(batch.rows, batch.padded_tokens // batch.rows, batch.ms))
         self.on_batch(batch)

@@ -1,4 +1,4 @@
-"""The engine: from a request's text to its answer. Cache, single-flight, tokenizing, batches, runs."""
+"""The engine: from a request's text to its answer, by cache, single-flight, batches and runs."""
 
 import asyncio
 import math
@@ -28,7 +28,10 @@ Predictions are noisy, and a late answer displaces one that would have been in t
 
 
 class Job(NamedTuple):
-    """One request to the engine. ``expires`` is in seconds of the engine's clock; no model means the default one."""
+    """One request to the engine.
+
+    ``expires`` is in seconds of the engine's clock; without a model the default one answers.
+    """
 
     text: str
     model: str | None = None
@@ -50,7 +53,7 @@ class EngineAnswer(NamedTuple):
 
 
 class ModelEntry(NamedTuple):
-    """A task under the name of a model, and the device it runs on. Several entries may share one device."""
+    """A task and the device it runs on. Several entries may share one device."""
 
     task: Task
     device: Device
@@ -59,8 +62,8 @@ class ModelEntry(NamedTuple):
 class Engine:
     """Serves one task by one or several models.
 
-    Lives on an event loop; tokenizing and running have their own threads. ``async with`` starts and stops the
-    threads. The owner must also await `watch`.
+    Lives on an event loop; tokenizing and running have their own threads. ``async with`` starts and
+    stops the threads. The owner must also await `watch`.
     """
 
     def __init__(
@@ -96,14 +99,15 @@ class Engine:
         self._broken.cancel()
 
     async def watch(self) -> None:
-        """Never return; raise the error that ended one of the threads, or that `fail` was called with."""
+        """Never return; raise the error of a thread that ended, or of `fail`."""
         await asyncio.shield(self._broken)
 
     def begin(self, job: Job) -> EngineAnswer | Flight:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.
 
-        Synchronous, so that a cached answer needs no asyncio task (docs/decisions/0004). Raises UnknownModel,
-        UnknownOption, WrongType, Poison, or Overloaded if the device cannot run it before the deadline.
+        Synchronous, so that a cached answer needs no asyncio task (docs/decisions/0004). Raises
+        UnknownModel, UnknownOption, WrongType, Poison, or Overloaded if the device cannot run it
+        before the deadline.
         """
         began = self._clock()
         model, text, options, key = self._identify(job)
@@ -129,7 +133,7 @@ class Engine:
         return flight
 
     def lookup(self, job: Job) -> EngineAnswer | None:
-        """The answer if it is in memory; starts nothing. Raises UnknownModel, UnknownOption or WrongType."""
+        """The answer if it is in memory. Raises UnknownModel, UnknownOption or WrongType."""
         began = self._clock()
         model, _, _, key = self._identify(job)
         return self._cached(model.task, key, began)
@@ -170,7 +174,7 @@ class Engine:
             )
 
     async def arrive(self, flight: Flight, expires: float = math.inf) -> EngineAnswer:
-        """The answer of a flight. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        """The flight's answer. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
         joined = bool(flight.waiters) or flight.landed
         began = self._clock() if joined else flight.started_at
         output = await self.flights.wait(flight, expires)
@@ -190,7 +194,9 @@ class Engine:
 
     @property
     def backlog_s(self) -> float:
-        """Predicted seconds until all rows that wait now have run, on the device with the longest backlog."""
+        """Predicted seconds until all waiting rows have run, on the device with the longest
+        backlog.
+        """
         return max(device.backlog_s for device in self._devices)
 
     def fail(self, error: BaseException) -> None:

@@ -18,7 +18,8 @@ EXPIRED = "The deadline passed before the device was reached: send the request a
 class Flight:
     """One content on its way through the device, shared by all requests for it.
 
-    Waiters are independent. The rows are dropped only when the last waiter has left. Stamps are clock seconds.
+    Waiters are independent. The rows are dropped only when the last waiter has left. Stamps are
+    clock seconds.
     """
 
     # Fixed when it is created.
@@ -38,17 +39,20 @@ class Flight:
     abandoned: bool = False
     landed: bool = False
 
-    # Written by the preparing thread, in `board`. When the flight has landed the event loop empties ``entries``.
+    # Written by the preparing thread, in `board`; `Flights.land` empties ``entries``.
     entries: list[Entry] = field(default_factory=list)
     prepared_at: float = 0.0
 
-    # Written by the lanes of one device, in `add_output` under their common lock, and by the lane that finishes it.
+    # Written by the lanes of one device: in `add_output` they hold its outputs lock, and the lane
+    # that ran the last row sets ``finished_at``.
     outputs: int = 0  # rows that have run
     ran_at: float = 0.0
     batch: BatchStats | None = None  # of the row that ran last; stays None if the answer was on disk
     finished_at: float = 0.0
 
-    # Written by the thread that ends the flight: the preparing thread (found on disk, not tokenized) or a lane.
+    # Written once, before landing: by the preparing thread if the answer is on disk or the text
+    # cannot be tokenized, otherwise by a lane. Of two lanes that fail two rows at the same moment
+    # both may write their error, and the last one stays.
     result: bytes | InferstreamError | None = None
 
     def board(self, entries: list[Entry], now: float) -> None:
@@ -75,7 +79,7 @@ class Flight:
         self.outputs += 1
         self.ran_at = ran_at
         self.batch = batch
-        # Never true for a flight that has failed: it has a row without an output, or has landed and has no rows.
+        # Never true after a failure: a row has no output, or the flight has landed without entries.
         return self.outputs == len(self.entries)
 
     def fail(self, error: InferstreamError) -> None:
@@ -86,12 +90,16 @@ class Flight:
     def _update_entries(self) -> None:
         """Copy deadline, priority and cancellation to the rows.
 
-        Every writer first changes the flight and then calls this, so the last of several threads copies everything.
+        The preparing thread, a lane and the event loop call this, each after it has changed the
+        flight, so the last of them copies everything. No statement calls a function between its
+        read and its write: under the GIL no other thread runs in between.
         """
         for entry in self.entries:
             entry.expires = self.expires
             entry.cancelled = self.abandoned or self.result is not None
-            entry.due = min(entry.due, entry.arrived + PRIORITY_DELAYS_S[self.priority])
+            due = entry.arrived + PRIORITY_DELAYS_S[self.priority]
+            if due < entry.due:  # noqa: PLR1730 - min() would be a call
+                entry.due = due
 
 
 class Flights:
@@ -105,9 +113,9 @@ class Flights:
         return len(self._flights)
 
     def join(self, key: bytes, expires: float, priority: int) -> Flight | None:
-        """The flight for this content, extended to ``expires`` and ``priority``; None if there is none to join.
+        """Join the flight for this content, with this deadline and priority; None if there is none.
 
-        After joining, the caller must await `wait`: until then the flight is not abandoned.
+        The caller must then await `wait`: until it does, the flight is not abandoned.
         """
         flight = self._flights.get(key)
         if flight is None or flight.expires <= self._clock():  # a lane may be dropping its rows just now
@@ -122,7 +130,7 @@ class Flights:
         self._flights[flight.key] = flight
 
     async def wait(self, flight: Flight, expires: float) -> bytes:
-        """The flight's result. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        """The flight's result. Raises its error, or DeadlineExceeded at ``expires``."""
         flight.joining -= 1
         if flight.landed:
             return _result(flight)
@@ -142,7 +150,7 @@ class Flights:
         """Give the result, or the error, to every waiter."""
         self._remove(flight)
         flight.landed = True
-        # Entries refer to their flight: this cycle would wait for the garbage collector, which runs rarely.
+        # Entries refer to their flight: the garbage collector, which runs rarely, would free both.
         flight.entries = []
         waiters = flight.waiters
         flight.waiters = set()
@@ -166,7 +174,7 @@ class Flights:
 
 
 def by_task(flights: Iterable[Flight]) -> Iterable[list[Flight]]:
-    """The flights, grouped by their task: a task prepares and finishes several texts in one call."""
+    """The flights, grouped by their task: it prepares and finishes several texts in one call."""
     groups: dict[Task, list[Flight]] = {}
     for flight in flights:
         groups.setdefault(flight.task, []).append(flight)
@@ -176,7 +184,7 @@ def by_task(flights: Iterable[Flight]) -> Iterable[list[Flight]]:
 def fail_flights(entries: Iterable[Entry], error: InferstreamError) -> list[Flight]:
     """End the flights of these rows with ``error``, and return them.
 
-    A flight that has failed already keeps its first error: its other rows were only dropped because of that.
+    A flight that has already failed keeps its first error, which is why its other rows are dropped.
     """
     flights = [flight for flight in dict.fromkeys(entry.flight for entry in entries) if flight.result is None]
     for flight in flights:

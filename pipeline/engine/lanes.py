@@ -23,8 +23,8 @@ Clock = Callable[[], float]
 class LaneSettings(NamedTuple):
     """How many lanes a device has, and with which clocks they measure.
 
-    ``clock`` stamps flights and compares deadlines. ``stopwatch`` measures runs for the cost model: on a CPU the
-    thread's own CPU time, else wall time.
+    ``clock`` stamps flights and compares deadlines. ``stopwatch`` measures runs for the cost model:
+    on a CPU the thread's own CPU time, else wall time.
     """
 
     lanes: int
@@ -35,8 +35,9 @@ class LaneSettings(NamedTuple):
 class LaneContext(NamedTuple):
     """What the lanes of one device share.
 
-    ``outputs_lock`` guards flights whose rows run on two lanes at once. ``suspect_lock`` is held while a suspect
-    runs: if two suspects were on the device when the process dies, it would be unclear which one ended it.
+    ``outputs_lock`` guards flights whose rows run on two lanes at once. ``suspect_lock`` is held
+    while a suspect runs: if two suspects were on the device when the process dies, it would be
+    unclear which one ended it.
     """
 
     session: Model
@@ -53,10 +54,10 @@ class LaneContext(NamedTuple):
 
 
 class Lane(threading.Thread):
-    """Runs one batch at a time in a thread: onnxruntime releases the GIL, so the event loop goes on.
+    """A thread that runs one batch at a time. onnxruntime releases the GIL meanwhile.
 
-    A free lane takes its own next batch, so the device does not wait for the event loop between two batches
-    (docs/decisions/0005).
+    A free lane takes its own next batch, so the device does not wait for the event loop between two
+    batches (docs/decisions/0005).
     """
 
     def __init__(self, number: int, shared: LaneContext) -> None:
@@ -93,7 +94,8 @@ class Lane(threading.Thread):
     def _handle_failure(self, batch: list[Entry], error: InferstreamError) -> None:
         if isinstance(error, DeviceOutOfMemory):
             self._shared.batcher.shrink(len(batch) * max(entry.length for entry in batch))
-        # An unavailable device fails each half as well: the whole batch fails, and its requests are retried later.
+        # An unavailable device fails each half too: the batch fails, its requests are retried
+        # later.
         unavailable = isinstance(error, DeviceUnavailable)
         if len(batch) == 1 or unavailable:
             flights = fail_flights(batch, error)
@@ -107,9 +109,10 @@ class Lane(threading.Thread):
                 self._run(runnable)
 
     def _run_noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
-        """Run while the batch's keys are recorded, so that the next process knows the suspects after a crash.
+        """Run while the batch's keys are recorded: after a crash the next process reads them.
 
-        Returns None if the row was dropped: a suspect waits until no other suspect runs, and may expire meanwhile.
+        Returns None if the row was dropped: a suspect waits until no other suspect runs, and may
+        expire meanwhile.
         """
         note = self._shared.note
         if note is None:

@@ -1,4 +1,4 @@
-"""The thread between the event loop and the devices: looks into the disk cache and tokenizes, many texts at a time."""
+"""The thread that prepares requests for a device: disk cache lookup and tokenizing, in groups."""
 
 import queue
 import threading
@@ -10,14 +10,16 @@ from .cache.disk import DiskCache
 from .flights import Flight, by_task
 
 MAX_FLIGHTS_PER_CALL = 64
-"""Flights that are prepared together: enough to amortize the tokenizer call, few enough to feed the device early."""
+"""Enough to amortize the tokenizer call, few enough to feed the device early."""
 
 ROW_SPACING_S = 0.02
-"""Seconds between the arrivals that the rows of a long text count with: other requests run in between."""
+"""Spacing of the arrival times given to the rows of one text: other requests run in between."""
 
 
 class Preparer:
-    """Takes flights off the event loop and puts their rows into their batcher. One thread, in order of arrival."""
+    """Takes flights off the event loop and puts their rows into their batcher. One thread, in
+    order.
+    """
 
     def __init__(self, disk: DiskCache | None, clock: Callable[[], float]) -> None:
         self._disk = disk

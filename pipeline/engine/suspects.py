@@ -1,4 +1,4 @@
-"""The file of suspects: contents that were on the device when a process died. All workers of a machine share it."""
+"""The file of suspects: contents that were on the device when a process died."""
 
 import logging
 import os
@@ -18,12 +18,13 @@ class SuspectFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # One attribute, replaced whole: a lane stores while the event loop reads, and stamp and content must match.
+        # One attribute, replaced whole: a lane stores while the event loop reads, and stamp and
+        # content must match.
         self._known: tuple[Stamp | None, dict[bytes, int]] = (None, {})
 
     @property
     def counts(self) -> dict[bytes, int]:
-        """The stored counts, by whichever worker; if the file cannot be read, the last known ones. Do not change."""
+        """The stored counts, or the last known ones if the file cannot be read. Read only."""
         stamp = (
             self._stamp()
         )  # before the file is read: if it is replaced meanwhile, it is read again next time

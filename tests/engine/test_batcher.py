@@ -1,4 +1,4 @@
-"""The batcher gives out the batches of the reference plan, each row once, and never a row that must not run."""
+"""The batcher's batches are those of the reference plan; each row is taken or dropped once."""
 
 import math
 from collections.abc import Sequence
@@ -160,7 +160,7 @@ def test_the_backlog_counts_rows_of_the_same_and_of_higher_priorities() -> None:
 
 
 def test_a_low_priority_is_not_starved_by_a_flood_of_high() -> None:
-    """Twice the device's capacity arrives, all with high priority; the low row runs when its delay is over."""
+    """Twice the capacity arrives, all of high priority; the low row runs after its delay."""
     rig, low = BatcherRig(Limits(1_000, 1)), an_aged_entry(60, priority=LOW)
     rig.put(low)
     for _ in range(1_200):  # two arrive for each that runs; 100 run in a second

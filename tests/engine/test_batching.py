@@ -1,4 +1,4 @@
-"""Properties of `choose`, for any waiting rows: it is tested through the plan that reads all of them."""
+"""Properties of `choose` for any waiting rows, tested through the reference plan."""
 
 import math
 from collections.abc import Sequence
@@ -186,14 +186,15 @@ def test_every_row_runs_soon_after_it_is_due(coming: list[Entry], bound: Limits)
     assert len(began) == len(coming)
     for entry in coming:
         ahead = [other for other in coming if other.due <= entry.due]
-        # Rows due earlier may go first, at worst each in a batch of its own; one batch may have just begun.
+        # Rows due earlier may go first, at worst each in a batch of its own; one batch may have
+        # just begun.
         worst_ms = sum(cost.ms(bound.max_rows, 300) for _ in [*ahead, entry])
         assert began[id(entry)] <= entry.due + worst_ms / 1e3
 
 
 @pytest.mark.parametrize("length", [1, 40, 300])
 def test_a_low_priority_runs_under_a_flood_of_high(length: int) -> None:
-    """Twice the device's capacity arrives, all with high priority; the low row runs when its delay is over."""
+    """Twice the capacity arrives, all of high priority; the low row runs after its delay."""
     cost = Cost((10.0, 1e-6, 1e-6, 1e-7))  # 100 batches a second
     flood = [an_entry(40, arrived=n / 200, priority=0) for n in range(1_200)]
     low = an_entry(length, arrived=0.0, priority=2)

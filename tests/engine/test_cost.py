@@ -1,4 +1,4 @@
-"""The cost model learns what shapes cost, follows a device that changes, and is stored; a bad file is ignored."""
+"""The cost model learns what shapes cost, follows a device that changes, and is stored."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Contents on the device when a process died become suspects, and only the one at fault becomes poison."""
+"""Contents on the device when a process died become suspects; the one at fault becomes poison."""
 
 import logging
 import os
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_crash_note(
 
 
 def test_a_full_disk_does_not_end_the_process(tmp_path: Path) -> None:
-    """Touching memory that is mapped to a file ends the process if the disk has no room for the page."""
+    """Touching a mapped page ends the process if the disk has no room for it."""
     body = """
 import resource, sys
 from pathlib import Path
@@ -188,7 +188,7 @@ def a_crash_rig(directory: Path, session: FakeSession) -> DeviceRig:
 
 
 def test_only_one_suspect_runs_at_a_time(tmp_path: Path) -> None:
-    """If two were on the device when the next process dies, the harmless one would be blamed as well."""
+    """With two on the device when the next process dies, the harmless one would be blamed too."""
     together: list[bool] = []
     both = threading.Barrier(2)
 

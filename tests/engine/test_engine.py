@@ -1,4 +1,4 @@
-"""The engine over a fake session: one run per content, the same answer in any batch, deadlines kept."""
+"""The engine over a fake session: one run per content, one answer in any batch, deadlines."""
 
 import asyncio
 import gc
@@ -250,7 +250,7 @@ async def test_watching_a_healthy_engine_never_returns() -> None:
 
 
 async def test_requests_leave_no_reference_cycles() -> None:
-    """A worker collects garbage rarely, so finished requests must be freed by their reference counts."""
+    """A worker collects garbage rarely: reference counts must free finished requests."""
     async with a_rig() as rig:
         await rig.ask("warm")
         gc.collect()

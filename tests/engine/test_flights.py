@@ -211,7 +211,7 @@ def test_a_flight_keeps_its_first_error_and_drops_its_other_rows(flights: Flight
 def test_a_row_that_ends_after_its_flight_has_failed_and_landed_completes_nothing(
     flights: Flights, clock: FakeClock
 ) -> None:
-    """One lane fails a row, the event loop lands the flight, while another lane still runs the other row."""
+    """One lane fails a row and the flight lands, while another lane still runs the other row."""
     flight = boarded(flights, clock, rows=2)
     failing, running = flight.entries
     fail_flights([failing], DeviceError("broken"))

@@ -1,4 +1,4 @@
-"""Lanes with real threads over a fake session: every row gets one result, and a failing row fails alone."""
+"""Lanes with real threads over a fake session: one result a row, and failing rows fail alone."""
 
 import json
 import logging

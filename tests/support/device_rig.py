@@ -71,7 +71,7 @@ class DeviceRig:
     def flight(
         self, text: str, *, key: bytes | None = None, expires: float = math.inf, task: Echo | None = None
     ) -> Flight:
-        """A flight that has boarded; its rows are not put yet. It is suspect if the crash note says so."""
+        """A flight that has boarded, whose rows are not put yet."""
         task = task or self.task
         key = key or content_key(b"", text)
         flight = Flight(
@@ -119,7 +119,7 @@ def a_device_rig(
     note: CrashNote | None = None,
     batcher: type[Batcher] = Batcher,
 ) -> Iterator[DeviceRig]:
-    """A started rig. At the end every landing must have been waited for, and no lane may have failed."""
+    """A started rig. At the end, all landings must have been read and no lane may have failed."""
     rig = DeviceRig(session, lanes=lanes, limits=limits, clock=clock, note=note, batcher=batcher)
     rig.start()
     try:

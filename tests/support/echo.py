@@ -17,7 +17,7 @@ class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Echo:
-    """`tasks.base.Task` over a `FakeSession`. A text of more than ``max_tokens`` becomes several rows."""
+    """A task over a `FakeSession`. A text of more than ``max_tokens`` becomes several rows."""
 
     name = "echo"
 

@@ -1,4 +1,4 @@
-"""The next batch, chosen from all waiting rows: what the batcher's heaps and sorted list must agree with."""
+"""A plan that reads all waiting rows: the batcher must take the same batches."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -10,7 +10,7 @@ due_of = attrgetter("due")
 
 
 class BatchPlan(NamedTuple):
-    """The rows to run now, and those that must not run any more. Both are empty only if nothing waits."""
+    """The rows to run now, and those to drop. Both are empty only if nothing waits."""
 
     batch: list[Entry]
     dropped: list[Entry]
@@ -19,7 +19,7 @@ class BatchPlan(NamedTuple):
 def plan(
     waiting: Sequence[Entry], now: float, cost: ShapeCost, limits: Limits, idle_lanes: int = 1
 ) -> BatchPlan:
-    """The next batch for a free lane. ``waiting`` is sorted by length. The row due first is always in the batch."""
+    """The next batch for a free lane; ``waiting`` is sorted by length."""
     runnable, dropped = split_runnable(waiting, now)
     if not runnable:
         return BatchPlan([], dropped)

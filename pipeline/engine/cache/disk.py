@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 CHECK_BYTES = 8
 
 LOCK_TIMEOUT_S = 0.25
-"""How long a read or a write waits for another process that writes. Then the read is a miss, the write is dropped."""
+"""How long a read or a write waits for another process. Then it is a miss or is dropped."""
 
 REOPEN_DELAY_S = 30.0
-"""Back-off before the disk tier is reopened after a failed reopen, and before it is read again after a lock."""
+"""Back-off before the files are reopened after a failed reopen, or read again after a lock."""
 
 CLOSE_TIMEOUT_S = 5.0
 
 
 class PlainDisk(diskcache.Disk):  # type: ignore[misc]
-    """Reads bytes only. Unpickling would run code that another user may have written into the folder."""
+    """Reads bytes only: unpickling would run code that another user may have stored."""
 
     def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> object:
         return None if mode == MODE_PICKLE else super().fetch(mode, filename, value, read)
@@ -50,9 +50,10 @@ class Files(NamedTuple):
 class DiskCache:
     """Stores values on disk; a failure costs speed, never an answer.
 
-    Each value carries a checksum: a value that was changed on disk is a miss. A writer thread stores the values and
-    reopens broken files, so `put` never blocks; it drops the value when 4 096 writes are queued. The files are
-    reopened at once after a failure, and at most once in 30 s if that does not help.
+    Each value carries a checksum: a value that was changed on disk is a miss. A writer thread
+    stores the values and reopens broken files, so `put` never blocks; it drops the value when 4 096
+    writes are queued. The files are reopened at once after a failure, and at most once in 30 s if
+    that does not help.
     """
 
     def __init__(
@@ -119,7 +120,8 @@ class DiskCache:
             size_limit=self._max_bytes,
             timeout=LOCK_TIMEOUT_S,
             disk=PlainDisk,
-            # No memory-mapped files, which a write-ahead log needs too: truncating a mapped file ends the process.
+            # No memory-mapped files, which a write-ahead log needs too: truncating a mapped file
+            # ends the process.
             sqlite_mmap_size=0,
             sqlite_journal_mode="truncate",
             sqlite_synchronous=0,
@@ -128,7 +130,7 @@ class DiskCache:
     def _close_files(self) -> None:
         if self._files is not None:
             with contextlib.suppress(Exception):
-                self._files.cache.close()  # this thread's connections: diskcache keeps one set for each thread
+                self._files.cache.close()  # the connections of this thread: each thread has its own
 
     def _failed(self, files: Files, error: Exception) -> None:
         if is_locked(error):

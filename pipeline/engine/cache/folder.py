@@ -1,4 +1,4 @@
-"""The folder of the disk cache. Several processes share it; the first that finds it broken replaces it."""
+"""The folder of the disk cache, shared by several processes; one of them replaces a broken one."""
 
 import logging
 import shutil
@@ -34,10 +34,10 @@ NOT_BROKEN: Final = {
 
 
 class CacheFolder:
-    """``answers`` below ``directory``: one folder with a new random name for each replacement, and a file ``current``
-    with the name of the folder in use.
+    """The folder ``answers`` below ``directory``.
 
-    A path is never used twice: SQLite deletes its side files by name, so a process that closes replaced files would
+    It holds one folder with a random name, and a file ``current`` with this name. A path is never
+    used twice: SQLite deletes its side files by name, so a process that closes replaced files would
     delete the side files of the new ones at the same path.
     """
 
@@ -49,8 +49,8 @@ class CacheFolder:
     def open(self, open_files: Callable[[Path], T], broken: Path | None) -> tuple[Path, T]:
         """Open the folder in use; replace it if it is ``broken`` or if opening shows that it is.
 
-        Raises the error if the cause is this process or the machine (a full disk, a missing right); then nothing is
-        deleted.
+        Raises the error if the cause is this process or the machine (a full disk, a missing right);
+        then nothing is deleted.
         """
         self._root.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: deleting the folder must not release the lock.

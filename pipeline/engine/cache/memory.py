@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 
 class MemoryCache:
-    """Keeps the most recently used values, up to ``max_bytes``. Used by one thread only, the event loop's."""
+    """Keeps the most recently used values, up to ``max_bytes``. For one thread only."""
 
     ENTRY_BYTES = 250
     """Measured overhead of one entry: the key, its hash slot and the object headers."""
