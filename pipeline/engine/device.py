@@ -1,4 +1,4 @@
-"""A device: one shared session, the rows that wait for it, and the lanes that run them."""
+"""A device: one shared model, the rows that wait for it, and the lanes that run them."""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ class Device:
 
     def __init__(
         self,
-        session: Model,
+        model: Model,
         limits: Limits,
         cost: Cost,
         settings: LaneSettings,
@@ -31,7 +31,7 @@ class Device:
         note: CrashNote | None = None,
         batcher: type[Batcher] = Batcher,
     ) -> None:
-        self._session = session
+        self._model = model
         self.cost = cost
         self._settings = settings
         self._note = note
@@ -51,14 +51,14 @@ class Device:
     def _measure(self, task: Task, rows: int, length: int) -> float:
         feeds = task.collate([[0] * length] * rows)
         began = self._settings.stopwatch()
-        self._session.run(feeds)
+        self._model.run(feeds)
         return (self._settings.stopwatch() - began) * 1e3
 
     def start(self, land: Callable[[list[Flight]], None], fail: Callable[[BaseException], None]) -> None:
         """Start the lanes. ``land`` and ``fail`` are called from their threads."""
         self._land = land
         context = LaneContext(
-            session=self._session,
+            model=self._model,
             batcher=self.batcher,
             cost=self.cost,
             note=self._note,

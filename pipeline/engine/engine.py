@@ -17,6 +17,7 @@ from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Flight, Flights
 from .preparing import Preparer
+from .timings import flight_timings, total_timings
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -157,7 +158,9 @@ class Engine:
         stored = self._memory.get(key) if self._memory is not None else None
         if stored is None:
             return None
-        return EngineAnswer(stored, task.model, task.version, "memory", _total(began, self._clock()), None)
+        return EngineAnswer(
+            stored, task.model, task.version, "memory", total_timings(began, self._clock()), None
+        )
 
     def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
         """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
@@ -174,17 +177,19 @@ class Engine:
             )
 
     async def arrive(self, flight: Flight, expires: float = math.inf) -> EngineAnswer:
-        """The flight's answer. Raises its error, or DeadlineExceeded when ``expires`` comes first."""
+        """The flight's answer. Raises its error, or DeadlineExceeded at ``expires``."""
         joined = bool(flight.waiters) or flight.landed
         began = self._clock() if joined else flight.started_at
         output = await self.flights.wait(flight, expires)
         task = flight.task
         if joined or flight.batch is None:
             status: CacheStatus = "flight" if joined else "disk"
-            return EngineAnswer(output, task.model, task.version, status, _total(began, self._clock()), None)
+            return EngineAnswer(
+                output, task.model, task.version, status, total_timings(began, self._clock()), None
+            )
         status = "miss" if self._memory is not None else "off"
         batch = BatchInfo(flight.batch.rows, flight.batch.tokens, flight.batch.padded_tokens)
-        timings = _timings(flight, flight.batch.ms, self._clock())
+        timings = flight_timings(flight, flight.batch.ms, self._clock())
         return EngineAnswer(output, task.model, task.version, status, timings, batch)
 
     async def answer(self, job: Job) -> EngineAnswer:
@@ -194,9 +199,7 @@ class Engine:
 
     @property
     def backlog_s(self) -> float:
-        """Predicted seconds until all waiting rows have run, on the device with the longest
-        backlog.
-        """
+        """Predicted seconds until all waiting rows have run, on the device with most of them."""
         return max(device.backlog_s for device in self._devices)
 
     def fail(self, error: BaseException) -> None:
@@ -216,9 +219,8 @@ class Engine:
         for flight in flights:
             if self._memory is not None and isinstance(flight.result, bytes):
                 self._memory.put(flight.key, flight.result)
-                if (
-                    self._disk is not None and flight.batch is not None
-                ):  # without a batch it was read from there
+                # Without a batch the answer was read from the disk.
+                if self._disk is not None and flight.batch is not None:
                     self._disk.put(flight.key, flight.result)
             self.flights.land(flight)
 
@@ -234,21 +236,3 @@ def _options(task: Task, job: Job) -> tuple[Any, bytes]:
     """The checked options, and every part of the content key except the text."""
     checked = task.options(job.options)
     return checked, content_prefix(job.tenant, task.digest, task.name, msgspec.json.encode(checked))
-
-
-def _total(began: float, now: float) -> Timings:
-    return Timings(total_ms=_ms(now - began))
-
-
-def _timings(flight: Flight, run_ms: float, now: float) -> Timings:
-    return Timings(
-        prepare_ms=_ms(flight.prepared_at - flight.started_at),
-        wait_ms=_ms(flight.ran_at - flight.prepared_at),
-        run_ms=round(run_ms, 3),
-        finish_ms=_ms(flight.finished_at - flight.ran_at - run_ms / 1e3),
-        total_ms=_ms(now - flight.started_at),
-    )
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 3)

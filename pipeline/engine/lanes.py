@@ -40,7 +40,7 @@ class LaneContext(NamedTuple):
     unclear which one ended it.
     """
 
-    session: Model
+    model: Model
     batcher: Batcher
     cost: Cost
     note: CrashNote | None
@@ -135,7 +135,7 @@ class Lane(threading.Thread):
         began = shared.clock()
         watch = shared.stopwatch()
         try:
-            outputs = shared.session.run(batch[0].flight.task.collate([entry.row for entry in batch]))[0]
+            outputs = shared.model.run(batch[0].flight.task.collate([entry.row for entry in batch]))[0]
         except InferstreamError:
             raise
         except MemoryError as error:
