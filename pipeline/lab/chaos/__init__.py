@@ -1,1 +1,1 @@
-"""Breaks brokers and workers under load. The auditor then judges the topics."""
+"""Breaks brokers and workers under load, then audits the topics."""

@@ -1,29 +1,31 @@
-"""Makes the scheduled faults happen, each with its end."""
+"""Injects the scheduled faults and ends each."""
 
 import asyncio
 import os
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from ...kafka_local.cluster import LocalKafka
 from ...kafka_local.wire import coordinator, leaders
-from .crew import READY_S, Crew, Member
 from .scenario import AREAS
 from .schedule import Fault
+from .worker_pool import READY_S, PoolWorker, WorkerPool
+
+T = TypeVar("T")
 
 GARBAGE_BYTES: Final = 4_096
 BETWEEN_RESTARTS_S: Final = 2.0
-"""For the replicas to catch up, before the next broker of a rolling restart goes."""
+"""Time for the replicas to catch up before a rolling restart stops the next broker."""
 
 
-class Happened(Struct):
-    """A fault that came to pass. ``partitions`` are those that its worker had."""
+class InjectedFault(Struct):
+    """A fault that was injected into ``what``. ``partitions`` are those of the worker that it ended."""
 
     kind: str
     began_s: float
@@ -32,28 +34,33 @@ class Happened(Struct):
     partitions: list[int] = []
 
 
-class NoVictimError(Exception):
-    """Nothing is there now that the fault could befall."""
+class NoTargetError(Exception):
+    """There is no target for the fault now."""
 
 
-class Injector:
-    """Breaks what is there: a cluster of brokers and a crew of workers."""
+class FaultInjector:
+    """Injects faults into a cluster of brokers and a pool of workers."""
 
     def __init__(
-        self, kafka: LocalKafka, crew: Crew, topic: str, group: str, now_s: Callable[[], float]
+        self, kafka: LocalKafka, pool: WorkerPool, topic: str, group: str, now_s: Callable[[], float]
     ) -> None:
-        self._kafka, self._crew, self._topic, self._group, self._now_s = kafka, crew, topic, group, now_s
+        """``topic`` and ``group`` are those whose leaders and coordinator are killed."""
+        self._kafka = kafka
+        self._pool = pool
+        self._topic = topic
+        self._group = group
+        self._now_s = now_s
         self._areas = {area: asyncio.Lock() for area in AREAS.values()}
-        self.happened: list[Happened] = []
-        self.too_late = False
-        """Set when the load is over: what has not begun by then does not happen any more."""
+        self.injected: list[InjectedFault] = []
         self.skipped = 0
+        self.too_late = False
+        """Set after the load: faults that have not begun are skipped."""
 
     async def inject(self, fault: Fault) -> None:
-        """Let the fault happen, and end. One that is due waits for the one before it in its area."""
-        does: dict[str, Callable[[Fault, Happened], Awaitable[None]]] = {
-            "kill_worker": self._kill_worker,
-            "stop_worker": self._stop_worker,
+        """Inject the fault and end it. It waits for the end of an earlier fault in its area."""
+        methods: dict[str, Callable[[Fault, InjectedFault], Awaitable[None]]] = {
+            "kill_worker": self._end_worker,
+            "stop_worker": self._end_worker,
             "suspend_worker": self._suspend_worker,
             "join_and_leave": self._join_and_leave,
             "kill_leader": self._kill_broker,
@@ -63,83 +70,77 @@ class Injector:
             "delete_cache": self._delete_cache,
             "garble_cache": self._garble_cache,
             "step_clock": self._step_clock,
-            "stall_device": self._upset_device,
-            "fail_device": self._upset_device,
-            "shrink_device": self._upset_device,
+            "stall_device": self._disturb_device,
+            "fail_device": self._disturb_device,
+            "shrink_device": self._disturb_device,
         }
         async with self._areas[AREAS[fault.kind]]:
             if self.too_late:
                 self.skipped += 1
                 return
-            happened = Happened(fault.kind, self._now_s(), self._now_s(), "")
-            self.happened.append(happened)
+            injected = InjectedFault(fault.kind, self._now_s(), self._now_s(), "")
+            self.injected.append(injected)
             try:
-                await does[fault.kind](fault, happened)
-            except NoVictimError:
-                self.happened.remove(happened)
+                await methods[fault.kind](fault, injected)
+            except NoTargetError:
+                self.injected.remove(injected)
                 self.skipped += 1
-            happened.ended_s = self._now_s()
+            injected.ended_s = self._now_s()
 
-    def _victim(self, fault: Fault) -> Member:
-        """A worker that has partitions. Raises NoVictimError while there is none."""
-        able = [one for one in self._crew.active() if one.status.partitions and not one.suspended]
-        if not able:
-            raise NoVictimError
-        return able[int(fault.pick * len(able))]
+    def _serving_worker(self, fault: Fault) -> PoolWorker:
+        """A worker that has partitions. Raises NoTargetError."""
+        return _pick(
+            fault, [one for one in self._pool.active() if one.status.partitions and not one.suspended]
+        )
 
-    async def _kill_worker(self, fault: Fault, happened: Happened) -> None:
-        await self._end_worker(fault, happened, signal.SIGKILL)
+    async def _end_worker(self, fault: Fault, injected: InjectedFault) -> None:
+        worker = self._serving_worker(fault)
+        injected.what = f"worker {worker.number}"
+        injected.partitions = worker.status.partitions
+        worker.ending = True
+        injected.began_s = self._now_s()
+        worker.process.signal(signal.SIGKILL if fault.kind == "kill_worker" else signal.SIGTERM)
+        await asyncio.to_thread(worker.process.wait)
 
-    async def _stop_worker(self, fault: Fault, happened: Happened) -> None:
-        await self._end_worker(fault, happened, signal.SIGTERM)
-
-    async def _end_worker(self, fault: Fault, happened: Happened, number: signal.Signals) -> None:
-        member = self._victim(fault)
-        happened.what, happened.partitions = f"worker {member.number}", member.status.partitions
-        member.condemned = True
-        happened.began_s = self._now_s()
-        member.signal(number)
-        await asyncio.to_thread(member.process.wait)
-
-    async def _suspend_worker(self, fault: Fault, happened: Happened) -> None:
-        member = self._victim(fault)
-        happened.what, member.suspended = f"worker {member.number}", True
-        member.signal(signal.SIGSTOP)
+    async def _suspend_worker(self, fault: Fault, injected: InjectedFault) -> None:
+        worker = self._serving_worker(fault)
+        injected.what = f"worker {worker.number}"
+        worker.suspended = True
+        worker.process.signal(signal.SIGSTOP)
         try:
             await asyncio.sleep(fault.seconds)
         finally:
-            member.signal(signal.SIGCONT)
-            member.suspended = False
+            worker.process.signal(signal.SIGCONT)
+            worker.suspended = False
 
-    async def _join_and_leave(self, fault: Fault, happened: Happened) -> None:
-        member = self._crew.start()
-        happened.what = f"worker {member.number}"
-        await self._crew.ready(member, READY_S)
+    async def _join_and_leave(self, fault: Fault, injected: InjectedFault) -> None:
+        worker = self._pool.start()
+        injected.what = f"worker {worker.number}"
+        await self._pool.wait_ready(worker, READY_S)
         await asyncio.sleep(fault.seconds)
-        await self._crew.leave(member)
+        await self._pool.leave(worker)
 
-    async def _kill_broker(self, fault: Fault, happened: Happened) -> None:
+    async def _kill_broker(self, fault: Fault, injected: InjectedFault) -> None:
         number = await self._broker(fault)
-        happened.what = f"broker {number}"
+        injected.what = f"broker {number}"
         await asyncio.to_thread(self._kafka.kill, number)
         await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(self._kafka.restart, number)
 
     async def _broker(self, fault: Fault) -> int:
-        """The leader of a partition, or the group's coordinator; any broker where nobody knows it."""
-        running = self._kafka.running()
+        """The leader of a partition, or the group's coordinator; any running broker when it is not known."""
         brokers = self._kafka.addresses
         if fault.kind == "kill_leader":
-            led = await asyncio.to_thread(leaders, brokers, self._topic)
-            found = led.get(int(fault.pick * len(led)))
+            by_partition = await asyncio.to_thread(leaders, brokers, self._topic)
+            found = by_partition.get(int(fault.pick * len(by_partition)))
         else:
             found = await asyncio.to_thread(coordinator, brokers, self._group)
-        return found if found in running else running[int(fault.pick * len(running))]
-
-    async def _suspend_broker(self, fault: Fault, happened: Happened) -> None:
         running = self._kafka.running()
-        number = running[int(fault.pick * len(running))]
-        happened.what = f"broker {number}"
+        return found if found in running else _pick(fault, running)
+
+    async def _suspend_broker(self, fault: Fault, injected: InjectedFault) -> None:
+        number = _pick(fault, self._kafka.running())
+        injected.what = f"broker {number}"
         self._kafka.suspend(number)
         try:
             await asyncio.sleep(fault.seconds)
@@ -147,48 +148,50 @@ class Injector:
             self._kafka.resume(number)
         await asyncio.to_thread(self._kafka.wait_ready, number)
 
-    async def _rolling_restart(self, fault: Fault, happened: Happened) -> None:
+    async def _rolling_restart(self, fault: Fault, injected: InjectedFault) -> None:
         for number in self._kafka.running():
-            happened.what = f"broker {number}"
+            injected.what = f"broker {number}"
             await asyncio.to_thread(self._kafka.restart, number)
             await asyncio.sleep(BETWEEN_RESTARTS_S)
-        happened.what = "all brokers"
+        injected.what = "all brokers"
 
-    async def _delete_cache(self, fault: Fault, happened: Happened) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._crew.home / "answers", ignore_errors=True)
+    async def _delete_cache(self, fault: Fault, injected: InjectedFault) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._pool.home / "answers", ignore_errors=True)
 
-    async def _garble_cache(self, fault: Fault, happened: Happened) -> None:
-        files = await asyncio.to_thread(garble, self._crew.home / "answers")
-        happened.what = f"{files} files"
+    async def _garble_cache(self, fault: Fault, injected: InjectedFault) -> None:
+        files = await asyncio.to_thread(garble, self._pool.home / "answers")
+        injected.what = f"{files} files"
 
-    async def _step_clock(self, fault: Fault, happened: Happened) -> None:
-        members = self._crew.active()
-        if not members:
-            return
-        member = members[int(fault.pick * len(members))]
-        member.mood.clock_off_s = fault.seconds
-        happened.what = f"worker {member.number}: {fault.seconds:+.0f} s"
-        member.set_mood()
+    async def _step_clock(self, fault: Fault, injected: InjectedFault) -> None:
+        worker = _pick(fault, self._pool.active())
+        worker.faults.clock_off_s = fault.seconds
+        injected.what = f"worker {worker.number}: {fault.seconds:+.0f} s"
+        worker.apply_faults()
 
-    async def _upset_device(self, fault: Fault, happened: Happened) -> None:
-        members = self._crew.active()
-        if not members:
-            return
-        member, until = members[int(fault.pick * len(members))], time.monotonic() + fault.seconds
+    async def _disturb_device(self, fault: Fault, injected: InjectedFault) -> None:
+        worker = _pick(fault, self._pool.active())
+        until = time.monotonic() + fault.seconds
         match fault.kind:
             case "stall_device":
-                member.mood.stalled_until = until
+                worker.faults.stalled_until = until
             case "fail_device":
-                member.mood.away_until = until
+                worker.faults.away_until = until
             case _:
-                member.mood.small_until = until
-        happened.what = f"worker {member.number}"
-        member.set_mood()
+                worker.faults.small_until = until
+        injected.what = f"worker {worker.number}"
+        worker.apply_faults()
         await asyncio.sleep(fault.seconds)
 
 
+def _pick(fault: Fault, targets: Sequence[T]) -> T:
+    """The target that the fault's random number chooses. Raises NoTargetError."""
+    if not targets:
+        raise NoTargetError
+    return targets[int(fault.pick * len(targets))]
+
+
 def garble(folder: Path) -> int:
-    """Write garbage over the beginning of all files; how many there were."""
+    """Overwrite the beginning of all files with random bytes. Returns the number of files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     for path in files:
         try:

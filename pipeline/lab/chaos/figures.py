@@ -1,8 +1,7 @@
-"""The figures of a run, beside the goals of its scenario."""
+"""The figures of a run, with the goals of its scenario."""
 
 import math
 import signal
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -11,8 +10,9 @@ from typing import Final
 from msgspec import Struct
 
 from ..load.requests import Mix
-from .ledger import Seen
-from .report import TURN_S, WARM_SHARE, Report
+from ..statistics import median, percentile
+from .report import TURN_S, WARM_SHARE, ChaosReport
+from .request_log import ObservedEnd
 from .takeover import takeovers
 
 MEANINGS: Final = {
@@ -22,22 +22,22 @@ MEANINGS: Final = {
     "duplicated": "terminal events beyond one a request",
     "duplicated_per_kill": "the same for each kill of a worker",
     "customer_answers": "answers through our own client",
-    "customer_repeated": "second replies to its requests on the topic",
-    "customer_doubled": "answers that our client gave twice",
-    "customer_unanswered": "requests that our client could not get answered in a minute",
+    "customer_repeated": "repeated replies to its requests on the topic",
+    "customer_doubled": "answers that our client returned twice",
+    "customer_unanswered": "requests without an answer through our client after 60 s",
     "results": "ended with a result",
     "failures": "ended with a failure reply",
-    "harmed": "good requests that ended otherwise than with a result",
+    "harmed": "good requests that ended without a result",
     "expired": "ended because their deadline had passed",
     "dead_letters": "ended as a dead letter alone",
-    "faults": "faults that happened",
-    "faults_skipped": "faults that did not happen: too late, or nothing there to befall",
-    "rebalances": "times that the worker that saw most rebalances was given partitions",
-    "crashes": "worker processes that a text ended",
-    "unwanted_exits": "worker processes that ended otherwise by themselves",
-    "takeover_kill_p95_s": "kill -9 of a worker until its partitions answer, p95, s",
-    "takeover_stop_p95_s": "SIGTERM of a worker until its partitions answer, p95, s",
-    "ready_p95_s": "start of a worker, after SIGTERM of the last, until it reads, p95, s",
+    "faults": "faults that were injected",
+    "faults_skipped": "faults that were not injected: too late, or no target",
+    "rebalances": "most rebalances that a single worker took part in",
+    "crashes": "worker processes that a text has ended",
+    "unwanted_exits": "worker processes that ended for another unplanned reason",
+    "takeover_kill_p95_s": "from kill -9 of a worker until its partitions have replies, p95, s",
+    "takeover_stop_p95_s": "from SIGTERM of a worker until its partitions have replies, p95, s",
+    "ready_p95_s": "from the start of a worker, after SIGTERM of the last, until it reads, p95, s",
     "calm_per_s": "answers in time a second, calm",
     "storm_per_s": "answers in time a second, under faults",
     "throughput_share": "the second ÷ the first",
@@ -46,29 +46,29 @@ MEANINGS: Final = {
     "latency_share": "the second ÷ the first",
     "worst_s": "longest latency of a good request, s",
     "late_rows": "rows that reached the device after their deadline",
-    "latest_ms": "the latest of them was late by, ms",
+    "latest_ms": "delay of the latest of them, ms",
     "device_rows": "rows that reached the device",
-    "memory_mb": "resident memory of a worker, most, MB",
+    "memory_mb": "largest resident memory of a worker, MB",
     "memory_growth": "growth of a worker's memory, last third ÷ middle third - 1",
-    "settled_after_s": "last end of a request after the load, s",
+    "settled_after_s": "time from the end of the load to the last end of a request, s",
 }
-"""What each figure says, in the order in which they are told."""
+"""The figures and their meanings, in the order of the report."""
 
-AT_LEAST: Final = ("throughput_share", "rebalances")
-"""Goals that are to be reached; all others are not to be passed."""
+LOWER_LIMITS: Final = ("throughput_share", "rebalances")
+"""For these the goal is a lower limit; for all others an upper limit."""
 
 GOOD: Final = ("good", "again")
-"""Kinds of requests that deserve a result."""
+"""Kinds of requests that must end with a result."""
 
 WAY_BACK_S: Final = 0.25
-"""From the worker, which keeps to the deadline, to where the run sees the reply."""
+"""Allowed time from the worker, which applies the deadline, to the run, which reads the reply."""
 
-LIVED_S: Final = 60.0
-"""A shorter life of a process says nothing about its memory."""
+MIN_LIFETIME_S: Final = 60.0
+"""Memory growth is computed only for processes that ran this long."""
 
 
-class Figure(Struct, frozen=True):
-    """One line of the result; without a value there was nothing to measure."""
+class ChaosFigure(Struct, frozen=True):
+    """A figure with its goal; ``value`` is None when nothing was measured."""
 
     scenario: str
     name: str
@@ -78,8 +78,8 @@ class Figure(Struct, frozen=True):
     met: bool | None
 
 
-def figures(report: Report) -> list[Figure]:
-    """All figures of the run, those without a value and without a goal left out."""
+def figures(report: ChaosReport) -> list[ChaosFigure]:
+    """All figures that have a value or a goal."""
     values = {**_audited(report), **_takeovers(report), **_paces(report), **_machines(report)}
     goals = report.scenario.goals
     return [
@@ -89,17 +89,18 @@ def figures(report: Report) -> list[Figure]:
     ]
 
 
-def _figure(scenario: str, name: str, value: float | None, goal: float | None) -> Figure:
+def _figure(scenario: str, name: str, value: float | None, goal: float | None) -> ChaosFigure:
     rounded = None if value is None else round(value, 4)
     if goal is None:
-        return Figure(scenario, name, MEANINGS[name], rounded, "", None)
-    at_least = name in AT_LEAST
+        return ChaosFigure(scenario, name, MEANINGS[name], rounded, "", None)
+    at_least = name in LOWER_LIMITS
     met = value is not None and (value >= goal if at_least else value <= goal)
-    return Figure(scenario, name, MEANINGS[name], rounded, f"{'≥' if at_least else '≤'} {goal:g}", met)
+    return ChaosFigure(scenario, name, MEANINGS[name], rounded, f"{'≥' if at_least else '≤'} {goal:g}", met)
 
 
-def _audited(report: Report) -> dict[str, float | None]:
-    judgment, asks = report.judgment, report.scenario.customer_per_s > 0
+def _audited(report: ChaosReport) -> dict[str, float | None]:
+    judgment = report.judgment
+    with_client = report.scenario.customer_per_s > 0
     kills = sum(fault.kind == "kill_worker" and bool(fault.partitions) for fault in report.happened)
     return {
         "requests": judgment.requests,
@@ -107,32 +108,35 @@ def _audited(report: Report) -> dict[str, float | None]:
         "out_of_order": judgment.out_of_order,
         "duplicated": judgment.duplicated,
         "duplicated_per_kill": judgment.duplicated / kills if kills else None,
-        "customer_answers": report.customer_answers if asks else None,
-        "customer_repeated": report.customer_repeated if asks else None,
-        "customer_doubled": report.customer_doubled if asks else None,
-        "customer_unanswered": report.customer_unanswered if asks else None,
+        "customer_answers": report.customer_answers if with_client else None,
+        "customer_repeated": report.customer_repeated if with_client else None,
+        "customer_doubled": report.customer_doubled if with_client else None,
+        "customer_unanswered": report.customer_unanswered if with_client else None,
         **judgment.ends,
         "harmed": sum(one.kind in GOOD and one.code != "result" for one in report.seen),
     }
 
 
-def _takeovers(report: Report) -> dict[str, float | None]:
+def _takeovers(report: ChaosReport) -> dict[str, float | None]:
     return {
-        "takeover_kill_p95_s": percentile(takeovers(report.seen, report.happened, "kill_worker"), 0.95),
-        "takeover_stop_p95_s": percentile(takeovers(report.seen, report.happened, "stop_worker"), 0.95),
-        "ready_p95_s": percentile(report.ready_s, 0.95),
+        "takeover_kill_p95_s": _percentile(takeovers(report.seen, report.happened, "kill_worker"), 95),
+        "takeover_stop_p95_s": _percentile(takeovers(report.seen, report.happened, "stop_worker"), 95),
+        "ready_p95_s": _percentile(report.ready_s, 95),
     }
 
 
-def _paces(report: Report) -> dict[str, float | None]:
-    calm, storm = (report.calm_s * WARM_SHARE, report.calm_s), (report.calm_s + TURN_S, report.seconds)
+def _paces(report: ChaosReport) -> dict[str, float | None]:
+    calm = (report.calm_s * WARM_SHARE, report.calm_s)
+    storm = (report.calm_s + TURN_S, report.seconds)
     calm_per_s = _in_time(report.seen, report.scenario.mix, *calm)
     storm_per_s = _in_time(report.seen, report.scenario.storm_mix, *storm)
-    calm_p99, storm_p99 = (percentile(_latencies_s(report.seen, *span), 0.99) for span in (calm, storm))
+    calm_p99 = _percentile(_latencies_s(report.seen, *calm), 99)
+    storm_p99 = _percentile(_latencies_s(report.seen, *storm), 99)
     return {
         "calm_per_s": calm_per_s,
         "storm_per_s": storm_per_s,
-        "throughput_share": storm_per_s / calm_per_s if calm_per_s and _is_full(report) else None,
+        # Below full load, the throughput is that of the load.
+        "throughput_share": storm_per_s / calm_per_s if calm_per_s and report.scenario.load.open else None,
         "calm_p99_ms": _ms(calm_p99),
         "storm_p99_ms": _ms(storm_p99),
         "latency_share": storm_p99 / calm_p99 if storm_p99 and calm_p99 else None,
@@ -140,21 +144,16 @@ def _paces(report: Report) -> dict[str, float | None]:
     }
 
 
-def _is_full(report: Report) -> bool:
-    """Whether the load takes what the workers can give: at a steady pace below that, throughput says nothing."""
-    return bool(report.scenario.load.open)
-
-
-def _machines(report: Report) -> dict[str, float | None]:
+def _machines(report: ChaosReport) -> dict[str, float | None]:
     settled = report.settled_s
-    by_themselves = [one.status for one in report.exits if not one.wanted]
-    crashes = by_themselves.count(-signal.SIGABRT) if report.scenario.storm_mix.aborts_share else 0
+    unwanted = [one.status for one in report.exits if not one.wanted]
+    crashes = unwanted.count(-signal.SIGABRT) if report.scenario.storm_mix.aborts_share else 0
     return {
         "faults": len(report.happened),
         "faults_skipped": report.skipped if report.planned else None,
         "rebalances": report.rebalances,
         "crashes": crashes or None,
-        "unwanted_exits": len(by_themselves) - crashes,
+        "unwanted_exits": len(unwanted) - crashes,
         "late_rows": report.device.late_rows,
         "latest_ms": report.device.latest_s * 1e3 if report.device.late_rows else None,
         "device_rows": report.device.rows,
@@ -164,13 +163,13 @@ def _machines(report: Report) -> dict[str, float | None]:
     }
 
 
-def _in_time(seen: Sequence[Seen], mix: Mix, begin_s: float, end_s: float) -> float:
-    """Results of good requests a second, within the deadline where all have one."""
+def _in_time(seen: Sequence[ObservedEnd], mix: Mix, begin_s: float, end_s: float) -> float:
+    """Results of good requests per second; when all have a deadline, only those in time."""
     limit_s = mix.deadline_s + WAY_BACK_S if mix.deadline_share == 1 else math.inf
     return sum(latency_s <= limit_s for latency_s in _latencies_s(seen, begin_s, end_s)) / (end_s - begin_s)
 
 
-def _latencies_s(seen: Sequence[Seen], begin_s: float, end_s: float) -> list[float]:
+def _latencies_s(seen: Sequence[ObservedEnd], begin_s: float, end_s: float) -> list[float]:
     return [
         one.latency_s
         for one in seen
@@ -182,31 +181,28 @@ def _latencies_s(seen: Sequence[Seen], begin_s: float, end_s: float) -> list[flo
 
 
 def memory_growth(memory_mb: Sequence[tuple[float, int, int, float]]) -> float | None:
-    """The most that any process grew from the middle third of its life to the last; None where none lived long."""
+    """The largest growth of any process, from the middle third of its lifetime to the last; None without one."""
     lives = [
         [(at_s, mb) for at_s, _, _, mb in life]
         for _, life in groupby(sorted(memory_mb, key=lambda one: (one[2], one[0])), lambda one: one[2])
     ]
     grown = []
     for life in lives:
-        if life[-1][0] - life[0][0] >= LIVED_S:
+        if life[-1][0] - life[0][0] >= MIN_LIFETIME_S:
             third = len(life) // 3
             middle, last = life[third : 2 * third], life[2 * third :]
-            grown.append(
-                statistics.median(mb for _, mb in last) / statistics.median(mb for _, mb in middle) - 1
-            )
+            grown.append(median([mb for _, mb in last]) / median([mb for _, mb in middle]) - 1)
     return max(grown, default=None)
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that so large a share of the values does not exceed; None without any."""
-    return sorted(values)[math.ceil(share * len(values)) - 1] if values else None
+def _percentile(values: Sequence[float], percent: float) -> float | None:
+    return percentile(values, percent) if values else None
 
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
 
 
-def ends_by_code(seen: Sequence[Seen]) -> dict[str, int]:
-    """How the requests ended that the run saw, most frequent first."""
+def ends_by_code(seen: Sequence[ObservedEnd]) -> dict[str, int]:
+    """The number of observed ends by code, most frequent first."""
     return dict(Counter(one.code for one in seen).most_common())

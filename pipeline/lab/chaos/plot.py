@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from matplotlib.figure import Figure
 
-from .figures import percentile
-from .ledger import Seen
-from .report import Report
+from ..statistics import percentile
+from .report import ChaosReport
+from .request_log import ObservedEnd
 from .scenario import AREAS
 
 COLORS: Final = {
@@ -23,8 +23,8 @@ COLORS: Final = {
 MAX_BINS: Final = 300
 
 
-def plot(report: Report, path: Path) -> None:
-    """Write a PNG: throughput, latency, open requests and memory over time, with the faults across all of them."""
+def plot(report: ChaosReport, path: Path) -> None:
+    """Write a PNG: throughput, latency, open requests and memory over time, with the faults as bars."""
     end_s = max([report.seconds, *(one.at_s for one in report.seen[-1:])])
     bin_s = max(1.0, end_s / MAX_BINS)
     figure = Figure(figsize=(13, 9), layout="constrained")
@@ -44,7 +44,7 @@ def plot(report: Report, path: Path) -> None:
             one.axvspan(
                 fault.began_s, fault.ended_s, color=COLORS[AREAS[fault.kind]], alpha=0.18, linewidth=0.8
             )
-    axes[-1].set_xlabel("seconds; dotted: the calm ends, the load ends")
+    axes[-1].set_xlabel("seconds; dotted lines: end of the calm, end of the load")
     judgment = report.judgment
     figure.suptitle(
         f"{report.scenario.name}, seed {report.seed}: {judgment.requests:,} requests, {judgment.lost} lost, "
@@ -54,8 +54,8 @@ def plot(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _faults(axes: Any, report: Report) -> None:
-    """One row for each area: bars from begin to end, with their kinds."""
+def _faults(axes: Any, report: ChaosReport) -> None:
+    """One row for each area, with a bar for each fault."""
     areas = [area for area in COLORS if any(AREAS[fault.kind] == area for fault in report.happened)]
     for fault in report.happened:
         row = areas.index(AREAS[fault.kind])
@@ -70,8 +70,8 @@ def _faults(axes: Any, report: Report) -> None:
     axes.set_ylim(-1, max(len(areas), 1))
 
 
-def _throughput(axes: Any, report: Report, bin_s: float) -> None:
-    kinds: dict[str, Callable[[Seen], bool]] = {
+def _throughput(axes: Any, report: ChaosReport, bin_s: float) -> None:
+    kinds: dict[str, Callable[[ObservedEnd], bool]] = {
         "results": lambda one: one.code == "result",
         "failures, dead letters": lambda one: one.code != "result",
     }
@@ -84,22 +84,22 @@ def _throughput(axes: Any, report: Report, bin_s: float) -> None:
             color=color,
             linewidth=1,
         )
-    axes.set_ylabel("ends a second")
+    axes.set_ylabel("ends per second")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=7, loc="upper right")
 
 
-def _latency(axes: Any, seen: Sequence[Seen], bin_s: float) -> None:
+def _latency(axes: Any, seen: Sequence[ObservedEnd], bin_s: float) -> None:
     bins = _binned([one for one in seen if one.latency_s is not None], bin_s)
-    for share, color in ((0.5, "tab:blue"), (0.99, "tab:orange")):
-        points = [(at, percentile([one.latency_s or 0.0 for one in of], share)) for at, of in bins if of]
-        axes.plot(*_columns(points), color=color, linewidth=1, label=f"p{share * 100:.0f}")
+    for percent, color in ((50, "tab:blue"), (99, "tab:orange")):
+        points = [(at, percentile([one.latency_s or 0.0 for one in of], percent)) for at, of in bins if of]
+        axes.plot(*_columns(points), color=color, linewidth=1, label=f"p{percent}")
     axes.set_yscale("log")
     axes.set_ylabel("latency, s")
     axes.legend(fontsize=7, loc="upper right")
 
 
-def _memory(axes: Any, report: Report) -> None:
+def _memory(axes: Any, report: ChaosReport) -> None:
     ordered = sorted(report.memory_mb, key=lambda one: (one[2], one[0]))
     for _, life in groupby(ordered, lambda one: one[2]):
         axes.plot(*_columns([(at_s, mb) for at_s, _, _, mb in life]), linewidth=0.9)
@@ -107,11 +107,11 @@ def _memory(axes: Any, report: Report) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _binned(seen: Sequence[Seen], bin_s: float) -> list[tuple[float, list[Seen]]]:
-    """What was seen, in bins of time without gaps."""
+def _binned(seen: Sequence[ObservedEnd], bin_s: float) -> list[tuple[float, list[ObservedEnd]]]:
+    """The ends in bins of time, empty bins included."""
     if not seen:
         return []
-    bins: dict[int, list[Seen]] = {number: [] for number in range(int(seen[-1].at_s / bin_s) + 1)}
+    bins: dict[int, list[ObservedEnd]] = {number: [] for number in range(int(seen[-1].at_s / bin_s) + 1)}
     for one in seen:
         bins[int(one.at_s / bin_s)].append(one)
     return [(number * bin_s, of) for number, of in bins.items()]

@@ -1,42 +1,39 @@
-"""What a run gives: everything that was seen, done and judged."""
+"""The result of a run: everything that was sent, injected, observed and audited."""
 
 from typing import Final
 
 from msgspec import Struct
 
 from .auditing import Judgment
-from .crew import Exit
-from .device import Count
-from .faults import Happened
-from .ledger import Seen
+from .faults import InjectedFault
+from .faulty_session import DeviceCounts
+from .request_log import ObservedEnd
 from .scenario import Scenario
 from .schedule import Fault
+from .worker_pool import WorkerExit
 
 WARM_SHARE: Final = 0.5
-"""The share of the calm at its beginning that no figure counts: brokers are compiled while they run, costs learned."""
+"""Figures leave out this share of the calm, at its beginning: the brokers warm up and costs are learned."""
 
 TURN_S: Final = 2.0
-"""The beginning of the storm that no figure counts: what is answered then was asked in the calm."""
+"""Figures leave out the first seconds of the storm: those replies belong to requests of the calm."""
 
 
-class Report(Struct, frozen=True):
-    """All that a run gave. Times are seconds since the load began; it ended after ``seconds``.
-
-    ``skipped`` faults had not begun by then.
-    """
+class ChaosReport(Struct, frozen=True):
+    """Times are seconds since the load began; it ended after ``seconds``. ``skipped`` faults were not injected."""
 
     scenario: Scenario
     seed: int
     seconds: float
     calm_s: float
     planned: tuple[Fault, ...]
-    happened: list[Happened]
-    exits: list[Exit]
-    seen: list[Seen]
+    happened: list[InjectedFault]
+    exits: list[WorkerExit]
+    seen: list[ObservedEnd]
     sent: list[tuple[float, str]]
     open: list[tuple[float, int]]
     memory_mb: list[tuple[float, int, int, float]]
-    device: Count
+    device: DeviceCounts
     settled_s: float | None
     judgment: Judgment
     skipped: int = 0

@@ -1,4 +1,4 @@
-"""A scenario: what load, which faults, which goals. Each is a TOML file in `scenarios`."""
+"""A scenario: load, faults and goals. Each is a TOML file in `scenarios`."""
 
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -45,16 +45,16 @@ AREAS: Final[dict[str, str]] = {
     "fail_device": "device",
     "shrink_device": "device",
 }
-"""What a fault befalls. Faults of one area come one after the other, those of different areas may coincide."""
+"""What a fault affects. Faults of one area follow each other, those of different areas may overlap."""
 
 
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     """Faults of one kind.
 
     Attributes:
-        times: how many in the scenario's own time; a longer or shorter run has more or fewer, at least one.
-        seconds: how long each lasts, from and to: until the broker comes back, the worker or device goes on, the
-            member leaves. Of a clock: by how many seconds it is off, from and to.
+        times: number in the scenario's own time. It is scaled to the length of the run; at least one.
+        seconds: shortest and longest duration: until the broker restarts, the worker or device continues, the
+            additional worker leaves. For a clock: smallest and largest error.
     """
 
     kind: FaultKind
@@ -63,13 +63,13 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Load(Struct, frozen=True, forbid_unknown_fields=True):
-    """How requests come. One of the first three is set for the calm; the faults' time has the same unless it says so.
+    """The pace of requests. One of the first three is set; the storm has the same pace without `times_capacity`.
 
     Attributes:
-        per_s: steadily so many a second.
-        open: always so many under way.
-        burst: so many at once, each `burst_every_s`.
-        times_capacity: during the faults, so many times a second as were answered in the calm.
+        per_s: requests per second, constant.
+        open: constant number of open requests.
+        burst: number of requests at once, every `burst_every_s`.
+        times_capacity: rate of the storm, as a multiple of the results per second in the calm.
     """
 
     per_s: float = 0.0
@@ -80,13 +80,13 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to break things.
+    """A calm without faults, then a storm with faults.
 
-    ``storm`` holds what of the mix is different once the calm is over. ``customer_per_s`` more requests a second come
-    through our own client. ``goals`` are by the names of figures, see `figures`. Where no broker is broken and the
-    workers' speed is what matters, one of the ``brokers`` does: each takes its share of the cores.
+    ``storm`` holds the fields of the mix that differ after the calm. ``customer_per_s`` requests per second come in
+    addition through our own client. ``goals`` are limits by the name of a figure, see `figures`. A scenario without
+    broker faults that measures the speed of workers needs one of the ``brokers`` only: each takes CPU time.
 
-    Raises ValueError where the calm is over half of the time.
+    Raises ValueError when the calm is longer than half of the time.
     """
 
     about: str
@@ -112,7 +112,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def storm_mix(self) -> Mix:
-        """The mix while faults happen."""
+        """The mix of the storm."""
         return msgspec.convert(msgspec.to_builtins(self.mix) | self.storm, Mix)
 
 
@@ -121,13 +121,13 @@ def scenario_names(folder: Path = FOLDER) -> list[str]:
 
 
 def load_scenario(name: str, folder: Path = FOLDER) -> Scenario:
-    """The scenario of that name. Raises UsageError naming those there are, or what is wrong in the file."""
+    """Read a scenario. Raises UsageError for an unknown name or an invalid file."""
     path = folder / f"{name}.toml"
     if name not in scenario_names(folder):
-        raise UsageError(f"There is no scenario {name!r}; there are: {', '.join(scenario_names(folder))}.")
+        raise UsageError(f"There is no scenario {name!r}. Use one of: {', '.join(scenario_names(folder))}.")
     try:
         scenario = msgspec.toml.decode(path.read_bytes(), type=Scenario)
         _ = scenario.storm_mix
     except msgspec.DecodeError as error:
-        raise UsageError(f"The scenario {path} is wrong: {error}.") from error
+        raise UsageError(f"The scenario {path} is invalid: {error}.") from error
     return msgspec.structs.replace(scenario, name=name)

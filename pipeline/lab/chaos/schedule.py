@@ -1,4 +1,4 @@
-"""When which fault happens: a pure function of the scenario, the time it has, and a seed."""
+"""The times of the faults: a pure function of the scenario, the length of the run, and a seed."""
 
 import random
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from typing import Final, NamedTuple
 from .scenario import AREAS, Faults, Scenario
 
 QUIET_END: Final = 0.1
-"""The share of the time at the end that has no new faults, so that the last ones take their effect under load."""
+"""No new faults begin in this share of the time, at its end: the effects of the last ones need load."""
 
-LEAST_CALM: Final = 0.2
-"""The share of the time that is calm in a short run, at least: what is told of the calm needs some of it."""
+MIN_CALM: Final = 0.2
+"""Minimum share of the calm in a short run: the figures of the calm need some time."""
 
 SPREAD: Final = 0.5
-"""A fault begins somewhere in this share of its slot; the rest keeps it from the next one of its area."""
+"""A fault begins in this first share of its slot; the rest separates it from the next one of its area."""
 
 
 class Fault(NamedTuple):
-    """One fault: begins ``at_s`` after the start. ``pick`` (0 to 1) chooses among what it may befall."""
+    """One fault: begins ``at_s`` after the start. ``pick`` (0 to 1) chooses its target."""
 
     at_s: float
     kind: str
@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
 
 def schedule(scenario: Scenario, seconds: float, seed: int) -> tuple[Fault, ...]:
-    """The faults in the order of their times, all behind the calm and before the quiet end."""
+    """The faults in the order of time, all between the calm and the quiet end."""
     areas: dict[str, list[Faults]] = {}
     for faults in scenario.faults:
         areas.setdefault(AREAS[faults.kind], []).append(faults)
@@ -39,12 +39,12 @@ def schedule(scenario: Scenario, seconds: float, seed: int) -> tuple[Fault, ...]
 
 
 def calm_s(scenario: Scenario, seconds: float) -> float:
-    """How long it is calm at first: a short run has less of it."""
-    return min(scenario.calm_s, seconds * max(LEAST_CALM, scenario.calm_s / scenario.seconds))
+    """Length of the calm: the scenario's, or less in a short run."""
+    return min(scenario.calm_s, seconds * max(MIN_CALM, scenario.calm_s / scenario.seconds))
 
 
 def _of_area(kinds: Sequence[Faults], scenario: Scenario, seconds: float, rng: random.Random) -> list[Fault]:
-    """One fault a slot, the kinds in random order; slots are equally long."""
+    """One fault in each slot of equal length, the kinds in random order."""
     begin, end = calm_s(scenario, seconds), seconds * (1 - QUIET_END)
     drawn = [faults for faults in kinds for _ in range(_times(faults, scenario, seconds))]
     rng.shuffle(drawn)
@@ -61,5 +61,5 @@ def _of_area(kinds: Sequence[Faults], scenario: Scenario, seconds: float, rng: r
 
 
 def _times(faults: Faults, scenario: Scenario, seconds: float) -> int:
-    """As often in a second as in the scenario's own time."""
+    """The number of faults, scaled to the length of the run."""
     return max(1, round(faults.times * seconds / scenario.seconds))

@@ -1,4 +1,4 @@
-"""Serves in a chaos run's worker process."""
+"""Serves in a worker process of a chaos run."""
 
 import logging
 import os
@@ -15,98 +15,97 @@ from ...broker.kafka.broker import KafkaBroker
 from ...models.registry import ModelRegistry
 from ...runtime.sessions import Session
 from ...serving.build import build_worker
+from ...serving.hosting import Hosted, run_alone
 from ...serving.serving import Serving
-from ...serving.shutdown import run_until_signaled
 from ...serving.tuning import tune_process
-from ...serving.watchdog import Watchdog
 from ...telemetry import configure_logging
-from .device import Mood, RehearsedSession
-from .settings import Settings, Status, write
+from .faulty_session import FaultState, FaultySession
+from .scenario import TASK
+from .settings import WorkerSettings, WorkerStatus, write
 
 if TYPE_CHECKING:
     from .stepped_clock import SteppedClock
 
-CLOSING_S: Final = 5.0
-LOOK_S: Final = 0.05
-NOTHING: Final[frozenset[TopicPartition]] = frozenset()
-
-log = logging.getLogger(__name__)
+POLL_S: Final = 0.05
+NO_PARTITIONS: Final[frozenset[TopicPartition]] = frozenset()
 
 
-class Rehearsal:
-    """What makes a worker misbehave, and what is known of it."""
+class FaultControl:
+    """Connects the worker to the run: reads its faults, writes its status."""
 
-    def __init__(self, settings: Settings, clock: "SteppedClock") -> None:
-        self._settings, self._clock = settings, clock
-        self._mood_path, self._changed_ns = Path(settings.mood), 0
-        self.mood = Mood()
-        self._session: RehearsedSession | None = None
-        self._assigned, self._rebalances = NOTHING, 0
+    def __init__(self, settings: WorkerSettings, clock: "SteppedClock") -> None:
+        self._settings = settings
+        self._clock = clock
+        self._faults_path = Path(settings.faults)
+        self._changed_ns = 0
+        self._faults = FaultState()
+        self._session: FaultySession | None = None
+        self._assigned = NO_PARTITIONS
+        self._rebalances = 0
         self._stopped = threading.Event()
 
-    def session_of(self, session: Session) -> RehearsedSession:
-        """The session that the lanes get in place of the real one."""
-        decode = decoder(self._settings.model)
-        self._session = RehearsedSession(session, decode, lambda: self.mood, self._clock.real)
+    def session_of(self, session: Session) -> FaultySession:
+        """The session that the lanes use in place of ``session``."""
+        decode = decoder(self._settings.config.triage.model)
+        self._session = FaultySession(session, decode, lambda: self._faults, self._clock.real)
         return self._session
 
     def follow(self, serving: Serving) -> None:
-        """Read the mood and write the status, until `stop`."""
-        while not self._stopped.wait(LOOK_S):
-            self._read_mood()
+        """Read the faults and write the status until `stop`."""
+        while not self._stopped.wait(POLL_S):
+            self._read_faults()
             write(Path(self._settings.status), self._status(serving))
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def _read_mood(self) -> None:
+    def _read_faults(self) -> None:
         try:
-            changed_ns = self._mood_path.stat().st_mtime_ns
+            changed_ns = self._faults_path.stat().st_mtime_ns
         except FileNotFoundError:
             return
         if changed_ns != self._changed_ns:
             self._changed_ns = changed_ns
-            self.mood = msgspec.json.decode(self._mood_path.read_bytes(), type=Mood)
-            self._clock.off_s = self.mood.clock_off_s
+            self._faults = msgspec.json.decode(self._faults_path.read_bytes(), type=FaultState)
+            self._clock.off_s = self._faults.clock_off_s
 
-    def _status(self, serving: Serving) -> Status:
-        consumer, count = serving.worker.consumer, self._session.count if self._session else None
-        assigned = consumer.assignment() if consumer else NOTHING
-        if assigned and assigned is not self._assigned:  # each rebalance makes a set of its own
-            self._assigned, self._rebalances = assigned, self._rebalances + 1
-        return Status(
+    def _status(self, serving: Serving) -> WorkerStatus:
+        consumer = serving.worker.consumer
+        assigned = consumer.assignment() if consumer else NO_PARTITIONS
+        if assigned and assigned is not self._assigned:  # each rebalance makes a new set
+            self._assigned = assigned
+            self._rebalances += 1
+        status = WorkerStatus(
             pid=os.getpid(),
             ready=serving.ready,
             partitions=sorted(at.partition for at in assigned),
             rebalances=self._rebalances,
-            rows=count.rows if count else 0,
-            late_rows=count.late_rows if count else 0,
-            latest_s=count.latest_s if count else 0.0,
         )
+        if self._session:
+            counts = self._session.counts
+            status.rows = counts.rows
+            status.late_rows = counts.late_rows
+            status.latest_s = counts.latest_s
+        return status
 
 
 def decoder(model: str) -> Callable[[Sequence[Sequence[int]]], Sequence[str]]:
-    """What turns token ids of that model back into texts."""
-    fast = Tokenizer.from_file(str(ModelRegistry().load(model).tokenizer_path))
-    return lambda rows: fast.decode_batch([list(row) for row in rows])
+    """A function from rows of the model's token ids to texts."""
+    tokenizer = Tokenizer.from_file(str(ModelRegistry().load(model).tokenizer_path))
+    return lambda rows: tokenizer.decode_batch([list(row) for row in rows])
 
 
-def serve(settings: Settings, clock: "SteppedClock") -> None:
-    """Serve until a signal drains the worker. Raises what ended it otherwise."""
+def serve(settings: WorkerSettings, clock: "SteppedClock") -> None:
+    """Serve until a signal drains the worker. Raises the error that ended it otherwise."""
     configure_logging("info")
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    rehearsal = Rehearsal(settings, clock)
-    broker = KafkaBroker(settings.config.kafka)
-    serving = build_worker(settings.config, broker, models=[settings.model], session_of=rehearsal.session_of)
+    config = settings.config
+    control = FaultControl(settings, clock)
+    broker = KafkaBroker(config.kafka)
+    serving = build_worker(config, broker, models=[config.triage.model], session_of=control.session_of)
     tune_process()
-    following = threading.Thread(target=rehearsal.follow, args=(serving,), daemon=True)
-
-    async def run() -> None:
-        with Watchdog():
-            async with broker:
-                await serving.run()
-
+    following = threading.Thread(target=control.follow, args=(serving,), daemon=True)
     following.start()
-    run_until_signaled(run, serving.drain, settings.config.window.drain_timeout_ms / 1e3 + CLOSING_S)
-    rehearsal.stop()
+    run_alone(Hosted(TASK, broker, serving, config.window.drain_timeout_ms))
+    control.stop()
     following.join()

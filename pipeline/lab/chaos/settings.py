@@ -1,4 +1,4 @@
-"""What the run and a worker process tell each other: settings on the command line, two small files meanwhile."""
+"""What the run and a worker process exchange: settings at the start, then two small files."""
 
 import os
 from pathlib import Path
@@ -9,17 +9,16 @@ from msgspec import Struct
 from ...config import Config
 
 
-class Settings(Struct, frozen=True):
-    """What a worker process is started with. It reads ``mood``, and writes ``status`` a few times a second."""
+class WorkerSettings(Struct, frozen=True):
+    """The settings of a worker process. It reads the file ``faults`` and writes the file ``status``."""
 
     config: Config
-    model: str
-    mood: str
+    faults: str
     status: str
 
 
-class Status(Struct):
-    """What a worker says of itself."""
+class WorkerStatus(Struct):
+    """What a worker reports about itself, a few times a second."""
 
     pid: int = 0
     ready: bool = False
@@ -31,15 +30,15 @@ class Status(Struct):
 
 
 def write(path: Path, content: Struct) -> None:
-    """Replace the file as a whole."""
+    """Replace the file in one step."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(msgspec.json.encode(content))
     part.replace(path)
 
 
-def read_status(path: Path) -> Status:
-    """What was last written, an empty status where nothing was."""
+def read_status(path: Path) -> WorkerStatus:
+    """The last status, or an empty one."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Status)
+        return msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
     except (OSError, msgspec.DecodeError):
-        return Status()
+        return WorkerStatus()

@@ -1,6 +1,6 @@
-"""A worker process of a chaos run: the real pipeline, around a session and a clock that can be made to misbehave.
+"""A worker process of a chaos run: the real pipeline with a session and a clock that can be made to fail.
 
-Runs as a program. It ends with its standard input, so that none outlives the run.
+Runs as a program. It ends when its standard input closes, so it cannot outlive the run.
 """
 
 import os
@@ -11,16 +11,17 @@ from pathlib import Path
 
 import msgspec
 
-from .settings import Settings
+from .settings import WorkerSettings
 from .stepped_clock import SteppedClock
 
 
 def main(argument: str) -> None:
-    """Serve until SIGTERM; ``argument`` is the JSON of `Settings`."""
-    settings = msgspec.json.decode(argument, type=Settings)
+    """Serve until SIGTERM; ``argument`` is the JSON of `WorkerSettings`."""
+    settings = msgspec.json.decode(argument, type=WorkerSettings)
     clock = SteppedClock()
-    # Before the pipeline is imported: its clocks are default arguments.
-    time.time, time.time_ns = clock, clock.ns
+    # Before the pipeline is imported: its functions have time.time as a default argument.
+    time.time = clock
+    time.time_ns = clock.ns
     threading.Thread(target=_end_with_input, daemon=True).start()
     from .serving import serve
 
@@ -28,7 +29,7 @@ def main(argument: str) -> None:
 
 
 def _end_with_input() -> None:
-    # Not through sys.stdin: the lock of a buffer that a thread reads from aborts the interpreter at its exit.
+    # Not through sys.stdin: a thread that reads from it holds a lock that aborts the interpreter at its exit.
     while os.read(0, 1):
         pass
     os._exit(1)

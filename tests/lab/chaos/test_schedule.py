@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.lab.chaos.figures import AT_LEAST, MEANINGS
-from inferstream.pipeline.lab.chaos.run import config_of
+from inferstream.pipeline.lab.chaos.figures import LOWER_LIMITS, MEANINGS
+from inferstream.pipeline.lab.chaos.runner import config_of
 from inferstream.pipeline.lab.chaos.scenario import AREAS, Faults, Scenario, load_scenario, scenario_names
 from inferstream.pipeline.lab.chaos.schedule import QUIET_END, calm_s, schedule
 from inferstream.pipeline.lab.load.requests import ABORTS, AWAY, FAILS, Mix, requests
@@ -50,7 +50,7 @@ def test_faults_lie_in_order_between_the_calm_and_the_quiet_end(
 
 
 @given(scenarios, st.integers())
-def test_in_its_own_time_a_scenario_has_each_fault_as_often_and_as_long_as_it_says(
+def test_in_its_own_time_a_scenario_has_its_numbers_and_durations_of_faults(
     scenario: Scenario, seed: int
 ) -> None:
     planned = schedule(scenario, scenario.seconds, seed)
@@ -77,22 +77,22 @@ def test_other_seeds_give_other_schedules() -> None:
 
 
 @pytest.mark.parametrize("name", scenario_names())
-def test_each_scenario_is_sound(name: str) -> None:
+def test_each_scenario_is_valid(name: str) -> None:
     scenario = load_scenario(name)
     load = scenario.load
     assert scenario.name == name
     assert sum(map(bool, (load.per_s, load.open, load.burst))) == 1, "one kind of pace"
     assert scenario.goals["lost"] == scenario.goals["out_of_order"] == 0
     assert scenario.goals.keys() <= MEANINGS.keys()
-    assert set(AT_LEAST) <= MEANINGS.keys()
+    assert set(LOWER_LIMITS) <= MEANINGS.keys()
     config = config_of(scenario, "127.0.0.1:9092")
     assert (config.kafka.replication, config.kafka.partitions) == (scenario.brokers, scenario.partitions)
     areas = {AREAS[faults.kind] for faults in scenario.faults}
     assert scenario.brokers == 3 or "brokers" not in areas, "one broker that is broken leaves nothing to see"
 
 
-def test_an_unknown_scenario_is_told_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="no scenario 'alll'; there are: all, brokers"):
+def test_an_unknown_scenario_is_an_error_that_names_all() -> None:
+    with pytest.raises(UsageError, match=r"no scenario 'alll'\. Use one of: all, brokers"):
         load_scenario("alll")
 
 
@@ -165,13 +165,13 @@ def test_garbage_is_of_all_kinds_and_its_id_is_the_one_that_a_worker_reads() -> 
     }
 
 
-def test_what_is_sent_again_is_the_same_and_comes_next() -> None:
+def test_a_duplicate_is_identical_and_follows_its_request() -> None:
     for earlier, later in pairwise(islice(requests(MIX, "run", 1), 4_000)):
         if later.kind == "again":
             assert earlier == later._replace(kind=earlier.kind)
 
 
-def test_a_deadline_stands_in_header_and_text_alike() -> None:
+def test_a_deadline_is_in_the_header_and_in_the_text() -> None:
     planned = next(one for one in requests(Mix(deadline_share=1, repeat_share=0), "run", 1))
     message = planned.message(Topics("triage"), now=1_700_000_000.0)
     due = dict(message.headers)[Header.DEADLINE_MS]

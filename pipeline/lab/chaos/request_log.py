@@ -1,4 +1,7 @@
-"""What the run itself sees: which requests are open, when replies came, how long they took. Only the auditor judges."""
+"""The requests of a run as the run observes them: which are open, when they ended, their latency.
+
+These are figures only. Whether a request is lost is decided by the audit.
+"""
 
 import time
 from collections import Counter
@@ -11,14 +14,14 @@ from ....schemas.topics import Header, Topics
 from ...broker.base import Record
 from ...errors import ReplyTopicNotAllowed
 from ..load.requests import Planned
-from .customer import PREFIX
+from .client_load import ID_PREFIX
 
 
-class Seen(NamedTuple):
-    """One reply or dead letter that ended a request. ``latency_s`` is None where the request is not known.
+class ObservedEnd(NamedTuple):
+    """A reply or dead letter that ended a request, ``at_s`` after the start of the load.
 
-    ``at_s`` counts from the start of the run. ``kind`` is what was sent (good, again, garbage, …), ``code`` result
-    or that of the failure.
+    ``kind`` is the kind of the request (good, again, garbage, …), ``code`` is "result" or the failure's code.
+    ``latency_s`` is None when the request is not known.
     """
 
     at_s: float
@@ -28,49 +31,46 @@ class Seen(NamedTuple):
     latency_s: float | None
 
 
-class Ledger:
-    """Counts what is sent and what is seen. Requests that bring no id are counted, but not told apart."""
+class RequestLog:
+    """Pairs requests with their ends. Requests without an id are only counted."""
 
     def __init__(self, topics: Topics, clock: Callable[[], float] = time.monotonic) -> None:
-        self._topics, self._clock = topics, clock
+        self._topics = topics
+        self._clock = clock
         self._began = clock()
         self._sent: dict[str, list[tuple[float, str]]] = {}
-        self._nameless_sent = 0
-        self._places: set[str] = set()
-        self.seen: list[Seen] = []
+        self._sent_without_id = 0
+        self._ended_origins: set[str] = set()
+        self.seen: list[ObservedEnd] = []
         self.sent_at: list[tuple[float, str]] = []
         self.repeated = 0
         """Ends of requests that had ended before."""
-        self.customer: Counter[str] = Counter()
-        """Replies to our own client's requests, by id."""
+        self.client_replies: Counter[str] = Counter()
+        """Replies to the requests of `ClientLoad`, by id."""
 
     @property
     def now_s(self) -> float:
-        """Seconds since the start of the run."""
+        """Seconds since the start of the load."""
         return self._clock() - self._began
 
     @property
     def open(self) -> int:
-        """Requests that were sent and whose end was not seen."""
-        return len(self._sent) + self._nameless_sent - len(self._places)
-
-    @property
-    def ends(self) -> Counter[str]:
-        return Counter(seen.code for seen in self.seen)
+        """Requests without an observed end."""
+        return len(self._sent) + self._sent_without_id - len(self._ended_origins)
 
     def sent(self, planned: Planned) -> None:
-        """A request is on its way."""
+        """Note that a request is being sent."""
         now = self.now_s
         self.sent_at.append((now, planned.kind))
         if planned.id is None:
-            self._nameless_sent += 1
+            self._sent_without_id += 1
         else:
             self._sent.setdefault(planned.id, []).append((now, planned.kind))
 
     def read(self, record: Record) -> None:
-        """A record of a reply topic or of the dead letters was read."""
+        """Note a record of the reply topic or of the dead letters."""
         if record.topic == self._topics.dead_letters:
-            # The others are beside a failure reply, which is what ends the request.
+            # Other dead letters accompany a failure reply, which is the end of the request.
             if dict(record.headers).get(Header.ERROR_CODE, b"").decode() == ReplyTopicNotAllowed.code:
                 self._end(record, _request_id(record), ReplyTopicNotAllowed.code)
             return
@@ -79,25 +79,25 @@ class Ledger:
             self._end(record, reply.id, reply.code if isinstance(reply, Failure) else "result")
 
     def _end(self, record: Record, identity: str, code: str) -> None:
-        if identity.startswith(PREFIX):
-            self.customer[identity] += 1
+        if identity.startswith(ID_PREFIX):
+            self.client_replies[identity] += 1
             return
         now = self.now_s
         waiting = self._sent.get(identity)
         if waiting:
-            at, kind = waiting.pop(0)
+            sent_at, kind = waiting.pop(0)
             if not waiting:
                 del self._sent[identity]
-            self.seen.append(Seen(now, record.partition, kind, code, now - at))
-        elif identity.startswith(f"{self._topics.requests}/") and identity not in self._places:
-            self._places.add(identity)
-            self.seen.append(Seen(now, record.partition, "garbage", code, None))
+            self.seen.append(ObservedEnd(now, record.partition, kind, code, now - sent_at))
+        elif identity.startswith(f"{self._topics.requests}/") and identity not in self._ended_origins:
+            self._ended_origins.add(identity)
+            self.seen.append(ObservedEnd(now, record.partition, "garbage", code, None))
         else:
             self.repeated += 1
 
 
 def _request_id(record: Record) -> str:
-    """The id that the reply would have had."""
+    """The id that a reply to this dead letter would have."""
     try:
         found = decode_request(record.value).id
     except DecodeError as error:
