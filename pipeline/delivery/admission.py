@@ -1,41 +1,48 @@
-"""Who is taken on when there is more than can be done: no tenant beyond its share while others wait."""
+"""Fair shares under overload: while several tenants are active, none gets more than its share of the window."""
 
 from collections import Counter
 from collections.abc import Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import Overloaded
 
-COME_BACK_MS = 1_000
+RETRY_AFTER_MS: Final = 1_000
 T = TypeVar("T")
 
 
 class Admission:
-    """Counts what each tenant has on the device or before it. Lives on the event loop."""
+    """Counts the requests that each tenant has on the device or waiting for it. Lives on the event loop."""
 
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self._running: Counter[str] = Counter()
 
-    def check(self, tenant: str) -> None:
-        """Raise Overloaded when the tenant has its share in progress and others have requests in progress, too.
+    @property
+    def in_progress(self) -> dict[str, int]:
+        """Admitted requests that have not ended, by tenant. Tenants without any are left out."""
+        return dict(self._running)
 
-        What costs the device nothing may be given even then. Alone a tenant may take all: the share is of what there
-        is, among those who want it now.
+    def is_within_share(self, tenant: str) -> bool:
+        """Whether one more request of the tenant may go to the device.
+
+        Each active tenant gets window / active tenants. A single active tenant may use the whole window.
         """
         running = self._running
         others = len(running) - (tenant in running)
-        if others and running[tenant] >= max(1, self._max_in_flight // (others + 1)):
-            raise Overloaded(
-                f"This tenant has {running[tenant]} requests in progress, its share while others have some, too: send "
-                "fewer at a time.",
-                retry_after_ms=COME_BACK_MS,
-            )
+        return not others or running[tenant] < max(1, self._max_in_flight // (others + 1))
 
-    def taken(self, tenant: str, work: Coroutine[Any, Any, T]) -> "Taken[T]":
+    def refusal(self, tenant: str) -> Overloaded:
+        """The error for a request beyond the tenant's share."""
+        return Overloaded(
+            f"This tenant has {self._running[tenant]} requests in progress, its share while other tenants are active: "
+            "send fewer at a time.",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+
+    def admitted(self, tenant: str, work: Coroutine[Any, Any, T]) -> "Admitted[T]":
         """Count one request of the tenant as in progress until ``work`` has ended."""
         self._running[tenant] += 1
-        return Taken(self, tenant, work)
+        return Admitted(self, tenant, work)
 
     def leave(self, tenant: str) -> None:
         """One request of the tenant is no longer in progress."""
@@ -44,14 +51,16 @@ class Admission:
             del self._running[tenant]
 
 
-class Taken(Generic[T]):
-    """Work that counts from the call that made it: many are taken on before the first has its turn.
+class Admitted(Generic[T]):
+    """Work that is counted from its construction on, not from its first turn: one poll admits many records at once.
 
     Await it, or `close` it: a coroutine that never starts runs no ``finally`` that could end the count.
     """
 
     def __init__(self, admission: Admission, tenant: str, work: Coroutine[Any, Any, T]) -> None:
-        self._admission, self._tenant, self._work = admission, tenant, work
+        self._admission = admission
+        self._tenant = tenant
+        self._work = work
         self._counts = True
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -61,7 +70,7 @@ class Taken(Generic[T]):
             self.close()
 
     def close(self) -> None:
-        """End the work where it stands, if it has not ended, and the count with it."""
+        """End the work if it has not ended, and its count."""
         self._work.close()
         if self._counts:
             self._counts = False

@@ -1,4 +1,4 @@
-"""Stops a worker that turns request after request into dead letters. It never drops: it stops reading."""
+"""Stops a worker whose requests keep becoming dead letters. It never drops a record: it stops reading."""
 
 import logging
 from collections import deque
@@ -10,64 +10,67 @@ log = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Closed: read. Open: do not read. After a while half open: one record is tried, and decides.
+    """Closed: the worker reads. Open: it does not. After the cooldown one record is read as a trial, and decides.
 
-    Counts dead letters that the worker is to blame for, among requests that the device had to do with: neither what is
-    wrong with a request itself nor an answer from the cache tells whether the device works.
+    Counts the requests that the device answered and the dead letters that the worker is to blame for. Bad requests and
+    cached answers do not count: they do not show whether the device works.
     """
 
     def __init__(self, config: BreakerConfig, clock: Callable[[], float]) -> None:
-        self._config, self._clock = config, clock
+        self._config = config
+        self._clock = clock
         self._recent: deque[bool] = deque(maxlen=config.window)
         self._in_a_row = 0
-        self._opened: float | None = None
-        self._trying = False
+        self._opened_at: float | None = None
+        self._trial_runs = False
 
     @property
     def is_open(self) -> bool:
-        """Whether reading has stopped, a trial included."""
-        return self._opened is not None
+        """Whether reading has stopped. Also true while a trial runs."""
+        return self._opened_at is not None
 
     def room(self, wanted: int) -> int:
         """How many of ``wanted`` records may be read now."""
-        if self._opened is None:
+        if self._opened_at is None:
             return wanted
-        if self._trying or self._clock() - self._opened < self._config.cooldown_s:
+        if self._trial_runs or self._clock() - self._opened_at < self._config.cooldown_s:
             return 0
         return min(1, wanted)
 
-    def trying(self) -> bool:
-        """A record was read; with the breaker open it is the trial. Then the caller owes a `tried`."""
-        self._trying = self.is_open
-        return self._trying
+    def begin_trial(self) -> bool:
+        """Call for each record that was read. True if it is a trial; then the caller must call `end_trial`."""
+        self._trial_runs = self.is_open
+        return self._trial_runs
 
-    def tried(self) -> None:
-        """The trial has ended. If that decided nothing (a bad request, a partition lost), another one may begin."""
-        self._trying = False
+    def end_trial(self) -> None:
+        """The trial has ended. If it decided nothing (a bad request, a lost partition), another one may begin."""
+        self._trial_runs = False
 
     def answered(self) -> None:
-        """The device answered a request: close, if this was the trial."""
+        """The device answered a request. Closes the breaker if this was the trial."""
         self._in_a_row = 0
         self._recent.append(True)
-        if self._trying:
+        if self._trial_runs:
             log.warning("The trial request was answered: reading goes on.")
-            self._opened, self._trying = None, False
+            self._opened_at = None
+            self._trial_runs = False
             self._recent.clear()
 
     def dead(self) -> None:
-        """A request became a dead letter: open, if these are too many."""
+        """A request became a dead letter. Opens the breaker if there were too many, or if this was the trial."""
         self._in_a_row += 1
         self._recent.append(False)
-        if self._trying or (not self.is_open and self._too_many()):
+        if self._trial_runs or (not self.is_open and self._too_many()):
             self._open()
 
-    def put_off(self) -> None:
-        """A request is to be tried again later: as the trial it has failed."""
-        if self._trying:
+    def trial_failed(self) -> None:
+        """A request must be retried later. If it was the trial, the cooldown begins again."""
+        if self._trial_runs:
             self._open()
 
     def _open(self) -> None:
-        self._opened, self._trying = self._clock(), False
+        self._opened_at = self._clock()
+        self._trial_runs = False
         log.error(
             "%d dead letters in a row, %d of the last %d requests: nothing more is read for %g s, then one "
             "request is tried. `inferstream dead-letters list` shows what failed.",

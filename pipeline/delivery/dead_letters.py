@@ -6,31 +6,32 @@ from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, origin
 from ..broker.base import Headers, Message, Record
 from ..errors import InferstreamError
+from .arrival import header_map
 from .outcome import Outcome
-from .replies import header_map, sentence
+from .replies import short_message
 
-MAX_TRIED_BYTES: Final = 10_000
-"""Of a header that tells of the attempts: many times what our own history needs."""
+MAX_ATTEMPT_BYTES: Final = 10_000
+"""Bytes of one header on the attempts, in a letter without a body: many times what our own history needs."""
 
 
 def dead_letter(
     record: Record,
     topic: str,
     error: InferstreamError | DecodeError,
-    failed_at: float,
+    failed_at_s: float,
     *,
     worker: str = "",
     version: str = "",
 ) -> Outcome:
-    """The dead letter of a record. ``failed_at`` is Unix time in seconds, ``version`` that of the model.
+    """The dead letter of a record. ``failed_at_s`` is Unix time, ``version`` that of the model.
 
-    Body, key and headers are the record's own, so that a replay is the identical request. Where that is too large
-    together with the reason, the letter says where the record stands, how large the body is, and how it was tried.
+    Body, key and headers are the record's own, so that a replay is the identical request. If the broker refuses the
+    letter's size, a notice takes its place: where the record is, how large its body is, and the attempts.
     """
     reason = (
         (Header.ERROR_CODE, error.code.encode()),
-        (Header.ERROR_MESSAGE, sentence(error).encode()),
-        (Header.FAILED_AT_MS, b"%d" % round(failed_at * 1e3)),
+        (Header.ERROR_MESSAGE, short_message(error).encode()),
+        (Header.FAILED_AT_MS, b"%d" % round(failed_at_s * 1e3)),
         *(
             (name, text.encode())
             for name, text in ((Header.WORKER, worker), (Header.VERSION, version))
@@ -39,18 +40,21 @@ def dead_letter(
     )
     first = () if any(name == Header.ORIGIN for name, _ in record.headers) else _origin(record)
     letter = Message(topic, record.value or b"", record.key, (*record.headers, *first, *reason))
+    return Outcome((letter,), lambda: Outcome((_notice(record, topic, reason),)))
+
+
+def _notice(record: Record, topic: str, reason: Headers) -> Message:
     left_out = (Header.LEFT_OUT, b"%d" % len(record.value or b""))
-    notice = Message(topic, b"", None, (*_origin(record), *_tried(record), *reason, left_out))
-    return Outcome((letter,), lambda: Outcome((notice,)))
+    return Message(topic, b"", None, (*_origin(record), *_attempts(record), *reason, left_out))
 
 
-def _tried(record: Record) -> Headers:
-    # Anybody may send these headers, and a notice must fit.
-    sent = header_map(record)
+def _attempts(record: Record) -> Headers:
+    """The headers on the attempts. They are untrusted, and a notice must fit: oversized ones are left out."""
+    headers = header_map(record)
     return tuple(
-        (name, sent[name])
+        (name, headers[name])
         for name in (Header.ATTEMPT, Header.HISTORY)
-        if name in sent and len(sent[name]) <= MAX_TRIED_BYTES
+        if name in headers and len(headers[name]) <= MAX_ATTEMPT_BYTES
     )
 
 

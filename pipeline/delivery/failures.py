@@ -1,137 +1,136 @@
-"""What becomes of a request that failed: it is tried again, answered with a Failure, or also kept as a dead letter."""
+"""What happens with a request that failed: a retry, or a Failure to the caller and perhaps a dead letter."""
 
+import copy
 import logging
 import random
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ...schemas.codec import DecodeError
-from ...schemas.messages import Failure
-from ...schemas.topics import ANY_ORDER, Header, Topics
-from ..broker.base import Record
+from ...schemas.topics import Header, Topics
 from ..config import RetryConfig
-from ..errors import DeviceError, InferstreamError, Overloaded, Poison
+from ..errors import DeviceError, InferstreamError, Poison, ReplyTopicNotAllowed
 from ..telemetry import Metrics
+from .arrival import Arrival
 from .breaker import Breaker
 from .dead_letters import dead_letter
 from .outcome import Outcome
-from .replies import Address, Replies, header_map, sentence
-from .retries import JITTER, RETRIED, Attempt, Budget, attempt_of, delay_s, tried, waiting
+from .replies import ReplyBuilder
+from .retries import JITTER, RETRIED, Attempt, RetryBudget, attempt_of, delay_s, to_retry_topic, with_attempt
 
 log = logging.getLogger(__name__)
 
 
-class Failing:
-    """Decides for one worker, which is called ``worker`` in the history of what it failed at."""
+class WorkerStamp(NamedTuple):
+    """What a worker writes on a record that failed: its name, and the Unix time in seconds by its clock."""
+
+    worker: str
+    wall_clock: Callable[[], float]
+
+
+class RetryInPlace(NamedTuple):
+    """The next attempt of a request that keeps its slot in the window, and the seconds to wait before it."""
+
+    arrival: Arrival
+    pause_s: float
+
+
+class FailurePolicy:
+    """Decides for all requests of one worker. `retry_or_end`, then `end`, read top to bottom."""
 
     def __init__(
         self,
         topics: Topics,
-        replies: Replies,
+        retries: RetryConfig,
+        replies: ReplyBuilder,
         metrics: Metrics,
         breaker: Breaker,
-        config: RetryConfig,
-        *,
-        worker: str,
-        wall_clock: Callable[[], float],
+        stamp: WorkerStamp,
     ) -> None:
-        self._topics, self._replies, self._metrics, self._breaker = topics, replies, metrics, breaker
-        self._config, self._worker, self._wall_clock = config, worker, wall_clock
-        self._budget = Budget(config)
+        self._topics = topics
+        self._retries = retries
+        self._replies = replies
+        self._metrics = metrics
+        self._breaker = breaker
+        self._stamp = stamp
+        self._budget = RetryBudget(retries)
 
-    def read(self) -> None:
-        """A request was read: that much more may be tried again."""
+    def request_was_read(self) -> None:
+        """Count one request: retries are bounded by a share of the requests."""
         self._budget.earn()
 
-    def outcome(self, record: Record, address: Address, error: Exception, version: str = "") -> Outcome:
-        """How the request ends, or goes on, after ``error``; ``version`` is that of the model it was for."""
-        if isinstance(error, RETRIED) and (again := self._again(record, error)):
-            self._breaker.put_off()
-            return again._replace(if_too_large=lambda: self._end(record, address, error, version))
-        return self._end(record, address, error, version)
+    def retry_or_end(
+        self, arrival: Arrival, error: Exception, version: str, waited_s: float
+    ) -> Outcome | RetryInPlace:
+        """The next step after an attempt on the device failed: retry in place, retry topic, or the `end`.
 
-    def _end(self, record: Record, address: Address, error: Exception, version: str) -> Outcome:
-        known = self._known(address, error)
-        self._metrics.failed(known.code)
-        failure = self._replies.failure(address, _failure(address.id, self._topics.task, known))
-        if not _is_ours(known):
-            return failure
-        if not isinstance(known, Poison):  # it was known before, and did not reach the device
-            self._breaker.dead()
-        return failure._replace(then=self._letter(record, known, version))
+        A passing failure is retried while attempts, time and budget are left. A request whose order matters is retried
+        in its place, after the shortest delay each time: it blocks the records of its own key and no others. All others
+        wait in the retry topic of their delay.
 
-    def unanswerable(self, record: Record, error: InferstreamError) -> Outcome:
-        """The outcome of a request whose reply topic must not be used: the dead letter is all there is."""
-        self._metrics.failed(error.code)
-        return self._letter(record, error)
-
-    def again_in_place(
-        self, record: Record, error: Exception, waited_s: float
-    ) -> tuple[Record, float] | None:
-        """A request whose order matters as it is tried again in its place, after so many seconds; None to give up.
-
-        It holds back the records of its own key meanwhile, and no others.
+        Args:
+            version: of the model that failed.
+            waited_s: seconds since the first attempt of a retry in place began.
         """
-        headers = header_map(record)
-        another = delay_s(attempt_of(headers), self._config) is not None
-        if not isinstance(error, RETRIED) or not another or not keeps_order(record):
-            return None
-        pause_s = min(self._config.tiers_s) * random.uniform(1, 1 + JITTER)
-        within = waited_s + pause_s <= self._config.in_place_s
-        if not within or self._too_late(headers, pause_s) or not self._budget.spend():
-            return None
-        return tried(record, self._attempt(headers, error)), pause_s
-
-    def _again(self, record: Record, error: InferstreamError) -> Outcome | None:
-        """The record on its way to a retry topic, if it may go there and a further attempt is left."""
-        headers = header_map(record)
-        seconds = delay_s(attempt_of(headers), self._config)
-        if (
-            seconds is None
-            or keeps_order(record)
-            or self._too_late(headers, seconds)
-            or not self._budget.spend()
-        ):
-            return None
+        number = attempt_of(arrival.headers)
+        tier_s = delay_s(number, self._retries)
+        if not isinstance(error, RETRIED) or tier_s is None:
+            return self.end(arrival, error, version)
+        now_s = self._stamp.wall_clock()
+        pause_s: float = tier_s
+        if arrival.keeps_order:
+            pause_s = min(self._retries.tiers_s) * random.uniform(1, 1 + JITTER)
+            if waited_s + pause_s > self._retries.in_place_s:
+                return self.end(arrival, error, version)
+        if _deadline_s(arrival) < now_s + pause_s or not self._budget.spend():
+            return self.end(arrival, error, version)
+        attempt = Attempt(number, error.code, round(now_s * 1e3), self._stamp.worker)
+        if arrival.keeps_order:
+            return RetryInPlace(with_attempt(arrival, attempt), pause_s)
         self._metrics.retried(error.code)
-        return Outcome((waiting(record, self._topics, self._attempt(headers, error), seconds),))
+        self._breaker.trial_failed()
+        message = to_retry_topic(arrival, self._topics, attempt, tier_s)
+        # The copy has no traceback, which would hold this outcome in a reference cycle.
+        given_up = copy.copy(error)
+        return Outcome((message,), if_too_large=lambda: self.end(arrival, given_up, version))
 
-    def _attempt(self, headers: dict[str, bytes], error: InferstreamError) -> Attempt:
-        """The line that the history gets for an attempt which failed now."""
-        return Attempt(attempt_of(headers), error.code, round(self._wall_clock() * 1e3), self._worker)
+    def end(self, arrival: Arrival, error: Exception, version: str = "") -> Outcome:
+        """The terminal event after ``error``: a Failure to the caller, then a dead letter if the worker is at fault.
 
-    def _too_late(self, headers: dict[str, bytes], seconds: float) -> bool:
-        deadline = headers.get(Header.DEADLINE_MS, b"")
-        return deadline.isdigit() and int(deadline) / 1e3 < self._wall_clock() + seconds
-
-    def _letter(self, record: Record, error: InferstreamError | DecodeError, version: str = "") -> Outcome:
-        now = self._wall_clock()
-        return dead_letter(
-            record, self._topics.dead_letters, error, now, worker=self._worker, version=version
+        A request whose reply topic must not be used gets no Failure: its dead letter is all there is.
+        """
+        if not isinstance(error, InferstreamError | DecodeError):
+            log.error(
+                "A defect failed the request %s: its caller gets the code `internal`, other requests go on.",
+                arrival.reply_id,
+                exc_info=error,
+            )
+            error = InferstreamError(f"A defect in the worker: {type(error).__name__}; its log has more.")
+        self._metrics.failed(error.code)
+        answerable = not isinstance(error, ReplyTopicNotAllowed)
+        if answerable and not _is_worker_at_fault(error):
+            return self._replies.failure(arrival, error)
+        letter = dead_letter(
+            arrival.record,
+            self._topics.dead_letters,
+            error,
+            self._stamp.wall_clock(),
+            worker=self._stamp.worker,
+            version=version,
         )
-
-    def _known(self, address: Address, error: Exception) -> InferstreamError | DecodeError:
-        if isinstance(error, InferstreamError | DecodeError):
-            return error
-        log.error("A defect answered %s with the code `internal`; others go on.", address.id, exc_info=error)
-        return InferstreamError(f"A defect in the worker: {type(error).__name__}; its log has more.")
-
-
-def keeps_order(record: Record) -> bool:
-    """Whether replies must come in the order of the requests of this record's key."""
-    return record.key is not None and header_map(record).get(Header.ORDER) != ANY_ORDER
+        if not answerable:
+            return letter
+        if not isinstance(error, Poison):  # known before it ran: it did not reach the device
+            self._breaker.dead()
+        return self._replies.failure(arrival, error)._replace(then=letter)
 
 
-def _is_ours(error: InferstreamError | DecodeError) -> bool:
-    """Whether the worker failed, and not the request: such a request is kept, and may be replayed."""
+def _deadline_s(arrival: Arrival) -> float:
+    """The deadline in Unix seconds; infinite where the header is missing or not a number."""
+    value = arrival.headers.get(Header.DEADLINE_MS, b"")
+    return int(value) / 1e3 if value.isdigit() else float("inf")
+
+
+def _is_worker_at_fault(error: InferstreamError | DecodeError) -> bool:
+    """Whether the worker failed, and not the request: such a request is kept, and can be replayed."""
     return isinstance(error, (DeviceError, *RETRIED)) or type(error) is InferstreamError
-
-
-def _failure(identity: str, task: str, error: InferstreamError | DecodeError) -> Failure:
-    return Failure(
-        id=identity,
-        task=task,
-        code=error.code,
-        message=sentence(error),
-        retryable=isinstance(error, InferstreamError) and error.retryable,
-        retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else None,
-    )

@@ -1,4 +1,4 @@
-"""Replies linger: under load what is ready waits a moment for more, so that they are published together."""
+"""Replies linger: under load they wait up to 50 ms and are published together (docs/decisions/0008)."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,40 +6,41 @@ from typing import Final, Generic, TypeVar
 
 LINGER_S: Final = 0.05
 
-UNNOTICED_S: Final = 0.2
-"""Where a request waits for the device so long, it does not notice `LINGER_S` more."""
+BUSY_BACKLOG_S: Final = 0.2
+"""Linger only when the device backlog is longer than this: `LINGER_S` more is then negligible."""
 
 Busy = Callable[[], bool]
-"""Whether requests wait for the device longer than `UNNOTICED_S`."""
+"""Whether the device backlog is longer than `BUSY_BACKLOG_S`."""
 
 T = TypeVar("T")
 
 
 def idle() -> bool:
-    """Where no device is waited for."""
+    """`Busy` of a worker without a device."""
     return False
 
 
 class Linger(Generic[T]):
-    """Passes things on in the order in which they come. Lives on the event loop.
+    """Forwards items in order; under load it groups them. Lives on the event loop.
 
-    Requests to the broker cost more than what is in them: together many replies cost little more than one.
+    A request to the broker costs more than the records in it: many replies together cost little more than one.
     """
 
     def __init__(self, send: Callable[[T], None], busy: Busy) -> None:
-        self._send, self._busy = send, busy
+        self._send = send
+        self._busy = busy
         self._ready: list[T] = []
 
-    def put(self, thing: T) -> None:
-        """Pass it on now, or within `LINGER_S` while the device is busy: more will be ready by then."""
+    def put(self, item: T) -> None:
+        """Send the item now; within `LINGER_S`, together with later ones, while the device is busy."""
         if not self._ready:
             if not self._busy():
-                self._send(thing)
+                self._send(item)
                 return
             asyncio.get_running_loop().call_later(LINGER_S, self._send_all)
-        self._ready.append(thing)
+        self._ready.append(item)
 
     def _send_all(self) -> None:
         ready, self._ready = self._ready, []
-        for thing in ready:
-            self._send(thing)
+        for item in ready:
+            self._send(item)

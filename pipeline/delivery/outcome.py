@@ -1,4 +1,4 @@
-"""The outcome of a record: its terminal event, or its next step through a retry topic."""
+"""The outcome of a record: its terminal event, or its way into a retry topic."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
@@ -7,10 +7,12 @@ from ..broker.base import Message
 
 
 class Outcome(NamedTuple):
-    """What must be durable before the offset of a record may be committed.
+    """The messages that must be durable before the offset of a record may be committed.
 
-    ``if_too_large`` gives what to publish instead when the broker refuses the size of a message; ``then`` is published
-    once the messages are durable.
+    Attributes:
+        messages: published at once, in this order.
+        if_too_large: makes the outcome that replaces this one when the broker refuses the size of a message.
+        then: the outcome that follows when all ``messages`` are durable, e.g. the dead letter after the Failure.
     """
 
     messages: tuple[Message, ...]

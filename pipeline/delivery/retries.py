@@ -1,7 +1,8 @@
-"""Trying again: which errors, how often, how much later, and where a record waits meanwhile."""
+"""Retries: which errors, how many attempts, which delay, and the retry topics where records wait."""
 
+import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -10,19 +11,21 @@ from ...schemas.topics import Header, Topics
 from ..broker.base import Headers, Message, Record
 from ..config import RetryConfig
 from ..errors import DeviceOutOfMemory, DeviceUnavailable
-from .replies import header_map, origin_of
+from .arrival import Arrival, origin_of
 
 RETRIED: Final = (DeviceOutOfMemory, DeviceUnavailable)
-"""Errors that a later attempt on some worker may not meet. Overload is not among them: the caller is told at once."""
+"""Errors that a later attempt, perhaps on another worker, may not meet. Overload is not among them: the caller gets the
+Failure at once."""
 
 JITTER: Final = 0.2
-"""What fails together comes back spread over this share of the delay."""
+"""Jitter, as a share of the delay: requests that failed together do not come back together."""
 
-LAST_KEPT: Final = 20  # attempts in the history: it travels in a header, which must stay small
+MAX_HISTORY: Final = 20
+"""Attempts in the history. It travels in a header, which must stay small."""
 
 
 class Attempt(NamedTuple):
-    """One line of a record's history."""
+    """One failed attempt in a record's history. ``at_ms`` is Unix time."""
 
     attempt: int
     code: str
@@ -30,19 +33,20 @@ class Attempt(NamedTuple):
     worker: str
 
 
-class Budget:
-    """A token bucket: retries may be a share of the requests, so that they never become the load themselves."""
+class RetryBudget:
+    """A token bucket: retries are at most a share of the requests, plus a burst, so that they never become the load."""
 
     def __init__(self, config: RetryConfig) -> None:
-        self._share, self._most = config.budget_share, float(config.budget_burst)
-        self._tokens = self._most
+        self._share = config.budget_share
+        self._max_tokens = float(config.budget_burst)
+        self._tokens = self._max_tokens
 
     def earn(self) -> None:
-        """A request was read."""
-        self._tokens = min(self._most, self._tokens + self._share)
+        """Add the share that one request earns."""
+        self._tokens = min(self._max_tokens, self._tokens + self._share)
 
     def spend(self) -> bool:
-        """Whether one more retry is within the budget."""
+        """Take one retry out of the budget; False if there is none left."""
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -50,68 +54,71 @@ class Budget:
 
 
 def delay_s(attempt: int, config: RetryConfig) -> int | None:
-    """How long the record waits before the attempt after ``attempt``; None when it was the last."""
+    """Seconds between ``attempt``, which failed, and the next; None when it was the last one."""
     if attempt >= config.max_attempts or not config.tiers_s:
         return None
     return config.tiers_s[min(attempt, len(config.tiers_s)) - 1]
 
 
-def attempt_of(headers: dict[str, bytes]) -> int:
-    """1 on the first delivery, also where the header is not a number."""
+def attempt_of(headers: Mapping[str, bytes]) -> int:
+    """The number of the attempt: 1 on the first delivery, also where the header is not a number."""
     value = headers.get(Header.ATTEMPT, b"1")
     return max(1, int(value)) if value.isdigit() and len(value) < 4 else 1
 
 
 def tier_name(seconds: int) -> str:
+    """The name of a retry tier in its topic's name, e.g. ``30s``."""
     return f"{seconds}s"
 
 
 def retry_topics(topics: Topics, config: RetryConfig) -> list[str]:
-    """One topic for each tier: in each the delay is constant, so first in is first due."""
+    """One topic for each tier: the delay within a topic is constant, so the first in is the first due."""
     return [topics.retry(tier_name(seconds)) for seconds in sorted(set(config.tiers_s))]
 
 
-def waiting(
-    record: Record,
+def to_retry_topic(
+    arrival: Arrival,
     topics: Topics,
     attempt: Attempt,
     seconds: int,
     spread: Callable[[], float] = random.random,
 ) -> Message:
-    """The record as it waits in a retry topic: body and key its own, what changes in headers.
+    """The record for the retry topic of the tier: its own body and key; what changes is in headers.
 
-    The key chooses the partition: not every topic has as many as the one that the record came from.
+    No partition is set, the key chooses it: the retry topic may have fewer than the topic that the record came from.
     """
     due_ms = attempt.at_ms + round(seconds * 1e3 * (1 + JITTER * spread()))
+    record = arrival.record
     headers = (
-        *_without(tried(record, attempt).headers, Header.NOT_BEFORE_MS, Header.ORIGIN),
+        *_without(with_attempt(arrival, attempt).record.headers, Header.NOT_BEFORE_MS, Header.ORIGIN),
         (Header.NOT_BEFORE_MS, b"%d" % due_ms),
-        (Header.ORIGIN, origin_of(record).encode()),
+        (Header.ORIGIN, origin_of(record, arrival.headers).encode()),
     )
     return Message(topics.retry(tier_name(seconds)), record.value or b"", record.key, headers)
 
 
-def tried(record: Record, attempt: Attempt) -> Record:
-    """The record as its next attempt finds it: in its headers the number of that, and what became of those before."""
-    headers = (
-        *_without(record.headers, Header.ATTEMPT, Header.HISTORY),
+def with_attempt(arrival: Arrival, attempt: Attempt) -> Arrival:
+    """The arrival for the attempt after ``attempt``: its headers hold the new number and the history."""
+    changed = (
         (Header.ATTEMPT, b"%d" % (attempt.attempt + 1)),
-        (Header.HISTORY, history(record, attempt)),
+        (Header.HISTORY, history(arrival.headers, attempt)),
     )
-    return record._replace(headers=headers)
+    kept = _without(arrival.record.headers, Header.ATTEMPT, Header.HISTORY)
+    record = arrival.record._replace(headers=(*kept, *changed))
+    return dataclasses.replace(arrival, record=record, headers={**arrival.headers, **dict(changed)})
 
 
-def history(record: Record, attempt: Attempt) -> bytes:
-    """The JSON of all attempts so far, this one last. A history that somebody else broke begins anew."""
+def history(headers: Mapping[str, bytes], attempt: Attempt) -> bytes:
+    """The JSON of all failed attempts, ``attempt`` last. A history that cannot be read is replaced by a new one."""
     try:
-        past = msgspec.json.decode(header_map(record)[Header.HISTORY], type=list[Attempt])
+        past = msgspec.json.decode(headers[Header.HISTORY], type=list[Attempt])
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         past = []
-    return msgspec.json.encode([*past, attempt][-LAST_KEPT:])
+    return msgspec.json.encode([*past, attempt][-MAX_HISTORY:])
 
 
 def due_headers(record: Record) -> Headers:
-    """The headers with which a record that is due goes back to the request topic."""
+    """The headers with which a record that is due returns to the request topic."""
     return _without(record.headers, Header.NOT_BEFORE_MS)
 
 

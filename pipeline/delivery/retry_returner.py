@@ -8,33 +8,31 @@ from typing import Any
 from ...schemas.topics import Header, Topics
 from ..broker.base import Message, Record
 from ..errors import TooLarge
+from .arrival import header_map
 from .dead_letters import dead_letter
 from .outcome import Outcome
-from .replies import header_map
 from .retries import JITTER, due_headers
 
 
-class Returning:
-    """Handles the records of one retry topic: each waits here, blocking nobody, and goes back to the request topic.
+class RetryReturner:
+    """Handles the records of one retry topic: each waits until it is due, then returns to the request topic.
 
-    A worker of its own runs it, so its offsets, too, are committed only after the record is durable again.
+    A worker of its own runs it (docs/decisions/0007), so that its offsets, too, are committed only after the record is
+    durable again.
     """
 
     def __init__(self, topics: Topics, delay_s: float, wall_clock: Callable[[], float] = time.time) -> None:
-        """``delay_s`` is the topic's: nothing waits much longer, whatever its header says or a clock did meanwhile."""
-        self._topics, self._wall_clock = topics, wall_clock
-        self._longest_s = delay_s * (1 + JITTER)
+        """``delay_s`` is the topic's. No record waits longer than that plus jitter, whatever its header says."""
+        self._topics = topics
+        self._max_wait_s = delay_s * (1 + JITTER)
+        self._wall_clock = wall_clock
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
-        wait_s = min(self._due_s(record) - self._wall_clock(), self._longest_s)
+        """The record as a message to the request topic: at once if it is due, else an awaitable of it."""
+        wait_s = min(_due_s(record) - self._wall_clock(), self._max_wait_s)
         back = Message(self._topics.requests, record.value or b"", record.key, due_headers(record))
         outcome = Outcome((back,), lambda: self._refused(record))
         return outcome if wait_s <= 0 else _later(wait_s, outcome)
-
-    def _due_s(self, record: Record) -> float:
-        """Unix time at which the record is due: at once where the header is missing or not a number."""
-        value = header_map(record).get(Header.NOT_BEFORE_MS, b"")
-        return int(value) / 1e3 if value.isdigit() and len(value) < 16 else 0.0
 
     def _refused(self, record: Record) -> Outcome:
         error = TooLarge(
@@ -42,6 +40,12 @@ class Returning:
             "workers again."
         )
         return dead_letter(record, self._topics.dead_letters, error, self._wall_clock())
+
+
+def _due_s(record: Record) -> float:
+    """Unix time in seconds at which the record is due; 0 where the header is missing or not a number."""
+    value = header_map(record).get(Header.NOT_BEFORE_MS, b"")
+    return int(value) / 1e3 if value.isdigit() and len(value) < 16 else 0.0
 
 
 async def _later(seconds: float, outcome: Outcome) -> Outcome:

@@ -9,50 +9,50 @@ from ..errors import BrokerError
 
 log = logging.getLogger(__name__)
 
-LOOK_S: Final = 30.0
+CHECK_INTERVAL_S: Final = 30.0
 
 Partitions = Callable[[str], Awaitable[int | None]]
-"""Asks the broker how many partitions a topic has; None without such a topic."""
+"""Asks the broker for the number of partitions of a topic; None if there is no such topic."""
 
 
 class TopicWatch:
-    """Looks whether topics are as they were."""
+    """Checks that topics still exist, with at least the partitions they had."""
 
     def __init__(self, partitions: Partitions, topics: Collection[str]) -> None:
         self._ask = partitions
         self._known = dict.fromkeys(topics, 0)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Ask for all topics once. Raises BrokerError for one that is gone, or has fewer partitions than before."""
         for topic, known in self._known.items():
-            self._known[topic] = await still_there(self._ask, topic, known)
+            self._known[topic] = await current_partitions(self._ask, topic, known)
 
 
-async def look_often(*looks: Callable[[], Awaitable[None]]) -> None:
-    """Return never; look at once and each 30 s. Raises the BrokerError of a look."""
+async def check_regularly(*checks: Callable[[], Awaitable[None]]) -> None:
+    """Return never; run the checks at once and every 30 s. Raises the BrokerError of a check."""
     while True:
-        for look in looks:
-            await look()
-        await asyncio.sleep(LOOK_S)
+        for check in checks:
+            await check()
+        await asyncio.sleep(CHECK_INTERVAL_S)
 
 
-async def still_there(partitions: Partitions, topic: str, known: int) -> int:
-    """How many partitions the topic has, ``known`` where the broker cannot tell.
+async def current_partitions(partitions: Partitions, topic: str, known: int) -> int:
+    """The number of partitions of the topic; ``known`` if the broker does not answer.
 
-    Raises BrokerError where it is gone, or was made anew with fewer than ``known``: what is under way to the others
-    would wait for ever.
+    Raises BrokerError if the topic is gone, or was recreated with fewer partitions than ``known``: records for the
+    missing partitions would wait for ever.
     """
     try:
         count = await partitions(topic)
     except BrokerError as error:
-        log.debug("Whether the topic %s is as it was is looked up later: %s", topic, error)
+        log.debug("The topic %s could not be checked, the next check tries again: %s", topic, error)
         return known
     if count is None:
         raise BrokerError(
-            f"The topic {topic} was deleted: start the worker again, which makes it anew, and look who deleted it."
+            f"The topic {topic} was deleted: start the worker again, which creates it, and find out who deleted it."
         )
     if count < known:
         raise BrokerError(
-            f"The topic {topic} was made anew with {count} partitions, it had {known}: start the worker again."
+            f"The topic {topic} was recreated with {count} partitions, it had {known}: start the worker again."
         )
     return count

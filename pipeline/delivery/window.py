@@ -1,4 +1,4 @@
-"""What a worker has taken on and not yet committed: bounded, answered in order per key, committed as a prefix."""
+"""The records that a worker has admitted and not yet committed: bounded, in order per key, committed as a prefix."""
 
 import asyncio
 import contextlib
@@ -17,17 +17,18 @@ Publish = Callable[[Message], "asyncio.Future[None]"]
 
 
 @dataclass(eq=False, slots=True)
-class Place:
-    """The place of one record, from its admission until its offset is part of the committed prefix.
+class Slot:
+    """One record, from its admission until its offset is part of the committed prefix.
 
-    Records of one key form a chain: ``behind`` is the next of them, ``held`` until this one has been published.
+    Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the record before it in
+    the chain was published.
     """
 
-    line: "Line"
+    queue: "PartitionQueue"
     offset: int
     key: bytes | None
-    behind: "Place | None" = None
-    held: bool = False
+    next_of_key: "Slot | None" = None
+    blocked: bool = False
     outcome: Outcome | None = None
     unacknowledged: int = 0
     done: bool = False
@@ -35,16 +36,16 @@ class Place:
 
 
 @dataclass(eq=False, slots=True)
-class Line:
-    """The places of one partition in offset order. A lost line is answered by the partition's next owner."""
+class PartitionQueue:
+    """The slots of one partition in offset order. ``forgotten``: the partition has another owner, who answers it."""
 
-    places: deque[Place] = field(default_factory=deque)
-    last_of_key: dict[bytes, Place] = field(default_factory=dict)
-    lost: bool = False
+    slots: deque[Slot] = field(default_factory=deque)
+    last_of_key: dict[bytes, Slot] = field(default_factory=dict)
+    forgotten: bool = False
 
     @property
     def span(self) -> int:
-        return self.places[-1].offset - self.places[0].offset + 1 if self.places else 0
+        return self.slots[-1].offset - self.slots[0].offset + 1 if self.slots else 0
 
 
 class Window:
@@ -56,25 +57,27 @@ class Window:
     """
 
     def __init__(self, config: WindowConfig, publish: Publish, busy: Busy = idle) -> None:
-        self._config, self._publish = config, publish
-        self._lines: dict[TopicPartition, Line] = {}
-        self._changed = asyncio.Event()
-        self._broken = asyncio.Event()
-        self._error: BaseException = asyncio.CancelledError()
-        self._linger: Linger[Place] = Linger(self._send, busy)
+        self.config = config
+        self.busy = busy
         self.running = 0
         """Records admitted whose outcome is not known yet."""
         self.terminal_events = 0
         """Records whose outcome is durable."""
+        self._publish = publish
+        self._queues: dict[TopicPartition, PartitionQueue] = {}
+        self._changed = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._error: BaseException = asyncio.CancelledError()
+        self._linger: Linger[Slot] = Linger(self._send, busy)
 
     @property
     def room(self) -> int:
         """How many more records may be admitted now."""
-        return self._config.max_in_flight - self.running
+        return self.config.max_in_flight - self.running
 
     def full_partitions(self) -> set[TopicPartition]:
         """Partitions whose span has reached its bound: they must pause until their oldest record is finished."""
-        return {tp for tp, line in self._lines.items() if line.span >= self._config.max_span}
+        return {tp for tp, queue in self._queues.items() if queue.span >= self.config.max_span}
 
     async def changed(self, timeout_ms: int) -> None:
         """Wait until a record has finished, or the time is over."""
@@ -92,127 +95,127 @@ class Window:
                     await self._changed.wait()
 
     async def watch(self) -> None:
-        """Return never; raise what made a publish fail for good."""
+        """Return never; raise the error of a publish that failed for good."""
         await self._broken.wait()
         raise self._error
 
-    def admit(self, record: Record) -> Place:
-        """Take the record on. The caller owes a `complete` for the place."""
-        line = self._lines.get((record.topic, record.partition))  # type: ignore[call-overload]
-        if line is None:
-            line = self._lines[TopicPartition(record.topic, record.partition)] = Line()
-        place = Place(line, record.offset, record.key)
-        line.places.append(place)
+    def admit(self, record: Record) -> Slot:
+        """Add the record. The caller must `complete` its slot."""
+        queue = self._queues.get((record.topic, record.partition))  # type: ignore[call-overload]
+        if queue is None:
+            queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
+        slot = Slot(queue, record.offset, record.key)
+        queue.slots.append(slot)
         if record.key is not None:
-            elder = line.last_of_key.get(record.key)
-            if elder is not None:
-                elder.behind, place.held = place, True
-            line.last_of_key[record.key] = place
+            previous = queue.last_of_key.get(record.key)
+            if previous is not None:
+                previous.next_of_key = slot
+                slot.blocked = True
+            queue.last_of_key[record.key] = slot
         self.running += 1
-        return place
+        return slot
 
-    def complete(self, place: Place, outcome: Outcome) -> None:
+    def complete(self, slot: Slot, outcome: Outcome) -> None:
         """Publish the outcome as soon as all earlier records of its key have been published."""
-        if place.line.lost:
+        if slot.queue.forgotten:
             return
-        place.outcome, place.task = outcome, None
+        slot.outcome = outcome
+        slot.task = None
         self.running -= 1
         self._changed.set()
-        ready: Place | None = None if place.held else place
+        ready: Slot | None = None if slot.blocked else slot
         while ready is not None and ready.outcome is not None:
-            behind = self._next_of_key(ready)
+            following = self._unblock_next(ready)
             self._linger.put(ready)
-            ready = behind
+            ready = following
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset to commit of each partition that has moved since the last call."""
         moved = {}
-        for partition, line in self._lines.items():
-            while line.places and line.places[0].done:
-                moved[partition] = line.places.popleft().offset + 1
+        for partition, queue in self._queues.items():
+            while queue.slots and queue.slots[0].done:
+                moved[partition] = queue.slots.popleft().offset + 1
         return moved
 
     async def settle(self, partitions: Collection[TopicPartition] | None, timeout_ms: int) -> bool:
         """Wait until every admitted record (of these partitions) has its terminal event; False when time is over."""
-        lines = [line for tp, line in self._lines.items() if partitions is None or tp in partitions]
+        queues = [queue for tp, queue in self._queues.items() if partitions is None or tp in partitions]
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_ms / 1e3
-        while any(not place.done for line in lines if not line.lost for place in line.places):
+        while any(not slot.done for queue in queues if not queue.forgotten for slot in queue.slots):
             left_ms = int((end - loop.time()) * 1e3)
             if left_ms <= 0:
                 return False
             await self.changed(left_ms)
         return True
 
-    def lose(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget these partitions: what is unfinished is neither answered nor committed here."""
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Drop these partitions: their unfinished records are neither answered nor committed here."""
         for partition in partitions:
-            line = self._lines.pop(partition, None)
-            if line is None:
+            queue = self._queues.pop(partition, None)
+            if queue is None:
                 continue
-            line.lost = True
-            for place in line.places:
-                if place.outcome is None and not place.done:
+            queue.forgotten = True
+            for slot in queue.slots:
+                if slot.outcome is None and not slot.done:
                     self.running -= 1
-                if place.task is not None:
-                    place.task.cancel()
+                if slot.task is not None:
+                    slot.task.cancel()
         self._changed.set()
 
-    def _next_of_key(self, place: Place) -> Place | None:
-        """The record behind one that is published now, no longer held."""
-        behind = place.behind
-        if behind is not None:
-            behind.held = False
-        elif place.key is not None:
-            del place.line.last_of_key[place.key]
-        return behind
+    def _unblock_next(self, slot: Slot) -> Slot | None:
+        """The next record of the key of ``slot``, which is published now."""
+        following = slot.next_of_key
+        if following is not None:
+            following.blocked = False
+        elif slot.key is not None:
+            del slot.queue.last_of_key[slot.key]
+        return following
 
-    def _send(self, place: Place) -> None:
-        if place.outcome is not None and not place.line.lost:
-            self._publish_all(place, place.outcome)
+    def _send(self, slot: Slot) -> None:
+        if slot.outcome is not None and not slot.queue.forgotten:
+            self._publish_all(slot, slot.outcome)
 
-    def _publish_all(self, place: Place, outcome: Outcome) -> None:
-        place.unacknowledged = len(outcome.messages)
+    def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
+        # Replacements and followers do not linger, also under load: the next of the key may be about to be published.
+        slot.outcome = outcome
+        slot.unacknowledged = len(outcome.messages)
         for message in outcome.messages:
             acknowledgement = self._publish(message)
-            if acknowledgement.done():  # refused at once: what replaces it goes before the next of its key
-                self._acknowledged(place, acknowledgement)
+            if acknowledgement.done():  # refused at once: its replacement goes before the next of its key
+                self._acknowledged(slot, acknowledgement)
             else:
-                acknowledgement.add_done_callback(partial(self._acknowledged, place))
+                acknowledgement.add_done_callback(partial(self._acknowledged, slot))
 
-    def _acknowledged(self, place: Place, acknowledgement: "asyncio.Future[None]") -> None:
-        error = None if acknowledgement.cancelled() else acknowledgement.exception()
-        if place.line.lost:
+    def _acknowledged(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
+        """One message is durable, or was refused: continue with what follows, or finish."""
+        outcome = slot.outcome
+        cancelled = acknowledgement.cancelled()
+        error = None if cancelled else acknowledgement.exception()
+        if slot.queue.forgotten:
             return
-        if (
-            isinstance(error, ReplyTooLarge)
-            and place.outcome is not None
-            and place.outcome.if_too_large is not None
-        ):
-            smaller = place.outcome.if_too_large()
-            self._go_on(place, smaller if smaller.then else smaller._replace(then=place.outcome.then))
+        if isinstance(error, ReplyTooLarge) and outcome is not None and outcome.if_too_large is not None:
+            smaller = outcome.if_too_large()
+            self._publish_all(slot, smaller if smaller.then else smaller._replace(then=outcome.then))
             return
-        if acknowledgement.cancelled():
+        if cancelled:
             return
         if error is not None:
             self._error = error
             self._broken.set()
             return
-        place.unacknowledged -= 1
-        if place.unacknowledged:
+        slot.unacknowledged -= 1
+        if slot.unacknowledged:
             return
-        if place.outcome is not None and place.outcome.then is not None:
-            self._go_on(place, place.outcome.then)
+        if outcome is not None and outcome.then is not None:
+            self._publish_all(slot, outcome.then)
         else:
-            self._finish(place)
+            self._finish(slot)
             self._changed.set()
 
-    def _go_on(self, place: Place, outcome: Outcome) -> None:
-        # Without lingering, also under load: the next of its key may be about to be published behind it.
-        place.outcome = outcome
-        self._publish_all(place, outcome)
-
-    def _finish(self, place: Place) -> None:
-        # The outcome holds the reply's bytes: the place may have to wait long for its elders.
-        place.done, place.outcome, place.behind = True, None, None
+    def _finish(self, slot: Slot) -> None:
+        slot.done = True
+        # The outcome holds the reply's bytes, and the slot may stay queued behind unfinished earlier offsets.
+        slot.outcome = None
+        slot.next_of_key = None
         self.terminal_events += 1

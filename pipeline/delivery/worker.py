@@ -3,31 +3,38 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..broker.base import Broker, Consumer, Record, TopicPartition
-from ..config import WindowConfig
 from .breaker import Breaker
-from .linger import LINGER_S, Busy, idle
+from .linger import LINGER_S
 from .outcome import Outcome, PendingOutcome
-from .window import Place, Window
+from .window import Slot, Window
 
 log = logging.getLogger(__name__)
 
-POLL_MS = 200
-"""How long one poll waits for records: bounds how late a drain is noticed."""
+POLL_MS: Final = 200
+"""Longest wait of one poll for records: it bounds how late a drain is noticed."""
 
-MAX_AT_ONCE = 256
-"""Records of one poll: bounds how long the event loop is held before replies and heartbeats get their turn."""
+MAX_POLL_RECORDS: Final = 256
+"""Records of one poll: bounds how long the event loop is busy before replies and heartbeats get their turn."""
 
-ROOM_SHARE = 16
-"""A full window is read into again when this part of it is free."""
+ROOM_SHARE: Final = 16
+"""A full window is read into again when this part of it (1/16) is free."""
 
 
-class Handles(Protocol):
-    """What the worker needs of a handler; `handler.Handler` says more."""
+class RecordHandler(Protocol):
+    """What turns records into outcomes: `handler.Handler`, `retry_returner.RetryReturner`."""
 
     def handle(self, record: Record) -> Outcome | PendingOutcome: ...
+
+
+class Subscription(NamedTuple):
+    """What a worker reads: topics, as a member of a group. ``member`` makes the membership static."""
+
+    topics: Collection[str]
+    group: str
+    member: str | None = None
 
 
 class Worker:
@@ -36,42 +43,38 @@ class Worker:
     def __init__(
         self,
         broker: Broker,
-        handler: Handles,
-        *,
-        topics: Collection[str],
-        group: str,
-        member: str | None = None,
-        config: WindowConfig,
+        handler: RecordHandler,
+        window: Window,
+        subscription: Subscription,
         background: Collection[Callable[[], Coroutine[Any, Any, None]]] = (),
         breaker: Breaker | None = None,
-        busy: Busy = idle,
     ) -> None:
-        """``background`` runs beside the loop; the worker ends with the error of whichever fails."""
-        self._broker, self._handler, self._config = broker, handler, config
-        self._topics, self.group, self._member = topics, group, member
-        self._background = background
+        """``background`` runs beside the loop. If one of its coroutines fails, the worker ends with that error."""
+        self.window = window
         self.breaker = breaker
-        self._busy = busy
+        self.consumer: Consumer | None = None
+        self._broker = broker
+        self._handler = handler
+        self._subscription = subscription
+        self._background = background
+        self._config = window.config
         self._draining = asyncio.Event()
         self._committing = asyncio.Lock()
         self._paused: frozenset[TopicPartition] = frozenset()
-        self.window = Window(config, broker.publish, busy)
-        self.consumer: Consumer | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether the worker has partitions to serve, or is a healthy spare."""
+        """Whether it has joined its group and is not draining; also true with no partitions assigned."""
         return self.consumer is not None and not self._draining.is_set()
 
     def drain(self) -> None:
-        """Take nothing new, finish what runs, commit, leave the group; then `run` returns."""
+        """Read nothing more, finish what runs, commit, leave the group; then `run` returns."""
         self._draining.set()
 
     async def run(self) -> None:
         """Serve until drained. Raises an ExceptionGroup of BrokerError, or of what ended a background task."""
-        consumer = await self._broker.consume(
-            self._topics, group=self.group, listener=self, member=self._member
-        )
+        topics, group, member = self._subscription
+        consumer = await self._broker.consume(topics, group=group, listener=self, member=member)
         try:
             async with asyncio.TaskGroup() as tasks:
                 loops = [
@@ -88,32 +91,38 @@ class Worker:
             await consumer.close()
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """Called by the broker: these partitions are ours, from their committed offsets."""
-        log.info("Serving %d partitions. Topics: %s.", len(partitions), ", ".join(self._topics))
+        """Called by the broker: the worker reads these partitions now, from their committed offsets."""
+        log.info("Serving %d partitions. Topics: %s.", len(partitions), ", ".join(self._subscription.topics))
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Called by the broker: hand over within a bound. What is not finished by then the next owner answers."""
+        """Called by the broker: finish these partitions within the limit, and commit.
+
+        Records that are unfinished by then are not committed; the next owner of the partition answers them.
+        """
         if not await self.window.settle(partitions, self._config.revoke_timeout_ms):
-            log.info("Some requests are left to the next owner of their partitions.")
+            log.info("Some requests are not finished: the next owner of their partitions answers them.")
         await self._commit()
-        self.window.lose(partitions)
+        self.window.forget(partitions)
 
     async def _serve(self, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         while not self._draining.is_set():
             await self._wait_for_room()
             self._pause_full(consumer)
-            # With no room everything is paused and this only keeps the membership; yet what comes must be admitted:
-            # a record that was read and left out would be a hole below later commits.
+            # With no room everything is paused, and the poll only keeps the membership. Records that it returns all
+            # the same must be admitted: later commits would skip one that was read and left out.
             room = self._room()
-            for record in await consumer.poll(max(1, min(room, MAX_AT_ONCE)), POLL_MS if room > 0 else 0):
+            max_records = max(1, min(room, MAX_POLL_RECORDS))
+            for record in await consumer.poll(max_records, POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
-            # A poll that finds records waiting does not give way by itself; and with enough to do meanwhile, fewer
-            # polls that find more cost less, the broker as well.
-            await asyncio.sleep(LINGER_S if self._busy() else 0)
+            # A poll that finds records does not yield to the event loop. Under load, fewer and larger polls cost less,
+            # here and on the broker (docs/decisions/0008).
+            await asyncio.sleep(LINGER_S if self.window.busy() else 0)
 
     async def _wait_for_room(self) -> None:
-        """Wait a moment for a share of the window rather than pause: what a paused consumer was about to get is
-        fetched again, and a poll costs the same for one record as for many.
+        """Wait up to `POLL_MS` until a share of the window is free.
+
+        Cheaper than a pause: a paused consumer drops what it has fetched and fetches it again. And a poll for one
+        record costs as much as a poll for many.
         """
         if self._room() <= 0:
             await self.window.changed(POLL_MS)
@@ -125,27 +134,27 @@ class Worker:
         return self.breaker.room(room) if self.breaker else room
 
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
-        trial = self.breaker is not None and self.breaker.trying()
-        place = self.window.admit(record)
+        is_trial = self.breaker is not None and self.breaker.begin_trial()
+        slot = self.window.admit(record)
         outcome = self._handler.handle(record)
         if isinstance(outcome, Outcome):
-            self.window.complete(place, outcome)
-            self._ended(trial)
+            self.window.complete(slot, outcome)
+            self._end_trial(is_trial)
         else:
-            place.task = tasks.create_task(self._await(place, outcome))
-            # A partition may be lost before the task has its first turn: then nothing else ends what came.
-            place.task.add_done_callback(lambda _: outcome.close())
-            place.task.add_done_callback(lambda _: self._ended(trial))
+            slot.task = tasks.create_task(self._await(slot, outcome))
+            # The partition may be revoked before the task's first turn: then only this closes the outcome.
+            slot.task.add_done_callback(lambda _: outcome.close())
+            slot.task.add_done_callback(lambda _: self._end_trial(is_trial))
 
-    def _ended(self, trial: bool) -> None:
-        if trial and self.breaker is not None:
-            self.breaker.tried()
+    def _end_trial(self, is_trial: bool) -> None:
+        if is_trial and self.breaker is not None:
+            self.breaker.end_trial()
 
-    async def _await(self, place: Place, outcome: PendingOutcome) -> None:
-        self.window.complete(place, await outcome)
+    async def _await(self, slot: Slot, outcome: PendingOutcome) -> None:
+        self.window.complete(slot, await outcome)
 
     def _pause_full(self, consumer: Consumer) -> None:
-        """Pause what has no room: all partitions when the window is full, else those whose span is."""
+        """Pause all partitions when the window is full, else those whose span is at its bound."""
         assigned = consumer.assignment()
         wanted = assigned if self._room() <= 0 else frozenset(self.window.full_partitions()) & assigned
         if wanted != self._paused:
@@ -155,21 +164,21 @@ class Worker:
 
     async def _finish(self, consumer: Consumer) -> None:
         """Drain: everything admitted gets its terminal event, within the limit."""
-        # What waits in a retry topic is left there at once, and that is no news.
-        patient = self._config.drain_timeout_ms > 0
-        if patient:
+        # Retry-topic workers drain with a zero timeout; nothing to log.
+        has_time = self._config.drain_timeout_ms > 0
+        if has_time:
             log.info("Draining: %d requests are finished first.", self.window.running)
         consumer.pause(consumer.assignment())
         async with asyncio.TaskGroup() as tasks:
             polling = tasks.create_task(self._keep_membership(consumer))
             settled = await self.window.settle(None, self._config.drain_timeout_ms)
             polling.cancel()
-        if patient and not settled:
+        if has_time and not settled:
             log.warning(
                 "%d requests were not finished in time; another worker answers them.", self.window.running
             )
         await self._commit()
-        self.window.lose(consumer.assignment())
+        self.window.forget(consumer.assignment())
 
     async def _keep_membership(self, consumer: Consumer) -> None:
         while True:
@@ -181,7 +190,8 @@ class Worker:
             await self._commit()
 
     async def _commit(self) -> None:
-        # One at a time: nobody may leave, or hand over, while offsets taken from the window are on their way.
+        # One commit at a time: the worker must not leave the group, or hand over partitions, while another commit has
+        # taken offsets from the window and not stored them yet.
         async with self._committing:
             if self.consumer is not None and (positions := self.window.positions()):
                 await self.consumer.commit(positions)

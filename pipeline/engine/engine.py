@@ -82,7 +82,7 @@ class Engine:
         self._default = default
         self._memory = memory
         self._disk = disk
-        self._clock = clock
+        self.clock = clock
         self._preparer = Preparer(disk, clock)
         # Checked once: most requests have neither options nor a tenant.
         self._plain = {name: _options(entry.task, Job("")) for name, entry in models.items()}
@@ -110,7 +110,7 @@ class Engine:
         UnknownModel, UnknownOption, WrongType, Poison, or Overloaded if the device cannot run it
         before the deadline.
         """
-        began = self._clock()
+        began = self.clock()
         model, text, options, key = self._identify(job)
         if (answer := self._cached(model.task, key, began)) is not None:
             return answer
@@ -135,7 +135,7 @@ class Engine:
 
     def lookup(self, job: Job) -> EngineAnswer | None:
         """The answer if it is in memory. Raises UnknownModel, UnknownOption or WrongType."""
-        began = self._clock()
+        began = self.clock()
         model, _, _, key = self._identify(job)
         return self._cached(model.task, key, began)
 
@@ -159,7 +159,7 @@ class Engine:
         if stored is None:
             return None
         return EngineAnswer(
-            stored, task.model, task.version, "memory", total_timings(began, self._clock()), None
+            stored, task.model, task.version, "memory", total_timings(began, self.clock()), None
         )
 
     def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
@@ -179,17 +179,17 @@ class Engine:
     async def arrive(self, flight: Flight, expires: float = math.inf) -> EngineAnswer:
         """The flight's answer. Raises its error, or DeadlineExceeded at ``expires``."""
         joined = bool(flight.waiters) or flight.landed
-        began = self._clock() if joined else flight.started_at
+        began = self.clock() if joined else flight.started_at
         output = await self.flights.wait(flight, expires)
         task = flight.task
         if joined or flight.batch is None:
             status: CacheStatus = "flight" if joined else "disk"
             return EngineAnswer(
-                output, task.model, task.version, status, total_timings(began, self._clock()), None
+                output, task.model, task.version, status, total_timings(began, self.clock()), None
             )
         status = "miss" if self._memory is not None else "off"
         batch = BatchInfo(flight.batch.rows, flight.batch.tokens, flight.batch.padded_tokens)
-        timings = flight_timings(flight, flight.batch.ms, self._clock())
+        timings = flight_timings(flight, flight.batch.ms, self.clock())
         return EngineAnswer(output, task.model, task.version, status, timings, batch)
 
     async def answer(self, job: Job) -> EngineAnswer:

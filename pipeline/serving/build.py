@@ -14,14 +14,19 @@ from ...schemas.topics import Topics
 from ..broker.base import Broker, TopicSpec
 from ..config import CacheConfig, Config, EngineConfig, KafkaConfig, RetryConfig
 from ..delivery.admission import Admission
+from ..delivery.answers import AnswerPolicy
 from ..delivery.breaker import Breaker
+from ..delivery.failures import FailurePolicy, WorkerStamp
 from ..delivery.handler import Handler
-from ..delivery.linger import UNNOTICED_S
-from ..delivery.replies import ReplyTopics
+from ..delivery.linger import BUSY_BACKLOG_S
+from ..delivery.replies import ReplyBuilder
+from ..delivery.reply_topics import ReplyTopics
+from ..delivery.request_reader import RequestReader
 from ..delivery.retries import retry_topics, tier_name
-from ..delivery.retry_returner import Returning
-from ..delivery.topic_watch import TopicWatch, look_often
-from ..delivery.worker import Worker
+from ..delivery.retry_returner import RetryReturner
+from ..delivery.topic_watch import TopicWatch, check_regularly
+from ..delivery.window import Window
+from ..delivery.worker import Subscription, Worker
 from ..engine.batcher import Batcher
 from ..engine.batching import Limits
 from ..engine.cache.disk import DiskCache
@@ -60,69 +65,76 @@ def build_worker(
     """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
 
     Args:
-        models: names to serve; the first is the default. The settings' own without any.
+        models: names to serve, the first is the default; the models of the settings if empty.
         group: the consumer group, ``inferstream.<task>`` by default.
         member: makes the membership static, so that a restart within the session timeout moves no partitions.
-        batcher: how waiting rows become batches; a benchmark puts another way beside ours.
-        session_of: what the lanes run instead of the session; a rehearsal of faults wraps it.
+        batcher: how waiting rows become batches; a benchmark compares another way with ours.
+        session_of: what the lanes run instead of the session; a test of faults wraps it.
 
     Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
     """
     if task not in TASKS:
         raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
     metrics = Metrics()
-    topics = Topics(task, config.kafka.topic_prefix)
     served = _served(config, list(models) or [config.triage.model], metrics, batcher, session_of)
     memory, disk = _caches(config.cache)
     engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
+    topics = Topics(task, config.kafka.topic_prefix)
+    return build_serving(config, broker, topics, engine, metrics, group=group, member=member)
+
+
+def build_serving(
+    config: Config,
+    broker: Broker,
+    topics: Topics,
+    engine: Engine,
+    metrics: Metrics,
+    *,
+    group: str | None = None,
+    member: str | None = None,
+) -> Serving:
+    """All that stands around an engine: a worker for the requests, and one for each retry topic."""
+    group = group or f"{topics.prefix}.{topics.task}"
     specs = topic_specs(topics, config.kafka, config.retries)
-    watched = TopicWatch(broker.partitions, [spec.name for spec in specs])
+
+    # What reads a request, and decides whether it may go to the device.
+    reader = RequestReader(topics, config.limits.max_request_bytes, engine.clock, time.time)
     reply_topics = ReplyTopics(topics, config.limits, broker.partitions)
+    admission = Admission(config.window.max_in_flight)
+
+    # What makes its outcome.
     breaker = Breaker(config.breaker, time.monotonic)
-    handler = Handler(
-        engine,
-        topics,
-        config.limits,
-        reply_topics,
-        metrics,
-        breaker=breaker,
-        retries=config.retries,
-        admission=Admission(config.window.max_in_flight),
-        worker=f"{socket.gethostname()}/{os.getpid()}",
-    )
-    worker = Worker(
-        broker,
-        handler,
-        topics=[topics.requests],
-        group=group or f"{topics.prefix}.{task}",
-        member=member,
-        config=config.window,
-        background=[engine.watch, partial(look_often, watched.look, reply_topics.look)],
-        breaker=breaker,
-        busy=lambda: engine.backlog_s > UNNOTICED_S,
-    )
+    replies = ReplyBuilder(topics.task, config.limits.max_reply_bytes)
+    answers = AnswerPolicy(replies, metrics, breaker)
+    stamp = WorkerStamp(f"{socket.gethostname()}/{os.getpid()}", time.time)
+    failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
+
+    # The loops over the broker.
+    handler = Handler(engine, reader, reply_topics, admission, answers, failures)
+    window = Window(config.window, broker.publish, busy=lambda: engine.backlog_s > BUSY_BACKLOG_S)
+    subscription = Subscription([topics.requests], group, member)
+    topic_watch = TopicWatch(broker.partitions, [spec.name for spec in specs])
+    checks = partial(check_regularly, topic_watch.check, reply_topics.refresh)
+    worker = Worker(broker, handler, window, subscription, [engine.watch, checks], breaker)
+    tiers = sorted(set(config.retries.tiers_s))
+    returners = [_returner(config, broker, topics, seconds, subscription) for seconds in tiers]
+
     _watch(metrics, worker, breaker)
-    returning = [
-        _returning(config, broker, topics, seconds, worker.group, member)
-        for seconds in sorted(set(config.retries.tiers_s))
-    ]
-    return Serving(broker, engine, [worker, *returning], specs, metrics)
+    return Serving(broker, engine, [worker, *returners], specs, metrics)
 
 
-def _returning(
-    config: Config, broker: Broker, topics: Topics, seconds: int, group: str, member: str | None
-) -> Worker:
-    """A worker for one tier: what waits long in another must not fill the window of this one.
+def _returner(config: Config, broker: Broker, topics: Topics, seconds: int, requests: Subscription) -> Worker:
+    """A worker for one retry tier: records that wait 30 s must not fill the window of those that wait 1 s.
 
-    What waits is left there when the worker stops: nobody waits for it to be due.
+    It drains and hands over at once: a record that waits stays in its topic, and the next owner waits on.
     """
+    tier = tier_name(seconds)
+    at_once = replace(config.window, drain_timeout_ms=0, revoke_timeout_ms=0)
     return Worker(
         broker,
-        Returning(topics, seconds),
-        topics=[topics.retry(tier_name(seconds))],
-        group=f"{group}.retry.{tier_name(seconds)}",
-        member=member,
-        config=replace(config.window, drain_timeout_ms=0, revoke_timeout_ms=0),
+        RetryReturner(topics, seconds),
+        Window(at_once, broker.publish),
+        Subscription([topics.retry(tier)], f"{requests.group}.retry.{tier}", requests.member),
     )
 
 
@@ -140,7 +152,7 @@ def _watch(metrics: Metrics, worker: Worker, breaker: Breaker) -> None:
 def topic_specs(
     topics: Topics, kafka: KafkaConfig, retries: RetryConfig = DEFAULT_RETRIES
 ) -> list[TopicSpec]:
-    """The topics that a task needs, as they must be."""
+    """The topics that a task needs."""
     names = (topics.requests, topics.replies, topics.dead_letters, *retry_topics(topics, retries))
     return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
 

@@ -1,4 +1,4 @@
-"""More than can be done: the device stays useful, who is refused hears it at once, and a flood leaves others room."""
+"""Overload: the device stays useful, a refusal comes at once, and a flood of one tenant leaves others room."""
 
 import asyncio
 import json
@@ -13,40 +13,36 @@ from typing import Any, NamedTuple
 import pytest
 from support.echo import Echo
 from support.engine_rig import Rig, a_rig
+from support.handler_rig import TOPICS, handler_over, outcome_of
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.config import LimitConfig
-from inferstream.pipeline.delivery.admission import COME_BACK_MS, Admission
+from inferstream.pipeline.delivery.admission import RETRY_AFTER_MS, Admission
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
-from inferstream.pipeline.delivery.replies import ReplyTopics
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine, ModelEntry
 from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.errors import Overloaded
 from inferstream.pipeline.runtime.fake_session import FakeSession
-from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Reply, Result
-from inferstream.schemas.topics import PRIORITIES, Header, Topics
+from inferstream.schemas.topics import PRIORITIES, Header
 
-TOPICS = Topics("echo")
 ROWS = 8
 LENGTHS = (5, 20)
 BEGIN = FakeClock()()
 
 
 def run_s(rows: int, length: int) -> float:
-    """What the device takes for a batch. It is slow, so that seconds of this machine play no part."""
+    """Seconds that the device takes for a batch. It is slow, so that the time of this machine does not matter."""
     return 1.0 + rows * (0.1 + 0.01 * length)
 
 
 CAPACITY = 0.98 * ROWS / run_s(ROWS, sum(LENGTHS) // 2)
-"""Requests a second that the device answers when all wait for it and nobody has a deadline (measured here)."""
+"""Requests a second that the device answers when all wait for it and none has a deadline (measured here)."""
 
 
 class Asked(NamedTuple):
@@ -60,7 +56,7 @@ class Asked(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How it ended: "ok" or a code, when, and whether that was known as soon as it was read."""
+    """The end of a request: "ok" or a code, when, and whether it was known as soon as the request was read."""
 
     code: str
     at: float
@@ -69,7 +65,7 @@ class Ended(NamedTuple):
 
 
 class Gate(FakeSession):
-    """A session whose runs end one by one, each when it is told to."""
+    """A session whose runs end one by one: each acquires ``ends``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,32 +95,19 @@ class Simulation:
             disk=None,
             clock=self.clock,
         )
-        limits = LimitConfig()
-        self.handler = Handler(
-            self.engine,
-            TOPICS,
-            limits,
-            ReplyTopics(TOPICS, limits, self.partitions),
-            Metrics(),
-            admission=admission or Admission(10_000),
-            clock=self.clock,
-            wall_clock=self.clock,
-        )
+        self.handler = handler_over(self.engine, admission=admission, wall_clock=self.clock)
         self.ended: dict[str, Ended] = {}
         self.ran: list[tuple[float, list[str]]] = []
         self._open: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rows_put = self._leading = 0
 
-    async def partitions(self, _: str) -> int:
-        return 1
-
     def put(self, entries: Sequence[Any]) -> None:
         self._put(entries)
         self._rows_put += len(entries)
 
     async def run(self, asked: Iterable[Asked]) -> dict[str, Ended]:
-        """Let all of them come when it is their time; how each ended."""
+        """Hand in each request at its time; return how each ended."""
         arrivals = sorted(asked, key=lambda one: one.at, reverse=True)
         while arrivals or self._open:
             if not self._open:
@@ -143,7 +126,7 @@ class Simulation:
         return self.ended
 
     def ask_until(self, arrivals: list[Asked], end: float) -> None:
-        """Let time pass, and come whoever comes meanwhile."""
+        """Let time pass until ``end``, and hand in the requests of that time."""
         while arrivals and arrivals[-1].at <= end:
             one = arrivals.pop()
             self.clock.advance(one.at - self.clock())
@@ -180,7 +163,7 @@ class Simulation:
 
     @property
     def all_wait(self) -> bool:
-        """Whether all that were taken on have been prepared."""
+        """Whether all admitted requests have been prepared."""
         return self._rows_put == self._leading
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -192,7 +175,7 @@ class Simulation:
 async def a_simulation(admission: Admission | None = None) -> AsyncIterator[Simulation]:
     simulation = Simulation(admission)
     async with asyncio.timeout(60), simulation.engine:
-        await simulation.handler._reply_topics.check(TOPICS.replies)
+        await outcome_of(simulation.handler, asking("", ""))  # the reply topic is known from now on
         yield simulation
         simulation.session.ends.release(1_000)
 
@@ -221,7 +204,7 @@ def codes(ended: Iterable[Ended]) -> Counter[str]:
 
 @pytest.mark.parametrize("priorities", [["normal"], PRIORITIES])
 @pytest.mark.parametrize("deadline_s", [(15.0, 60.0), (30.0, 60.0)])
-async def test_at_three_times_the_capacity_the_device_does_what_counts(
+async def test_at_three_times_the_capacity_the_device_runs_what_ends_in_time(
     deadline_s: tuple[float, float], priorities: Sequence[str]
 ) -> None:
     seconds = 300.0
@@ -245,13 +228,13 @@ async def test_at_three_times_the_capacity_the_device_does_what_counts(
     assert all(end.at_once and end.retry_after_ms and end.retry_after_ms > 0 for end in refused)
 
 
-async def test_below_the_capacity_hardly_anybody_is_refused() -> None:
+async def test_below_the_capacity_hardly_any_request_is_refused() -> None:
     async with a_simulation() as simulation:
         ended = await simulation.run(load(0.7, 300.0, deadline_s=(15.0, 60.0), priorities=["normal"]))
     assert codes(ended.values())["ok"] >= 0.99 * len(ended)
 
 
-async def test_an_idle_device_refuses_nobody_whatever_was_learned() -> None:
+async def test_an_idle_device_refuses_no_request_whatever_was_learned() -> None:
     """Else a prediction that is too high would never be corrected."""
     async with a_simulation() as simulation:
         await simulation.run(load(3.0, 60.0))
@@ -280,7 +263,7 @@ async def test_a_flood_of_one_tenant_leaves_another_its_share() -> None:
     assert all(end.at_once and end.retry_after_ms for end in refused)
 
 
-async def test_who_asks_for_what_is_being_answered_is_not_refused_for_the_wait() -> None:
+async def test_a_request_that_joins_a_flight_is_not_refused_for_the_wait() -> None:
     async with a_simulation() as simulation:
         for number in range(100):
             simulation.ask(Asked(f"text {number}", BEGIN))
@@ -302,20 +285,13 @@ def asking(text: str, tenant: str) -> Record:
 
 @asynccontextmanager
 async def a_share_in_progress() -> AsyncIterator[tuple[Handler, Rig]]:
-    """Of the tenant "a" one text is known, and another on the device: its share, while "b" has one there, too."""
-
-    async def partitions(_: str) -> int:
-        return 1
-
+    """Tenant "a" has one text in the cache, and one on the device: its share, since "b" has one there, too."""
     async with a_rig() as rig, asyncio.TaskGroup() as tasks:
-        topics = ReplyTopics(TOPICS, LimitConfig(), partitions)
-        handler = Handler(
-            rig.engine, TOPICS, LimitConfig(), topics, Metrics(), admission=Admission(2), clock=rig.clock
-        )
-        await found_of(handler, asking("known", "a"))
+        handler = handler_over(rig.engine, admission=Admission(2))
+        await reply_of(handler, asking("known", "a"))
         rig.session.stall()
         running = [
-            tasks.create_task(found_of(handler, asking(f"of {tenant}", tenant))) for tenant in ("a", "b")
+            tasks.create_task(reply_of(handler, asking(f"of {tenant}", tenant))) for tenant in ("a", "b")
         ]
         await rig.begun(3)
         yield handler, rig
@@ -324,12 +300,11 @@ async def a_share_in_progress() -> AsyncIterator[tuple[Handler, Rig]]:
             assert isinstance(await task, Result)
 
 
-async def found_of(handler: Handler, record: Record) -> Reply:
-    found = handler.handle(record)
-    return decode_reply((found if isinstance(found, Outcome) else await found).messages[0].value)
+async def reply_of(handler: Handler, record: Record) -> Reply:
+    return decode_reply((await outcome_of(handler, record)).messages[0].value)
 
 
-async def test_beyond_its_share_a_tenant_gets_what_is_known() -> None:
+async def test_beyond_its_share_a_tenant_gets_cached_answers() -> None:
     async with a_share_in_progress() as (handler, _):
         found = handler.handle(asking("known", "a"))
         assert isinstance(found, Outcome), "at once"
@@ -339,29 +314,23 @@ async def test_beyond_its_share_a_tenant_gets_what_is_known() -> None:
 
 
 @pytest.mark.parametrize("text", ["new", "of a"])
-async def test_beyond_its_share_a_tenant_gets_neither_a_run_nor_a_place_to_wait_in(text: str) -> None:
+async def test_beyond_its_share_a_tenant_gets_neither_a_run_nor_a_flight_to_join(text: str) -> None:
     async with a_share_in_progress() as (handler, rig):
         for _ in range(3):
-            reply = await found_of(handler, asking(text, "a"))
+            reply = await reply_of(handler, asking(text, "a"))
             assert isinstance(reply, Failure)
-            assert (reply.code, reply.retry_after_ms) == ("overloaded", COME_BACK_MS)
+            assert (reply.code, reply.retry_after_ms) == ("overloaded", RETRY_AFTER_MS)
             assert "share" in reply.message
-        assert len(rig.engine.flights) == 2, "who waits goes on waiting"
+        assert len(rig.engine.flights) == 2, "the requests in progress are not touched"
     assert len(rig.session.runs) == 3
 
 
 async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
-    """They are handled one after another, and none has its turn in between."""
-
-    async def partitions(_: str) -> int:
-        return 1
-
+    """They are handled one after another, and no task has its turn in between."""
     async with a_rig() as rig:
-        topics, admission = ReplyTopics(TOPICS, LimitConfig(), partitions), Admission(8)
-        await topics.check(TOPICS.replies)
-        handler = Handler(
-            rig.engine, TOPICS, LimitConfig(), topics, Metrics(), admission=admission, clock=rig.clock
-        )
+        admission = Admission(8)
+        handler = handler_over(rig.engine, admission=admission)
+        await outcome_of(handler, asking("", ""))  # the reply topic is known from now on
 
         def begun(tenant: str, records: int) -> list[PendingOutcome]:
             found = [handler.handle(asking(f"{number} of {tenant}", tenant)) for number in range(records)]
@@ -369,29 +338,29 @@ async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
 
         other, flood = begun("b", 1), begun("a", 20)
         assert len(flood) == 4, "its share"
+        assert admission.in_progress == {"a": 4, "b": 1}
         first, *lost = flood
         assert isinstance(decode_reply((await first).messages[0].value), Result)
-        for coming in (first, *lost, *other):
-            coming.close()
-        assert not admission._running, "also of those that never started"
+        for pending in (first, *lost, *other):
+            pending.close()
+        assert admission.in_progress == {}, "also those that never started are no longer counted"
 
 
 async def nothing() -> None:
     pass
 
 
-def test_alone_a_tenant_may_take_all_and_with_others_its_share() -> None:
+def test_a_single_tenant_may_use_the_whole_window_and_several_share_it() -> None:
     admission = Admission(9)
     with ExitStack() as running:
         for _ in range(9):
-            admission.check("a")
-            running.enter_context(closing(admission.taken("a", nothing())))
-        admission.check("a")
-        running.enter_context(closing(admission.taken("b", nothing())))
-        admission.check("b")
-        with pytest.raises(Overloaded) as refused:
-            admission.check("a")
-        assert refused.value.retry_after_ms
-        admission.check("c")
-    admission.check("a")
-    assert not admission._running, "who has left is forgotten"
+            assert admission.is_within_share("a")
+            running.enter_context(closing(admission.admitted("a", nothing())))
+        assert admission.is_within_share("a")
+        running.enter_context(closing(admission.admitted("b", nothing())))
+        assert admission.is_within_share("b")
+        assert not admission.is_within_share("a")
+        assert admission.refusal("a").retry_after_ms
+        assert admission.is_within_share("c")
+    assert admission.is_within_share("a")
+    assert admission.in_progress == {}, "a tenant without requests is forgotten"

@@ -1,4 +1,4 @@
-"""The breaker stops reading when the worker fails at request after request, and finds out by itself when to go on."""
+"""The breaker stops reading when the worker fails many requests, and finds out by a trial when to go on."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ def breaker(clock: FakeClock) -> Breaker:
 
 def opened(breaker: Breaker) -> Breaker:
     for _ in range(CONFIG.in_a_row):
-        breaker.trying()
+        breaker.begin_trial()
         breaker.dead()
     assert breaker.is_open
     return breaker
@@ -39,7 +39,7 @@ def opened(breaker: Breaker) -> Breaker:
 def test_a_few_dead_letters_change_nothing(breaker: Breaker) -> None:
     for _ in range(20):
         for dead in (True, True, False, False, False):
-            breaker.trying()
+            breaker.begin_trial()
             breaker.dead() if dead else breaker.answered()
     assert not breaker.is_open
     assert breaker.room(WANTED) == WANTED
@@ -61,21 +61,21 @@ def test_after_a_while_one_is_tried_and_an_answer_closes_it(breaker: Breaker, cl
     opened(breaker)
     clock.advance(CONFIG.cooldown_s)
     assert (breaker.room(WANTED), breaker.room(0)) == (1, 0)
-    assert breaker.trying()
+    assert breaker.begin_trial()
     assert breaker.room(WANTED) == 0, "one only"
     breaker.answered()
     assert not breaker.is_open
     assert breaker.room(WANTED) == WANTED
     breaker.dead()
-    assert not breaker.is_open, "it begins anew"
+    assert not breaker.is_open, "the count begins again"
 
 
 def test_a_trial_that_fails_waits_again(breaker: Breaker, clock: FakeClock) -> None:
     opened(breaker)
     clock.advance(CONFIG.cooldown_s)
-    breaker.trying()
+    breaker.begin_trial()
     breaker.dead()
-    breaker.tried()
+    breaker.end_trial()
     clock.advance(CONFIG.cooldown_s - 0.001)
     assert breaker.room(WANTED) == 0
     clock.advance(0.001)
@@ -86,35 +86,35 @@ def test_a_trial_that_decides_nothing_is_followed_by_another(breaker: Breaker, c
     """A bad request, or one that was lost in a rebalance: neither the worker's fault nor a proof that it works."""
     opened(breaker)
     clock.advance(CONFIG.cooldown_s)
-    breaker.trying()
-    breaker.tried()
+    breaker.begin_trial()
+    breaker.end_trial()
     assert breaker.is_open
     assert breaker.room(WANTED) == 1
 
 
-def test_a_trial_that_must_be_tried_again_later_has_failed(breaker: Breaker, clock: FakeClock) -> None:
+def test_a_trial_that_must_be_retried_later_has_failed(breaker: Breaker, clock: FakeClock) -> None:
     opened(breaker)
     clock.advance(CONFIG.cooldown_s)
-    breaker.trying()
-    breaker.put_off()
-    breaker.tried()
+    breaker.begin_trial()
+    breaker.trial_failed()
+    breaker.end_trial()
     assert breaker.room(WANTED) == 0, "the device is as it was: the next trial has its time as well"
     clock.advance(CONFIG.cooldown_s)
     assert breaker.room(WANTED) == 1
 
 
-def test_what_is_put_off_while_it_is_closed_changes_nothing(breaker: Breaker) -> None:
+def test_retries_while_it_is_closed_change_nothing(breaker: Breaker) -> None:
     for _ in range(100):
-        breaker.put_off()
+        breaker.trial_failed()
     assert not breaker.is_open
 
 
 def test_only_a_record_read_while_it_is_open_is_a_trial(breaker: Breaker) -> None:
-    assert not breaker.trying()
+    assert not breaker.begin_trial()
 
 
 async def test_a_worker_whose_device_fails_stops_reading_and_goes_on_by_itself(tmp_path: Path) -> None:
-    """Nothing is dropped, no partition lost; a request that is at fault itself is no trial that counts."""
+    """Nothing is dropped and no partition is revoked; a trial with a bad request decides nothing."""
     topics = Topics("echo")
     bad, good, garbage = b'{"text":"!"}', b'{"text":"good"}', b"no JSON"
     session = FailingSession(poison=[ord("!")])

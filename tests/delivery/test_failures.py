@@ -1,34 +1,39 @@
-"""What failed for a passing reason is tried again, within bounds; what it carries cannot end the worker."""
+"""What failed for a passing reason is retried, within bounds; what a record carries cannot end the worker."""
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
 
 import pytest
 from support.engine_rig import Rig, a_rig
+from support.handler_rig import NOW_S, TOPICS, handler_over, only, outcome_of
 
-from inferstream.pipeline.broker.base import Message, Record
-from inferstream.pipeline.config import BreakerConfig, LimitConfig, RetryConfig
+from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.config import BreakerConfig, RetryConfig
+from inferstream.pipeline.delivery.arrival import Arrival, header_map
 from inferstream.pipeline.delivery.breaker import Breaker
-from inferstream.pipeline.delivery.failures import Failing
+from inferstream.pipeline.delivery.failures import FailurePolicy, WorkerStamp
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.replies import Address, Replies, ReplyTopics
-from inferstream.pipeline.delivery.retries import LAST_KEPT
+from inferstream.pipeline.delivery.replies import ReplyBuilder
+from inferstream.pipeline.delivery.retries import MAX_HISTORY
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceUnavailable, Overloaded, Poison
 from inferstream.pipeline.tasks.base import Row
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
-from inferstream.schemas.topics import ANY_ORDER, Header, Topics
+from inferstream.schemas.topics import ANY_ORDER, Header
 
-TOPICS = Topics("echo")
-NOW_MS = 1_700_000_000_000
+NOW_MS = round(NOW_S * 1e3)
 AT_ONCE = RetryConfig(tiers_s=[0, 30], max_attempts=3)
 NOTHING = Outcome(())
 TOO_LITTLE = 2  # padded tokens that the device has memory for
+WHERE = "inferstream.echo.requests/1/41"
 
 
 def a_record(headers: Mapping[str, bytes] | None = None, key: bytes | None = None) -> Record:
@@ -36,41 +41,15 @@ def a_record(headers: Mapping[str, bytes] | None = None, key: bytes | None = Non
     return Record(TOPICS.requests, 1, 41, key, value, tuple((headers or {}).items()), NOW_MS)
 
 
-async def partitions(_: str) -> int:
-    return 4
-
-
 @asynccontextmanager
 async def a_handler(
     retries: RetryConfig = AT_ONCE, breaker: Breaker | None = None
 ) -> AsyncIterator[tuple[Handler, Rig]]:
+    """A handler whose reply topic was used before, and its engine."""
     async with a_rig() as rig:
-        limits = LimitConfig()
-        yield (
-            Handler(
-                rig.engine,
-                TOPICS,
-                limits,
-                ReplyTopics(TOPICS, limits, partitions),
-                Metrics(),
-                breaker=breaker,
-                retries=retries,
-                worker="w",
-                clock=rig.clock,
-                wall_clock=lambda: NOW_MS / 1e3,
-            ),
-            rig,
-        )
-
-
-async def outcome_of(handler: Handler, record: Record) -> Outcome:
-    found = handler.handle(record)
-    return found if isinstance(found, Outcome) else await found
-
-
-def only(outcome: Outcome) -> Message:
-    (message,) = outcome.messages
-    return message
+        handler = handler_over(rig.engine, retries=retries, breaker=breaker)
+        await outcome_of(handler, a_record()._replace(value=b""))
+        yield handler, rig
 
 
 async def failing_outcome(record: Record, retries: RetryConfig = AT_ONCE) -> Outcome:
@@ -79,17 +58,17 @@ async def failing_outcome(record: Record, retries: RetryConfig = AT_ONCE) -> Out
         return await outcome_of(handler, record)
 
 
-async def test_a_passing_failure_waits_in_a_retry_topic() -> None:
+async def test_a_passing_failure_goes_to_a_retry_topic() -> None:
     record = a_record({"else": b"1"})
     message = only(await failing_outcome(record))
     assert (message.topic, message.value, message.key) == (TOPICS.retry("0s"), record.value, None)
     headers = dict(message.headers)
     assert (headers[Header.ATTEMPT], headers["else"]) == (b"2", b"1")
-    assert headers[Header.ORIGIN] == b"inferstream.echo.requests/1/41"
+    assert headers[Header.ORIGIN] == WHERE.encode()
     assert int(headers[Header.NOT_BEFORE_MS]) >= NOW_MS
 
 
-async def test_the_last_attempt_is_answered_and_kept() -> None:
+async def test_after_the_last_attempt_come_a_failure_and_a_dead_letter() -> None:
     outcome = await failing_outcome(a_record({Header.ATTEMPT: b"3"}))
     reply = decode_reply(only(outcome).value)
     assert isinstance(reply, Failure)
@@ -111,7 +90,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("history", BROKEN)
-async def test_a_history_that_somebody_broke_begins_anew(history: bytes) -> None:
+async def test_a_broken_history_is_replaced(history: bytes) -> None:
     message = only(await failing_outcome(a_record({Header.HISTORY: history})))
     assert message.topic == TOPICS.retry("0s")
     kept = json.loads(dict(message.headers)[Header.HISTORY])
@@ -119,13 +98,13 @@ async def test_a_history_that_somebody_broke_begins_anew(history: bytes) -> None
 
 
 @pytest.mark.parametrize("attempt", [b"", b"-1", b"\xff", b"9" * 400, "\u0663".encode()])
-async def test_an_attempt_that_is_no_number_is_the_first(attempt: bytes) -> None:
+async def test_an_attempt_that_is_not_a_number_is_the_first(attempt: bytes) -> None:
     assert (
         dict(only(await failing_outcome(a_record({Header.ATTEMPT: attempt}))).headers)[Header.ATTEMPT] == b"2"
     )
 
 
-async def test_a_retry_that_the_broker_finds_too_large_is_answered_instead() -> None:
+async def test_a_retry_that_is_too_large_for_the_broker_becomes_a_failure() -> None:
     """The headers of a retry come on top of a record that may have been as large as records may be."""
     outcome = await failing_outcome(a_record())
     assert outcome.if_too_large is not None
@@ -136,7 +115,40 @@ async def test_a_retry_that_the_broker_finds_too_large_is_answered_instead() -> 
     assert instead.then is not None
 
 
-async def test_where_order_matters_it_is_tried_again_in_its_place() -> None:
+@asynccontextmanager
+async def calls_in_delivery() -> AsyncIterator[list[str]]:
+    """The functions of the package `delivery` that this thread enters, in order; a coroutine counts once."""
+    frames: dict[FrameType, str] = {}
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and "/pipeline/delivery/" in frame.f_code.co_filename:
+            frames.setdefault(frame, frame.f_code.co_qualname)
+
+    names: list[str] = []
+    sys.setprofile(profile)
+    try:
+        yield names
+    finally:
+        sys.setprofile(None)
+        names += frames.values()
+
+
+async def test_the_path_of_a_failing_request_is_short_and_its_headers_are_parsed_once() -> None:
+    async with a_handler() as (handler, rig):
+        rig.session.max_padded_tokens = TOO_LITTLE
+        for headers in ({"else": b"1"}, {Header.ATTEMPT: b"3"}):
+            async with calls_in_delivery() as names:
+                outcome = await outcome_of(handler, a_record(headers))
+            assert outcome.messages
+            assert [name for name in names if name.startswith("Handler.")] == [
+                "Handler.handle",
+                "Handler._answer",
+                "Handler._run",
+            ]
+            assert names.count("header_map") == 1
+
+
+async def test_a_request_whose_order_matters_is_retried_in_its_place() -> None:
     async with a_handler() as (handler, rig):
         rig.session.max_padded_tokens = TOO_LITTLE
         answering = asyncio.create_task(outcome_of(handler, a_record(key=b"conversation")))
@@ -146,7 +158,7 @@ async def test_where_order_matters_it_is_tried_again_in_its_place() -> None:
         assert isinstance(reply, Result)
 
 
-async def test_what_is_refused_when_it_is_tried_again_is_answered() -> None:
+async def test_a_retry_in_place_that_is_refused_becomes_a_failure() -> None:
     async with a_handler() as (handler, rig):
         rig.session.max_padded_tokens = TOO_LITTLE
         poisoned = iter([False, True])
@@ -175,10 +187,10 @@ async def test_a_request_that_names_a_new_reply_topic_counts_once() -> None:
 
 
 class Panic(BaseException):
-    """What a library in Rust raises when it comes to a state that it holds for impossible; no Exception."""
+    """Stands for the panic of a library in Rust, which is not an Exception."""
 
 
-async def test_a_text_at_which_the_tokenizer_panics_harms_no_other() -> None:
+async def test_a_tokenizer_that_panics_at_one_text_harms_no_other() -> None:
     async with a_handler() as (handler, rig):
         (task, *_) = rig.tasks.values()
         prepare = task.prepare
@@ -199,8 +211,8 @@ async def test_a_text_at_which_the_tokenizer_panics_harms_no_other() -> None:
     assert all(isinstance(replies[text], Result) for text in ("one", "two"))
 
 
-def outage(handled: list[Outcome]) -> Counter[str]:
-    """How many of the outcomes go to each topic, what comes behind the first message included."""
+def by_topic(handled: list[Outcome]) -> Counter[str]:
+    """The messages of the outcomes by topic, those of `then` included."""
     return Counter(
         message.topic
         for outcome in handled
@@ -208,19 +220,19 @@ def outage(handled: list[Outcome]) -> Counter[str]:
     )
 
 
-async def test_where_order_matters_it_waits_so_often_as_it_may_and_is_then_given_up() -> None:
+async def test_retries_in_place_end_after_the_last_attempt() -> None:
     """The later tiers are too long to wait in place: it is tried after the shortest delay each time."""
     retries = RetryConfig(tiers_s=[0, 30], max_attempts=4)
     async with a_handler(retries) as (handler, rig):
         rig.session.max_padded_tokens = TOO_LITTLE
         outcome = await outcome_of(handler, a_record(key=b"conversation"))
         assert len(rig.session.runs) == 4
-    assert outage([outcome]) == {TOPICS.replies: 1, TOPICS.dead_letters: 1}
-    assert only(outcome).topic == TOPICS.replies, "the caller is told first"
+    assert by_topic([outcome]) == {TOPICS.replies: 1, TOPICS.dead_letters: 1}
+    assert only(outcome).topic == TOPICS.replies, "the Failure comes first"
 
 
-@pytest.mark.parametrize("key", [None, b"conversation"], ids=["by tiers", "in its place"])
-async def test_a_dead_letter_tells_of_each_attempt_however_it_was_tried_again(key: bytes | None) -> None:
+@pytest.mark.parametrize("key", [None, b"conversation"], ids=["by tiers", "in place"])
+async def test_a_dead_letter_lists_each_attempt_of_either_kind_of_retry(key: bytes | None) -> None:
     retries = RetryConfig(tiers_s=[0], max_attempts=3)
     record = a_record({"else": b"1"}, key)
     async with a_handler(retries) as (handler, rig):
@@ -240,7 +252,7 @@ async def test_a_dead_letter_tells_of_each_attempt_however_it_was_tried_again(ke
     assert {*notice.headers} >= {(name, headers[name]) for name in (Header.ATTEMPT, Header.HISTORY)}
 
 
-async def test_in_its_place_it_goes_on_with_the_history_that_it_brings() -> None:
+async def test_a_retry_in_place_extends_the_history_of_the_record() -> None:
     before = [[1, "device_unavailable", 5, "another"]]
     headers = {Header.ATTEMPT: b"2", Header.HISTORY: json.dumps(before).encode()}
     outcome = await failing_outcome(a_record(headers, key=b"conversation"))
@@ -249,17 +261,17 @@ async def test_in_its_place_it_goes_on_with_the_history_that_it_brings() -> None
     assert history == [*before, [2, "device_out_of_memory", NOW_MS, "w"]]
 
 
-async def test_a_history_in_place_is_as_short_as_any_however_often_it_is_tried() -> None:
-    retries = RetryConfig(tiers_s=[0], max_attempts=LAST_KEPT + 5)
+async def test_the_history_of_retries_in_place_is_bounded() -> None:
+    retries = RetryConfig(tiers_s=[0], max_attempts=MAX_HISTORY + 5)
     outcome = await failing_outcome(a_record(key=b"conversation"), retries)
     assert outcome.then is not None
     headers = dict(only(outcome.then).headers)
     assert headers[Header.ATTEMPT] == b"%d" % retries.max_attempts
     attempts = [line[0] for line in json.loads(headers[Header.HISTORY])]
-    assert attempts == list(range(retries.max_attempts - LAST_KEPT, retries.max_attempts))
+    assert attempts == list(range(retries.max_attempts - MAX_HISTORY, retries.max_attempts))
 
 
-async def test_a_history_sent_to_us_that_goes_on_and_on_is_left_out_where_room_is_short() -> None:
+async def test_an_oversized_history_is_left_out_of_a_letter_without_body() -> None:
     headers = {
         Header.ATTEMPT: b"9" * 600_000,
         Header.HISTORY: b"x" * 600_000,
@@ -271,38 +283,36 @@ async def test_a_history_sent_to_us_that_goes_on_and_on_is_left_out_where_room_i
     assert sum(len(value) for _, value in only(outcome.if_too_large()).headers) < 1_000
 
 
-async def test_in_its_place_it_waits_no_longer_than_allowed_and_not_past_its_deadline() -> None:
+async def test_a_retry_in_place_respects_its_limit_and_the_deadline() -> None:
     long = RetryConfig(tiers_s=[10], in_place_s=5.0)
     outcome = await failing_outcome(a_record(key=b"conversation"), long)
-    assert outage([outcome])[TOPICS.dead_letters] == 1
+    assert by_topic([outcome])[TOPICS.dead_letters] == 1
     allowed = RetryConfig(tiers_s=[10], in_place_s=60.0)
     headers = {Header.DEADLINE_MS: b"%d" % (NOW_MS + 5_000)}
     outcome = await failing_outcome(a_record(headers, key=b"conversation"), allowed)
-    assert outage([outcome])[TOPICS.dead_letters] == 1
+    assert by_topic([outcome])[TOPICS.dead_letters] == 1
 
 
 @pytest.mark.parametrize(("ahead_ms", "topic"), [(29_000, TOPICS.replies), (31_000, TOPICS.retry("30s"))])
-async def test_what_would_be_late_is_not_tried_again(ahead_ms: int, topic: str) -> None:
+async def test_a_retry_that_would_be_late_is_not_made(ahead_ms: int, topic: str) -> None:
     headers = {Header.ATTEMPT: b"2", Header.DEADLINE_MS: b"%d" % (NOW_MS + ahead_ms)}
     assert only(await failing_outcome(a_record(headers))).topic == topic
 
 
-async def test_order_any_frees_a_record_with_a_key_from_waiting_in_its_place() -> None:
+async def test_a_record_with_a_key_and_order_any_goes_to_a_retry_topic() -> None:
     message = only(await failing_outcome(a_record({Header.ORDER: ANY_ORDER}, key=b"content")))
     assert (message.topic, message.key) == (TOPICS.retry("0s"), b"content")
 
 
-async def test_a_record_without_an_id_keeps_the_one_it_would_have_had() -> None:
+async def test_a_retry_of_a_record_without_an_id_keeps_its_reply_id() -> None:
     record = a_record()._replace(value=b'{"text":"text"}')
     waiting = only(await failing_outcome(record))
     moved = record._replace(offset=99, partition=0, headers=waiting.headers)
     async with a_handler() as (handler, _):
-        assert (
-            decode_reply(only(await outcome_of(handler, moved)).value).id == "inferstream.echo.requests/1/41"
-        )
+        assert decode_reply(only(await outcome_of(handler, moved)).value).id == WHERE
 
 
-async def test_an_origin_that_goes_on_and_on_ends_in_a_reply_that_fits() -> None:
+async def test_an_oversized_origin_ends_in_a_reply_that_fits() -> None:
     headers = {Header.ORIGIN: b"x" * 600_000}
     outcome = await failing_outcome(a_record(headers)._replace(value=b'{"text":""}'))
     assert len(only(outcome).value) < 1_000
@@ -317,22 +327,18 @@ NOT_BLAMED = [(POISON, False), (Overloaded("busy"), False), (DeadlineExceeded("l
 @pytest.mark.parametrize(("error", "blamed"), [*BLAMED, *NOT_BLAMED])
 async def test_the_breaker_counts_what_the_worker_is_to_blame_for(error: Exception, blamed: bool) -> None:
     breaker = Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
-    failing = Failing(
-        TOPICS,
-        Replies("echo", 1_000),
-        Metrics(),
-        breaker,
-        RetryConfig(tiers_s=[]),
-        worker="w",
-        wall_clock=lambda: NOW_MS / 1e3,
-    )
-    address = Address("t1", TOPICS.replies, 0, None)
-    outcome = failing.outcome(a_record(), address, error)
+    stamp = WorkerStamp("w", lambda: NOW_S)
+    replies = ReplyBuilder("echo", 1_000)
+    failures = FailurePolicy(TOPICS, RetryConfig(tiers_s=[]), replies, Metrics(), breaker, stamp)
+    record = a_record()
+    arrival = Arrival(record, header_map(record), TOPICS.replies, 0, "t1")
+    outcome = failures.retry_or_end(arrival, error, "1", 0.0)
+    assert isinstance(outcome, Outcome)
     assert breaker.is_open == blamed
     assert (outcome.then is not None) == (blamed or error is POISON)
 
 
-async def test_only_what_reached_the_device_tells_that_it_works() -> None:
+async def test_only_an_answer_of_the_device_closes_the_breaker() -> None:
     """The trial that closes a breaker must not be an answer from the cache."""
     time_s = 0.0
     config = BreakerConfig()
@@ -342,7 +348,7 @@ async def test_only_what_reached_the_device_tells_that_it_works() -> None:
         for _ in range(config.in_a_row):
             breaker.dead()
         time_s = config.cooldown_s
-        assert breaker.trying()
+        assert breaker.begin_trial()
         await outcome_of(handler, a_record())
         assert breaker.is_open
         await outcome_of(handler, a_record()._replace(value=b'{"text":"another"}'))

@@ -3,32 +3,27 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.engine_rig import LARGE, POISON, SMALL, Rig, a_rig
+from support.engine_rig import LARGE, POISON, SMALL
+from support.handler_rig import LIMITS, MINE, NOW_S, THERE, TOPICS, HandlerRig, a_handler_rig
 
-from inferstream.pipeline.broker.base import Message, Record
+from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
-from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.replies import MAX_MISSING, MISSING_S, ReplyTopics
+from inferstream.pipeline.delivery.reply_topics import MAX_MISSING, MISSING_S, ReplyTopics
+from inferstream.pipeline.delivery.request_reader import RequestReader
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import ReplyTopicNotAllowed
-from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure, Result
-from inferstream.schemas.topics import Header, Topics
+from inferstream.schemas.topics import Header
 
-TOPICS = Topics("echo")
-NOW_MS = 1_700_000_000_000
-LIMITS = LimitConfig(max_request_bytes=10_000, max_reply_bytes=20_000)
-MINE = f"{TOPICS.replies}.mine"
-THERE = {TOPICS.replies: 4, MINE: 3}
+NOW_MS = round(NOW_S * 1e3)
 WHERE = "inferstream.echo.requests/1/41"
 
 
@@ -42,54 +37,20 @@ def asking(text: str = "text", **more: Any) -> bytes:
     return json.dumps({"text": text} | more).encode()
 
 
-class Desk:
-    """A handler over an engine, and what its metrics counted."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig, self.metrics = rig, Metrics()
-        self.asked_for: list[str] = []
-        self.handler = Handler(
-            rig.engine,
-            TOPICS,
-            LIMITS,
-            ReplyTopics(TOPICS, LIMITS, self.partitions),
-            self.metrics,
-            clock=rig.clock,
-            wall_clock=lambda: NOW_MS / 1e3,
-        )
-
-    async def partitions(self, topic: str) -> int | None:
-        self.asked_for.append(topic)
-        return THERE.get(topic)
-
-    async def outcome(self, record: Record) -> Outcome:
-        found = self.handler.handle(record)
-        return found if isinstance(found, Outcome) else await found
-
-    async def message(self, record: Record) -> Message:
-        """The one message of the outcome."""
-        (message,) = (await self.outcome(record)).messages
-        return message
-
-    async def reply(
-        self, value: bytes | None, headers: Mapping[str, bytes] | None = None
-    ) -> Result | Failure:
-        message = await self.message(a_record(value, headers))
-        assert message.topic == TOPICS.replies
-        found = decode_reply(message.value)
-        assert not isinstance(found, Chunk)
-        return found
-
-
-@asynccontextmanager
-async def a_desk(**more: Any) -> AsyncIterator[Desk]:
-    async with a_rig(**more) as rig:
-        yield Desk(rig)
+async def reply_to(
+    rig: HandlerRig, value: bytes | None, headers: Mapping[str, bytes] | None = None
+) -> Result | Failure:
+    """The reply in the default reply topic."""
+    message = await rig.message(a_record(value, headers))
+    assert message.topic == TOPICS.replies
+    found = decode_reply(message.value)
+    assert not isinstance(found, Chunk)
+    return found
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    async with a_desk() as opened:
+async def rig() -> AsyncIterator[HandlerRig]:
+    async with a_handler_rig() as opened:
         yield opened
 
 
@@ -147,16 +108,16 @@ BAD: dict[str, tuple[bytes | None, dict[str, bytes], str, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_bad_input_gets_a_code_and_a_sentence(desk: Desk, name: str) -> None:
+async def test_bad_input_gets_a_code_and_a_sentence(rig: HandlerRig, name: str) -> None:
     value, headers, code, tells = BAD[name]
-    reply = await desk.reply(value, headers)
+    reply = await reply_to(rig, value, headers)
     assert isinstance(reply, Failure)
     assert (reply.code, reply.task, reply.retryable) == (code, "echo", False)
     assert tells in reply.message
     assert reply.message.endswith((".", "}."))
     assert len(reply.message) < 400
-    assert desk.metrics.failed_requests == 1
-    assert code == "device_error" or desk.rig.session.runs == [], "it never reached the device"
+    assert rig.metrics.failed_requests == 1
+    assert code == "device_error" or rig.engine_rig.session.runs == [], "it never reached the device"
 
 
 @pytest.mark.parametrize(
@@ -172,14 +133,14 @@ async def test_bad_input_gets_a_code_and_a_sentence(desk: Desk, name: str) -> No
         (asking(id="i" * 2_000), WHERE),
     ],
 )
-async def test_a_failure_says_whose_it_is(desk: Desk, value: bytes, expected: str) -> None:
-    assert (await desk.reply(value)).id == expected
+async def test_a_failure_has_the_id_of_its_request(rig: HandlerRig, value: bytes, expected: str) -> None:
+    assert (await reply_to(rig, value)).id == expected
 
 
-async def test_an_answer_is_addressed(desk: Desk) -> None:
+async def test_an_answer_is_addressed(rig: HandlerRig) -> None:
     trace = (Header.TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     record = a_record(asking(id="t1"), {"else": b"1", trace[0]: trace[1]})
-    message = await desk.message(record)
+    message = await rig.message(record)
     assert (message.topic, message.key, message.headers) == (TOPICS.replies, b"key", (trace,))
     reply = decode_reply(message.value)
     assert isinstance(reply, Result)
@@ -187,92 +148,94 @@ async def test_an_answer_is_addressed(desk: Desk) -> None:
     assert (bytes(reply.output), reply.cache) == (b'{"echo": "text"}', "miss")
     assert reply.batch is not None
     assert (reply.batch.rows, reply.batch.tokens, reply.batch.padded_tokens) == (1, 4, 4)
-    assert (await desk.message(a_record(asking(id="t2"), key=None))).key == b"t2"
+    assert (await rig.message(a_record(asking(id="t2"), key=None))).key == b"t2"
 
 
-async def test_a_request_without_an_id_is_named_by_where_it_stands(desk: Desk) -> None:
-    first, again = [await desk.message(a_record(asking(), key=None)) for _ in range(2)]
+async def test_a_request_without_an_id_is_named_by_its_origin(rig: HandlerRig) -> None:
+    first, again = [await rig.message(a_record(asking(), key=None)) for _ in range(2)]
     assert decode_reply(first.value).id == decode_reply(again.value).id == WHERE
     assert first.key == WHERE.encode()
 
 
-async def test_a_cached_answer_is_known_at_once(desk: Desk) -> None:
-    await desk.reply(asking())
-    found = desk.handler.handle(a_record(asking()))
+async def test_a_cached_answer_is_known_at_once(rig: HandlerRig) -> None:
+    await reply_to(rig, asking())
+    found = rig.handler.handle(a_record(asking()))
     assert isinstance(found, Outcome)
     reply = decode_reply(found.messages[0].value)
     assert isinstance(reply, Result)
     assert reply.cache == "memory"
-    assert (desk.metrics.by_status["miss"], desk.metrics.by_status["memory"]) == (1, 1)
+    assert (rig.metrics.by_status["miss"], rig.metrics.by_status["memory"]) == (1, 1)
 
 
-async def test_headers_choose_model_tenant_and_priority(desk: Desk) -> None:
-    large = await desk.reply(asking(), {Header.MODEL: LARGE.encode(), Header.PRIORITY: b"high"})
+async def test_headers_choose_model_tenant_and_priority(rig: HandlerRig) -> None:
+    large = await reply_to(rig, asking(), {Header.MODEL: LARGE.encode(), Header.PRIORITY: b"high"})
     assert isinstance(large, Result)
     assert (large.model, large.cache) == (LARGE, "miss")
     statuses = []
     for tenant in (b"", b"a", b"b", b"a"):
-        reply = await desk.reply(asking(), {Header.TENANT: tenant})
+        reply = await reply_to(rig, asking(), {Header.TENANT: tenant})
         assert isinstance(reply, Result)
         statuses.append(reply.cache)
     assert statuses == ["miss", "miss", "miss", "memory"]
 
 
-async def test_of_a_header_that_repeats_the_last_counts(desk: Desk) -> None:
+async def test_the_last_value_of_a_repeated_header_counts(rig: HandlerRig) -> None:
     headers = ((Header.MODEL, b"gpt"), (Header.MODEL, LARGE.encode()))
-    message = await desk.message(a_record(asking())._replace(headers=headers))
+    message = await rig.message(a_record(asking())._replace(headers=headers))
     reply = decode_reply(message.value)
     assert isinstance(reply, Result)
     assert reply.model == LARGE
 
 
 @pytest.mark.parametrize("ahead_ms", [60_000, 10**15, 10**30])
-async def test_a_deadline_ahead_is_no_hindrance(desk: Desk, ahead_ms: int) -> None:
-    assert isinstance(await desk.reply(asking(), {Header.DEADLINE_MS: b"%d" % (NOW_MS + ahead_ms)}), Result)
+async def test_a_request_before_its_deadline_is_answered(rig: HandlerRig, ahead_ms: int) -> None:
+    assert isinstance(
+        await reply_to(rig, asking(), {Header.DEADLINE_MS: b"%d" % (NOW_MS + ahead_ms)}), Result
+    )
 
 
-async def test_a_deadline_that_comes_while_it_runs_is_told(desk: Desk) -> None:
-    desk.rig.session.stall()
-    reply = await desk.reply(asking(), {Header.DEADLINE_MS: b"%d" % (NOW_MS + 50)})
+async def test_a_deadline_that_passes_during_the_run_is_a_failure(rig: HandlerRig) -> None:
+    rig.engine_rig.session.stall()
+    reply = await reply_to(rig, asking(), {Header.DEADLINE_MS: b"%d" % (NOW_MS + 50)})
     assert isinstance(reply, Failure)
     assert reply.code == "deadline_exceeded"
 
 
-async def test_a_reply_goes_where_it_was_asked_to_go(desk: Desk) -> None:
+async def test_a_reply_goes_to_the_topic_that_its_request_names(rig: HandlerRig) -> None:
     for value in (asking(), b"bad"):
-        message = await desk.message(a_record(value, {Header.REPLY_TOPIC: MINE.encode()}))
+        message = await rig.message(a_record(value, {Header.REPLY_TOPIC: MINE.encode()}))
         assert message.topic == MINE
         assert message.partition is None or message.partition < THERE[MINE]
-    assert desk.asked_for == [MINE], "the broker is asked once"
+    assert rig.asked_for == [MINE], "the broker is asked once"
 
 
-async def test_replies_keep_to_the_partition_of_their_requests(desk: Desk) -> None:
+async def test_replies_keep_to_the_partition_of_their_requests(rig: HandlerRig) -> None:
     for partition in range(8):
         record = a_record(asking(), {Header.REPLY_TOPIC: MINE.encode()})._replace(partition=partition)
-        assert (await desk.message(record)).partition == partition % THERE[MINE]
+        assert (await rig.message(record)).partition == partition % THERE[MINE]
 
 
-async def test_the_broker_is_asked_once_however_many_come_first(desk: Desk) -> None:
+async def test_the_broker_is_asked_once_for_many_first_requests(rig: HandlerRig) -> None:
     records = [a_record(asking(f"text {n}"), {Header.REPLY_TOPIC: MINE.encode()}) for n in range(5)]
-    messages = await asyncio.gather(*map(desk.message, records))
+    messages = await asyncio.gather(*map(rig.message, records))
     assert {message.topic for message in messages} == {MINE}
-    assert desk.asked_for == [MINE]
+    assert rig.asked_for == [MINE]
 
 
-async def test_the_more_urgent_runs_first() -> None:
-    async with a_desk(lanes=1, limits=Limits(4_096, 1)) as desk:
-        desk.rig.session.stall()
-        held = asyncio.create_task(desk.reply(asking("held")))
-        await desk.rig.begun(1)
+async def test_higher_priorities_run_first() -> None:
+    async with a_handler_rig(lanes=1, limits=Limits(4_096, 1)) as rig:
+        rig.engine_rig.session.stall()
+        held = asyncio.create_task(reply_to(rig, asking("held")))
+        await rig.engine_rig.begun(1)
         later = [
-            asyncio.create_task(desk.reply(asking(text), {Header.PRIORITY: priority}))
+            asyncio.create_task(reply_to(rig, asking(text), {Header.PRIORITY: priority}))
             for text, priority in (("lower", b"low"), ("normal", b"normal"), ("highest", b"high"))
         ]
-        while len(desk.rig.device.batcher) < 3:  # noqa: ASYNC110 - a thread of the engine fills it
+        while len(rig.engine_rig.device.batcher) < 3:  # noqa: ASYNC110 - a thread of the engine fills it
             await asyncio.sleep(0.001)
-        desk.rig.session.release()
+        rig.engine_rig.session.release()
         await asyncio.gather(held, *later)
-        assert desk.rig.session.shapes == [(1, 4), (1, 7), (1, 6), (1, 5)]
+        assert rig.engine_rig.session.shapes == [(1, 4), (1, 7), (1, 6), (1, 5)]
 
 
 BAD_TOPICS = {
@@ -289,11 +252,11 @@ BAD_TOPICS = {
 
 @pytest.mark.parametrize("name", BAD_TOPICS)
 @pytest.mark.parametrize("value", [asking(), b"bad", None])
-async def test_what_must_not_be_answered_there_is_a_dead_letter(
-    desk: Desk, name: str, value: bytes | None
+async def test_a_request_with_a_reply_topic_that_must_not_be_used_is_a_dead_letter(
+    rig: HandlerRig, name: str, value: bytes | None
 ) -> None:
     record = a_record(value, {"else": b"\xff", Header.REPLY_TOPIC: BAD_TOPICS[name]})
-    message = await desk.message(record)
+    message = await rig.message(record)
     assert message.topic == TOPICS.dead_letters
     assert (message.value, message.key) == (value or b"", b"key")
     assert message.headers[:2] == record.headers
@@ -303,15 +266,15 @@ async def test_what_must_not_be_answered_there_is_a_dead_letter(
     assert added[Header.FAILED_AT_MS] == b"%d" % NOW_MS
     assert added[Header.ERROR_MESSAGE].endswith(b".")
     assert len(added[Header.ERROR_MESSAGE]) < 600
-    assert desk.metrics.failed_requests == 1
-    assert desk.rig.session.runs == []
-    assert all(len(asked) < 250 and asked.isascii() for asked in desk.asked_for), (
+    assert rig.metrics.failed_requests == 1
+    assert rig.engine_rig.session.runs == []
+    assert all(len(asked) < 250 and asked.isascii() for asked in rig.asked_for), (
         "nothing odd is asked of the broker"
     )
 
 
 @pytest.mark.parametrize("pattern", ["{", "{}.replies", "{tenant}.x", "[", "%s"])
-async def test_a_pattern_is_read_literally_but_for_the_task(pattern: str) -> None:
+async def test_only_prefix_and_task_are_replaced_in_a_pattern(pattern: str) -> None:
     async def partitions(_: str) -> int:
         return 1
 
@@ -321,8 +284,8 @@ async def test_a_pattern_is_read_literally_but_for_the_task(pattern: str) -> Non
         await allowed.check("x.triage.mine")
 
 
-class Broker:
-    """Knows topics by their numbers of partitions, and what it was asked."""
+class FakeTopics:
+    """Topics with their numbers of partitions, and the topics that were asked for."""
 
     def __init__(self) -> None:
         self.topics: dict[str, int] = {}
@@ -334,49 +297,61 @@ class Broker:
         return self.topics.get(topic)
 
 
-async def flood(reply_topics: ReplyTopics, *names: str) -> int:
-    """How many of the checks were refused."""
+async def refused(reply_topics: ReplyTopics, *names: str) -> int:
+    """How many of the checks, all made at once, were refused."""
     found = await asyncio.gather(*map(reply_topics.check, names), return_exceptions=True)
     assert all(error is None or "does not exist: create it" in str(error) for error in found)
     return sum(error is not None for error in found)
 
 
-async def test_a_reply_topic_that_is_missing_is_looked_for_now_and_then(clock: FakeClock) -> None:
-    broker = Broker()
+async def test_a_missing_reply_topic_is_asked_for_again_after_a_while(clock: FakeClock) -> None:
+    broker = FakeTopics()
     reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
     for asked in (1, 2):
-        assert await flood(reply_topics, *[MINE] * 100) == 100
+        assert await refused(reply_topics, *[MINE] * 100) == 100
         clock.advance(MISSING_S * 0.99)
-        assert await flood(reply_topics, MINE) == 1
+        assert await refused(reply_topics, MINE) == 1
         assert broker.asked == [MINE] * asked
         clock.advance(MISSING_S)
     broker.topics[MINE] = 3
-    assert await flood(reply_topics, MINE, MINE) == 0
-    assert reply_topics.address(a_record(asking()), MINE, "t1")
+    assert await refused(reply_topics, MINE, MINE) == 0
+    reader = RequestReader(TOPICS, LIMITS.max_request_bytes, clock, clock)
+    assert reply_topics.assign(reader.arrival(a_record(asking(), {Header.REPLY_TOPIC: MINE.encode()})))
     assert broker.asked == [MINE] * 3
 
 
-async def test_only_so_many_missing_topics_are_remembered(clock: FakeClock) -> None:
-    broker = Broker()
+async def test_a_bounded_number_of_missing_topics_is_remembered(clock: FakeClock) -> None:
+    broker = FakeTopics()
     reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
     names = [f"{TOPICS.replies}.{number}" for number in range(MAX_MISSING)]
-    await flood(reply_topics, *names)
+    await refused(reply_topics, *names)
     clock.advance(MISSING_S)
-    await flood(reply_topics, names[0], f"{TOPICS.replies}.another")
+    await refused(reply_topics, names[0], f"{TOPICS.replies}.another")
     broker.asked.clear()
-    assert await flood(reply_topics, names[0], names[1]) == 2
-    assert broker.asked == names[1:2], "what was asked for longest ago is forgotten first"
-    assert len(reply_topics._missing) == MAX_MISSING
+    assert await refused(reply_topics, names[0], names[1]) == 2
+    assert broker.asked == names[1:2], "the topic that was asked for longest ago is forgotten first"
 
 
-async def test_a_dead_letter_keeps_the_origin_of_the_first_delivery(desk: Desk) -> None:
+async def test_beyond_the_bound_each_new_missing_topic_displaces_the_oldest(clock: FakeClock) -> None:
+    broker = FakeTopics()
+    reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
+    names = [f"{TOPICS.replies}.{number}" for number in range(MAX_MISSING + 10)]
+    await refused(reply_topics, *names)
+    broker.asked.clear()
+    assert await refused(reply_topics, *names[10:]) == MAX_MISSING
+    assert broker.asked == []
+    assert await refused(reply_topics, *names[:10]) == 10
+    assert broker.asked == names[:10]
+
+
+async def test_a_dead_letter_keeps_the_origin_of_the_first_delivery(rig: HandlerRig) -> None:
     record = a_record(asking(), {Header.ORIGIN: b"first/0/1", Header.REPLY_TOPIC: b"elsewhere"})
-    message = await desk.message(record)
+    message = await rig.message(record)
     assert [value for name, value in message.headers if name == Header.ORIGIN] == [b"first/0/1"]
 
 
-async def test_a_dead_letter_too_large_says_where_its_body_stands(desk: Desk) -> None:
-    outcome = await desk.outcome(a_record(asking("x" * 5_000), {Header.REPLY_TOPIC: b"elsewhere"}))
+async def test_a_dead_letter_that_is_too_large_says_where_its_body_is(rig: HandlerRig) -> None:
+    outcome = await rig.outcome(a_record(asking("x" * 5_000), {Header.REPLY_TOPIC: b"elsewhere"}))
     assert outcome.if_too_large is not None
     (message,) = outcome.if_too_large().messages
     assert (message.topic, message.value, message.key) == (TOPICS.dead_letters, b"", None)
@@ -386,16 +361,16 @@ async def test_a_dead_letter_too_large_says_where_its_body_stands(desk: Desk) ->
     assert sum(map(len, headers.values())) < 1_000
 
 
-async def test_a_reply_over_our_own_limit_is_a_failure(desk: Desk) -> None:
+async def test_a_reply_over_our_own_limit_is_a_failure(rig: HandlerRig) -> None:
     value = '{"text": "%s"}' % ("\u00e9" * 4_500)  # six bytes each in the output
-    reply = await desk.reply(value.encode())
+    reply = await reply_to(rig, value.encode())
     assert isinstance(reply, Failure)
     assert (reply.code, reply.id) == ("reply_too_large", WHERE)
     assert "max_reply_bytes" in reply.message
 
 
-async def test_a_reply_that_the_broker_refuses_is_a_failure_that_always_fits(desk: Desk) -> None:
-    outcome = await desk.outcome(
+async def test_a_reply_that_the_broker_refuses_is_a_failure_that_always_fits(rig: HandlerRig) -> None:
+    outcome = await rig.outcome(
         a_record(asking(id="t1"), {Header.TRACEPARENT: b"x" * 9_000}, key=b"k" * 9_000)
     )
     assert outcome.if_too_large is not None
@@ -411,31 +386,31 @@ async def test_a_reply_that_the_broker_refuses_is_a_failure_that_always_fits(des
     assert len(last.value) < 1_000
 
 
-async def test_a_failure_repeats_only_so_much_of_what_was_sent(desk: Desk) -> None:
+async def test_a_failure_repeats_little_of_what_was_sent(rig: HandlerRig) -> None:
     for value, headers in (
         (asking(), {Header.MODEL: b"m" * 50_000}),
         (asking(task="t" * 5_000), {}),
         (asking(options={"o" * 5_000: 1}), {}),
         (asking(), {Header.PRIORITY: b"p" * 50_000}),
     ):
-        reply = await desk.reply(value, headers)
+        reply = await reply_to(rig, value, headers)
         assert isinstance(reply, Failure)
         assert len(reply.message) < 600
 
 
 async def test_a_defect_is_an_internal_failure_and_is_logged(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    rig: HandlerRig, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: object) -> Any:
         raise LookupError("a defect")
 
-    desk.rig.tasks[SMALL].options = broken  # type: ignore[method-assign]
-    reply = await desk.reply(asking(options={"shout": True}, id="t1"))
+    rig.engine_rig.tasks[SMALL].options = broken  # type: ignore[method-assign]
+    reply = await reply_to(rig, asking(options={"shout": True}, id="t1"))
     assert isinstance(reply, Failure)
     assert (reply.code, reply.id) == ("internal", "t1")
     assert "LookupError" in reply.message
     assert "t1" in caplog.text
-    assert isinstance(await desk.reply(asking()), Result), "others go on"
+    assert isinstance(await reply_to(rig, asking()), Result), "others go on"
 
 
 names = st.sampled_from([getattr(Header, name) for name in vars(Header) if name.isupper()]) | st.text(
@@ -463,14 +438,14 @@ bodies = (
 
 def test_any_record_ends_in_exactly_one_message() -> None:
     with asyncio.Runner() as runner:
-        opened = a_desk()
-        desk = runner.run(opened.__aenter__())
+        opened = a_handler_rig()
+        rig = runner.run(opened.__aenter__())
 
         @settings(max_examples=300, deadline=None)
         @given(bodies, any_headers, st.none() | st.binary(max_size=3))
         def check(value: bytes | None, headers: tuple[tuple[str, bytes], ...], key: bytes | None) -> None:
             record = Record(TOPICS.requests, 0, 0, key, value, headers, 0)
-            message = runner.run(desk.message(record))
+            message = runner.run(rig.message(record))
             if message.topic == TOPICS.dead_letters:
                 assert (message.value, message.key) == (value or b"", key)
                 assert message.headers[: len(headers)] == headers

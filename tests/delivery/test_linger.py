@@ -1,4 +1,4 @@
-"""Under load what is ready is passed on together; else at once. The order stays."""
+"""Under load items are sent together, else at once. The order stays."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from inferstream.pipeline.delivery.linger import Linger
 
 
 class Load:
-    """A device that is busy or not, and what was passed on when."""
+    """A device that is busy or not, and the items that were sent."""
 
     def __init__(self) -> None:
         self.busy = False
@@ -31,7 +31,7 @@ async def test_while_the_device_is_idle_nothing_lingers(load: Load) -> None:
     assert load.sent == [1]
 
 
-async def test_while_it_is_busy_all_that_is_ready_goes_together(load: Load) -> None:
+async def test_while_it_is_busy_items_are_sent_together(load: Load) -> None:
     load.busy = True
     for number in range(5):
         load.linger.put(number)
@@ -40,7 +40,7 @@ async def test_while_it_is_busy_all_that_is_ready_goes_together(load: Load) -> N
     assert load.sent == [0, 1, 2, 3, 4]
 
 
-async def test_what_comes_once_it_is_idle_again_does_not_pass_what_lingers(load: Load) -> None:
+async def test_an_item_put_when_it_is_idle_again_does_not_pass_one_that_lingers(load: Load) -> None:
     load.busy = True
     load.linger.put(1)
     load.busy = False

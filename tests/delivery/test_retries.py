@@ -1,4 +1,4 @@
-"""When and how a record is tried again: pure functions, whatever a record's headers hold."""
+"""When and how a record is retried: pure functions, whatever a record's headers hold."""
 
 import json
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import Headers, Record
 from inferstream.pipeline.config import RetryConfig
-from inferstream.pipeline.delivery.replies import origin_of
+from inferstream.pipeline.delivery.arrival import Arrival, header_map, origin_of
 from inferstream.pipeline.delivery.retries import (
     JITTER,
-    LAST_KEPT,
+    MAX_HISTORY,
     Attempt,
-    Budget,
+    RetryBudget,
     attempt_of,
     delay_s,
     due_headers,
     history,
     retry_topics,
-    tried,
-    waiting,
+    to_retry_topic,
+    with_attempt,
 )
 from inferstream.schemas.topics import Header, Topics
 
@@ -50,8 +50,16 @@ def a_record(headers: Headers, key: bytes | None = None) -> Record:
     return Record(TOPICS.requests, 7, 41, key, b'{"text":"hello"}', headers, NOW_MS)
 
 
+def an_arrival(record: Record) -> Arrival:
+    return Arrival(record, header_map(record), TOPICS.replies)
+
+
+def origin_in(record: Record) -> str:
+    return origin_of(record, header_map(record))
+
+
 @given(configs)
-def test_a_record_is_tried_so_often_as_it_may_be_and_waits_longer_each_time(config: RetryConfig) -> None:
+def test_there_are_at_most_max_attempts_with_the_delays_of_the_tiers(config: RetryConfig) -> None:
     attempt, delays = 1, []
     while (seconds := delay_s(attempt, config)) is not None:
         delays.append(seconds)
@@ -67,7 +75,7 @@ def test_each_delay_has_a_topic_of_its_own(config: RetryConfig) -> None:
 
 
 @given(any_headers)
-def test_an_attempt_is_a_small_number_whatever_the_header_says(headers: Headers) -> None:
+def test_an_attempt_is_a_small_number_whatever_the_header_holds(headers: Headers) -> None:
     assert 1 <= attempt_of(dict(headers)) <= 999
 
 
@@ -76,7 +84,7 @@ def test_a_record_waits_with_its_own_body_key_and_headers(
     headers: Headers, attempt: Attempt, key: bytes | None, spread: float
 ) -> None:
     record = a_record(headers, key)
-    message = waiting(record, TOPICS, attempt, 30, lambda: spread)
+    message = to_retry_topic(an_arrival(record), TOPICS, attempt, 30, lambda: spread)
     assert (message.topic, message.value, message.key) == (TOPICS.retry("30s"), record.value, key)
     assert message.partition is None, "the retry topic may have fewer partitions than the request topic"
     kept = tuple(header for header in headers if header[0] not in REPLACED)
@@ -86,32 +94,34 @@ def test_a_record_waits_with_its_own_body_key_and_headers(
     assert attempt_of(changed) == attempt.attempt + 1 or attempt.attempt == 999
     due_ms = int(changed[Header.NOT_BEFORE_MS])
     assert attempt.at_ms + 30_000 <= due_ms <= attempt.at_ms + 30_000 * (1 + JITTER) + 1
-    assert changed[Header.ORIGIN].decode() == origin_of(record)
+    assert changed[Header.ORIGIN].decode() == origin_in(record)
     back = a_record(due_headers(a_record(message.headers)), key)
-    assert origin_of(back._replace(offset=99)) == origin_of(record), "its reply has the same id as before"
+    assert origin_in(back._replace(offset=99)) == origin_in(record), "its reply has the same id as before"
     assert Header.NOT_BEFORE_MS not in dict(back.headers)
 
 
-@given(st.lists(attempts, max_size=LAST_KEPT + 5))
+@given(st.lists(attempts, max_size=MAX_HISTORY + 5))
 def test_a_history_is_kept_in_order_and_bounded(lines: Sequence[Attempt]) -> None:
     headers: Headers = ()
     for line in lines:
-        headers = ((Header.HISTORY, history(a_record(headers), line)),)
+        headers = ((Header.HISTORY, history(dict(headers), line)),)
     kept = json.loads(dict(headers)[Header.HISTORY]) if headers else []
-    assert kept == [list(line) for line in lines][-LAST_KEPT:]
+    assert kept == [list(line) for line in lines][-MAX_HISTORY:]
 
 
 @given(any_headers, attempts)
-def test_a_history_that_somebody_broke_is_valid_again(headers: Headers, attempt: Attempt) -> None:
-    assert json.loads(history(a_record(headers), attempt))[-1] == list(attempt)
+def test_a_broken_history_is_valid_again(headers: Headers, attempt: Attempt) -> None:
+    assert json.loads(history(dict(headers), attempt))[-1] == list(attempt)
 
 
 @given(any_headers, attempts, st.none() | st.binary(max_size=5))
-def test_a_record_that_is_tried_in_its_place_differs_only_in_what_was_tried(
+def test_a_retry_in_place_changes_only_the_attempt_and_the_history(
     headers: Headers, attempt: Attempt, key: bytes | None
 ) -> None:
     record = a_record(headers, key)
-    again = tried(record, attempt)
+    arrival = with_attempt(an_arrival(record), attempt)
+    again = arrival.record
+    assert arrival.headers == header_map(again), "its headers need not be parsed again"
     assert again._replace(headers=()) == record._replace(headers=())
     counted = (Header.ATTEMPT, Header.HISTORY)
     kept = tuple(header for header in headers if header[0] not in counted)
@@ -121,7 +131,7 @@ def test_a_record_that_is_tried_in_its_place_differs_only_in_what_was_tried(
 
 @given(configs, st.lists(st.booleans(), max_size=200))
 def test_retries_are_never_more_than_their_share_and_a_burst(config: RetryConfig, reads: list[bool]) -> None:
-    budget, spent = Budget(config), 0
+    budget, spent = RetryBudget(config), 0
     for read in reads:
         if read:
             budget.earn()
@@ -131,9 +141,9 @@ def test_retries_are_never_more_than_their_share_and_a_burst(config: RetryConfig
 
 
 @given(st.binary(max_size=60) | st.text("a/0.x-", max_size=30).map(str.encode))
-def test_an_origin_that_is_none_is_not_believed(value: bytes) -> None:
-    """A reply carries it twice, so one that goes on and on would end the worker each time it is read."""
-    found = origin_of(a_record(((Header.ORIGIN, value),)))
+def test_a_malformed_origin_does_not_count(value: bytes) -> None:
+    """A reply carries it twice, so an oversized one would end the worker each time it is read."""
+    found = origin_in(a_record(((Header.ORIGIN, value),)))
     topic, partition, offset = found.split("/")
     assert found in (value.decode(errors="replace"), f"{TOPICS.requests}/7/41")
     assert topic

@@ -1,4 +1,4 @@
-"""What waits in a retry topic comes back when it is due, blocks nobody, and survives whoever holds it."""
+"""A record in a retry topic returns when it is due, blocks no other, and survives its worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,9 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.retry_returner import Returning
-from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.delivery.retry_returner import RetryReturner
+from inferstream.pipeline.delivery.window import Window
+from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.schemas.topics import Header, Topics
 
 TOPICS = Topics("echo")
@@ -34,11 +35,12 @@ def due(clock: FakeClock, in_s: float) -> Headers:
 
 
 def a_worker(broker: EmbeddedBroker, clock: FakeClock) -> Worker:
-    return Worker(broker, Returning(TOPICS, 30, clock), topics=[WAITING], group="retry", config=CONFIG)
+    window = Window(CONFIG, broker.publish)
+    return Worker(broker, RetryReturner(TOPICS, 30, clock), window, Subscription([WAITING], "retry"))
 
 
 async def back(broker: EmbeddedBroker, count: int) -> list[Record]:
-    """What has come back, once there is so much."""
+    """The records that have returned, once there are ``count`` of them."""
     reader = await broker.consume([TOPICS.requests])
     found: list[Record] = []
     async with asyncio.timeout(10):
@@ -48,7 +50,7 @@ async def back(broker: EmbeddedBroker, count: int) -> list[Record]:
     return found
 
 
-async def test_what_is_due_comes_back_as_it_was_and_passes_what_is_not(
+async def test_a_due_record_returns_unchanged_and_passes_those_that_are_not_due(
     broker: EmbeddedBroker, clock: FakeClock
 ) -> None:
     await broker.publish(Message(WAITING, b"later", None, due(clock, 30)))
@@ -64,7 +66,7 @@ async def test_what_is_due_comes_back_as_it_was_and_passes_what_is_not(
         assert worker.window.running == 1, "the one that is not due"
 
 
-async def test_what_waits_survives_whoever_holds_it(broker: EmbeddedBroker, clock: FakeClock) -> None:
+async def test_a_waiting_record_survives_its_worker(broker: EmbeddedBroker, clock: FakeClock) -> None:
     await broker.publish(Message(WAITING, b"now", None, due(clock, -1)))
     await broker.publish(Message(WAITING, b"later", None, due(clock, 5)))
     first = asyncio.create_task((held := a_worker(broker, clock)).run())
@@ -77,7 +79,7 @@ async def test_what_waits_survives_whoever_holds_it(broker: EmbeddedBroker, cloc
         assert {record.value for record in await back(broker, 2)} == {b"now", b"later"}
 
 
-async def test_stopping_waits_for_nothing(broker: EmbeddedBroker, clock: FakeClock) -> None:
+async def test_stopping_does_not_wait_for_records(broker: EmbeddedBroker, clock: FakeClock) -> None:
     await broker.publish(Message(WAITING, b"later", None, due(clock, 30)))
     worker = a_worker(broker, clock)
     async with asyncio.timeout(5), running(worker):
@@ -85,24 +87,24 @@ async def test_stopping_waits_for_nothing(broker: EmbeddedBroker, clock: FakeClo
 
 
 @pytest.mark.parametrize("value", [b"", b"soon", b"-5", b"\xff", b"9" * 400, None])
-def test_what_does_not_say_when_it_is_due_is_due_now(value: bytes | None) -> None:
+def test_a_record_without_a_due_time_is_due_now(value: bytes | None) -> None:
     headers = () if value is None else ((Header.NOT_BEFORE_MS, value),)
-    outcome = Returning(TOPICS, 30).handle(Record(WAITING, 0, 0, b"k", b"body", headers, 0))
+    outcome = RetryReturner(TOPICS, 30).handle(Record(WAITING, 0, 0, b"k", b"body", headers, 0))
     assert isinstance(outcome, Outcome)
     assert outcome.messages == (Message(TOPICS.requests, b"body", b"k"),)
 
 
-async def test_nothing_waits_much_longer_than_its_tier(clock: FakeClock) -> None:
-    """A clock that was wrong, or whoever writes to the topic, may have put the time years ahead."""
-    found = Returning(TOPICS, 0.05, clock).handle(Record(WAITING, 0, 0, None, b"", due(clock, 1e9), 0))
+async def test_no_record_waits_much_longer_than_its_tier(clock: FakeClock) -> None:
+    """A wrong clock, or a foreign producer, may have put the time years ahead."""
+    found = RetryReturner(TOPICS, 0.05, clock).handle(Record(WAITING, 0, 0, None, b"", due(clock, 1e9), 0))
     assert not isinstance(found, Outcome)
     async with asyncio.timeout(5):
         assert (await found).messages[0].topic == TOPICS.requests
 
 
-def test_what_the_request_topic_no_longer_takes_is_a_dead_letter() -> None:
+def test_a_record_too_large_for_the_request_topic_is_a_dead_letter() -> None:
     record = Record(WAITING, 0, 0, b"k", b"body", ((Header.ORIGIN, b"first/0/1"),), 0)
-    outcome = Returning(TOPICS, 30).handle(record)
+    outcome = RetryReturner(TOPICS, 30).handle(record)
     assert isinstance(outcome, Outcome)
     assert outcome.if_too_large is not None
     (letter,) = outcome.if_too_large().messages

@@ -1,10 +1,11 @@
-"""A topic that vanished or shrank ends the worker; one that grew is used; a silent broker is no news."""
+"""A topic that vanished or shrank ends the worker; added partitions are used; a silent broker changes nothing."""
 
 import pytest
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.config import LimitConfig
-from inferstream.pipeline.delivery.replies import ReplyTopics
+from inferstream.pipeline.delivery.arrival import Arrival
+from inferstream.pipeline.delivery.reply_topics import ReplyTopics
 from inferstream.pipeline.delivery.topic_watch import TopicWatch
 from inferstream.pipeline.errors import BrokerError
 from inferstream.schemas.topics import Topics
@@ -26,26 +27,26 @@ class Cluster:
 
 
 @pytest.mark.parametrize(
-    ("later", "sentence"), [(None, "was deleted"), (1, "was made anew with 1 partitions")]
+    ("later", "sentence"), [(None, "was deleted"), (1, "was recreated with 1 partitions")]
 )
-async def test_a_topic_that_is_gone_is_told(later: int | None, sentence: str) -> None:
+async def test_a_topic_that_is_gone_or_smaller_is_an_error(later: int | None, sentence: str) -> None:
     cluster = Cluster(a=4, b=4)
     watch = TopicWatch(cluster.partitions, ["a", "b"])
-    await watch.look()
+    await watch.check()
     cluster.topics["b"] = later
     with pytest.raises(BrokerError, match=f"The topic b {sentence}.*start the worker again"):
-        await watch.look()
+        await watch.check()
 
 
-async def test_a_broker_that_cannot_tell_ends_nothing_and_nothing_is_forgotten() -> None:
+async def test_a_broker_that_does_not_answer_changes_nothing() -> None:
     cluster = Cluster(a=4)
     watch = TopicWatch(cluster.partitions, ["a"])
-    await watch.look()
-    cluster.topics["a"] = BrokerError("Nobody answers.")
-    await watch.look()
+    await watch.check()
+    cluster.topics["a"] = BrokerError("No answer.")
+    await watch.check()
     cluster.topics["a"] = 2
     with pytest.raises(BrokerError, match="it had 4"):
-        await watch.look()
+        await watch.check()
 
 
 async def test_replies_use_partitions_that_were_added() -> None:
@@ -53,10 +54,10 @@ async def test_replies_use_partitions_that_were_added() -> None:
     replies = ReplyTopics(TOPICS, LimitConfig(), cluster.partitions)
     await replies.check(TOPICS.replies)
     cluster.topics[TOPICS.replies] = 4
-    await replies.look()
-    address = replies.address(Record(TOPICS.requests, 3, 0, None, b"{}", (), 0), TOPICS.replies, "id")
-    assert address
-    assert address.partition == 3
+    await replies.refresh()
+    arrival = Arrival(Record(TOPICS.requests, 3, 0, None, b"{}", (), 0), {}, TOPICS.replies)
+    assert replies.assign(arrival)
+    assert arrival.reply_partition == 3
     cluster.topics[TOPICS.replies] = None
     with pytest.raises(BrokerError, match="was deleted"):
-        await replies.look()
+        await replies.refresh()

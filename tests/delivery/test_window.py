@@ -1,4 +1,4 @@
-"""The window's promises, by a machine that admits, answers, acknowledges and loses in any order."""
+"""The window's promises, by a state machine that admits, answers, acknowledges and forgets in any order."""
 
 import asyncio
 from collections import defaultdict
@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition
 from inferstream.pipeline.config import WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.window import Place, Window
+from inferstream.pipeline.delivery.window import Slot, Window
 from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
 
 TOPIC = "requests"
@@ -26,23 +26,23 @@ def a_record(offset: int, key: bytes | None = None, partition: int = 0) -> Recor
 
 
 def a_message(record: Record, text: str = "reply") -> Message:
-    """A reply that tells whose it is."""
+    """A reply that names its record."""
     return Message("replies", f"{record.partition}/{record.offset}/{text}".encode(), record.key)
 
 
-class Seat(NamedTuple):
-    """A place and the record that it is for."""
+class Admitted(NamedTuple):
+    """A record and its slot."""
 
-    place: Place
+    slot: Slot
     record: Record
 
 
-def admit(window: Window, record: Record) -> Seat:
-    return Seat(window.admit(record), record)
+def admit(window: Window, record: Record) -> Admitted:
+    return Admitted(window.admit(record), record)
 
 
-class Press:
-    """Takes what is published; the test decides what becomes of it."""
+class FakePublisher:
+    """Keeps what is published; the test acknowledges or refuses it."""
 
     def __init__(self) -> None:
         self.published: list[tuple[Message, asyncio.Future[None]]] = []
@@ -62,11 +62,11 @@ class Press:
 
 
 @dataclass(eq=False)
-class Asked:
-    """A record that was admitted, and how far it is."""
+class Tracked:
+    """A record that was admitted, and its progress."""
 
     record: Record
-    place: Place
+    slot: Slot
     pieces: int = 0
     acknowledged: int = 0
     may_shrink: bool = False
@@ -83,11 +83,11 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        self.press = Press()
-        self.window = Window(BOUNDS, self.press)
+        self.publisher = FakePublisher()
+        self.window = Window(BOUNDS, self.publisher)
         self.next_offset = {P0: 0, P1: 0}
         self.committed = {P0: 0, P1: 0}
-        self.asked: dict[TopicPartition, dict[int, Asked]] = {P0: {}, P1: {}}
+        self.asked: dict[TopicPartition, dict[int, Tracked]] = {P0: {}, P1: {}}
         self.stale: list[asyncio.Future[None]] = []
         self.events = 0
 
@@ -101,10 +101,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.loop.run_until_complete(asyncio.sleep(0))
 
     @property
-    def unanswered(self) -> list[Asked]:
-        return [asked for line in self.asked.values() for asked in line.values() if asked.pieces == 0]
+    def unanswered(self) -> list[Tracked]:
+        return [asked for records in self.asked.values() for asked in records.values() if asked.pieces == 0]
 
-    def who(self, message: Message) -> Asked:
+    def tracked_of(self, message: Message) -> Tracked:
         partition, offset, _ = message.value.decode().split("/")
         return self.asked[TopicPartition(TOPIC, int(partition))][int(offset)]
 
@@ -118,7 +118,7 @@ class AnyOrder(RuleBasedStateMachine):
         offset = self.next_offset[at]
         self.next_offset[at] = offset + gap
         record = a_record(offset, key, at.partition)
-        self.asked[at][offset] = Asked(record, self.window.admit(record))
+        self.asked[at][offset] = Tracked(record, self.window.admit(record))
 
     @precondition(lambda self: self.unanswered)
     @rule(data=st.data(), pieces=st.sampled_from([1, 1, 3]))
@@ -127,47 +127,47 @@ class AnyOrder(RuleBasedStateMachine):
         asked.pieces, asked.may_shrink = pieces, pieces == 1
         messages = tuple(a_message(asked.record, f"piece {n}") for n in range(pieces))
         instead = Outcome((a_message(asked.record, "too large"),))
-        self.window.complete(asked.place, Outcome(messages, lambda: instead))
+        self.window.complete(asked.slot, Outcome(messages, lambda: instead))
 
-    @precondition(lambda self: self.press.open)
+    @precondition(lambda self: self.publisher.open)
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
-        message, future = data.draw(st.sampled_from(self.press.open))
+        message, future = data.draw(st.sampled_from(self.publisher.open))
         future.set_result(None)
         self.turn()
-        asked = self.who(message)
+        asked = self.tracked_of(message)
         asked.acknowledged += 1
         self.events += asked.finished
 
     @rule(data=st.data())
     def refuse_the_size(self, data: st.DataObject) -> None:
-        refusable = [entry for entry in self.press.open if self.who(entry[0]).may_shrink]
+        refusable = [entry for entry in self.publisher.open if self.tracked_of(entry[0]).may_shrink]
         if not refusable:
             return
         message, future = data.draw(st.sampled_from(refusable))
-        before = len(self.press.published)
+        before = len(self.publisher.published)
         future.set_exception(ReplyTooLarge("too large"))
         self.turn()
-        asked = self.who(message)
+        asked = self.tracked_of(message)
         asked.may_shrink = False
         at = f"{asked.record.partition}/{asked.record.offset}"
-        assert self.press.texts[before:] == [f"{at}/too large"]
+        assert self.publisher.texts[before:] == [f"{at}/too large"]
 
     @precondition(lambda self: self.stale)
     @rule()
-    def acknowledge_what_is_lost(self) -> None:
-        before = len(self.press.published)
+    def acknowledge_what_is_forgotten(self) -> None:
+        before = len(self.publisher.published)
         self.stale.pop().set_result(None)
         self.turn()
-        assert len(self.press.published) == before
+        assert len(self.publisher.published) == before
 
     @rule()
     def commit(self) -> None:
         moved = self.window.positions()
-        for at, line in self.asked.items():
+        for at, records in self.asked.items():
             position = self.committed[at]
-            for offset in sorted(line):
-                if offset >= position and not line[offset].finished:
+            for offset in sorted(records):
+                if offset >= position and not records[offset].finished:
                     break
                 position = max(position, offset + 1)
             assert moved.get(at, self.committed[at]) == position, "the contiguous prefix of what is finished"
@@ -175,17 +175,19 @@ class AnyOrder(RuleBasedStateMachine):
             self.committed[at] = position
 
     @rule(at=st.sampled_from([P0, P1]))
-    def lose(self, at: TopicPartition) -> None:
-        """Lost and got back: what is not committed comes again."""
-        self.window.lose([at])
-        lost = [
-            entry for entry in self.press.published if self.who(entry[0]).record.partition == at.partition
+    def forget(self, at: TopicPartition) -> None:
+        """The partition is revoked and assigned again: records that are not committed come again."""
+        self.window.forget([at])
+        forgotten = [
+            entry
+            for entry in self.publisher.published
+            if self.tracked_of(entry[0]).record.partition == at.partition
         ]
-        self.stale += [future for _, future in lost if not future.done()]
-        self.press.published = [entry for entry in self.press.published if entry not in lost]
+        self.stale += [future for _, future in forgotten if not future.done()]
+        self.publisher.published = [entry for entry in self.publisher.published if entry not in forgotten]
         for asked in self.asked[at].values():
             if asked.pieces == 0:  # its answer comes too late
-                self.window.complete(asked.place, Outcome((a_message(asked.record),)))
+                self.window.complete(asked.slot, Outcome((a_message(asked.record),)))
         self.asked[at] = {}
         self.next_offset[at] = self.committed[at]
 
@@ -198,31 +200,31 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def a_reply_goes_out_once_when_those_before_it_of_its_key_have(self) -> None:
         expected: set[str] = set()
-        for line in self.asked.values():
+        for records in self.asked.values():
             blocked = set()
-            for offset, asked in sorted(line.items()):
+            for offset, asked in sorted(records.items()):
                 if asked.pieces == 0:
                     blocked.add(asked.record.key)
                 elif asked.record.key is None or asked.record.key not in blocked:
                     at = f"{asked.record.partition}/{offset}"
                     expected |= {f"{at}/piece {n}" for n in range(asked.pieces)}
-        assert sorted(text for text in self.press.texts if "piece" in text) == sorted(expected)
+        assert sorted(text for text in self.publisher.texts if "piece" in text) == sorted(expected)
 
     @invariant()
     def replies_of_a_key_are_in_order(self) -> None:
         by_key: dict[tuple[bytes, str], list[int]] = defaultdict(list)
-        for message, _ in self.press.published:
+        for message, _ in self.publisher.published:
             partition, offset, text = message.value.decode().split("/")
             if message.key is not None and text != "too large":
                 by_key[message.key, partition].append(int(offset))
         assert all(offsets == sorted(offsets) for offsets in by_key.values())
 
     @invariant()
-    def a_full_span_is_told(self) -> None:
-        for at, line in self.asked.items():
+    def a_full_span_is_reported(self) -> None:
+        for at, records in self.asked.items():
             # What is finished leaves the span when the next commit is made, so it may count for a while.
-            unfinished = [offset for offset, asked in line.items() if not asked.finished]
-            if unfinished and max(line) - min(unfinished) + 1 >= BOUNDS.max_span:
+            unfinished = [offset for offset, asked in records.items() if not asked.finished]
+            if unfinished and max(records) - min(unfinished) + 1 >= BOUNDS.max_span:
                 assert at in self.window.full_partitions()
 
 
@@ -231,66 +233,70 @@ TestAnyOrder = AnyOrder.TestCase
 
 
 @pytest.fixture
-def press() -> Press:
-    return Press()
+def publisher() -> FakePublisher:
+    return FakePublisher()
 
 
 @pytest.fixture
-def window(press: Press) -> Window:
-    return Window(BOUNDS, press)
+def window(publisher: FakePublisher) -> Window:
+    return Window(BOUNDS, publisher)
 
 
-def answer(window: Window, seat: Seat) -> None:
-    window.complete(seat.place, Outcome((a_message(seat.record),)))
+def answer(window: Window, admitted: Admitted) -> None:
+    window.complete(admitted.slot, Outcome((a_message(admitted.record),)))
 
 
-async def acknowledge(press: Press, *texts: str) -> None:
-    for message, future in press.open:
+async def acknowledge(publisher: FakePublisher, *texts: str) -> None:
+    for message, future in publisher.open:
         if not texts or message.value.decode() in texts:
             future.set_result(None)
     await asyncio.sleep(0)
 
 
-async def test_a_publish_that_fails_for_good_ends_the_worker(window: Window, press: Press) -> None:
+async def test_a_publish_that_fails_for_good_ends_the_worker(
+    window: Window, publisher: FakePublisher
+) -> None:
     watching = asyncio.create_task(window.watch())
-    place = admit(window, a_record(0))
-    answer(window, place)
-    press.open[0][1].set_exception(BrokerError("the broker is gone"))
+    slot = admit(window, a_record(0))
+    answer(window, slot)
+    publisher.open[0][1].set_exception(BrokerError("the broker is gone"))
     with pytest.raises(BrokerError, match="the broker is gone"):
         await asyncio.wait_for(watching, 5)
     assert window.positions() == {}
     assert window.terminal_events == 0
 
 
-async def test_a_reply_too_large_without_another_ends_the_worker_too(window: Window, press: Press) -> None:
+async def test_a_reply_that_is_too_large_without_a_replacement_ends_the_worker(
+    window: Window, publisher: FakePublisher
+) -> None:
     answer(window, admit(window, a_record(0)))
-    press.open[0][1].set_exception(ReplyTooLarge("too large"))
+    publisher.open[0][1].set_exception(ReplyTooLarge("too large"))
     with pytest.raises(ReplyTooLarge):
         await asyncio.wait_for(window.watch(), 5)
 
 
-async def test_a_reply_too_large_falls_back_as_often_as_there_is_something_smaller(
-    window: Window, press: Press
+async def test_a_reply_that_is_too_large_is_replaced_while_there_is_a_smaller_one(
+    window: Window, publisher: FakePublisher
 ) -> None:
-    place, record = admit(window, a_record(0, b"k"))
+    slot, record = admit(window, a_record(0, b"k"))
     last = Outcome((a_message(record, "smallest"),))
     second = Outcome((a_message(record, "smaller"),), lambda: last)
-    window.complete(place, Outcome((a_message(record),), lambda: second))
+    window.complete(slot, Outcome((a_message(record),), lambda: second))
     for _ in range(2):
-        press.open[0][1].set_exception(ReplyTooLarge("too large"))
+        publisher.open[0][1].set_exception(ReplyTooLarge("too large"))
         await asyncio.sleep(0)
         assert window.terminal_events == 0
-    await acknowledge(press)
-    assert press.texts == ["0/0/reply", "0/0/smaller", "0/0/smallest"]
+    await acknowledge(publisher)
+    assert publisher.texts == ["0/0/reply", "0/0/smaller", "0/0/smallest"]
     assert (window.positions(), window.terminal_events) == ({P0: 1}, 1)
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "under load"])
 async def test_a_reply_refused_at_once_is_replaced_before_the_next_of_its_key(
-    press: Press, busy: bool
+    publisher: FakePublisher, busy: bool
 ) -> None:
     def refuse_large(message: Message) -> "asyncio.Future[None]":
-        future = press(message)
+        future = publisher(message)
         if message.value.endswith(b"/large"):
             future.set_exception(ReplyTooLarge("too large"))
         return future
@@ -299,69 +305,71 @@ async def test_a_reply_refused_at_once_is_replaced_before_the_next_of_its_key(
     first, second = admit(window, a_record(0, b"k")), admit(window, a_record(1, b"k"))
     answer(window, second)
     smaller = Outcome((a_message(first.record, "smaller"),))
-    window.complete(first.place, Outcome((a_message(first.record, "large"),), lambda: smaller))
+    window.complete(first.slot, Outcome((a_message(first.record, "large"),), lambda: smaller))
     async with asyncio.timeout(5):
-        while len(press.texts) < 3:  # noqa: ASYNC110 - what is waited for is the window's own timer
+        while len(publisher.texts) < 3:  # noqa: ASYNC110 - what is waited for is the window's own timer
             await asyncio.sleep(0)
-    assert press.texts == ["0/0/large", "0/0/smaller", "0/1/reply"]
-    await acknowledge(press)
+    assert publisher.texts == ["0/0/large", "0/0/smaller", "0/1/reply"]
+    await acknowledge(publisher)
     assert (window.positions(), window.running) == ({P0: 2}, 0)
 
 
-async def test_settling_waits_for_acknowledgements(window: Window, press: Press) -> None:
-    place, other = admit(window, a_record(0)), admit(window, a_record(7, partition=1))
+async def test_settling_waits_for_acknowledgements(window: Window, publisher: FakePublisher) -> None:
+    slot, other = admit(window, a_record(0)), admit(window, a_record(7, partition=1))
     settling = asyncio.create_task(window.settle([P0], 5_000))
-    answer(window, place)
+    answer(window, slot)
     await asyncio.sleep(0)
     assert not settling.done()
-    await acknowledge(press)
+    await acknowledge(publisher)
     assert await settling
     assert not await window.settle(None, 1), "the other partition is not finished"
-    assert not other.place.done
+    assert not other.slot.done
 
 
-async def test_settling_does_not_wait_for_what_was_lost(window: Window) -> None:
+async def test_settling_does_not_wait_for_forgotten_partitions(window: Window) -> None:
     admit(window, a_record(0))
     settling = asyncio.create_task(window.settle(None, 60_000))
     await asyncio.sleep(0)
-    window.lose([P0])
+    window.forget([P0])
     assert await asyncio.wait_for(settling, 5)
 
 
-async def test_losing_cancels_what_runs(window: Window, press: Press) -> None:
+async def test_forgetting_cancels_what_runs(window: Window, publisher: FakePublisher) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
-    lost, kept = admit(window, a_record(0)), admit(window, a_record(0, partition=1))
-    tasks = lost.place.task, kept.place.task = asyncio.create_task(never()), asyncio.create_task(never())
+    forgotten, kept = admit(window, a_record(0)), admit(window, a_record(0, partition=1))
+    tasks = forgotten.slot.task, kept.slot.task = asyncio.create_task(never()), asyncio.create_task(never())
     await asyncio.sleep(0)
-    window.lose([P0])
+    window.forget([P0])
     await asyncio.wait(tasks[:1])
     assert tasks[0].cancelled()
     assert not tasks[1].done()
-    answer(window, lost)
-    assert press.published == []
+    answer(window, forgotten)
+    assert publisher.published == []
     assert window.running == 1
     tasks[1].cancel()
 
 
-async def test_a_full_window_tells_when_there_is_room_again(window: Window, press: Press) -> None:
-    places = [admit(window, a_record(n)) for n in range(BOUNDS.max_in_flight)]
+async def test_a_full_window_reports_when_there_is_room_again(
+    window: Window, publisher: FakePublisher
+) -> None:
+    slots = [admit(window, a_record(n)) for n in range(BOUNDS.max_in_flight)]
     assert window.room == 0
     waiting = asyncio.create_task(window.changed(60_000))
-    answer(window, places[-1])
-    await acknowledge(press)
+    answer(window, slots[-1])
+    await acknowledge(publisher)
     await asyncio.wait_for(waiting, 5)
     assert window.room == 1
 
 
-async def test_a_span_counts_from_the_oldest_unfinished(window: Window, press: Press) -> None:
-    places = [admit(window, a_record(n)) for n in range(BOUNDS.max_span)]
+async def test_a_span_counts_from_the_oldest_unfinished(window: Window, publisher: FakePublisher) -> None:
+    slots = [admit(window, a_record(n)) for n in range(BOUNDS.max_span)]
     assert window.full_partitions() == {P0}
-    for place in places[1:]:
-        answer(window, place)
-    await acknowledge(press)
+    for slot in slots[1:]:
+        answer(window, slot)
+    await acknowledge(publisher)
     assert (window.positions(), window.full_partitions()) == ({}, {P0})
-    answer(window, places[0])
-    await acknowledge(press)
+    answer(window, slots[0])
+    await acknowledge(publisher)
     assert (window.positions(), window.full_partitions()) == ({P0: BOUNDS.max_span}, set())

@@ -12,19 +12,17 @@ from typing import Any
 
 import pytest
 from support.engine_rig import a_rig
+from support.handler_rig import LIMITS, TOPICS, handler_over
 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.config import BreakerConfig, LimitConfig, WindowConfig
+from inferstream.pipeline.config import BreakerConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker
-from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.replies import ReplyTopics
-from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.delivery.window import Window
+from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.pipeline.errors import BrokerError
-from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.topics import Topics
 
 REQUESTS, REPLIES, GROUP = "requests", "replies", "workers"
 PARTITIONS = 4
@@ -33,8 +31,8 @@ ALL = [TopicPartition(REQUESTS, number) for number in range(PARTITIONS)]
 CONFIG = WindowConfig(commit_interval_ms=10, revoke_timeout_ms=5_000, drain_timeout_ms=5_000)
 
 
-class Clerk:
-    """Answers with what was asked. Holds what it is told to hold, and takes a random number of turns for the rest."""
+class FakeHandler:
+    """Answers with the request. Holds the requests ``held``, and takes a random number of turns for the others."""
 
     def __init__(self, *held: bytes, reply_topic: str = REPLIES) -> None:
         self.held = {value: asyncio.Event() for value in held}
@@ -80,13 +78,16 @@ async def ask(
     await asyncio.gather(*(broker.publish(Message(REQUESTS, value, key, (), partition)) for value in values))
 
 
-def a_worker(broker: EmbeddedBroker, clerk: Clerk, config: WindowConfig = CONFIG, **more: Any) -> Worker:
-    return Worker(broker, clerk, topics=[REQUESTS], group=GROUP, config=config, **more)
+def a_worker(
+    broker: EmbeddedBroker, handler: FakeHandler, config: WindowConfig = CONFIG, **more: Any
+) -> Worker:
+    window = Window(config, broker.publish)
+    return Worker(broker, handler, window, Subscription([REQUESTS], GROUP), **more)
 
 
 @asynccontextmanager
 async def running(worker: Worker) -> AsyncIterator["asyncio.Task[None]"]:
-    """The worker at work; drained at the end."""
+    """The worker, running; drained at the end."""
     async with asyncio.timeout(20):
         task = asyncio.create_task(worker.run())
         await until(lambda: worker.ready or task.done())
@@ -105,7 +106,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def replies(broker: EmbeddedBroker, count: int) -> list[Record]:
-    """All replies, once there are so many."""
+    """All replies, once there are ``count`` of them."""
     reader = await broker.consume([REPLIES])
     found: list[Record] = []
     async with asyncio.timeout(10):
@@ -151,7 +152,7 @@ def in_order_per_key(found: list[Record]) -> bool:
 async def test_all_are_answered_once_in_order_and_committed(broker: EmbeddedBroker) -> None:
     values = numbered(500)
     await ask_by_key(broker, values[:250], 20)
-    worker = a_worker(broker, Clerk())
+    worker = a_worker(broker, FakeHandler())
     async with running(worker):
         await ask_by_key(broker, values[250:], 20)
         found = await replies(broker, 500)
@@ -161,56 +162,49 @@ async def test_all_are_answered_once_in_order_and_committed(broker: EmbeddedBrok
     assert (worker.window.terminal_events, worker.window.running, worker.ready) == (500, 0, False)
 
 
-async def test_the_real_handler_answers_whatever_comes(broker: EmbeddedBroker) -> None:
-    topics, limits = Topics("echo"), LimitConfig()
+async def test_the_real_handler_answers_good_and_bad_requests(broker: EmbeddedBroker) -> None:
     await broker.ensure_topics(
-        [TopicSpec(name, 2) for name in (topics.requests, topics.replies, topics.dead_letters)]
+        [TopicSpec(name, 2) for name in (TOPICS.requests, TOPICS.replies, TOPICS.dead_letters)]
     )
     bodies = [b'{"id":"%d","text":"text %d"}' % (n, n % 7) for n in range(60)] + [b"bad", b"", b'{"text":7}']
     async with a_rig() as rig:
-        handler = Handler(
-            rig.engine, topics, limits, ReplyTopics(topics, limits, broker.partitions), Metrics()
-        )
-        worker = Worker(
-            broker,
-            handler,
-            topics=[topics.requests],
-            group=GROUP,
-            config=CONFIG,
-            background=[rig.engine.watch],
-        )
+        handler = handler_over(rig.engine, limits=LIMITS, partitions=broker.partitions)
+        window = Window(CONFIG, broker.publish)
+        worker = Worker(broker, handler, window, Subscription([TOPICS.requests], GROUP), [rig.engine.watch])
         async with running(worker):
-            await asyncio.gather(*(broker.publish(Message(topics.requests, body)) for body in bodies))
+            await asyncio.gather(*(broker.publish(Message(TOPICS.requests, body)) for body in bodies))
             await until(lambda: worker.window.terminal_events == 63)
-    reader = await broker.consume([topics.replies])
+    reader = await broker.consume([TOPICS.replies])
     found = [decode_reply(record.value) for record in await reader.poll(100, 0)]
     assert Counter(reply.__class__.__name__ for reply in found) == {"Result": 60, "Failure": 3}
     assert {reply.id for reply in found} >= {str(n) for n in range(60)}
 
 
 async def test_draining_finishes_what_runs(broker: EmbeddedBroker) -> None:
-    clerk = Clerk(b"slow")
-    worker = a_worker(broker, clerk)
+    handler = FakeHandler(b"slow")
+    worker = a_worker(broker, handler)
     await ask(broker, b"slow", b"next", partition=0)
     async with running(worker) as task:
-        await clerk.wait_for(b"slow")
+        await handler.wait_for(b"slow")
         worker.drain()
         assert not worker.ready
         assert not task.done()
-        clerk.held[b"slow"].set()
+        handler.held[b"slow"].set()
         await task
     assert {record.value for record in await replies(broker, 2)} == {b"slow", b"next"}
     assert (await committed(broker))[P0] == 2
 
 
-async def test_what_is_not_finished_in_time_is_left_to_the_next_worker(broker: EmbeddedBroker) -> None:
-    clerk = Clerk(b"stuck")
-    worker = a_worker(broker, clerk, WindowConfig(commit_interval_ms=10, drain_timeout_ms=50))
+async def test_a_request_that_is_not_finished_in_time_is_left_to_the_next_worker(
+    broker: EmbeddedBroker,
+) -> None:
+    handler = FakeHandler(b"stuck")
+    worker = a_worker(broker, handler, WindowConfig(commit_interval_ms=10, drain_timeout_ms=50))
     await ask(broker, b"0", b"stuck", b"2", partition=0)
     async with running(worker):
         await replies(broker, 2)
-    assert (await committed(broker))[P0] == 1, "only what stands before the unfinished one"
-    async with running(a_worker(broker, Clerk())):
+    assert (await committed(broker))[P0] == 1, "only the records before the unfinished one"
+    async with running(a_worker(broker, FakeHandler())):
         found = await replies(broker, 4)
     assert Counter(record.value for record in found) == {b"0": 1, b"stuck": 1, b"2": 2}
     assert (await committed(broker))[P0] == 3
@@ -219,12 +213,12 @@ async def test_what_is_not_finished_in_time_is_left_to_the_next_worker(broker: E
 async def test_a_worker_that_is_cut_off_leaves_nothing_unanswered(broker: EmbeddedBroker) -> None:
     values = numbered(200)
     await ask_by_key(broker, values, 20)
-    clerk = Clerk(values[150])
-    cut_off = asyncio.create_task(a_worker(broker, clerk).run())
-    await clerk.wait_for(values[150])
+    handler = FakeHandler(values[150])
+    cut_off = asyncio.create_task(a_worker(broker, handler).run())
+    await handler.wait_for(values[150])
     cut_off.cancel()
     await asyncio.wait([cut_off])
-    worker = a_worker(broker, Clerk())
+    worker = a_worker(broker, FakeHandler())
     async with running(worker):
         await until(lambda: worker.window.terminal_events > 0)
     assert {record.value for record in await replies(broker, 200)} == set(values)
@@ -233,13 +227,13 @@ async def test_a_worker_that_is_cut_off_leaves_nothing_unanswered(broker: Embedd
 
 async def test_two_members_share_and_one_leaves(broker: EmbeddedBroker) -> None:
     values = numbered(600)
-    first, second = a_worker(broker, Clerk()), a_worker(broker, Clerk())
+    first, second = a_worker(broker, FakeHandler()), a_worker(broker, FakeHandler())
     async with running(first):
         await ask_by_key(broker, values[:200], 20)
         async with running(second):
             await ask_by_key(broker, values[200:400], 20)
             await until(lambda: first.window.terminal_events + second.window.terminal_events >= 400)
-            assert second.window.terminal_events > 0, "both work"
+            assert second.window.terminal_events > 0, "both answer requests"
             shares = [worker.consumer.assignment() for worker in (first, second) if worker.consumer]
             assert [len(share) for share in shares] == [2, 2]
         await ask_by_key(broker, values[400:], 20)
@@ -250,9 +244,9 @@ async def test_two_members_share_and_one_leaves(broker: EmbeddedBroker) -> None:
 
 
 async def test_a_handover_is_bounded_and_the_next_owner_answers(broker: EmbeddedBroker) -> None:
-    stuck = Clerk(b"stuck 3")
+    stuck = FakeHandler(b"stuck 3")
     first = a_worker(broker, stuck, WindowConfig(commit_interval_ms=10, revoke_timeout_ms=50))
-    second = a_worker(broker, Clerk())
+    second = a_worker(broker, FakeHandler())
     for number in range(PARTITIONS):
         await ask(broker, b"stuck %d" % number, b"next %d" % number, partition=number)
     async with running(first):
@@ -263,15 +257,15 @@ async def test_a_handover_is_bounded_and_the_next_owner_answers(broker: Embedded
             await ask(broker, b"more", partition=0)
             found = await replies(broker, 10)
     counts = Counter(record.value for record in found)
-    assert counts.pop(b"next 3") == 2, "behind the unfinished one it came again"
+    assert counts.pop(b"next 3") == 2, "it came again, since it stood after the unfinished one"
     assert set(counts.values()) == {1}, "the late answer of the first owner is not published"
     assert await committed(broker) == await ends(broker)
 
 
 async def test_a_full_window_stops_reading_and_keeps_polling(broker: EmbeddedBroker) -> None:
     values = numbered(40)
-    clerk = Clerk(*values)
-    worker = a_worker(broker, clerk, WindowConfig(max_in_flight=5, commit_interval_ms=10))
+    handler = FakeHandler(*values)
+    worker = a_worker(broker, handler, WindowConfig(max_in_flight=5, commit_interval_ms=10))
     async with running(worker):
         consumer = worker.consumer
         assert consumer is not None
@@ -284,46 +278,46 @@ async def test_a_full_window_stops_reading_and_keeps_polling(broker: EmbeddedBro
 
         consumer.poll = counted  # type: ignore[method-assign]
         await ask_by_key(broker, values, 40)
-        await until(lambda: len(clerk.begun) == 5)
+        await until(lambda: len(handler.begun) == 5)
         full, polls = worker.window.running, 0
         await until(lambda: polls >= 2)
         assert (full, worker.window.running, worker.window.room) == (5, 5, 0)
         for value in values:
-            clerk.held[value].set()
+            handler.held[value].set()
         assert len(await replies(broker, 40)) == 40
 
 
 async def test_a_slow_request_pauses_its_own_partition_only(broker: EmbeddedBroker) -> None:
-    clerk = Clerk(b"slow")
-    worker = a_worker(broker, clerk, WindowConfig(max_span=300, commit_interval_ms=10))
+    handler = FakeHandler(b"slow")
+    worker = a_worker(broker, handler, WindowConfig(max_span=300, commit_interval_ms=10))
     await ask(broker, b"slow", *numbered(2_000), partition=0)
     async with running(worker):
-        await clerk.wait_for(b"slow")
+        await handler.wait_for(b"slow")
         await ask(broker, *numbered(2_000), partition=1)
         found = await replies(broker, 2_200)
         assert sum(record.partition is not None for record in found) < 2_000 + 300 + 256 + 1
         assert P0 in worker.window.full_partitions()
-        clerk.held[b"slow"].set()
+        handler.held[b"slow"].set()
         assert len(await replies(broker, 4_001)) == 4_001
     assert await committed(broker) == await ends(broker)
 
 
-async def test_what_is_held_up_does_not_break_the_order_of_its_key(broker: EmbeddedBroker) -> None:
-    clerk = Clerk(b"1 slow")
-    worker = a_worker(broker, clerk)
+async def test_a_slow_request_does_not_break_the_order_of_its_key(broker: EmbeddedBroker) -> None:
+    handler = FakeHandler(b"1 slow")
+    worker = a_worker(broker, handler)
     await ask(broker, b"0", b"1 slow", b"2", b"3", key=b"conversation")
     await ask(broker, b"at once", key=b"other")
     async with running(worker):
-        await clerk.wait_for(b"3")
+        await handler.wait_for(b"3")
         early = await replies(broker, 2)
-        clerk.held[b"1 slow"].set()
+        handler.held[b"1 slow"].set()
         found = await replies(broker, 5)
     assert {record.value for record in early} == {b"0", b"at once"}
     assert [r.value for r in found if r.key == b"conversation"] == [b"0", b"1 slow", b"2", b"3"]
 
 
-async def test_a_breaker_whose_trial_decides_nothing_tries_the_next(broker: EmbeddedBroker) -> None:
-    class Failing(Clerk):
+async def test_after_a_trial_that_decides_nothing_comes_another(broker: EmbeddedBroker) -> None:
+    class DecidesByText(FakeHandler):
         async def answer(self, record: Record, value: bytes) -> Outcome:
             if value.startswith(b"dead"):
                 breaker.dead()
@@ -332,7 +326,7 @@ async def test_a_breaker_whose_trial_decides_nothing_tries_the_next(broker: Embe
             return await super().answer(record, value)
 
     breaker = Breaker(BreakerConfig(in_a_row=1, cooldown_s=0.0), time.monotonic)
-    worker = a_worker(broker, Failing(), breaker=breaker)
+    worker = a_worker(broker, DecidesByText(), breaker=breaker)
     async with running(worker):
         await ask(broker, b"dead", partition=0)
         await replies(broker, 1)
@@ -342,21 +336,21 @@ async def test_a_breaker_whose_trial_decides_nothing_tries_the_next(broker: Embe
 
 
 async def test_the_log_names_what_is_served(broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture) -> None:
-    """A process has a worker for the requests and one for each retry topic: a number alone tells of none."""
+    """A process has a worker for the requests and one for each retry topic: a number alone would name neither."""
     caplog.set_level(logging.INFO)
-    async with running(a_worker(broker, Clerk())):
+    async with running(a_worker(broker, FakeHandler())):
         await until(lambda: f"Serving {PARTITIONS} partitions. Topics: {REQUESTS}." in caplog.messages)
 
 
-async def dies() -> None:
+async def fails() -> None:
     await asyncio.sleep(0)
     raise LookupError("a background task")
 
 
-async def test_a_background_task_that_dies_ends_the_worker(broker: EmbeddedBroker) -> None:
-    clerk = Clerk(b"stuck")
+async def test_a_background_task_that_fails_ends_the_worker(broker: EmbeddedBroker) -> None:
+    handler = FakeHandler(b"stuck")
     await ask(broker, b"stuck")
-    worker = a_worker(broker, clerk, background=[dies])
+    worker = a_worker(broker, handler, background=[fails])
     async with asyncio.timeout(2):
         with pytest.raises(ExceptionGroup) as caught:
             await worker.run()
@@ -365,7 +359,7 @@ async def test_a_background_task_that_dies_ends_the_worker(broker: EmbeddedBroke
 
 
 async def test_a_reply_that_cannot_be_published_ends_the_worker(broker: EmbeddedBroker) -> None:
-    worker = a_worker(broker, Clerk(reply_topic="nowhere"))
+    worker = a_worker(broker, FakeHandler(reply_topic="nowhere"))
     await ask(broker, b"text")
     async with asyncio.timeout(5):
         with pytest.raises(ExceptionGroup) as caught:
@@ -374,8 +368,8 @@ async def test_a_reply_that_cannot_be_published_ends_the_worker(broker: Embedded
     assert (await committed(broker)) == dict.fromkeys(ALL, 0)
 
 
-async def test_an_offset_on_its_way_when_the_worker_drains_is_committed(broker: EmbeddedBroker) -> None:
-    worker = a_worker(broker, Clerk())
+async def test_a_commit_that_runs_when_the_worker_drains_is_completed(broker: EmbeddedBroker) -> None:
+    worker = a_worker(broker, FakeHandler())
     async with running(worker) as task:
         consumer = worker.consumer
         assert consumer is not None
@@ -395,21 +389,21 @@ async def test_an_offset_on_its_way_when_the_worker_drains_is_committed(broker: 
     assert (await committed(broker))[P0] == 1
 
 
-async def test_what_is_lost_before_its_first_turn_leaves_no_trace(broker: EmbeddedBroker) -> None:
+async def test_a_record_forgotten_before_its_first_turn_leaves_no_warning(broker: EmbeddedBroker) -> None:
     """Under `filterwarnings = error` a coroutine that was never awaited fails this test."""
 
-    class Hasty(Clerk):
+    class ForgetsAtOnce(FakeHandler):
         def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
             if record.value == b"lost":
-                asyncio.get_running_loop().call_soon(worker.window.lose, ALL)
+                asyncio.get_running_loop().call_soon(worker.window.forget, ALL)
             return super().handle(record)
 
-    clerk = Hasty()
-    worker = a_worker(broker, clerk)
+    handler = ForgetsAtOnce()
+    worker = a_worker(broker, handler)
     async with running(worker):
         await ask(broker, b"lost", partition=0)
         await ask(broker, b"at once", partition=1)
         await replies(broker, 1)
         gc.collect()
-    assert clerk.begun == set()
+    assert handler.begun == set()
     assert (await committed(broker))[P0] == 0

@@ -14,7 +14,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 with atheris.instrument_imports(include=["inferstream.schemas", "inferstream.pipeline.delivery"]):
-    from support.handler_rig import HEADERS, TOPICS, Desk, check
+    from support.handler_rig import HEADERS, TOPICS, FailingHandlerRig, check
 
     from inferstream.pipeline.broker.base import Record
     from inferstream.schemas.codec import DecodeError, decode_reply, decode_request
@@ -52,7 +52,7 @@ def header_name(name: bytes) -> str:
     return HEADERS[name[0] % len(HEADERS)] if len(name) == 1 else name.decode(errors="replace")
 
 
-def fuzzer(desk: Desk) -> Callable[[bytes], None]:
+def fuzzer(rig: FailingHandlerRig) -> Callable[[bytes], None]:
     def one_input(data: bytes) -> None:
         for decode in (decode_request, decode_reply):
             try:
@@ -61,14 +61,14 @@ def fuzzer(desk: Desk) -> Callable[[bytes], None]:
                 assert error.message  # noqa: PT017 - no test of pytest
         if data:
             record = record_of(data)
-            check(record, desk.outcome(record))
+            check(record, rig.outcome(record))
 
     return one_input
 
 
 def main() -> None:
-    with Desk() as desk:
-        atheris.Setup(sys.argv, fuzzer(desk))
+    with FailingHandlerRig() as rig:
+        atheris.Setup(sys.argv, fuzzer(rig))
         atheris.Fuzz()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.handler_rig import HEADERS, MINE, NOW_S, TOPICS, Desk, check
+from support.handler_rig import HEADERS, MINE, NOW_S, TOPICS, FailingHandlerRig, check
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request
@@ -66,8 +66,8 @@ records = st.builds(
 
 
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Desk]:
-    with Desk() as opened:
+def rig() -> Iterator[FailingHandlerRig]:
+    with FailingHandlerRig() as opened:
         yield opened
 
 
@@ -94,5 +94,5 @@ def test_bytes_are_a_message_or_a_sentence(value: bytes | None) -> None:
 
 @settings(max_examples=600)
 @given(records)
-def test_any_record_has_one_defined_outcome(desk: Desk, record: Record) -> None:
-    check(record, desk.outcome(record))
+def test_any_record_has_one_defined_outcome(rig: FailingHandlerRig, record: Record) -> None:
+    check(record, rig.outcome(record))

@@ -1,4 +1,4 @@
-"""A whole worker over an embedded broker whose model hands its text back; run as a program it hosts itself."""
+"""A whole worker over an embedded broker whose model returns its text; run as a program it hosts itself."""
 
 import asyncio
 import logging
@@ -12,9 +12,8 @@ from inferstream.pipeline.broker.base import Message
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.cli.main import print_failure
 from inferstream.pipeline.config import KafkaConfig, LimitConfig, WindowConfig
-from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replies import ReplyTopics
-from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.delivery.window import Window
+from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
@@ -26,12 +25,11 @@ from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted, run_alone
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.telemetry import Metrics, configure_logging
-from inferstream.schemas.topics import Topics
 from inferstream.workers.app import run
 from support.echo import Echo
+from support.handler_rig import TOPICS, handler_over
 
 log = logging.getLogger(__name__)
-TOPICS: Final = Topics("echo")
 Background = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -57,15 +55,12 @@ def echo_worker(
         clock=time.monotonic,
     )
     broker, metrics = EmbeddedBroker(directory), Metrics()
-    limits = LimitConfig()
-    worker = Worker(
-        broker,
-        Handler(engine, TOPICS, limits, ReplyTopics(TOPICS, limits, broker.partitions), metrics),
-        topics=[TOPICS.requests],
-        group="echo",
-        config=WindowConfig(drain_timeout_ms=drain_timeout_ms),
-        background=[engine.watch, *background],
+    handler = handler_over(
+        engine, limits=LimitConfig(), partitions=broker.partitions, metrics=metrics, wall_clock=time.time
     )
+    window = Window(WindowConfig(drain_timeout_ms=drain_timeout_ms), broker.publish)
+    subscription = Subscription([TOPICS.requests], "echo")
+    worker = Worker(broker, handler, window, subscription, [engine.watch, *background])
     serving = Serving(broker, engine, [worker], topic_specs(TOPICS, KafkaConfig(partitions=1)), metrics)
     return Hosted("echo", broker, serving, drain_timeout_ms)
 
@@ -87,7 +82,7 @@ FAULTS: Final[dict[str, list[Background]]] = {
 
 
 def hosted_with(fault: str, directory: Path) -> Hosted:
-    """A worker that goes wrong in the way of that name once it serves."""
+    """A worker with the fault of that name, which begins once it serves."""
     session = FakeSession()
 
     async def hang() -> None:
@@ -98,7 +93,7 @@ def hosted_with(fault: str, directory: Path) -> Hosted:
 
     async def fail_and_hang() -> None:
         await hang()
-        await asyncio.sleep(1)  # served for a while: the guard looks now and then
+        await asyncio.sleep(1)  # longer than the interval at which `Hosted` checks the worker
         await lost_disk()
 
     background = {"hang": [hang], "fail and hang": [fail_and_hang]}.get(fault) or FAULTS[fault]

@@ -1,4 +1,4 @@
-"""A worker whose device fails as the text asks for; run as a program it dies by `kill -9` where it is told to."""
+"""A worker whose device fails as the text asks for; run as a program it dies by `kill -9` at a given step."""
 
 import asyncio
 import os
@@ -11,13 +11,7 @@ from typing import Any, Final
 
 from inferstream.pipeline.broker.base import Broker, Message
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.config import BreakerConfig, KafkaConfig, LimitConfig, RetryConfig, WindowConfig
-from inferstream.pipeline.delivery.breaker import Breaker
-from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.replies import ReplyTopics
-from inferstream.pipeline.delivery.retries import tier_name
-from inferstream.pipeline.delivery.retry_returner import Returning
-from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.config import BreakerConfig, Config, KafkaConfig, RetryConfig, WindowConfig
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import CrashNote
@@ -26,7 +20,7 @@ from inferstream.pipeline.engine.engine import Engine, ModelEntry
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
-from inferstream.pipeline.serving.build import topic_specs
+from inferstream.pipeline.serving.build import build_serving
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
 from inferstream.pipeline.telemetry import Metrics, configure_logging
@@ -63,7 +57,7 @@ def failing_worker(
     breaker_config: BreakerConfig = BREAKER,
     partitions: int = 2,
 ) -> Serving:
-    """A worker with all that answers for failures, not started."""
+    """The workers that `build_serving` makes, for the task `echo` and a device that fails; not started."""
     device = Device(
         session or FailingSession(),
         Limits(4_096, 64),
@@ -73,33 +67,9 @@ def failing_worker(
     )
     served = {"echo-small": ModelEntry(Echo(), device)}
     engine = Engine(served, default="echo-small", memory=None, disk=None, clock=time.monotonic)
-    limits, metrics, breaker = LimitConfig(), Metrics(), Breaker(breaker_config, time.monotonic)
-    reply_topics = ReplyTopics(topics, limits, broker.partitions)
-    handler = Handler(engine, topics, limits, reply_topics, metrics, breaker=breaker, retries=retries)
-    group = f"{topics.prefix}.echo"
-    workers = [
-        Worker(
-            broker,
-            handler,
-            topics=[topics.requests],
-            group=group,
-            config=window,
-            background=[engine.watch],
-            breaker=breaker,
-        ),
-        *(
-            Worker(
-                broker,
-                Returning(topics, seconds),
-                topics=[topics.retry(tier_name(seconds))],
-                group=f"{group}.retry.{tier_name(seconds)}",
-                config=window,
-            )
-            for seconds in retries.tiers_s
-        ),
-    ]
-    specs = topic_specs(topics, KafkaConfig(partitions=partitions), retries)
-    return Serving(broker, engine, workers, specs, metrics)
+    kafka = KafkaConfig(partitions=partitions)
+    config = Config(kafka=kafka, window=window, retries=retries, breaker=breaker_config)
+    return build_serving(config, broker, topics, engine, Metrics())
 
 
 class KillingBroker(EmbeddedBroker):

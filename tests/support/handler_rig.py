@@ -1,14 +1,22 @@
-"""A handler whose device fails in every way that there is, and what any outcome of it must be."""
+"""The one place where tests build a handler, and rigs around it."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 from inferstream.pipeline.broker.base import Message, Record
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.config import LimitConfig, RetryConfig
+from inferstream.pipeline.config import BreakerConfig, LimitConfig, RetryConfig
+from inferstream.pipeline.delivery.admission import Admission
+from inferstream.pipeline.delivery.answers import AnswerPolicy
+from inferstream.pipeline.delivery.breaker import Breaker
+from inferstream.pipeline.delivery.failures import FailurePolicy, WorkerStamp
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.replies import ReplyTopics
+from inferstream.pipeline.delivery.replies import ReplyBuilder
+from inferstream.pipeline.delivery.reply_topics import ReplyTopics
+from inferstream.pipeline.delivery.request_reader import RequestReader
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
@@ -22,17 +30,90 @@ from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
 from inferstream.schemas.topics import Header, Topics
 from support.echo import Echo
+from support.engine_rig import Rig, a_rig
 
 TOPICS: Final = Topics("echo")
 MINE: Final = f"{TOPICS.replies}.mine"
 THERE: Final = {TOPICS.replies: 4, MINE: 3}
+"""The reply topics that exist, with their partitions."""
 NOW_S: Final = 1_700_000_000.0
+LIMITS: Final = LimitConfig(max_request_bytes=10_000, max_reply_bytes=20_000)
+NO_RETRIES: Final = RetryConfig(tiers_s=[])
 HEADERS: Final = [getattr(Header, name) for name in vars(Header) if name.isupper()]
 ALWAYS_FITS: Final = 10_000
-"""Bytes that any broker takes: what the last resort of an outcome must not exceed."""
+"""Bytes that any broker takes: the last fallback of an outcome must not exceed them."""
 
 
-class FailingSession(FakeSession):
+async def partitions_of(topic: str) -> int | None:
+    """The partitions of the topics that are `THERE`."""
+    return THERE.get(topic)
+
+
+def handler_over(
+    engine: Engine,
+    *,
+    limits: LimitConfig = LIMITS,
+    partitions: Callable[[str], Awaitable[int | None]] = partitions_of,
+    metrics: Metrics | None = None,
+    breaker: Breaker | None = None,
+    retries: RetryConfig = NO_RETRIES,
+    admission: Admission | None = None,
+    wall_clock: Callable[[], float] = lambda: NOW_S,
+) -> Handler:
+    """A handler of the task `echo` over the engine, whose clock it shares. Its worker is called "w"."""
+    metrics = metrics or Metrics()
+    breaker = breaker or Breaker(BreakerConfig(), engine.clock)
+    replies = ReplyBuilder(TOPICS.task, limits.max_reply_bytes)
+    return Handler(
+        engine,
+        RequestReader(TOPICS, limits.max_request_bytes, engine.clock, wall_clock),
+        ReplyTopics(TOPICS, limits, partitions),
+        admission or Admission(10_000),
+        AnswerPolicy(replies, metrics, breaker),
+        FailurePolicy(TOPICS, retries, replies, metrics, breaker, WorkerStamp("w", wall_clock)),
+    )
+
+
+async def outcome_of(handler: Handler, record: Record) -> Outcome:
+    found = handler.handle(record)
+    return found if isinstance(found, Outcome) else await found
+
+
+def only(outcome: Outcome) -> Message:
+    """The one message of the outcome."""
+    (message,) = outcome.messages
+    return message
+
+
+class HandlerRig:
+    """A handler over an engine, what its metrics counted, and the topics that it asked the broker for."""
+
+    def __init__(self, rig: Rig, **more: Any) -> None:
+        self.engine_rig = rig
+        self.metrics = Metrics()
+        self.asked_for: list[str] = []
+        self.handler = handler_over(rig.engine, partitions=self._partitions, metrics=self.metrics, **more)
+
+    async def _partitions(self, topic: str) -> int | None:
+        self.asked_for.append(topic)
+        return THERE.get(topic)
+
+    async def outcome(self, record: Record) -> Outcome:
+        return await outcome_of(self.handler, record)
+
+    async def message(self, record: Record) -> Message:
+        """The one message of the outcome."""
+        return only(await self.outcome(record))
+
+
+@asynccontextmanager
+async def a_handler_rig(**more: Any) -> AsyncIterator[HandlerRig]:
+    """A handler rig over a new engine rig, which gets ``more``."""
+    async with a_rig(**more) as rig:
+        yield HandlerRig(rig)
+
+
+class FailingTextSession(FakeSession):
     """A row with one of these characters on it fails in its way."""
 
     def run(self, feeds: Any) -> Any:
@@ -44,11 +125,11 @@ class FailingSession(FakeSession):
         return super().run(feeds)
 
 
-class Desk:
-    """Use it with ``with``. Its time stands still."""
+class FailingHandlerRig:
+    """A handler whose device fails as the text asks for. Use it with ``with``; its time stands still."""
 
     def __init__(self) -> None:
-        self._session, clock = FailingSession(poison=[ord("!")]), FakeClock()
+        self._session, clock = FailingTextSession(poison=[ord("!")]), FakeClock()
         cost = Cost((10.0, 0.01, 0.0001, 1e-7))
         device = Device(self._session, Limits(4_096, 64), cost, LaneSettings(1, clock, clock))
         self._task = Echo()
@@ -59,17 +140,8 @@ class Desk:
             disk=None,
             clock=clock,
         )
-        limits = LimitConfig(max_request_bytes=10_000, max_reply_bytes=20_000)
-        self._handler = Handler(
-            self._engine,
-            TOPICS,
-            limits,
-            ReplyTopics(TOPICS, limits, self._partitions),
-            Metrics(),
-            retries=RetryConfig(tiers_s=[0], max_attempts=3, budget_share=1.0),
-            clock=clock,
-            wall_clock=lambda: NOW_S,
-        )
+        retries = RetryConfig(tiers_s=[0], max_attempts=3, budget_share=1.0)
+        self._handler = handler_over(self._engine, retries=retries)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -80,34 +152,29 @@ class Desk:
         self._runner.run(self._engine.__aexit__(None, None, None))
         self._runner.close()
 
-    async def _partitions(self, topic: str) -> int | None:
-        return THERE.get(topic)
-
     def outcome(self, record: Record) -> Outcome:
-        """The outcome of the record. Raises what the handler raises, which is to be nothing."""
+        """The outcome of the record. Raises what the handler raises, which must be nothing."""
         self._session.runs.clear()
         self._task.prepared.clear()
-        found = self._handler.handle(record)
-        return found if isinstance(found, Outcome) else self._runner.get_loop().run_until_complete(found)
+        return self._runner.get_loop().run_until_complete(outcome_of(self._handler, record))
 
 
 def check(record: Record, outcome: Outcome) -> None:
-    """One message, a known one, and whatever the broker refuses there is something smaller in its place."""
+    """The outcome has one message of a known kind, and a smaller one for each that the broker may refuse."""
     _check(record, outcome)
-    resorts = 0
+    fallbacks = 0
     while outcome.if_too_large is not None:
         outcome = outcome.if_too_large()
         _check(record, outcome)
-        resorts += 1
-        assert resorts <= 3
-    (last,) = outcome.messages
-    assert _size(last) <= ALWAYS_FITS
+        fallbacks += 1
+        assert fallbacks <= 3
+    assert _size(only(outcome)) <= ALWAYS_FITS
     if outcome.then is not None:
         check(record, outcome.then)
 
 
 def _check(record: Record, outcome: Outcome) -> None:
-    (message,) = outcome.messages
+    message = only(outcome)
     if message.topic in THERE:
         reply = decode_reply(message.value)
         assert isinstance(reply, Result | Failure)

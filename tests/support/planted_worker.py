@@ -1,4 +1,4 @@
-"""A worker with a bug planted on purpose, as a process that dies by `kill -9` in the worst moment; run as a program.
+"""A worker with a bug planted on purpose, as a process that dies by `kill -9` at the worst moment; run as a program.
 
 Of the requests in its one partition it leaves some unanswered (``held``), and the replies to some on their way to the
 broker (``unacked``), when all others are answered and offsets were committed since. Its successor has no bug.
@@ -19,8 +19,8 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig, WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.window import Place, Window
-from inferstream.pipeline.delivery.worker import Worker
+from inferstream.pipeline.delivery.window import Slot, Window
+from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.schemas.codec import decode_request, encode
 from inferstream.schemas.messages import Result
 from inferstream.schemas.topics import Topics
@@ -28,34 +28,34 @@ from inferstream.schemas.topics import Topics
 REQUESTS: Final = ("plain-0", "unacked-1", "plain-2", "held-3", "plain-4", "plain-5")
 ANSWERED: Final = sum(request.startswith("plain") for request in REQUESTS)
 CONFIG: Final = WindowConfig(commit_interval_ms=20, drain_timeout_ms=5_000)
-LOOK_S: Final = 0.01
+CHECK_S: Final = 0.01
 
 
 class CommitsBeforeTheAcknowledgement(Window):
-    """A place is done as soon as its reply is on the way."""
+    """A slot is done as soon as its reply is on the way."""
 
-    def _publish_all(self, place: Place, outcome: Outcome) -> None:
-        super()._publish_all(place, outcome)
-        if not place.done:
-            self._finish(place)
+    def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
+        super()._publish_all(slot, outcome)
+        if not slot.done:
+            self._finish(slot)
 
 
 class CommitsPastAHole(Window):
-    """The newest finished place is committed, whatever is unfinished before it."""
+    """The newest finished slot is committed, whatever is unfinished before it."""
 
     def positions(self) -> dict[TopicPartition, int]:
-        done = {at: [place for place in line.places if place.done] for at, line in self._lines.items()}
-        return {at: places[-1].offset + 1 for at, places in done.items() if places}
+        done = {at: [slot for slot in queue.slots if slot.done] for at, queue in self._queues.items()}
+        return {at: slots[-1].offset + 1 for at, slots in done.items() if slots}
 
 
 class DropsAReply(Window):
-    """The first reply of all is taken for published."""
+    """The first reply counts as published, and is not."""
 
-    def _publish_all(self, place: Place, outcome: Outcome) -> None:
-        if place.offset == 0:
-            self._finish(place)
+    def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
+        if slot.offset == 0:
+            self._finish(slot)
         else:
-            super()._publish_all(place, outcome)
+            super()._publish_all(slot, outcome)
 
 
 WINDOWS: Final[dict[str, type[Window]]] = {
@@ -66,8 +66,8 @@ WINDOWS: Final[dict[str, type[Window]]] = {
 }
 
 
-class Clerk:
-    """Answers each request; one that must not live longer holds some."""
+class FakeHandler:
+    """Answers each request. With ``holds`` it leaves those unanswered whose id begins with "held"."""
 
     def __init__(self, topics: Topics, *, holds: bool) -> None:
         self._topics, self._holds, self.asked = topics, holds, 0
@@ -85,44 +85,47 @@ class Clerk:
         raise AssertionError
 
 
-class Doomed(Worker):
+class KilledWorker(Worker):
     """Ends by `kill -9` when all is answered that will be, and offsets were committed twice since."""
 
-    def __init__(self, broker: Broker, clerk: Clerk, topics: Topics, bug: str, **how: Any) -> None:
-        super().__init__(broker, clerk, topics=[topics.requests], background=[self._die], **how)
-        self._clerk, self._commits = clerk, 0
-        self.window = WINDOWS[bug](CONFIG, self._publish)
+    def __init__(
+        self, broker: Broker, handler: FakeHandler, subscription: Subscription, window: type[Window]
+    ) -> None:
+        def publish(message: Message) -> "asyncio.Future[None]":
+            if b'"unacked' in message.value:
+                return asyncio.get_running_loop().create_future()
+            return broker.publish(message)
 
-    def _publish(self, message: Message) -> "asyncio.Future[None]":
-        if b'"unacked' in message.value:
-            return asyncio.get_running_loop().create_future()
-        return self._broker.publish(message)
+        super().__init__(broker, handler, window(CONFIG, publish), subscription, [self._die])
+        self._requests = handler
+        self._commits = 0
 
     async def _commit(self) -> None:
         await super()._commit()
         self._commits += 1
 
     async def _die(self) -> None:
-        while self._clerk.asked < len(REQUESTS) or self.window.terminal_events < ANSWERED:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_S)
+        while self._requests.asked < len(REQUESTS) or self.window.terminal_events < ANSWERED:  # noqa: ASYNC110
+            await asyncio.sleep(CHECK_S)
         enough = self._commits + 2
         while self._commits < enough:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_S)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def succeed(broker: Broker, clerk: Clerk, topics: Topics, **how: Any) -> None:
-    """Serve what is left to the end of the partition."""
+async def succeed(broker: Broker, handler: FakeHandler, subscription: Subscription) -> None:
+    """Serve the records that are left, to the end of the partition."""
 
     async def watch() -> None:
-        at = TopicPartition(topics.requests, 0)
+        (topic,) = subscription.topics
+        at = TopicPartition(topic, 0)
         while worker.consumer is None or (  # noqa: ASYNC110
             (await worker.consumer.committed([at]))[at] != len(REQUESTS)
         ):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_S)
         worker.drain()
 
-    worker = Worker(broker, clerk, topics=[topics.requests], background=[watch], **how)
+    worker = Worker(broker, handler, Window(CONFIG, broker.publish), subscription, [watch])
     await worker.run()
 
 
@@ -130,12 +133,13 @@ async def main(place: str, prefix: str, bug: str) -> None:
     broker = EmbeddedBroker(Path(place)) if "/" in place else KafkaBroker(KafkaConfig(bootstrap=place))
     topics = Topics("triage", prefix)
     # A static member has its partition back at once.
-    how: dict[str, Any] = {"group": f"{prefix}.triage", "member": "one", "config": CONFIG}
+    subscription = Subscription([topics.requests], f"{prefix}.triage", "one")
     async with broker:
         if bug == "successor":
-            await succeed(broker, Clerk(topics, holds=False), topics, **how)
+            await succeed(broker, FakeHandler(topics, holds=False), subscription)
         else:
-            await Doomed(broker, Clerk(topics, holds=True), topics, bug, **how).run()
+            handler = FakeHandler(topics, holds=True)
+            await KilledWorker(broker, handler, subscription, WINDOWS[bug]).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""What happens with an answer of the engine: it is counted and becomes the reply."""
+
+from ..engine.engine import EngineAnswer
+from ..telemetry import Metrics
+from .arrival import Arrival
+from .breaker import Breaker
+from .outcome import Outcome
+from .replies import ReplyBuilder
+
+CACHED = ("memory", "disk")
+
+
+class AnswerPolicy:
+    """The counterpart of `FailurePolicy` for requests that were answered."""
+
+    def __init__(self, replies: ReplyBuilder, metrics: Metrics, breaker: Breaker) -> None:
+        self._replies = replies
+        self._metrics = metrics
+        self._breaker = breaker
+
+    def outcome(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
+        """The reply. Only an answer that the device computed shows the breaker that the device works."""
+        if answer.cache not in CACHED:
+            self._breaker.answered()
+        self._metrics.answered(answer.cache, answer.timings.total_ms)
+        return self._replies.result(arrival, answer)

@@ -1,0 +1,62 @@
+"""A request as it arrived: the record, and everything that was read from it once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ...schemas.topics import ANY_ORDER, Header, origin
+from ..broker.base import Record
+from ..engine.engine import Job
+
+MAX_ID_CHARACTERS: Final = 1_000
+
+NO_HEADERS: Final[Mapping[str, bytes]] = {}
+NO_JOB: Final = Job("")
+ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
+
+
+@dataclass(eq=False, slots=True)
+class Arrival:
+    """One request on its way from its record to its outcome. The handler makes it and passes it whole.
+
+    Known from the start: ``record``, its ``headers`` by name, and the ``reply_topic``. Filled in on the way:
+    ``reply_partition`` once the reply topic is known to exist, ``id`` (the one that the body names) and ``job`` (what
+    the engine is asked) once the body was read.
+    """
+
+    record: Record
+    headers: Mapping[str, bytes]
+    reply_topic: str
+    reply_partition: int | None = None
+    id: str | None = None
+    job: Job = NO_JOB
+
+    @property
+    def reply_id(self) -> str:
+        """The id of the reply: the request's own, else the record's origin."""
+        if self.id is None or len(self.id) > MAX_ID_CHARACTERS:
+            return origin_of(self.record, self.headers)
+        return self.id
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether replies must keep the order of the requests of this record's key."""
+        return self.record.key is not None and self.headers.get(Header.ORDER) != ANY_ORDER
+
+
+def header_map(record: Record) -> Mapping[str, bytes]:
+    """Header values by name. Where a name repeats, the last value counts."""
+    return dict(record.headers) if record.headers else NO_HEADERS
+
+
+def origin_of(record: Record, headers: Mapping[str, bytes]) -> str:
+    """topic/partition/offset of the first delivery: the id of a request that names none.
+
+    A retry carries it as a header. The header is untrusted: an oversized value would exceed the broker's message limit,
+    so that only a well-formed one counts.
+    """
+    value = headers.get(Header.ORIGIN)
+    if value is not None and ORIGIN.fullmatch(first := value.decode(errors="replace")):
+        return first
+    return origin(record.topic, record.partition, record.offset)

@@ -1,0 +1,107 @@
+"""Reads a request from its record: the body is decoded, body and headers are checked."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from ...schemas import codec
+from ...schemas.messages import Request
+from ...schemas.topics import PRIORITIES, Header, Topics
+from ..broker.base import Record
+from ..engine.engine import Job
+from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask
+from .arrival import MAX_ID_CHARACTERS, Arrival, header_map
+
+LATE: Final = "The deadline had passed before the request was read: send it again with a later one."
+LEVELS: Final = f"one of {', '.join(PRIORITIES)}"
+NORMAL: Final = PRIORITIES.index("normal")
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class RequestReader:
+    """Reads the requests of one task. ``clock`` must be the engine's, ``wall_clock`` gives Unix time in seconds."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        max_request_bytes: int,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._topics = topics
+        self._max_bytes = max_request_bytes
+        self._clock = clock
+        self._wall_clock = wall_clock
+
+    def arrival(self, record: Record) -> Arrival:
+        """The record with its headers parsed. Raises nothing, whatever the headers hold."""
+        headers = header_map(record)
+        named = headers.get(Header.REPLY_TOPIC)
+        return Arrival(
+            record, headers, self._topics.replies if named is None else named.decode(errors="replace")
+        )
+
+    def read(self, arrival: Arrival) -> Job:
+        """Decode the body and check it; set the arrival's ``id`` and ``job``. Raises DecodeError or a BadRequest."""
+        value = arrival.record.value
+        if value is not None and len(value) > self._max_bytes:
+            raise TooLarge(
+                f"The request has {len(value)} bytes, more than the {self._max_bytes} allowed: split the text."
+            )
+        try:
+            request = codec.decode_request(value)
+        except codec.DecodeError as error:
+            arrival.id = error.id
+            raise
+        arrival.id = request.id
+        if request.id is not None and len(request.id) > MAX_ID_CHARACTERS:
+            raise TooLarge(
+                f"The field `id` is longer than {MAX_ID_CHARACTERS} characters: send a shorter one."
+            )
+        task = self._topics.task
+        if request.task is not None and request.task != task:
+            raise UnknownTask(
+                f"This topic serves {task!r}, not {request.task!r}: send `task` {task!r} or none."
+            )
+        arrival.job = self._job(request, arrival.headers)
+        return arrival.job
+
+    def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
+        if not headers:
+            return Job(str(request.text), options=request.options)
+        return Job(
+            str(request.text),
+            model=_header(headers, Header.MODEL, str, "a name", None),
+            options=request.options,
+            tenant=_header(headers, Header.TENANT, str, "a name", ""),
+            expires=self._expires(headers),
+            priority=_header(headers, Header.PRIORITY, PRIORITIES.index, LEVELS, NORMAL),
+        )
+
+    def _expires(self, headers: Mapping[str, bytes]) -> float:
+        """The deadline in seconds of the engine's clock. Raises DeadlineExceeded when it has passed."""
+        deadline_s = _header(headers, Header.DEADLINE_MS, _seconds, "Unix time in milliseconds", None)
+        if deadline_s is None:
+            return math.inf
+        left_s = deadline_s - self._wall_clock()
+        if left_s <= 0:
+            raise DeadlineExceeded(LATE)
+        return self._clock() + left_s
+
+
+def _header(
+    headers: Mapping[str, bytes], name: str, parse: Callable[[str], T], wanted: str, default: D
+) -> T | D:
+    """The parsed header, ``default`` where it is missing. Raises BadHeader."""
+    value = headers.get(name)
+    if value is None:
+        return default
+    try:
+        return parse(value.decode())
+    except (ValueError, OverflowError) as error:
+        raise BadHeader(f"The header {name!r} must be {wanted}, got {value[:40]!r}.") from error
+
+
+def _seconds(milliseconds: str) -> float:
+    return int(milliseconds) / 1e3
