@@ -38,16 +38,19 @@ def answer_of(reply: Result) -> Answer:
 
 
 def error_of(failure: Failure) -> InferstreamError:
-    """The exception for ``failure``: the error class with its code, else an InferstreamError."""
-    for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, InferstreamError) and kind.code == failure.code:
-            break
-    else:
-        attributes = {"code": failure.code, "retryable": failure.retryable, "__module__": errors.__name__}
-        kind = type("InferstreamError", (InferstreamError,), attributes)
-    error: InferstreamError = kind(failure.message)
+    """The exception for ``failure``: of the class with its code, else an InferstreamError with its code."""
+    error = _error_class(failure)(failure.message)
     error.retry_after_ms = failure.retry_after_ms
     return error
+
+
+def _error_class(failure: Failure) -> type[InferstreamError]:
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, InferstreamError) and kind.code == failure.code:
+            return kind
+    # A later version of the worker may send a code that this version has no class for.
+    attributes = {"code": failure.code, "retryable": failure.retryable, "__module__": errors.__name__}
+    return type("InferstreamError", (InferstreamError,), attributes)
 
 
 class Pending(NamedTuple):
