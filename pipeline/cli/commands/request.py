@@ -177,7 +177,7 @@ def _answer_file(
             asyncio.run(_answer_items(connecting, task, items, timeout_s, how, write))
         except (KeyboardInterrupt, InferstreamError) as error:
             progress.stop()
-            if out:
+            if isinstance(replies, ReplyFile):
                 click.echo(
                     f"Stopped after line {progress.lines:,}: run the same command again to continue there.",
                     err=True,

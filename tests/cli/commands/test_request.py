@@ -157,6 +157,23 @@ def test_a_timeout_stops_the_run_and_the_next_one_continues(
     assert routes(out) == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("out", [[], ["--out", "-"]])
+def test_a_stopped_run_to_standard_output_cannot_be_continued(
+    run_request: Run,
+    responder: Responder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    out: list[str],
+) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("a\n")
+    responder.behavior = answer_all_except("a")
+    assert run_request("--file", str(source), *out, "--timeout", "0.2") == 1
+    shown = capsys.readouterr().err
+    assert "No answer came for 0.2 s" in shown
+    assert "run the same command again" not in shown
+
+
 def test_an_interrupt_says_how_to_continue(
     run_request: Run, queue: Path, responder: Responder, tmp_path: Path
 ) -> None:
