@@ -231,27 +231,19 @@ def test_a_long_text_is_cleared_when_all_its_rows_have_run(tmp_path: Path) -> No
 
 
 def test_an_unavailable_device_clears_no_suspect(tmp_path: Path) -> None:
-    class Unavailable(FakeSession):
-        def run(self, feeds: Any) -> Any:
-            raise DeviceUnavailable("gone")
-
     died(tmp_path, [A])
-    rig = a_crash_rig(tmp_path, Unavailable())
-    rig.put("text", key=A)
+    rig = a_crash_rig(tmp_path, FakeSession(fail_on={ord("!"): DeviceUnavailable}))
+    rig.put("text!", key=A)
     results = rig.wait(1)
     rig.stop()
-    assert isinstance(results["text"], DeviceUnavailable)
+    assert isinstance(results["text!"], DeviceUnavailable)
     assert judged(tmp_path, A) == "s"
 
 
 def test_a_lost_device_ends_the_process_and_counts_as_a_crash(tmp_path: Path) -> None:
-    class Lost(FakeSession):
-        def run(self, feeds: Any) -> Any:
-            raise DeviceLost("lost")
-
     for judgement in ("s", "P"):
-        rig = a_crash_rig(tmp_path, Lost())
-        rig.put("text", key=A)
+        rig = a_crash_rig(tmp_path, FakeSession(fail_on={ord("!"): DeviceLost}))
+        rig.put("text!", key=A)
         assert isinstance(rig.failed.get(timeout=5), DeviceLost)
         assert rig.landed.empty()
         rig.stop()

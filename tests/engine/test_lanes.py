@@ -67,13 +67,7 @@ def test_one_poisoned_row_among_64_fails_alone() -> None:
 
 
 def test_any_exception_of_the_session_fails_the_row_alone() -> None:
-    class Failing(FakeSession):
-        def run(self, feeds: Any) -> Any:
-            if (feeds["input_ids"] == ord("!")).any():
-                raise ZeroDivisionError("no sentence")
-            return super().run(feeds)
-
-    with a_device_rig(Failing()) as rig:
+    with a_device_rig(FakeSession(fail_on={ord("!"): ZeroDivisionError})) as rig:
         rig.put("good", "bad!")
         results = rig.wait(2)
     assert isinstance(results["bad!"], DeviceError)
