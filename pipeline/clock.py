@@ -1,19 +1,19 @@
-"""Time that only its owner moves: for tests, simulations and rehearsals."""
+"""A clock that moves only when told to, for tests and simulations."""
 
 import threading
 
 
 class FakeClock:
-    """Stands still until `advance`; a call gives seconds. Threads may share it."""
+    """A call returns the time in seconds; only `advance` changes it. Threads may share it."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self._now = now
-        self._moving = threading.Lock()
+        self._lock = threading.Lock()
 
     def __call__(self) -> float:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass."""
-        with self._moving:
+        """Move the clock forward by ``seconds``."""
+        with self._lock:
             self._now += seconds

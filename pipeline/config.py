@@ -9,11 +9,11 @@ from msgspec import Struct, field
 from .errors import UsageError
 
 NEW_PARTITIONS: Final = 4
-"""Partitions of topics that are made without a number having been asked for."""
+"""Partitions of new topics if the settings give no number."""
 
 
 class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach Kafka, and what its topics must look like."""
+    """The connection to Kafka, and the properties of its topics."""
 
     bootstrap: str = "127.0.0.1:9092"
     security_protocol: str = "PLAINTEXT"  # or SSL, SASL_PLAINTEXT, SASL_SSL
@@ -22,7 +22,7 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     password: str | None = None
     ca_file: str | None = None
     topic_prefix: str = "inferstream"
-    partitions: int | None = None  # a number is asked of topics that exist too
+    partitions: int | None = None  # if given, existing topics must have this number too
     replication: int = 1
     retention_ms: int = 7 * 24 * 3600 * 1000
     session_timeout_ms: int = 6_000
@@ -31,40 +31,39 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The bounds of what a worker has taken on and not yet committed."""
+    """Bounds for the records that a worker has read and not yet committed."""
 
     max_in_flight: int = 1_024  # requests running
-    max_span: int = 8_192  # offsets between the oldest unfinished record of a partition and its newest
+    max_span: int = 8_192  # offsets from the oldest unfinished record of a partition to the newest one read
     commit_interval_ms: int = 250
     revoke_timeout_ms: int = 3_000
     drain_timeout_ms: int = 20_000
 
 
 class RetryConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a request is tried that failed for a passing reason."""
+    """Retries of requests that failed with a transient error."""
 
     tiers_s: list[int] = field(default_factory=lambda: [1, 30])  # delay before each further attempt
     max_attempts: int = 4
-    in_place_s: float = (
-        5.0  # a request whose order matters waits in its place at most so long, then is given up
-    )
-    budget_share: float = 0.1  # retries for each request read
+    in_place_s: float = 5.0  # time limit of retries where order matters; later records of the key wait
+    budget_share: float = 0.1  # retries per request read
     budget_burst: int = 100
 
 
 class BreakerConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """When a worker stops reading because what it reads becomes dead letters."""
+    """When a worker stops reading because too many requests become dead letters."""
 
     in_a_row: int = 20
-    share: float = 0.5
-    window: int = 100  # requests that the share is of
+    share: float = 0.5  # of the last ``window`` requests
+    window: int = 100
     cooldown_s: float = 10.0
 
 
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a request may ask for. Reply topics are shell patterns in which ``{prefix}`` and ``{task}`` are filled in.
+    """Limits of requests and replies.
 
-    The task's default reply topic may always be used.
+    ``reply_topics`` are the allowed reply topics, as shell patterns; ``{prefix}`` and ``{task}`` are replaced. The
+    default reply topic of a task is always allowed.
     """
 
     max_request_bytes: int = 1_000_000
@@ -73,16 +72,16 @@ class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The device and what runs on it. None means: chosen from what the machine has."""
+    """The device and its batches. None means that the value is chosen for this machine."""
 
     provider: str | None = None  # cpu, cuda, tensorrt
     lanes: int | None = None
-    token_budget: int | None = None  # padded tokens of one batch at most
+    token_budget: int | None = None  # the largest number of padded tokens of one batch
     max_rows: int = 64
 
 
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The content-hash cache, by default in the user's cache folder; 0 disk bytes leave the memory tier."""
+    """The content-hash cache, by default in the user's cache folder. With 0 disk bytes it is in memory only."""
 
     enabled: bool = True
     directory: str | None = None
@@ -91,15 +90,15 @@ class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TriageConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """How tickets are classified."""
+    """Classification of tickets."""
 
     model: str = "minilm-int8"
-    taxonomy: str | None = None  # a TOML file; the one shipped as an example by default
+    taxonomy: str | None = None  # path of a TOML file; without it the built-in taxonomy
     threshold: float | None = None
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings, one table of the TOML file each."""
+    """All settings; each field is a table of the TOML file."""
 
     kafka: KafkaConfig = KafkaConfig()
     window: WindowConfig = WindowConfig()
@@ -112,7 +111,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_config(path: Path | None) -> Config:
-    """The settings in ``path``, defaults without one. Raises UsageError naming the setting at fault."""
+    """The settings in ``path``; the defaults without a path. Raises UsageError that names the wrong setting."""
     if path is None:
         return Config()
     try:

@@ -1,24 +1,26 @@
-"""Every error that inferstream raises, each with a stable code and whether trying again can help.
+"""Every error that inferstream raises. Each class has a stable code, and says whether a retry can help.
 
 InferstreamError
-├── UsageError                what the user typed or wrote in a file; exit status 2
-├── BadRequest                the request is at fault; trying again cannot help
+├── UsageError                a wrong option, argument or file of the user; exit status 2
+├── BadRequest                the request is wrong; a retry cannot help
 │   ├── NotUtf8, NotJson, EmptyBody, WrongType, MissingText, BlankText, TooLarge
 │   ├── UnknownTask, UnknownModel, UnknownOption, BadHeader
-│   ├── DeadlineExceeded      expired before it reached the device
-│   ├── ReplyTopicNotAllowed  must not be answered there: goes to the dead letters
-│   └── ReplyTooLarge
-├── Transient                 trying again can help
+│   ├── DeadlineExceeded      its deadline passed before its result was ready
+│   ├── ReplyTopicNotAllowed  its reply topic is not allowed; the request becomes a dead letter
+│   └── ReplyTooLarge         the broker does not accept a reply of this size
+├── Transient                 a retry can help
 │   ├── Overloaded, DeviceOutOfMemory, ShuttingDown
 │   ├── DeviceUnavailable
-│   │   └── DeviceLost        for this process: another one can have it
-│   └── Timeout               the client saw no reply in time
+│   │   └── DeviceLost        until the process is started again
+│   └── Timeout               the client received no reply in time
 ├── DeviceError               the model cannot run this input
-│   └── Poison                this input ends the worker's process
-└── Fatal                     the process cannot go on; it exits non-zero
+│   └── Poison                this input ended worker processes
+└── Fatal                     the process cannot continue; it exits non-zero
     ├── BrokerError           unreachable, not authorized, topics missing or misshapen
     ├── ModelError            weights missing, corrupted or not what the manifest says
-    └── ProviderUnavailable   an execution provider was asked for and is not there
+    └── ProviderUnavailable   the requested execution provider is not usable here
+
+`models/fetching` derives Unreachable and Corrupted from ModelError; a pull catches both and tries the next source.
 """
 
 from typing import ClassVar
@@ -30,7 +32,7 @@ class InferstreamError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
     retry_after_ms: int | None = None
-    """When to come back, where that is known."""
+    """When a retry makes sense, if that is known."""
 
 
 class UsageError(InferstreamError):
@@ -103,8 +105,6 @@ class Transient(InferstreamError):
 
 
 class Overloaded(Transient):
-    """``retry_after_ms`` says when to come back."""
-
     code = "overloaded"
 
     def __init__(self, message: str, retry_after_ms: int | None = None) -> None:
@@ -121,7 +121,7 @@ class DeviceUnavailable(Transient):
 
 
 class DeviceLost(DeviceUnavailable):
-    """Nothing that this process does on the device succeeds any more, whatever the input."""
+    """Every run of this process on the device fails, whatever the input."""
 
 
 class ShuttingDown(Transient):

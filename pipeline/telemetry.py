@@ -1,4 +1,4 @@
-"""What a worker tells its operator: one catalogue of metrics, each with a sentence, and the form of a log line."""
+"""The catalogue of metrics, each with a sentence for the operator, and the format of log lines."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class Metrics:
-    """The catalogue. Everything a worker measures is named here and nowhere else."""
+    """All metrics of a worker. Values that are read on demand are added by `watch`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -24,7 +24,7 @@ class Metrics:
         )
         self.latency = Histogram(
             "inferstream_request_seconds",
-            "Time from a record being read to its answer, where the memory cache did not answer.",
+            "Time from reading a record to its answer; answers of the memory cache are not counted.",
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -52,29 +52,29 @@ class Metrics:
         self.registry.register(_Answers(self.by_status))
 
     def answered(self, status: str, total_ms: float) -> None:
-        """A result went out: who answered, and how long it took since the record was read."""
+        """Count a result: the source of its answer, and the time since its record was read."""
         self.by_status[status] += 1
         if status != "memory":
             self.latency.observe(total_ms / 1e3)
 
     def failed(self, code: str) -> None:
-        """A failure or a dead letter went out."""
+        """Count a failure reply or a dead letter."""
         self.failed_requests += 1
         self.failures.labels(code).inc()
 
     def retried(self, code: str) -> None:
-        """A request went to a retry topic."""
+        """Count a request that went to a retry topic."""
         self.retries.labels(code).inc()
 
     def ran(self, rows: int, tokens: int, padded_tokens: int, ms: float) -> None:
-        """The device ran a batch. Called from the lanes."""
+        """Count a batch of the device. The lanes call this from their threads."""
         self.batch_rows.observe(rows)
         self.run_seconds.observe(ms / 1e3)
         self.tokens.inc(tokens)
         self.padded_tokens.inc(padded_tokens)
 
     def watch(self, name: str, sentence: str, read: Callable[[], float]) -> None:
-        """Expose a value that is read when somebody looks."""
+        """Add a gauge whose value is read at each scrape."""
         Gauge(name, sentence, registry=self.registry).set_function(read)
 
     def render(self) -> bytes:
@@ -83,7 +83,7 @@ class Metrics:
 
 
 class _Answers(Collector):
-    """Counts kept as plain numbers: the library's own counter takes longer than a cached answer."""
+    """Counts in plain integers: incrementing the library's counter takes longer than a cached answer."""
 
     def __init__(self, by_status: Mapping[str, int]) -> None:
         self._by_status = by_status
@@ -91,7 +91,7 @@ class _Answers(Collector):
     def collect(self) -> Iterable[Metric]:
         answers = CounterMetricFamily(
             "inferstream_answers",
-            "Answers by who gave them: memory, disk, flight (a request in progress), miss or off (the device).",
+            "Answers by source: memory, disk, flight (an equal request in progress), miss or off (the device).",
             labels=["cache"],
         )
         for status, count in self._by_status.items():
@@ -100,7 +100,7 @@ class _Answers(Collector):
 
 
 def configure_logging(level: str = "INFO") -> None:
-    """Sentences for the operator on standard error."""
+    """Write log lines to standard error."""
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )

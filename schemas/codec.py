@@ -1,4 +1,4 @@
-"""Bytes to messages and back. Whatever the bytes are, the outcome is a message or a `DecodeError`."""
+"""Encodes and decodes messages. Decoding returns a message or raises `DecodeError`, whatever the bytes are."""
 
 import re
 from typing import Any, Final
@@ -31,47 +31,52 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class DecodeError(ValueError):
-    """Bytes that are not the message they should be.
+    """The bytes are not a valid message.
 
     Attributes:
         code: empty_body, not_utf8, not_json, wrong_type, missing_text or blank_text; stable.
         message: one sentence that says what to do.
-        id: the id that the sender gave, where it could be read all the same.
+        id: the id of the message, if it can be read although the rest is invalid.
     """
 
     def __init__(self, code: str, message: str, request_id: str | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.id = code, message, request_id
+        self.code = code
+        self.message = message
+        self.id = request_id
 
 
-class Identity(Struct):
-    """What a body of the wrong shape may still tell: whose it is."""
+class IdOnly(Struct):
+    """The id alone, read from bodies that fail validation."""
 
     id: Any = None
 
 
 _requests: Final = msgspec.json.Decoder(Request)
 _replies: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Result | Chunk | Failure)
-_identities: Final = msgspec.json.Decoder(Identity)
+_id_only: Final = msgspec.json.Decoder(IdOnly)
 _ids: Final = msgspec.json.Decoder(str)
 _encoder: Final = msgspec.json.Encoder()
 
 
 def encode(message: Request | Reply) -> bytes:
-    """The JSON of ``message``. Raises UnicodeEncodeError for half a surrogate pair, TypeError for no JSON."""
+    """The JSON of ``message``.
+
+    Raises UnicodeEncodeError for half a surrogate pair, TypeError for an option that JSON cannot hold.
+    """
     return _encoder.encode(message)
 
 
 def decode_request(value: bytes | None) -> Request:
-    """The request in the body of a record; its text is a string with more than spaces in it.
+    """The request in the body of a record; its text has at least one character that is not a space.
 
-    Raises DecodeError, and nothing else, whatever the bytes are.
+    Raises only DecodeError, whatever the bytes are.
     """
     try:
         if not value or value.isspace():
             raise DecodeError("empty_body", f"The body is empty: send a JSON object such as {EXAMPLE}.")
         if not value.isascii():
-            value.decode()  # the decoder looks only into the fields that it knows
+            value.decode()  # checks all of the body; msgspec decodes only the known fields
         request = _requests.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(value or b"", error) from error
@@ -79,7 +84,7 @@ def decode_request(value: bytes | None) -> Request:
 
 
 def decode_reply(value: bytes | None) -> Reply:
-    """The reply in the body of a record. Raises DecodeError, and nothing else, whatever the bytes are."""
+    """The reply in the body of a record. Raises only DecodeError, whatever the bytes are."""
     try:
         return _replies.decode(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -97,12 +102,12 @@ def _checked(request: Request) -> Request:
 
 
 def _refusal(value: bytes, error: Exception) -> DecodeError:
-    """What to tell the sender of ``value``, given why it could not be read."""
+    """The DecodeError for ``value``, given the error of the decoder."""
     if isinstance(error, UnicodeDecodeError):
         sentence = f"The body is not UTF-8 (byte {error.start}): encode the JSON as UTF-8."
         return DecodeError("not_utf8", sentence, _leading_id(value))
     if isinstance(error, msgspec.ValidationError):
-        return DecodeError("wrong_type", _wrong_type(str(error)), _identity(value))
+        return DecodeError("wrong_type", _wrong_type(str(error)), _valid_id(value))
     return DecodeError(
         "not_json",
         f"The body is not JSON ({_defect(value, error)}): send an object such as {EXAMPLE}.",
@@ -121,7 +126,7 @@ def _defect(value: bytes, error: Exception) -> str:
 
 
 def _wrong_type(problem: str) -> str:
-    """A sentence for msgspec's ``Expected `str`, got `int` - at `$.text```."""
+    """A sentence for the user from msgspec's ``Expected `str`, got `int` - at `$.text```."""
     field, got = FIELD.search(problem), EXPECTED.search(problem)
     described = JSON_TYPES.get(got[1], "something else") if got else "a number out of range"
     if field is None or field[1] not in SHAPES:
@@ -132,9 +137,9 @@ def _wrong_type(problem: str) -> str:
     return f"The field `{field[1]}` must be {wanted}, got {described}: send {example}."
 
 
-def _identity(value: bytes) -> str | None:
+def _valid_id(value: bytes) -> str | None:
     try:
-        found = _identities.decode(value).id
+        found = _id_only.decode(value).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(found, int) and not isinstance(found, bool):
@@ -143,7 +148,7 @@ def _identity(value: bytes) -> str | None:
 
 
 def _leading_id(value: bytes) -> str | None:
-    """The id of a body that is not JSON, if it comes first: further in, it might be some other object's."""
+    """The id of a body that is not JSON, if it is the first field. A later one may belong to a nested object."""
     match = LEADING_ID.match(value[:2048].decode(errors="replace"))
     try:
         return _ids.decode(match[1]) if match else None

@@ -1,4 +1,7 @@
-"""JSON Schema of the contract, made from the message types; committed below ``v1``: a change shows in review."""
+"""JSON Schema of the contract, generated from the message types.
+
+The files are committed in the folder ``v1``, so that a change of the contract is visible in review.
+"""
 
 import inspect
 import json
@@ -19,12 +22,12 @@ MESSAGES: Final[dict[str, Any]] = {
 
 
 def json_schemas() -> dict[str, bytes]:
-    """The file name below ``v1`` and the content of each JSON Schema."""
+    """The content of each JSON Schema by its file name in ``v1``."""
     return {f"{name}.json": _pretty(_schema(kind)) for name, kind in MESSAGES.items()}
 
 
 def write_json_schemas(folder: Path) -> list[str]:
-    """Bring the files in ``folder`` up to date; the names of those that were not."""
+    """Write the schemas to ``folder``, remove other JSON files; returns the names of the files that changed."""
     made = json_schemas()
     known = {path.name: path.read_bytes() for path in folder.glob("*.json")}
     for name in known.keys() - made.keys():
@@ -38,13 +41,13 @@ def _schema(kind: Any) -> dict[str, Any]:
     schema = {"$schema": DIALECT} | msgspec.json.schema(kind)
     for definition in schema["$defs"].values():
         _describe(definition)
-    if kind is Request:  # the type leaves the text open, so that the sentence about a missing one can be ours
+    if kind is Request:  # optional in the type, so that the codec can write the sentence about a missing text
         schema["$defs"]["Request"]["required"] = ["text"]
     return schema
 
 
 def _describe(definition: dict[str, Any]) -> None:
-    """Move what a docstring says of each attribute to that property."""
+    """Move the lines below "Attributes:" in a docstring to the descriptions of the properties."""
     summary, _, attributes = inspect.cleandoc(definition.get("description", "")).partition(
         "\n\nAttributes:\n"
     )

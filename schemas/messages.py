@@ -7,12 +7,12 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 
 class Request(Struct, frozen=True, omit_defaults=True):
-    """One request, as on a request topic. ``{"text": "I was charged twice"}`` is a whole one.
+    """A request on a request topic. ``{"text": "I was charged twice"}`` is a complete one.
 
     Attributes:
-        id: chosen by the caller; without it the reply carries topic/partition/offset.
-        text: what the model reads.
-        task: must be a task that the worker of this topic serves; normally left out.
+        id: chosen by the caller; without it the id of the reply is topic/partition/offset.
+        text: the input of the model.
+        task: a task that the worker of this topic serves; normally left out.
         options: options of the task, see its ``…Options``.
     """
 
@@ -33,7 +33,7 @@ class Timings(Struct, frozen=True):
 
 
 class BatchInfo(Struct, frozen=True):
-    """The batch that a request ran in (the last one, when its text took several rows)."""
+    """The batch that a request ran in; the last one, if its text had several rows."""
 
     rows: int
     tokens: int
@@ -41,7 +41,9 @@ class BatchInfo(Struct, frozen=True):
 
 
 CacheStatus = Literal["miss", "memory", "disk", "flight", "off"]
-"""Who answered: the device, a cache tier, another request in flight, or the device with the cache switched off."""
+"""Source of the answer: ``miss`` is the device, ``memory`` and ``disk`` are cache tiers, ``flight`` is an equal
+request in progress, ``off`` is the device with the cache switched off.
+"""
 
 
 class Result(Struct, frozen=True, tag_field="type", tag="result"):
@@ -60,7 +62,7 @@ class Result(Struct, frozen=True, tag_field="type", tag="result"):
 
 
 class Chunk(Struct, frozen=True, tag_field="type", tag="chunk"):
-    """One piece of a streamed answer; ``seq`` counts from 0, the Result that ends it carries the next one."""
+    """One piece of a streamed answer; ``seq`` counts from 0. The Result that ends the stream has the next ``seq``."""
 
     id: str
     seq: int
@@ -93,8 +95,8 @@ class TriageOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """Options of a triage request.
 
     Attributes:
-        threshold: below this confidence the ticket needs a human (0 to 1); the taxonomy's own by default.
-        runners_up: how many further categories to name.
+        threshold: a ticket with a lower confidence (0 to 1) needs a human; the default is in the taxonomy.
+        runners_up: the number of further categories in the answer.
     """
 
     threshold: float | None = None
@@ -109,7 +111,7 @@ class Category(Struct, frozen=True):
 
 
 class TriageOutput(Struct, frozen=True):
-    """Where a ticket goes. ``windows`` counts the overlapping pieces that a long text was read in."""
+    """The category, priority and route of a ticket. ``windows`` is the number of overlapping pieces of its text."""
 
     category: str
     confidence: float

@@ -1,4 +1,4 @@
-"""Topic and header names: all that a foreign client has to know besides the JSON bodies."""
+"""Topic and header names. With the JSON bodies they are the whole contract for clients in other languages."""
 
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ class Topics(NamedTuple):
 
     @property
     def replies(self) -> str:
-        """The default reply topic, used where a request names none."""
+        """The default reply topic, for requests without a reply topic of their own."""
         return f"{self.prefix}.{self.task}.replies"
 
     @property
@@ -26,11 +26,11 @@ class Topics(NamedTuple):
 
     @property
     def dead_letters_handled(self) -> str:
-        """Marks: which dead letters were replayed or purged; key: topic/partition/offset of the letter."""
+        """Marks of replayed or purged dead letters; the key is topic/partition/offset of the dead letter."""
         return f"{self.prefix}.{self.task}.dead-letters.handled"
 
     def retry(self, tier: str) -> str:
-        """The topic of one retry tier, e.g. ``retry("30s")``: a constant delay, so first in is first due."""
+        """The topic of one retry tier, e.g. ``retry("30s")``. Its delay is constant, so records are due in order."""
         return f"{self.prefix}.{self.task}.retry.{tier}"
 
 
@@ -45,22 +45,22 @@ class Header:
     TENANT: Final = "tenant"
     TRACEPARENT: Final = "traceparent"  # W3C Trace Context, copied to the reply
     ATTEMPT: Final = "attempt"  # 1 on the first delivery
-    NOT_BEFORE_MS: Final = "not-before-ms"  # Unix time in milliseconds: a retry is not due before it
+    NOT_BEFORE_MS: Final = "not-before-ms"  # Unix time in milliseconds when a retry is due
     ORIGIN: Final = "origin"  # topic/partition/offset of the first delivery
     ERROR_CODE: Final = "error-code"
     ERROR_MESSAGE: Final = "error-message"
-    HISTORY: Final = "history"  # JSON: what happened at each attempt
+    HISTORY: Final = "history"  # JSON: the error of each attempt
     WORKER: Final = "worker"
     VERSION: Final = "version"
     FAILED_AT_MS: Final = "failed-at-ms"
-    LEFT_OUT: Final = "left-out"  # bytes of the body for which a dead letter had no room
+    LEFT_OUT: Final = "left-out"  # bytes cut from the body of a dead letter that was too large
 
 
 ANY_ORDER: Final = b"any"
 PRIORITIES: Final = ("high", "normal", "low")
-"""Most urgent first; the index is the level."""
+"""The most urgent first; the index is the level."""
 
 
 def origin(topic: str, partition: int, offset: int) -> str:
-    """Where a record stands in the log: the id of a request that brings none, the same on redelivery."""
+    """The position of a record: the id of a request without one. It is the same on redelivery."""
     return f"{topic}/{partition}/{offset}"

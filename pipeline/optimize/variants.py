@@ -1,4 +1,4 @@
-"""The variants of one model: the float32 graph, and int8 measured against it."""
+"""Builds the variants of one model: the float32 graph, and the int8 graph, which is measured against it."""
 
 import os
 from pathlib import Path
@@ -18,32 +18,34 @@ from ..models.progress import Progress
 from ..models.registry import ModelRegistry
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
-from .evaluate import SAMPLE, agreement, embed, load_sample
-from .plans import Plan
+from ..tasks.pooling import embed
+from .evaluate import SAMPLE, agreement, load_sample
+from .plans import PullPlan
 from .quantize import Inputs, Rounding, calibration_texts, measure_inputs, taming_scales
 
-RECIPE = 7  # raised whenever the same weights give another graph, so that a pull builds it anew
-LEAST_LABEL_AGREEMENT = 0.9
+RECIPE = 7  # raised whenever the same weights give another graph; a pull then rebuilds the variants
+MIN_LABEL_AGREEMENT = 0.9
 
 
-def make_variants(registry: ModelRegistry, plan: Plan, source: str, progress: Progress) -> list[Manifest]:
+def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress: Progress) -> list[Manifest]:
     """Build both variants from the files in the model's folder, and write a manifest for each.
 
-    Raises ModelError when int8 labels too many sentences otherwise than float32; float32 is then kept alone.
+    Raises ModelError if int8 gives less than MIN_LABEL_AGREEMENT of the sample sentences the label that float32
+    gives; then only the float32 variant has a manifest.
     """
     home = registry.folder(plan.base)
-    workshop = _Workshop(home, plan, progress)
-    fp32 = workshop.fp32(source)
+    builder = _VariantBuilder(home, plan, progress)
+    fp32 = builder.fp32(source)
     write_manifest(fp32, registry.manifest_path(plan.base, "fp32"))
-    int8 = workshop.int8(fp32)
+    int8 = builder.int8(fp32)
     write_manifest(int8, registry.manifest_path(plan.base, "int8"))
     return [fp32, int8]
 
 
-class _Workshop:
-    """The files of one model, and what is built from them."""
+class _VariantBuilder:
+    """Builds graphs from the files of one model, which are read once."""
 
-    def __init__(self, home: Path, plan: Plan, progress: Progress) -> None:
+    def __init__(self, home: Path, plan: PullPlan, progress: Progress) -> None:
         self._home = home
         self._plan = plan
         self._progress = progress
@@ -91,7 +93,7 @@ class _Workshop:
         )
 
     def _inputs(self) -> dict[str, Inputs]:
-        """What the linear layers are fed on the calibration texts."""
+        """Statistics of the inputs of the linear layers on the calibration texts."""
         with TemporaryDirectory(dir=self._home) as folder:
             probe = Path(folder) / "probe.onnx"
             write_model(BertProbe(self._config, self._weights, self._plan.pooling).model(), probe)
@@ -102,11 +104,12 @@ class _Workshop:
     def _agreement(self, fp32: Manifest, int8_graph: Path) -> Agreement:
         self._progress("measuring int8 against fp32", 0, None)
         original, variant = (
-            embed(Session(graph, provider="cpu"), self._tokenizer, self._texts)
+            # One window a run: in a batch, the scales of dynamic int8 depend on the other rows.
+            embed(self._texts, self._tokenizer, Session(graph, provider="cpu"), batch_tokens=1)
             for graph in (fp32.graph_path, int8_graph)
         )
         measured = agreement(original, variant, self._labels, SAMPLE)
-        if measured.label >= LEAST_LABEL_AGREEMENT:
+        if measured.label >= MIN_LABEL_AGREEMENT:
             return measured
         raise ModelError(
             f"int8 gives only {measured.label:.1%} of the sample sentences the label that float32 gives; "
@@ -114,7 +117,7 @@ class _Workshop:
         )
 
     def _publish(self, model: onnx.ModelProto, precision: str) -> tuple[str, Path]:
-        """Name a graph by its digest: a manifest and its graph can never be of two different pulls."""
+        """Write a graph under a name with its digest, so that a manifest never gets the graph of another pull."""
         part = self._home / f"{precision}.{os.getpid()}.part"
         write_model(model, part)
         digest = sha256_of(part)

@@ -1,4 +1,4 @@
-"""Texts to vectors: rows of tokens padded to a batch, a batch through the encoder, windows pooled to one vector."""
+"""Turns texts into vectors: pads rows of tokens to a batch, runs the encoder, pools the windows of each text."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -11,11 +11,11 @@ from ..runtime.model import Feeds, Model
 from .base import Row
 
 Floats = NDArray[np.float32]
-BATCH_TOKENS = 512  # padded tokens of one batch when texts are embedded outside the engine
+BATCH_TOKENS = 512  # default bound of the padded tokens of one batch outside the engine
 
 
 class Tokenizes(Protocol):
-    """What is needed of a tokenizer; see `runtime/tokenizer`."""
+    """The part of `runtime/tokenizer.Tokenizer` that a task uses."""
 
     pad_id: int
 
@@ -39,9 +39,9 @@ def pool(outputs: Sequence[Floats], lengths: Sequence[int], windows: Sequence[in
     """One unit vector for each text: the mean of its windows, weighted by their tokens.
 
     Args:
-        outputs: one vector for each window, all windows of a text in a row.
-        lengths: tokens of each window.
-        windows: how many windows each text has, at least one.
+        outputs: one vector for each window; the windows of a text are adjacent.
+        lengths: the number of tokens of each window.
+        windows: the number of windows of each text, at least one.
     """
     vectors: Floats = np.array(outputs, np.float32)
     if len(windows) < len(outputs):
@@ -52,7 +52,7 @@ def pool(outputs: Sequence[Floats], lengths: Sequence[int], windows: Sequence[in
 
 
 def unit(vectors: Floats) -> Floats:
-    """The vectors, scaled to length 1; a vector of zeros stays one."""
+    """The vectors, scaled to length 1; a vector of zeros stays as it is."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     scaled: Floats = vectors / np.maximum(norms, np.float32(1e-12))[:, None]
     return scaled
@@ -63,12 +63,18 @@ def embed(
     tokenizer: Tokenizes,
     session: Model,
     advance: Callable[[int, int], None] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> Floats:
-    """Unit vectors of shape (texts, dimensions); ``advance`` is told (windows of a batch, all windows)."""
+    """Unit vectors of shape (texts, dimensions), computed outside the engine.
+
+    Args:
+        advance: called after each batch with (windows in this batch, windows in total).
+        batch_tokens: the largest number of padded tokens of one batch; with 1, each window runs alone.
+    """
     encoded = tokenizer.encode(texts)
     rows = list(chain.from_iterable(encoded))
     vectors: list[Floats] = [np.empty(0, np.float32)] * len(rows)
-    for batch in _batches(rows):
+    for batch in pack(rows, batch_tokens):
         output = session.run(collate([rows[i] for i in batch], tokenizer.pad_id))[0]
         for i, vector in zip(batch, output, strict=True):
             vectors[i] = vector
@@ -77,11 +83,14 @@ def embed(
     return pool(vectors, [len(row) for row in rows], [len(text) for text in encoded])
 
 
-def _batches(rows: Sequence[Row]) -> list[list[int]]:
-    """Indices of rows of about the same length, at most 512 padded tokens together."""
+def pack(rows: Sequence[Row], batch_tokens: int) -> list[list[int]]:
+    """Batches of rows with similar lengths, the shortest first; a batch is a list of indices of ``rows``.
+
+    A batch has at most ``batch_tokens`` padded tokens; a row that is longer than that runs alone.
+    """
     batches: list[list[int]] = []
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
-        if batches and len(rows[i]) * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+        if batches and len(rows[i]) * (len(batches[-1]) + 1) <= batch_tokens:
             batches[-1].append(i)
         else:
             batches.append([i])

@@ -1,16 +1,9 @@
 """Cosine and label agreement of two sets of embeddings."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from support.tiny_model import tiny_weights, write_tiny_model
 
-from inferstream.pipeline.graphs.bert.float32 import BertEncoder, read_config
-from inferstream.pipeline.graphs.builder import write_model
-from inferstream.pipeline.optimize.evaluate import agreement, embed, load_sample
-from inferstream.pipeline.runtime.sessions import Session
-from inferstream.pipeline.runtime.tokenizer import Tokenizer
+from inferstream.pipeline.optimize.evaluate import agreement, load_sample
 
 ORIGINAL = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], np.float32)
 LABELS = ["left", "left", "up", "up"]
@@ -35,14 +28,3 @@ def test_the_sample_is_sentences_with_labels() -> None:
     assert len(texts) == len(labels) == len(set(texts)) == 240
     assert len(set(labels)) == 12
     assert all(len(text.split()) >= 3 for text in texts)
-
-
-def test_windows_of_a_long_text_are_pooled(tmp_path: Path) -> None:
-    folder = write_tiny_model(tmp_path)
-    write_model(
-        BertEncoder(read_config(folder / "config.json"), tiny_weights(), "mean").model(), folder / "g.onnx"
-    )
-    session = Session(folder / "g.onnx")
-    vectors = embed(session, Tokenizer(folder / "tokenizer.json", 48), ["my card", "my card is late " * 30])
-    assert vectors.shape == (2, 32)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

@@ -12,7 +12,7 @@ from inferstream.pipeline.graphs.bert.int8 import Int8BertEncoder, to_nearest
 from inferstream.pipeline.graphs.bert.probe import INPUT, BertProbe
 from inferstream.pipeline.graphs.builder import write_model
 from inferstream.pipeline.optimize import quantize
-from inferstream.pipeline.optimize.evaluate import embed, load_sample
+from inferstream.pipeline.optimize.evaluate import load_sample
 from inferstream.pipeline.optimize.gptq import quantize_by_gram
 from inferstream.pipeline.optimize.quantize import (
     Inputs,
@@ -23,6 +23,7 @@ from inferstream.pipeline.optimize.quantize import (
 )
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
+from inferstream.pipeline.tasks.pooling import embed
 
 QUERY = "encoder.layer.1.attention.self.query"
 
@@ -72,7 +73,7 @@ def test_batches_and_windows_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     probe, tokenizer = Session(folder / "p.onnx"), Tokenizer(folder / "tokenizer.json", 48)
     texts = ["my card is broken", "late", "the money is not a refund " * 20]
-    monkeypatch.setattr(quantize, "BATCH_TOKENS", 50)
+    monkeypatch.setattr(quantize, "CHUNK_TOKENS", 50)
     seen = measure_inputs(probe, tokenizer, texts)
     windows = [window for windows in tokenizer.encode(texts) for window in windows]
     rows = [
@@ -103,7 +104,7 @@ def test_weights_are_rounded_for_the_inputs_after_taming() -> None:
 
 def test_inputs_that_overflow_are_named() -> None:
     seen = Inputs(np.zeros(2, np.float32), np.full((2, 2), np.inf))
-    with pytest.raises(ModelError, match="give layer inputs"):
+    with pytest.raises(ModelError, match="inputs of layer"):
         Rounding({"layer": seen}, {})("layer", np.ones((2, 2), np.float32))
 
 
@@ -114,10 +115,10 @@ def test_the_encoder_keeps_closer_to_float32(tmp_path: Path) -> None:
     tokenizer, (texts, _) = Tokenizer(folder / "tokenizer.json", 48), load_sample()
     inputs = measure_inputs(Session(folder / "p.onnx"), tokenizer, calibration_texts(texts[::4]))
     write_model(BertEncoder(config, weights, "mean").model(), folder / "f.onnx")
-    expected = embed(Session(folder / "f.onnx"), tokenizer, texts[1::4])
+    expected = embed(texts[1::4], tokenizer, Session(folder / "f.onnx"), batch_tokens=1)
     lost = []
     for quantizer in (to_nearest, Rounding(inputs, {})):
         write_model(Int8BertEncoder(config, weights, "mean", {}, quantizer).model(), folder / "q.onnx")
-        found = embed(Session(folder / "q.onnx"), tokenizer, texts[1::4])
+        found = embed(texts[1::4], tokenizer, Session(folder / "q.onnx"), batch_tokens=1)
         lost.append(1 - np.sum(found * expected, axis=1).mean())
     assert lost[1] < lost[0]

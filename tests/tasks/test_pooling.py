@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inferstream.pipeline.tasks.pooling import collate, embed, pool, unit
+from inferstream.pipeline.tasks.pooling import collate, embed, pack, pool, unit
 
 rows_of_tokens = st.lists(st.lists(st.integers(0, 30_000), min_size=1, max_size=40), min_size=1, max_size=12)
 
@@ -49,6 +49,15 @@ def test_a_long_window_weighs_more_than_a_short_one() -> None:
     one, other = np.eye(2, dtype=np.float32)
     pooled = pool([one, other], [200, 50], [2])
     assert pooled[0, 0] == pytest.approx(4 * pooled[0, 1])
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.sampled_from([1, 64, 256]))
+def test_each_row_is_in_one_batch_within_the_bound(lengths: list[int], batch_tokens: int) -> None:
+    batches = pack([[0] * length for length in lengths], batch_tokens)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    shapes = [(len(batch), max(lengths[i] for i in batch)) for batch in batches]
+    assert all(rows == 1 or rows * longest <= batch_tokens for rows, longest in shapes)
+    assert [longest for _, longest in shapes] == sorted(longest for _, longest in shapes)
 
 
 def test_unit_leaves_zeros_alone() -> None:

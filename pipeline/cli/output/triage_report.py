@@ -13,7 +13,7 @@ from .tables import print_table
 
 if TYPE_CHECKING:
     from ...optimize.triage.report import Progress as ReportProgress
-    from ...optimize.triage.report import Report
+    from ...optimize.triage.report import TriageReport
 
 CLASS_COLUMNS = {
     "label": "LABEL",
@@ -31,7 +31,7 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
-def print_report(report: "Report", title: str) -> None:
+def print_report(report: "TriageReport", title: str) -> None:
     """Print the tables of classes and thresholds, and a sentence with the overall figures."""
     print_table([msgspec.to_builtins(one) for one in report.classes], CLASS_COLUMNS, as_json=False)
     click.echo()

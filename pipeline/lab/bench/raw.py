@@ -10,6 +10,7 @@ from ...models.registry import ModelRegistry
 from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...tasks.base import Row
+from ...tasks.pooling import pack
 from ...tasks.triage.loading import load_triage
 from .runs import Cpu, Run
 
@@ -38,8 +39,9 @@ class RawLoop:
         """Tokenize, sort, and run batches of at most the budget's padded tokens."""
         began = time.perf_counter()
         cpu_began = time.process_time()
-        rows = sorted((row for rows in self._task.prepare(texts) for row in rows), key=len)
-        batches = iter(length_batches(rows, self._budget))
+        rows = [row for rows in self._task.prepare(texts) for row in rows]
+        # The longest batches first, so that no lane runs a long one alone at the end.
+        batches = iter([[rows[i] for i in batch] for batch in reversed(pack(rows, self._budget))])
         lock = threading.Lock()
         lanes = [threading.Thread(target=self._lane, args=(batches, lock)) for _ in range(self._lanes)]
         for lane in lanes:
@@ -66,16 +68,3 @@ class RawLoop:
             if batch is None:
                 return
             self._session.run(self._task.collate(batch))
-
-
-def length_batches(rows: Sequence[Row], budget: int) -> list[Sequence[Row]]:
-    """Cut rows, which are in order of length, into batches within ``budget``; the longest rows first.
-
-    A row longer than the budget is a batch of its own.
-    """
-    batches: list[list[Row]] = [[]]
-    for row in rows:
-        if batches[-1] and len(row) * (len(batches[-1]) + 1) > budget:
-            batches.append([])
-        batches[-1].append(row)
-    return list(reversed(batches))

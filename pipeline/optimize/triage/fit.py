@@ -14,9 +14,9 @@ from ...runtime.model import Model
 from ...tasks.pooling import Tokenizes
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
-from ...tasks.triage.head import Head, Measured
+from ...tasks.triage.head import Head, HeadAccuracy
 from .labeled import Labeled
-from .report import Progress, Report, embed_with, indices_of, measure
+from .report import Progress, TriageReport, embed_with, indices_of, measure
 
 MIN_ROWS = 5  # of each label where a fifth is held out; without, one for each fold
 FOLDS = 3
@@ -30,7 +30,7 @@ class Fitted(NamedTuple):
     """A head, and what it reached on tickets that it was not fitted on."""
 
     head: Head
-    report: Report
+    report: TriageReport
 
 
 def fit(
@@ -62,7 +62,7 @@ def fit(
     raw = Classifier(labels, weights, bias, 1.0, b"")
     before = measure(raw, test_vectors, test_truth).calibration_error
     report = measure(Classifier(labels, weights, bias, temperature, b""), test_vectors, test_truth)
-    measured = Measured(
+    measured = HeadAccuracy(
         len(train.texts), len(test.texts), report.accuracy, report.macro_f1, before, report.calibration_error
     )
     head = Head(

@@ -36,7 +36,7 @@ class ThresholdReport(Struct, frozen=True):
     accuracy: float | None
 
 
-class Report(Struct, frozen=True):
+class TriageReport(Struct, frozen=True):
     """The whole; the calibration error is the expected one, see `tasks/confidence`."""
 
     rows: int
@@ -70,13 +70,13 @@ def indices_of(labels: Sequence[str], known: Sequence[str]) -> Indices:
     return np.array([order[label] for label in labels], np.intp)
 
 
-def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> Report:
+def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageReport:
     """Compare the classifier's answers with the truth."""
     scores = classifier.scores(vectors)
     confidences = softmax(scores / np.float32(classifier.temperature))
     given = confidences.argmax(axis=1)
     classes = [_class_report(i, classifier.labels, given, truth) for i in range(len(classifier.labels))]
-    return Report(
+    return TriageReport(
         rows=len(truth),
         accuracy=float(np.mean(given == truth)),
         macro_f1=float(np.mean([one.f1 for one in classes if one.rows])),

@@ -19,7 +19,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 VERSION = re.compile(r"[0-9a-f]{12}")
 
 
-class Measured(Struct, frozen=True):
+class HeadAccuracy(Struct, frozen=True):
     """What a head reached on tickets that it was not fitted on."""
 
     train_rows: int
@@ -40,7 +40,7 @@ class Head(Struct, frozen=True):
     weights: bytes  # float32, little-endian, (dimensions, labels)
     bias: bytes  # float32, little-endian, (labels,)
     temperature: float
-    measured: Measured
+    measured: HeadAccuracy
     routes: dict[str, str] = {}
     priorities: dict[str, str] = {}
 

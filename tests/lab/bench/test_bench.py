@@ -16,7 +16,6 @@ from inferstream.pipeline.lab.bench.figures import BenchFigure, figures, speeds
 from inferstream.pipeline.lab.bench.measurements import AgainstEffort, Effort, Measurements, Round
 from inferstream.pipeline.lab.bench.plot import plot
 from inferstream.pipeline.lab.bench.policies import FifoBatcher, SingleBatcher
-from inferstream.pipeline.lab.bench.raw import length_batches
 from inferstream.pipeline.lab.bench.rounds import MIN_ROUNDS, rotated, run_rounds
 from inferstream.pipeline.lab.bench.runs import Cpu, Paced, Run
 from inferstream.pipeline.lab.bench.tickets import mixed, read_texts, shortened
@@ -171,14 +170,6 @@ def test_a_file_without_texts_is_the_users_mistake(tmp_path: Path, name: str, bo
     (tmp_path / name).write_text(body)
     with pytest.raises(UsageError, match="needs a text in each line"):
         read_texts(tmp_path / name)
-
-
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.sampled_from([64, 256]))
-def test_the_raw_loop_runs_every_row_within_the_budget(lengths: list[int], budget: int) -> None:
-    rows = sorted(([0] * length for length in lengths), key=len)
-    batches = length_batches(rows, budget)
-    assert sorted(len(row) for batch in batches for row in batch) == sorted(lengths)
-    assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= budget for batch in batches)
 
 
 def an_entry(number: int, prepared: float) -> Entry:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
-from inferstream.pipeline.tasks.triage.head import Head, HeadStore, Measured
+from inferstream.pipeline.tasks.triage.head import Head, HeadAccuracy, HeadStore
 
 WEIGHTS = np.arange(6, dtype="<f4").reshape(3, 2)
 HEAD = Head(
@@ -18,7 +18,7 @@ HEAD = Head(
     weights=WEIGHTS.tobytes(),
     bias=np.array([0.5, -0.5], "<f4").tobytes(),
     temperature=0.8,
-    measured=Measured(80, 20, 0.9, 0.9, 0.1, 0.02),
+    measured=HeadAccuracy(80, 20, 0.9, 0.9, 0.1, 0.02),
     routes={"refund": "billing"},
 )
 
