@@ -1,4 +1,4 @@
-"""`inferstream dead-letters`: look at what could not be answered, replay it, or put it aside."""
+"""`inferstream dead-letters`: list, replay and purge requests that could not be answered."""
 
 import asyncio
 import sys
@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from ...broker.base import Record
-from ...ops.dead_letters.handling import Desk, Handled
-from ...ops.dead_letters.letter import Letter, Selection, place_named
+from ...ops.dead_letters.handling import HandledLetters, LetterHandler
+from ...ops.dead_letters.letter import Letter, Selection, parse_position
 from ...ops.dead_letters.marks import Done
-from ...ops.dead_letters.reading import Listing, listing, one
-from ..options.letters import Function, Place, with_place, with_selection
+from ...ops.dead_letters.reading import Listing, letter_at, listing
+from ..options.letters import Function, LetterSource, with_letter_source, with_selection
 from ..output.letters import lines_of, whole_letter
 from ..output.tables import print_table
 from ..output.terminal import local_time, printable, progress_bar
@@ -36,7 +36,7 @@ COLUMNS: Final = {
 @click.argument("task")
 @click.pass_context
 def command(context: click.Context, task: str) -> None:
-    """Look at requests of TASK that workers gave up, replay them, or put them aside.
+    """List, replay or purge requests of TASK that workers could not answer.
 
     \b
       inferstream dead-letters triage list --kafka 127.0.0.1:9092
@@ -48,22 +48,26 @@ def command(context: click.Context, task: str) -> None:
 
 @command.command("list")
 @click.option(
-    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show so many, the newest."
+    "--limit",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Show this many of the newest letters.",
 )
-@click.option("--all", "handled", is_flag=True, help="Also those that were replayed or purged.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the letters as JSON, with all that is known of each."
-)
-@with_place
+@click.option("--all", "handled", is_flag=True, help="Include letters that were replayed or purged.")
+@click.option("--json", "as_json", is_flag=True, help="Print the letters as JSON, with all fields.")
+@with_letter_source
 @with_selection
-def list_letters(place: Place, selection: Selection, limit: int, handled: bool, as_json: bool) -> None:
-    """Show dead letters that nobody has dealt with yet, and count them."""
+def list_letters(
+    source: LetterSource, selection: Selection, limit: int, handled: bool, as_json: bool
+) -> None:
+    """Show and count the dead letters that were not replayed or purged."""
 
     async def read() -> Listing:
-        async with place.broker() as broker:
+        async with source.broker() as broker:
             with progress_bar("Reading dead letters") as progress:
                 return await listing(
-                    broker, place.topics, selection, limit=limit, handled=handled, progress=progress
+                    broker, source.topics, selection, limit=limit, handled=handled, progress=progress
                 )
 
     found = asyncio.run(read())
@@ -77,15 +81,15 @@ def list_letters(place: Place, selection: Selection, limit: int, handled: bool, 
 
 @command.command("show")
 @click.argument("letter")
-@click.option("--body", is_flag=True, help="Print the body alone, byte for byte.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON; what is no text is in Base64.")
-@with_place
-def show(place: Place, letter: str, body: bool, as_json: bool) -> None:
-    """Show one dead LETTER: why it failed, its headers, its body. `list` names it, as in 0/17."""
+@click.option("--body", is_flag=True, help="Print only the body, byte for byte.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; bytes that are not UTF-8 are in Base64.")
+@with_letter_source
+def show(source: LetterSource, letter: str, body: bool, as_json: bool) -> None:
+    """Show one dead LETTER: why it failed, its headers, its body. `list` shows its name, such as 0/17."""
 
     async def read() -> tuple[Record, Letter]:
-        async with place.broker() as broker:
-            return await one(broker, place.topics, place_named(letter))
+        async with source.broker() as broker:
+            return await letter_at(broker, source.topics, parse_position(letter))
 
     record, known = asyncio.run(read())
     if body:
@@ -102,17 +106,25 @@ def show(place: Place, letter: str, body: bool, as_json: bool) -> None:
 
 
 def changing(what: Done) -> Callable[[Function], click.Command]:
-    """A command that deals with letters: it only says what it would do, until it gets --yes."""
+    """A command that replays or purges. Without --yes it only shows what it would do."""
 
     def decorate(function: Function) -> click.Command:
         @click.argument("letters", nargs=-1)
-        @click.option("--yes", is_flag=True, help="Do it. Without this, only say what would be done.")
-        @click.option("--limit", type=click.IntRange(1), help="Take so many at most: to try with one first.")
+        @click.option("--yes", is_flag=True, help="Do it. Without this, only show what would be done.")
+        @click.option(
+            "--limit",
+            type=click.IntRange(1),
+            help="Handle at most this many letters.",
+        )
         @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-        @with_place
+        @with_letter_source
         @with_selection
-        def act(place: Place, selection: Selection, yes: bool, limit: int | None, as_json: bool) -> None:
-            _tell(what, asyncio.run(_deal(place, selection, what, limit, yes=yes)), yes=yes, as_json=as_json)
+        def act(
+            source: LetterSource, selection: Selection, yes: bool, limit: int | None, as_json: bool
+        ) -> None:
+            _show(
+                what, asyncio.run(_handle(source, selection, what, limit, yes=yes)), yes=yes, as_json=as_json
+            )
 
         act.__doc__ = function.__doc__
         return command.command(function.__name__)(act)
@@ -121,31 +133,33 @@ def changing(what: Done) -> Callable[[Function], click.Command]:
 
 
 @changing("replayed")
-def replay(place: Place) -> None:
-    """Put the requests of dead LETTERS, or of all that the options choose, back on the request topic.
+def replay(source: LetterSource) -> None:
+    """Publish the requests of dead LETTERS, or of all letters that the options select, to the request topic again.
 
-    Body, key and headers are those of the request; attempts count anew, and a deadline is dropped. Each letter gets a
-    mark when its request is durable, so that the command may be interrupted and repeated.
+    Body, key and headers are those of the request. Attempts start at 1, and a deadline is removed. Each letter gets a
+    mark when its request is durable, so the command may be interrupted and repeated.
     """
 
 
 @changing("purged")
-def purge(place: Place) -> None:
-    """Put dead LETTERS, or all that the options choose, aside: `list` and `replay` pass over them.
+def purge(source: LetterSource) -> None:
+    """Mark dead LETTERS, or all letters that the options select, as purged: `list` and `replay` skip them.
 
-    They stay in the topic until its retention deletes them; `list --all` shows them as long.
+    They remain in the topic until its retention deletes them; `list --all` shows them.
     """
 
 
-async def _deal(place: Place, selection: Selection, what: Done, limit: int | None, *, yes: bool) -> Handled:
-    async with place.broker() as broker:
-        desk = Desk(broker, place.topics, place.marks, time.time)
-        deal = desk.handle if yes else desk.foresee
+async def _handle(
+    source: LetterSource, selection: Selection, what: Done, limit: int | None, *, yes: bool
+) -> HandledLetters:
+    async with source.broker() as broker:
+        handler = LetterHandler(broker, source.topics, source.marks, time.time)
+        handle = handler.handle if yes else handler.preview
         with progress_bar("Replaying" if what == "replayed" else "Purging") as progress:
-            return await deal(what, selection, limit=limit, progress=progress)
+            return await handle(what, selection, limit=limit, progress=progress)
 
 
-def _tell(what: Done, handled: Handled, *, yes: bool, as_json: bool) -> None:
+def _show(what: Done, handled: HandledLetters, *, yes: bool, as_json: bool) -> None:
     if as_json:
         whole = {"done": what if yes else None, **msgspec.to_builtins(handled)}
         click.echo(msgspec.json.format(msgspec.json.encode(whole), indent=2))
@@ -153,7 +167,7 @@ def _tell(what: Done, handled: Handled, *, yes: bool, as_json: bool) -> None:
     would = "" if yes else "would be "
     click.echo(f"{_counted(handled.codes)} {would}{what}.")
     if handled.left_out:
-        click.echo(f"{handled.left_out:,} have no body, for it was too large: send those requests again.")
+        click.echo(f"{handled.left_out:,} have no body, because it was too large: send those requests again.")
     if handled.refused:
         click.echo(f"{handled.refused:,} are too large for the request topic: raise its max.message.bytes.")
     if not yes and handled.codes:

@@ -1,4 +1,4 @@
-"""Options of the commands that deal with dead letters: where the letters are, and which are meant."""
+"""Options of the dead-letter commands: the broker, and the selection of letters."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import click
 from ....schemas.topics import Topics
 from ...broker.base import Broker, TopicSpec
 from ...config import Config
-from ...ops.dead_letters.letter import Selection, place_named
+from ...ops.dead_letters.letter import Selection, parse_position
 from .broker import embedded_option, open_broker
 from .settings import KAFKA, with_settings
 from .times import Timestamp
@@ -18,55 +18,57 @@ from .times import Timestamp
 Function = Callable[..., Any]
 
 
-class Place:
-    """Where the letters of one task are."""
+class LetterSource:
+    """The topics and the broker of one task's letters."""
 
     def __init__(self, task: str, config: Config, kafka: str | None, embedded: Path | None) -> None:
         self.topics = Topics(task, config.kafka.topic_prefix)
-        self._config, self._kafka, self._embedded = config, kafka, embedded
+        self._config = config
+        self._kafka = kafka
+        self._embedded = embedded
 
     def broker(self) -> Broker:
-        """Not connected yet."""
+        """A broker that is not connected yet."""
         return open_broker(self._config, self._kafka, self._embedded)
 
     @property
     def marks(self) -> TopicSpec:
-        """The topic of marks as it must be: they are few and small."""
+        """The topic of marks. One partition: marks are few and small."""
         kafka = self._config.kafka
         return TopicSpec(self.topics.dead_letters_handled, 1, kafka.replication, kafka.retention_ms)
 
 
-def with_place(function: Function) -> Function:
-    """Give a command the options that say where the letters are, and its function a Place."""
+def with_letter_source(function: Function) -> Function:
+    """Add the options of the broker to a command. Its function gets a LetterSource."""
 
     @functools.wraps(function)
     def command(config: Config, kafka: str | None, embedded: Path | None, **options: Any) -> Any:
         task: str = click.get_current_context().obj
-        return function(Place(task, config, kafka, embedded), **options)
+        return function(LetterSource(task, config, kafka, embedded), **options)
 
     return with_settings(KAFKA)(embedded_option(command))
 
 
-SELECTING: Final = (
+SELECTION_OPTIONS: Final = (
     click.option("--code", multiple=True, help="Only letters with this error code. May be repeated."),
     click.option(
         "--since",
         type=Timestamp(),
-        help="Only what failed from then on: 2026-03-01T14:00, or 12h ago as 12h.",
+        help="Only letters that failed from this time on: 2026-03-01T14:00, or 12h for 12 hours ago.",
     ),
-    click.option("--until", type=Timestamp(), help="Only what failed before then."),
+    click.option("--until", type=Timestamp(), help="Only letters that failed before this time."),
     click.option("--key", help="Only letters with this record key."),
     click.option("--tenant", help="Only letters of this tenant."),
-    click.option("--id", "identity", help="Only the letters of the request with this id."),
+    click.option("--id", "identity", help="Only letters of the request with this id."),
 )
 
 
 def with_selection(function: Function) -> Function:
-    """Give a command the options that choose letters, and its function a Selection."""
+    """Add the options that select letters to a command. Its function gets a Selection."""
 
     @functools.wraps(function)
     def command(
-        place: Place,
+        source: LetterSource,
         code: tuple[str, ...],
         since: int | None,
         until: int | None,
@@ -76,9 +78,9 @@ def with_selection(function: Function) -> Function:
         letters: tuple[str, ...] = (),
         **options: Any,
     ) -> Any:
-        places = frozenset(map(place_named, letters))
-        return function(place, Selection(code, since, until, key, tenant, identity, places), **options)
+        positions = frozenset(map(parse_position, letters))
+        return function(source, Selection(code, since, until, key, tenant, identity, positions), **options)
 
-    for option in reversed(SELECTING):
+    for option in reversed(SELECTION_OPTIONS):
         option(command)
     return command

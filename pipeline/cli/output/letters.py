@@ -11,7 +11,7 @@ from .terminal import local_time, printable
 
 
 def whole_letter(record: Record, letter: Letter) -> dict[str, Any]:
-    """All that there is of a letter; bytes that are no text in Base64."""
+    """A letter with headers and body. Bytes that are not UTF-8 are in Base64."""
     headers = [[name, _text(value)] for name, value in record.headers]
     return {**msgspec.to_builtins(letter), "headers": headers, "body": _text(record.value or b"")}
 
@@ -24,7 +24,7 @@ def _text(value: bytes) -> str | dict[str, str]:
 
 
 def lines_of(name: str, value: Any) -> list[str]:
-    """One entry of a whole letter for a reader."""
+    """One field of `whole_letter` as lines of text."""
     title = name.replace("_", " ")
     match value:
         case None | []:

@@ -1,1 +1,1 @@
-"""What an operator does with dead letters: look, replay, purge. Each that was dealt with has a mark in a topic."""
+"""Dead letters for operators: list, replay, purge. Each handled letter gets a mark in a topic."""

@@ -1,4 +1,4 @@
-"""Dealing with dead letters: each gets its mark when what was to be done is durable."""
+"""Replays and purges dead letters. A letter gets its mark when its replay is durable."""
 
 import asyncio
 from collections import Counter
@@ -15,13 +15,13 @@ from .letter import Letter, Selection
 from .marks import Done, mark
 from .reading import Progress, selected
 
-AHEAD: Final = 256
-"""Letters on their way at a time, and so the most that are replayed again after an interruption."""
+MAX_PENDING: Final = 256
+"""Letters that are published at a time: at most this many are replayed twice after an interruption."""
 
-AHEAD_BYTES: Final = 16_000_000
+MAX_PENDING_BYTES: Final = 16_000_000
 Entry = tuple[Record, Letter]
 
-SHED: Final = frozenset(
+REMOVED: Final = frozenset(
     {
         Header.ERROR_CODE,
         Header.ERROR_MESSAGE,
@@ -34,14 +34,14 @@ SHED: Final = frozenset(
         Header.DEADLINE_MS,
     }
 )
-"""Headers that a replay does not have: what went wrong, and a deadline that has passed since."""
+"""Headers that a replay does not keep: those about the failure, and the deadline, which has passed."""
 
 
-class Handled(Struct):
-    """Letters that were dealt with, by code.
+class HandledLetters(Struct):
+    """The number of handled letters by code.
 
-    ``left_out`` counts those without their body, which cannot be replayed, ``refused`` those that are too large for
-    the request topic.
+    ``left_out`` counts letters without their body: they cannot be replayed. ``refused`` counts letters that are too
+    large for the request topic.
     """
 
     codes: Counter[str] = field(default_factory=Counter)
@@ -49,36 +49,40 @@ class Handled(Struct):
     refused: int = 0
 
 
-class Desk:
-    """Where letters are dealt with.
+class LetterHandler:
+    """Replays or purges the letters of one task.
 
     Args:
-        broker: started.
-        marks: the topic of marks as it must be; made when it is missing.
+        broker: connected.
+        marks: the topic of marks; created when it is missing.
         clock: the Unix time in seconds.
     """
 
     def __init__(self, broker: Broker, topics: Topics, marks: TopicSpec, clock: Callable[[], float]) -> None:
-        self._broker, self._topics, self._marks, self._clock = broker, topics, marks, clock
+        self._broker = broker
+        self._topics = topics
+        self._marks = marks
+        self._clock = clock
 
-    async def foresee(
+    async def preview(
         self, what: Done, selection: Selection, *, limit: int | None = None, progress: Progress
-    ) -> Handled:
+    ) -> HandledLetters:
         """What `handle` would do. Changes nothing."""
-        foreseen = Handled()
-        async for batch in self._batches(what, selection, limit, foreseen, progress):
-            foreseen.codes.update(letter.code for _, letter in batch)
-        return foreseen
+        preview = HandledLetters()
+        async for batch in self._batches(what, selection, limit, preview, progress):
+            preview.codes.update(letter.code for _, letter in batch)
+        return preview
 
     async def handle(
         self, what: Done, selection: Selection, *, limit: int | None = None, progress: Progress
-    ) -> Handled:
-        """Deal with the letters of the selection, at most ``limit``, that nobody has dealt with yet.
+    ) -> HandledLetters:
+        """Handle at most ``limit`` letters of the selection that have no mark yet.
 
-        A replay puts the identical body back on the request topic, with key and headers, as if it came for the first
-        time. A purge only marks the letter: retention deletes it. May be interrupted and repeated. Raises BrokerError.
+        A replay publishes the identical body to the request topic, with key and headers, as a first attempt. A purge
+        only adds the mark: retention deletes the letter. Both may be interrupted and repeated. Raises BrokerError,
+        UsageError without a request topic.
         """
-        handled = Handled()
+        handled = HandledLetters()
         partitions = await self._broker.partitions(self._topics.requests)
         if what == "replayed" and partitions is None:
             raise UsageError(f"There is no topic {self._topics.requests} to put the requests on.")
@@ -97,7 +101,7 @@ class Desk:
         return handled
 
     async def _publish(self, messages: Iterable[Message]) -> list[bool]:
-        """Whether each is durable; one that is too large is not. Raises BrokerError."""
+        """Publish all. False for each message that is too large. Raises BrokerError."""
         published = [self._broker.publish(message) for message in messages]
         results = await asyncio.gather(*published, return_exceptions=True)
         for result in results:
@@ -106,36 +110,40 @@ class Desk:
         return [result is None for result in results]
 
     async def _batches(
-        self, what: Done, selection: Selection, limit: int | None, handled: Handled, progress: Progress
+        self, what: Done, selection: Selection, limit: int | None, handled: HandledLetters, progress: Progress
     ) -> AsyncGenerator[list[Entry]]:
-        """The letters to deal with, so many at a time as may be on their way; the others are counted."""
-        batch, room, size = list[Entry](), limit, 0
+        """The letters to handle, at most MAX_PENDING at a time. Those that cannot be replayed are counted."""
+        batch = list[Entry]()
+        size = 0
+        remaining = limit
         async with aclosing(selected(self._broker, self._topics, selection, progress)) as found:
             async for record, letter in found:
-                if room == 0:
+                if remaining == 0:
                     break
                 if what == "replayed" and letter.left_out is not None:
                     handled.left_out += 1
                     continue
                 batch.append((record, letter))
-                room, size = None if room is None else room - 1, size + letter.bytes
-                if len(batch) == AHEAD or size > AHEAD_BYTES:
+                remaining = None if remaining is None else remaining - 1
+                size += letter.bytes
+                if len(batch) == MAX_PENDING or size > MAX_PENDING_BYTES:
                     yield batch
-                    batch, size = [], 0
+                    batch = []
+                    size = 0
         if batch:
             yield batch
 
 
 def replay_of(letter: Record, topics: Topics, partitions: int) -> Message:
-    """The request that the letter was, as if it came for the first time, yet with its origin."""
-    kept = tuple(header for header in letter.headers if header[0] not in SHED)
+    """The request of a letter as a first attempt, with its origin."""
+    kept = tuple(header for header in letter.headers if header[0] not in REMOVED)
     return Message(
         topics.requests, letter.value or b"", letter.key, kept, _partition(letter, topics, partitions)
     )
 
 
 def _partition(letter: Record, topics: Topics, partitions: int) -> int | None:
-    """The partition in which the request was: a producer may have its own way from keys to partitions."""
+    """The partition of the request, if it still exists: a producer may use its own partitioner."""
     parts = dict(letter.headers).get(Header.ORIGIN, b"").decode(errors="replace").rsplit("/", 2)
     if len(parts) == 3 and parts[0] == topics.requests and parts[1].isdecimal() and len(parts[1]) < 10:
         return int(parts[1]) if int(parts[1]) < partitions else None

@@ -1,4 +1,4 @@
-"""A dead letter as an operator sees it."""
+"""A dead letter as it is shown to an operator."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from ...errors import UsageError
 from ..audit.facts import identity_of
 
 
-class Place(NamedTuple):
-    """Where a letter stands: the name by which commands know it."""
+class LetterPosition(NamedTuple):
+    """Partition and offset of a letter. Commands identify a letter by them, as in 0/17."""
 
     partition: int
     offset: int
@@ -22,22 +22,22 @@ class Place(NamedTuple):
         return f"{self.partition}/{self.offset}"
 
 
-def place_named(name: str) -> Place:
-    """Raises UsageError for what is no name of a letter."""
-    partition, _, offset = name.partition("/")
-    if not (partition.isdecimal() and offset.isdecimal() and len(name) < 30):
+def parse_position(text: str) -> LetterPosition:
+    """The position that `str` has written. Raises UsageError."""
+    partition, _, offset = text.partition("/")
+    if not (partition.isdecimal() and offset.isdecimal() and len(text) < 30):
         raise UsageError(
-            f"{name!r} names no dead letter: write partition/offset, as `list` shows it, e.g. 0/17."
+            f"{text!r} is not a dead letter: write partition/offset as `list` shows it, for example 0/17."
         )
-    return Place(int(partition), int(offset))
+    return LetterPosition(int(partition), int(offset))
 
 
 class Letter(Struct, frozen=True):
     """One dead letter, without its body.
 
-    ``attempts`` counts deliveries to a worker; ``history`` tells of those before the last. ``left_out`` is the size of
-    a body for which the letter had no room: it can be read at ``origin``, if at all. ``handled`` says what was done
-    with the letter.
+    ``attempts`` counts deliveries to a worker; ``history`` has those before the last. ``left_out`` is the size of a
+    body that was too large for the letter: it is at ``origin`` as long as retention allows. ``handled`` is
+    "replayed", "purged" or None.
     """
 
     letter: str
@@ -58,14 +58,15 @@ class Letter(Struct, frozen=True):
 
 
 def letter_of(record: Record, handled: str | None = None) -> Letter:
-    """What the record says, whatever its headers hold."""
-    headers, ours = dict(record.headers), _ours(record.headers)
+    """The letter in a record. Accepts any headers."""
+    headers = dict(record.headers)
+    ours = _worker_headers(record.headers)
 
     def text(name: str) -> str | None:
         return headers[name].decode(errors="replace") if name in headers else None
 
     return Letter(
-        letter=str(Place(record.partition, record.offset)),
+        letter=str(LetterPosition(record.partition, record.offset)),
         failed_at_ms=_number(headers.get(Header.FAILED_AT_MS)) or record.timestamp_ms,
         code=text(Header.ERROR_CODE) or "",
         message=text(Header.ERROR_MESSAGE) or "",
@@ -84,7 +85,7 @@ def letter_of(record: Record, handled: str | None = None) -> Letter:
 
 
 class Selection(NamedTuple):
-    """Which letters are meant; what is None or empty does not matter."""
+    """Conditions on letters, all of which must hold. A field that is None or empty is no condition."""
 
     codes: Collection[str] = ()
     since_ms: int | None = None
@@ -92,7 +93,7 @@ class Selection(NamedTuple):
     key: str | None = None
     tenant: str | None = None
     id: str | None = None
-    places: Collection[Place] = ()
+    positions: Collection[LetterPosition] = ()
 
     def takes(self, record: Record, letter: Letter) -> bool:
         return (
@@ -102,12 +103,12 @@ class Selection(NamedTuple):
             and (self.key is None or record.key == self.key.encode())
             and (self.tenant is None or letter.tenant == self.tenant)
             and (self.id is None or letter.id == self.id)
-            and (not self.places or (record.partition, record.offset) in self.places)
+            and (not self.positions or (record.partition, record.offset) in self.positions)
         )
 
 
-def _ours(headers: Headers) -> frozenset[str]:
-    """The names behind the last error code: a request may have brought the same ones, and those stand before it."""
+def _worker_headers(headers: Headers) -> frozenset[str]:
+    """The names from the last error code on. A request may have headers of the same names; those come before."""
     names = [name for name, _ in headers]
     if Header.ERROR_CODE not in names:
         return frozenset()

@@ -1,4 +1,4 @@
-"""Marks: which letters were dealt with, and how."""
+"""Marks: which letters were handled, and how."""
 
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -13,20 +13,20 @@ from ..scan import Scan
 
 CACHE_KIB: Final = 8 * 1024
 MAX_SKEW_MS: Final = 60_000
-"""How far the clock of whoever made a mark may be behind that of the worker that wrote the letter."""
+"""The clock of the operator's machine may be behind the worker's clock by this."""
 
 Done = Literal["replayed", "purged"]
 
 
 class Mark(Struct, frozen=True):
-    """The value of a mark's record; its key is topic/partition/offset of the letter."""
+    """The value of a mark. The key of its record is topic/partition/offset of the letter."""
 
     done: Done
     at_ms: int
 
 
 class Marks:
-    """The marks of one task, read to their present end. On disk: there may be as many as letters. Use with ``with``."""
+    """The marks of one task, in a temporary file: there may be as many as letters. Use it in a ``with`` block."""
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)
@@ -42,7 +42,7 @@ class Marks:
         self._connection.close()
 
     async def read(self, broker: Broker, topics: Topics) -> None:
-        """Read them all. Raises BrokerError."""
+        """Read all marks. Raises BrokerError."""
         if await broker.partitions(topics.dead_letters_handled) is None:
             return
         async with Scan.open(broker, [topics.dead_letters_handled]) as scan:
@@ -50,8 +50,8 @@ class Marks:
                 self._add(records)
 
     def of(self, letter: Record) -> str | None:
-        """What was done with the letter, None for one that waits."""
-        # A mark older than the letter tells of another one, which had this place before the topic was made anew.
+        """How the letter was handled; None when it was not."""
+        # A mark older than the letter is of another letter: the topic was deleted and created again.
         row = self._connection.execute(
             "SELECT done FROM marks WHERE letter = ? AND at_ms >= ?",
             (
@@ -72,7 +72,7 @@ class Marks:
 
 
 def mark(letter: Record, topics: Topics, done: Done, clock: Callable[[], float]) -> Message:
-    """The record that says what was done with the letter now; ``clock`` is the Unix time in seconds."""
+    """The mark of a letter that is handled now; ``clock`` is the Unix time in seconds."""
     key = origin(letter.topic, letter.partition, letter.offset).encode()
     value = msgspec.json.encode(Mark(done, round(clock() * 1e3)))
     return Message(topics.dead_letters_handled, value, key)

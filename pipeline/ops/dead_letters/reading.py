@@ -1,4 +1,4 @@
-"""Looking at the dead letters of one task."""
+"""Reads the dead letters of one task."""
 
 import heapq
 from collections import Counter
@@ -13,7 +13,7 @@ from ....schemas.topics import Topics
 from ...broker.base import Broker, Record, TopicPartition
 from ...errors import UsageError
 from ..scan import Scan
-from .letter import Letter, Place, Selection, letter_of
+from .letter import Letter, LetterPosition, Selection, letter_of
 from .marks import Marks
 
 SILENCE_MS: Final = 5_000
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Listing(Struct):
-    """The newest letters, oldest first, and how many there are in all, by code."""
+    """The newest letters, oldest first, and the number of all letters by code."""
 
     letters: list[Letter] = field(default_factory=list)
     codes: Counter[str] = field(default_factory=Counter)
@@ -30,9 +30,9 @@ class Listing(Struct):
 async def selected(
     broker: Broker, topics: Topics, selection: Selection, progress: Progress, *, handled: bool = False
 ) -> AsyncGenerator[tuple[Record, Letter]]:
-    """The letters of the selection that nobody has dealt with yet; with ``handled`` those others, too.
+    """The letters of the selection that have no mark; with ``handled`` also those that have one.
 
-    Reads to the present end, in bounded memory. Raises BrokerError, UsageError without such a topic.
+    Reads to the present end, in bounded memory. Raises BrokerError; UsageError without a dead-letter topic.
     """
     await _require(broker, topics)
     with Marks() as marks:
@@ -56,8 +56,10 @@ async def listing(
     handled: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Listing:
-    """The newest ``limit`` letters of the selection. Raises BrokerError, UsageError without such a topic."""
-    whole, order, newest = Listing(), count(), list[tuple[int, int, Letter]]()
+    """The newest ``limit`` letters of the selection. Raises BrokerError; UsageError without the topic."""
+    whole = Listing()
+    order = count()  # no comparison of two letters
+    newest = list[tuple[int, int, Letter]]()
     async with aclosing(selected(broker, topics, selection, progress, handled=handled)) as found:
         async for _, letter in found:
             whole.codes[letter.code] += 1
@@ -68,23 +70,23 @@ async def listing(
     return whole
 
 
-async def one(broker: Broker, topics: Topics, place: Place) -> tuple[Record, Letter]:
-    """The letter at a place. Raises BrokerError, UsageError when there is none."""
+async def letter_at(broker: Broker, topics: Topics, position: LetterPosition) -> tuple[Record, Letter]:
+    """The letter at a position. Raises BrokerError; UsageError when there is none."""
     await _require(broker, topics)
-    at = TopicPartition(topics.dead_letters, place.partition)
-    gone = UsageError(f"The dead letter {place} is gone: its retention is over.")
+    at = TopicPartition(topics.dead_letters, position.partition)
+    gone = UsageError(f"The dead letter {position} is gone: retention has deleted it.")
     consumer = await broker.consume([at.topic])
     try:
-        if at not in consumer.assignment() or (await consumer.end_offsets([at]))[at] <= place.offset:
-            raise UsageError(f"There is no dead letter {place}: `list` shows those there are.")
-        if (await consumer.begin_offsets([at]))[at] > place.offset:
+        if at not in consumer.assignment() or (await consumer.end_offsets([at]))[at] <= position.offset:
+            raise UsageError(f"There is no dead letter {position}: use `list` to see all.")
+        if (await consumer.begin_offsets([at]))[at] > position.offset:
             raise gone
         consumer.pause(consumer.assignment() - {at})
-        await consumer.seek({at: place.offset})
+        await consumer.seek({at: position.offset})
         records = await consumer.poll(1, SILENCE_MS)
     finally:
         await consumer.close()
-    if not records or records[0].offset != place.offset:
+    if not records or records[0].offset != position.offset:
         raise gone
     with Marks() as marks:
         await marks.read(broker, topics)
@@ -94,5 +96,5 @@ async def one(broker: Broker, topics: Topics, place: Place) -> tuple[Record, Let
 async def _require(broker: Broker, topics: Topics) -> None:
     if await broker.partitions(topics.dead_letters) is None:
         raise UsageError(
-            f"There is no topic {topics.dead_letters}: look at the task's name and at --topic-prefix."
+            f"There is no topic {topics.dead_letters}: check the name of the task and --topic-prefix."
         )

@@ -1,4 +1,4 @@
-"""Dead letters as operators handle them: looked at, chosen, replayed byte for byte, put aside; on both brokers."""
+"""Dead letters for operators: listed, selected, replayed byte for byte, purged; on both brokers."""
 
 import asyncio
 import json
@@ -27,10 +27,10 @@ from inferstream.pipeline.errors import (
 )
 from inferstream.pipeline.ops.audit.auditor import audit
 from inferstream.pipeline.ops.audit.facts import Audited
-from inferstream.pipeline.ops.dead_letters.handling import AHEAD, Desk, replay_of
-from inferstream.pipeline.ops.dead_letters.letter import Place, Selection, letter_of, place_named
+from inferstream.pipeline.ops.dead_letters.handling import MAX_PENDING, LetterHandler, replay_of
+from inferstream.pipeline.ops.dead_letters.letter import LetterPosition, Selection, letter_of, parse_position
 from inferstream.pipeline.ops.dead_letters.marks import mark
-from inferstream.pipeline.ops.dead_letters.reading import SILENCE_MS, listing, one
+from inferstream.pipeline.ops.dead_letters.reading import SILENCE_MS, letter_at, listing
 from inferstream.pipeline.ops.scan import Scan
 from inferstream.schemas.codec import encode
 from inferstream.schemas.messages import Failure, Request, Result
@@ -62,13 +62,13 @@ def a_request(topics: Topics, body: bytes = BODY, offset: int = 7, **more: Any) 
     )
 
 
-class Office:
-    """A task's topics with what workers leave in the dead letters."""
+class LetterRig:
+    """A task's topics with dead letters as workers publish them."""
 
     def __init__(self, broker: Broker, topics: Topics) -> None:
         self.broker, self.topics = broker, topics
         self.marks = TopicSpec(topics.dead_letters_handled, 1)
-        self.desk = Desk(broker, topics, self.marks, lambda: FAILED_S + 100)
+        self.handler = LetterHandler(broker, topics, self.marks, lambda: FAILED_S + 100)
 
     async def open(self) -> None:
         names = (self.topics.requests, self.topics.replies, self.topics.dead_letters)
@@ -84,7 +84,7 @@ class Office:
         await self.broker.publish(outcome.messages[0]._replace(partition=0))
 
     async def letters(self, selection: Selection = ALL, **how: Any) -> list[str]:
-        """The ids of those that wait, in order."""
+        """The ids of the letters without a mark, in order."""
         found = await listing(self.broker, self.topics, selection, **{"limit": 1_000, **how})
         return [letter.id for letter in found.letters]
 
@@ -94,32 +94,32 @@ class Office:
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def office(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[Office]:
+async def rig(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[LetterRig]:
     broker: Broker
     if request.param == "kafka":
         broker = KafkaBroker(KafkaConfig(bootstrap=request.getfixturevalue("kafka")))
     else:
         broker = EmbeddedBroker(tmp_path)
     async with broker:
-        opened = Office(broker, Topics("triage", unique))
+        opened = LetterRig(broker, Topics("triage", unique))
         await opened.open()
         yield opened
 
 
 @pytest.fixture
-async def local(unique: str, tmp_path: Path) -> AsyncIterator[Office]:
+async def local(unique: str, tmp_path: Path) -> AsyncIterator[LetterRig]:
     """On the embedded broker alone."""
     async with EmbeddedBroker(tmp_path) as broker:
-        opened = Office(broker, Topics("triage", unique))
+        opened = LetterRig(broker, Topics("triage", unique))
         await opened.open()
         yield opened
 
 
-async def test_a_letter_tells_all_that_is_known(office: Office) -> None:
+async def test_a_letter_has_all_fields(rig: LetterRig) -> None:
     history = msgspec.json.encode([[1, "device_unavailable", 5, "w0"]])
     tried = ((Header.ATTEMPT, b"2"), (Header.HISTORY, history), (Header.ORIGIN, b"x.requests/1/3"))
-    await office.bury(a_request(office.topics, headers=(*HEADERS, *tried)))
-    record, letter = await one(office.broker, office.topics, Place(0, 0))
+    await rig.bury(a_request(rig.topics, headers=(*HEADERS, *tried)))
+    record, letter = await letter_at(rig.broker, rig.topics, LetterPosition(0, 0))
     assert (record.value, record.key) == (BODY, b"k\xff")
     assert record.headers[: len(HEADERS)] == HEADERS
     assert (letter.id, letter.key, letter.tenant, letter.code) == ("t1", "k\ufffd", "acme", "device_error")
@@ -129,53 +129,53 @@ async def test_a_letter_tells_all_that_is_known(office: Office) -> None:
     assert (letter.failed_at_ms, letter.bytes, letter.handled) == (round(FAILED_S * 1e3), len(BODY), None)
 
 
-async def test_a_replay_is_the_identical_request_and_leaves_a_mark(office: Office) -> None:
+async def test_a_replay_is_the_identical_request_and_leaves_a_mark(rig: LetterRig) -> None:
     tried = ((Header.ATTEMPT, b"3"), (Header.HISTORY, b"[]"), (Header.NOT_BEFORE_MS, b"9"))
-    await office.bury(a_request(office.topics, headers=(*HEADERS, *tried)))
-    foreseen = await office.desk.foresee("replayed", ALL, progress=nothing)
-    assert foreseen.codes == {"device_error": 1}
-    assert await office.requests() == []
-    assert await office.letters() == ["t1"]
-    assert (await office.desk.handle("replayed", ALL, progress=nothing)).codes == {"device_error": 1}
-    (replayed,) = await office.requests()
+    await rig.bury(a_request(rig.topics, headers=(*HEADERS, *tried)))
+    preview = await rig.handler.preview("replayed", ALL, progress=nothing)
+    assert preview.codes == {"device_error": 1}
+    assert await rig.requests() == []
+    assert await rig.letters() == ["t1"]
+    assert (await rig.handler.handle("replayed", ALL, progress=nothing)).codes == {"device_error": 1}
+    (replayed,) = await rig.requests()
     assert (replayed.value, replayed.key, replayed.partition) == (BODY, b"k\xff", 1)
     kept = tuple(header for header in HEADERS if header[0] != "deadline-ms")
-    assert replayed.headers == (*kept, (Header.ORIGIN, f"{office.topics.requests}/1/7".encode()))
-    assert await office.letters() == []
-    assert await office.letters(handled=True) == ["t1"]
-    assert (await one(office.broker, office.topics, Place(0, 0)))[1].handled == "replayed"
-    assert (await office.desk.handle("replayed", ALL, progress=nothing)).codes == {}
-    assert len(await office.requests()) == 1
+    assert replayed.headers == (*kept, (Header.ORIGIN, f"{rig.topics.requests}/1/7".encode()))
+    assert await rig.letters() == []
+    assert await rig.letters(handled=True) == ["t1"]
+    assert (await letter_at(rig.broker, rig.topics, LetterPosition(0, 0)))[1].handled == "replayed"
+    assert (await rig.handler.handle("replayed", ALL, progress=nothing)).codes == {}
+    assert len(await rig.requests()) == 1
 
 
-async def test_a_purge_puts_aside_and_replays_nothing(office: Office) -> None:
+async def test_a_purged_letter_is_not_replayed(rig: LetterRig) -> None:
     for identity in ("a", "b"):
-        await office.bury(a_request(office.topics, encode(Request("x", id=identity))))
-    purged = await office.desk.handle("purged", Selection(id="a"), progress=nothing)
+        await rig.bury(a_request(rig.topics, encode(Request("x", id=identity))))
+    purged = await rig.handler.handle("purged", Selection(id="a"), progress=nothing)
     assert purged.codes == {"device_error": 1}
-    assert await office.letters() == ["b"]
-    await office.desk.handle("replayed", ALL, progress=nothing)
-    assert [record.value for record in await office.requests()] == [encode(Request("x", id="b"))]
+    assert await rig.letters() == ["b"]
+    await rig.handler.handle("replayed", ALL, progress=nothing)
+    assert [record.value for record in await rig.requests()] == [encode(Request("x", id="b"))]
 
 
 @pytest.mark.parametrize(("later_ms", "waiting"), [(-1_000, []), (30_000, []), (61_000, ["t1"])])
-async def test_a_mark_from_before_the_topic_was_made_anew_hides_no_letter(
+async def test_a_mark_from_before_the_topic_was_created_again_hides_no_letter(
     tmp_path: Path, unique: str, later_ms: int, waiting: list[str]
 ) -> None:
     now_ms = round(FAILED_S * 1e3)
     async with EmbeddedBroker(tmp_path, clock_ms=lambda: now_ms) as broker:
-        office = Office(broker, Topics("triage", unique))
-        await office.open()
-        await broker.ensure_topics([office.marks])
-        place = Record(office.topics.dead_letters, 0, 0, None, None, (), 0)
-        await broker.publish(mark(place, office.topics, "replayed", lambda: FAILED_S))
+        rig = LetterRig(broker, Topics("triage", unique))
+        await rig.open()
+        await broker.ensure_topics([rig.marks])
+        place = Record(rig.topics.dead_letters, 0, 0, None, None, (), 0)
+        await broker.publish(mark(place, rig.topics, "replayed", lambda: FAILED_S))
         now_ms += later_ms
-        await office.bury(a_request(office.topics))
-        assert await office.letters() == waiting
+        await rig.bury(a_request(rig.topics))
+        assert await rig.letters() == waiting
 
 
 class Breaking(EmbeddedBroker):
-    """Takes so many records, then fails."""
+    """Publishes ``left`` records, then fails."""
 
     left = 0
 
@@ -188,33 +188,35 @@ class Breaking(EmbeddedBroker):
         return super().publish(message)
 
 
-@pytest.mark.parametrize("after", [10, AHEAD + 10, 2 * AHEAD, 2 * AHEAD + 1, 2 * AHEAD + 60])
+@pytest.mark.parametrize(
+    "after", [10, MAX_PENDING + 10, 2 * MAX_PENDING, 2 * MAX_PENDING + 1, 2 * MAX_PENDING + 60]
+)
 async def test_an_interrupted_replay_is_repeated_without_a_loss(
     tmp_path: Path, unique: str, after: int
 ) -> None:
-    topics, count = Topics("triage", unique), AHEAD + 50
+    topics, count = Topics("triage", unique), MAX_PENDING + 50
     async with Breaking(tmp_path) as broker:
-        office, broker.left = Office(broker, topics), 10_000
-        await office.open()
-        await asyncio.gather(*(office.bury(a_request(topics, b'{"text":"%d"}' % n, n)) for n in range(count)))
+        rig, broker.left = LetterRig(broker, topics), 10_000
+        await rig.open()
+        await asyncio.gather(*(rig.bury(a_request(topics, b'{"text":"%d"}' % n, n)) for n in range(count)))
         broker.left = after
         with pytest.raises(BrokerError, match="disk is full"):
-            await office.desk.handle("replayed", ALL, progress=nothing)
+            await rig.handler.handle("replayed", ALL, progress=nothing)
         broker.left = 10_000
-        await office.desk.handle("replayed", ALL, progress=nothing)
-        assert await office.letters() == []
-        replayed = Counter(record.value for record in await office.requests())
+        await rig.handler.handle("replayed", ALL, progress=nothing)
+        assert await rig.letters() == []
+        replayed = Counter(record.value for record in await rig.requests())
     assert len(replayed) == count
-    assert sum(replayed.values()) <= count + AHEAD
+    assert sum(replayed.values()) <= count + MAX_PENDING
 
 
-async def test_the_auditor_sees_a_replay_as_the_same_request(local: Office) -> None:
+async def test_the_auditor_sees_a_replay_as_the_same_request(local: LetterRig) -> None:
     await local.broker.publish(Message(local.topics.requests, BODY, partition=1))
     await local.broker.publish(
         Message(local.topics.replies, encode(Failure("t1", "triage", "device_error", "x")))
     )
     await local.bury(a_request(local.topics, offset=0))
-    await local.desk.handle("replayed", ALL, progress=nothing)
+    await local.handler.handle("replayed", ALL, progress=nothing)
     await local.broker.publish(
         Message(local.topics.replies, encode(Result("t1", "triage", "m", "1", msgspec.Raw(b"1"))))
     )
@@ -223,11 +225,11 @@ async def test_the_auditor_sees_a_replay_as_the_same_request(local: Office) -> N
     assert not report.lost
 
 
-async def test_a_letter_without_its_body_is_not_replayed(local: Office) -> None:
+async def test_a_letter_without_its_body_is_not_replayed(local: LetterRig) -> None:
     outcome = dead_letter(a_request(local.topics), local.topics.dead_letters, DeviceError("x"), FAILED_S)
     assert outcome.if_too_large
     await local.broker.publish(outcome.if_too_large().messages[0])
-    handled = await local.desk.handle("replayed", ALL, progress=nothing)
+    handled = await local.handler.handle("replayed", ALL, progress=nothing)
     assert (handled.left_out, handled.codes) == (1, {})
     assert await local.requests() == []
     place = f"{local.topics.requests}/1/7"
@@ -237,14 +239,14 @@ async def test_a_letter_without_its_body_is_not_replayed(local: Office) -> None:
     ]
 
 
-async def test_what_a_request_brought_is_not_told_as_ours(local: Office) -> None:
+async def test_headers_of_a_request_are_not_taken_for_those_of_the_worker(local: LetterRig) -> None:
     names = (Header.ERROR_CODE, Header.WORKER, Header.VERSION, Header.LEFT_OUT)
     record = a_request(local.topics, headers=tuple((name, b"5") for name in names))
     outcome = dead_letter(record, local.topics.dead_letters, DeviceError("x"), FAILED_S)
     await local.broker.publish(outcome.messages[0]._replace(partition=0))
-    _, letter = await one(local.broker, local.topics, Place(0, 0))
+    _, letter = await letter_at(local.broker, local.topics, LetterPosition(0, 0))
     assert (letter.code, letter.worker, letter.version, letter.left_out) == ("device_error", None, None, None)
-    handled = await local.desk.handle("replayed", ALL, progress=nothing)
+    handled = await local.handler.handle("replayed", ALL, progress=nothing)
     assert (handled.left_out, handled.codes) == (0, {"device_error": 1})
 
 
@@ -258,13 +260,13 @@ async def test_a_letter_too_large_for_the_request_topic_does_not_stop_the_others
             return super().publish(message)
 
     async with Small(tmp_path) as broker:
-        office = Office(broker, Topics("triage", unique))
-        await office.open()
-        await office.bury(a_request(office.topics, encode(Request("x" * 200, id="large"))))
-        await office.bury(a_request(office.topics))
-        handled = await office.desk.handle("replayed", ALL, progress=nothing)
+        rig = LetterRig(broker, Topics("triage", unique))
+        await rig.open()
+        await rig.bury(a_request(rig.topics, encode(Request("x" * 200, id="large"))))
+        await rig.bury(a_request(rig.topics))
+        handled = await rig.handler.handle("replayed", ALL, progress=nothing)
         assert (handled.refused, handled.codes) == (1, {"device_error": 1})
-        assert await office.letters() == ["large"]
+        assert await rig.letters() == ["large"]
 
 
 @pytest.mark.parametrize(
@@ -277,11 +279,13 @@ async def test_a_letter_too_large_for_the_request_topic_does_not_stop_the_others
         (Selection(key="customer"), ["b"]),
         (Selection(tenant="globex"), ["c"]),
         (Selection(id="a"), ["a"]),
-        (Selection(places=[Place(0, 1), Place(1, 0)]), ["b"]),
+        (Selection(positions=[LetterPosition(0, 1), LetterPosition(1, 0)]), ["b"]),
         (Selection(id="a", tenant="globex"), []),
     ],
 )
-async def test_letters_are_chosen(local: Office, selection: Selection, ids: list[str]) -> None:
+async def test_a_selection_takes_the_letters_that_match(
+    local: LetterRig, selection: Selection, ids: list[str]
+) -> None:
     made = {"a": {}, "b": {"key": b"customer"}, "c": {"headers": (("tenant", b"globex"),)}}
     for second, (identity, more) in enumerate(made.items()):
         error = DeviceUnavailable("wait.") if identity == "b" else None
@@ -290,7 +294,7 @@ async def test_letters_are_chosen(local: Office, selection: Selection, ids: list
     assert await local.letters(selection) == ids
 
 
-async def test_a_listing_holds_the_newest_and_counts_all(local: Office) -> None:
+async def test_a_listing_holds_the_newest_and_counts_all(local: LetterRig) -> None:
     for second in (3, 1, 2):
         await local.bury(
             a_request(local.topics, encode(Request("x", id=f"{second}"))), None, FAILED_S + second
@@ -300,18 +304,18 @@ async def test_a_listing_holds_the_newest_and_counts_all(local: Office) -> None:
     assert found.codes == {"device_error": 3}
 
 
-async def test_so_many_as_asked_for_are_replayed(local: Office) -> None:
+async def test_at_most_limit_letters_are_replayed(local: LetterRig) -> None:
     for identity in ("a", "b", "c"):
         await local.bury(a_request(local.topics, encode(Request("x", id=identity))))
-    await local.desk.handle("replayed", ALL, limit=2, progress=nothing)
+    await local.handler.handle("replayed", ALL, limit=2, progress=nothing)
     assert await local.letters() == ["c"]
 
 
-async def test_a_letter_that_is_not_there_is_told(local: Office) -> None:
+async def test_a_missing_letter_is_an_error(local: LetterRig) -> None:
     await local.bury(a_request(local.topics))
-    for place in (Place(0, 1), Place(9, 0)):
+    for place in (LetterPosition(0, 1), LetterPosition(9, 0)):
         with pytest.raises(UsageError, match=f"There is no dead letter {place}"):
-            await one(local.broker, local.topics, place)
+            await letter_at(local.broker, local.topics, place)
     with pytest.raises(UsageError, match=r"There is no topic other\.triage\.dead-letters"):
         await listing(local.broker, Topics("triage", "other"), ALL, limit=1)
 
@@ -323,23 +327,21 @@ async def test_a_letter_that_retention_deleted_is_not_waited_for(tmp_path: Path)
         await broker.publish(Message(topics.dead_letters, b"{}"))
         await broker.trim({TopicPartition(topics.dead_letters, 0): 1})
         async with asyncio.timeout(SILENCE_MS / 2e3):
-            with pytest.raises(UsageError, match="is gone: its retention is over"):
-                await one(broker, topics, Place(0, 0))
+            with pytest.raises(UsageError, match="is gone: retention has deleted it"):
+                await letter_at(broker, topics, LetterPosition(0, 0))
 
 
 @pytest.mark.parametrize("name", ["", "7", "a/b", "1/", "1/2/3", "-1/2", "9" * 40 + "/1"])
-def test_what_names_no_letter_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="names no dead letter"):
-        place_named(name)
+def test_an_invalid_position_is_an_error(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a dead letter"):
+        parse_position(name)
 
 
 NAMES = ["origin", "error-code", "failed-at-ms", "attempt", "history", "left-out", "tenant", "worker", "key"]
 
 
 @given(st.binary(), st.lists(st.tuples(st.sampled_from(NAMES), st.binary())))
-def test_whatever_a_letter_holds_it_is_shown_and_replayed(
-    body: bytes, headers: list[tuple[str, bytes]]
-) -> None:
+def test_a_letter_of_any_bytes_is_shown_and_replayed(body: bytes, headers: list[tuple[str, bytes]]) -> None:
     topics = Topics("triage")
     record = Record(topics.dead_letters, 0, 1, None, body, tuple(headers), 5)
     msgspec.json.encode(letter_of(record))
@@ -353,7 +355,7 @@ class Cli:
         self.folder, self._capsys = folder, capsys
 
     def __call__(self, name: str, *arguments: str) -> tuple[str, str]:
-        """What it printed, and what it said beside."""
+        """Its standard output and standard error."""
         command.main(["triage", name, "--embedded", str(self.folder), *arguments], standalone_mode=False)
         return tuple(self._capsys.readouterr())  # type: ignore[return-value]
 
@@ -362,16 +364,16 @@ class Cli:
 def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
     async def fill() -> None:
         async with EmbeddedBroker(tmp_path) as broker:
-            office = Office(broker, Topics("triage"))
-            await office.open()
-            await office.bury(a_request(office.topics))
-            await office.bury(a_request(office.topics, b"\x1b[2J\xff"), DeviceUnavailable("wait."))
+            rig = LetterRig(broker, Topics("triage"))
+            await rig.open()
+            await rig.bury(a_request(rig.topics))
+            await rig.bury(a_request(rig.topics, b"\x1b[2J\xff"), DeviceUnavailable("wait."))
 
     asyncio.run(fill())
     return Cli(tmp_path, capsys)
 
 
-def test_list_shows_what_waits(cli: Cli) -> None:
+def test_list_shows_letters_without_a_mark(cli: Cli) -> None:
     out, beside = cli("list")
     assert [line.split()[0] for line in out.splitlines()] == ["LETTER", "0/0", "0/1"]
     assert beside == "2 dead letters (1 device_error, 1 device_unavailable).\n"
@@ -380,7 +382,7 @@ def test_list_shows_what_waits(cli: Cli) -> None:
     assert "these are the newest 1" in cli("list", "--limit", "1")[1]
 
 
-def test_show_tells_all_and_gives_the_body(cli: Cli) -> None:
+def test_show_prints_all_fields_and_the_body(cli: Cli) -> None:
     lines = cli("show", "0/0")[0].splitlines()
     assert {"code: device_error", "id: t1", "worker: w1/9", "version: abc", "  tenant: acme"} <= set(lines)
     assert lines[-1] == f"body: {BODY.decode()}"
@@ -389,7 +391,7 @@ def test_show_tells_all_and_gives_the_body(cli: Cli) -> None:
     assert whole["body"] == {"base64": "G1sySv8="}
 
 
-def test_replay_is_a_dry_run_until_it_gets_yes(cli: Cli) -> None:
+def test_replay_is_a_dry_run_without_yes(cli: Cli) -> None:
     out, _ = cli("replay", "--code", "device_error")
     assert (
         out == "1 dead letter (1 device_error) would be replayed.\nNothing was changed: add --yes to do it.\n"
