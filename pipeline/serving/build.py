@@ -76,9 +76,9 @@ def build_worker(
     if task not in TASKS:
         raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
     metrics = Metrics()
-    served = _served(config, list(models) or [config.triage.model], metrics, batcher, session_of)
+    entries = _model_entries(config, list(models) or [config.triage.model], metrics, batcher, session_of)
     memory, disk = _caches(config.cache)
-    engine = Engine(served, default=next(iter(served)), memory=memory, disk=disk, clock=time.monotonic)
+    engine = Engine(entries, default=next(iter(entries)), memory=memory, disk=disk, clock=time.monotonic)
     topics = Topics(task, config.kafka.topic_prefix)
     return build_serving(config, broker, topics, engine, metrics, group=group, member=member)
 
@@ -167,7 +167,7 @@ def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
     return memory, DiskCache(directory, config.disk_bytes)
 
 
-def _served(
+def _model_entries(
     config: Config,
     names: Sequence[str],
     metrics: Metrics,
@@ -177,7 +177,7 @@ def _served(
     """The models by name. Those on the same graph share one session and its lanes."""
     registry = ModelRegistry()
     devices: dict[str, tuple[Session, Device]] = {}
-    served = {}
+    entries = {}
     for name in names:
         manifest, make = load_triage(registry, name, config.triage)
         if manifest.name not in devices:
@@ -185,8 +185,8 @@ def _served(
         session, device = devices[manifest.name]
         task = make(session)
         device.learn(task, manifest.max_tokens)
-        served[name] = ModelEntry(task, device)
-    return served
+        entries[name] = ModelEntry(task, device)
+    return entries
 
 
 def _device(
