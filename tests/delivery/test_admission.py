@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from support.echo import Echo
-from support.engine_rig import Rig, a_rig
+from support.engine_rig import EngineRig, an_engine_rig
 from support.handler_rig import TOPICS, handler_over, outcome_of
 
 from inferstream.pipeline.broker.base import Record
@@ -284,9 +284,9 @@ def asking(text: str, tenant: str) -> Record:
 
 
 @asynccontextmanager
-async def a_share_in_progress() -> AsyncIterator[tuple[Handler, Rig]]:
+async def a_share_in_progress() -> AsyncIterator[tuple[Handler, EngineRig]]:
     """Tenant "a" has one text in the cache, and one on the device: its share, since "b" has one there, too."""
-    async with a_rig() as rig, asyncio.TaskGroup() as tasks:
+    async with an_engine_rig() as rig, asyncio.TaskGroup() as tasks:
         handler = handler_over(rig.engine, admission=Admission(2))
         await reply_of(handler, asking("known", "a"))
         rig.session.stall()
@@ -327,7 +327,7 @@ async def test_beyond_its_share_a_tenant_gets_neither_a_run_nor_a_flight_to_join
 
 async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
     """They are handled one after another, and no task has its turn in between."""
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         admission = Admission(8)
         handler = handler_over(rig.engine, admission=admission)
         await outcome_of(handler, asking("", ""))  # the reply topic is known from now on

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from support.engine_rig import Rig, a_rig
+from support.engine_rig import EngineRig, an_engine_rig
 from support.handler_rig import NOW_S, TOPICS, handler_over, only, outcome_of
 
 from inferstream.pipeline.broker.base import Record
@@ -44,9 +44,9 @@ def a_record(headers: Mapping[str, bytes] | None = None, key: bytes | None = Non
 @asynccontextmanager
 async def a_handler(
     retries: RetryConfig = AT_ONCE, breaker: Breaker | None = None
-) -> AsyncIterator[tuple[Handler, Rig]]:
+) -> AsyncIterator[tuple[Handler, EngineRig]]:
     """A handler whose reply topic was used before, and its engine."""
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         handler = handler_over(rig.engine, retries=retries, breaker=breaker)
         await outcome_of(handler, a_record()._replace(value=b""))
         yield handler, rig

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from support.engine_rig import a_rig
+from support.engine_rig import an_engine_rig
 from support.handler_rig import LIMITS, TOPICS, handler_over
 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition, TopicSpec
@@ -167,7 +167,7 @@ async def test_the_real_handler_answers_good_and_bad_requests(broker: EmbeddedBr
         [TopicSpec(name, 2) for name in (TOPICS.requests, TOPICS.replies, TOPICS.dead_letters)]
     )
     bodies = [b'{"id":"%d","text":"text %d"}' % (n, n % 7) for n in range(60)] + [b"bad", b"", b'{"text":7}']
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         handler = handler_over(rig.engine, limits=LIMITS, partitions=broker.partitions)
         window = Window(CONFIG, broker.publish)
         worker = Worker(broker, handler, window, Subscription([TOPICS.requests], GROUP), [rig.engine.watch])

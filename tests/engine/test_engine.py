@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.echo import echoed
-from support.engine_rig import LARGE, POISON, SMALL, Rig, a_rig
+from support.engine_rig import LARGE, POISON, SMALL, EngineRig, an_engine_rig
 
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.engine import EngineAnswer, Job
@@ -22,7 +22,7 @@ async def settled(tasks: list["asyncio.Task[EngineAnswer]"]) -> list[Any]:
 
 
 async def test_the_same_text_at_the_same_time_runs_once() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         rig.session.stall()
         tasks = rig.asked(*["one text"] * 20)
         await rig.begun(1)
@@ -38,7 +38,7 @@ async def test_the_same_text_at_the_same_time_runs_once() -> None:
 
 
 async def test_begin_answers_from_memory_without_waiting() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         first = rig.engine.begin(Job("text"))
         assert isinstance(first, Flight)
         await rig.engine.arrive(first)
@@ -50,7 +50,7 @@ async def test_begin_answers_from_memory_without_waiting() -> None:
 @pytest.mark.parametrize("limits", [Limits(4_096, 64), Limits(64, 3), Limits(1, 1)])
 async def test_an_answer_is_the_same_in_any_batch(limits: Limits) -> None:
     texts = [f"{n} " + "ab" * (n * 7 % 60) + "end" for n in range(120)]
-    async with a_rig(limits=limits) as rig:
+    async with an_engine_rig(limits=limits) as rig:
         answers = await asyncio.gather(*rig.asked(*texts))
         assert [answer.output for answer in answers] == [echoed(text) for text in texts]
         for answer in answers:
@@ -63,13 +63,13 @@ async def test_an_answer_is_the_same_in_any_batch(limits: Limits) -> None:
 
 async def test_a_text_over_the_limit_becomes_several_rows_in_order() -> None:
     text = "".join(chr(0x100 + n) for n in range(500))
-    async with a_rig(lanes=4, limits=Limits(64, 2)) as rig:
+    async with an_engine_rig(lanes=4, limits=Limits(64, 2)) as rig:
         assert (await rig.ask(text)).output == echoed(text)
         assert sum(rows for rows, _ in rig.session.shapes) == math.ceil(500 / 32)
 
 
 async def test_options_models_and_tenants_are_kept_apart() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         plain, loud = await rig.ask("text"), await rig.ask("text", options={"shout": True})
         assert (plain.output, loud.output) == (echoed("text"), echoed("TEXT"))
         assert (await rig.ask("text", options={"shout": False})).cache == "memory", "the default, spelled out"
@@ -80,7 +80,7 @@ async def test_options_models_and_tenants_are_kept_apart() -> None:
 
 
 async def test_a_tenant_never_shares_a_flight() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         rig.session.stall()
         tasks = [*rig.asked("text", tenant="a"), *rig.asked("text", tenant="b")]
         await rig.begun(1)
@@ -89,14 +89,14 @@ async def test_a_tenant_never_shares_a_flight() -> None:
 
 
 async def test_texts_that_are_equal_after_normalization_share_an_answer() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         await rig.ask("cafe\u0301")
         again = await rig.ask("  caf\u00e9\n")
         assert (again.cache, again.output) == ("memory", echoed("caf\u00e9"))
 
 
 async def test_an_unknown_model_or_option_is_named() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         with pytest.raises(UnknownModel, match=r"'gpt'.*echo-small, echo-large"):
             await rig.ask("text", model="gpt")
         with pytest.raises(UnknownOption, match="volume"):
@@ -105,7 +105,7 @@ async def test_an_unknown_model_or_option_is_named() -> None:
 
 
 async def test_a_request_that_expires_while_it_waits_never_reaches_the_device() -> None:
-    async with a_rig(lanes=1) as rig:
+    async with an_engine_rig(lanes=1) as rig:
         rig.session.stall()
         held = rig.asked("held")
         await rig.begun(1)
@@ -124,7 +124,7 @@ async def test_a_request_that_expires_while_it_waits_never_reaches_the_device() 
 
 
 async def test_a_deadline_that_comes_while_the_device_runs_is_kept() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         rig.session.stall()
         with pytest.raises(DeadlineExceeded):
             await rig.ask("slow", expires=rig.clock() + 0.05)
@@ -133,7 +133,7 @@ async def test_a_deadline_that_comes_while_the_device_runs_is_kept() -> None:
 
 
 async def test_a_request_whose_waiters_have_left_never_reaches_the_device() -> None:
-    async with a_rig(lanes=1) as rig:
+    async with an_engine_rig(lanes=1) as rig:
         rig.session.stall()
         held = rig.asked("held")
         await rig.begun(1)
@@ -149,7 +149,7 @@ async def test_a_request_whose_waiters_have_left_never_reaches_the_device() -> N
 
 
 async def test_an_urgent_request_moves_the_flight_that_it_joins() -> None:
-    async with a_rig(lanes=1, limits=Limits(4_096, 1)) as rig:
+    async with an_engine_rig(lanes=1, limits=Limits(4_096, 1)) as rig:
         rig.session.stall()
         held = rig.asked("held")
         await rig.begun(1)
@@ -164,14 +164,14 @@ async def test_an_urgent_request_moves_the_flight_that_it_joins() -> None:
 
 
 async def test_without_a_cache_each_request_runs() -> None:
-    async with a_rig(cached=False) as rig:
+    async with an_engine_rig(cached=False) as rig:
         answers = await asyncio.gather(*rig.asked(*["text"] * 5))
         assert [answer.cache for answer in answers] == ["off"] * 5
         assert sum(rows for rows, _ in rig.session.shapes) == 5
 
 
 async def test_an_error_is_shared_once_and_never_stored() -> None:
-    async with a_rig(lanes=1) as rig:
+    async with an_engine_rig(lanes=1) as rig:
         rig.session.stall()
         tasks = rig.asked(POISON, POISON)
         await rig.begun(1)
@@ -184,7 +184,7 @@ async def test_an_error_is_shared_once_and_never_stored() -> None:
 
 
 async def test_a_text_that_cannot_be_tokenized_fails_alone() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         *good, bad = await settled(rig.asked(*[f"text {n}" for n in range(30)], "bad \0"))
         assert [answer.output for answer in good] == [echoed(f"text {n}") for n in range(30)]
         assert isinstance(bad, DeviceError)
@@ -193,16 +193,16 @@ async def test_a_text_that_cannot_be_tokenized_fails_alone() -> None:
 async def test_a_failing_text_does_not_affect_others() -> None:
     texts = [f"text {n}" for n in range(100)]
     texts[13], texts[77] = f"{POISON} 13", f"{POISON} 77"
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         answers = await settled(rig.asked(*texts))
         for text, answer in zip(texts, answers, strict=True):
             assert isinstance(answer, DeviceError) if POISON in text else answer.output == echoed(text)
 
 
 async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:
-    async with a_rig(disk=tmp_path) as rig:
+    async with an_engine_rig(disk=tmp_path) as rig:
         await rig.ask("text")
-    async with a_rig(disk=tmp_path) as rig:
+    async with an_engine_rig(disk=tmp_path) as rig:
         answer = await rig.ask("text")
         assert (answer.cache, answer.output) == ("disk", echoed("text"))
         assert (await rig.ask("text")).cache == "memory"
@@ -211,20 +211,20 @@ async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:
 
 
 async def test_closing_lands_all_flights() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         tasks = rig.asked(*[f"text {n}" for n in range(40)])
         await asyncio.sleep(0)
     assert [task.result().output for task in tasks] == [echoed(f"text {n}") for n in range(40)]
 
 
-def break_the_lane(rig: Rig) -> None:
+def break_the_lane(rig: EngineRig) -> None:
     def dies(_: object) -> None:
         raise LookupError("a defect")
 
     rig.device.on_batch = dies
 
 
-def break_the_preparer(rig: Rig) -> None:
+def break_the_preparer(rig: EngineRig) -> None:
     def wrong_count(_: object) -> list[Any]:
         return []
 
@@ -232,8 +232,8 @@ def break_the_preparer(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("break_it", [break_the_lane, break_the_preparer])
-async def test_an_error_in_a_thread_ends_the_engine(break_it: Callable[[Rig], None]) -> None:
-    async with a_rig() as rig:
+async def test_an_error_in_a_thread_ends_the_engine(break_it: Callable[[EngineRig], None]) -> None:
+    async with an_engine_rig() as rig:
         break_it(rig)
         (asked,) = rig.asked("text")
         with pytest.raises((LookupError, ValueError)):
@@ -242,7 +242,7 @@ async def test_an_error_in_a_thread_ends_the_engine(break_it: Callable[[Rig], No
 
 
 async def test_watching_a_healthy_engine_never_returns() -> None:
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         watching = asyncio.create_task(rig.engine.watch())
         await rig.ask("text")
         assert not watching.done()
@@ -251,7 +251,7 @@ async def test_watching_a_healthy_engine_never_returns() -> None:
 
 async def test_requests_leave_no_reference_cycles() -> None:
     """A worker collects garbage rarely: reference counts must free finished requests."""
-    async with a_rig() as rig:
+    async with an_engine_rig() as rig:
         await rig.ask("warm")
         gc.collect()
         gc.disable()

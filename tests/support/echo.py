@@ -1,4 +1,4 @@
-"""A task whose answer is its text: a row is code points, so every answer can be checked."""
+"""The task `echo`: its answer is its text. A row is code points, so that every answer can be checked."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,11 @@ class Echo:
     name = "echo"
 
     def __init__(self, model: str = "echo-small", *, max_tokens: int = 32, unreadable: str = "\0") -> None:
-        self.model, self.version, self.digest = model, f"{model}-1", model.encode()
-        self._max_tokens, self._unreadable = max_tokens, unreadable
+        self.model = model
+        self.version = f"{model}-1"
+        self.digest = model.encode()
+        self._max_tokens = max_tokens
+        self._unreadable = unreadable
         self.prepared: list[str] = []
 
     def options(self, given: Mapping[str, Any]) -> EchoOptions:

@@ -1,4 +1,4 @@
-"""A whole worker over an embedded broker whose model returns its text; run as a program it hosts itself."""
+"""A worker of the task `echo` on an embedded broker, and a program that hosts it with a fault."""
 
 import asyncio
 import logging

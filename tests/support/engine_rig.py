@@ -21,7 +21,7 @@ POISON = "\u2620"
 SMALL, LARGE = "echo-small", "echo-large"
 
 
-class Rig:
+class EngineRig:
     """An engine with two models on one device."""
 
     def __init__(
@@ -55,8 +55,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def a_rig(**more: Any) -> AsyncIterator[Rig]:
-    rig = Rig(**more)
+async def an_engine_rig(**more: Any) -> AsyncIterator[EngineRig]:
+    rig = EngineRig(**more)
     try:
         async with asyncio.timeout(20), rig.engine:
             yield rig

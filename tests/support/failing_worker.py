@@ -34,7 +34,7 @@ WINDOW: Final = WindowConfig(commit_interval_ms=10, drain_timeout_ms=5_000)
 
 
 class FailingSession(FakeSession):
-    """With `DEADLY` on it, it ends the process; with `GONE` on it, or while it is ``gone``, it is unavailable."""
+    """Ends the process for a row with `DEADLY`; is unavailable for a row with `GONE` or while ``gone``."""
 
     gone = False
 
@@ -77,7 +77,8 @@ class KillingBroker(EmbeddedBroker):
 
     def __init__(self, directory: Path, topic: str, when: str) -> None:
         super().__init__(directory)
-        self._topic, self._when = topic, when
+        self._topic = topic
+        self._when = when
 
     def publish(self, message: Message) -> asyncio.Future[None]:
         if message.topic == self._topic and self._when == "before":

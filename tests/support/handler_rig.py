@@ -30,7 +30,7 @@ from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
 from inferstream.schemas.topics import Header, Topics
 from support.echo import Echo
-from support.engine_rig import Rig, a_rig
+from support.engine_rig import EngineRig, an_engine_rig
 
 TOPICS: Final = Topics("echo")
 MINE: Final = f"{TOPICS.replies}.mine"
@@ -88,7 +88,7 @@ def only(outcome: Outcome) -> Message:
 class HandlerRig:
     """A handler over an engine, what its metrics counted, and the topics that it asked the broker for."""
 
-    def __init__(self, rig: Rig, **more: Any) -> None:
+    def __init__(self, rig: EngineRig, **more: Any) -> None:
         self.engine_rig = rig
         self.metrics = Metrics()
         self.asked_for: list[str] = []
@@ -109,7 +109,7 @@ class HandlerRig:
 @asynccontextmanager
 async def a_handler_rig(**more: Any) -> AsyncIterator[HandlerRig]:
     """A handler rig over a new engine rig, which gets ``more``."""
-    async with a_rig(**more) as rig:
+    async with an_engine_rig(**more) as rig:
         yield HandlerRig(rig)
 
 

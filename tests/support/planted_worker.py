@@ -1,7 +1,7 @@
-"""A worker with a bug planted on purpose, as a process that dies by `kill -9` at the worst moment; run as a program.
+"""A program: a worker with a planted bug, which ends by `kill -9` at the worst moment.
 
-Of the requests in its one partition it leaves some unanswered (``held``), and the replies to some on their way to the
-broker (``unacked``), when all others are answered and offsets were committed since. Its successor has no bug.
+At its end some requests of its partition are unanswered (``held``), the replies to some are not acknowledged by
+the broker (``unacked``), all others are answered, and offsets were committed since. Its successor has no bug.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ CHECK_S: Final = 0.01
 
 
 class CommitsBeforeTheAcknowledgement(Window):
-    """A slot is done as soon as its reply is on the way."""
+    """Finishes a slot before the broker acknowledges its reply."""
 
     def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
         super()._publish_all(slot, outcome)
@@ -41,7 +41,7 @@ class CommitsBeforeTheAcknowledgement(Window):
 
 
 class CommitsPastAHole(Window):
-    """The newest finished slot is committed, whatever is unfinished before it."""
+    """Commits the newest finished slot, although earlier ones are unfinished."""
 
     def positions(self) -> dict[TopicPartition, int]:
         done = {at: [slot for slot in queue.slots if slot.done] for at, queue in self._queues.items()}
@@ -49,7 +49,7 @@ class CommitsPastAHole(Window):
 
 
 class DropsAReply(Window):
-    """The first reply counts as published, and is not."""
+    """Never publishes the first reply, and finishes its slot."""
 
     def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
         if slot.offset == 0:
@@ -70,10 +70,12 @@ class FakeHandler:
     """Answers each request. With ``holds`` it leaves those unanswered whose id begins with "held"."""
 
     def __init__(self, topics: Topics, *, holds: bool) -> None:
-        self._topics, self._holds, self.asked = topics, holds, 0
+        self._topics = topics
+        self._holds = holds
+        self.handled = 0
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
-        self.asked += 1
+        self.handled += 1
         identity = str(decode_request(record.value).id)
         if self._holds and identity.startswith("held"):
             return self._never()
@@ -86,7 +88,7 @@ class FakeHandler:
 
 
 class KilledWorker(Worker):
-    """Ends by `kill -9` when all is answered that will be, and offsets were committed twice since."""
+    """Ends by `kill -9` two commits after it has answered all requests that it answers."""
 
     def __init__(
         self, broker: Broker, handler: FakeHandler, subscription: Subscription, window: type[Window]
@@ -97,7 +99,7 @@ class KilledWorker(Worker):
             return broker.publish(message)
 
         super().__init__(broker, handler, window(CONFIG, publish), subscription, [self._die])
-        self._requests = handler
+        self._fake_handler = handler
         self._commits = 0
 
     async def _commit(self) -> None:
@@ -105,7 +107,7 @@ class KilledWorker(Worker):
         self._commits += 1
 
     async def _die(self) -> None:
-        while self._requests.asked < len(REQUESTS) or self.window.terminal_events < ANSWERED:  # noqa: ASYNC110
+        while self._fake_handler.handled < len(REQUESTS) or self.window.terminal_events < ANSWERED:  # noqa: ASYNC110
             await asyncio.sleep(CHECK_S)
         enough = self._commits + 2
         while self._commits < enough:  # noqa: ASYNC110
@@ -132,7 +134,7 @@ async def succeed(broker: Broker, handler: FakeHandler, subscription: Subscripti
 async def main(place: str, prefix: str, bug: str) -> None:
     broker = EmbeddedBroker(Path(place)) if "/" in place else KafkaBroker(KafkaConfig(bootstrap=place))
     topics = Topics("triage", prefix)
-    # A static member has its partition back at once.
+    # A static member gets its partition back without a rebalance.
     subscription = Subscription([topics.requests], f"{prefix}.triage", "one")
     async with broker:
         if bug == "successor":
