@@ -1,1 +1,1 @@
-"""Hosts a worker in a Faust application: health, readiness, metrics. The only place that knows Faust."""
+"""Hosts a worker in a Faust application: health, readiness, metrics. The only package that imports Faust."""

@@ -1,7 +1,7 @@
-"""Hosts the worker in a Faust app: Faust brings the web server, the timers and the life of services.
+"""Hosts the worker in a Faust app: Faust provides the web server, the timers, and starts and stops services.
 
-Requests do not flow through Faust's agents: `delivery.worker` commits later and batches better than they can. So the
-app opens no connection to Kafka of its own, keeps no tables and no folder.
+Requests do not flow through Faust's agents, which commit past unfinished records (docs/decisions/0006). So the app
+opens no connection to Kafka of its own, and keeps no tables and no folder.
 """
 
 import errno
@@ -25,31 +25,31 @@ log = logging.getLogger(__name__)
 
 
 class WebOnly(BootStrategy):
-    """Starts Faust's web server and nothing else of Faust."""
+    """Starts the web server and no other part of Faust."""
 
     def producer_only(self) -> Iterable[ServiceT]:
         return self.web_server()
 
 
 class HostApp(faust.App):
-    """A Faust app that hosts services, and leaves no trace on disk or on Kafka."""
+    """A Faust app that hosts services, and writes nothing to disk or to Kafka."""
 
     BootStrategy = WebOnly
     producer_only = True
     mundane_level = "debug"
 
     async def on_first_start(self) -> None:
-        """Make none of the folders that tables would need."""
+        """Override: creates none of the folders for tables."""
 
     async def on_start(self) -> None:
-        """Make no consumer, which Faust's own `on_start` would do."""
+        """Override: creates no consumer."""
         self.finalize()
 
 
 def run(hosted: Hosted, *, web_host: str, web_port: int) -> None:
     """Host the worker until a signal drains it; the entry point `inferstream.hosts` names this function.
 
-    Port 0 takes a free one. Raises what ended the worker, and UsageError when nothing can listen on the port.
+    Port 0 takes a free one. Raises the error that ended the worker, and UsageError if the port cannot be opened.
     """
     port = web_port or _free_port(web_host)
     run_until_signaled(lambda: _host(hosted, web_host, port), hosted.drain, hosted.limit_s)
@@ -66,7 +66,7 @@ def app_for(delivery: Delivery, *, web_host: str, web_port: int) -> faust.App:
         topic_disable_leader=True,
         topic_allow_declare=False,
     )
-    app.service(delivery)  # type: ignore[arg-type]  # an instance will do as well as a class
+    app.service(delivery)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
     add_pages(app, delivery)
     vitals = hosted.vitals()
 
@@ -108,7 +108,7 @@ async def _start(app: faust.App, host: str, port: int) -> None:
 
 
 def _free_port(host: str) -> int:
-    """A port on which nothing listens. Faust takes no port 0."""
+    """A port on which nothing listens: Faust does not accept port 0."""
     family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family) as probe:
         probe.bind(address)

@@ -1,4 +1,4 @@
-"""The pages of a worker: whether it lives, whether it is ready, and its metrics."""
+"""The web pages of a worker: liveness, readiness, metrics."""
 
 from http import HTTPStatus
 from typing import Final
@@ -11,24 +11,24 @@ from .service import Delivery
 
 PROMETHEUS: Final = "text/plain; version=0.0.4"
 STOPPED: Final = (
-    "not ready: too many requests in a row became dead letters, so none are read; now and then one is tried, and an "
-    "answer ends this"
+    "not ready: too many requests in a row became dead letters, so none are read; after each cooldown one is tried, "
+    "and reading goes on when it is answered"
 )
 
 
 def add_pages(app: faust.App, delivery: Delivery) -> None:
-    """Add /healthz, /readyz and /metrics to the app, in place of the pages that Faust brings."""
+    """Add /healthz, /readyz and /metrics to the app, in place of Faust's own pages."""
     serving = delivery.hosted.serving
     app.web.blueprints = BlueprintManager()
 
     @app.page("/healthz")
     async def healthz(view: View, _: Request) -> Response:
-        """200 while the worker runs. An event loop that stands still does not answer at all."""
+        """200 while the worker runs. A blocked event loop does not answer at all."""
         return _answer(view, delivery.alive, "alive", "ended")
 
     @app.page("/readyz")
     async def readyz(view: View, _: Request) -> Response:
-        """200 while requests are read: not before the worker has joined its group, while it drains or is stopped."""
+        """200 while requests are read; 503 before the group is joined, while it drains, while the breaker is open."""
         if delivery.alive and serving.stopped:
             return _answer(view, False, "", STOPPED)
         return _answer(view, delivery.alive and serving.ready, "ready", "not ready")

@@ -9,9 +9,9 @@ from ..pipeline.serving.hosting import Hosted
 
 
 class Delivery(Service):
-    """Runs the worker from the app's start on. Its end, good or bad, is for whoever hosts the app to see.
+    """Runs the worker from the app's start on. The host of the app awaits `ended` and calls `check`.
 
-    Faust would take an error that a service raises for a defect, print it with all frames, and live on.
+    The service itself raises no error: Faust would log it as a defect, with all frames, and go on running.
     """
 
     mundane_level = "debug"
@@ -29,7 +29,7 @@ class Delivery(Service):
 
     @property
     def alive(self) -> bool:
-        """Whether the worker runs, be it ready or not."""
+        """Whether the worker runs, ready or not."""
         return self.started and not self._running.done()
 
     async def ended(self, app: faust.App) -> None:
@@ -39,6 +39,6 @@ class Delivery(Service):
         crashed.cancel()
 
     def check(self) -> None:
-        """Raise what ended the worker, if it was an error."""
+        """Raise the error that ended the worker, if there was one."""
         if not self._running.cancelled():
             self._running.result()

@@ -17,13 +17,13 @@ class Edge:
     """``async with Edge() as client`` serves a task in this process and gives a client of it.
 
     Args:
-        config: the settings; its Kafka address is not used.
-        directory: where the topics are kept, so that a restart goes on with what was left; without one they end
-            with the process.
-        task: what is served.
-        models: names to serve, the first by default; the settings' own without any.
+        config: the settings; their Kafka address is not used.
+        directory: keeps the topics, so that a restart answers the requests that were left. Without a directory the
+            topics end with the process.
+        task: the task to serve.
+        models: names to serve, the first is the default; the models of the settings if empty.
 
-    Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises what ended the worker early.
+    Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises the error that ended the worker.
     """
 
     broker: EmbeddedBroker
@@ -37,8 +37,10 @@ class Edge:
         task: str = "triage",
         models: Sequence[str] = (),
     ) -> None:
-        self._config, self._directory = config or Config(), directory
-        self._task, self._models = task, models
+        self._config = config or Config()
+        self._directory = directory
+        self._task = task
+        self._models = models
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Client:

@@ -1,4 +1,4 @@
-"""A worker as the process that hosts it sees it, and the host that every install has."""
+"""The interface between a worker and its host, the process around it; and the host that every install has."""
 
 import asyncio
 import logging
@@ -18,14 +18,20 @@ from .watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 CLOSING_S: Final = 5.0
-"""How long the process may take to leave the group and close its files, after a drain or an error."""
+"""Seconds to leave the group and close the files, after a drain or an error."""
 
-LOOK_S: Final = 0.1
+CHECK_INTERVAL_S: Final = 0.1
 
 
 @dataclass
 class Hosted:
-    """A worker with its broker. A host runs it, on a signal drains it, and ends with its error."""
+    """A worker with its broker, ready to run. A host (`Host`) runs it, drains it on a signal, and ends with its error.
+
+    Attributes:
+        drain_timeout_ms: longest time between the signal and the end of the worker.
+        draining: whether `drain` was called.
+        failure: a sentence on the error that ended the worker, for the log if the process cannot close.
+    """
 
     task: str
     broker: Broker
@@ -35,10 +41,10 @@ class Hosted:
     failure: str = "The worker has failed."
 
     async def run(self) -> None:
-        """Connect and serve until drained. Raises the one error that ended it otherwise."""
+        """Connect and serve until drained. Raises the error that ended it, as `one_error` chooses it."""
         with one_error():
             async with asyncio.TaskGroup() as tasks:
-                guard = tasks.create_task(self._end_what_cannot_close())
+                guard = tasks.create_task(self._end_process_if_closing_hangs())
                 async with self.broker:
                     await self._serve()
                 guard.cancel()
@@ -52,38 +58,40 @@ class Hosted:
             raise
 
     def drain(self) -> None:
-        """Take nothing new and finish what runs; then `run` returns."""
+        """Read nothing more and finish what runs; then `run` returns."""
         self.draining = True
         self.serving.drain()
 
     @property
     def limit_s(self) -> float:
-        """How long the process may live after the first signal."""
+        """Seconds that the process may live after the first signal."""
         return self.drain_timeout_ms / 1e3 + CLOSING_S
 
     def vitals(self) -> Vitals:
+        """What the host must let log regularly."""
         return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
 
-    async def _end_what_cannot_close(self) -> None:
-        """A worker that failed says why once all is closed. With a device or a broker that hangs, that is never."""
-        served, closing_s = False, 0.0
+    async def _end_process_if_closing_hangs(self) -> None:
+        """End the process if a worker that failed does not close in `CLOSING_S`: its device or broker hangs."""
+        served = False
+        closing_s = 0.0
         while closing_s < CLOSING_S:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
             served = served or self.serving.ready
             failed = served and not self.serving.ready and not self.draining
-            closing_s += LOOK_S * failed
+            closing_s += CHECK_INTERVAL_S * failed
         log.critical("%s It could not close in %g s either: the process ends now.", self.failure, CLOSING_S)
         os._exit(1)
 
 
 class Host(Protocol):
-    """What an entry point of the group `inferstream.hosts` names: runs the worker, returns after a drain."""
+    """The type of the entry points in the group `inferstream.hosts`: runs the worker, returns after a drain."""
 
     def __call__(self, hosted: Hosted, *, web_host: str, web_port: int) -> None: ...
 
 
 def run_alone(hosted: Hosted) -> None:
-    """Host the worker in this process, with nothing around it. Returns after a drain."""
+    """Host the worker in this process, without a web server. Returns after a drain."""
     run_until_signaled(lambda: _serve(hosted), hosted.drain, hosted.limit_s)
 
 
@@ -97,7 +105,7 @@ async def _serve(hosted: Hosted) -> None:
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """What parts that failed together come down to: a defect if there is one, else the first error."""
+    """Raise one error in place of an exception group: the first defect if there is one, else the first error."""
     try:
         yield
     except BaseExceptionGroup as group:

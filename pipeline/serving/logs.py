@@ -1,4 +1,4 @@
-"""What a worker's log holds of the libraries under it."""
+"""A worker's log: which messages of the libraries it shows."""
 
 import logging
 import math
@@ -10,31 +10,35 @@ from ..telemetry import configure_logging
 
 LIBRARIES: Final = ("aiokafka", "faust", "mode")
 QUIET_S: Final = 10.0
-MOST: Final = 1_000
+"""Seconds in which a library's message is not repeated."""
+
+MAX_MESSAGES: Final = 1_000
+"""Messages that are remembered. Beyond that all are forgotten, and each may be logged once more."""
 
 
 class Damper(logging.Filter):
-    """Lets a library say the same thing once in ten seconds: with its broker gone, aiokafka says it 70 times in one."""
+    """Passes each message of a library once in 10 s: without its broker aiokafka logs one 70 times a second."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._said_at: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.partition(".")[0] not in LIBRARIES:
             return True
-        now, what = self._clock(), (record.name, str(record.msg))
-        if now - self._said_at.get(what, -math.inf) < QUIET_S:
+        now = self._clock()
+        message = (record.name, str(record.msg))
+        if now - self._logged_at.get(message, -math.inf) < QUIET_S:
             return False
-        if len(self._said_at) >= MOST:
-            self._said_at.clear()
-        self._said_at[what] = now
+        if len(self._logged_at) >= MAX_MESSAGES:
+            self._logged_at.clear()
+        self._logged_at[message] = now
         return True
 
 
 def configure_worker_logging(level: str) -> None:
-    """Our own sentences, and of the libraries' what may be the matter; at level debug everything that is said."""
+    """Log our own messages, and the warnings of the libraries; at level debug everything."""
     configure_logging(level)
     if level == "debug":
         return

@@ -1,4 +1,4 @@
-"""A worker with all that it is made of, from its topics to its end."""
+"""Everything that serves one task in a process: engine, workers, topics. It starts, drains and ends as one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ..telemetry import Metrics
 
 
 class Serving:
-    """One worker with all that it is made of. `run` it until `drain`."""
+    """The engine and the workers of one task. `run` it until `drain`."""
 
     def __init__(
         self,
@@ -19,29 +19,36 @@ class Serving:
         workers: Sequence[Worker],
         specs: Sequence[TopicSpec],
         metrics: Metrics,
-    ):
-        """The first of ``workers`` answers requests; they all start and drain together."""
-        self._broker, self._engine, self._specs = broker, engine, specs
-        self._workers, self.worker, self.metrics = workers, workers[0], metrics
+    ) -> None:
+        """``specs`` are the topics to create. The first of ``workers`` answers requests, the others return retries."""
+        self.engine = engine
+        self.worker = workers[0]
+        self.metrics = metrics
+        self._broker = broker
+        self._workers = workers
+        self._specs = specs
 
     @property
     def ready(self) -> bool:
-        """Whether requests are being read."""
+        """Whether the worker has joined its group and is not draining."""
         return self.worker.ready
 
     @property
     def stopped(self) -> bool:
-        """Whether none are read because too many became dead letters. This ends by itself, so `ready` holds."""
+        """Whether the breaker is open: no requests are read. A trial closes it, so `ready` stays true."""
         return self.worker.breaker is not None and self.worker.breaker.is_open
 
     def drain(self) -> None:
-        """Take nothing new and finish what runs; then `run` returns."""
+        """Read nothing more and finish what runs; then `run` returns."""
         for worker in self._workers:
             worker.drain()
 
     async def run(self) -> None:
-        """Create the topics, serve, drain. Raises BrokerError, or whatever ended a part that others need."""
+        """Create the topics, serve, drain.
+
+        Raises BrokerError, or an ExceptionGroup of what ended one of the workers.
+        """
         await self._broker.ensure_topics(self._specs)
-        async with self._engine, asyncio.TaskGroup() as tasks:
+        async with self.engine, asyncio.TaskGroup() as tasks:
             for worker in self._workers:
                 tasks.create_task(worker.run())

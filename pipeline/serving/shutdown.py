@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do to a worker's process."""
+"""SIGTERM and SIGINT: the first drains the worker, the second ends its process."""
 
 import asyncio
 import logging
@@ -15,19 +15,19 @@ log = logging.getLogger(__name__)
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 ECHO_S: Final = 0.25
-"""A signal this soon after the first is the same one, that a parent process passed on as well."""
+"""A second signal within these seconds is an echo of the first: a parent process passed the same one on."""
 
 
 class Shutdown:
     """The first signal drains, a second one ends the process at once with 128 + its number.
 
-    Use it with ``with``, in the main thread. A drain that is not over in time ends the process with status 1: what
-    was not answered by then is neither lost nor committed.
+    Use it with ``with``, in the main thread. A drain that is not over in time ends the process with status 1: requests
+    that are not answered by then are not committed, so another worker answers them.
 
     Args:
-        drain: called once; from a signal handler, so it must only pass the word on.
-        limit_s: how long the process may live after the first signal.
-        end: ends the process with a status, flushing nothing.
+        drain: called once, from a signal handler: it must return at once.
+        limit_s: seconds that the process may live after the first signal.
+        end: ends the process with a status, without flushing.
     """
 
     def __init__(
@@ -38,7 +38,10 @@ class Shutdown:
         end: Callable[[int], object] = os._exit,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._drain, self._limit_s, self._end, self._clock = drain, limit_s, end, clock
+        self._drain = drain
+        self._limit_s = limit_s
+        self._end = end
+        self._clock = clock
         self._first_at: float | None = None
         self._timer = threading.Timer(limit_s, self._overdue)
         self._timer.daemon = True
@@ -55,7 +58,7 @@ class Shutdown:
         self._timer.cancel()
 
     def signaled(self, number: int, frame: FrameType | None = None) -> None:
-        """A signal has come."""
+        """The signal handler."""
         now = self._clock()
         if self._first_at is None:
             self._first_at = now
@@ -74,10 +77,10 @@ def run_until_signaled(
 ) -> None:
     """Run ``main`` on an event loop of its own; a signal calls ``drain`` there, after which ``main`` must return."""
     runner = asyncio.Runner()
-    with Shutdown(partial(_pass_on, runner.get_loop(), drain), limit_s), runner:
+    with Shutdown(partial(_call_on, runner.get_loop(), drain), limit_s), runner:
         runner.run(main())
 
 
-def _pass_on(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+def _call_on(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(drain)

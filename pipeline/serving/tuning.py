@@ -1,22 +1,22 @@
-"""Python in a process that does nothing but serve."""
+"""Settings of the Python interpreter for a process that only serves."""
 
 import gc
 import sys
 
 YOUNG_OBJECTS = 10_000
 """Objects made between two collections. The default of 700 is reached within a hundred requests in flight, and a full
-collection walks all that wait: it was more than half of the time of a cached reply. Much rarer must it not be either:
-each fetch of aiokafka leaves a cycle that holds what was fetched, up to a megabyte."""
+collection walks all objects of the waiting requests: it took more than half of the time of a cached reply. It must not
+be much rarer, either: each fetch of aiokafka leaves a reference cycle that holds the fetched bytes, up to 1 MB."""
 
 SWITCH_S = 0.001
-"""How long a thread keeps the interpreter while others want it. With the default of 5 ms a lane that has finished a
-batch, or the event loop behind a busy thread, waits as long as a small batch takes to run."""
+"""Seconds that a thread keeps the interpreter lock while others wait for it. The default of 5 ms is as long as a small
+batch runs: a lane that has finished a batch, and the event loop, would wait that long for a busy thread."""
 
 
 def tune_process() -> None:
-    """Collect garbage more rarely, since requests make no reference cycles; give way to other threads soon.
+    """Collect garbage more rarely, since requests make no reference cycles; switch threads sooner.
 
-    For a process of the worker's own, after the models are loaded: the settings are the whole process's.
+    Call it after the models are loaded, in a process that only serves: the settings hold for the whole process.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What a worker says of itself now and then."""
+"""What a worker logs about itself regularly: requests answered, and the lag of its event loop."""
 
 import asyncio
 import logging
@@ -11,33 +11,44 @@ from ..telemetry import Metrics
 log = logging.getLogger(__name__)
 
 REPORT_S: Final = 30.0
-"""How often `Vitals.report` is to be called."""
+"""Seconds between two calls of `Vitals.report`."""
 
 TICK_S: Final = 1.0
-"""How often `Vitals.tick` is to be called."""
+"""Seconds between two calls of `Vitals.tick`."""
 
-LAG_S: Final = 1.0
+MAX_LAG_S: Final = 1.0
+"""A longer lag is logged."""
+
 DEVICE: Final = ("miss", "off")
+"""The cache statuses of answers that the device computed."""
 
 
 class Vitals:
-    """How much was answered since the last report, and how late the event loop runs."""
+    """Counts the requests that ended since the last report, and measures how late the event loop runs.
+
+    The host calls `tick` and `report`, or awaits `watch`, which does both.
+    """
 
     def __init__(
         self, metrics: Metrics, running: Callable[[], int], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._metrics, self._running, self._clock = metrics, running, clock
-        self._ended = self._answered = self._cached = 0
+        """``running`` gives the number of requests in flight."""
+        self._metrics = metrics
+        self._running = running
+        self._clock = clock
+        self._ended = 0
+        self._answered = 0
+        self._cached = 0
         self._ticked: float | None = None
         self.lag_s = 0.0
         metrics.watch(
             "inferstream_event_loop_lag_seconds",
-            "How late the event loop ran when it was last looked at.",
+            "How late the event loop ran at the last check.",
             lambda: self.lag_s,
         )
 
     async def watch(self) -> None:
-        """Return never; call `tick` and `report` when it is time."""
+        """Return never; call `tick` every second and `report` every 30 s."""
         while True:
             for _ in range(round(REPORT_S / TICK_S)):
                 self.tick()
@@ -45,18 +56,18 @@ class Vitals:
             self.report()
 
     def tick(self) -> None:
-        """Look how late this call comes, and log it when that is late enough to hurt."""
+        """Measure how late this call comes. Log a lag of more than `MAX_LAG_S`: heartbeats may come too late."""
         now = self._clock()
         if self._ticked is not None:
             self.lag_s = max(0.0, now - self._ticked - TICK_S)
-            if self.lag_s > LAG_S:
+            if self.lag_s > MAX_LAG_S:
                 log.warning(
-                    "The event loop was held up for %.1f s; heartbeats and replies had to wait.", self.lag_s
+                    "The event loop was blocked for %.1f s; heartbeats and replies had to wait.", self.lag_s
                 )
         self._ticked = now
 
     def report(self) -> None:
-        """Log one sentence on what was done since the last call."""
+        """Log one sentence on the requests that ended since the last call."""
         by_status = self._metrics.by_status
         answered = sum(by_status.values())
         ended = answered + self._metrics.failed_requests
@@ -72,4 +83,6 @@ class Vitals:
             ended - self._ended,
             share,
         )
-        self._ended, self._answered, self._cached = ended, answered, cached
+        self._ended = ended
+        self._answered = answered
+        self._cached = cached

@@ -1,4 +1,4 @@
-"""Ends the process when its event loop stands still, so that a supervisor starts it anew."""
+"""Ends the process when its event loop is blocked, so that a supervisor restarts it."""
 
 import asyncio
 import faulthandler
@@ -15,20 +15,22 @@ STALLED: Final = 70
 """The exit status, EX_SOFTWARE of sysexits.h: the program itself is at fault."""
 
 CHECKS: Final = 10
+"""Checks within the limit. That many missed ones in a row end the process."""
 
 
 class Watchdog:
-    """A thread that looks whether the event loop still turns. Use it with ``with``, on the loop.
+    """A thread that checks whether the event loop still runs. Use it with ``with``, on the loop.
 
-    A loop that stands still sends no heartbeats: its partitions have other owners by then, and it does not know.
+    A blocked loop sends no heartbeats: the group has given its partitions to other members.
 
     Args:
-        limit_s: how long the loop may stand still.
-        end: ends the process with a status, and may be called once.
+        limit_s: seconds that the loop may be blocked.
+        end: ends the process with a status; called at most once.
     """
 
     def __init__(self, limit_s: float = 30.0, *, end: Callable[[int], object] = os._exit) -> None:
-        self._limit_s, self._end = limit_s, end
+        self._limit_s = limit_s
+        self._end = end
         self._beats = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -51,15 +53,15 @@ class Watchdog:
         self._next = self._loop.call_later(self._limit_s / CHECKS / 2, self._beat)
 
     def _watch(self) -> None:
-        # Checks are counted, not seconds: a process that was suspended as a whole has not stalled.
+        # Counts checks, not seconds: after the whole process was suspended, seconds have passed and the loop is fine.
         seen = missed = 0
         while not self._stopped.wait(self._limit_s / CHECKS):
             missed = missed + 1 if self._beats == seen else 0
             seen = self._beats
             if missed == CHECKS:
                 log.critical(
-                    "The event loop has stood still for %g s: the process ends now, with status %d. "
-                    "What its threads were doing is printed next.",
+                    "The event loop was blocked for %g s: the process ends now, with status %d. "
+                    "The stacks of its threads are printed next.",
                     self._limit_s,
                     STALLED,
                 )

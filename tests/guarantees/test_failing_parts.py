@@ -1,4 +1,4 @@
-"""Worker processes that die in the middle of whatever they do with a request that fails: nothing is lost."""
+"""Worker processes that die at any step of a request that fails: nothing is lost."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ PATIENCE_S = 60
 
 
 class Folder:
-    """The folder that a worker serves, as its producers and readers see it."""
+    """The folder that a worker serves, seen by producers and readers."""
 
     def __init__(self, directory: Path, broker: EmbeddedBroker) -> None:
         self.directory, self._broker = directory, broker
@@ -73,12 +73,12 @@ class Folder:
         return found
 
     async def replies(self) -> dict[str, str]:
-        """Of each id how its requests ended: a code, or "ok"."""
+        """How the requests ended, by id: a code, or "ok"."""
         replies = [decode_reply(record.value) for record in await self.records(TOPICS.replies)]
         return {reply.id: reply.code if isinstance(reply, Failure) else "ok" for reply in replies}
 
     async def is_done(self) -> bool:
-        """Whether no worker, while none runs, would find anything to do."""
+        """Whether all records are committed. Call it while no worker runs."""
         groups = {TOPICS.requests: GROUP, RETRY: f"{GROUP}.retry.0s"}
         return all([await self._is_committed(topic, group) for topic, group in groups.items()])
 
@@ -117,7 +117,7 @@ async def test_a_process_killed_at_any_step_leaves_nothing_undone(
             await asyncio.sleep(0.1)
     assert await folder.replies() == {"0": "device_unavailable"}
     letters = await folder.records(TOPICS.dead_letters)
-    assert 1 <= len(letters) <= 4, "again for each of the three places where it stood uncommitted"
+    assert 1 <= len(letters) <= 4, "one more for each of the three commits that were missed"
     for letter in letters:
         headers = dict(letter.headers)
         assert json.loads(letter.value or b"") == {"id": "0", "text": GONE}
@@ -126,7 +126,9 @@ async def test_a_process_killed_at_any_step_leaves_nothing_undone(
         assert [line[1] for line in json.loads(headers[Header.HISTORY])] == ["device_unavailable"]
 
 
-async def test_a_text_that_ends_the_process_is_found_out_and_all_others_are_answered(folder: Folder) -> None:
+async def test_a_text_that_ends_the_process_becomes_poison_and_all_others_are_answered(
+    folder: Folder,
+) -> None:
     texts = [f"text {number}" for number in range(40)]
     texts[17] = f"text {DEADLY}"
     await folder.ask(texts)
@@ -136,7 +138,7 @@ async def test_a_text_that_ends_the_process_is_found_out_and_all_others_are_answ
         await asyncio.sleep(0.02)
         if (status := process.poll()) is not None:
             endings[status] += 1
-            assert endings.total() < 5, "it is never found out"
+            assert endings.total() < 5, "it was not recognized as poison"
             process = folder.process()
     process.terminate()
     assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
@@ -150,7 +152,7 @@ async def test_a_text_that_ends_the_process_is_found_out_and_all_others_are_answ
     assert dict(letter.headers)[Header.ERROR_CODE] == b"poison"
 
 
-async def test_readiness_tells_why_nothing_is_read(tmp_path: Path) -> None:
+async def test_the_readiness_page_says_why_nothing_is_read(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "topics")
     serving = failing_worker(broker, tmp_path / "crashes", TOPICS)
     breaker = serving.worker.breaker

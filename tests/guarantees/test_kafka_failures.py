@@ -36,7 +36,7 @@ async def broker(kafka: str) -> AsyncIterator[KafkaBroker]:
 
 @asynccontextmanager
 async def running(serving: Serving) -> AsyncIterator[None]:
-    """The worker at work; drained at the end."""
+    """The worker, running; drained at the end."""
     task = asyncio.create_task(serving.run())
     await until(lambda: serving.ready or task.done())
     try:
@@ -52,7 +52,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def replies(broker: KafkaBroker, topics: Topics, count: int) -> list[Reply]:
-    """All replies, once there are so many."""
+    """All replies, once there are ``count`` of them."""
     reader = await broker.consume([topics.replies])
     found: list[Reply] = []
     while len(found) < count:
@@ -61,7 +61,7 @@ async def replies(broker: KafkaBroker, topics: Topics, count: int) -> list[Reply
     return found
 
 
-async def test_what_failed_while_the_device_was_gone_is_answered_when_it_is_back(
+async def test_requests_that_failed_while_the_device_was_gone_are_answered_when_it_is_back(
     broker: KafkaBroker, topics: Topics, tmp_path: Path
 ) -> None:
     session, retries = FailingSession(), RetryConfig(tiers_s=[1], max_attempts=9)
@@ -86,7 +86,7 @@ async def test_what_failed_while_the_device_was_gone_is_answered_when_it_is_back
 async def test_a_device_that_hangs_costs_no_membership(
     broker: KafkaBroker, topics: Topics, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All is paused, since the window is full: the worker polls on, and none of its partitions moves."""
+    """All is paused, since the window is full: the worker still polls, and none of its partitions moves."""
     caplog.set_level(logging.INFO, "inferstream.pipeline.delivery.worker")
     session = FailingSession()
     window = WindowConfig(max_in_flight=5, commit_interval_ms=50)

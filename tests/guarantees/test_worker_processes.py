@@ -165,7 +165,7 @@ def test_the_same_request_from_kcat_and_librdkafka_gets_the_same_answer(
     assert by_id["t1"]["output"]["category"]
 
 
-def test_garbage_from_a_foreign_client_is_answered_and_disturbs_nobody(
+def test_garbage_from_a_foreign_client_is_answered_and_others_are_too(
     fleet: Fleet, client: ForeignClient
 ) -> None:
     fleet.start().wait_ready()

@@ -56,7 +56,7 @@ async def test_a_file_of_tickets_keeps_its_order() -> None:
     assert [answer.reply.id for answer in answers] == [str(number) for number in range(100)]  # type: ignore[union-attr]
 
 
-async def test_a_directory_keeps_what_was_not_answered(tmp_path: Path) -> None:
+async def test_a_directory_keeps_unanswered_requests(tmp_path: Path) -> None:
     specs = [TopicSpec(name, 4) for name in (TOPICS.requests, TOPICS.replies)]
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics(specs)
@@ -75,12 +75,12 @@ async def test_a_client_of_another_process_is_served(tmp_path: Path) -> None:
     assert answer.output.category == "delivery_status"
 
 
-async def test_a_worker_that_dies_ends_the_client_and_is_told() -> None:
+async def test_a_worker_that_fails_ends_the_client_and_raises() -> None:
     edge = Edge(CONFIG)
     with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012 - leaving it is what raises
         async with edge as client:
             await client.request("triage", "a")
-            edge.serving._engine.fail(RuntimeError("the device is gone"))
+            edge.serving.engine.fail(RuntimeError("the device is gone"))
             with pytest.raises(ShuttingDown):
                 await asyncio.gather(
                     *(client.request("triage", str(n), timeout_s=None) for n in range(1_000))
@@ -88,7 +88,7 @@ async def test_a_worker_that_dies_ends_the_client_and_is_told() -> None:
     assert caught.group_contains(RuntimeError, match="the device is gone")
 
 
-async def test_an_unknown_task_or_model_is_told_at_once() -> None:
+async def test_an_unknown_task_or_model_raises_at_once() -> None:
     with pytest.raises(UsageError, match="translate"):
         async with Edge(CONFIG, task="translate"):
             pass

@@ -12,7 +12,7 @@ LIMIT_S = 3600.0
 
 
 class Process:
-    """What a Shutdown did to its process."""
+    """What a Shutdown did to its process, and when."""
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         self.clock = FakeClock()
@@ -40,7 +40,7 @@ def test_the_first_signal_drains_and_the_second_ends_at_once(number: signal.Sign
     assert (process.drains, process.statuses) == (1, [128 + number])
 
 
-def test_a_signal_that_a_parent_passes_on_as_well_counts_once() -> None:
+def test_an_echo_of_a_signal_counts_once() -> None:
     process = Process()
     with process.shutdown:
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What a worker says of itself."""
+"""What a worker logs about itself."""
 
 import logging
 
@@ -42,5 +42,5 @@ def test_a_late_event_loop_is_measured_and_logged(metrics: Metrics, caplog: pyte
     clock.advance(TICK_S + 2)
     vitals.tick()
     assert [record.getMessage() for record in caplog.records] == [
-        "The event loop was held up for 2.0 s; heartbeats and replies had to wait."
+        "The event loop was blocked for 2.0 s; heartbeats and replies had to wait."
     ]

@@ -1,4 +1,4 @@
-"""The Faust app around a worker: its pages, its timers, and how it ends."""
+"""The Faust app around a worker: its pages, its timers, its end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ from inferstream.workers.service import Delivery
 PATIENCE_S = 20
 
 
-class Site(NamedTuple):
+class RunningApp(NamedTuple):
     app: faust.App
     delivery: Delivery
     session: FakeSession
@@ -39,7 +39,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def a_site(directory: Path) -> AsyncIterator[Site]:
+async def a_site(directory: Path) -> AsyncIterator[RunningApp]:
     session = FakeSession()
     delivery = Delivery(echo_worker(directory, session))
     (port,) = free_ports(1)
@@ -47,13 +47,13 @@ async def a_site(directory: Path) -> AsyncIterator[Site]:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as web:
         await app.start()
         try:
-            yield Site(app, delivery, session, web)
+            yield RunningApp(app, delivery, session, web)
         finally:
             session.release()
             await app.stop()
 
 
-async def test_pages_tell_alive_ready_draining_and_ended(tmp_path: Path) -> None:
+async def test_the_pages_show_alive_ready_draining_and_ended(tmp_path: Path) -> None:
     async with a_site(tmp_path) as site:
         serving = site.delivery.hosted.serving
 
@@ -74,7 +74,7 @@ async def test_pages_tell_alive_ready_draining_and_ended(tmp_path: Path) -> None
         assert await site.status("/healthz") == 503
 
 
-async def test_metrics_page_counts_replies(tmp_path: Path) -> None:
+async def test_the_metrics_page_counts_replies(tmp_path: Path) -> None:
     async with a_site(tmp_path) as site:
 
         async def answered() -> bool:
@@ -90,7 +90,7 @@ async def test_metrics_page_counts_replies(tmp_path: Path) -> None:
         assert "inferstream_event_loop_lag_seconds" in (await site.web.get("/metrics")).text
 
 
-async def test_only_our_pages_are_served_and_nothing_of_fausts_kafka_is_made(tmp_path: Path) -> None:
+async def test_only_our_pages_are_served_and_faust_opens_no_kafka_client(tmp_path: Path) -> None:
     async with a_site(tmp_path) as site:
         assert [await site.status(page) for page in ("/", "/graph", "/router/", "/table/")] == [404] * 4
         assert site.app._producer is None

@@ -1,4 +1,4 @@
-"""Both hosts as processes of their own: a drain ends them well, whatever else ends them shows in the exit status."""
+"""Both hosts as processes: a drain ends them with status 0, any other end shows in the exit status."""
 
 import signal
 from collections.abc import Iterator
@@ -25,6 +25,8 @@ def start(host: str, tmp_path: Path) -> Iterator["Start"]:
 
 
 class Start:
+    """Starts processes with one host and one directory."""
+
     """Starts an echo worker in this host, with the fault of a name."""
 
     def __init__(self, host: str, directory: Path) -> None:
