@@ -1,4 +1,4 @@
-"""What a broker knows of its cluster: three questions in Kafka's own protocol.
+"""The state of a cluster as one of its brokers reports it, in three requests of Kafka's protocol.
 
 The layouts are those of the protocol guide: Metadata (API key 3) version 1, FindCoordinator (10) version 0.
 """

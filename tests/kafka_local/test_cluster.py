@@ -1,4 +1,4 @@
-"""The local Kafka starts, keeps its data, takes every signal, and leaves nothing behind."""
+"""The local Kafka starts, keeps its data, handles signals, and leaves no process behind."""
 
 import os
 import signal

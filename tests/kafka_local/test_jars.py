@@ -1,4 +1,4 @@
-"""The jars are the ones of the lock file, and nothing else gets onto the class path."""
+"""Only the jars of the lock file are on the class path."""
 
 from pathlib import Path
 

@@ -30,7 +30,8 @@ class Start:
     """Starts an echo worker in this host, with the fault of a name."""
 
     def __init__(self, host: str, directory: Path) -> None:
-        self._host, self._directory = host, directory
+        self._host = host
+        self._directory = directory
         self.processes: list[WorkerProcess] = []
 
     def __call__(self, fault: str) -> WorkerProcess:

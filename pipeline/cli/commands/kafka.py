@@ -1,4 +1,4 @@
-"""`inferstream kafka`: a real Kafka in the foreground."""
+"""`inferstream kafka`: runs a real Kafka in the foreground."""
 
 import signal
 import tempfile
@@ -20,25 +20,25 @@ from ...kafka_local.jars import VERSION, class_path, jar_folder
     "--port",
     default=9092,
     show_default=True,
-    help="Port of the first broker; the others follow. 0: free ones.",
+    help="Port of the first broker; the others follow. 0 takes free ports.",
 )
 @click.option(
     "--brokers",
     type=click.IntRange(1, 9),
     default=1,
     show_default=True,
-    help="With 3, topics have 3 replicas.",
+    help="Number of brokers. With 3, topics have 3 replicas by default.",
 )
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep topics, settings and logs in this folder. Without it they are removed at the end.",
+    help="Store topics, settings and logs in this folder. Without it they are deleted at the end.",
 )
 def command(port: int, brokers: int, data: Path | None) -> None:
     """Run a real Apache Kafka on this machine until Ctrl-C.
 
-    Needs no Java and no Docker. It listens on 127.0.0.1 only, without encryption or passwords, and creates no
-    topics by itself. The broker's jars (50 MB) are fetched on first use and kept.
+    Needs no Java and no Docker. It listens on 127.0.0.1 only, without encryption or passwords, and does not create
+    topics by itself. The broker's jars (50 MB) are fetched on first use and stored.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -48,7 +48,7 @@ def command(port: int, brokers: int, data: Path | None) -> None:
             )
             _fetch()
             kafka = stack.enter_context(LocalKafka(directory, brokers=brokers, port=port))
-            _tell(kafka)
+            _show(kafka)
             _watch(kafka, brokers)
     except KeyboardInterrupt:
         click.echo("Kafka has stopped.", err=True)
@@ -64,15 +64,15 @@ def _fetch() -> None:
         )
 
 
-def _tell(kafka: LocalKafka) -> None:
+def _show(kafka: LocalKafka) -> None:
     click.echo(f"Kafka {VERSION} answers on {kafka.bootstrap}; data and logs are in {kafka.directory}.")
     click.echo(f"Try in another terminal: inferstream worker triage --kafka {kafka.bootstrap}")
     click.echo("Ctrl-C stops it.")
 
 
 def _watch(kafka: LocalKafka, brokers: int) -> None:
-    """Return never; raises BrokerError when a broker ends by itself."""
+    """Does not return. Raises BrokerError when a broker ends."""
     while len(kafka.running()) == brokers:
         time.sleep(0.5)
     ended = min(set(range(1, brokers + 1)) - set(kafka.running()))
-    raise BrokerError(f"Broker {ended} ended by itself: see {kafka.log(ended)}.")
+    raise BrokerError(f"Broker {ended} ended unexpectedly: see {kafka.log(ended)}.")

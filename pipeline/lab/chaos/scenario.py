@@ -1,7 +1,7 @@
 """A scenario: load, faults and goals. Each is a TOML file in `scenarios`."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,44 +12,22 @@ from ..load.requests import Mix
 TASK: Final = "triage"
 FOLDER: Final = Path(__file__).with_name("scenarios")
 
-FaultKind = Literal[
-    "kill_worker",
-    "stop_worker",
-    "suspend_worker",
-    "join_and_leave",
-    "kill_leader",
-    "kill_coordinator",
-    "suspend_broker",
-    "rolling_restart",
-    "delete_cache",
-    "garble_cache",
-    "step_clock",
-    "stall_device",
-    "fail_device",
-    "shrink_device",
-]
-
-AREAS: Final[dict[str, str]] = {
-    "kill_worker": "workers",
-    "stop_worker": "workers",
-    "suspend_worker": "workers",
-    "join_and_leave": "members",
-    "kill_leader": "brokers",
-    "kill_coordinator": "brokers",
-    "suspend_broker": "brokers",
-    "rolling_restart": "brokers",
-    "delete_cache": "cache",
-    "garble_cache": "cache",
-    "step_clock": "clock",
-    "stall_device": "device",
-    "fail_device": "device",
-    "shrink_device": "device",
+KINDS: Final = {
+    "workers": ("kill_worker", "stop_worker", "suspend_worker"),
+    "members": ("join_and_leave",),
+    "brokers": ("kill_leader", "kill_coordinator", "suspend_broker", "rolling_restart"),
+    "cache": ("delete_cache", "garble_cache"),
+    "clock": ("step_clock",),
+    "device": ("stall_device", "fail_device", "shrink_device"),
 }
+"""The kinds of faults by area."""
+
+AREAS: Final = {kind: area for area, kinds in KINDS.items() for kind in kinds}
 """What a fault affects. Faults of one area follow each other, those of different areas may overlap."""
 
 
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):
-    """Faults of one kind.
+    """Faults of one kind. Raises ValueError for an unknown kind.
 
     Attributes:
         times: number in the scenario's own time. It is scaled to the length of the run; at least one.
@@ -57,9 +35,13 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
             additional worker leaves. For a clock: smallest and largest error.
     """
 
-    kind: FaultKind
+    kind: str
     times: int
     seconds: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.kind not in AREAS:
+            raise ValueError(f"there is no kind of fault {self.kind!r}")
 
 
 class Load(Struct, frozen=True, forbid_unknown_fields=True):

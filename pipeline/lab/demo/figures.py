@@ -38,7 +38,8 @@ class Figures(Struct):
             self.failures.append(answer)
             return
         reply: Result = answer.reply
-        self.model, self.version = reply.model, reply.version
+        self.model = reply.model
+        self.version = reply.version
         self.sources[reply.cache] += 1
         if reply.batch:
             self._batch(reply.batch)

@@ -86,15 +86,13 @@ def test_order_fails_an_audit(queue: Path) -> None:
     assert audit(queue) == 3
 
 
-def test_other_reply_topics_are_asked_for(queue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unread_reply_topic_is_named(queue: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(queue, request("a")._replace(headers=(("reply-topic", b"desk"),)))
     assert audit(queue) == 3
     assert "add --replies desk" in capsys.readouterr().err
 
 
-def test_what_a_stranger_sent_does_not_steer_the_terminal(
-    queue: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ids_cannot_control_the_terminal(queue: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(queue, request("\x1b[2J"), request("[red]x"))
     assert audit(queue) == 3
     out = capsys.readouterr().out
@@ -103,7 +101,7 @@ def test_what_a_stranger_sent_does_not_steer_the_terminal(
     assert "[red]x" in out
 
 
-def test_a_work_file_serves_a_second_audit(queue: Path, tmp_path: Path) -> None:
+def test_a_second_audit_continues_the_work_file(queue: Path, tmp_path: Path) -> None:
     work = str(tmp_path / "work")
     put(queue, request("a"))
     assert audit(queue, "--work", work) == 3
@@ -111,7 +109,7 @@ def test_a_work_file_serves_a_second_audit(queue: Path, tmp_path: Path) -> None:
     assert audit(queue, "--work", work) == 0
 
 
-def test_mistakes_are_named(queue: Path) -> None:
+def test_invalid_options_are_named(queue: Path) -> None:
     put(queue, request("a"))
     with pytest.raises(UsageError, match="either --kafka or --embedded"):
         audit(queue, "--kafka", "k:1")

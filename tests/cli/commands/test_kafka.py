@@ -1,4 +1,4 @@
-"""`inferstream kafka` runs in the foreground and ends in order."""
+"""`inferstream kafka` runs in the foreground and shuts down on a signal."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ PROGRAM = [sys.executable, "-m", "inferstream.pipeline.cli.main", "kafka"]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_runs_until_told_to_stop(ending: signal.Signals, tmp_path: Path) -> None:
+def test_runs_until_a_signal(ending: signal.Signals, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     program = [
         *PROGRAM,
@@ -30,21 +30,19 @@ def test_runs_until_told_to_stop(ending: signal.Signals, tmp_path: Path) -> None
         program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as kafka:
         assert kafka.stdout
-        told = re.fullmatch(
+        shown = re.fullmatch(
             r"Kafka [\d.]+ answers on 127\.0\.0\.1:(\d+); data and logs are in (.+)\.\n",
             kafka.stdout.readline(),
         )
-        assert told
-        assert int(told[1]) == port
+        assert shown
+        assert int(shown[1]) == port
         assert live_brokers(BrokerAddress("127.0.0.1", port)) == 1
         kafka.send_signal(ending)
         _, said = kafka.communicate(timeout=30)
     assert kafka.returncode == 0
     assert said == "Kafka has stopped.\n"
     assert is_free(port)
-    assert Path(told[2]).exists() == (ending is signal.SIGTERM), (
-        "a folder of our own is removed, the user's stays"
-    )
+    assert Path(shown[2]).exists() == (ending is signal.SIGTERM), "only a temporary folder is deleted"
 
 
 def test_taken_port_is_one_sentence(kafka: str) -> None:

@@ -1,4 +1,4 @@
-"""Chaos as a user runs it: the short scenario in whole, and one that is interrupted."""
+"""The chaos command: the whole short scenario, and one that is interrupted."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from support import INFERSTREAM
 
 pytestmark = pytest.mark.kafka
 
-PATIENCE_S = 300.0
+TIMEOUT_S = 300.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +26,7 @@ def model() -> None:
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """Where the command keeps what it must remove."""
+    """The TMPDIR of the command, which must be empty in the end."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -49,13 +49,13 @@ def test_after_the_short_scenario_nothing_is_lost_and_nothing_left_behind(
     tmp_path: Path, temporary: Path
 ) -> None:
     with chaos(tmp_path / "out", temporary, "--scenario", "short", "--seed", "2") as process:
-        output, errors = process.communicate(timeout=PATIENCE_S)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, errors.decode()
     figures = {row["name"]: row["value"] for row in json.loads(output)}
     assert (figures["lost"], figures["out_of_order"], figures["unwanted_exits"]) == (0, 0, 0)
     assert figures["requests"] > 2_500
-    assert figures["failures"] > 100, "garbage is answered"
-    assert figures["dead_letters"] > 0, "where no answer may go, a dead letter tells"
+    assert figures["failures"] > 100, "garbage gets failure replies"
+    assert figures["dead_letters"] > 0, "a reply topic that is not allowed gives a dead letter"
     assert figures["faults"] + figures["faults_skipped"] == 5
     assert figures["customer_answers"] > 50
     assert (figures["customer_doubled"], figures["customer_unanswered"]) == (0, 0)
@@ -74,7 +74,7 @@ def test_ctrl_c_ends_all_that_was_started(tmp_path: Path, temporary: Path) -> No
             time.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE_S)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130, errors.decode()
     assert len(children) >= 5, "three brokers and two workers"
     assert [child for child in children if child.is_running()] == []

@@ -37,7 +37,9 @@ class Writer:
     """Publishes records to the topics of one task, each durable before the next."""
 
     def __init__(self, broker: Broker, topics: Topics, clock: FakeClock) -> None:
-        self.broker, self.topics, self.asked = broker, topics, 0
+        self.broker = broker
+        self.topics = topics
+        self.asked = 0
         self.clock = clock
 
     async def put(

@@ -66,7 +66,8 @@ class LetterRig:
     """A task's topics with dead letters as workers publish them."""
 
     def __init__(self, broker: Broker, topics: Topics) -> None:
-        self.broker, self.topics = broker, topics
+        self.broker = broker
+        self.topics = topics
         self.marks = TopicSpec(topics.dead_letters_handled, 1)
         self.handler = LetterHandler(broker, topics, self.marks, lambda: FAILED_S + 100)
 
@@ -352,7 +353,8 @@ class Cli:
     """The commands over a folder."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self._capsys = folder, capsys
+        self.folder = folder
+        self._capsys = capsys
 
     def __call__(self, name: str, *arguments: str) -> tuple[str, str]:
         """Its standard output and standard error."""
