@@ -118,7 +118,9 @@ class Flights:
         The caller must then await `wait`: until it does, the flight is not abandoned.
         """
         flight = self._flights.get(key)
-        if flight is None or flight.expires <= self._clock():  # a lane may be dropping its rows just now
+        if flight is None or isinstance(flight.result, InferstreamError):
+            return None
+        if flight.expires <= self._clock():  # a lane may be dropping its rows just now
             return None
         more_urgent = priority < flight.priority
         flight.extend(expires, priority)

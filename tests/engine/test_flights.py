@@ -154,6 +154,16 @@ async def test_a_flight_whose_deadline_has_passed_cannot_be_joined(
     assert flights.join(KEY, math.inf, NORMAL) is None
 
 
+def test_a_flight_that_has_failed_and_not_landed_cannot_be_joined(flights: Flights, clock: FakeClock) -> None:
+    """Rows that would be too late fail before their deadline; a request with more time must run."""
+    flight = boarded(flights, clock, expires=clock() + 1)
+    fail_flights(flight.entries, DeadlineExceeded("too late"))
+    assert flights.join(KEY, math.inf, NORMAL) is None
+    new = boarded(flights, clock)
+    flights.land(flight)
+    assert flights.join(KEY, math.inf, NORMAL) is new
+
+
 async def test_the_latest_deadline_counts_in_any_order_of_boarding_and_joining(
     flights: Flights, clock: FakeClock
 ) -> None:
