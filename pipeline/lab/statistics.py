@@ -39,8 +39,8 @@ def median_interval(values: Sequence[float]) -> Interval:
     """The 95 % confidence interval of the median, from order statistics; no distribution is assumed.
 
     Of n values in order, the k-th smallest to the k-th largest cover the true median with the probability
-    1 - 2 P(B < k), B binomial(n, 1/2): the interval that belongs to the sign test (David and Nagaraja, Order
-    Statistics, 3rd edition, section 7.1). k is the largest that gives 95 %: 3 of 12 values, 2 of 10.
+    1 - 2 P(B < k), B binomial(n, 1/2): the interval of the sign test (Conover, Practical Nonparametric
+    Statistics, 3rd edition, Wiley 1999). k is the largest that gives 95 %: 3 of 12 values, 2 of 10.
     Fewer than 6 values cannot give 95 %: for them it is the whole range.
     Raises ValueError without values.
     """

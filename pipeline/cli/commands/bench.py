@@ -5,6 +5,7 @@ import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -21,7 +22,7 @@ from ..output.tables import print_table
 if TYPE_CHECKING:
     from ...lab.bench.bench import Bench
     from ...lab.bench.figures import BenchFigure, Speed
-    from ...lab.bench.measurements import AgainstEffort, Effort, Measurements
+    from ...lab.bench.measurements import AgainstEffort, Effort
 
 COLUMNS: Final = {
     "name": "",
@@ -100,34 +101,26 @@ def command(
     texts = read_texts(data)
     given = {"rounds": rounds, "limit_s": minutes * 60, "memory_requests": memory_requests}
     options = {name: value for name, value in given.items() if value is not None}
-    with BenchProgress(console) as progress, _kafka(kafka) as config:
+    with BenchProgress(console) as progress:
         if against:
-            report = _compare(config, texts, against, _against_effort(quick, options), progress)
+            effort = _against_effort(quick, options)
+            result = _compare(kafka, progress, against, texts, effort)
         else:
-            report = _measure(config, texts, _effort(quick, options), progress)
-    _store(report, out)
-    _print(report, as_json=as_json, markdown=markdown)
-    rounds = len(report.figures[0].values)
-    console.print(f"Measured in {rounds} rounds. The figures and the values of all rounds are in {out}.")
+            result = _measure(kafka, progress, texts, _effort(quick, options))
+    _store(result, out)
+    _print(result, as_json=as_json, markdown=markdown)
+    console.print(
+        f"Measured in {len(result.figures[0].values)} rounds. The figures and the values of all rounds are in {out}."
+    )
 
 
-class Report(NamedTuple):
-    """What a run found; a comparison of two checkouts has no ``measurements``."""
+class BenchResult(NamedTuple):
+    """What a run found. A comparison of two checkouts has neither memory nor a plot."""
 
     figures: "list[BenchFigure]"
     speeds: "list[Speed]"
-    measurements: "Measurements | None" = None
-
-
-@contextmanager
-def _kafka(address: str | None) -> Iterator[KafkaConfig]:
-    if address:
-        yield KafkaConfig(bootstrap=address)
-        return
-    from ...kafka_local.cluster import LocalKafka
-
-    with tempfile.TemporaryDirectory() as folder, LocalKafka(Path(folder), port=0) as kafka:
-        yield KafkaConfig(bootstrap=kafka.bootstrap)
+    memory_mb: list[float] | None = None
+    plot: Callable[[Path], None] | None = None
 
 
 def _effort(quick: bool, options: Mapping[str, Any]) -> "Effort":
@@ -144,58 +137,68 @@ def _against_effort(quick: bool, options: Mapping[str, Any]) -> "AgainstEffort":
     return replace(QUICK_AGAINST if quick else AgainstEffort(), **options)
 
 
-def _measure(config: KafkaConfig, texts: Sequence[str], effort: "Effort", progress: BenchProgress) -> Report:
+def _measure(
+    kafka: str | None, progress: BenchProgress, texts: Sequence[str], effort: "Effort"
+) -> BenchResult:
     from ...lab.bench.figures import figures, speeds
+    from ...lab.bench.plot import plot
     from ...lab.bench.suite import Suite
 
-    measurements = asyncio.run(
-        _with_bench(config, lambda bench: Suite(bench, texts, effort, progress).measure())
+    measured = asyncio.run(_with_bench(kafka, lambda bench: Suite(bench, texts, effort, progress).measure()))
+    return BenchResult(
+        figures(measured, effort), speeds(measured.rounds), measured.memory_mb, partial(plot, measured)
     )
-    return Report(figures(measurements, effort), speeds(measurements.rounds), measurements)
 
 
 def _compare(
-    config: KafkaConfig, texts: Sequence[str], other: Path, effort: "AgainstEffort", progress: BenchProgress
-) -> Report:
+    kafka: str | None, progress: BenchProgress, other: Path, texts: Sequence[str], effort: "AgainstEffort"
+) -> BenchResult:
     from ...lab.bench.against import AgainstSuite, against_figures, against_speeds
 
     rounds = asyncio.run(
-        _with_bench(config, lambda bench: AgainstSuite(bench, other, texts, effort, progress).measure())
+        _with_bench(kafka, lambda bench: AgainstSuite(bench, other, texts, effort, progress).measure())
     )
-    return Report(against_figures(rounds, effort), against_speeds(rounds))
+    return BenchResult(against_figures(rounds, effort), against_speeds(rounds))
 
 
-async def _with_bench(config: KafkaConfig, measure: "Callable[[Bench], Awaitable[T]]") -> T:
-    """Run ``measure``; Ctrl-C and SIGTERM end it and all that it has started."""
+async def _with_bench(kafka: str | None, measure: "Callable[[Bench], Awaitable[T]]") -> T:
+    """Run ``measure`` on this Kafka, or on a local one. Ctrl-C and SIGTERM end all that was started."""
     from ...lab.bench.bench import Bench
 
-    earlier = signal.signal(
-        signal.SIGTERM, signal.getsignal(signal.SIGINT)
-    )  # asyncio's: it cancels this task
+    cancel_this_task = signal.getsignal(signal.SIGINT)  # set by asyncio.run
+    earlier = signal.signal(signal.SIGTERM, cancel_this_task)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _kafka(kafka, Path(folder)) as config:
             async with Bench.connected(config, Path(folder)) as bench:
                 return await measure(bench)
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
 
-def _store(report: Report, out: Path) -> None:
+@contextmanager
+def _kafka(address: str | None, folder: Path) -> Iterator[KafkaConfig]:
+    if address:
+        yield KafkaConfig(bootstrap=address)
+        return
+    from ...kafka_local.cluster import LocalKafka
+
+    with LocalKafka(folder / "kafka", port=0) as kafka:
+        yield KafkaConfig(bootstrap=kafka.bootstrap)
+
+
+def _store(result: BenchResult, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    name = "figures.json" if report.measurements else "against.json"
-    body = {"figures": report.figures, "speeds": report.speeds}
-    if report.measurements:
-        from ...lab.bench.plot import plot
-
-        body["memory_mb"] = report.measurements.memory_mb
-        plot(report.measurements, out / "plot.png")
+    body = {"figures": result.figures, "speeds": result.speeds, "memory_mb": result.memory_mb}
+    name = "figures.json" if result.plot else "against.json"
     (out / name).write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2))
+    if result.plot:
+        result.plot(out / "plot.png")
 
 
-def _print(report: Report, *, as_json: bool, markdown: bool) -> None:
-    rows = [{**msgspec.to_builtins(figure), "interval": _interval(figure)} for figure in report.figures]
+def _print(result: BenchResult, *, as_json: bool, markdown: bool) -> None:
+    rows = [{**msgspec.to_builtins(figure), "interval": _interval(figure)} for figure in result.figures]
     if not as_json:
-        speeds = msgspec.to_builtins(report.speeds)
+        speeds = msgspec.to_builtins(result.speeds)
         print_table(speeds, SPEED_COLUMNS, as_json=False, markdown=markdown)
         click.echo()
     print_table(rows, COLUMNS, as_json=as_json, markdown=markdown)

@@ -12,7 +12,7 @@ class Effort(Struct, frozen=True):
 
     rounds: int = 12
     limit_s: float = 420.0
-    full_requests: int = 1_000
+    full_requests: int = 1_400
     short_requests: int = 240  # FIFO batches of all lengths answer some 50 a second
     cached_requests: int = 15_000
     paced_requests: int = 60

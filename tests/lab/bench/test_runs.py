@@ -82,6 +82,21 @@ def test_an_interrupted_run_ends_what_it_started(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_help_needs_no_extra_and_a_run_names_the_one_it_lacks(data: Path) -> None:
+    code = """
+import sys
+sys.modules["psutil"] = sys.modules["matplotlib"] = None
+from inferstream.pipeline.cli.main import run
+assert run(["bench", "--help"]) == 0
+sys.exit(run(["bench", "--data", sys.argv[1], "--kafka", "127.0.0.1:1"]))
+"""
+    command = [sys.executable, "-c", code, str(data)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "Usage: inferstream bench" in result.stdout
+    assert result.stderr == "Error: This command needs more packages: run pip install 'inferstream[bench]'.\n"
+
+
 def left_behind() -> list[int]:
     """The measured processes that this one still has."""
     return [
