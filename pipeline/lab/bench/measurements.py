@@ -39,7 +39,7 @@ class AgainstEffort(Struct, frozen=True):
     rounds: int = 25
     limit_s: float = 420.0
     full_requests: int = 704
-    cached_requests: int = 15_000
+    cached_requests: int = 25_000
     paced_requests: int = 75
     paced_per_s: float = 50.0
 
