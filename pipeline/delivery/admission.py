@@ -1,4 +1,4 @@
-"""Fair shares under overload: while several tenants are active, none gets more than its share of the window."""
+"""Fair shares under overload: of several active tenants none gets more than its share."""
 
 from collections import Counter
 from collections.abc import Coroutine, Generator
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Admission:
-    """Counts the requests that each tenant has on the device or waiting for it. Lives on the event loop."""
+    """Counts each tenant's requests that run or wait for the device. Lives on the event loop."""
 
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
@@ -25,7 +25,7 @@ class Admission:
     def is_within_share(self, tenant: str) -> bool:
         """Whether one more request of the tenant may go to the device.
 
-        Each active tenant gets window / active tenants. A single active tenant may use the whole window.
+        Each active tenant gets window / active tenants; a single one may use the whole window.
         """
         running = self._running
         others = len(running) - (tenant in running)
@@ -52,9 +52,9 @@ class Admission:
 
 
 class Admitted(Generic[T]):
-    """Work that is counted from its construction on, not from its first turn: one poll admits many records at once.
+    """Work that is counted from its construction on: one poll admits many records at once.
 
-    Await it, or `close` it: a coroutine that never starts runs no ``finally`` that could end the count.
+    Await it, or `close` it: a coroutine that never starts runs no ``finally`` to end the count.
     """
 
     def __init__(self, admission: Admission, tenant: str, work: Coroutine[Any, Any, T]) -> None:

@@ -19,7 +19,7 @@ class AnswerPolicy:
         self._breaker = breaker
 
     def outcome(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
-        """The reply. Only an answer that the device computed shows the breaker that the device works."""
+        """The reply. Only answers that the device computed count for the breaker."""
         if answer.cache not in CACHED:
             self._breaker.answered()
         self._metrics.answered(answer.cache, answer.timings.total_ms)

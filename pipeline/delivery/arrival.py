@@ -18,11 +18,15 @@ ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
 
 @dataclass(eq=False, slots=True)
 class Arrival:
-    """One request on its way from its record to its outcome. The handler makes it and passes it whole.
+    """One request between its record and its outcome. It is made once and passed whole.
 
-    Known from the start: ``record``, its ``headers`` by name, and the ``reply_topic``. Filled in on the way:
-    ``reply_partition`` once the reply topic is known to exist, ``id`` (the one that the body names) and ``job`` (what
-    the engine is asked) once the body was read.
+    Attributes:
+        record: as it was read.
+        headers: by name, parsed once.
+        reply_topic: the one that a header names, else the task's.
+        reply_partition: set when the reply topic is known to exist.
+        id: the one in the body; set by the `RequestReader`.
+        job: what the engine is asked; set by the `RequestReader`.
     """
 
     record: Record
@@ -53,8 +57,8 @@ def header_map(record: Record) -> Mapping[str, bytes]:
 def origin_of(record: Record, headers: Mapping[str, bytes]) -> str:
     """topic/partition/offset of the first delivery: the id of a request that names none.
 
-    A retry carries it as a header. The header is untrusted: an oversized value would exceed the broker's message limit,
-    so that only a well-formed one counts.
+    A retry carries it as a header. The header is untrusted, and an oversized value would exceed
+    the broker's message limit: only a well-formed one counts.
     """
     value = headers.get(Header.ORIGIN)
     if value is not None and ORIGIN.fullmatch(first := value.decode(errors="replace")):

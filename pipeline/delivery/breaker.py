@@ -1,4 +1,4 @@
-"""Stops a worker whose requests keep becoming dead letters. It never drops a record: it stops reading."""
+"""Stops a worker when too many requests become dead letters: it reads no more, and drops none."""
 
 import logging
 from collections import deque
@@ -10,10 +10,10 @@ log = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Closed: the worker reads. Open: it does not. After the cooldown one record is read as a trial, and decides.
+    """Closed: the worker reads. Open: it does not; after the cooldown one record is a trial.
 
-    Counts the requests that the device answered and the dead letters that the worker is to blame for. Bad requests and
-    cached answers do not count: they do not show whether the device works.
+    Counts the requests that the device answered, and the dead letters that the worker is to blame
+    for. Bad requests and cached answers do not count: they do not show whether the device works.
     """
 
     def __init__(self, config: BreakerConfig, clock: Callable[[], float]) -> None:
@@ -38,12 +38,12 @@ class Breaker:
         return min(1, wanted)
 
     def begin_trial(self) -> bool:
-        """Call for each record that was read. True if it is a trial; then the caller must call `end_trial`."""
+        """Call for each record read. True if it is a trial: then the caller must call `end_trial`."""
         self._trial_runs = self.is_open
         return self._trial_runs
 
     def end_trial(self) -> None:
-        """The trial has ended. If it decided nothing (a bad request, a lost partition), another one may begin."""
+        """The trial has ended. If it decided nothing (e.g. a bad request), another one may begin."""
         self._trial_runs = False
 
     def answered(self) -> None:
@@ -57,7 +57,7 @@ class Breaker:
             self._recent.clear()
 
     def dead(self) -> None:
-        """A request became a dead letter. Opens the breaker if there were too many, or if this was the trial."""
+        """A request became a dead letter. Opens after too many, or if this was the trial."""
         self._in_a_row += 1
         self._recent.append(False)
         if self._trial_runs or (not self.is_open and self._too_many()):

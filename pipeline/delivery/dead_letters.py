@@ -1,4 +1,4 @@
-"""Dead letters: the record as it came, byte for byte, and in headers why it could not be answered."""
+"""Dead letters: the record as it came, byte for byte; headers say why it was not answered."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from .outcome import Outcome
 from .replies import short_message
 
 MAX_ATTEMPT_BYTES: Final = 10_000
-"""Bytes of one header on the attempts, in a letter without a body: many times what our own history needs."""
+"""Bytes of one header on the attempts in a notice: many times what our own history needs."""
 
 
 def dead_letter(
@@ -25,8 +25,8 @@ def dead_letter(
 ) -> Outcome:
     """The dead letter of a record. ``failed_at_s`` is Unix time, ``version`` that of the model.
 
-    Body, key and headers are the record's own, so that a replay is the identical request. If the broker refuses the
-    letter's size, a notice takes its place: where the record is, how large its body is, and the attempts.
+    Body, key and headers are the record's own, so that a replay is the identical request. If the
+    broker refuses its size, a notice takes its place: origin, size of the body, attempts.
     """
     reason = (
         (Header.ERROR_CODE, error.code.encode()),
@@ -49,7 +49,7 @@ def _notice(record: Record, topic: str, reason: Headers) -> Message:
 
 
 def _attempts(record: Record) -> Headers:
-    """The headers on the attempts. They are untrusted, and a notice must fit: oversized ones are left out."""
+    """The headers on the attempts. They are untrusted: oversized ones are left out."""
     headers = header_map(record)
     return tuple(
         (name, headers[name])

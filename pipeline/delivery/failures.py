@@ -1,4 +1,4 @@
-"""What happens with a request that failed: a retry, or a Failure to the caller and perhaps a dead letter."""
+"""What happens with a request that failed: a retry, or a Failure, perhaps with a dead letter."""
 
 import copy
 import logging
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class WorkerStamp(NamedTuple):
-    """What a worker writes on a record that failed: its name, and the Unix time in seconds by its clock."""
+    """What a worker writes on a record that failed: its name, and Unix time in seconds."""
 
     worker: str
     wall_clock: Callable[[], float]
 
 
 class RetryInPlace(NamedTuple):
-    """The next attempt of a request that keeps its slot in the window, and the seconds to wait before it."""
+    """The next attempt of a request that keeps its slot in the window, after ``pause_s``."""
 
     arrival: Arrival
     pause_s: float
@@ -62,11 +62,11 @@ class FailurePolicy:
     def retry_or_end(
         self, arrival: Arrival, error: Exception, version: str, waited_s: float
     ) -> Outcome | RetryInPlace:
-        """The next step after an attempt on the device failed: retry in place, retry topic, or the `end`.
+        """The next step after an attempt failed: retry in place, retry topic, or the `end`.
 
-        A passing failure is retried while attempts, time and budget are left. A request whose order matters is retried
-        in its place, after the shortest delay each time: it blocks the records of its own key and no others. All others
-        wait in the retry topic of their delay.
+        A passing failure is retried while attempts, time and budget are left. A request whose order
+        matters is retried in its place, each time after the shortest delay: it blocks the records
+        of its own key and no others. All others wait in the retry topic of their delay.
 
         Args:
             version: of the model that failed.
@@ -95,13 +95,13 @@ class FailurePolicy:
         return Outcome((message,), if_too_large=lambda: self.end(arrival, given_up, version))
 
     def end(self, arrival: Arrival, error: Exception, version: str = "") -> Outcome:
-        """The terminal event after ``error``: a Failure to the caller, then a dead letter if the worker is at fault.
+        """The terminal event: a Failure to the caller, and a dead letter if the worker is at fault.
 
-        A request whose reply topic must not be used gets no Failure: its dead letter is all there is.
+        A request whose reply topic must not be used becomes a dead letter only.
         """
         if not isinstance(error, InferstreamError | DecodeError):
             log.error(
-                "A defect failed the request %s: its caller gets the code `internal`, other requests go on.",
+                "A defect failed the request %s: its caller gets the code `internal`; others go on.",
                 arrival.reply_id,
                 exc_info=error,
             )
@@ -132,5 +132,5 @@ def _deadline_s(arrival: Arrival) -> float:
 
 
 def _is_worker_at_fault(error: InferstreamError | DecodeError) -> bool:
-    """Whether the worker failed, and not the request: such a request is kept, and can be replayed."""
+    """Whether the worker failed, not the request: such a record is kept, and can be replayed."""
     return isinstance(error, (DeviceError, *RETRIED)) or type(error) is InferstreamError

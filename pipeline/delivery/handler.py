@@ -1,4 +1,4 @@
-"""The path of a record to its outcome: read, admit, run, reply. The one place where errors are caught."""
+"""The path of a record to its outcome: read, admit, run. The one place where errors are caught."""
 
 import asyncio
 
@@ -37,8 +37,8 @@ class Handler:
     def handle(self, record: Record) -> Outcome | PendingOutcome:
         """The outcome, or an awaitable of it. Neither raises, whatever the record holds.
 
-        A record that needs neither the device nor the broker (a cached answer, a bad request) is answered at once:
-        a task for each would cost more than all the rest.
+        A record that needs neither the device nor the broker (a cached answer, a bad request) is
+        answered at once: a task for each would cost more than all the rest.
         """
         self._failures.request_was_read()
         arrival = self._reader.arrival(record)
@@ -47,7 +47,7 @@ class Handler:
         return self._answer(arrival)
 
     async def _answer_on_new_topic(self, arrival: Arrival) -> Outcome:
-        """`_answer` for a reply topic that is named for the first time: the broker is asked for it."""
+        """`_answer` for a reply topic that is named for the first time: ask the broker for it."""
         try:
             await self._reply_topics.check(arrival.reply_topic)
         except ReplyTopicNotAllowed as error:

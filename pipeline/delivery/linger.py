@@ -1,4 +1,4 @@
-"""Replies linger: under load they wait up to 50 ms and are published together (docs/decisions/0008)."""
+"""Under load replies linger up to 50 ms and are published together (docs/decisions/0008)."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,8 @@ def idle() -> bool:
 class Linger(Generic[T]):
     """Forwards items in order; under load it groups them. Lives on the event loop.
 
-    A request to the broker costs more than the records in it: many replies together cost little more than one.
+    A request to the broker costs more than the records in it: many replies together cost little
+    more than one.
     """
 
     def __init__(self, send: Callable[[T], None], busy: Busy) -> None:
@@ -32,7 +33,7 @@ class Linger(Generic[T]):
         self._ready: list[T] = []
 
     def put(self, item: T) -> None:
-        """Send the item now; within `LINGER_S`, together with later ones, while the device is busy."""
+        """Send the item now; while the device is busy within `LINGER_S`, with later ones."""
         if not self._ready:
             if not self._busy():
                 self._send(item)

@@ -11,8 +11,10 @@ class Outcome(NamedTuple):
 
     Attributes:
         messages: published at once, in this order.
-        if_too_large: makes the outcome that replaces this one when the broker refuses the size of a message.
-        then: the outcome that follows when all ``messages`` are durable, e.g. the dead letter after the Failure.
+        if_too_large: makes the outcome that replaces this one if the broker refuses the size of
+            a message.
+        then: the outcome that follows when all ``messages`` are durable, e.g. the dead letter after
+            the Failure.
     """
 
     messages: tuple[Message, ...]

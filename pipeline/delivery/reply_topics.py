@@ -45,8 +45,8 @@ class ReplyTopics:
     def assign(self, arrival: Arrival) -> bool:
         """Choose the partition of the reply; False while the reply topic must be checked first.
 
-        A reply has the partition number of its request, modulo the partitions of its topic: replies of equal keys stay
-        together (docs/decisions/0003), and no key is hashed again.
+        A reply has the partition number of its request, modulo the partitions of its topic: replies
+        of equal keys stay together (docs/decisions/0003), and no key is hashed again.
         """
         count = self._partitions.get(arrival.reply_topic)
         if count is None:
@@ -57,9 +57,9 @@ class ReplyTopics:
     async def check(self, topic: str) -> None:
         """Raise ReplyTopicNotAllowed unless the topic may be used and exists.
 
-        Asks the broker once for each topic that exists, and again after `MISSING_S` for one that does not.
+        Asks the broker once for a topic that exists, and every `MISSING_S` for one that does not.
         """
-        # A pattern's `*` matches any character, and not every broker survives a request for an invalid name.
+        # A pattern's `*` matches any character; not every broker survives an invalid name.
         if not TOPIC_NAME.fullmatch(topic) or not any(
             fnmatch.fnmatchcase(topic, pattern) for pattern in self._patterns
         ):
@@ -72,7 +72,7 @@ class ReplyTopics:
                 await self._find(topic)
 
     async def refresh(self) -> None:
-        """Ask for all known topics again, so that added partitions are used. Raises BrokerError for a deleted one."""
+        """Ask for all known topics again: added partitions are used. Raises BrokerError for a deleted one."""
         for topic, known in list(self._partitions.items()):
             self._partitions[topic] = await current_partitions(self._ask, topic, known)
 

@@ -20,7 +20,7 @@ D = TypeVar("D")
 
 
 class RequestReader:
-    """Reads the requests of one task. ``clock`` must be the engine's, ``wall_clock`` gives Unix time in seconds."""
+    """Reads the requests of one task. ``clock`` is the engine's, ``wall_clock`` gives Unix seconds."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class RequestReader:
         )
 
     def read(self, arrival: Arrival) -> Job:
-        """Decode the body and check it; set the arrival's ``id`` and ``job``. Raises DecodeError or a BadRequest."""
+        """Decode and check; set the arrival's ``id`` and ``job``. Raises DecodeError or a BadRequest."""
         value = arrival.record.value
         if value is not None and len(value) > self._max_bytes:
             raise TooLarge(
@@ -80,7 +80,7 @@ class RequestReader:
         )
 
     def _expires(self, headers: Mapping[str, bytes]) -> float:
-        """The deadline in seconds of the engine's clock. Raises DeadlineExceeded when it has passed."""
+        """The deadline in seconds of the engine's clock. Raises DeadlineExceeded if it has passed."""
         deadline_s = _header(headers, Header.DEADLINE_MS, _seconds, "Unix time in milliseconds", None)
         if deadline_s is None:
             return math.inf

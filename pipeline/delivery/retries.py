@@ -1,4 +1,4 @@
-"""Retries: which errors, how many attempts, which delay, and the retry topics where records wait."""
+"""Retries: which errors, how many attempts, which delay, and the topics where records wait."""
 
 import dataclasses
 import random
@@ -14,8 +14,8 @@ from ..errors import DeviceOutOfMemory, DeviceUnavailable
 from .arrival import Arrival, origin_of
 
 RETRIED: Final = (DeviceOutOfMemory, DeviceUnavailable)
-"""Errors that a later attempt, perhaps on another worker, may not meet. Overload is not among them: the caller gets the
-Failure at once."""
+"""Errors that a later attempt, perhaps on another worker, may not meet. Overload is not among them:
+the caller gets the Failure at once."""
 
 JITTER: Final = 0.2
 """Jitter, as a share of the delay: requests that failed together do not come back together."""
@@ -34,7 +34,7 @@ class Attempt(NamedTuple):
 
 
 class RetryBudget:
-    """A token bucket: retries are at most a share of the requests, plus a burst, so that they never become the load."""
+    """A token bucket: retries are at most a share of the requests, plus a burst."""
 
     def __init__(self, config: RetryConfig) -> None:
         self._share = config.budget_share
@@ -72,7 +72,7 @@ def tier_name(seconds: int) -> str:
 
 
 def retry_topics(topics: Topics, config: RetryConfig) -> list[str]:
-    """One topic for each tier: the delay within a topic is constant, so the first in is the first due."""
+    """One topic for each tier: its delay is constant, so the first in is the first due."""
     return [topics.retry(tier_name(seconds)) for seconds in sorted(set(config.tiers_s))]
 
 
@@ -85,7 +85,7 @@ def to_retry_topic(
 ) -> Message:
     """The record for the retry topic of the tier: its own body and key; what changes is in headers.
 
-    No partition is set, the key chooses it: the retry topic may have fewer than the topic that the record came from.
+    No partition is set, the key chooses it: the retry topic may have fewer than the request topic.
     """
     due_ms = attempt.at_ms + round(seconds * 1e3 * (1 + JITTER * spread()))
     record = arrival.record
@@ -98,7 +98,7 @@ def to_retry_topic(
 
 
 def with_attempt(arrival: Arrival, attempt: Attempt) -> Arrival:
-    """The arrival for the attempt after ``attempt``: its headers hold the new number and the history."""
+    """The arrival for the attempt after ``attempt``: its headers hold number and history."""
     changed = (
         (Header.ATTEMPT, b"%d" % (attempt.attempt + 1)),
         (Header.HISTORY, history(arrival.headers, attempt)),
@@ -109,7 +109,7 @@ def with_attempt(arrival: Arrival, attempt: Attempt) -> Arrival:
 
 
 def history(headers: Mapping[str, bytes], attempt: Attempt) -> bytes:
-    """The JSON of all failed attempts, ``attempt`` last. A history that cannot be read is replaced by a new one."""
+    """The JSON of all failed attempts, ``attempt`` last. An unreadable history is replaced."""
     try:
         past = msgspec.json.decode(headers[Header.HISTORY], type=list[Attempt])
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

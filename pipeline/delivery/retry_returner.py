@@ -15,20 +15,20 @@ from .retries import JITTER, due_headers
 
 
 class RetryReturner:
-    """Handles the records of one retry topic: each waits until it is due, then returns to the request topic.
+    """Handles the records of one retry topic: when due, each returns to the request topic.
 
-    A worker of its own runs it (docs/decisions/0007), so that its offsets, too, are committed only after the record is
-    durable again.
+    A worker of its own runs it (docs/decisions/0007): its offsets, too, are committed only after the
+    record is durable again.
     """
 
     def __init__(self, topics: Topics, delay_s: float, wall_clock: Callable[[], float] = time.time) -> None:
-        """``delay_s`` is the topic's. No record waits longer than that plus jitter, whatever its header says."""
+        """No record waits longer than ``delay_s`` plus jitter, whatever its header holds."""
         self._topics = topics
         self._max_wait_s = delay_s * (1 + JITTER)
         self._wall_clock = wall_clock
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
-        """The record as a message to the request topic: at once if it is due, else an awaitable of it."""
+        """The record for the request topic: at once if it is due, else an awaitable of it."""
         wait_s = min(_due_s(record) - self._wall_clock(), self._max_wait_s)
         back = Message(self._topics.requests, record.value or b"", record.key, due_headers(record))
         outcome = Outcome((back,), lambda: self._refused(record))
@@ -43,7 +43,7 @@ class RetryReturner:
 
 
 def _due_s(record: Record) -> float:
-    """Unix time in seconds at which the record is due; 0 where the header is missing or not a number."""
+    """Unix seconds at which the record is due; 0 where the header is missing or not a number."""
     value = header_map(record).get(Header.NOT_BEFORE_MS, b"")
     return int(value) / 1e3 if value.isdigit() and len(value) < 16 else 0.0
 

@@ -1,4 +1,4 @@
-"""Notices topics that are deleted or grow while a worker runs: a consumer of a deleted topic only gets empty polls."""
+"""Notices deleted topics, of which a consumer only gets empty polls, and added partitions."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ class TopicWatch:
         self._known = dict.fromkeys(topics, 0)
 
     async def check(self) -> None:
-        """Ask for all topics once. Raises BrokerError for one that is gone, or has fewer partitions than before."""
+        """Ask for all topics once. Raises BrokerError for one that is gone or has fewer partitions."""
         for topic, known in self._known.items():
             self._known[topic] = await current_partitions(self._ask, topic, known)
 
@@ -39,8 +39,8 @@ async def check_regularly(*checks: Callable[[], Awaitable[None]]) -> None:
 async def current_partitions(partitions: Partitions, topic: str, known: int) -> int:
     """The number of partitions of the topic; ``known`` if the broker does not answer.
 
-    Raises BrokerError if the topic is gone, or was recreated with fewer partitions than ``known``: records for the
-    missing partitions would wait for ever.
+    Raises BrokerError if the topic is gone, or was recreated with fewer partitions than ``known``:
+    records for the missing partitions would wait for ever.
     """
     try:
         count = await partitions(topic)

@@ -1,4 +1,4 @@
-"""The records that a worker has admitted and not yet committed: bounded, in order per key, committed as a prefix."""
+"""The records admitted and not yet committed: bounded, in order per key, committed as a prefix."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ Publish = Callable[[Message], "asyncio.Future[None]"]
 class Slot:
     """One record, from its admission until its offset is part of the committed prefix.
 
-    Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the record before it in
-    the chain was published.
+    Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the
+    record before it in the chain was published.
     """
 
     queue: "PartitionQueue"
@@ -37,7 +37,7 @@ class Slot:
 
 @dataclass(eq=False, slots=True)
 class PartitionQueue:
-    """The slots of one partition in offset order. ``forgotten``: the partition has another owner, who answers it."""
+    """The slots of one partition in offset order. ``forgotten``: another worker owns it now."""
 
     slots: deque[Slot] = field(default_factory=deque)
     last_of_key: dict[bytes, Slot] = field(default_factory=dict)
@@ -51,9 +51,9 @@ class PartitionQueue:
 class Window:
     """Bounded in-flight records. Lives on the event loop.
 
-    Two bounds: the records running, and for each partition the span since its oldest unfinished offset, so that one
-    slow request neither stalls its neighbors nor makes redelivery grow without limit. The span also bounds the
-    replies that the broker has not acknowledged yet.
+    Two bounds: the records running, and for each partition the span since its oldest unfinished
+    offset, so that one slow request neither stalls its neighbors nor makes redelivery grow without
+    limit. The span also bounds the replies that the broker has not acknowledged yet.
     """
 
     def __init__(self, config: WindowConfig, publish: Publish, busy: Busy = idle) -> None:
@@ -76,7 +76,7 @@ class Window:
         return self.config.max_in_flight - self.running
 
     def full_partitions(self) -> set[TopicPartition]:
-        """Partitions whose span has reached its bound: they must pause until their oldest record is finished."""
+        """Partitions whose span has reached its bound: they pause until their oldest record is done."""
         return {tp for tp, queue in self._queues.items() if queue.span >= self.config.max_span}
 
     async def changed(self, timeout_ms: int) -> None:
@@ -138,7 +138,7 @@ class Window:
         return moved
 
     async def settle(self, partitions: Collection[TopicPartition] | None, timeout_ms: int) -> bool:
-        """Wait until every admitted record (of these partitions) has its terminal event; False when time is over."""
+        """Wait until all records (of these partitions) have their terminal event; False on timeout."""
         queues = [queue for tp, queue in self._queues.items() if partitions is None or tp in partitions]
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_ms / 1e3
@@ -177,12 +177,12 @@ class Window:
             self._publish_all(slot, slot.outcome)
 
     def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
-        # Replacements and followers do not linger, also under load: the next of the key may be about to be published.
+        # Replacements do not linger: the next of the key may be about to be published.
         slot.outcome = outcome
         slot.unacknowledged = len(outcome.messages)
         for message in outcome.messages:
             acknowledgement = self._publish(message)
-            if acknowledgement.done():  # refused at once: its replacement goes before the next of its key
+            if acknowledgement.done():  # refused: its replacement goes before the next of the key
                 self._acknowledged(slot, acknowledgement)
             else:
                 acknowledgement.add_done_callback(partial(self._acknowledged, slot))

@@ -17,7 +17,7 @@ POLL_MS: Final = 200
 """Longest wait of one poll for records: it bounds how late a drain is noticed."""
 
 MAX_POLL_RECORDS: Final = 256
-"""Records of one poll: bounds how long the event loop is busy before replies and heartbeats get their turn."""
+"""Records of one poll: bounds how long replies and heartbeats wait for the event loop."""
 
 ROOM_SHARE: Final = 16
 """A full window is read into again when this part of it (1/16) is free."""
@@ -38,7 +38,7 @@ class Subscription(NamedTuple):
 
 
 class Worker:
-    """A member of a consumer group that answers records and commits the contiguous prefix of answered ones."""
+    """A member of a consumer group: answers records, commits the contiguous prefix of answered ones."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Worker:
         background: Collection[Callable[[], Coroutine[Any, Any, None]]] = (),
         breaker: Breaker | None = None,
     ) -> None:
-        """``background`` runs beside the loop. If one of its coroutines fails, the worker ends with that error."""
+        """``background`` runs beside the loop; an error of one of its coroutines ends the worker."""
         self.window = window
         self.breaker = breaker
         self.consumer: Consumer | None = None
@@ -72,7 +72,7 @@ class Worker:
         self._draining.set()
 
     async def run(self) -> None:
-        """Serve until drained. Raises an ExceptionGroup of BrokerError, or of what ended a background task."""
+        """Serve until drained. Raises an ExceptionGroup: BrokerError, or a background task's error."""
         topics, group, member = self._subscription
         consumer = await self._broker.consume(topics, group=group, listener=self, member=member)
         try:
@@ -108,21 +108,21 @@ class Worker:
         while not self._draining.is_set():
             await self._wait_for_room()
             self._pause_full(consumer)
-            # With no room everything is paused, and the poll only keeps the membership. Records that it returns all
-            # the same must be admitted: later commits would skip one that was read and left out.
+            # With no room everything is paused, and the poll only keeps the membership. Records that
+            # it returns all the same must be admitted: later commits would skip one left out.
             room = self._room()
             max_records = max(1, min(room, MAX_POLL_RECORDS))
             for record in await consumer.poll(max_records, POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
-            # A poll that finds records does not yield to the event loop. Under load, fewer and larger polls cost less,
-            # here and on the broker (docs/decisions/0008).
+            # A poll that finds records does not yield to the event loop. Under load, fewer and larger
+            # polls cost less, here and on the broker (docs/decisions/0008).
             await asyncio.sleep(LINGER_S if self.window.busy() else 0)
 
     async def _wait_for_room(self) -> None:
         """Wait up to `POLL_MS` until a share of the window is free.
 
-        Cheaper than a pause: a paused consumer drops what it has fetched and fetches it again. And a poll for one
-        record costs as much as a poll for many.
+        Cheaper than a pause: a paused consumer drops what it has fetched and fetches it again. And a
+        poll for one record costs as much as a poll for many.
         """
         if self._room() <= 0:
             await self.window.changed(POLL_MS)
@@ -190,8 +190,8 @@ class Worker:
             await self._commit()
 
     async def _commit(self) -> None:
-        # One commit at a time: the worker must not leave the group, or hand over partitions, while another commit has
-        # taken offsets from the window and not stored them yet.
+        # One commit at a time: the worker must not leave the group, or hand over partitions, while
+        # another commit has taken offsets from the window and not stored them yet.
         async with self._committing:
             if self.consumer is not None and (positions := self.window.positions()):
                 await self.consumer.commit(positions)

@@ -62,12 +62,12 @@ def build_worker(
     batcher: type[Batcher] = Batcher,
     session_of: Callable[[Session], Model] = lambda session: session,
 ) -> Serving:
-    """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models: takes a second.
+    """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models.
 
     Args:
         models: names to serve, the first is the default; the models of the settings if empty.
         group: the consumer group, ``inferstream.<task>`` by default.
-        member: makes the membership static, so that a restart within the session timeout moves no partitions.
+        member: makes the membership static: a restart within the session timeout moves no partitions.
         batcher: how waiting rows become batches; a benchmark compares another way with ours.
         session_of: what the lanes run instead of the session; a test of faults wraps it.
 
@@ -124,9 +124,9 @@ def build_serving(
 
 
 def _returner(config: Config, broker: Broker, topics: Topics, seconds: int, requests: Subscription) -> Worker:
-    """A worker for one retry tier: records that wait 30 s must not fill the window of those that wait 1 s.
+    """A worker for one retry tier: what waits 30 s must not fill the window of what waits 1 s.
 
-    It drains and hands over at once: a record that waits stays in its topic, and the next owner waits on.
+    It drains and hands over at once: a waiting record stays in its topic, for the next owner.
     """
     tier = tier_name(seconds)
     at_once = replace(config.window, drain_timeout_ms=0, revoke_timeout_ms=0)

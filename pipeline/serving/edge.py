@@ -1,4 +1,4 @@
-"""A whole pipeline in one process: embedded broker, worker and client, with the same parts as on Kafka."""
+"""A pipeline in one process: embedded broker, worker, client; the same parts as on Kafka."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,12 +18,13 @@ class Edge:
 
     Args:
         config: the settings; their Kafka address is not used.
-        directory: keeps the topics, so that a restart answers the requests that were left. Without a directory the
-            topics end with the process.
+        directory: keeps the topics, so that a restart answers the requests that were left. Without
+            a directory the topics end with the process.
         task: the task to serve.
         models: names to serve, the first is the default; the models of the settings if empty.
 
-    Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises the error that ended the worker.
+    Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises the error that
+    ended the worker.
     """
 
     broker: EmbeddedBroker

@@ -1,4 +1,4 @@
-"""The interface between a worker and its host, the process around it; and the host that every install has."""
+"""The interface between a worker and its host process, and the host that every install has."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ CHECK_INTERVAL_S: Final = 0.1
 
 @dataclass
 class Hosted:
-    """A worker with its broker, ready to run. A host (`Host`) runs it, drains it on a signal, and ends with its error.
+    """A worker with its broker, for a `Host`: which runs it, drains it on a signal, ends with its error.
 
     Attributes:
         drain_timeout_ms: longest time between the signal and the end of the worker.
@@ -72,7 +72,7 @@ class Hosted:
         return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
 
     async def _end_process_if_closing_hangs(self) -> None:
-        """End the process if a worker that failed does not close in `CLOSING_S`: its device or broker hangs."""
+        """End the process if a failed worker does not close in `CLOSING_S`: a device or broker hangs."""
         served = False
         closing_s = 0.0
         while closing_s < CLOSING_S:
@@ -85,7 +85,7 @@ class Hosted:
 
 
 class Host(Protocol):
-    """The type of the entry points in the group `inferstream.hosts`: runs the worker, returns after a drain."""
+    """What the entry points `inferstream.hosts` name: runs the worker, returns after a drain."""
 
     def __call__(self, hosted: Hosted, *, web_host: str, web_port: int) -> None: ...
 
@@ -105,7 +105,7 @@ async def _serve(hosted: Hosted) -> None:
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Raise one error in place of an exception group: the first defect if there is one, else the first error."""
+    """Raise one error in place of an exception group: the first defect, else the first error."""
     try:
         yield
     except BaseExceptionGroup as group:

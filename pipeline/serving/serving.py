@@ -1,4 +1,4 @@
-"""Everything that serves one task in a process: engine, workers, topics. It starts, drains and ends as one."""
+"""Everything that serves one task in a process: it starts, drains and ends as one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Serving:
         specs: Sequence[TopicSpec],
         metrics: Metrics,
     ) -> None:
-        """``specs`` are the topics to create. The first of ``workers`` answers requests, the others return retries."""
+        """``specs``: topics to create. The first of ``workers`` answers requests, the others retries."""
         self.engine = engine
         self.worker = workers[0]
         self.metrics = metrics

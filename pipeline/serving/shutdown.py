@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 ECHO_S: Final = 0.25
-"""A second signal within these seconds is an echo of the first: a parent process passed the same one on."""
+"""A second signal this soon is an echo of the first: a parent process passed it on."""
 
 
 class Shutdown:
     """The first signal drains, a second one ends the process at once with 128 + its number.
 
-    Use it with ``with``, in the main thread. A drain that is not over in time ends the process with status 1: requests
-    that are not answered by then are not committed, so another worker answers them.
+    Use it with ``with``, in the main thread. A drain that is not over in time ends the process with
+    status 1: requests that are unanswered by then are not committed, so another worker answers them.
 
     Args:
         drain: called once, from a signal handler: it must return at once.

@@ -81,13 +81,15 @@ class Simulation:
     """A handler over a device whose time is the clock's: nothing depends on how fast this machine is."""
 
     def __init__(self, admission: Admission | None = None) -> None:
-        self.clock, self.session = FakeClock(), Gate()
+        self.clock = FakeClock()
+        self.session = Gate()
         cost = Cost()
         shapes = [(rows, length) for rows in (1, 2, 4, ROWS) for length in (1, 5, 10, 20, 30)]
         cost.fit(CostSample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
         device = Device(self.session, Limits(4_096, ROWS), cost, LaneSettings(1, self.clock, self.clock))
         self.batcher = device.batcher
-        self._put, device.batcher.put = device.batcher.put, self.put  # type: ignore[method-assign]
+        self._put = device.batcher.put
+        device.batcher.put = self.put  # type: ignore[method-assign]
         self.engine = Engine(
             {"echo-small": ModelEntry(Echo(), device)},
             default="echo-small",
@@ -100,7 +102,8 @@ class Simulation:
         self.ran: list[tuple[float, list[str]]] = []
         self._open: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._rows_put = self._leading = 0
+        self._rows_put = 0
+        self._leading = 0
 
     def put(self, entries: Sequence[Any]) -> None:
         self._put(entries)

@@ -109,11 +109,11 @@ BAD: dict[str, tuple[bytes | None, dict[str, bytes], str, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 async def test_bad_input_gets_a_code_and_a_sentence(rig: HandlerRig, name: str) -> None:
-    value, headers, code, tells = BAD[name]
+    value, headers, code, words = BAD[name]
     reply = await reply_to(rig, value, headers)
     assert isinstance(reply, Failure)
     assert (reply.code, reply.task, reply.retryable) == (code, "echo", False)
-    assert tells in reply.message
+    assert words in reply.message
     assert reply.message.endswith((".", "}."))
     assert len(reply.message) < 400
     assert rig.metrics.failed_requests == 1
@@ -244,7 +244,7 @@ BAD_TOPICS = {
     "looks allowed": b"inferstream_echo_replies",
     "empty": b"",
     "not UTF-8": TOPICS.replies.encode() + b".\xff",
-    "missing": TOPICS.replies.encode() + b".nobody",
+    "missing": TOPICS.replies.encode() + b".missing",
     "no topic name": TOPICS.replies.encode() + b".a b\n",
     "far too long": TOPICS.replies.encode() + b"." + b"x" * 40_000,
 }

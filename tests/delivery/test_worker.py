@@ -38,7 +38,8 @@ class FakeHandler:
         self.held = {value: asyncio.Event() for value in held}
         self.begun: set[bytes] = set()
         self.changed = asyncio.Condition()
-        self._turns, self._topic = Random(7), reply_topic
+        self._turns = Random(7)
+        self._topic = reply_topic
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
         assert record.value is not None

@@ -31,7 +31,7 @@ BODIES: tuple[Callable[[bytes], bytes], ...] = (
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """What is left of ``data`` cut into pieces, each behind a byte that tells its length."""
+    """What is left of ``data`` cut into pieces, each after a byte with its length."""
     while data:
         yield data[1 : 1 + data[0]]
         data = data[1 + data[0] :]

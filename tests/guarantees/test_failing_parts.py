@@ -38,7 +38,8 @@ class Folder:
     """The folder that a worker serves, seen by producers and readers."""
 
     def __init__(self, directory: Path, broker: EmbeddedBroker) -> None:
-        self.directory, self._broker = directory, broker
+        self.directory = directory
+        self._broker = broker
 
     async def ask(self, texts: Iterable[str]) -> None:
         """Requests with the position of their text as id."""

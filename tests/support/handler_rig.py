@@ -129,7 +129,8 @@ class FailingHandlerRig:
     """A handler whose device fails as the text asks for. Use it with ``with``; its time stands still."""
 
     def __init__(self) -> None:
-        self._session, clock = FailingTextSession(poison=[ord("!")]), FakeClock()
+        clock = FakeClock()
+        self._session = FailingTextSession(poison=[ord("!")])
         cost = Cost((10.0, 0.01, 0.0001, 1e-7))
         device = Device(self._session, Limits(4_096, 64), cost, LaneSettings(1, clock, clock))
         self._task = Echo()
