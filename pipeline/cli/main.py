@@ -21,7 +21,7 @@ SUMMARIES: Final = {
     "kafka": "Run a real Kafka on this machine, without Java or Docker, until stopped.",
     "bench": "Measure throughput, latency and memory, and compare them with simple baselines.",
     "audit": "Check from the topics alone that every request ended exactly once.",
-    "dead-letters": "List requests that workers gave up; replay or discard them.",
+    "dead-letters": "List, replay or purge requests that workers could not answer.",
     "chaos": "Kill brokers and workers under load, then audit the topics.",
 }
 """The line of `--help` for each command, without importing it; in the order of `--help`."""

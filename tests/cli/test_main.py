@@ -40,6 +40,12 @@ def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert "Usage: inferstream " + name in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["dead-letters", "models", "triage"])
+def test_the_summaries_of_a_group_fit_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_every_option_is_explained(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)

@@ -134,18 +134,20 @@ def changing(what: Done) -> Callable[[Function], click.Command]:
 
 @changing("replayed")
 def replay(source: LetterSource) -> None:
-    """Publish the requests of dead LETTERS, or of all letters that the options select, to the request topic again.
+    """Publish the requests of dead letters to the request topic again.
 
-    Body, key and headers are those of the request. Attempts start at 1, and a deadline is removed. Each letter gets a
-    mark when its request is durable, so the command may be interrupted and repeated.
+    Replays the given LETTERS, or all letters that the options select. Body, key and headers are those of the
+    request. Attempts start at 1, and a deadline is removed. Each letter gets a mark when its request is
+    durable, so the command may be interrupted and repeated.
     """
 
 
 @changing("purged")
 def purge(source: LetterSource) -> None:
-    """Mark dead LETTERS, or all letters that the options select, as purged: `list` and `replay` skip them.
+    """Mark dead letters as purged: `list` and `replay` skip them.
 
-    They remain in the topic until its retention deletes them; `list --all` shows them.
+    Purges the given LETTERS, or all letters that the options select. They remain in the topic until its
+    retention deletes them; `list --all` shows them.
     """
 
 

@@ -83,7 +83,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one model: source, limits, digests, and how well it agrees with float32."""
+    """Show one model: source, limits, digests, agreement with float32."""
     from ...models.registry import ModelRegistry
 
     row = _row(ModelRegistry().load(name))

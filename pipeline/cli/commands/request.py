@@ -53,7 +53,7 @@ DASH: Final = Path("-")
 @click.option(
     "--embedded",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Send to the worker that serves this folder.",
+    help="Send to the worker that serves this folder (`inferstream worker --embedded`).",
 )
 @click.option("--model", metavar="NAME", help="Model that answers.  [default: the worker's first model]")
 @click.option(

@@ -60,7 +60,7 @@ def command() -> None:
 )
 @as_json
 def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: str, as_json: bool) -> None:
-    """Fit a model to the labeled tickets in DATA, measure it, and store it as NAME.
+    """Fit a model to labeled tickets, measure it, and store it.
 
     DATA has a column for the text and one for the label. Optional columns `route` and `priority` are used
     for categories that your taxonomy does not list.
@@ -117,10 +117,11 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
 @taxonomy_file
 @as_json
 def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | None, as_json: bool) -> None:
-    """Measure a fitted model or a taxonomy on the labeled tickets in DATA.
+    """Measure a model or a taxonomy on labeled tickets.
 
-    Use the table of thresholds to choose `threshold`: it shows for each value the share of tickets that
-    are answered without a human, and the share of these answers that are right.
+    DATA has a column for the text and one for the label. Use the table of thresholds to choose `threshold`:
+    it shows for each value the share of tickets that are answered without a human, and the share of these
+    answers that are right.
 
     \b
       inferstream triage evaluate tickets.csv --model shop
@@ -157,7 +158,7 @@ def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | Non
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @as_json
 def check(file: Path | None, as_json: bool) -> None:
-    """Check a taxonomy and list its categories with their routes and priorities.
+    """Check a taxonomy and list its categories and routes.
 
     Without FILE, lists the built-in example.
 
@@ -181,10 +182,10 @@ def check(file: Path | None, as_json: bool) -> None:
     help="Number of tickets to copy for each category.",
 )
 def draft(data: Path, text: str, label: str, examples: int) -> None:
-    """Print a first taxonomy, made from the labeled tickets in DATA.
+    """Print a first taxonomy, made from labeled tickets.
 
-    Its categories are the labels, its examples some of the tickets. Redirect it to a file, then edit the
-    descriptions and routes.
+    Its categories are the labels in DATA, its examples some of the tickets. Redirect it to a file, then edit
+    the descriptions and routes.
 
     \b
       inferstream triage draft tickets.csv > taxonomy.toml

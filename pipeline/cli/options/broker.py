@@ -12,7 +12,7 @@ embedded_option = click.option(
     "--embedded",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     metavar="DIR",
-    help="Read the topics in this folder instead of Kafka's.",
+    help="Read the topics in this folder of an embedded broker instead of Kafka.",
 )
 
 
