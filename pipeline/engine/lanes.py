@@ -76,7 +76,7 @@ class Lane(threading.Thread):
     def _run(self, batch: list[Entry]) -> None:
         """Run the batch. If it fails, halve it until the row at fault is alone."""
         try:
-            ran = self._run_noted(batch)
+            ran = self._run_recorded(batch)
         except DeviceLost:
             raise  # no run of this process can succeed: it ends, and another worker reads the requests again
         except InferstreamError as error:
@@ -108,7 +108,7 @@ class Lane(threading.Thread):
             if runnable := self._shared.batcher.runnable(half):  # time has passed since the batch was taken
                 self._run(runnable)
 
-    def _run_noted(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
+    def _run_recorded(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
         """Run while the batch's keys are recorded: after a crash the next process reads them.
 
         Returns None if the row was dropped: a suspect waits until no other suspect runs, and may
