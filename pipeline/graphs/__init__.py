@@ -1,1 +1,1 @@
-"""ONNX graphs from weights, without torch."""
+"""Builds ONNX graphs from weights, without torch."""

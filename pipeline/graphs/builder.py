@@ -1,4 +1,4 @@
-"""A small builder of ONNX graphs: nodes named after what they compute, weights stored once."""
+"""A small builder of ONNX graphs. Each weight and each constant is stored once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ ELEMENT_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
 
 class GraphBuilder:
-    """Collects nodes and weights, and writes them as one checked model. Values are named by plain strings."""
+    """Collects nodes and weights, and builds one checked model. Values are referred to by name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -29,7 +29,7 @@ class GraphBuilder:
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, dtype: str, shape: tuple[Dimension, ...]) -> str:
-        """Declare a graph input; a dimension given as a string may differ from run to run."""
+        """Declare a graph input and return its name; a dimension given as a string may vary between runs."""
         self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
         return name
 
@@ -38,18 +38,18 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
-        """Store an array under ``name``; floats become float32. Storing a name twice keeps the first."""
+        """Store an array under ``name`` and return the name; floats become float32. The first array is kept."""
         if name not in self._weights:
             array = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
             self._weights[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def ints(self, *values: int) -> str:
-        """A constant int64 vector, shared by all who ask for the same values."""
+        """The name of a constant int64 vector; equal values share one constant."""
         return self.weight("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
 
     def number(self, value: float) -> str:
-        """A constant float32 scalar, shared by all who ask for the same value."""
+        """The name of a constant float32 scalar; equal values share one constant."""
         return self.weight(f"number_{value!r}", np.array(value, np.float32))
 
     def add(
@@ -68,7 +68,7 @@ class GraphBuilder:
         return outputs
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The checked model. Raises onnx.checker.ValidationError when a node is malformed."""
+        """The checked model. Raises onnx.checker.ValidationError for an invalid node."""
         weights = list(self._weights.values())
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, weights)
         domains = {node.domain for node in self._nodes}
@@ -84,5 +84,5 @@ class GraphBuilder:
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write ``model`` to ``path``, byte for byte the same for the same model."""
+    """Write ``model`` to ``path``; equal models give equal bytes."""
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""Where a graph can run; told in its metadata, and read without loading what builds graphs."""
+"""The devices that a graph can run on, as stored in its metadata. Imports nothing, unlike the builders."""
 
 DEVICE = "device"
 ANY = "any"

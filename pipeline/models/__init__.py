@@ -1,1 +1,1 @@
-"""Models on disk: where they come from, what they are, and where they are kept."""
+"""Models on disk: the catalogue, the sources of files, manifests and the registry."""

@@ -1,4 +1,4 @@
-"""The models that `models pull` knows by name: where they are published, and the digests they must have."""
+"""The models that `models pull` accepts by name: where they are published, and the digests of their files."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class PinnedFile(Struct, frozen=True):
-    """A file that is accepted only with this digest and size."""
+    """A file with its required digest and size."""
 
     name: str
     sha256: str
@@ -14,7 +14,7 @@ class PinnedFile(Struct, frozen=True):
 
 
 class Package(Struct, frozen=True):
-    """A Python package whose wheel carries the files in ``folder``."""
+    """A Python package; its wheel contains the files in ``folder``."""
 
     name: str
     version: str
@@ -23,7 +23,7 @@ class Package(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True):
-    """A model as its authors published it, and where the same bytes can be had."""
+    """A model as its authors published it, and a package with the same files."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Resumable downloads that are accepted only with the right digest."""
+"""Resumable downloads with a check of the digest."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,19 +14,19 @@ from .files import publish, sha256_of
 from .progress import Progress
 
 TIMEOUT = httpx.Timeout(15.0, connect=4.0)
-STALLS = 4  # interruptions in a row, none of which brought a byte, before a download is given up
+MAX_STALLS = 4  # interruptions in a row without a new byte; then the download fails
 
 
 class Unreachable(ModelError):
-    """A source cannot be reached, or does not have the file. Another source may."""
+    """A source is not reachable or does not have the file; another source may have it."""
 
 
 class Corrupted(ModelError):
-    """A source has the file with other contents than those that were pinned. Another source may be right."""
+    """A source has the file with another digest; another source may have the right one."""
 
 
 class Downloader:
-    """Fetches over HTTP into a `.part` file, which a later call, or another process, continues."""
+    """Fetches files over HTTP into `.part` files, which a later call or another process continues."""
 
     def __init__(self, progress: Progress, pause: Callable[[float], None] = time.sleep) -> None:
         self._progress = progress
@@ -44,10 +44,10 @@ class Downloader:
     def fetch(
         self, url: str, file: PinnedFile, target: Path, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Put ``file`` at ``target``. Raises Unreachable, or Corrupted when it is wrong twice."""
+        """Put ``file`` at ``target``. Raises Unreachable, or Corrupted after two attempts with a wrong digest."""
         part = target.with_name(f"{target.name}.{file.sha256[:12]}.part")
         if self._receive(url, file, part, headers or {}) != file.sha256:
-            part.unlink()  # perhaps only what an earlier call left was wrong
+            part.unlink()  # perhaps only the part of an earlier call was wrong
         if (received := self._receive(url, file, part, headers or {})) == file.sha256:
             return publish(part, target)
         part.unlink()
@@ -56,18 +56,18 @@ class Downloader:
         )
 
     def _receive(self, url: str, file: PinnedFile, part: Path, headers: Mapping[str, str]) -> str:
-        """Fill ``part`` up to the pinned size, continuing after interruptions; returns its digest."""
+        """Download to ``part`` up to the required size, continuing after interruptions; returns its digest."""
         stalls = 0
         while (before := _size(part)) < file.size_bytes:
             try:
                 self._continue(url, file, part, headers, before)
                 if _size(part) < file.size_bytes:
-                    raise httpx.RemoteProtocolError("the answer ended early")
+                    raise httpx.RemoteProtocolError("the response ended early")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 stalls = 0 if _size(part) > before else stalls + 1
                 if (
                     _size(part) == 0
-                    or stalls >= STALLS
+                    or stalls >= MAX_STALLS
                     or isinstance(error, (httpx.ConnectError, httpx.InvalidURL))
                 ):
                     raise Unreachable(f"{_host(url)} did not send {file.name} ({_reason(error)}).") from error
@@ -75,20 +75,21 @@ class Downloader:
         return sha256_of(part)
 
     def _continue(
-        self, url: str, file: PinnedFile, part: Path, headers: Mapping[str, str], have: int
+        self, url: str, file: PinnedFile, part: Path, headers: Mapping[str, str], received: int
     ) -> None:
-        # Compressed transfer would make the offsets of a range mean something else than bytes of the file.
-        wanted = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with self._client.stream("GET", url, headers=wanted) as response:
+        # Not compressed: the offsets of a range must be offsets in the file.
+        resume = {"Range": f"bytes={received}-"} if received else {}
+        all_headers = {**headers, "Accept-Encoding": "identity", **resume}
+        with self._client.stream("GET", url, headers=all_headers) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink()
             response.raise_for_status()
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
             with part.open("ab" if resumed else "wb") as out:
-                self._copy(response, out, file, have if resumed else 0)
+                self._copy(response, out, file, received if resumed else 0)
 
     def _copy(self, response: httpx.Response, out: BinaryIO, file: PinnedFile, done: int) -> None:
-        """Append what arrives, stopping at more than the pinned size: an endless answer must not fill the disk."""
+        """Append the response to ``out``; stops above the required size, so that it cannot fill the disk."""
         for chunk in response.iter_bytes():
             out.write(chunk)
             done += len(chunk)

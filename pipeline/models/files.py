@@ -1,4 +1,4 @@
-"""Files that are whole, and what they should be."""
+"""Digests of files, and their atomic publication."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ def sha256_of(path: Path) -> str:
 
 
 def publish(part: Path, target: Path) -> None:
-    """Give a finished file its final name, so that a reader finds all of it or nothing."""
+    """Rename a finished file to ``target``, atomically and durably: a reader never finds a part of it."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)

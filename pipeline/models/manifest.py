@@ -1,4 +1,4 @@
-"""What is known about one model variant on disk: where it came from, its digests, its limits, its measured quality."""
+"""The manifest of a model variant on disk: its source, digests, limits and measured accuracy."""
 
 import hashlib
 import os
@@ -12,17 +12,17 @@ from .files import publish
 
 
 class Agreement(Struct, frozen=True):
-    """How close a variant stays to the float32 original, measured on the sentences named in ``sample``."""
+    """How close a variant is to the float32 original, measured on the sentences of the file ``sample``."""
 
     cosine_mean: float
     cosine_min: float
-    label: float  # share of sentences that get the same label
+    label: float  # share of the sentences with the same label
     sentences: int
     sample: str
 
 
 class Manifest(Struct, frozen=True):
-    """One model variant. The paths are absolute; on disk only their file names are kept."""
+    """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
     name: str  # minilm-int8
     kind: str  # bert-encoder
@@ -39,22 +39,22 @@ class Manifest(Struct, frozen=True):
     graph_path: str
     tokenizer_path: str
     agreement: Agreement | None = None
-    made_from: str = ""  # what decides the graph, where its last bits depend on the kind of CPU that built it
+    made_from: str = ""  # the inputs of the build, if the graph's last bits depend on the CPU that built it
 
     @property
     def digest(self) -> bytes:
-        """Of everything that decides an embedding: graph, tokenizer and window length. The same on every machine."""
+        """Digest of all that decides a vector: graph, tokenizer, window length. The same on every machine."""
         parts = f"{self.made_from or self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
         return hashlib.sha256(parts.encode()).digest()
 
     @property
     def version(self) -> str:
-        """The digest, short enough to read: 12 hexadecimal digits."""
+        """The first 12 hexadecimal digits of the digest."""
         return self.digest.hex()[:12]
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest, its paths resolved beside it. Raises ModelError when it is absent or damaged."""
+    """Read a manifest; its paths become absolute. Raises ModelError if it is missing or damaged."""
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
@@ -70,7 +70,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest atomically: a reader finds the old one or the new one, whole."""
+    """Write a manifest atomically."""
     portable = msgspec.structs.replace(
         manifest, graph_path=Path(manifest.graph_path).name, tokenizer_path=Path(manifest.tokenizer_path).name
     )

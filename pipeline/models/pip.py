@@ -1,4 +1,4 @@
-"""The user's pip, which knows the index, the mirrors, the passwords and the certificates of this machine."""
+"""Downloads through pip, which has the settings of this machine: index, mirrors, passwords, certificates."""
 
 import os
 import re
@@ -16,22 +16,22 @@ SETTINGS = {"PIP_RETRIES": "1", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_
 
 
 def find_wheel(package: Package, folder: Path) -> str | None:
-    """The address of the package's wheel; None where pip tells none, and has put the wheel in ``folder``.
+    """The address of the package's wheel; None if pip printed no address and downloaded the wheel to ``folder``.
 
-    pip has no command that only looks a wheel up: its report is written after the download. So pip starts to
-    download, names the links it found, and is stopped at the right one. Raises Unreachable.
+    pip has no command that only finds a wheel: it writes its report after the download. So pip starts the
+    download, prints the links that it found, and is stopped at the right link. Raises Unreachable.
     """
     process = _start(package, folder)
     for line in _lines(process, package):
         if (found := FOUND_LINK.search(line)) and found[1].endswith("/" + package.wheel.name):
-            process.send_signal(signal.SIGINT)  # as Ctrl-C does: pip then removes what it began
+            process.send_signal(signal.SIGINT)  # the signal of Ctrl-C: pip then removes the partial download
             process.communicate()
             return found[1]
     return None
 
 
 def download_wheel(package: Package, folder: Path) -> None:
-    """Let pip put the wheel in ``folder``. Raises Unreachable."""
+    """Download the wheel to ``folder`` with pip. Raises Unreachable."""
     for _ in _lines(_start(package, folder), package):
         pass
 
@@ -50,7 +50,7 @@ def _start(package: Package, folder: Path) -> "subprocess.Popen[str]":
 
 
 def _lines(process: "subprocess.Popen[str]", package: Package) -> Iterator[str]:
-    """What pip says, line by line. Raises Unreachable when pip ends without success."""
+    """The output of pip, line by line. Raises Unreachable if pip fails."""
     assert process.stdout is not None
     reason = "it gave no reason"
     for line in process.stdout:

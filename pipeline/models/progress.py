@@ -1,6 +1,6 @@
-"""How long work tells how far it is."""
+"""The type of a function that receives the progress of a long operation."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int | None], None]
-"""Told (step, done, total): bytes of a file that is fetched; a step that counts nothing has no total."""
+"""Called with (step, done, total): bytes of a download; the total is None for a step without a count."""

@@ -22,20 +22,20 @@ def split_name(name: str) -> tuple[str, str | None]:
     """``minilm-int8`` → (``minilm``, ``int8``); ``minilm`` → (``minilm``, None). Raises UsageError."""
     if not BASE_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no model name: use lower-case letters, digits, dots and single hyphens."
+            f"{name!r} is not a model name: use lower-case letters, digits, dots and single hyphens."
         )
     base, _, precision = name.rpartition("-")
     return (base, precision) if base and precision in PRECISIONS else (name, None)
 
 
 class ModelRegistry:
-    """Finds and verifies models under ``root``."""
+    """Finds and verifies the models below ``root``."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or home_folder()) / "models"
 
     def folder(self, base: str) -> Path:
-        """Where the files of a model lie, its variants together."""
+        """The folder with all files of a model and its variants."""
         return self.root / base
 
     def manifest_path(self, base: str, precision: str) -> Path:
@@ -44,7 +44,7 @@ class ModelRegistry:
     def load(self, name: str) -> Manifest:
         """The verified manifest of a variant; a base name means its int8 variant.
 
-        Raises UnknownModel for a name that nothing is known of, ModelError when files are absent or damaged.
+        Raises UnknownModel for an unknown name, ModelError if files are missing or damaged.
         """
         base, precision = split_name(name)
         path = self.manifest_path(base, precision or "int8")
@@ -55,20 +55,20 @@ class ModelRegistry:
         return manifest
 
     def verify(self, manifest: Manifest) -> None:
-        """Raise ModelError unless graph and tokenizer are there with the digests of the manifest."""
+        """Raise ModelError unless graph and tokenizer exist and have the digests of the manifest."""
         base, _ = split_name(manifest.name)
-        wanted = {
+        digests = {
             manifest.graph_path: manifest.graph_sha256,
             manifest.tokenizer_path: manifest.tokenizer_sha256,
         }
-        for path, digest in wanted.items():
+        for path, digest in digests.items():
             if not Path(path).exists() or sha256_of(Path(path)) != digest:
                 raise ModelError(
                     f"{path} is absent or damaged; run `inferstream models pull {base}` to restore it."
                 )
 
     def list(self) -> list[Manifest]:
-        """All variants here, by name; damaged manifests are left out."""
+        """The manifests of all variants, sorted by path; damaged ones are left out."""
         return [manifest for path in sorted(self.root.glob("*/*.json")) if (manifest := self._try(path))]
 
     def _try(self, path: Path) -> Manifest | None:
@@ -81,13 +81,15 @@ class ModelRegistry:
 
     def _absent(self, name: str, base: str) -> ModelError | UnknownModel:
         if base in CATALOGUE:
-            return ModelError(f"The model {name} is not here yet; run `inferstream models pull {base}`.")
+            return ModelError(
+                f"The model {name} is not on this machine; run `inferstream models pull {base}`."
+            )
         known = ", ".join(sorted({manifest.name for manifest in self.list()} | set(CATALOGUE)))
-        return UnknownModel(f"There is no model {name!r}; known here: {known}.")
+        return UnknownModel(f"There is no model {name!r}; known models: {known}.")
 
     @contextmanager
     def lock(self, base: str, progress: Progress) -> Iterator[None]:
-        """Hold a model's folder alone, waiting for a pull in another process. Freed when its holder dies."""
+        """Lock a model's folder; waits for a pull in another process. The lock ends with its process."""
         self.folder(base).mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / f"{base}.lock")
         try:

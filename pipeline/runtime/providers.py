@@ -1,4 +1,4 @@
-"""Execution providers of ONNX Runtime: which one to use, and how many lanes feed it."""
+"""Chooses the execution provider of ONNX Runtime and its number of lanes."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Provider(Struct, frozen=True):
-    """One execution provider under our short name and under ONNX Runtime's."""
+    """An execution provider: its short name here, its name in ONNX Runtime, its options there."""
 
     name: str
     onnx_name: str
@@ -27,7 +27,7 @@ PROVIDERS = (
 
 
 def candidates(forced: str | None, available: Sequence[str]) -> list[Provider]:
-    """What to try, best first: all that this build of ONNX Runtime has, or only what was asked for.
+    """The providers to try, best first: all that this build of ONNX Runtime has, or only the ``forced`` one.
 
     Raises UsageError for an unknown name, ProviderUnavailable for one that this build lacks.
     """
@@ -49,21 +49,21 @@ def choose_provider(forced: str | None, available: Sequence[str]) -> Provider:
 
 def unavailable(name: str) -> ProviderUnavailable:
     return ProviderUnavailable(
-        f"The execution provider {name} was asked for and is not usable here; "
+        f"The execution provider {name} was requested and is not usable here; "
         "install `inferstream[gpu]` with its driver and libraries, or leave the provider out."
     )
 
 
 def default_lanes(provider: str) -> int:
-    """How many runs at a time feed the device: one a core on a CPU, two on a GPU so that copies overlap."""
+    """The number of concurrent runs: one per core on a CPU, two on a GPU, so that copies and runs overlap."""
     return usable_cores() if provider == "cpu" else 2
 
 
 def usable_cores(quota_file: Path = CPU_QUOTA) -> int:
-    """Cores this process may use: its affinity, and less where a container's quota allows less."""
+    """The cores that this process may use: those of its affinity, or fewer if the container has a lower quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = quota_file.read_text().split()
         return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # no control groups, or "max": no quota
+    except (OSError, ValueError):  # no control groups, or "max", which means no quota
         return allowed

@@ -20,7 +20,7 @@ from ..graphs.devices import ANY, DEVICE
 from .model import Feeds
 from .providers import Provider, candidates, unavailable
 
-# Signs in ONNX Runtime's messages, in lower case: its errors have no type that tells these apart.
+# Parts of ONNX Runtime's messages, in lower case. The types of its errors do not distinguish these cases.
 OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate",
@@ -48,8 +48,8 @@ OF_THE_INPUT = (
     "bad_param",
     "not_supported",
 )
-# After most of these "the process must be terminated and relaunched", says CUDA of its errors; all need it.
-FOR_GOOD = (
+# CUDA's documentation says of most of these: "the process must be terminated and relaunched".
+PERMANENT = (
     "an illegal memory access was encountered",
     "the launch timed out and was terminated",
     "device-side assert",
@@ -65,35 +65,37 @@ FOR_GOOD = (
     "device instance has been suspended",
     "gpu is lost",
 )
-# The fused operator adds and normalizes one value after the other: ten times slower on a CPU than its two parts.
+# The fused operator is not vectorized on a CPU: it is ten times slower there than its two parts.
 SLOW_ON_CPU = "SkipLayerNormFusion"
-QUIET = 4  # fatal only: what goes wrong is raised, in a sentence
+LOG_FATAL = 4  # ONNX Runtime logs nothing else: every error is raised, with a sentence
 
 
 class Session:
-    """One ONNX Runtime session, shared by all lanes: ``run`` may be called from several threads at once."""
+    """A `Model` in one ONNX Runtime session, which all lanes share. Several threads may call `run` at once."""
 
     def __init__(self, graph_path: Path | str, *, provider: str | None = None, threads: int = 1) -> None:
-        """Load ``graph_path``; ``threads`` work on one run.
+        """Load ``graph_path`` on ``provider``, or on the best usable one; each run uses ``threads`` threads.
 
-        Raises ProviderUnavailable when a provider was asked for and cannot be used: it never falls back in
-        silence. Without a provider the best that works is taken. Raises ModelError for a bad graph.
+        Raises ProviderUnavailable if ``provider`` is given and not usable here; there is no silent fallback.
+        Raises ModelError for a bad graph.
         """
         self._session, chosen = _open(str(graph_path), provider, threads)
         self.provider = chosen.name
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, feeds: Feeds) -> list[NDArray[Any]]:
-        """Run one batch; outputs in the order of the graph. Raises DeviceError or, where the input is not at
-        fault, DeviceOutOfMemory, DeviceUnavailable or DeviceLost."""
+        """Run one batch; returns the outputs in the order of the graph.
+
+        Raises DeviceError if the input is the cause, else DeviceOutOfMemory, DeviceUnavailable or DeviceLost.
+        """
         try:
             outputs: list[NDArray[Any]] = self._session.run(self.outputs, dict(feeds))
-        except Exception as error:  # ONNX Runtime's errors share no base but Exception
+        except Exception as error:  # the only common base class of ONNX Runtime's errors
             raise device_error(error) from error
         return outputs
 
     def warm_up(self) -> None:
-        """Run one tiny batch, so that the first request does not pay for what is prepared lazily."""
+        """Run one tiny batch, so that lazy initialization does not delay the first request."""
         one = np.ones((1, 2), np.int64)
         self.run({node.name: one for node in self._session.get_inputs()})
 
@@ -103,8 +105,8 @@ def _options(threads: int, provider: Provider) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = QUIET
-    # The patterns are a plan kept for each shape that was ever seen; they bring no speed here.
+    options.log_severity_level = LOG_FATAL
+    # ONNX Runtime would keep a memory plan for every shape; measured without any gain in speed here.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider.name == "cpu":
@@ -114,20 +116,22 @@ def _options(threads: int, provider: Provider) -> ort.SessionOptions:
 
 def _open(path: str, forced: str | None, threads: int) -> tuple[ort.InferenceSession, Provider]:
     for provider in candidates(forced, ort.get_available_providers()):
-        wanted = [(provider.onnx_name, dict(provider.options))]
+        requested = [(provider.onnx_name, dict(provider.options))]
         try:
-            session = ort.InferenceSession(path, _options(threads, provider), wanted, enable_fallback=False)
+            session = ort.InferenceSession(
+                path, _options(threads, provider), requested, enable_fallback=False
+            )
         except Exception as error:
             if provider.name == "cpu":
                 raise ModelError(f"ONNX Runtime cannot load {path}: {_first_line(error)}.") from error
             continue
-        if session.get_providers()[0] == provider.onnx_name and _made_for(session, provider, forced):
+        if session.get_providers()[0] == provider.onnx_name and _runs_on(session, provider, forced):
             return session, provider
     raise unavailable(forced or "cpu")
 
 
-def _made_for(session: ort.InferenceSession, provider: Provider, forced: str | None) -> bool:
-    """Whether the graph's operators exist on the device. Raises ProviderUnavailable where it was asked for."""
+def _runs_on(session: ort.InferenceSession, provider: Provider, forced: str | None) -> bool:
+    """Whether the provider has the graph's operators. Raises ProviderUnavailable if not and it is ``forced``."""
     made_for = session.get_modelmeta().custom_metadata_map.get(DEVICE, ANY)
     if provider.name == "cpu" or made_for == ANY:
         return True
@@ -137,25 +141,23 @@ def _made_for(session: ort.InferenceSession, provider: Provider, forced: str | N
 
 
 def device_error(error: Exception) -> DeviceError | DeviceOutOfMemory | DeviceUnavailable:
-    """What ONNX Runtime's error at a run comes down to: whether the input, its size or the device is at fault."""
+    """Our error for an error of a run, by its cause: the input, the size of the batch, or the device."""
     text = str(error).lower()
-    if isinstance(error, MemoryError) or _tells(text, OUT_OF_MEMORY):
+    if isinstance(error, MemoryError) or _has_any(text, OUT_OF_MEMORY):
         return DeviceOutOfMemory(
             "The device has no memory for this batch; it is tried again with fewer tokens."
         )
-    if not _tells(text, OF_THE_DEVICE) or _tells(text, OF_THE_INPUT):
+    if not _has_any(text, OF_THE_DEVICE) or _has_any(text, OF_THE_INPUT):
         return DeviceError(f"The model cannot run this input: {_first_line(error)}.")
-    if _tells(text, FOR_GOOD):
-        return DeviceLost(
-            f"The device is lost to this process, which has to be started again: {_first_line(error)}."
-        )
+    if _has_any(text, PERMANENT):
+        return DeviceLost(f"The device is lost until the process is started again: {_first_line(error)}.")
     return DeviceUnavailable(
-        f"The device failed, whatever the input; it is tried again: {_first_line(error)}."
+        f"The device failed for a reason other than the input; the batch is tried again: {_first_line(error)}."
     )
 
 
-def _tells(text: str, signs: Iterable[str]) -> bool:
-    return any(sign in text for sign in signs)
+def _has_any(text: str, parts: Iterable[str]) -> bool:
+    return any(part in text for part in parts)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the engine needs of a task: how texts become rows of tokens, and rows of output become an answer."""
+"""The interface between the engine and a task: texts to rows of tokens, rows of output to answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from ..runtime.model import Feeds
 
 Row = Sequence[int]
-"""Token ids of one row of a batch, special tokens included; its length is what the scheduler sees."""
+"""The token ids of one row of a batch, with special tokens; the scheduler uses its length."""
 
 
 class Finished(NamedTuple):
-    """All that came off the device for one request: one output vector a row, in the order of its rows."""
+    """The results of all rows of one request: an output vector and a length for each row, in order."""
 
     outputs: Sequence[NDArray[np.float32]]
     lengths: Sequence[int]
@@ -21,29 +21,29 @@ class Finished(NamedTuple):
 
 
 class Task(Protocol):
-    """One task served by one model. Called from several threads at once: keeps no state between calls."""
+    """A task with its model. Several threads call it at once; it keeps no state between calls."""
 
     name: str
-    """The task, as in the topic's name."""
+    """The name of the task in topic names."""
     model: str
-    """The name that a request's model header selects."""
+    """The name that selects this model in the model header of a request."""
     version: str
-    """Changes whenever the same input may get another answer."""
+    """Changes whenever the answer to the same input may change."""
     digest: bytes
-    """Of everything that decides an answer besides the request: weights, graph, tokenizer, taxonomy or head."""
+    """Digest of all that decides an answer besides the request: weights, graph, tokenizer, taxonomy or head."""
 
     def options(self, given: Mapping[str, Any]) -> Any:
         """The checked options. Raises UnknownOption or WrongType."""
         ...
 
     def prepare(self, texts: Sequence[str]) -> list[list[Row]]:
-        """Tokenize; a text longer than the model takes becomes several overlapping rows, never fewer tokens."""
+        """Tokenize. A text that is too long for the model becomes several overlapping rows; no token is lost."""
         ...
 
     def collate(self, rows: Sequence[Row]) -> Feeds:
-        """Pad the rows to the longest of them."""
+        """The inputs of one run: the rows, padded to the longest one."""
         ...
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
-        """The JSON of the output of each request."""
+        """The output of each request, as JSON."""
         ...

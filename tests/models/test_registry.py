@@ -90,7 +90,7 @@ def test_names_that_nothing_is_known_of(registry: ModelRegistry) -> None:
 
 @pytest.mark.parametrize("name", ["../secrets", "a/b", "A", "", "-int8", "a--b", ".."])
 def test_names_that_are_none(registry: ModelRegistry, name: str) -> None:
-    with pytest.raises(UsageError, match="no model name"):
+    with pytest.raises(UsageError, match="not a model name"):
         registry.load(name)
 
 

@@ -20,14 +20,14 @@ from ..builder import GraphBuilder
 from ..devices import ANY, DEVICE
 
 KIND = "bert-encoder"
-MASKED = -10_000.0  # added to the scores of padding: exp() of it is 0 in float32
+MASKED = -10_000.0  # added to the attention scores of padding; its exp() is 0 in float32
 Weights = Mapping[str, NDArray[Any]]
 Pooling = Literal["mean", "cls"]
 PARTS = ("query", "key", "value")
 
 
 class BertConfig(Struct, frozen=True):
-    """The fields of ``config.json`` that decide the graph. Others are ignored."""
+    """The fields of ``config.json`` that decide the graph. Other fields are ignored."""
 
     model_type: str
     hidden_size: int
@@ -41,22 +41,22 @@ class BertConfig(Struct, frozen=True):
 
 
 def read_config(path: Path) -> BertConfig:
-    """Read a model's ``config.json``. Raises UsageError naming what the builder does not know."""
+    """Read a model's ``config.json``. Raises UsageError with the setting that the builder does not support."""
     try:
         config = msgspec.json.decode(path.read_bytes(), type=BertConfig)
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     except msgspec.DecodeError as error:
         raise UsageError(f"{path} does not describe a BERT encoder: {error}.") from error
-    known = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
-    for name, wanted in known.items():
-        if (found := getattr(config, name)) != wanted:
-            raise UsageError(f"{path} says {name} = {found!r}; only {wanted!r} can be built so far.")
+    supported = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+    for name, value in supported.items():
+        if (found := getattr(config, name)) != value:
+            raise UsageError(f"{path} has {name} = {found!r}; only {value!r} is supported.")
     return config
 
 
 def read_weights(path: Path) -> Weights:
-    """The tensors of a safetensors file, named as in a bare encoder. Raises ModelError."""
+    """The tensors of a safetensors file, without the prefix "bert." of full models. Raises ModelError."""
     try:
         return {name.removeprefix("bert."): array for name, array in load_file(path).items()}
     except (OSError, SafetensorError) as error:
@@ -64,7 +64,7 @@ def read_weights(path: Path) -> Weights:
 
 
 class BertEncoder:
-    """One encoder in the making, in float32 and in operators of the ONNX standard.
+    """Builds one encoder in float32 from standard ONNX operators.
 
     Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length), where a row's mask is ones, then zeros;
     output ``embedding``, float32 (rows, hidden_size), each row of length 1.
@@ -79,7 +79,7 @@ class BertEncoder:
         self._graph = GraphBuilder(KIND)
 
     def model(self) -> onnx.ModelProto:
-        """The finished model. Raises ModelError when a tensor of the encoder is missing."""
+        """The model. Raises ModelError if a tensor of the encoder is missing."""
         try:
             return self._model()
         except KeyError as error:
@@ -101,15 +101,17 @@ class BertEncoder:
     def _embeddings(self, ids: str) -> str:
         graph, weights = self._graph, self._weights
         words = graph.weight("words", weights["embeddings.word_embeddings.weight"])
-        # Every token is of segment 0, so its segment vector is part of the position vector.
+        # All tokens are in segment 0, so its vector is added to the position vectors once.
         segment = weights["embeddings.token_type_embeddings.weight"][0]
         table = graph.weight("positions", weights["embeddings.position_embeddings.weight"] + segment)
         length = graph.add("Shape", ids, start=1, end=2)
-        places = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
-        return self._norm(graph.add("Add", graph.add("Gather", words, ids), places), "embeddings.LayerNorm")
+        positions = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
+        return self._norm(
+            graph.add("Add", graph.add("Gather", words, ids), positions), "embeddings.LayerNorm"
+        )
 
     def _attention_mask(self, mask: str) -> str:
-        """0 for a token, MASKED for padding; shape (rows, 1, 1, length), to add to attention scores."""
+        """0 for a token, MASKED for padding; (rows, 1, 1, length), added to the attention scores."""
         graph = self._graph
         present = graph.add("Cast", graph.add("Unsqueeze", mask, graph.ints(1, 2)), to=onnx.TensorProto.FLOAT)
         return graph.add("Mul", graph.add("Sub", graph.number(1.0), present), graph.number(MASKED))
@@ -123,11 +125,11 @@ class BertEncoder:
         return self._norm(graph.add("Add", narrow, states), prefix + "output.LayerNorm")
 
     def _attention(self, states: str, mask: str, prefix: str) -> str:
-        """Attend; shape (rows, length, hidden_size), before the output projection."""
+        """Multi-head attention without the output projection; (rows, length, hidden_size)."""
         graph, heads = self._graph, self._config.num_attention_heads
         split = graph.ints(0, 0, heads, self._config.hidden_size // heads)
         query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
-        # The scale belongs to the scores; applied to the queries it touches less: length × width, not length².
+        # The scale of the scores is applied to the queries: length × width values instead of length².
         query = graph.add("Mul", query, graph.number((self._config.hidden_size // heads) ** -0.5))
         left = graph.add("Transpose", graph.add("Reshape", query, split), perm=[0, 2, 1, 3])
         right = graph.add("Transpose", graph.add("Reshape", key, split), perm=[0, 2, 3, 1])
@@ -152,7 +154,7 @@ class BertEncoder:
         )
 
     def _mean(self, states: str, mask: str) -> str:
-        """The mean over the tokens, padding left out."""
+        """The mean over the tokens without padding; (rows, hidden_size)."""
         graph = self._graph
         present = graph.add("Cast", mask, to=onnx.TensorProto.FLOAT)
         kept = graph.add("Mul", states, graph.add("Unsqueeze", present, graph.ints(2)))

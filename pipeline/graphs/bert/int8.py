@@ -1,6 +1,6 @@
-"""The BERT encoder with int8 matrix products: weights signed, one scale a column; activations scaled in each run.
+"""The BERT encoder with int8 matrix products: signed weights with one scale per column, dynamic activation scales.
 
-The fused operators are ONNX Runtime's own (domain com.microsoft), for a CPU; the rest stays in float32.
+The fused operators are those of ONNX Runtime (domain com.microsoft) for a CPU. All other operators use float32.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ from ..devices import CPU
 from .float32 import PARTS, BertConfig, BertEncoder, Pooling, Weights
 
 Scales = Mapping[str, NDArray[np.float32]]
-"""For a linear layer's name, what its input channels are divided by before they are quantized."""
+"""By the name of a linear layer: the divisors (in,) of its input channels before they are quantized."""
 
 Quantizer = Callable[[str, NDArray[np.float32]], tuple[NDArray[np.int8], NDArray[np.float32]]]
-"""Of a layer's name and weight (in, out), already tamed: the weight as int8, and the scale of each column.
+"""(name of a layer, tamed weight (in, out)) → (weight as int8, scale of each column).
 
-Query, key and value come together, side by side, under the name of query.
+The weights of query, key and value are one matrix, side by side, under the name of query.
 """
 
 
 def column_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """For each column of ``weight`` (in, out) the scale at which its largest magnitude is 127."""
+    """For each column of ``weight`` (in, out) the scale that maps its largest magnitude to 127."""
     scales: NDArray[np.float32] = np.maximum(
         np.abs(weight).max(axis=0), np.finfo(np.float32).tiny
     ) / np.float32(127)
@@ -32,13 +32,13 @@ def column_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def to_nearest(_name: str, weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """The Quantizer that knows nothing of the inputs: weight ≈ int8 × scale, symmetric around 0."""
+    """A Quantizer that does not use the inputs: weight ≈ int8 × scale, symmetric around 0."""
     scales = column_scales(weight)
     return np.round(weight / scales).astype(np.int8), scales
 
 
 class Int8BertEncoder(BertEncoder):
-    """As BertEncoder; ``scales`` tame the channels whose outliers would cost all others their resolution, and
+    """BertEncoder in int8. ``scales`` tame the input channels with outliers, see `optimize/quantize`;
     ``quantize`` rounds the weights.
     """
 
@@ -60,7 +60,7 @@ class Int8BertEncoder(BertEncoder):
         return self._graph.add("Cast", mask, to=onnx.TensorProto.INT32)
 
     def _attention(self, states: str, mask: str, prefix: str) -> str:
-        """The projections of query, key and value as one product, and the attention itself, in one operator."""
+        """The projections of query, key and value as one product, and the attention, in one operator."""
         graph = self._graph
         names = [f"{prefix}attention.self.{part}" for part in PARTS]
         together = np.concatenate([self._matrix(name, names[0]) for name in names], axis=1)
@@ -96,7 +96,7 @@ class Int8BertEncoder(BertEncoder):
         return self._graph.add("Mul", states, self._graph.weight(name + ".taming", 1 / self._scales[name]))
 
     def _matrix(self, name: str, tamed_as: str) -> NDArray[np.float32]:
-        """The weight (in, out), its rows multiplied by what ``_tamed`` divides the channels by."""
+        """The weight (in, out); its rows are multiplied by the divisors of ``_tamed``."""
         scales = self._scales.get(tamed_as)
         weight: NDArray[np.float32] = self._weights[name + ".weight"].T.astype(np.float32)
         return weight if scales is None else weight * scales[:, None]

@@ -1,1 +1,1 @@
-"""Fits triage to the labeled tickets of a user."""
+"""Fits the task `triage` to labeled tickets of a user, and measures it."""

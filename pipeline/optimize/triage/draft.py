@@ -1,4 +1,4 @@
-"""A taxonomy to start from, made of labeled tickets."""
+"""Drafts a taxonomy from labeled tickets, for the user to edit."""
 
 import random
 import re
@@ -13,9 +13,9 @@ SEED = 0
 
 
 def draft_taxonomy(data: Labeled, examples: int) -> str:
-    """TOML with a category for each label: its name as description, and ``examples`` of its tickets.
+    """TOML with a category for each label: its name as the description, and ``examples`` of its tickets.
 
-    The examples are drawn with a fixed seed, and from tickets of up to 300 characters where there are enough.
+    The examples are drawn with a fixed seed; tickets of at most 300 characters come first.
     """
     tickets: dict[str, list[str]] = defaultdict(list)
     for text, label in zip(data.texts, data.labels, strict=True):
@@ -41,5 +41,5 @@ def _table(data: Labeled, label: str, examples: list[str]) -> str:
 
 
 def _string(text: str) -> str:
-    """A TOML basic string: JSON's escapes are among TOML's."""
+    """A TOML basic string. TOML has all escapes of JSON; DEL must be escaped too."""
     return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Fitting of a triage model to labeled tickets: a multinomial logistic regression on an encoder's vectors."""
+"""Fits a triage model to labeled tickets: multinomial logistic regression on the vectors of an encoder."""
 
 from collections import Counter
 from itertools import product
@@ -18,7 +18,7 @@ from ...tasks.triage.head import Head, HeadAccuracy
 from .labeled import Labeled
 from .report import Progress, TriageReport, embed_with, indices_of, measure
 
-MIN_ROWS = 5  # of each label where a fifth is held out; without, one for each fold
+MIN_ROWS = 5  # of each label, if a fifth is held out; otherwise FOLDS rows are enough
 FOLDS = 3
 INVERSE_REGULARIZATIONS = (3.0, 10.0, 30.0)
 TEST_SHARE = 0.2
@@ -27,7 +27,7 @@ SEED = 0
 
 
 class Fitted(NamedTuple):
-    """A head, and what it reached on tickets that it was not fitted on."""
+    """A head, and its report on tickets that it was not fitted on."""
 
     head: Head
     report: TriageReport
@@ -39,25 +39,26 @@ def fit(
     manifest: Manifest,
     tokenizer: Tokenizes,
     session: Model,
-    tell: Progress,
+    progress: Progress,
 ) -> Fitted:
-    """Fit a head on ``train`` and measure it on ``test``; without ``test`` on a fifth of the rows, held out.
+    """Fit a head on ``train`` and measure it on ``test``; without ``test``, a fifth of the rows is held out.
 
-    The strength of regularization and the temperature are chosen by cross-validation within the rows that the
-    head is fitted on, so the rows that it is measured on decide nothing. Raises UsageError for too few rows.
+    The regularization and the temperature are chosen by cross-validation within the rows of the fit, so the test
+    rows do not influence them. ``progress`` is called with (step, done, total). Raises UsageError for too few
+    rows.
     """
     if test is None:
         train, test = hold_out(train)
     _check(train, FOLDS)
     if not test.texts:
         raise UsageError(
-            "There is no ticket to test on that the model is not fitted on; name a file by --test."
+            "All test tickets are among the tickets that the model is fitted on; give other tickets by --test."
         )
     labels = tuple(sorted(set(train.labels)))
     truth, test_truth = indices_of(train.labels, labels), indices_of(test.labels, labels)
-    vectors = embed_with(train.texts, tokenizer, session, tell, "reading the tickets to fit on")
-    test_vectors = embed_with(test.texts, tokenizer, session, tell, "reading the tickets to test on")
-    strength, temperature = _choose(vectors, truth, tell)
+    vectors = embed_with(train.texts, tokenizer, session, progress, "reading the tickets to fit on")
+    test_vectors = embed_with(test.texts, tokenizer, session, progress, "reading the tickets to test on")
+    strength, temperature = _choose(vectors, truth, progress)
     weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
     raw = Classifier(labels, weights, bias, 1.0, b"")
     before = measure(raw, test_vectors, test_truth).calibration_error
@@ -81,7 +82,7 @@ def fit(
 
 
 def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
-    """Split off a fifth of the rows, with all labels; a text that occurs in both parts is not tested on."""
+    """(rest, a fifth of the rows) with the same share of each label; texts in both are removed from the fifth."""
     _check(data, MIN_ROWS)
     rows = np.arange(len(data.texts))
     kept, held = train_test_split(rows, test_size=TEST_SHARE, stratify=data.labels, random_state=SEED)
@@ -90,20 +91,20 @@ def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
     return train, data.at([i for i in held.tolist() if data.texts[i] not in seen])
 
 
-def _check(data: Labeled, least: int) -> None:
+def _check(data: Labeled, min_rows: int) -> None:
     counts = Counter(data.labels)
     if len(counts) < 2:
         raise UsageError("All rows have the same label; a model needs at least two.")
     label, rows = min(counts.items(), key=lambda item: item[1])
-    if rows < least:
+    if rows < min_rows:
         raise UsageError(
-            f"The label {label!r} has {rows} row{'s' * (rows != 1)}; each needs at least {least}: "
-            "add some, or leave the label out."
+            f"The label {label!r} has {rows} row{'s' * (rows != 1)}; each label needs at least {min_rows}: "
+            "add rows, or remove the label."
         )
 
 
-def _choose(vectors: Floats, truth: Indices, tell: Progress) -> tuple[float, float]:
-    """The regularization under which unseen rows are likeliest, and the temperature that belongs to it."""
+def _choose(vectors: Floats, truth: Indices, progress: Progress) -> tuple[float, float]:
+    """The inverse regularization with the lowest loss on unseen rows, and its temperature."""
     folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(vectors, truth))
     steps = product(INVERSE_REGULARIZATIONS, folds)
     total = len(INVERSE_REGULARIZATIONS) * FOLDS
@@ -111,10 +112,10 @@ def _choose(vectors: Floats, truth: Indices, tell: Progress) -> tuple[float, flo
         strength: np.zeros((len(truth), truth.max() + 1), np.float32) for strength in INVERSE_REGULARIZATIONS
     }
     for done, (strength, (fitted, left)) in enumerate(steps):
-        tell("cross-validating", done, total)
+        progress("cross-validating", done, total)
         model = _regression(strength).fit(vectors[fitted], truth[fitted])
         unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
-    tell("cross-validating", total, total)
+    progress("cross-validating", total, total)
     found = []
     for strength, logits in unseen.items():
         temperature = best_temperature(logits, truth)
@@ -136,6 +137,6 @@ def _coefficients(model: Any) -> tuple[Floats, Floats]:
 
 
 def _two_columns(scores: Any) -> Floats:
-    """scikit-learn gives one score where there are two labels: the second's; the first's is 0 then."""
+    """For two labels scikit-learn gives one score, that of the second label; the score of the first is 0."""
     array = np.asarray(scores, np.float32)
     return np.column_stack([np.zeros_like(array), array]) if array.ndim == 1 else array

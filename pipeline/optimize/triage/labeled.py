@@ -1,4 +1,4 @@
-"""Labeled tickets from a CSV or JSON Lines file."""
+"""Reads labeled tickets from a CSV or JSON Lines file."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ MAX_FIELD_CHARS = 10_000_000
 
 
 class Labeled(NamedTuple):
-    """Texts and their labels, row by row; for each label the route and priority that most of its rows name."""
+    """Texts and their labels, row by row; for each label the most frequent route and priority of its rows."""
 
     texts: list[str]
     labels: list[str]
@@ -22,16 +22,17 @@ class Labeled(NamedTuple):
     skipped: int = 0  # rows without a text or a label
 
     def at(self, indices: list[int]) -> "Labeled":
-        """Some of the rows."""
+        """The rows with these indices."""
         return self._replace(
             texts=[self.texts[i] for i in indices], labels=[self.labels[i] for i in indices], skipped=0
         )
 
 
 def read_labeled(path: Path, text: str = "text", label: str = "label") -> Labeled:
-    """Read a file whose columns (CSV) or fields (.jsonl) ``text`` and ``label`` say what and which.
+    """Read a file with the columns (CSV) or fields (.jsonl) ``text`` and ``label``.
 
-    Columns named route and priority are read where there are any. Raises UsageError naming the row.
+    The columns route and priority are optional. Rows without a text or a label are counted and left out. Raises
+    UsageError with the line of an invalid row.
     """
     texts: list[str] = []
     labels: list[str] = []
@@ -41,15 +42,16 @@ def read_labeled(path: Path, text: str = "text", label: str = "label") -> Labele
     }
     skipped = 0
     for row in _rows(path, text, label):
-        what, which = str(row.get(text) or "").strip(), str(row.get(label) or "").strip()
-        if not what or not which:
+        row_text = str(row.get(text) or "").strip()
+        row_label = str(row.get(label) or "").strip()
+        if not row_text or not row_label:
             skipped += 1
             continue
-        texts.append(what)
-        labels.append(which)
+        texts.append(row_text)
+        labels.append(row_label)
         for column, by_label in found.items():
             if row.get(column):
-                by_label[which][str(row[column])] += 1
+                by_label[row_label][str(row[column])] += 1
     if not texts:
         raise UsageError(f"{path} has no row with both a {text} and a {label}.")
     routes, priorities = ({name: c.most_common(1)[0][0] for name, c in by.items()} for by in found.values())

@@ -1,4 +1,4 @@
-"""How well a classifier does on labeled tickets."""
+"""Measures a classifier on labeled tickets."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,66 +12,68 @@ from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, calibration_error, softmax
 
 Progress = Callable[[str, int, int], None]
-"""Told (step, done, total)."""
+"""Called with (step, done, total)."""
 
 THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class ClassReport(Struct, frozen=True):
-    """One label: how many rows have it, and how often it was found."""
+    """The rows of one label, and the precision and recall of the classifier for it."""
 
     label: str
     rows: int
     precision: float
     recall: float
     f1: float
-    mistaken_for: str | None  # the label that its rows most often got instead
+    mistaken_for: str | None  # the most frequent wrong label of its rows
 
 
 class ThresholdReport(Struct, frozen=True):
-    """What is left to the model at a threshold, and how often it is right there."""
+    """The share of tickets at or above a confidence threshold, and the accuracy on them."""
 
     threshold: float
     automatic: float
-    accuracy: float | None
+    accuracy: float | None  # None if no ticket reaches the threshold
 
 
 class TriageReport(Struct, frozen=True):
-    """The whole; the calibration error is the expected one, see `tasks/confidence`."""
+    """All measurements; for the calibration error see `tasks/triage/confidence`."""
 
     rows: int
     accuracy: float
     macro_f1: float
     calibration_error: float
     temperature: float
-    best_temperature: float  # the one that would fit these rows best
+    best_temperature: float  # the best one for these rows
     thresholds: list[ThresholdReport]
     classes: list[ClassReport]
 
 
-def embed_with(texts: list[str], tokenizer: Tokenizes, session: Model, tell: Progress, step: str) -> Floats:
-    """Embed the texts, telling how many windows are done."""
+def embed_with(
+    texts: list[str], tokenizer: Tokenizes, session: Model, progress: Progress, step: str
+) -> Floats:
+    """Embed the texts; reports the number of finished windows to ``progress``."""
     done = 0
 
     def advance(rows: int, total: int) -> None:
         nonlocal done
         done += rows
-        tell(step, done, total)
+        progress(step, done, total)
 
     return embed(texts, tokenizer, session, advance)
 
 
 def indices_of(labels: Sequence[str], known: Sequence[str]) -> Indices:
-    """The index in ``known`` of each label. Raises UsageError for labels that are not there."""
+    """The index in ``known`` of each label. Raises UsageError for a label that is not in ``known``."""
     order = {label: i for i, label in enumerate(known)}
     if unknown := sorted(set(labels) - order.keys()):
         shown = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-        raise UsageError(f"The data has labels that the model does not know: {shown}.")
+        raise UsageError(f"The data has labels that the model was not fitted on: {shown}.")
     return np.array([order[label] for label in labels], np.intp)
 
 
 def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageReport:
-    """Compare the classifier's answers with the truth."""
+    """Measure the classifier on unit vectors (rows, dimensions) with the true labels, as indices (rows,)."""
     scores = classifier.scores(vectors)
     confidences = softmax(scores / np.float32(classifier.temperature))
     given = confidences.argmax(axis=1)
@@ -90,7 +92,8 @@ def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageRe
 
 def _class_report(label: int, names: Sequence[str], given: Indices, truth: Indices) -> ClassReport:
     hits = int(np.sum((given == label) & (truth == label)))
-    rows, answers = int(np.sum(truth == label)), int(np.sum(given == label))
+    rows = int(np.sum(truth == label))
+    answers = int(np.sum(given == label))
     mistakes = np.bincount(given[(truth == label) & (given != label)], minlength=len(names))
     return ClassReport(
         label=names[label],

@@ -1,1 +1,1 @@
-"""Triage of support tickets: category, priority, route, and whether a human must look."""
+"""The task `triage`: the category, priority and route of a support ticket, and whether it needs a human."""

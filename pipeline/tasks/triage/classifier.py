@@ -1,4 +1,4 @@
-"""A linear classifier of vectors, and what becomes of its categories: priority, route, urgency."""
+"""A linear classifier of vectors, and the routing of its labels: route, priority, urgency."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Classifier:
     weights: Floats  # (dimensions, labels)
     bias: Floats  # (labels,)
     temperature: float
-    digest: bytes  # of what it was made from: floats differ in their last bits from machine to machine
+    digest: bytes  # of its source, not of its floats, whose last bits differ between machines
 
     def scores(self, vectors: Floats) -> Floats:
         """Logits of shape (rows, labels) before the temperature."""
@@ -31,7 +31,7 @@ class Classifier:
 
 
 class Destinations(NamedTuple):
-    """Routes and priorities by label that a fitted model brings along."""
+    """The routes and priorities of labels in a fitted model."""
 
     routes: Mapping[str, str] = {}
     priorities: Mapping[str, str] = {}
@@ -39,13 +39,13 @@ class Destinations(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Routing:
-    """For each label of a classifier, in its order: the route, and the index of the priority."""
+    """The route and the priority of each label, in the order of the classifier's labels."""
 
     routes: tuple[str, ...]
-    levels: tuple[int, ...]
+    levels: tuple[int, ...]  # indices of ``priorities``
     priorities: tuple[str, ...]  # in rising order
     threshold: float
-    urgency: Floats  # (dimensions,): mean of the urgent phrases minus mean of the calm ones; zeros without
+    urgency: Floats  # (dimensions,): mean of the urgent phrases - mean of the calm ones, or zeros
     margin: float
     digest: bytes
 
@@ -55,16 +55,16 @@ def routing_of(
     taxonomy: Taxonomy,
     tokenizer: Tokenizes,
     session: Model,
-    brought: Destinations,
+    fallback: Destinations,
 ) -> Routing:
-    """Where the taxonomy sends each label; what it does not know goes where ``brought`` says, else its default.
+    """The routing of each label: by the taxonomy, else by ``fallback``, else the taxonomy's default.
 
     Raises UsageError for a priority that the taxonomy does not list.
     """
     order = {priority: level for level, priority in enumerate(taxonomy.priorities)}
     levels = []
     for label in classifier.labels:
-        priority = taxonomy.priority(label, brought.priorities.get(label))
+        priority = taxonomy.priority(label, fallback.priorities.get(label))
         if priority not in order:
             raise UsageError(
                 f"The model gives {label!r} the priority {priority!r}, which the taxonomy does not list; "
@@ -72,7 +72,7 @@ def routing_of(
             )
         levels.append(order[priority])
     return Routing(
-        routes=tuple(taxonomy.route(label, brought.routes.get(label)) for label in classifier.labels),
+        routes=tuple(taxonomy.route(label, fallback.routes.get(label)) for label in classifier.labels),
         levels=tuple(levels),
         priorities=tuple(taxonomy.priorities),
         threshold=taxonomy.threshold,

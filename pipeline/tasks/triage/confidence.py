@@ -1,6 +1,4 @@
-"""Confidences that mean what they say: the softmax, its temperature, and how well it is calibrated."""
-
-from typing import NamedTuple
+"""Confidences: the softmax, the fit of its temperature, and the calibration error."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +7,8 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
 BINS = 15
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-3, 1e2
-
-
-class Calibration(NamedTuple):
-    """How far confidences are from the share of right answers, before and after a temperature was fitted."""
-
-    temperature: float
-    error_before: float
-    error_after: float
+MIN_TEMPERATURE = 1e-3
+MAX_TEMPERATURE = 1e2
 
 
 def softmax(logits: Floats) -> Floats:
@@ -28,7 +19,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 def calibration_error(confidences: Floats, truth: Indices) -> float:
-    """Expected calibration error in 15 equal bins (Guo et al. 2017): 0 is perfect, 1 the worst."""
+    """Expected calibration error in 15 equal bins (Guo et al. 2017), from 0 (perfect) to 1."""
     best = confidences.max(axis=1)
     right = (confidences.argmax(axis=1) == truth).astype(np.float64)
     bins = np.minimum((best * BINS).astype(int), BINS - 1)
@@ -44,16 +35,18 @@ def negative_log_likelihood(logits: Floats, truth: Indices) -> float:
 
 
 def best_temperature(logits: Floats, truth: Indices) -> float:
-    """The temperature at which ``logits / temperature`` make the truth likeliest (Guo et al. 2017).
+    """The temperature that gives ``logits / temperature`` the lowest loss (Guo et al. 2017).
 
-    The likelihood has one peak over 1 / temperature, so the grid around it is refined three times.
+    The likelihood has one peak over 1 / temperature, so a grid is refined three times around its best point.
     """
-    low, high = np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)
+    low = np.log(MIN_TEMPERATURE)
+    high = np.log(MAX_TEMPERATURE)
     best = 0.0
     for _ in range(4):
         grid = np.linspace(low, high, 25)
         losses = [negative_log_likelihood(logits / np.float32(np.exp(value)), truth) for value in grid]
         best = float(grid[int(np.argmin(losses))])
         step = float(grid[1] - grid[0])
-        low, high = best - step, best + step
+        low = best - step
+        high = best + step
     return float(np.exp(best))

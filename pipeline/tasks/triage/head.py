@@ -1,6 +1,6 @@
-"""Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`, and `NAME/current`, which names the one to serve.
+"""Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`; `NAME/current` has the version to serve.
 
-A version is never changed and never removed; another fit adds one and then moves `current`.
+A version is never changed or removed. Another fit adds a version, then updates `current`.
 """
 
 import os
@@ -20,7 +20,7 @@ VERSION = re.compile(r"[0-9a-f]{12}")
 
 
 class HeadAccuracy(Struct, frozen=True):
-    """What a head reached on tickets that it was not fitted on."""
+    """The measured accuracy of a head on tickets that it was not fitted on."""
 
     train_rows: int
     test_rows: int
@@ -50,7 +50,7 @@ class Head(Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        """The digest of its content: 12 hexadecimal digits."""
+        """12 hexadecimal digits of the digest of its content."""
         return _version(self.encoded())
 
     @property
@@ -58,8 +58,9 @@ class Head(Struct, frozen=True):
         return Destinations(self.routes, self.priorities)
 
     def classifier(self) -> Classifier:
-        """Raises ModelError when the arrays have not the stated shape."""
-        weights, bias = np.frombuffer(self.weights, "<f4"), np.frombuffer(self.bias, "<f4")
+        """The classifier of the head. Raises ModelError if an array has the wrong size."""
+        weights = np.frombuffer(self.weights, "<f4")
+        bias = np.frombuffer(self.bias, "<f4")
         if (weights.size, bias.size) != (self.dimensions * len(self.labels), len(self.labels)):
             raise ModelError("The fitted model has weights of the wrong shape; fit it again.")
         return Classifier(
@@ -78,7 +79,7 @@ class HeadStore:
         self.root = home / "heads"
 
     def names(self) -> list[str]:
-        """The models that can be served."""
+        """The names of the models that can be served."""
         return sorted(path.parent.name for path in self.root.glob("*/current"))
 
     def versions(self, name: str) -> list[str]:
@@ -87,7 +88,7 @@ class HeadStore:
         return [path.parent.name for path in files]
 
     def save(self, name: str, head: Head) -> str:
-        """Store a new version and make it the current one; returns it. A reader finds the old or the new one."""
+        """Store a new version and make it the current one, atomically; returns the version."""
         content = head.encoded()
         version = _version(content)
         folder = self._folder(name) / version
@@ -114,7 +115,7 @@ class HeadStore:
             )
         version = (self.root / name / "current").read_text("ascii", errors="replace").strip()
         if not VERSION.fullmatch(version):
-            raise ModelError(f"{self.root / name / 'current'} names no version; fit {name} again.")
+            raise ModelError(f"{self.root / name / 'current'} does not contain a version; fit {name} again.")
         return version
 
     def load(self, name: str, version: str | None = None) -> Head:
@@ -135,7 +136,9 @@ class HeadStore:
 
     def _folder(self, name: str) -> Path:
         if not NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no model name: use lower-case letters, digits, dots and hyphens.")
+            raise UsageError(
+                f"{name!r} is not a model name: use lower-case letters, digits, dots and hyphens."
+            )
         return self.root / name
 
 

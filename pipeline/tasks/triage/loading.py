@@ -1,6 +1,7 @@
-"""A triage model by its name: an encoder's name means zero-shot, a fitted model's name means its head."""
+"""Loads a triage model by name: the name of an encoder means zero-shot, that of a fitted model means its head."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ...config import TriageConfig
@@ -19,7 +20,7 @@ from .zero_shot import zero_shot
 def load_triage(
     registry: ModelRegistry, name: str, config: TriageConfig
 ) -> tuple[Manifest, Callable[[Model], Triage]]:
-    """The encoder that the model needs, and what makes the task once that encoder has a session.
+    """The manifest of the encoder, and a function that builds the task from a session of that encoder.
 
     Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError for a wrong
     taxonomy or threshold.
@@ -29,14 +30,17 @@ def load_triage(
     model = TriageModel(registry, name, Path(config.taxonomy).expanduser() if config.taxonomy else None)
 
     def make(session: Model) -> Triage:
-        routing = model.routing(session, classifier := model.classifier(session))
-        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, config.threshold)
+        classifier = model.classifier(session)
+        routing = model.routing(session, classifier)
+        if config.threshold is not None:
+            routing = replace(routing, threshold=config.threshold)
+        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing)
 
     return model.manifest, make
 
 
 class TriageModel:
-    """A model's parts: its encoder, its tokenizer, its classifier, its routing."""
+    """The parts of a triage model: encoder, tokenizer, classifier and routing."""
 
     def __init__(self, registry: ModelRegistry, name: str, taxonomy: Path | None) -> None:
         """Raises UnknownModel, ModelError, UsageError for a wrong taxonomy."""
@@ -49,19 +53,19 @@ class TriageModel:
         )
 
     def classifier(self, session: Model) -> Classifier:
-        """The fitted head, or zero-shot from the taxonomy where the name is an encoder's."""
+        """The classifier of the fitted head; for an encoder's name, a zero-shot one from the taxonomy."""
         if self._head:
             return self._head.classifier()
         return zero_shot(self._taxonomy, self.tokenizer, session)
 
     def routing(self, session: Model, classifier: Classifier) -> Routing:
-        """Where the categories go. Raises UsageError."""
-        brought = self._head.destinations if self._head else Destinations()
-        return routing_of(classifier, self._taxonomy, self.tokenizer, session, brought)
+        """The routing of the classifier's labels. Raises UsageError."""
+        fallback = self._head.destinations if self._head else Destinations()
+        return routing_of(classifier, self._taxonomy, self.tokenizer, session, fallback)
 
 
 def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> Manifest:
-    """The encoder of a model. A head's must be the very one that its confidence was measured on."""
+    """The manifest of a model's encoder. Raises ModelError if the head was fitted on another build of it."""
     if head is None:
         try:
             return registry.load(name)

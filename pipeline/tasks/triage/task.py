@@ -1,4 +1,4 @@
-"""Triage of support tickets: category, confidence, priority, route, and whether a human must look."""
+"""The task `triage` for the engine: options, rows, and answers from vectors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,14 +14,14 @@ from ..pooling import Tokenizes, collate, pool
 from .classifier import Classifier, Routing, digest_of
 from .confidence import softmax
 
-CODE_VERSION: Final = b"triage 1"  # changes whenever this code would answer the same vectors differently
+CODE_VERSION: Final = b"triage 1"  # must change when this code gives another answer to the same vectors
 DEFAULTS: Final = TriageOptions()
-KNOWN: Final = frozenset(TriageOptions.__struct_fields__)
-DECIMALS: Final = 4  # of a confidence: what is beyond depends on the batch that a ticket ran in
+OPTION_NAMES: Final = frozenset(TriageOptions.__struct_fields__)
+DECIMALS: Final = 4  # of a confidence; further digits depend on the other rows of the batch
 
 
 class Triage:
-    """The task `triage`, see `tasks/base.Task`. Keeps no state between calls."""
+    """The task `triage`, see `tasks/base.Task`."""
 
     name = "triage"
 
@@ -32,25 +32,25 @@ class Triage:
         encoder_digest: bytes,
         classifier: Classifier,
         routing: Routing,
-        threshold: float | None = None,
     ) -> None:
-        """Serve ``classifier`` as ``model``; without a ``threshold`` the taxonomy's own holds."""
+        """Serve ``classifier`` under the name ``model``."""
         self.model = model
-        self._tokenizer, self._labels, self._routing = tokenizer, classifier.labels, routing
-        self._threshold = routing.threshold if threshold is None else threshold
+        self._tokenizer = tokenizer
+        self._labels = classifier.labels
+        self._routing = routing
         scale = np.float32(1 / classifier.temperature)
         self._weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)
         self._bias = np.append(classifier.bias * scale, np.float32(0)).astype(np.float32)
-        answer_decided_by = (classifier.digest, routing.digest, str(self._threshold).encode())
-        self.digest = digest_of(CODE_VERSION, encoder_digest, *answer_decided_by)
+        decided_by = (classifier.digest, routing.digest, str(routing.threshold).encode())
+        self.digest = digest_of(CODE_VERSION, encoder_digest, *decided_by)
         self.version = self.digest.hex()[:12]
 
     def options(self, given: Mapping[str, Any]) -> TriageOptions:
         """The checked options. Raises UnknownOption or WrongType."""
         if not given:
             return DEFAULTS
-        if unknown := sorted(given.keys() - KNOWN):
-            known = ", ".join(sorted(KNOWN))
+        if unknown := sorted(given.keys() - OPTION_NAMES):
+            known = ", ".join(sorted(OPTION_NAMES))
             raise UnknownOption(f"Triage has no option {unknown[0][:50]!r}; its options are: {known}.")
         try:
             options = msgspec.convert(given, TriageOptions)
@@ -64,11 +64,11 @@ class Triage:
         return options
 
     def prepare(self, texts: Sequence[str]) -> list[list[Row]]:
-        """Windows of tokens of each text, see `runtime/tokenizer`."""
+        """The windows of each text, see `runtime/tokenizer`."""
         return [[*windows] for windows in self._tokenizer.encode(texts)]
 
     def collate(self, rows: Sequence[Row]) -> Feeds:
-        """Pad the rows to the longest of them."""
+        """Pad the rows to the longest one."""
         return collate(rows, self._tokenizer.pad_id)
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
@@ -82,7 +82,7 @@ class Triage:
         urgent = scores[:, -1] > self._routing.margin
         rows = zip(
             finished, confidences.tolist(), order.tolist(), urgent.tolist(), windows, strict=True
-        )  # plain Python from here: cheaper than arrays for the few numbers that a reply holds
+        )  # lists, because for the few numbers of a reply they are faster than arrays
         return [self._answer(*row) for row in rows]
 
     def _answer(
@@ -91,7 +91,7 @@ class Triage:
         labels, routing, options = self._labels, self._routing, one.options
         best = order[0]
         confidence = round(confidences[best], DECIMALS)
-        threshold = self._threshold if options.threshold is None else options.threshold
+        threshold = routing.threshold if options.threshold is None else options.threshold
         level = min(routing.levels[best] + urgent, len(routing.priorities) - 1)
         return msgspec.json.encode(
             TriageOutput(

@@ -1,4 +1,4 @@
-"""The categories of tickets, from a TOML file that the user edits."""
+"""The taxonomy: the categories of tickets, in a TOML file of the user."""
 
 import hashlib
 import re
@@ -13,12 +13,12 @@ from msgspec import Struct, field
 from ...errors import UsageError
 
 DEFAULT_THRESHOLD = 0.5
-DEFAULT_TEMPERATURE = 0.04  # of cosines; fits MiniLM and a few phrases for each category
+DEFAULT_TEMPERATURE = 0.04  # of cosines; suits MiniLM with a few phrases per category
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One category: what it is about, and where its tickets go."""
+    """One category: its description and examples, and the route and priority of its tickets."""
 
     description: str
     route: str | None = None
@@ -27,7 +27,10 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Urgency(Struct, frozen=True, forbid_unknown_fields=True):
-    """A ticket nearer to the urgent phrases than to the calm ones, by ``margin``, goes up one priority."""
+    """A ticket gets the next higher priority if it is closer to the urgent phrases than to the calm ones.
+
+    The difference of the cosines must exceed ``margin``.
+    """
 
     urgent: list[str]
     calm: list[str]
@@ -35,7 +38,7 @@ class Urgency(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. ``priorities`` are in rising order."""
+    """The content of the file. ``priorities`` are in rising order."""
 
     categories: dict[str, Rule]
     threshold: float = DEFAULT_THRESHOLD
@@ -46,23 +49,23 @@ class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
     urgency: Urgency | None = None
 
     def route(self, label: str, otherwise: str | None = None) -> str:
-        """Where tickets of a category go: what this file says, ``otherwise``, or the default route."""
+        """The route of a category: of this file, else ``otherwise``, else the default route."""
         rule = self.categories.get(label)
         return (rule.route if rule else None) or otherwise or self.default_route
 
     def priority(self, label: str, otherwise: str | None = None) -> str:
-        """The priority of a category: what this file says, ``otherwise``, or the default priority."""
+        """The priority of a category: of this file, else ``otherwise``, else the default priority."""
         rule = self.categories.get(label)
         return (rule.priority if rule else None) or otherwise or self.default_priority
 
     @property
     def digest(self) -> bytes:
-        """Of all that the file says, comments and layout apart."""
+        """The digest of the content; comments and layout do not count."""
         return hashlib.blake2b(msgspec.json.encode(self), digest_size=32).digest()
 
 
 def load_taxonomy(path: Path | None = None) -> Taxonomy:
-    """The taxonomy in ``path``, the built-in one without a path. Raises UsageError naming line and field."""
+    """The taxonomy in ``path``, or the built-in one. Raises UsageError with the line and the field."""
     if path is None:
         text = files(__package__).joinpath("default_taxonomy.toml").read_text("utf-8")
         return parse_taxonomy(text, "built-in")
@@ -75,7 +78,7 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
 
 
 def parse_taxonomy(text: str, source: str) -> Taxonomy:
-    """The taxonomy in ``text``; ``source`` is what errors call it. Raises UsageError naming line and field."""
+    """The taxonomy in ``text``; errors call it ``source``. Raises UsageError with the line and the field."""
     file = _File(text, source)
     raw = file.decoded()
     rules = raw.get("categories")
@@ -90,19 +93,21 @@ def parse_taxonomy(text: str, source: str) -> Taxonomy:
 
 
 def _check(taxonomy: Taxonomy, file: "_File") -> None:
-    """What types cannot say. Raises UsageError."""
+    """Check what the types do not express. Raises UsageError."""
     known = taxonomy.priorities
     if not known or len(set(known)) < len(known):
         raise file.wrong(["priorities"], "must name each priority once, the lowest first")
     _require(file, 0 <= taxonomy.threshold <= 1, ["threshold"], "must lie between 0 and 1")
-    _require(file, 0 < taxonomy.temperature <= 10, ["temperature"], "must be above 0, and 10 at most")
+    _require(file, 0 < taxonomy.temperature <= 10, ["temperature"], "must be above 0 and at most 10")
     if taxonomy.default_priority not in known:
         raise file.wrong(["default_priority"], f"must be one of {', '.join(known)}")
     for name, rule in taxonomy.categories.items():
         here = ["categories", name]
         _require(file, name.strip(), here, "needs a name")
         _require(file, rule.description.strip(), [*here, "description"], "must not be empty")
-        _require(file, all(map(str.strip, rule.examples)), [*here, "examples"], "must not hold an empty one")
+        _require(
+            file, all(map(str.strip, rule.examples)), [*here, "examples"], "must not contain an empty text"
+        )
         if rule.priority is not None and rule.priority not in known:
             raise file.wrong([*here, "priority"], f"must be one of {', '.join(known)}, not {rule.priority!r}")
     if taxonomy.urgency is not None:
@@ -112,7 +117,7 @@ def _check(taxonomy: Taxonomy, file: "_File") -> None:
                 file,
                 phrases and all(map(str.strip, phrases)),
                 ["urgency", side],
-                "must hold phrases, none of them empty",
+                "must contain phrases, none of them empty",
             )
 
 
@@ -122,10 +127,11 @@ def _require(file: "_File", holds: object, keys: list[str], reason: str) -> None
 
 
 class _File:
-    """A taxonomy's text, to name the line at fault."""
+    """The text of a taxonomy; its errors name the wrong line."""
 
     def __init__(self, text: str, source: str) -> None:
-        self._text, self._source = text, source
+        self._text = text
+        self._source = source
 
     def decoded(self) -> dict[str, Any]:
         try:
@@ -142,7 +148,7 @@ class _File:
                 raise self.wrong(keys, f"lacks the field `{missing[1]}`") from error
             if unknown := re.search(r"unknown field `(.+)`", reason):
                 known = ", ".join(kind.__struct_fields__)
-                raise self.wrong([*keys, unknown[1]], f"is not known here; known are: {known}") from error
+                raise self.wrong([*keys, unknown[1]], f"is unknown; the fields here are: {known}") from error
             inner = re.findall(r"\w+", where)[:1]
             raise self.wrong([*keys, *inner], f"is wrong: {reason[:1].lower()}{reason[1:]}") from error
 
@@ -153,7 +159,7 @@ class _File:
         return UsageError(f"The taxonomy {self._source} is wrong{at}:{name} {reason}.")
 
     def _line(self, keys: list[str]) -> int | None:
-        """The line of a field, or of its table where the field is absent."""
+        """The line of a field, or of its table if the field is missing."""
         lines = self._text.splitlines()
         for table, name in ((keys[:-1], keys[-1:]), (keys, [])):
             start = self._table(lines, table)
@@ -164,7 +170,7 @@ class _File:
         return None
 
     def _table(self, lines: list[str], keys: list[str]) -> int | None:
-        """The number of the line below which the fields of a table stand: 0 for the top of the file."""
+        """The number of the table's header line; 0 for the fields at the top of the file."""
         if not keys:
             return 0
         parts = [

@@ -1,4 +1,4 @@
-"""A classifier from descriptions alone: no labeled tickets, no fitting."""
+"""A classifier from the descriptions in a taxonomy, without labeled tickets."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from .taxonomy import Taxonomy
 
 
 def zero_shot(taxonomy: Taxonomy, tokenizer: Tokenizes, session: Model) -> Classifier:
-    """Compare by cosine with the mean direction of each category's phrases: its description and its examples.
+    """Scores are cosines to the mean direction of a category's phrases: its description and its examples.
 
-    The description is read behind the category's name, so that the name counts as well.
+    The category's name is put before its description, so that the name counts too.
     """
     texts: list[str] = []
     starts: list[int] = []

@@ -96,7 +96,7 @@ def test_check_and_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             ["fit", TICKETS, "--name", "minilm-int8"],
             "'minilm-int8' is the name of an encoder; choose another",
         ),
-        (["fit", TICKETS, "--name", "../shop"], "'../shop' is no model name"),
+        (["fit", TICKETS, "--name", "../shop"], "'../shop' is not a model name"),
         (["use", "shop", "0123456789ab"], "shop has no version '0123456789ab'; its versions are: none."),
         (["check", "absent.toml"], "Cannot read the taxonomy absent.toml: No such file or directory."),
     ],

@@ -65,7 +65,7 @@ def test_held_out_rows_are_not_fitted_on() -> None:
 
 def test_too_few_rows_and_labels() -> None:
     few = Labeled(["t"] * 11, ["a"] * 9 + ["b"] * 2, {}, {})
-    with pytest.raises(UsageError, match=r"^The label 'b' has 2 rows; each needs at least 5: add some"):
+    with pytest.raises(UsageError, match=r"^The label 'b' has 2 rows; each label needs at least 5: add rows"):
         hold_out(few)
     with pytest.raises(UsageError, match="at least two"):
         hold_out(Labeled(["t"], ["a"], {}, {}))
@@ -119,7 +119,7 @@ def test_report_counts() -> None:
     assert (a.rows, a.precision, a.recall, a.mistaken_for) == (2, pytest.approx(2 / 3), 1.0, None)
     assert (b.rows, b.precision, b.recall, b.mistaken_for) == (2, 1.0, 0.5, "a")
     assert report.thresholds[-1].automatic == 1.0
-    with pytest.raises(UsageError, match=r"labels that the model does not know: c\.$"):
+    with pytest.raises(UsageError, match=r"labels that the model was not fitted on: c\.$"):
         indices_of(["a", "c"], classifier.labels)
 
 

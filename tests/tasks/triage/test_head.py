@@ -78,7 +78,7 @@ def test_a_flipped_bit_is_found(heads: HeadStore) -> None:
 def test_a_pointer_to_nowhere(heads: HeadStore) -> None:
     heads.save("tickets", HEAD)
     (heads.root / "tickets" / "current").write_text("../../etc")
-    with pytest.raises(ModelError, match="names no version; fit tickets again"):
+    with pytest.raises(ModelError, match="does not contain a version; fit tickets again"):
         heads.load("tickets")
 
 
@@ -89,7 +89,7 @@ def test_unknown_names_and_versions(heads: HeadStore) -> None:
     with pytest.raises(UnknownModel, match="has no version '000000000000'"):
         heads.use("tickets", "000000000000")
     assert not heads.has("../tickets")
-    with pytest.raises(UsageError, match="is no model name"):
+    with pytest.raises(UsageError, match="is not a model name"):
         heads.save("../tickets", HEAD)
     assert heads.names() == ["tickets"]
 

@@ -17,6 +17,7 @@ from inferstream.pipeline.tasks.base import Finished
 from inferstream.pipeline.tasks.triage.head import Head, HeadStore
 from inferstream.pipeline.tasks.triage.loading import load_triage
 from inferstream.pipeline.tasks.triage.task import Triage
+from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 
 TICKETS = ROOT / "examples" / "tickets.jsonl"
 
@@ -114,6 +115,18 @@ def test_another_encoder_is_refused(registry: ModelRegistry, head: Head) -> None
     heads.save("shop", replace(head, base="minilm-fp32"))
     with pytest.raises(ModelError, match="shop was fitted on another build of minilm-fp32"):
         load_triage(registry, "shop", TriageConfig())
+
+
+def test_a_threshold_counts_the_same_in_settings_and_taxonomy(
+    registry: ModelRegistry, minilm: MiniLM, head: Head
+) -> None:
+    HeadStore(registry.root.parent).save("shop", head)
+
+    def version(threshold: float | None) -> str:
+        _, make = load_triage(registry, "shop", TriageConfig(threshold=threshold))
+        return make(minilm.session).version
+
+    assert version(None) == version(load_taxonomy().threshold) != version(0.77)
 
 
 def test_unknown_names_and_thresholds(registry: ModelRegistry, head: Head) -> None:

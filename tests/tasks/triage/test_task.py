@@ -26,7 +26,7 @@ class NoTokenizer:
         return [[[101, 102], [101, 102]] for _ in texts]
 
 
-def triage(threshold: float | None = None, **changes: Any) -> Triage:
+def triage(**changes: Any) -> Triage:
     """Each category is an axis of a space of four dimensions, the fourth is urgency."""
     classifier = Classifier(LABELS, np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32), 0.5, b"c")
     fields: dict[str, Any] = {
@@ -38,7 +38,7 @@ def triage(threshold: float | None = None, **changes: Any) -> Triage:
         "margin": 0.2,
         "digest": b"r",
     }
-    return Triage("m", NoTokenizer(), b"e", classifier, Routing(**fields | changes), threshold)
+    return Triage("m", NoTokenizer(), b"e", classifier, Routing(**fields | changes))
 
 
 def finished(*vectors: Sequence[float], options: TriageOptions = DEFAULTS) -> Finished:
@@ -70,9 +70,9 @@ def test_threshold_of_the_taxonomy_the_settings_and_the_request() -> None:
     confidence = answer(finished(vector))["confidence"]
     assert 0.4 < confidence < 0.7
     for threshold, human in ((0.4, False), (0.7, True)):
-        assert answer(finished(vector), triage(threshold))["needs_human"] is human
+        assert answer(finished(vector), triage(threshold=threshold))["needs_human"] is human
         options = TriageOptions(threshold=threshold)
-        assert answer(finished(vector, options=options), triage(0.5))["needs_human"] is human
+        assert answer(finished(vector, options=options), triage(threshold=0.5))["needs_human"] is human
     assert answer(finished(vector, options=TriageOptions(threshold=confidence)))["needs_human"] is False
 
 
@@ -140,10 +140,9 @@ def test_wrong_options(given: dict[str, Any], sentence: str) -> None:
 
 
 def test_version_changes_with_what_decides_an_answer() -> None:
-    versions = {triage().version, triage(0.7).version, triage(digest=b"other").version}
+    versions = {triage().version, triage(threshold=0.7).version, triage(digest=b"other").version}
     assert len(versions) == 3
     assert triage().digest == triage().digest
-    assert triage(0.5).digest == triage().digest, "the same threshold, wherever it comes from"
 
 
 def test_prepare_and_collate() -> None:

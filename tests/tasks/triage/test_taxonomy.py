@@ -55,7 +55,7 @@ def test_digest_covers_what_is_said_and_not_how() -> None:
         (
             "route =",
             "rout =",
-            "line 7: `categories.refund.rout` is not known here; known are: description, route, priority, examples.",
+            "line 7: `categories.refund.rout` is unknown; the fields here are: description, route, priority, examples.",
         ),
         ('"P1"\n', '"P9"\n', "line 8: `categories.refund.priority` must be one of P3, P2, P1, not 'P9'."),
         (
@@ -63,7 +63,7 @@ def test_digest_covers_what_is_said_and_not_how() -> None:
             '["refund please", 3]',
             "line 9: `categories.refund.examples` is wrong: expected `str`",
         ),
-        ('["refund please"]', '[" "]', "line 9: `categories.refund.examples` must not hold an empty one."),
+        ('["refund please"]', '[" "]', "line 9: `categories.refund.examples` must not contain an empty text."),
         (
             'description = "cannot log in"',
             "",
@@ -72,10 +72,10 @@ def test_digest_covers_what_is_said_and_not_how() -> None:
         ('"cannot log in"', '""', "line 12: `categories.login problem.description` must not be empty."),
         ("0.6", "1.6", "line 1: `threshold` must lie between 0 and 1."),
         ("0.6", '"high"', "line 1: `threshold` is wrong: expected `float`, got `str`."),
-        ("threshold = 0.6", "temperature = 0", "line 1: `temperature` must be above 0, and 10 at most."),
+        ("threshold = 0.6", "temperature = 0", "line 1: `temperature` must be above 0 and at most 10."),
         ('"P2", "P1"]', '"P3"]', "line 2: `priorities` must name each priority once, the lowest first."),
         ('default_priority = "P2"', "", "wrong: `default_priority` must be one of P3, P2, P1."),
-        ("threshold", "treshold", "line 1: `treshold` is not known here; known are: categories, threshold,"),
+        ("threshold", "treshold", "line 1: `treshold` is unknown; the fields here are: categories, threshold,"),
         ("threshold = 0.6", "threshold = ", "is not valid TOML: Invalid value (at line 1, column 13)."),
         (
             '[categories."login problem"]\ndescription = "cannot log in"',
@@ -96,7 +96,7 @@ def test_urgency_is_checked() -> None:
     wrong = GOOD + '\n[urgency]\nurgent = ["help now"]\n'
     with pytest.raises(UsageError, match=r"line 14: `urgency` lacks the field `calm`"):
         parse_taxonomy(wrong, "t.toml")
-    with pytest.raises(UsageError, match=r"line 16: `urgency.calm` must hold phrases, none of them empty"):
+    with pytest.raises(UsageError, match=r"line 16: `urgency.calm` must contain phrases, none of them empty"):
         parse_taxonomy(wrong + "calm = []\n", "t.toml")
 
 
