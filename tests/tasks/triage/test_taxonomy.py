@@ -63,7 +63,11 @@ def test_digest_covers_what_is_said_and_not_how() -> None:
             '["refund please", 3]',
             "line 9: `categories.refund.examples` is wrong: expected `str`",
         ),
-        ('["refund please"]', '[" "]', "line 9: `categories.refund.examples` must not contain an empty text."),
+        (
+            '["refund please"]',
+            '[" "]',
+            "line 9: `categories.refund.examples` must not contain an empty text.",
+        ),
         (
             'description = "cannot log in"',
             "",
@@ -75,7 +79,11 @@ def test_digest_covers_what_is_said_and_not_how() -> None:
         ("threshold = 0.6", "temperature = 0", "line 1: `temperature` must be above 0 and at most 10."),
         ('"P2", "P1"]', '"P3"]', "line 2: `priorities` must name each priority once, the lowest first."),
         ('default_priority = "P2"', "", "wrong: `default_priority` must be one of P3, P2, P1."),
-        ("threshold", "treshold", "line 1: `treshold` is unknown; the fields here are: categories, threshold,"),
+        (
+            "threshold",
+            "treshold",
+            "line 1: `treshold` is unknown; the fields here are: categories, threshold,",
+        ),
         ("threshold = 0.6", "threshold = ", "is not valid TOML: Invalid value (at line 1, column 13)."),
         (
             '[categories."login problem"]\ndescription = "cannot log in"',
