@@ -1,3 +1,3 @@
 """A real Kafka on this machine, without Java or Docker."""
 
-from . import node  # noqa: F401  # first: an install without Java must be pointed to the extra `kafka-local`, not `cpu`
+from . import node  # noqa: F401  # first: without it, the error must name the extra `kafka-local`

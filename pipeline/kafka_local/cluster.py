@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine, from Python packages and jars alone: no Java, Docker or Maven needed."""
+"""A real Apache Kafka on this machine: needs no Java, Docker or Maven."""
 
 import base64
 import random
@@ -20,17 +20,17 @@ from .node import HOST, KafkaNode, server_properties
 from .wire import BrokerAddress, broker_addresses, live_brokers
 
 PORTS: Final = range(20_000, 32_000)
-"""Free ports are chosen from here: below the range that the system gives to outgoing connections."""
+"""Range of free ports: below the one that the system gives to outgoing connections."""
 
 
 class LocalKafka:
     """A cluster of brokers, numbered from 1, each in a process that ends when this process ends.
 
     Args:
-        directory: data, settings and logs; a later cluster in the same directory has the same topics.
-        brokers: with three or more, topics have three replicas by default, of which two must be in sync.
+        directory: data, settings and logs. A later cluster here has the same topics.
+        brokers: with 3 or more, topics have 3 replicas by default; 2 must be in sync.
         port: of the first broker; the others follow. 0 takes free ports.
-        properties: more broker settings by Kafka's names; they override the defaults of `server_properties`.
+        properties: broker settings by Kafka's names; they override `server_properties`.
         heap_mb: Java's heap of each broker.
         progress: called with (jars present, jars in total) while they are fetched on first use.
     """
@@ -66,8 +66,8 @@ class LocalKafka:
     def start(self, timeout_s: float = 60.0) -> None:
         """Start all brokers and wait until each sees all of them.
 
-        Raises UsageError when a port or the directory is in use, BrokerError when a broker does not start; then all
-        are ended.
+        Raises UsageError when a port or the directory is in use, BrokerError when a broker does
+        not start; then all are ended.
         """
         for port in self._ports:
             if not is_free(port):
@@ -110,7 +110,7 @@ class LocalKafka:
         self._nodes[number].wait(timeout_s=10)
 
     def terminate(self, number: int, timeout_s: float = 30.0) -> None:
-        """Shut a broker down: it hands over its leaderships first. Raises BrokerError after ``timeout_s``."""
+        """Shut a broker down after it has handed over its leaderships. Raises BrokerError."""
         self._nodes[number].signal(signal.SIGTERM)
         if not self._nodes[number].wait(timeout_s):
             raise BrokerError(f"Broker {number} still runs {timeout_s:g} s after SIGTERM.")
@@ -124,12 +124,12 @@ class LocalKafka:
         self._nodes[number].signal(signal.SIGCONT)
 
     def restart(self, number: int, timeout_s: float = 60.0) -> None:
-        """Start a broker on its data and wait until it responds. One that runs is shut down first."""
+        """Start a broker, after a shutdown if it runs, and wait until it responds."""
         self.launch(number)
         self.wait_ready(number, timeout_s)
 
     def launch(self, number: int) -> None:
-        """As `restart`, without waiting: a broker responds only when a majority of the brokers is up."""
+        """As `restart`, without waiting: a broker responds only when a majority is up."""
         if self._nodes[number].running:
             self.terminate(number)
         self._nodes[number].start()
@@ -147,7 +147,7 @@ class LocalKafka:
         return self._nodes[number].log
 
     def wait_ready(self, number: int, timeout_s: float = 60.0) -> None:
-        """Wait until a broker sees all running brokers. Raises BrokerError when it ends, or after ``timeout_s``."""
+        """Wait until a broker sees all others. Raises BrokerError when it ends, or is too slow."""
         node = self._nodes[number]
         end = time.monotonic() + timeout_s
         while not node.running or live_brokers(BrokerAddress(HOST, node.port)) < len(self.running()):
@@ -191,7 +191,7 @@ class LocalKafka:
 
 
 def new_cluster_id() -> str:
-    """16 random bytes in base64. It never starts with a dash: Kafka's tools would read that as an option."""
+    """16 random bytes in base64, without a dash in front: Kafka's tools take that for an option."""
     below_half = uuid.UUID(int=uuid.uuid4().int >> 1)
     return base64.urlsafe_b64encode(below_half.bytes).decode().rstrip("=")
 

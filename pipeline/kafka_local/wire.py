@@ -32,7 +32,7 @@ def live_brokers(broker: BrokerAddress, timeout_s: float = 1.0) -> int:
 
 
 def coordinator(brokers: Sequence[BrokerAddress], group: str) -> int | None:
-    """The node id of the group's coordinator, from the first broker that reports it; None when none does."""
+    """The node id of the group's coordinator; None when no broker reports one."""
     for broker in brokers:
         response = _request(broker, FIND_COORDINATOR, 0, _string(group))
         if response:
@@ -43,7 +43,7 @@ def coordinator(brokers: Sequence[BrokerAddress], group: str) -> int | None:
 
 
 def leaders(brokers: Sequence[BrokerAddress], topic: str) -> dict[int, int]:
-    """Partition to the node id of its leader, from the first broker that reports any; else empty."""
+    """Partition to the node id of its leader; empty when no broker reports any."""
     for broker in brokers:
         response = _request(broker, METADATA, 1, struct.pack(">i", 1) + _string(topic))
         if response and (found := _leaders(response)):

@@ -28,10 +28,10 @@ def serve_task(task: str, *arguments: str) -> list[str]:
 
 
 class WorkerProcess:
-    """Python with ``arguments`` as a process. Its output is appended to ``log``. ``with`` kills it at the end.
+    """Runs Python with ``arguments``; its output is appended to ``log``. ``with`` kills it at the end.
 
-    Its standard input is a pipe that closes when this process ends. ``home`` replaces the user's INFERSTREAM_HOME.
-    With ``own_session``, Ctrl-C in the terminal does not reach the process.
+    Its standard input is a pipe that closes when this process ends. ``home`` is its
+    INFERSTREAM_HOME. With ``own_session``, Ctrl-C in the terminal does not reach it.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WorkerProcess:
             self._process.send_signal(number)
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> int:
-        """The exit status, negative for the signal that ended it. Raises subprocess.TimeoutExpired."""
+        """The exit status; negative: the signal that ended it. Raises subprocess.TimeoutExpired."""
         status = self._process.wait(timeout_s)
         if self._process.stdin:
             self._process.stdin.close()
@@ -121,7 +121,7 @@ class WorkerProcess:
     def _until(self, condition: Callable[[], bool], timeout_s: float, late: str) -> None:
         end = time.monotonic() + timeout_s
         while True:
-            running = self.running  # read before the condition: the last words and the end may come together
+            running = self.running  # read first: the process may print and end at once
             if condition():
                 return
             if not running:

@@ -1,4 +1,4 @@
-"""Reads topics from their first records, or from given offsets, to their present ends. Joins no group."""
+"""Reads topics from given offsets to their present ends, without a consumer group."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ async def _existing(broker: Broker, topics: Sequence[str]) -> list[str]:
 
 
 class Scan:
-    """The records from the start offsets to the ends that the partitions had when the scan was opened."""
+    """The records up to the ends that the partitions had when the scan was opened."""
 
     def __init__(
         self,
@@ -54,9 +54,10 @@ class Scan:
     ) -> AsyncGenerator[Self]:
         """A scan of those topics that exist.
 
-        Ends are read topic by topic in the given order. Name effects before their causes: then the cause of each
-        effect is within the scan. Records that retention has deleted are left out. When a broker that responds sends
-        no record for two times ``silence_ms``, the rest counts as deleted.
+        Ends are read topic by topic in the given order. Name effects before their causes: then the
+        cause of each effect is within the scan. Records that retention has deleted are left out.
+        When a broker that responds sends no record for two times ``silence_ms``, the rest counts
+        as deleted.
 
         Raises BrokerError; UsageError for a start beyond the end of a partition.
         """
@@ -98,8 +99,8 @@ class Scan:
                 silent = 0
                 yield self._within(records)
                 continue
-            # There may be no record left: retention has deleted it, or the last offsets are transaction markers.
-            # A broker that is down sends none either; then this call raises.
+            # There may be no record left: retention has deleted it, or the last offsets are
+            # transaction markers. A broker that is down sends none either; then this call raises.
             await self._consumer.end_offsets(self._unread)
             silent += 1
             if silent == SILENT_POLLS:

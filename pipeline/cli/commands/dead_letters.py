@@ -85,7 +85,7 @@ def list_letters(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; bytes that are not UTF-8 are in Base64.")
 @with_letter_source
 def show(source: LetterSource, letter: str, body: bool, as_json: bool) -> None:
-    """Show one dead LETTER: why it failed, its headers, its body. `list` shows its name, such as 0/17."""
+    """Show one dead LETTER with headers and body. `list` shows its name, such as 0/17."""
 
     async def read() -> tuple[Record, Letter]:
         async with source.broker() as broker:

@@ -118,7 +118,7 @@ def _have_model(name: str, screen: Screen) -> None:
 async def _run(
     starting: AbstractAsyncContextManager[DemoSite], audited: Audited, traffic: Traffic, screen: Screen
 ) -> tuple[DemoResult, list[int]]:
-    """Run the demo and show it. Returns the result, and the number of replies of each worker it has started."""
+    """Run and show the demo. Returns the result and the number of replies by each worker."""
     tickets = ShownTickets()
     drawn = 0.0
     async with starting as site:

@@ -33,7 +33,7 @@ BLOCKS: Final = "·▁▂▃▄▅▆▇█"
 
 
 class ShownTickets(Struct):
-    """The answers to show: the one with the highest confidence of each category, and one that needs a human."""
+    """The answers to show: the most confident one of each category, and one for a human."""
 
     best: dict[str, tuple[str, TriageOutput]] = field(default_factory=dict)
     for_a_human: tuple[str, TriageOutput] | None = None

@@ -19,7 +19,7 @@ REPEAT_S: Final = 3.0
 
 
 class Judgment(NamedTuple):
-    """The auditor's counts. ``ends`` are terminal events by kind; ``duplicated`` those beyond one for each request."""
+    """The auditor's counts: ``ends`` by kind, ``duplicated`` ends beyond one for each request."""
 
     requests: int
     ends: dict[str, int]
@@ -34,7 +34,7 @@ class Judgment(NamedTuple):
 
 
 def auditor(config: Config, folder: Path) -> Callable[[], Awaitable[Judgment]]:
-    """A function that audits the topics over its own connection and writes ``audit.json`` into ``folder``."""
+    """A function that audits the topics and writes ``audit.json`` into ``folder``."""
 
     async def judge() -> Judgment:
         async with KafkaBroker(config.kafka) as broker:
@@ -47,7 +47,7 @@ def auditor(config: Config, folder: Path) -> Callable[[], Awaitable[Judgment]]:
 
 
 async def final_judgment(judge: Callable[[], Awaitable[Judgment]], timeout_s: float) -> Judgment:
-    """Repeat the audit until nothing is lost, or for ``timeout_s``: a late reply is not a lost one."""
+    """Repeat the audit until nothing is lost, or for ``timeout_s``: a reply may be late."""
     end = time.monotonic() + timeout_s
     while True:
         judgment = await judge()

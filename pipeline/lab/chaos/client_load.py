@@ -19,7 +19,7 @@ TIMEOUT_S: Final = 60.0
 
 
 class ClientLoad:
-    """Sends at a constant rate. ``answers`` counts answers by id, ``unanswered`` the failures and timeouts."""
+    """Sends at a constant rate. Counts ``answers`` by id; failures are ``unanswered``."""
 
     def __init__(self, broker: Broker, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
         """``prefix`` is the prefix of the topics."""

@@ -25,7 +25,7 @@ BETWEEN_RESTARTS_S: Final = 2.0
 
 
 class InjectedFault(Struct):
-    """A fault that was injected into ``what``. ``partitions`` are those of the worker that it ended."""
+    """A fault and its target. ``partitions`` are those of the worker that it ended."""
 
     kind: str
     began_s: float
@@ -128,7 +128,7 @@ class FaultInjector:
         await asyncio.to_thread(self._kafka.restart, number)
 
     async def _broker(self, fault: Fault) -> int:
-        """The leader of a partition, or the group's coordinator; any running broker when it is not known."""
+        """A partition's leader or the group's coordinator; if unknown, any running broker."""
         brokers = self._kafka.addresses
         if fault.kind == "kill_leader":
             by_partition = await asyncio.to_thread(leaders, brokers, self._topic)

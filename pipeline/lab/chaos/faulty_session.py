@@ -25,7 +25,7 @@ GRACE_S: Final = 0.02
 
 
 class FaultState(Struct):
-    """The faults of a worker: ends in seconds of the monotonic clock, which all processes share; its clock's error."""
+    """The faults of a worker. Times are of the monotonic clock, which all processes share."""
 
     stalled_until: float = 0.0
     away_until: float = 0.0
@@ -34,7 +34,7 @@ class FaultState(Struct):
 
 
 class DeviceCounts(Struct):
-    """Rows that reached the device. ``late_rows`` came after their deadline, the latest by ``latest_s``."""
+    """Rows that reached the device; ``late_rows`` after their deadline, by ``latest_s`` at most."""
 
     rows: int = 0
     late_rows: int = 0
@@ -61,7 +61,7 @@ class FaultySession:
         self.counts = DeviceCounts()
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """As `Session.run`. Raises DeviceUnavailable, DeviceOutOfMemory, DeviceError; may end the process."""
+        """As `Session.run`. Raises DeviceError and its kinds; may end the process."""
         self._apply(self._faults(), feeds["input_ids"].size)
         texts = self._decode(feeds["input_ids"].tolist())
         self._count(texts)

@@ -61,7 +61,7 @@ GOOD: Final = ("good", "again")
 """Kinds of requests that must end with a result."""
 
 WAY_BACK_S: Final = 0.25
-"""Allowed time from the worker, which applies the deadline, to the run, which reads the reply."""
+"""Allowed time from the worker, which applies the deadline, to the run."""
 
 MIN_LIFETIME_S: Final = 60.0
 """Memory growth is computed only for processes that ran this long."""
@@ -181,7 +181,7 @@ def _latencies_s(seen: Sequence[ObservedEnd], begin_s: float, end_s: float) -> l
 
 
 def memory_growth(memory_mb: Sequence[tuple[float, int, int, float]]) -> float | None:
-    """The largest growth of any process, from the middle third of its lifetime to the last; None without one."""
+    """Largest growth of a process from the middle to the last third of its lifetime, or None."""
     lives = [
         [(at_s, mb) for at_s, _, _, mb in life]
         for _, life in groupby(sorted(memory_mb, key=lambda one: (one[2], one[0])), lambda one: one[2])

@@ -24,7 +24,7 @@ MAX_BINS: Final = 300
 
 
 def plot(report: ChaosReport, path: Path) -> None:
-    """Write a PNG: throughput, latency, open requests and memory over time, with the faults as bars."""
+    """Write a PNG of throughput, latency, open requests, memory and faults over time."""
     end_s = max([report.seconds, *(one.at_s for one in report.seen[-1:])])
     bin_s = max(1.0, end_s / MAX_BINS)
     figure = Figure(figsize=(13, 9), layout="constrained")

@@ -13,14 +13,14 @@ from .schedule import Fault
 from .worker_pool import WorkerExit
 
 WARM_SHARE: Final = 0.5
-"""Figures leave out this share of the calm, at its beginning: the brokers warm up and costs are learned."""
+"""No figure counts this first share of the calm: brokers warm up, costs are learned."""
 
 TURN_S: Final = 2.0
-"""Figures leave out the first seconds of the storm: those replies belong to requests of the calm."""
+"""No figure counts these first seconds of the storm: they answer requests of the calm."""
 
 
 class ChaosReport(Struct, frozen=True):
-    """Times are seconds since the load began; it ended after ``seconds``. ``skipped`` faults were not injected."""
+    """Times are seconds since the load began. The load ended after ``seconds``."""
 
     scenario: Scenario
     seed: int

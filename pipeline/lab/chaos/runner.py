@@ -33,7 +33,7 @@ FLUSH_S: Final = 60.0
 POLL_S: Final = 0.2
 SAMPLE_S: Final = 0.5
 MAX_LONGER: Final = 0.5
-"""On a slow machine faults take longer: the load is prolonged for them by at most this share of its time."""
+"""Faults take longer on a slow machine: the load may be prolonged by this share."""
 
 
 class Runner:
@@ -64,7 +64,7 @@ class Runner:
         self._loaded_s = seconds
 
     async def run(self) -> ChaosReport:
-        """Send load, inject faults, wait for open requests, audit. Ends its workers. Raises BrokerError."""
+        """Send load, inject faults, wait for open requests, audit. Raises BrokerError."""
         async with AsyncExitStack() as stack:
             broker = await stack.enter_async_context(KafkaBroker(self._config.kafka))
             await broker.ensure_topics(topic_specs(self._topics, self._config.kafka, self._config.retries))
@@ -112,7 +112,7 @@ class Runner:
         return settled_s
 
     async def _load(self, broker: Broker, faults: "asyncio.Task[None]") -> None:
-        """The calm, then the storm. The storm lasts until the last fault has ended, within a limit."""
+        """The calm, then the storm until the last fault has ended, within a limit."""
         generator = LoadGenerator(broker, self._topics, self._requests.sent)
         scenario = self._scenario
         self._show("Calm")
@@ -210,7 +210,7 @@ class Runner:
 
 
 def config_of(scenario: Scenario, bootstrap: str) -> Config:
-    """The scenario's settings on this Kafka. One lane for each worker: brokers and load share the machine."""
+    """The scenario's settings. One lane for each worker: brokers and load share the CPU."""
     tables: dict[str, dict[str, Any]] = {
         "kafka": {"bootstrap": bootstrap, "partitions": scenario.partitions, "replication": scenario.brokers},
         "engine": {"lanes": 1},

@@ -23,16 +23,16 @@ KINDS: Final = {
 """The kinds of faults by area."""
 
 AREAS: Final = {kind: area for area, kinds in KINDS.items() for kind in kinds}
-"""What a fault affects. Faults of one area follow each other, those of different areas may overlap."""
+"""Faults of one area follow each other, those of different areas may overlap."""
 
 
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     """Faults of one kind. Raises ValueError for an unknown kind.
 
     Attributes:
-        times: number in the scenario's own time. It is scaled to the length of the run; at least one.
-        seconds: shortest and longest duration: until the broker restarts, the worker or device continues, the
-            additional worker leaves. For a clock: smallest and largest error.
+        times: number in the scenario's own time, scaled to the length of the run; at least one.
+        seconds: shortest and longest duration: until the broker restarts, the worker or device
+            continues, the additional worker leaves. For a clock: smallest and largest error.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Load(Struct, frozen=True, forbid_unknown_fields=True):
-    """The pace of requests. One of the first three is set; the storm has the same pace without `times_capacity`.
+    """The pace of requests: one of the first three. `times_capacity` changes it for the storm.
 
     Attributes:
         per_s: requests per second, constant.
@@ -64,9 +64,9 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """A calm without faults, then a storm with faults.
 
-    ``storm`` holds the fields of the mix that differ after the calm. ``customer_per_s`` requests per second come in
-    addition through our own client. ``goals`` are limits by the name of a figure, see `figures`. A scenario without
-    broker faults that measures the speed of workers needs one of the ``brokers`` only: each takes CPU time.
+    ``storm`` holds the fields of the mix that differ after the calm. ``customer_per_s`` more
+    requests per second come through our own client. ``goals`` are limits by the name of a figure.
+    A scenario that measures the speed of workers needs one broker only: each takes CPU time.
 
     Raises ValueError when the calm is longer than half of the time.
     """

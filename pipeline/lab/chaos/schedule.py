@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 from .scenario import AREAS, Faults, Scenario
 
 QUIET_END: Final = 0.1
-"""No new faults begin in this share of the time, at its end: the effects of the last ones need load."""
+"""No faults begin in this last share of the time: the effects of earlier ones need load."""
 
 MIN_CALM: Final = 0.2
 """Minimum share of the calm in a short run: the figures of the calm need some time."""
 
 SPREAD: Final = 0.5
-"""A fault begins in this first share of its slot; the rest separates it from the next one of its area."""
+"""A fault begins in this first share of its slot, to be apart from the next of its area."""
 
 
 class Fault(NamedTuple):

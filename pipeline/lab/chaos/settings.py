@@ -10,7 +10,7 @@ from ...config import Config
 
 
 class WorkerSettings(Struct, frozen=True):
-    """The settings of a worker process. It reads the file ``faults`` and writes the file ``status``."""
+    """Settings of a worker process. It reads the file ``faults`` and writes ``status``."""
 
     config: Config
     faults: str

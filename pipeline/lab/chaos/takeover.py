@@ -17,8 +17,8 @@ MAX_GAP_S: Final = 2.0
 def takeovers(seen: Sequence[ObservedEnd], injected: Sequence[InjectedFault], kind: str) -> list[float]:
     """For each fault of that kind, the longest silence of any partition of its worker, in seconds.
 
-    The silence begins with the fault at the earliest. The time until the next fault of any kind is examined. If the
-    silence lasts until that fault, its length is not known and the fault is left out.
+    Only the time from the fault to the next fault of any kind counts. If the silence lasts until
+    then, its length is not known and the fault is left out.
     """
     times: dict[int, list[float]] = {}
     for end in seen:
@@ -39,14 +39,14 @@ def takeovers(seen: Sequence[ObservedEnd], injected: Sequence[InjectedFault], ki
 
 
 class Silence(NamedTuple):
-    """A time without a reply. It ``lasts`` when no reply came before the end of the examined time."""
+    """A time without a reply. It ``lasts`` when no reply has ended it."""
 
     seconds: float
     lasts: bool
 
 
 def longest_silence(times: Sequence[float], begin: float, end: float) -> Silence | None:
-    """The longest time without a reply between ``begin`` and ``end``; None when there was no load before."""
+    """The longest time without a reply in an interval; None when there was no load before."""
     before = [at for at in times if at <= begin]
     if not before or begin - before[-1] > MAX_GAP_S:
         return None

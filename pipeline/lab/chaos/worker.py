@@ -1,4 +1,4 @@
-"""A worker process of a chaos run: the real pipeline with a session and a clock that can be made to fail.
+"""A worker process of a chaos run: the real pipeline, with a session and a clock that can fail.
 
 Runs as a program. It ends when its standard input closes, so it cannot outlive the run.
 """
@@ -29,7 +29,7 @@ def main(argument: str) -> None:
 
 
 def _end_with_input() -> None:
-    # Not through sys.stdin: a thread that reads from it holds a lock that aborts the interpreter at its exit.
+    # Not sys.stdin: its lock, held by a reading thread, aborts the interpreter at its exit.
     while os.read(0, 1):
         pass
     os._exit(1)

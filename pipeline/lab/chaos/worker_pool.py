@@ -69,7 +69,7 @@ class PoolWorker(Struct):
 
 
 class WorkerPool:
-    """Workers by number, with an INFERSTREAM_HOME of their own. Call `stop` at the end in any case."""
+    """Workers by number, with their own INFERSTREAM_HOME. Call `stop` in any case."""
 
     def __init__(
         self, folder: Path, config: Config, restart_after_s: float, now_s: Callable[[], float]
@@ -84,9 +84,9 @@ class WorkerPool:
         self.memory_mb: list[tuple[float, int, int, float]] = []
         """Seconds since the start, worker number, process id, resident MB."""
         self.ready_s: list[float] = []
-        """Seconds from the start of a process until it reads requests, after a SIGTERM of the one before.
+        """Seconds from the start of a process until it reads requests.
 
-        After a kill, the group first waits for the session timeout, so those are not here.
+        Only after a SIGTERM: after a kill, the group first waits for the session timeout.
         """
 
     def start(self) -> PoolWorker:
@@ -102,7 +102,7 @@ class WorkerPool:
         return [worker for worker in self.workers.values() if worker.active]
 
     async def wait_ready(self, worker: PoolWorker, timeout_s: float) -> None:
-        """Wait until the worker reads requests. Raises BrokerError when it ends, or after ``timeout_s``."""
+        """Wait until it reads requests. Raises BrokerError when it ends, or after ``timeout_s``."""
         end = time.monotonic() + timeout_s
         while not worker.status.ready:
             if not worker.process.running or time.monotonic() > end:
@@ -189,7 +189,7 @@ class WorkerPool:
 
 
 def make_home(folder: Path) -> Path:
-    """An INFERSTREAM_HOME with the user's models as a link, a copy of the measured costs, and nothing else."""
+    """An INFERSTREAM_HOME with a link to the user's models and a copy of the measured costs."""
     folder.mkdir(parents=True)
     (folder / "models").symlink_to(home_folder() / "models", target_is_directory=True)
     if (costs := home_folder() / "costs").is_dir():

@@ -1,1 +1,1 @@
-"""`make demo`: sends the example tickets through a whole pipeline and shows figures and an audit."""
+"""`make demo`: sends example tickets through a pipeline, shows figures and an audit."""

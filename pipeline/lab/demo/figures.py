@@ -30,7 +30,7 @@ class Figures(Struct):
     version: str = ""
 
     def observe(self, answer: Answer | Failure, sent: float, now: float, expected: str | None) -> None:
-        """Count one reply: when its request was ``sent``, when it arrived (``now``), its ``expected`` category."""
+        """Count one reply that arrived ``now``, with the time and category of its request."""
         self.now = now
         self.latencies_s.append(now - sent)
         if isinstance(answer, Failure):

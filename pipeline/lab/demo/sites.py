@@ -1,4 +1,4 @@
-"""Where the demo runs: in this process, on a local Kafka with worker processes, or with workers that exist already."""
+"""Where the demo runs: in this process, on a local Kafka, or with workers that exist already."""
 
 import asyncio
 import signal
@@ -95,7 +95,7 @@ async def on_local_kafka(config: Config, screen: StartupScreen, workers: int) ->
 
 @asynccontextmanager
 async def with_your_workers(config: Config, screen: StartupScreen) -> AsyncGenerator[DemoSite]:
-    """The Kafka of the settings with its workers. Raises BrokerError when their topics do not exist in time."""
+    """The Kafka of the settings. Raises BrokerError when no worker creates the topics in time."""
     settings = config.kafka
     topics = Topics(TASK, settings.topic_prefix)
     async with KafkaBroker(settings) as broker, Client(broker=broker, prefix=settings.topic_prefix) as client:

@@ -12,7 +12,7 @@ from ....schemas.messages import Request
 from ...errors import UsageError
 
 EXAMPLES: Final = Path(__file__).resolve().parents[3] / "examples" / "tickets.jsonl"
-"""In a checkout: the package is a link to its folders, so the resolved path is below the checkout."""
+"""The package is a link in a checkout, so the resolved path is below the checkout."""
 BROKEN: Final = (
     {"text": "   "},
     {"text": "Where is my parcel?", "options": {"treshold": 0.8}},
@@ -39,7 +39,7 @@ class Traffic(NamedTuple):
 
 
 def load_tickets(path: Path | None) -> list[Ticket]:
-    """The tickets in ``path`` (JSON lines with a `text`), by default the example tickets. Raises UsageError."""
+    """Read JSON lines with a `text`, by default the example tickets. Raises UsageError."""
     if path is None and not EXAMPLES.exists():
         raise UsageError(
             "The example tickets are in the project's checkout: run the demo there, or use --data FILE."
@@ -57,7 +57,7 @@ def load_tickets(path: Path | None) -> list[Ticket]:
 
 
 def plan_traffic(tickets: Sequence[Ticket], count: int, run: str, seed: int = 7) -> Traffic:
-    """``count`` requests: each ticket once, if ``count`` allows, then repetitions, shuffled by ``seed``."""
+    """``count`` requests: each ticket once if possible, then repetitions, in random order."""
     rng = random.Random(seed)
     drawn = list(tickets[:count]) + rng.choices(tickets, k=max(0, count - len(tickets)))
     rng.shuffle(drawn)

@@ -1,1 +1,1 @@
-"""Checks delivery by reading the topics: each request must have one terminal event, in the order of its key."""
+"""Checks in the topics that each request has one terminal event, in the order of its key."""

@@ -29,9 +29,10 @@ async def audit(
 ) -> AuditReport:
     """The report on the requests sent from ``since_ms`` on and before ``until_ms`` (Unix time).
 
-    Memory does not grow with the topics. With a ``work`` file, an interrupted audit continues where it was, and a
-    finished one reads only new records. ``starts`` are the first offsets to read of partitions that the work file does
-    not have; the oldest by default. ``clock`` is the Unix time in seconds; ``progress`` is called with offsets.
+    Memory does not grow with the topics. With a ``work`` file, an interrupted audit continues where
+    it was, and a finished one reads only new records. ``starts`` are the first offsets to read of
+    partitions that the work file does not have; the oldest by default. ``clock`` is the Unix time
+    in seconds; ``progress`` is called with offsets.
 
     Raises BrokerError; UsageError for a missing topic, or a work file of another audit.
     """

@@ -1,4 +1,4 @@
-"""What the records say about one request: how often it was sent, how often it ended, and with what."""
+"""What the records say about one request: how often it was sent, and how it ended."""
 
 from collections import Counter
 
@@ -50,7 +50,7 @@ class Case(Struct):
 
     @property
     def deliveries(self) -> int:
-        """The number of terminal events that are due: one for each time the request was sent or replayed."""
+        """The number of terminal events due: one for each time it was sent or replayed."""
         return max(1, self.how["first"] + self.how["replayed"])
 
     @property
@@ -64,7 +64,7 @@ class Case(Struct):
 
     @property
     def kinds(self) -> int:
-        """The number of different terminal events: a redelivery may end differently from the first delivery."""
+        """The number of different terminal events: a redelivery may end differently."""
         return len(self.replies) + bool(self.letters_alone)
 
     @property
@@ -80,7 +80,7 @@ class Case(Struct):
         return "expired" if code == EXPIRED else code
 
     def _ended(self, timestamp_ms: int, kind: str, code: str) -> None:
-        # A failure and its dead letter may have the same millisecond: then the failure is the terminal event.
+        # When a failure and its dead letter have the same millisecond, the failure counts.
         end = (timestamp_ms, kind == "letter", kind, code)
         if end[:2] < self.first[:2]:
             self.first = end

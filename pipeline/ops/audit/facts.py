@@ -24,10 +24,10 @@ EXPIRED: Final = "deadline_exceeded"
 
 
 class RequestFact(NamedTuple):
-    """A record of the request topic: sent for the first time, returned from a retry topic, or replayed.
+    """A record of the request topic: new, returned from a retry topic, or replayed.
 
-    ``key`` is a hash of the record key, None when the order of replies does not matter. ``reply_topic`` is None for
-    the task's own reply topic.
+    ``key`` is a hash of the record key, None when the order of replies does not matter.
+    ``reply_topic`` is None for the task's own reply topic.
     """
 
     identity: str
@@ -37,7 +37,7 @@ class RequestFact(NamedTuple):
 
 
 class EventFact(NamedTuple):
-    """A record of any other topic. ``number`` is the seq of a reply, or when a retry is due in Unix milliseconds."""
+    """A record of another topic. ``number``: a reply's seq, or the due time of a retry in Unix ms."""
 
     identity: str
     kind: Kind
@@ -46,7 +46,7 @@ class EventFact(NamedTuple):
 
 
 class Audited(NamedTuple):
-    """What is audited: the topics of a task, its retry topics by ``tiers``, and ``more_replies`` topics.
+    """What is audited: a task's topics, its retry ``tiers``, and ``more_replies`` topics.
 
     With ``id_prefix``, only requests whose ids begin with it.
     """

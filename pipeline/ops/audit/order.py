@@ -7,10 +7,10 @@ from .work_file import OrderedReply
 
 
 def out_of_order(replies: Iterable[OrderedReply]) -> Iterator[OrderedReply]:
-    """First replies with an offset below that of the first reply to an earlier request of their key.
+    """First replies that are before the first reply to an earlier request of their key.
 
-    ``replies`` must be in the order of partition, key and offset of their requests. Replies are compared only within
-    one partition of one topic.
+    ``replies`` must be in the order of partition, key and offset of their requests. Replies are
+    compared only within one partition of one topic.
     """
     for _, of_key in groupby(replies, lambda reply: (reply.source, reply.key)):
         highest: dict[int, int] = {}
@@ -25,7 +25,7 @@ def out_of_order(replies: Iterable[OrderedReply]) -> Iterator[OrderedReply]:
 def _first(replies: Sequence[OrderedReply]) -> OrderedReply:
     """The earliest reply, by offset: the clocks of two workers may differ.
 
-    Replies to one request are in two partitions when partitions were added; the partition is then chosen by time.
+    If partitions were added, replies may be in two of them: then time chooses the partition.
     """
     source = min(replies, key=lambda reply: reply.reply_timestamp_ms).reply_source
     return min(

@@ -29,7 +29,7 @@ class AuditReport(Struct):
         dead_letters: ended as a dead letter, without a reply.
         missing: no terminal event, although one was due.
         open: no terminal event, and not due yet.
-        elsewhere: no terminal event here, but they name reply topics that were not read (``unread_topics``).
+        elsewhere: no terminal event, but a reply topic that was not read (``unread_topics``).
         repeats: requests sent again with the id of an earlier one.
         missing_repeats: repeats and replays without a terminal event of their own.
         replayed: records that came back from the dead letters.
@@ -37,8 +37,8 @@ class AuditReport(Struct):
         kept: dead letters that accompany a failure reply.
         duplicated: terminal events beyond one for each time that a request was sent.
         contradictory: requests with too many terminal events that are not all the same.
-        duplicated_chunks: chunks of streamed replies beyond one for each time that a request was sent.
-        out_of_order: first replies that came before the first reply to an earlier request of the same key.
+        duplicated_chunks: chunks beyond one for each time that a request was sent.
+        out_of_order: first replies before the first reply to an earlier request of their key.
         unknown: ids of replies and dead letters whose requests are not (or no longer) in the topic.
         unreadable: records on reply topics that are not replies.
         examples: up to 10 ids of each problem.
@@ -76,7 +76,7 @@ class AuditReport(Struct):
 
     @property
     def lost(self) -> bool:
-        """Whether a request has no terminal event although one was due, or a reply is out of order."""
+        """Whether a terminal event is missing although it was due, or a reply is out of order."""
         return bool(self.missing or self.missing_repeats or self.out_of_order or self.elsewhere)
 
     @property

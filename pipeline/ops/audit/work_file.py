@@ -1,4 +1,4 @@
-"""The work file: the records read so far, on disk. Memory stays flat, and an interrupted audit can continue."""
+"""The work file: what was read so far, on disk, so that an interrupted audit can continue."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class AuditRow(NamedTuple):
 
 
 class OrderedReply(NamedTuple):
-    """A reply to a request whose order matters. A source is a partition of a topic, a position an offset."""
+    """A reply whose order matters. A source is a partition of a topic, a position an offset."""
 
     source: int
     key: bytes
@@ -80,10 +80,10 @@ class OrderedReply(NamedTuple):
 
 
 class WorkFile:
-    """An open work file; a temporary one without a path. Use it in a ``with`` block. Its methods block on the disk."""
+    """A work file, temporary without a path. Use it in a ``with`` block. Methods block on the disk."""
 
     def __init__(self, path: Path | None, name: str) -> None:
-        """``name`` identifies what is audited. Raises UsageError for a file of another audit, or one in use."""
+        """``name`` says what is audited. Raises UsageError for a file of another audit, or in use."""
         try:
             self._connection = sqlite3.connect(path or "", isolation_level=None, timeout=1.0)
             self._open(path, name)
@@ -130,7 +130,7 @@ class WorkFile:
         return map(AuditRow._make, self._connection.execute(ROWS))
 
     def ordered_replies(self) -> Iterator[OrderedReply]:
-        """Replies whose order matters, in the order of partition, key and offset of their requests."""
+        """Replies whose order matters, by partition, key and offset of their requests."""
         return map(OrderedReply._make, self._connection.execute(IN_ORDER))
 
     def settle(self) -> None:

@@ -16,7 +16,7 @@ from .marks import Done, mark
 from .reading import Progress, selected
 
 MAX_PENDING: Final = 256
-"""Letters that are published at a time: at most this many are replayed twice after an interruption."""
+"""Letters published at a time: at most these are replayed twice after an interruption."""
 
 MAX_PENDING_BYTES: Final = 16_000_000
 Entry = tuple[Record, Letter]
@@ -34,14 +34,14 @@ REMOVED: Final = frozenset(
         Header.DEADLINE_MS,
     }
 )
-"""Headers that a replay does not keep: those about the failure, and the deadline, which has passed."""
+"""A replay does not keep these headers: those of the failure, and the old deadline."""
 
 
 class HandledLetters(Struct):
     """The number of handled letters by code.
 
-    ``left_out`` counts letters without their body: they cannot be replayed. ``refused`` counts letters that are too
-    large for the request topic.
+    ``left_out`` counts letters without their body: they cannot be replayed. ``refused`` counts
+    letters that are too large for the request topic.
     """
 
     codes: Counter[str] = field(default_factory=Counter)
@@ -78,9 +78,9 @@ class LetterHandler:
     ) -> HandledLetters:
         """Handle at most ``limit`` letters of the selection that have no mark yet.
 
-        A replay publishes the identical body to the request topic, with key and headers, as a first attempt. A purge
-        only adds the mark: retention deletes the letter. Both may be interrupted and repeated. Raises BrokerError,
-        UsageError without a request topic.
+        A replay publishes the identical body to the request topic, with key and headers, as a first
+        attempt. A purge only adds the mark: retention deletes the letter. Both may be interrupted
+        and repeated. Raises BrokerError; UsageError without a request topic.
         """
         handled = HandledLetters()
         partitions = await self._broker.partitions(self._topics.requests)
@@ -112,7 +112,7 @@ class LetterHandler:
     async def _batches(
         self, what: Done, selection: Selection, limit: int | None, handled: HandledLetters, progress: Progress
     ) -> AsyncGenerator[list[Entry]]:
-        """The letters to handle, at most MAX_PENDING at a time. Those that cannot be replayed are counted."""
+        """The letters to handle, at most MAX_PENDING at a time. Counts those without a body."""
         batch = list[Entry]()
         size = 0
         remaining = limit

@@ -35,9 +35,9 @@ def parse_position(text: str) -> LetterPosition:
 class Letter(Struct, frozen=True):
     """One dead letter, without its body.
 
-    ``attempts`` counts deliveries to a worker; ``history`` has those before the last. ``left_out`` is the size of a
-    body that was too large for the letter: it is at ``origin`` as long as retention allows. ``handled`` is
-    "replayed", "purged" or None.
+    ``attempts`` counts deliveries to a worker; ``history`` has those before the last. ``left_out``
+    is the size of a body that was too large for the letter: retention allowing, it is at
+    ``origin``. ``handled`` is "replayed", "purged" or None.
     """
 
     letter: str
@@ -85,7 +85,7 @@ def letter_of(record: Record, handled: str | None = None) -> Letter:
 
 
 class Selection(NamedTuple):
-    """Conditions on letters, all of which must hold. A field that is None or empty is no condition."""
+    """Conditions that must all hold. A field that is None or empty is no condition."""
 
     codes: Collection[str] = ()
     since_ms: int | None = None
@@ -108,7 +108,7 @@ class Selection(NamedTuple):
 
 
 def _worker_headers(headers: Headers) -> frozenset[str]:
-    """The names from the last error code on. A request may have headers of the same names; those come before."""
+    """The names from the last error code on: earlier ones may come from the request itself."""
     names = [name for name, _ in headers]
     if Header.ERROR_CODE not in names:
         return frozenset()

@@ -26,7 +26,7 @@ class Mark(Struct, frozen=True):
 
 
 class Marks:
-    """The marks of one task, in a temporary file: there may be as many as letters. Use it in a ``with`` block."""
+    """The marks of one task, in a temporary file: they may be many. Use it in a ``with`` block."""
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)
@@ -51,7 +51,7 @@ class Marks:
 
     def of(self, letter: Record) -> str | None:
         """How the letter was handled; None when it was not."""
-        # A mark older than the letter is of another letter: the topic was deleted and created again.
+        # An older mark is of another letter: the topic was deleted and created again.
         row = self._connection.execute(
             "SELECT done FROM marks WHERE letter = ? AND at_ms >= ?",
             (

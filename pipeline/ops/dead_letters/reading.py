@@ -32,7 +32,7 @@ async def selected(
 ) -> AsyncGenerator[tuple[Record, Letter]]:
     """The letters of the selection that have no mark; with ``handled`` also those that have one.
 
-    Reads to the present end, in bounded memory. Raises BrokerError; UsageError without a dead-letter topic.
+    Reads to the present end, in bounded memory. Raises BrokerError; UsageError without the topic.
     """
     await _require(broker, topics)
     with Marks() as marks:
@@ -56,7 +56,7 @@ async def listing(
     handled: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Listing:
-    """The newest ``limit`` letters of the selection. Raises BrokerError; UsageError without the topic."""
+    """The newest ``limit`` letters. Raises BrokerError; UsageError without the topic."""
     whole = Listing()
     order = count()  # no comparison of two letters
     newest = list[tuple[int, int, Letter]]()
