@@ -48,17 +48,24 @@ QUICK_AGAINST: Final = AgainstEffort(rounds=2, full_requests=100, cached_request
 
 
 class Round(Struct, frozen=True):
-    """One round: the turns by system. Within each of the groups all have the same texts."""
+    """One round: the turns by system. Within each of the groups all have the same texts.
+
+    ``resident_mb`` is the memory of the worker after the round.
+    """
 
     full: dict[str, Run]
     short: dict[str, Run]
     cached: dict[str, Run]
     loaded: list[dict[str, Paced]]
     latency: dict[str, list[float]]
+    resident_mb: float
 
 
 class Measurements(Struct, frozen=True):
-    """All that the figures are computed from. ``loads_per_s`` are the rates of ``Round.loaded``."""
+    """All that the figures are computed from. ``loads_per_s`` are the rates of ``Round.loaded``.
+
+    ``memory_mb`` is the memory of the worker, at equal distances of time, over ``memory_requests`` short texts.
+    """
 
     rounds: list[Round]
     loads_per_s: list[float]

@@ -106,6 +106,7 @@ class Suite:
             cached={name: await self._full_load(of, name, many) for name in rotated(CACHED, number)},
             loaded=[await self._loaded(of, number, per_s) for per_s in loads_per_s],
             latency={name: await self._latency(of, name, paced) for name in rotated(LATENCY, number)},
+            resident_mb=self._systems["learned"].process.resident_mb(),
         )
 
     async def _full_load(self, of: str, name: str, texts: Sequence[str]) -> Run:

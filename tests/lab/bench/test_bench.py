@@ -35,6 +35,7 @@ def a_round(learned: float = 95.0) -> Round:
         cached={"cached": a_run(800.0), "echo": a_run(1_000.0)},
         loaded=[{"learned": Paced(40.0, [5.0, 6.0]), "single": Paced(40.0, [7.0, 8.0])}],
         latency={"learned": [12.0] * 100, "direct": [6.0] * 100, "echo": [3.0] * 100},
+        resident_mb=230.0,
     )
 
 
@@ -61,6 +62,7 @@ def test_each_figure_is_the_median_of_the_rounds_with_its_interval_and_goal() ->
     assert found["P6", "added latency at 50 requests/s, p50, ms"].median == pytest.approx(3.0)
     assert found["P6", "added latency at 50 requests/s, p99, ms"].median == pytest.approx(3.0)
     assert found["memory", "resident, MB, peak"].met
+    assert found["memory", "resident, MB, peak"].median == 230.0
     assert {figure.name for figure in found.values()} == {"P1", "P2", "P3", "P4", "P5", "P6", "P9", "memory"}
 
 
