@@ -8,7 +8,7 @@ from .runs import Paced, Run
 
 
 class Effort(Struct, frozen=True):
-    """How much is measured. ``limit_s`` is the time after which no further round begins."""
+    """How much is measured. No round begins that would end after ``limit_s``."""
 
     rounds: int = 12
     limit_s: float = 420.0
