@@ -1,6 +1,5 @@
 """What happens with a request that failed: a retry, or a Failure, perhaps with a dead letter."""
 
-import copy
 import logging
 import random
 from collections.abc import Callable
@@ -90,9 +89,7 @@ class FailurePolicy:
         self._metrics.retried(error.code)
         self._breaker.trial_failed()
         message = to_retry_topic(arrival, self._topics, attempt, tier_s)
-        # The copy has no traceback, which would hold this outcome in a reference cycle.
-        given_up = copy.copy(error)
-        return Outcome((message,), if_too_large=lambda: self.end(arrival, given_up, version))
+        return Outcome((message,), if_too_large=lambda: self.end(arrival, error, version))
 
     def end(self, arrival: Arrival, error: Exception, version: str = "") -> Outcome:
         """The terminal event: a Failure to the caller, and a dead letter if the worker is at fault.

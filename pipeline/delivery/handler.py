@@ -46,17 +46,8 @@ class Handler:
             return self._answer_on_new_topic(arrival)
         return self._answer(arrival)
 
-    async def _answer_on_new_topic(self, arrival: Arrival) -> Outcome:
-        """`_answer` for a reply topic that is named for the first time: ask the broker for it."""
-        try:
-            await self._reply_topics.check(arrival.reply_topic)
-        except ReplyTopicNotAllowed as error:
-            return self._failures.end(arrival, error)
-        self._reply_topics.assign(arrival)
-        found = self._answer(arrival)
-        return found if isinstance(found, Outcome) else await found
-
     def _answer(self, arrival: Arrival) -> Outcome | PendingOutcome:
+        """Decode, check, look into the cache; what is left waits for the device in `_run`."""
         try:
             job = self._reader.read(arrival)
             if self._admission.is_within_share(job.tenant):
@@ -86,3 +77,13 @@ class Handler:
             arrival = next_step.arrival
             await asyncio.sleep(next_step.pause_s)
             attempt = self._engine.answer(arrival.job)
+
+    async def _answer_on_new_topic(self, arrival: Arrival) -> Outcome:
+        """`_answer` for a reply topic that is named for the first time: ask the broker for it."""
+        try:
+            await self._reply_topics.check(arrival.reply_topic)
+        except ReplyTopicNotAllowed as error:
+            return self._failures.end(arrival, error)
+        self._reply_topics.assign(arrival)
+        found = self._answer(arrival)
+        return found if isinstance(found, Outcome) else await found
