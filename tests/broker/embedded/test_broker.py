@@ -1,7 +1,6 @@
 """The broker contract on the embedded broker, and tests of its log on disk."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -222,33 +221,6 @@ async def test_a_cancelled_join_leaves_no_member_without_partitions() -> None:
         await asyncio.wait([joining])
         assert joining.cancelled()
         await wait_until(lambda: len(first.assignment()) == 2)
-
-
-async def test_a_file_that_is_not_a_log_is_named(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(b"not a database, but long enough to be taken for one" * 100)
-    with pytest.raises(BrokerError, match=f"{tmp_path} is damaged"):
-        async with EmbeddedBroker(tmp_path):
-            pass
-
-
-async def test_a_damaged_log_fails_the_reader(tmp_path: Path) -> None:
-    async with EmbeddedBroker(tmp_path) as broker:
-        await broker.ensure_topics([TopicSpec("t", 1)])
-        await asyncio.gather(*(broker.publish(Message("t", os.urandom(5_000))) for _ in range(400)))
-    file = tmp_path / FILE_NAME
-    content = file.read_bytes()
-    file.write_bytes(content[:20_480] + b"\xff" * (len(content) - 20_480))
-    async with EmbeddedBroker(tmp_path) as broker:
-        reader = await broker.consume(["t"])
-        with pytest.raises(BrokerError, match="damaged"):
-            await take(reader, 400)
-
-
-async def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("a file")
-    with pytest.raises(BrokerError, match="taken"):
-        async with EmbeddedBroker(tmp_path / "taken"):
-            pass
 
 
 async def test_a_temporary_log_is_deleted() -> None:
