@@ -127,7 +127,8 @@ def _defect(value: bytes, error: Exception) -> str:
 
 def _wrong_type(problem: str) -> str:
     """A sentence for the user from msgspec's ``Expected `str`, got `int` - at `$.text```."""
-    field, got = FIELD.search(problem), EXPECTED.search(problem)
+    field = FIELD.search(problem)
+    got = EXPECTED.search(problem)
     described = JSON_TYPES.get(got[1], "something else") if got else "a number out of range"
     if field is None or field[1] not in SHAPES:
         return f"The body must be a JSON object, got {described}: send {EXAMPLE}."

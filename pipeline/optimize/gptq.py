@@ -46,7 +46,8 @@ def _rounded(rows: NDArray[np.float32], correction: NDArray[np.float32]) -> NDAr
     values = np.empty(rows.shape, np.int8)
     for start in range(0, len(rows), BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(rows))
-        block, errors = rows[start:stop], np.empty_like(rows[start:stop])
+        block = rows[start:stop]
+        errors = np.empty_like(block)
         inner = correction[start:stop, start:stop]
         for i, row in enumerate(block):
             values[start + i] = rounded = np.clip(np.round(row), -127, 127)

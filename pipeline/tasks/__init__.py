@@ -1,1 +1,1 @@
-"""What a task is: texts to rows of tokens, and outputs to answers. A task knows no device."""
+"""Tasks: texts to rows of tokens, and outputs to answers. Without devices and queues."""

@@ -1,4 +1,4 @@
-"""Downloads over the failings of a real server."""
+"""Downloads from a server that fails like a real one."""
 
 import hashlib
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_interruptions_are_continued(
     assert pauses == [0.5, 0.5]
 
 
-def test_another_process_continues_what_a_killed_one_left(
+def test_another_process_continues_the_download_of_a_killed_one(
     server: FileServer, downloader: Downloader, tmp_path: Path
 ) -> None:
     (tmp_path / f"model.bin.{FILE.sha256[:12]}.part").write_bytes(BODY[:500_000])
@@ -74,7 +74,7 @@ def test_a_server_without_ranges_starts_over(
 
 
 @pytest.mark.parametrize("left", [b"wrong" * 1_000, b"\0" * len(BODY), b"\0" * (len(BODY) + 5)])
-def test_a_wrong_part_is_thrown_away(
+def test_a_wrong_part_is_deleted(
     server: FileServer, downloader: Downloader, tmp_path: Path, left: bytes
 ) -> None:
     (tmp_path / f"model.bin.{FILE.sha256[:12]}.part").write_bytes(left)
@@ -96,7 +96,9 @@ def test_a_missing_file_is_unreachable(server: FileServer, downloader: Downloade
         downloader.fetch(server.url + "/other", FILE, tmp_path / "model.bin")
 
 
-def test_a_dead_server_fails_at_once(tmp_path: Path, downloader: Downloader, pauses: list[float]) -> None:
+def test_an_unreachable_server_fails_without_retries(
+    tmp_path: Path, downloader: Downloader, pauses: list[float]
+) -> None:
     with serve() as server:
         url = server.url
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
@@ -104,7 +106,7 @@ def test_a_dead_server_fails_at_once(tmp_path: Path, downloader: Downloader, pau
     assert pauses == []
 
 
-def test_a_download_that_stops_moving_is_given_up(
+def test_a_stalled_download_fails(
     server: FileServer, downloader: Downloader, tmp_path: Path, pauses: list[float]
 ) -> None:
     server.cuts = [300_000]

@@ -1,4 +1,4 @@
-"""What is found on disk, and what is refused."""
+"""Loading, verifying and listing the models on disk."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def put(registry: ModelRegistry, base: str, precision: str) -> Manifest:
     return manifest
 
 
-def test_load_gives_back_what_was_written(registry: ModelRegistry) -> None:
+def test_load_returns_the_written_manifest(registry: ModelRegistry) -> None:
     int8, fp32 = put(registry, "mine", "int8"), put(registry, "mine", "fp32")
     assert registry.load("mine-int8") == int8
     assert registry.load("mine-fp32") == fp32
@@ -79,7 +79,7 @@ def test_a_damaged_manifest_is_refused_and_not_listed(registry: ModelRegistry) -
     assert registry.list() == []
 
 
-def test_names_that_nothing_is_known_of(registry: ModelRegistry) -> None:
+def test_unknown_names_are_refused(registry: ModelRegistry) -> None:
     put(registry, "mine", "int8")
     with pytest.raises(UnknownModel, match="mine-int8, minilm"):
         registry.load("other")
@@ -89,7 +89,7 @@ def test_names_that_nothing_is_known_of(registry: ModelRegistry) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secrets", "a/b", "A", "", "-int8", "a--b", ".."])
-def test_names_that_are_none(registry: ModelRegistry, name: str) -> None:
+def test_invalid_names_are_refused(registry: ModelRegistry, name: str) -> None:
     with pytest.raises(UsageError, match="not a model name"):
         registry.load(name)
 
@@ -101,7 +101,7 @@ def test_names_have_two_parts() -> None:
     assert split_name("my-encoder-fp32") == ("my-encoder", "fp32")
 
 
-def test_the_version_changes_with_whatever_changes_an_answer(registry: ModelRegistry) -> None:
+def test_the_version_changes_with_everything_that_changes_an_answer(registry: ModelRegistry) -> None:
     manifest = put(registry, "mine", "int8")
     changes = {"graph_sha256": "1" * 64, "tokenizer_sha256": "1" * 64, "max_tokens": 64}
     versions = {
@@ -111,7 +111,7 @@ def test_the_version_changes_with_whatever_changes_an_answer(registry: ModelRegi
     assert msgspec.structs.replace(manifest, graph_path="elsewhere").digest == manifest.digest
 
 
-def test_graphs_made_from_the_same_are_one_version_whichever_machine_built_them(
+def test_graphs_built_from_the_same_inputs_have_one_version_on_all_machines(
     registry: ModelRegistry,
 ) -> None:
     here = msgspec.structs.replace(put(registry, "mine", "int8"), made_from="weights and recipe")
@@ -120,7 +120,7 @@ def test_graphs_made_from_the_same_are_one_version_whichever_machine_built_them(
     assert msgspec.structs.replace(here, made_from="another recipe").version != here.version
 
 
-def test_a_manifest_is_replaced_whole(registry: ModelRegistry) -> None:
+def test_a_manifest_is_replaced_atomically(registry: ModelRegistry) -> None:
     put(registry, "mine", "int8")
     path = registry.manifest_path("mine", "int8")
     write_manifest(msgspec.structs.replace(read_manifest(path), max_tokens=7), path)

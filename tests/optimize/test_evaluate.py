@@ -15,7 +15,7 @@ def test_equal_embeddings_agree() -> None:
     assert found.cosine_min == pytest.approx(1.0)
 
 
-def test_one_that_moved_over_counts_as_one_in_four() -> None:
+def test_one_changed_label_of_four_gives_an_agreement_of_three_quarters() -> None:
     variant = ORIGINAL.copy()
     variant[3] = [0.97, np.sqrt(1 - 0.97**2)]
     found = agreement(ORIGINAL, variant, LABELS, "sample")

@@ -1,4 +1,4 @@
-"""Rounding weights for the inputs that a layer sees."""
+"""Rounding of weights for the inputs of a layer."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from inferstream.pipeline.optimize.gptq import BLOCK_ROWS, DAMPING, quantize_by_
 
 
 def layer(seed: int, width: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs that depend on each other, as those of a trained encoder do, and a weight for them."""
+    """Correlated inputs, as in a trained encoder, and a weight for them."""
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(4 * width, rank)) @ rng.normal(size=(rank, width))
     inputs += 0.3 * rng.normal(size=inputs.shape)
@@ -23,7 +23,7 @@ def error(inputs: np.ndarray, weight: np.ndarray, values: np.ndarray, scales: np
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), width=st.sampled_from([16, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS]))
-def test_the_outputs_err_less_than_by_rounding_to_nearest(seed: int, width: int) -> None:
+def test_the_output_error_is_smaller_than_with_rounding_to_nearest(seed: int, width: int) -> None:
     inputs, weight = layer(seed, width, width // 4)
     values, scales = quantize_by_gram(weight, inputs.T @ inputs)
     nearest, nearest_scales = to_nearest("layer", weight)
@@ -33,8 +33,8 @@ def test_the_outputs_err_less_than_by_rounding_to_nearest(seed: int, width: int)
     assert error(inputs, weight, values, scales) < 0.7 * error(inputs, weight, nearest, scales)
 
 
-def test_it_is_the_row_by_row_formula_whatever_the_blocks() -> None:
-    """Least squares once more after each row, over the rows that are still free: slow, and the definition."""
+def test_blocks_give_the_result_of_the_row_by_row_formula() -> None:
+    """The definition: after each row, a least-squares fit over all later rows."""
     inputs, weight = layer(1, BLOCK_ROWS + 16, 20)
     gram = inputs.T @ inputs
     values, scales = quantize_by_gram(weight, gram)
@@ -51,7 +51,7 @@ def test_it_is_the_row_by_row_formula_whatever_the_blocks() -> None:
 
 
 @pytest.mark.parametrize("gram", [np.eye(8), np.zeros((8, 8))], ids=["independent", "never seen"])
-def test_inputs_that_tell_nothing_of_each_other_leave_rounding_to_nearest(gram: np.ndarray) -> None:
+def test_uncorrelated_inputs_give_rounding_to_nearest(gram: np.ndarray) -> None:
     _, weight = layer(3, 8, 2)
     values, _ = quantize_by_gram(weight, gram)
     np.testing.assert_array_equal(values, to_nearest("layer", weight)[0])

@@ -1,4 +1,4 @@
-"""What a folder with the hub's layout says of its model."""
+"""The plan of a pull from a folder with the hub's layout."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_limits_and_pooling_are_read(tmp_path: Path) -> None:
     assert folder_plan("mine", folder).pooling == "cls"
 
 
-def test_pooling_that_cannot_be_built(tmp_path: Path) -> None:
+def test_unsupported_pooling_is_refused(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path)
     pooling(
         folder, pooling_mode_cls_token=False, pooling_mode_mean_tokens=False, pooling_mode_max_tokens=True
@@ -35,7 +35,7 @@ def test_pooling_that_cannot_be_built(tmp_path: Path) -> None:
         folder_plan("mine", folder)
 
 
-def test_settings_that_are_damaged(tmp_path: Path) -> None:
+def test_damaged_settings_are_refused(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path)
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": "many"}')
     with pytest.raises(UsageError, match=r"sentence_bert_config\.json"):

@@ -1,4 +1,4 @@
-"""Which channels are tamed, and what is learned from running texts."""
+"""Taming of channels, and statistics of the layers' inputs."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from inferstream.pipeline.tasks.pooling import embed
 QUERY = "encoder.layer.1.attention.self.query"
 
 
-def test_only_far_outliers_are_tamed_by_powers_of_two() -> None:
+def test_only_outliers_are_tamed_by_powers_of_two() -> None:
     peaks = {
         "calm": np.array([1.0, 2.0, 1.0, 3.5], np.float32),
         "wild": np.array([1.0, 1.0, 1.0, 1.0, 3.0, 30.0], np.float32),
@@ -66,7 +66,7 @@ def test_sentences_are_also_joined_to_texts_that_fill_a_window() -> None:
     assert all(text.count(sentence) < 2 for text in texts[240:] for sentence in sentences[:5])
 
 
-def test_batches_and_windows_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_are_summed_over_all_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_tiny_model(tmp_path)
     write_model(
         BertProbe(read_config(folder / "config.json"), tiny_weights(), "mean").model(), folder / "p.onnx"
@@ -102,13 +102,13 @@ def test_weights_are_rounded_for_the_inputs_after_taming() -> None:
     assert (plain != values).any()
 
 
-def test_inputs_that_overflow_are_named() -> None:
+def test_the_error_names_the_layer_whose_inputs_overflow() -> None:
     seen = Inputs(np.zeros(2, np.float32), np.full((2, 2), np.inf))
     with pytest.raises(ModelError, match="inputs of layer"):
         Rounding({"layer": seen}, {})("layer", np.ones((2, 2), np.float32))
 
 
-def test_the_encoder_keeps_closer_to_float32(tmp_path: Path) -> None:
+def test_gptq_is_closer_to_float32_than_rounding_to_nearest(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path)
     config, weights = read_config(folder / "config.json"), tiny_weights()
     write_model(BertProbe(config, weights, "mean").model(), folder / "p.onnx")

@@ -52,7 +52,7 @@ def quiet(step: str, done: int, total: int | None) -> None:
 
 
 def environment(server: FileServer, **more: str) -> dict[str, str]:
-    """The settings under which the hub and the package index are the server's."""
+    """Environment variables that make ``server`` the hub and the package index."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "HF_"))}
     return kept | {
         "HF_ENDPOINT": server.url,
@@ -99,7 +99,7 @@ def test_a_second_pull_does_nothing(registry: ModelRegistry, model: Path) -> Non
 
 
 @pytest.mark.parametrize("damaged", ["model.safetensors", "tokenizer.json", "graph", "int8.json"])
-def test_what_is_damaged_is_restored(registry: ModelRegistry, model: Path, damaged: str) -> None:
+def test_a_damaged_file_is_restored(registry: ModelRegistry, model: Path, damaged: str) -> None:
     first = pull(registry, "mine", quiet, model)
     path = Path(first[1].graph_path) if damaged == "graph" else registry.folder("mine") / damaged
     content = path.read_bytes()
@@ -109,7 +109,7 @@ def test_what_is_damaged_is_restored(registry: ModelRegistry, model: Path, damag
     assert path.read_bytes() == content
 
 
-def test_what_a_killed_pull_left_is_removed(registry: ModelRegistry, model: Path) -> None:
+def test_files_of_a_killed_pull_are_removed(registry: ModelRegistry, model: Path) -> None:
     home = registry.folder("mine")
     (home / "tmpabc").mkdir(parents=True)
     (home / "tmpabc" / "probe.onnx").write_bytes(b"half")
@@ -140,7 +140,7 @@ def test_new_weights_under_a_name_replace_the_old(
     assert registry.load("mine-fp32") == second[0]
 
 
-def test_a_catalogue_name_wants_the_catalogues_files(
+def test_a_catalogue_name_requires_the_catalogues_digests(
     registry: ModelRegistry, published: Published, tmp_path: Path
 ) -> None:
     other = write_tiny_model(tmp_path / "other", seed=5)
@@ -149,7 +149,7 @@ def test_a_catalogue_name_wants_the_catalogues_files(
     assert registry.list() == []
 
 
-def test_names_and_folders_that_are_wrong(registry: ModelRegistry, tmp_path: Path) -> None:
+def test_wrong_names_and_folders_are_refused(registry: ModelRegistry, tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match=r"known: minilm\..*--from"):
         pull(registry, "other", quiet)
     with pytest.raises(UsageError, match="There is no folder"):
@@ -161,9 +161,10 @@ def test_names_and_folders_that_are_wrong(registry: ModelRegistry, tmp_path: Pat
     assert not registry.root.exists()
 
 
-def test_int8_that_labels_otherwise_is_not_published(registry: ModelRegistry, tmp_path: Path) -> None:
-    """A huge weight in each column, on a channel that says nothing, leaves int8 no resolution for the others."""
-    folder, weights = write_tiny_model(tmp_path / "bad"), tiny_weights()
+def test_int8_with_too_many_different_labels_has_no_manifest(registry: ModelRegistry, tmp_path: Path) -> None:
+    """A huge weight in each column, for a constant channel, leaves int8 no resolution for the other weights."""
+    folder = write_tiny_model(tmp_path / "bad")
+    weights = tiny_weights()
     for layer in range(LAYERS):
         prefix = f"encoder.layer.{layer}."
         weights[prefix + "intermediate.dense.weight"][0] = 0
@@ -176,7 +177,7 @@ def test_int8_that_labels_otherwise_is_not_published(registry: ModelRegistry, tm
     assert registry.load("bad-fp32").precision == "fp32"
 
 
-def test_hub_then_nothing_left_to_fetch(server: FileServer, model: Path, tmp_path: Path) -> None:
+def test_a_second_pull_fetches_nothing_from_the_hub(server: FileServer, model: Path, tmp_path: Path) -> None:
     tiny_catalogue.serve_on_hub(server, model)
     out, _ = start(server, model, tmp_path).communicate()
     assert out.splitlines()[-1] == "tiny-fp32|tiny-int8|the hub (someone/tiny)|the hub (someone/tiny)"
@@ -186,13 +187,13 @@ def test_hub_then_nothing_left_to_fetch(server: FileServer, model: Path, tmp_pat
     assert len(server.asked) == asked
 
 
-def test_package_where_the_hub_has_nothing(server: FileServer, model: Path, tmp_path: Path) -> None:
+def test_the_package_is_used_if_the_hub_has_no_file(server: FileServer, model: Path, tmp_path: Path) -> None:
     tiny_catalogue.serve_as_package(server, model)
     out, _ = start(server, model, tmp_path).communicate()
     assert "|the package tiny-model 1.0|" in out
 
 
-def test_neither_can_be_reached(server: FileServer, model: Path, tmp_path: Path) -> None:
+def test_the_error_if_no_source_is_reachable(server: FileServer, model: Path, tmp_path: Path) -> None:
     process = start(server, model, tmp_path)
     _, err = process.communicate()
     assert process.returncode == 1
@@ -203,7 +204,7 @@ def test_neither_can_be_reached(server: FileServer, model: Path, tmp_path: Path)
     assert len(err.splitlines()) == 1
 
 
-def test_two_processes_at_once_fetch_once(server: FileServer, model: Path, tmp_path: Path) -> None:
+def test_concurrent_processes_fetch_each_file_once(server: FileServer, model: Path, tmp_path: Path) -> None:
     tiny_catalogue.serve_on_hub(server, model)
     processes = [start(server, model, tmp_path) for _ in range(3)]
     outputs = [process.communicate()[0] for process in processes]

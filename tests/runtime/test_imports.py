@@ -1,4 +1,4 @@
-"""What a worker loads, it keeps in memory."""
+"""Modules that a worker must not import, because they would stay in memory."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which execution provider is chosen, and how many lanes it gets."""
+"""The choice of the execution provider and its number of lanes."""
 
 import os
 from pathlib import Path
@@ -15,21 +15,21 @@ ALL = ["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvid
     ("available", "expected"),
     [(ALL, "tensorrt"), (ALL[:2], "cuda"), (ALL[:1], "cpu"), (["AzureExecutionProvider", *ALL[:1]], "cpu")],
 )
-def test_the_best_that_is_there(available: list[str], expected: str) -> None:
+def test_the_best_available_provider_is_chosen(available: list[str], expected: str) -> None:
     assert choose_provider(None, available).name == expected
 
 
-def test_others_are_tried_only_when_none_was_asked_for() -> None:
+def test_other_providers_are_tried_only_if_none_is_forced() -> None:
     assert [provider.name for provider in candidates(None, ALL)] == ["tensorrt", "cuda", "cpu"]
     assert [provider.name for provider in candidates("cuda", ALL)] == ["cuda"]
 
 
-def test_asked_for_and_not_there() -> None:
+def test_a_forced_provider_that_is_missing_is_refused() -> None:
     with pytest.raises(ProviderUnavailable, match="cuda"):
         choose_provider("cuda", ["CPUExecutionProvider"])
 
 
-def test_a_name_that_none_has() -> None:
+def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(UsageError, match="tensorrt, cuda, cpu"):
         choose_provider("npu", ALL)
 
@@ -42,7 +42,7 @@ def test_lanes() -> None:
 @pytest.mark.parametrize(
     ("quota", "expected"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)]
 )
-def test_a_containers_quota_counts(tmp_path: Path, quota: str, expected: int | None) -> None:
+def test_the_quota_of_a_container_limits_the_cores(tmp_path: Path, quota: str, expected: int | None) -> None:
     file = tmp_path / "cpu.max"
     file.write_text(quota)
     assert usable_cores(file) == (expected or usable_cores(tmp_path / "absent"))

@@ -52,12 +52,12 @@ def test_threads_share_one_session(graph: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_provider_that_is_not_there_is_an_error(graph: Path) -> None:
+def test_a_missing_provider_is_an_error(graph: Path) -> None:
     with pytest.raises(ProviderUnavailable, match="cuda"):
         Session(graph, provider="cuda", threads=1)
 
 
-def test_input_that_cannot_run(graph: Path) -> None:
+def test_an_invalid_input_is_a_device_error(graph: Path) -> None:
     session = Session(graph, provider="cpu", threads=1)
     with pytest.raises(DeviceError, match="cannot run"):
         session.run(feeds(1, 65))  # more than the model has positions
@@ -66,7 +66,7 @@ def test_input_that_cannot_run(graph: Path) -> None:
     assert session.run(feeds(1, 64))[0].shape == (1, 32)
 
 
-def test_out_of_memory_is_told_apart(tmp_path: Path) -> None:
+def test_out_of_memory_has_its_own_error(tmp_path: Path) -> None:
     builder = GraphBuilder("huge")
     length = builder.add("ConstantOfShape", builder.input("shape", "int64", (2,)))
     builder.add("Identity", length, output="filled")
@@ -162,14 +162,14 @@ SAID = [
 @pytest.mark.parametrize(
     ("message", "kind"), SAID, ids=[f"{kind.__name__}-{n}" for n, (_, kind) in enumerate(SAID)]
 )
-def test_what_onnx_runtime_says_tells_whose_fault_it_is(message: str, kind: type[InferstreamError]) -> None:
+def test_the_message_of_onnx_runtime_decides_the_error(message: str, kind: type[InferstreamError]) -> None:
     error = device_error(RuntimeError(message))
     assert type(error) is kind
     assert error.retryable == (kind is not DeviceError)
     assert "\n" not in str(error)
 
 
-def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
+def test_an_invalid_graph_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "g.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelError, match=r"g\.onnx"):
         Session(tmp_path / "g.onnx", provider="cpu", threads=1)

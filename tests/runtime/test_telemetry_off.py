@@ -1,4 +1,4 @@
-"""What runs here tells nobody."""
+"""ONNX Runtime sends no telemetry."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def test_onnxruntime_leaves_no_trace_of_its_telemetry(tmp_path: Path) -> None:
+def test_onnxruntime_writes_no_telemetry_files(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     environment |= {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run(

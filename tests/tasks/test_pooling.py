@@ -1,4 +1,4 @@
-"""Padding, pooling and embedding keep each text's own numbers, whatever it is batched with."""
+"""Padding, pooling and embedding: the result for a text does not depend on the other rows of its batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def vectors(count: int, seed: int) -> list[NDArray[np.float32]]:
     st.lists(st.lists(st.integers(3, 256), min_size=1, max_size=5), min_size=1, max_size=6),
     st.integers(0, 99),
 )
-def test_pool_is_the_weighted_mean_direction_of_each_text(texts: list[list[int]], seed: int) -> None:
+def test_pool_returns_the_weighted_mean_direction_of_each_text(texts: list[list[int]], seed: int) -> None:
     lengths = [length for text in texts for length in text]
     outputs = vectors(len(lengths), seed)
     pooled = pool(outputs, lengths, [len(text) for text in texts])
@@ -60,12 +60,12 @@ def test_each_row_is_in_one_batch_within_the_bound(lengths: list[int], batch_tok
     assert [longest for _, longest in shapes] == sorted(longest for _, longest in shapes)
 
 
-def test_unit_leaves_zeros_alone() -> None:
+def test_unit_keeps_a_vector_of_zeros() -> None:
     assert not unit(np.zeros((1, 4), np.float32)).any()
 
 
 class CountingSession:
-    """Answers each row by a vector of its first and its number of tokens."""
+    """A model that returns (first token, number of tokens) for each row."""
 
     def __init__(self) -> None:
         self.padded_tokens: list[int] = []
@@ -76,8 +76,8 @@ class CountingSession:
         return [np.stack([feeds["input_ids"][:, 0], counts], axis=1).astype(np.float32)]
 
 
-class Spelling:
-    """One token for each letter, windows of 8."""
+class LetterTokenizer:
+    """A tokenizer with one token per letter and windows of 8 tokens."""
 
     pad_id = 0
 
@@ -88,9 +88,9 @@ class Spelling:
 @given(st.lists(st.text(st.sampled_from("abc"), min_size=1, max_size=30), min_size=1, max_size=80))
 def test_embed_returns_the_texts_in_their_order(texts: list[str]) -> None:
     session = CountingSession()
-    told: list[tuple[int, int]] = []
-    found = embed(texts, Spelling(), session, lambda rows, total: told.append((rows, total)))
-    alone = np.concatenate([embed([text], Spelling(), CountingSession()) for text in texts])
+    progress: list[tuple[int, int]] = []
+    found = embed(texts, LetterTokenizer(), session, lambda rows, total: progress.append((rows, total)))
+    alone = np.concatenate([embed([text], LetterTokenizer(), CountingSession()) for text in texts])
     np.testing.assert_allclose(found, alone, rtol=1e-6)
     assert max(session.padded_tokens) <= 512
-    assert {total for _, total in told} == {sum(rows for rows, _ in told)}
+    assert {total for _, total in progress} == {sum(rows for rows, _ in progress)}

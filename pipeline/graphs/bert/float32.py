@@ -99,7 +99,8 @@ class BertEncoder:
         return graph.model({"kind": KIND, "pooling": self._pooling, DEVICE: self.device})
 
     def _embeddings(self, ids: str) -> str:
-        graph, weights = self._graph, self._weights
+        graph = self._graph
+        weights = self._weights
         words = graph.weight("words", weights["embeddings.word_embeddings.weight"])
         # All tokens are in segment 0, so its vector is added to the position vectors once.
         segment = weights["embeddings.token_type_embeddings.weight"][0]
@@ -126,7 +127,8 @@ class BertEncoder:
 
     def _attention(self, states: str, mask: str, prefix: str) -> str:
         """Multi-head attention without the output projection; (rows, length, hidden_size)."""
-        graph, heads = self._graph, self._config.num_attention_heads
+        graph = self._graph
+        heads = self._config.num_attention_heads
         split = graph.ints(0, 0, heads, self._config.hidden_size // heads)
         query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
         # The scale of the scores is applied to the queries: length × width values instead of length².

@@ -55,7 +55,8 @@ def fit(
             "All test tickets are among the tickets that the model is fitted on; give other tickets by --test."
         )
     labels = tuple(sorted(set(train.labels)))
-    truth, test_truth = indices_of(train.labels, labels), indices_of(test.labels, labels)
+    truth = indices_of(train.labels, labels)
+    test_truth = indices_of(test.labels, labels)
     vectors = embed_with(train.texts, tokenizer, session, progress, "reading the tickets to fit on")
     test_vectors = embed_with(test.texts, tokenizer, session, progress, "reading the tickets to test on")
     strength, temperature = _choose(vectors, truth, progress)

@@ -88,7 +88,9 @@ class Triage:
     def _answer(
         self, one: Finished, confidences: list[float], order: list[int], urgent: bool, windows: int
     ) -> bytes:
-        labels, routing, options = self._labels, self._routing, one.options
+        labels = self._labels
+        routing = self._routing
+        options = one.options
         best = order[0]
         confidence = round(confidences[best], DECIMALS)
         threshold = routing.threshold if options.threshold is None else options.threshold

@@ -1,4 +1,4 @@
-"""The graphs against the formulas, and against each other."""
+"""The graphs, compared with the formulas and with each other."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def padded() -> dict[str, np.ndarray]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def test_float32_equals_the_formulas_whatever_the_padding(config: BertConfig, tmp_path: Path) -> None:
+def test_float32_equals_the_formulas_with_any_padding(config: BertConfig, tmp_path: Path) -> None:
     encoder = session(BertEncoder(config, tiny_weights(), "mean").model(), tmp_path)
     expected = np.array([encode(tiny_weights(), row, HEADS, LAYERS) for row in ROWS])
     (batched,) = encoder.run(padded())
@@ -62,7 +62,7 @@ def test_int8_stays_close_to_float32(config: BertConfig, tmp_path: Path) -> None
     }
 
 
-def test_each_graph_tells_where_it_runs(config: BertConfig) -> None:
+def test_the_metadata_has_the_device_of_each_graph(config: BertConfig) -> None:
     devices = [
         {entry.key: entry.value for entry in encoder.model().metadata_props}["device"]
         for encoder in (
@@ -87,7 +87,7 @@ def test_taming_changes_no_result(config: BertConfig, tmp_path: Path) -> None:
     assert (tamed * expected).sum(axis=1).min() > 0.98
 
 
-def test_the_probe_gives_each_input_once_and_the_embedding(config: BertConfig, tmp_path: Path) -> None:
+def test_the_probe_returns_each_input_once_and_the_embedding(config: BertConfig, tmp_path: Path) -> None:
     probe = session(BertProbe(config, tiny_weights(), "mean").model(), tmp_path)
     found = dict(zip(probe.outputs, probe.run(padded()), strict=True))
     np.testing.assert_allclose(
@@ -104,7 +104,7 @@ def test_the_probe_gives_each_input_once_and_the_embedding(config: BertConfig, t
     assert wide.min() == pytest.approx(-0.17, abs=0.01), "what GELU gives, not what goes into it"
 
 
-def test_the_quantizer_gets_each_product_once_and_tamed(config: BertConfig) -> None:
+def test_the_quantizer_gets_each_tamed_weight_once(config: BertConfig) -> None:
     name, scales = "encoder.layer.0.attention.self.query", np.exp2(np.arange(HIDDEN) % 3).astype(np.float32)
     seen: dict[str, np.ndarray] = {}
 
@@ -143,13 +143,13 @@ def test_columns_keep_their_own_resolution() -> None:
     ("field", "value"),
     [("model_type", "roberta"), ("hidden_act", "relu"), ("position_embedding_type", "relative_key")],
 )
-def test_another_architecture_is_refused_by_name(tmp_path: Path, field: str, value: str) -> None:
+def test_the_error_names_the_unsupported_setting(tmp_path: Path, field: str, value: str) -> None:
     write_tiny_model(tmp_path, **{field: value})
     with pytest.raises(UsageError, match=f"{field} = '{value}'"):
         read_config(tmp_path / "config.json")
 
 
-def test_configs_that_are_none(tmp_path: Path) -> None:
+def test_invalid_configs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Cannot read"):
         read_config(tmp_path / "config.json")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
@@ -157,7 +157,7 @@ def test_configs_that_are_none(tmp_path: Path) -> None:
         read_config(tmp_path / "config.json")
 
 
-def test_weights_that_do_not_fit(config: BertConfig, tmp_path: Path) -> None:
+def test_incomplete_or_invalid_weights_are_refused(config: BertConfig, tmp_path: Path) -> None:
     lacking = tiny_weights()
     del lacking["encoder.layer.1.output.dense.bias"]
     with pytest.raises(ModelError, match=r"encoder\.layer\.1\.output\.dense\.bias"):

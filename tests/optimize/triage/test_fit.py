@@ -63,7 +63,7 @@ def test_held_out_rows_are_not_fitted_on() -> None:
     assert not set(train.texts) & set(test.texts)
 
 
-def test_too_few_rows_and_labels() -> None:
+def test_too_few_rows_or_labels_are_refused() -> None:
     few = Labeled(["t"] * 11, ["a"] * 9 + ["b"] * 2, {}, {})
     with pytest.raises(UsageError, match=r"^The label 'b' has 2 rows; each label needs at least 5: add rows"):
         hold_out(few)
@@ -95,14 +95,14 @@ def test_reads_routes_and_skips_incomplete_rows(tmp_path: Path) -> None:
         ("t.jsonl", "[1]\n", "line 1 is not a JSON object."),
     ],
 )
-def test_wrong_files(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, name: str, content: str, sentence: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError) as error:
         read_labeled(tmp_path / name)
     assert sentence in str(error.value)
 
 
-def test_absent_and_not_utf8_files(tmp_path: Path) -> None:
+def test_missing_and_not_utf8_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Cannot read .*: No such file"):
         read_labeled(tmp_path / "absent.csv")
     (tmp_path / "latin.csv").write_bytes("text,label\nGröße,a\n".encode("latin-1"))

@@ -1,4 +1,4 @@
-"""Confidences: they add up to 1, and a fitted temperature makes them mean what they say."""
+"""Softmax, the fit of the temperature, and the calibration error."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_softmax_adds_up_to_one_and_keeps_the_order(logits: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("true_temperature", [0.04, 0.7, 6.0])
-def test_best_temperature_finds_the_one_that_made_the_truth(true_temperature: float) -> None:
+def test_best_temperature_finds_the_true_temperature(true_temperature: float) -> None:
     draw = np.random.default_rng(4)
     logits = draw.normal(size=(4_000, 5)).astype(np.float32) * 3 * np.float32(true_temperature)
     confidences = softmax(logits / np.float32(true_temperature))
@@ -39,13 +39,13 @@ def test_best_temperature_finds_the_one_that_made_the_truth(true_temperature: fl
     assert calibration_error(softmax(logits / np.float32(found * 5)), truth) > 0.1
 
 
-def test_calibration_error_of_a_liar_and_of_an_honest_one() -> None:
+def test_calibration_error_of_wrong_and_of_right_confidences() -> None:
     truth = np.array([0, 0, 0, 1])
     assert calibration_error(np.tile(np.float32([1, 0]), (4, 1)), truth) == pytest.approx(0.25)
     assert calibration_error(np.tile(np.float32([0.75, 0.25]), (4, 1)), truth) == pytest.approx(0)
 
 
-def test_negative_log_likelihood_of_a_coin() -> None:
+def test_negative_log_likelihood_of_two_equal_labels() -> None:
     assert negative_log_likelihood(np.zeros((3, 2), np.float32), np.array([0, 1, 1])) == pytest.approx(
         np.log(2)
     )

@@ -1,4 +1,4 @@
-"""Fitted models on disk: versions stay, the current one moves, damage is found."""
+"""Fitted models on disk: versions are kept, `current` changes, damaged files are refused."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def heads(tmp_path: Path) -> HeadStore:
     return HeadStore(tmp_path)
 
 
-def test_a_head_comes_back_whole(heads: HeadStore) -> None:
+def test_a_head_is_loaded_as_it_was_saved(heads: HeadStore) -> None:
     version = heads.save("tickets", HEAD)
     loaded = heads.load("tickets")
     assert (loaded, loaded.version) == (HEAD, version)
@@ -37,7 +37,7 @@ def test_a_head_comes_back_whole(heads: HeadStore) -> None:
     np.testing.assert_allclose(classifier.scores(np.float32([[1, 0, 0]])), [[0.5, 0.5]])
 
 
-def test_a_new_fit_is_served_and_the_old_one_kept(heads: HeadStore) -> None:
+def test_a_new_fit_becomes_current_and_the_old_one_stays(heads: HeadStore) -> None:
     old = heads.save("tickets", HEAD)
     new = heads.save("tickets", replace(HEAD, temperature=0.9))
     assert heads.current("tickets") == new
@@ -48,7 +48,7 @@ def test_a_new_fit_is_served_and_the_old_one_kept(heads: HeadStore) -> None:
     assert len(heads.versions("tickets")) == 2
 
 
-def test_a_fit_that_was_killed_leaves_the_old_one_current(heads: HeadStore) -> None:
+def test_after_a_killed_fit_the_old_version_is_current(heads: HeadStore) -> None:
     version = heads.save("tickets", HEAD)
     (heads.root / "tickets" / "0123456789ab").mkdir()
     (heads.root / "tickets" / "0123456789ab" / "head.msgpack.77.part").write_bytes(b"half")
@@ -75,7 +75,7 @@ def test_a_flipped_bit_is_found(heads: HeadStore) -> None:
         heads.load("tickets")
 
 
-def test_a_pointer_to_nowhere(heads: HeadStore) -> None:
+def test_an_invalid_current_file_is_refused(heads: HeadStore) -> None:
     heads.save("tickets", HEAD)
     (heads.root / "tickets" / "current").write_text("../../etc")
     with pytest.raises(ModelError, match="does not contain a version; fit tickets again"):

@@ -84,7 +84,7 @@ def test_a_fitted_model_is_served_by_its_name(registry: ModelRegistry, minilm: M
     assert (found["category"], found["route"]) == ("payment_problem", "billing")
 
 
-def test_a_head_brings_routes_for_what_the_taxonomy_lacks(
+def test_the_head_gives_routes_that_the_taxonomy_lacks(
     registry: ModelRegistry, minilm: MiniLM, head: Head, tmp_path: Path
 ) -> None:
     taxonomy = tmp_path / "t.toml"

@@ -1,4 +1,4 @@
-"""The task: its options, its answers to given vectors, and what its version covers."""
+"""The task `triage`: its options, its answers to given vectors, and its version."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class NoTokenizer:
 
 
 def triage(**changes: Any) -> Triage:
-    """Each category is an axis of a space of four dimensions, the fourth is urgency."""
+    """A task in four dimensions: one axis for each category, the fourth for urgency."""
     classifier = Classifier(LABELS, np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32), 0.5, b"c")
     fields: dict[str, Any] = {
         "routes": ("billing", "accounts", "on-call"),
@@ -76,7 +76,7 @@ def test_threshold_of_the_taxonomy_the_settings_and_the_request() -> None:
     assert answer(finished(vector, options=TriageOptions(threshold=confidence)))["needs_human"] is False
 
 
-def test_runners_up_as_many_as_asked_for() -> None:
+def test_the_number_of_runners_up_is_an_option() -> None:
     for count, found in ((0, 0), (1, 1), (2, 2), (9, 2)):
         assert (
             len(answer(finished([1, 0, 0, 0], options=TriageOptions(runners_up=count)))["runners_up"])
@@ -139,7 +139,7 @@ def test_wrong_options(given: dict[str, Any], sentence: str) -> None:
     assert str(error.value) == sentence
 
 
-def test_version_changes_with_what_decides_an_answer() -> None:
+def test_the_version_changes_with_everything_that_decides_an_answer() -> None:
     versions = {triage().version, triage(threshold=0.7).version, triage(digest=b"other").version}
     assert len(versions) == 3
     assert triage().digest == triage().digest

@@ -1,4 +1,4 @@
-"""A taxonomy file: what it says, and the one sentence for each thing that can be wrong in it."""
+"""Reading a taxonomy file, and the error sentence for each mistake in it."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ description = "cannot log in"
 """
 
 
-def test_reads_what_the_file_says() -> None:
+def test_all_fields_are_read() -> None:
     taxonomy = parse_taxonomy(GOOD, "t.toml")
     assert taxonomy.threshold == 0.6
     assert (taxonomy.route("refund"), taxonomy.priority("refund")) == ("billing", "P1")
@@ -41,7 +41,7 @@ def test_built_in_taxonomy_is_the_example() -> None:
     assert len(load_taxonomy().categories) == 14
 
 
-def test_digest_covers_what_is_said_and_not_how() -> None:
+def test_the_digest_covers_the_content_and_not_the_layout() -> None:
     digest = parse_taxonomy(GOOD, "a").digest
     assert parse_taxonomy("# a comment\n" + GOOD, "b").digest == digest
     assert parse_taxonomy(GOOD.replace("billing", "accounts"), "a").digest != digest
@@ -92,7 +92,7 @@ def test_digest_covers_what_is_said_and_not_how() -> None:
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_line(old: str, new: str, sentence: str) -> None:
+def test_the_error_names_the_line_and_the_field(old: str, new: str, sentence: str) -> None:
     assert old in GOOD
     with pytest.raises(UsageError) as error:
         parse_taxonomy(GOOD.replace(old, new, 1), "t.toml")
@@ -108,7 +108,7 @@ def test_urgency_is_checked() -> None:
         parse_taxonomy(wrong + "calm = []\n", "t.toml")
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Cannot read the taxonomy .*absent.toml: No such file"):
         load_taxonomy(tmp_path / "absent.toml")
     (tmp_path / "latin.toml").write_bytes("# Größe".encode("latin-1"))
@@ -116,7 +116,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_taxonomy(tmp_path / "latin.toml")
 
 
-def test_example_settings_are_the_defaults_they_say_they_are() -> None:
+def test_the_example_settings_are_the_defaults() -> None:
     path = ROOT / "examples" / "settings.toml"
     config = load_config(path)
     assert replace(config, triage=TriageConfig()) == Config()
