@@ -1,15 +1,20 @@
-"""Imports: layers, fences, relative imports, the length of files, a light client."""
+"""Imports: layers, fences, relative imports, a light client. Sizes: files, constructors, rooms. Class names."""
 
 import ast
 import subprocess
 import sys
 import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from support import ROOT
 
 FOLDERS = ("schemas", "pipeline", "workers")
 MAX_LINES = 250
+MAX_CONSTRUCTOR_ARGUMENTS = 6
+MAX_ROOM_SHARE = 0.2
+"""Of all lines. A room is a folder in `pipeline`."""
 
 
 def sources() -> list[Path]:
@@ -66,3 +71,37 @@ print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    """All classes, each with the path of its file."""
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                yield str(path.relative_to(ROOT)), node
+
+
+def test_constructors_take_few_arguments() -> None:
+    counts = {
+        f"{path}: {node.name}": len([*of.posonlyargs, *of.args, *of.kwonlyargs]) - 1
+        for path, node in classes()
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__" and (of := method.args)
+    }
+    assert len(counts) > 100, "the constructors were found"
+    assert not {name: count for name, count in counts.items() if count > MAX_CONSTRUCTOR_ARGUMENTS}
+
+
+def test_a_class_name_is_used_once() -> None:
+    files: dict[str, list[str]] = defaultdict(list)
+    for path, node in classes():
+        files[node.name].append(path)
+    assert not {name: paths for name, paths in files.items() if len(paths) > 1}
+
+
+def test_no_room_is_too_large() -> None:
+    lines: Counter[str] = Counter()
+    for path in sources():
+        lines["/".join(path.relative_to(ROOT).parts[:2])] += len(path.read_text().splitlines())
+    shares = {room: lines[room] / lines.total() for room in lines if room.startswith("pipeline/")}
+    assert not {room: share for room, share in shares.items() if share > MAX_ROOM_SHARE}

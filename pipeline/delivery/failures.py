@@ -63,7 +63,7 @@ class FailurePolicy:
     ) -> Outcome | RetryInPlace:
         """The next step after an attempt failed: retry in place, retry topic, or the `end`.
 
-        A passing failure is retried while attempts, time and budget are left. A request whose order
+        A transient failure is retried while attempts, time and budget are left. A request whose order
         matters is retried in its place, each time after the shortest delay: it blocks the records
         of its own key and no others. All others wait in the retry topic of their delay.
 

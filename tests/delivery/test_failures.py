@@ -1,4 +1,4 @@
-"""What failed for a passing reason is retried, within bounds; what a record carries cannot end the worker."""
+"""A transient failure is retried, within bounds; what a record carries cannot end the worker."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ async def failing_outcome(record: Record, retries: RetryConfig = AT_ONCE) -> Out
         return await outcome_of(handler, record)
 
 
-async def test_a_passing_failure_goes_to_a_retry_topic() -> None:
+async def test_a_transient_failure_goes_to_a_retry_topic() -> None:
     record = a_record({"else": b"1"})
     message = only(await failing_outcome(record))
     assert (message.topic, message.value, message.key) == (TOPICS.retry("0s"), record.value, None)
