@@ -62,8 +62,8 @@ class BreakerConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of requests and replies.
 
-    ``reply_topics`` are the allowed reply topics, as shell patterns; ``{prefix}`` and ``{task}`` are replaced. The
-    default reply topic of a task is always allowed.
+    ``reply_topics`` are the allowed reply topics, as shell patterns; ``{prefix}`` and ``{task}``
+    are replaced. The default reply topic of a task is always allowed.
     """
 
     max_request_bytes: int = 1_000_000

@@ -62,7 +62,8 @@ _encoder: Final = msgspec.json.Encoder()
 def encode(message: Request | Reply) -> bytes:
     """The JSON of ``message``.
 
-    Raises UnicodeEncodeError for half a surrogate pair, TypeError for an option that JSON cannot hold.
+    Raises UnicodeEncodeError for half a surrogate pair, TypeError for an option that JSON cannot
+    hold.
     """
     return _encoder.encode(message)
 

@@ -16,10 +16,12 @@ SETTINGS = {"PIP_RETRIES": "1", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_
 
 
 def find_wheel(package: Package, folder: Path) -> str | None:
-    """The address of the package's wheel; None if pip printed no address and downloaded the wheel to ``folder``.
+    """The address of the package's wheel; None if pip printed no address and downloaded the wheel
+    to ``folder``.
 
-    pip has no command that only finds a wheel: it writes its report after the download. So pip starts the
-    download, prints the links that it found, and is stopped at the right link. Raises Unreachable.
+    pip has no command that only finds a wheel: it writes its report after the download. So pip
+    starts the download, prints the links that it found, and is stopped at the right link. Raises
+    Unreachable.
     """
     process = _start(package, folder)
     for line in _lines(process, package):

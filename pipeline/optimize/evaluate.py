@@ -20,7 +20,8 @@ def load_sample() -> tuple[list[str], list[str]]:
 
 
 def agreement(original: Embeddings, variant: Embeddings, labels: Sequence[str], sample: str) -> Agreement:
-    """Compare unit vectors (sentences, dimensions) row by row: the cosine, and whether the labels are equal.
+    """Compare unit vectors (sentences, dimensions) row by row: the cosine, and whether the labels
+    are equal.
 
     A sentence gets the label with the highest cosine to the mean of the label's *other* sentences.
     """

@@ -1,9 +1,12 @@
-"""Rounds the weights of a layer so that the error of its outputs is small (Frantar et al. 2022, "GPTQ").
+"""Rounds the weights of a layer so that the error of its outputs is small (Frantar et al. 2022,
+"GPTQ").
 
-With inputs X, the error of the outputs is tr(E' H E), where E is the error of the weights and H = X'X.
-Rows are rounded one after another. After row i, with error e, each later row j > i takes the least-squares
-correction w_j -= e / U_ii × U_ij, where U is the upper Cholesky factor of H⁻¹ = U'U.
-The rows of the strongest inputs are rounded first, because most other rows can then still correct their error.
+With inputs X, the error of the outputs is tr(E' H E), where E is the error of the weights
+and H = X'X. Rows are rounded one after another. After row i, with error e, each later row j > i
+takes the least-squares correction w_j -= e / U_ii × U_ij, where U is the upper Cholesky factor of
+H⁻¹ = U'U.
+The rows of the strongest inputs are rounded first, because most other rows can then still correct
+their error.
 """
 
 import numpy as np
@@ -13,18 +16,20 @@ from ..graphs.bert.int8 import column_scales
 
 Gram = NDArray[np.float64]
 
-# Share of the mean of H's diagonal that is added to the diagonal, because the calibration texts are only a sample.
-# With less, single texts of an unseen kind lose much (1 - cosine up to 0.1); with more, the result approaches
-# rounding to nearest.
+# Share of the mean of H's diagonal that is added to the diagonal, because the calibration texts are
+# only a sample. With less, single texts of an unseen kind lose much (1 - cosine up to 0.1); with
+# more, the result approaches rounding to nearest.
 DAMPING = 0.1
 BLOCK_ROWS = 64  # the rows after a block are corrected once per block, by one matrix product
 
 
 def quantize_by_gram(weight: NDArray[np.float32], gram: Gram) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """``weight`` (in, out) as int8 and the scale of each column, for inputs X with X'X = ``gram`` (in, in).
+    """``weight`` (in, out) as int8 and the scale of each column, for inputs X with X'X = ``gram``
+    (in, in).
 
-    The scales are those of rounding to nearest. On one machine the same arguments give the same result. On
-    another CPU the linear algebra may differ in the last bits; then a few columns in a thousand differ.
+    The scales are those of rounding to nearest. On one machine the same arguments give the same
+    result. On another CPU the linear algebra may differ in the last bits; then a few columns in a
+    thousand differ.
     """
     scales = column_scales(weight)
     order = np.argsort(-gram.diagonal(), kind="stable")

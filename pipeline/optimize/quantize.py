@@ -1,17 +1,20 @@
-"""Calibration of the int8 encoder on texts: which input channels are tamed, and how the weights are rounded.
+"""Calibration of the int8 encoder on texts: which input channels are tamed, and how the weights are
+rounded.
 
-In trained encoders a few channels are ten times as large as the rest. An int8 activation has one scale for all
-channels, so these few channels reduce the resolution of all others. They are tamed: divided by a power of two,
-while the weights that multiply them are multiplied by the same power. This changes no result and halves the error
-of int8. Xiao et al. 2022, "SmoothQuant", does it for all channels; the outliers alone were as accurate here, and
-cheaper. Then GPTQ rounds the weights, using the inputs of the calibration texts.
+In trained encoders a few channels are ten times as large as the rest. An int8 activation has one
+scale for all channels, so these few channels reduce the resolution of all others. They are tamed:
+divided by a power of two, while the weights that multiply them are multiplied by the same power.
+This changes no result and halves the error of int8. Xiao et al. 2022, "SmoothQuant", does it for
+all channels; the outliers alone were as accurate here, and cheaper. Then GPTQ rounds the weights,
+using the inputs of the calibration texts.
 
-Taming and the column scales are the same on every machine. The rounding is not: inputs and linear algebra differ
-in their last bits between kinds of CPU, and one tie that is rounded the other way changes the rest of its column.
-A few columns in a thousand then differ, and so does the digest of the graph. Two such graphs are equally close to
-float32, and closer to each other (on minilm: 1 - cosine is 0.0007 between them, 0.0015 from float32). Therefore
-they count as one model: the version is a digest of the inputs of the build, not of the int8 graph. On one machine
-a pull gives the same bytes each time.
+Taming and the column scales are the same on every machine. The rounding is not: inputs and linear
+algebra differ in their last bits between kinds of CPU, and one tie that is rounded the other way
+changes the rest of its column. A few columns in a thousand then differ, and so does the digest of
+the graph. Two such graphs are equally close to float32, and closer to each other
+(on minilm: 1 - cosine is 0.0007 between them, 0.0015 from float32). Therefore they count as one
+model: the version is a digest of the inputs of the build, not of the int8 graph. On one machine a
+pull gives the same bytes each time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +59,8 @@ class Inputs(msgspec.Struct):
 def calibration_texts(sentences: Sequence[str]) -> list[str]:
     """The sentences, followed by long texts that join sentences from all parts of the list.
 
-    Single sentences never reach the later positions; without long texts, int8 is much worse on long texts.
+    Single sentences never reach the later positions; without long texts, int8 is much worse on long
+    texts.
     """
     joined = (" ".join(sentences[first::count]) for count in JOINED for first in range(count))
     return [*sentences, *joined]
@@ -77,10 +81,11 @@ def measure_inputs(probe: Session, tokenizer: Tokenizer, texts: Sequence[str]) -
 
 
 def taming_scales(peaks: Peaks) -> Scales:
-    """For each layer with an outlier: powers of two that divide each peak down to MAX_TAMED_PEAK medians or less.
+    """For each layer with an outlier: powers of two that divide each peak down to MAX_TAMED_PEAK
+    medians or less.
 
-    The scale of every other channel is 1. With powers of two, small differences between machines do not change
-    the scales. Layers without a peak above OUTLIER_PEAK medians are left out.
+    The scale of every other channel is 1. With powers of two, small differences between machines do
+    not change the scales. Layers without a peak above OUTLIER_PEAK medians are left out.
     """
     medians = {name: np.median(peak) for name, peak in peaks.items()}
     return {
@@ -116,7 +121,8 @@ class Rounding:
 def _chunks(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[list[int]]]:
     """The windows of the texts in order, cut after each CHUNK_TOKENS tokens.
 
-    Not the batches of `tasks/pooling`: the order of the sums in X'X decides the last bits of the int8 graph.
+    Not the batches of `tasks/pooling`: the order of the sums in X'X decides the last bits of the
+    int8 graph.
     """
     chunk: list[list[int]] = []
     tokens = 0

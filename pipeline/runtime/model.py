@@ -13,9 +13,11 @@ class Model(Protocol):
     """A graph that is loaded on a device, see `runtime/sessions.Session`. Several threads may call it at once."""
 
     def run(self, feeds: Feeds) -> Sequence[NDArray[Any]]:
-        """Run one batch; returns the outputs in the order of the graph, each with one entry for each row.
+        """Run one batch; returns the outputs in the order of the graph, each with one entry for
+        each row.
 
-        An encoder takes ``input_ids`` and ``attention_mask``, int64 (rows, length), and returns one output:
-        float32 (rows, dimensions). Raises DeviceError, DeviceOutOfMemory, DeviceUnavailable or DeviceLost.
+        An encoder takes ``input_ids`` and ``attention_mask``, int64 (rows, length), and returns one
+        output: float32 (rows, dimensions). Raises DeviceError, DeviceOutOfMemory, DeviceUnavailable
+        or DeviceLost.
         """
         ...

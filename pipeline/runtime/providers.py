@@ -27,7 +27,8 @@ PROVIDERS = (
 
 
 def candidates(forced: str | None, available: Sequence[str]) -> list[Provider]:
-    """The providers to try, best first: all that this build of ONNX Runtime has, or only the ``forced`` one.
+    """The providers to try, best first: all that this build of ONNX Runtime has, or only the
+    ``forced`` one.
 
     Raises UsageError for an unknown name, ProviderUnavailable for one that this build lacks.
     """

@@ -20,7 +20,8 @@ from ..graphs.devices import ANY, DEVICE
 from .model import Feeds
 from .providers import Provider, candidates, unavailable
 
-# Parts of ONNX Runtime's messages, in lower case. The types of its errors do not distinguish these cases.
+# Parts of ONNX Runtime's messages, in lower case. The types of its errors do not distinguish these
+# cases.
 OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate",
@@ -74,10 +75,11 @@ class Session:
     """A `Model` in one ONNX Runtime session, which all lanes share. Several threads may call `run` at once."""
 
     def __init__(self, graph_path: Path | str, *, provider: str | None = None, threads: int = 1) -> None:
-        """Load ``graph_path`` on ``provider``, or on the best usable one; each run uses ``threads`` threads.
+        """Load ``graph_path`` on ``provider``, or on the best usable one; each run uses ``threads``
+        threads.
 
-        Raises ProviderUnavailable if ``provider`` is given and not usable here; there is no silent fallback.
-        Raises ModelError for a bad graph.
+        Raises ProviderUnavailable if ``provider`` is given and not usable here; there is no silent
+        fallback. Raises ModelError for a bad graph.
         """
         self._session, chosen = _open(str(graph_path), provider, threads)
         self.provider = chosen.name
@@ -86,7 +88,8 @@ class Session:
     def run(self, feeds: Feeds) -> list[NDArray[Any]]:
         """Run one batch; returns the outputs in the order of the graph.
 
-        Raises DeviceError if the input is the cause, else DeviceOutOfMemory, DeviceUnavailable or DeviceLost.
+        Raises DeviceError if the input is the cause, else DeviceOutOfMemory, DeviceUnavailable or
+        DeviceLost.
         """
         try:
             outputs: list[NDArray[Any]] = self._session.run(self.outputs, dict(feeds))
@@ -106,7 +109,8 @@ def _options(threads: int, provider: Provider) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = LOG_FATAL
-    # ONNX Runtime would keep a memory plan for every shape; measured without any gain in speed here.
+    # ONNX Runtime would keep a memory plan for every shape; measured without any gain in speed
+    # here.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider.name == "cpu":

@@ -16,7 +16,8 @@ class Tokenizer:
 
     def __init__(self, path: Path | str, max_tokens: int, pad_id: int = 0) -> None:
         """Read ``tokenizer.json``; windows have at most ``max_tokens`` ids. Raises ModelError."""
-        # The threads of the pipeline use all cores already; a pool of threads inside each call would compete.
+        # The threads of the pipeline use all cores already; a pool of threads inside each call
+        # would compete.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.pad_id = pad_id
         self.max_tokens = max_tokens
@@ -26,7 +27,8 @@ class Tokenizer:
             raise ModelError(f"Cannot read the tokenizer {path}: {error}.") from error
         self._fast.no_padding()
         overlap = min(OVERLAP_TOKENS, max_tokens // 4)
-        # The library keeps the rest of a truncated text as `overflowing` windows; `encode` returns all of them.
+        # The library keeps the rest of a truncated text as `overflowing` windows; `encode` returns
+        # all of them.
         self._fast.enable_truncation(max_tokens, stride=overlap, strategy="longest_first")
 
     def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:

@@ -84,7 +84,8 @@ def embed(
 
 
 def pack(rows: Sequence[Row], batch_tokens: int) -> list[list[int]]:
-    """Batches of rows with similar lengths, the shortest first; a batch is a list of indices of ``rows``.
+    """Batches of rows with similar lengths, the shortest first; a batch is a list of indices of
+    ``rows``.
 
     A batch has at most ``batch_tokens`` padded tokens; a row that is longer than that runs alone.
     """

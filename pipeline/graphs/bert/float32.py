@@ -1,6 +1,8 @@
-"""The BERT-family sentence encoder as one ONNX graph, pooling and normalization inside, built without torch.
+"""The BERT-family sentence encoder as one ONNX graph, pooling and normalization inside, built
+without torch.
 
-Formulas: Devlin et al. 2018 (encoder, post-norm), Reimers and Gurevych 2019 (mean pooling of token states).
+Formulas: Devlin et al. 2018 (encoder, post-norm), Reimers and Gurevych 2019 (mean pooling of token
+states).
 """
 
 from collections.abc import Mapping
@@ -66,8 +68,8 @@ def read_weights(path: Path) -> Weights:
 class BertEncoder:
     """Builds one encoder in float32 from standard ONNX operators.
 
-    Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length), where a row's mask is ones, then zeros;
-    output ``embedding``, float32 (rows, hidden_size), each row of length 1.
+    Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length), where a row's mask is ones,
+    then zeros; output ``embedding``, float32 (rows, hidden_size), each row of length 1.
     """
 
     device = ANY
@@ -131,7 +133,8 @@ class BertEncoder:
         heads = self._config.num_attention_heads
         split = graph.ints(0, 0, heads, self._config.hidden_size // heads)
         query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
-        # The scale of the scores is applied to the queries: length × width values instead of length².
+        # The scale of the scores is applied to the queries: length × width values instead of
+        # length².
         query = graph.add("Mul", query, graph.number((self._config.hidden_size // heads) ** -0.5))
         left = graph.add("Transpose", graph.add("Reshape", query, split), perm=[0, 2, 1, 3])
         right = graph.add("Transpose", graph.add("Reshape", key, split), perm=[0, 2, 3, 1])

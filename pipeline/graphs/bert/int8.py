@@ -1,6 +1,8 @@
-"""The BERT encoder with int8 matrix products: signed weights with one scale per column, dynamic activation scales.
+"""The BERT encoder with int8 matrix products: signed weights with one scale per column, dynamic
+activation scales.
 
-The fused operators are those of ONNX Runtime (domain com.microsoft) for a CPU. All other operators use float32.
+The fused operators are those of ONNX Runtime (domain com.microsoft) for a CPU. All other operators
+use float32.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,8 +40,8 @@ def to_nearest(_name: str, weight: NDArray[np.float32]) -> tuple[NDArray[np.int8
 
 
 class Int8BertEncoder(BertEncoder):
-    """BertEncoder in int8. ``scales`` tame the input channels with outliers, see `optimize/quantize`;
-    ``quantize`` rounds the weights.
+    """BertEncoder in int8. ``scales`` tame the input channels with outliers, see
+    `optimize/quantize`; ``quantize`` rounds the weights.
     """
 
     device = CPU

@@ -6,9 +6,11 @@ INPUT = ".input"
 
 
 class BertProbe(BertEncoder):
-    """BertEncoder with an output NAME.input for each distinct input of linear layers: float32 (rows, length, in).
+    """BertEncoder with an output NAME.input for each distinct input of linear layers: float32
+    (rows, length, in).
 
-    Layers with the same input have one output, with the name of the first layer: query, key and value share query's.
+    Layers with the same input have one output, with the name of the first layer: query, key and
+    value share query's.
     """
 
     def __init__(self, config: BertConfig, weights: Weights, pooling: Pooling) -> None:

@@ -13,7 +13,8 @@ SEED = 0
 
 
 def draft_taxonomy(data: Labeled, examples: int) -> str:
-    """TOML with a category for each label: its name as the description, and ``examples`` of its tickets.
+    """TOML with a category for each label: its name as the description, and ``examples`` of its
+    tickets.
 
     The examples are drawn with a fixed seed; tickets of at most 300 characters come first.
     """

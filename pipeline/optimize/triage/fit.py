@@ -41,11 +41,12 @@ def fit(
     session: Model,
     progress: Progress,
 ) -> Fitted:
-    """Fit a head on ``train`` and measure it on ``test``; without ``test``, a fifth of the rows is held out.
+    """Fit a head on ``train`` and measure it on ``test``; without ``test``, a fifth of the rows is
+    held out.
 
-    The regularization and the temperature are chosen by cross-validation within the rows of the fit, so the test
-    rows do not influence them. ``progress`` is called with (step, done, total). Raises UsageError for too few
-    rows.
+    The regularization and the temperature are chosen by cross-validation within the rows of the
+    fit, so the test rows do not influence them. ``progress`` is called with (step, done, total).
+    Raises UsageError for too few rows.
     """
     if test is None:
         train, test = hold_out(train)

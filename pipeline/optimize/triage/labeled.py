@@ -31,8 +31,8 @@ class Labeled(NamedTuple):
 def read_labeled(path: Path, text: str = "text", label: str = "label") -> Labeled:
     """Read a file with the columns (CSV) or fields (.jsonl) ``text`` and ``label``.
 
-    The columns route and priority are optional. Rows without a text or a label are counted and left out. Raises
-    UsageError with the line of an invalid row.
+    The columns route and priority are optional. Rows without a text or a label are counted and left
+    out. Raises UsageError with the line of an invalid row.
     """
     texts: list[str] = []
     labels: list[str] = []

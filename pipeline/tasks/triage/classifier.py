@@ -57,7 +57,8 @@ def routing_of(
     session: Model,
     fallback: Destinations,
 ) -> Routing:
-    """The routing of each label: by the taxonomy, else by ``fallback``, else the taxonomy's default.
+    """The routing of each label: by the taxonomy, else by ``fallback``, else the taxonomy's
+    default.
 
     Raises UsageError for a priority that the taxonomy does not list.
     """

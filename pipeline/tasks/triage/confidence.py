@@ -37,7 +37,8 @@ def negative_log_likelihood(logits: Floats, truth: Indices) -> float:
 def best_temperature(logits: Floats, truth: Indices) -> float:
     """The temperature that gives ``logits / temperature`` the lowest loss (Guo et al. 2017).
 
-    The likelihood has one peak over 1 / temperature, so a grid is refined three times around its best point.
+    The likelihood has one peak over 1 / temperature, so a grid is refined three times around its
+    best point.
     """
     low = np.log(MIN_TEMPERATURE)
     high = np.log(MAX_TEMPERATURE)

@@ -1,4 +1,5 @@
-"""Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`; `NAME/current` has the version to serve.
+"""Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`; `NAME/current` has the version
+to serve.
 
 A version is never changed or removed. Another fit adds a version, then updates `current`.
 """

@@ -20,10 +20,11 @@ from .zero_shot import zero_shot
 def load_triage(
     registry: ModelRegistry, name: str, config: TriageConfig
 ) -> tuple[Manifest, Callable[[Model], Triage]]:
-    """The manifest of the encoder, and a function that builds the task from a session of that encoder.
+    """The manifest of the encoder, and a function that builds the task from a session of that
+    encoder.
 
-    Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError for a wrong
-    taxonomy or threshold.
+    Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError
+    for a wrong taxonomy or threshold.
     """
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")

@@ -27,7 +27,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Urgency(Struct, frozen=True, forbid_unknown_fields=True):
-    """A ticket gets the next higher priority if it is closer to the urgent phrases than to the calm ones.
+    """A ticket gets the next higher priority if it is closer to the urgent phrases than to the calm
+    ones.
 
     The difference of the cosines must exceed ``margin``.
     """
@@ -48,15 +49,15 @@ class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
     default_priority: str = "normal"
     urgency: Urgency | None = None
 
-    def route(self, label: str, otherwise: str | None = None) -> str:
-        """The route of a category: of this file, else ``otherwise``, else the default route."""
+    def route(self, label: str, fallback: str | None = None) -> str:
+        """The route of a category: of this file, else ``fallback``, else the default route."""
         rule = self.categories.get(label)
-        return (rule.route if rule else None) or otherwise or self.default_route
+        return (rule.route if rule else None) or fallback or self.default_route
 
-    def priority(self, label: str, otherwise: str | None = None) -> str:
-        """The priority of a category: of this file, else ``otherwise``, else the default priority."""
+    def priority(self, label: str, fallback: str | None = None) -> str:
+        """The priority of a category: of this file, else ``fallback``, else the default priority."""
         rule = self.categories.get(label)
-        return (rule.priority if rule else None) or otherwise or self.default_priority
+        return (rule.priority if rule else None) or fallback or self.default_priority
 
     @property
     def digest(self) -> bytes:

@@ -9,7 +9,8 @@ from .taxonomy import Taxonomy
 
 
 def zero_shot(taxonomy: Taxonomy, tokenizer: Tokenizes, session: Model) -> Classifier:
-    """Scores are cosines to the mean direction of a category's phrases: its description and its examples.
+    """Scores are cosines to the mean direction of a category's phrases: its description and its
+    examples.
 
     The category's name is put before its description, so that the name counts too.
     """
