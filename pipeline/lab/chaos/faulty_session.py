@@ -61,7 +61,7 @@ class FaultySession:
         self.counts = DeviceCounts()
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """As `Session.run`. Raises DeviceError and its kinds; may end the process."""
+        """As `Session.run`. Raises the errors of a device; may end the process."""
         self._apply(self._faults(), feeds["input_ids"].size)
         texts = self._decode(feeds["input_ids"].tolist())
         self._count(texts)
