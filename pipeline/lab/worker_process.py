@@ -1,4 +1,4 @@
-"""A worker in a process of its own, for the demo, for chaos runs and for tests."""
+"""A worker in a process of its own, for the demo, the benchmark, chaos runs and tests."""
 
 import http.client
 import os
@@ -28,20 +28,26 @@ def serve_task(task: str, *arguments: str) -> list[str]:
 
 
 class WorkerProcess:
-    """Runs Python with ``arguments``; its output is appended to ``log``. ``with`` kills it at the end.
+    """Runs ``program`` with ``arguments``; its output is appended to ``log``. ``with`` kills it at the end.
 
     Its standard input is a pipe that closes when this process ends. ``home`` is its
     INFERSTREAM_HOME. With ``own_session``, Ctrl-C in the terminal does not reach it.
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, log: Path, home: Path | None = None, own_session: bool = False
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        home: Path | None = None,
+        own_session: bool = False,
+        program: str = sys.executable,
     ) -> None:
         self.log = log
         with log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [program, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -125,11 +131,12 @@ class WorkerProcess:
             if condition():
                 return
             if not running:
-                raise InferstreamError(f"A worker ended with status {self.wait(0)}: {self._last_line()}")
+                raise InferstreamError(f"A worker ended with status {self.wait(0)}: {self.last_line()}")
             if time.monotonic() > end:
-                raise BrokerError(f"A worker {late} after {timeout_s:g} s: {self._last_line()}")
+                raise BrokerError(f"A worker {late} after {timeout_s:g} s: {self.last_line()}")
             time.sleep(POLL_S)
 
-    def _last_line(self) -> str:
+    def last_line(self) -> str:
+        """The last line of its output, which usually says why it ended."""
         lines = self.output.strip().splitlines()
         return lines[-1] if lines else "it printed nothing."

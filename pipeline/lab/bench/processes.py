@@ -10,27 +10,21 @@ from typing import Final
 import psutil
 
 from ...errors import InferstreamError, UsageError
+from ..worker_process import WorkerProcess
 
 END_S: Final = 30.0
 MB: Final = 1e6
 
 
 class SystemProcess:
-    """One process; its output goes to the file ``log``.
+    """Runs a command line; its output goes to the file ``log``.
 
-    It has a session of its own, so that Ctrl-C in the terminal does not reach it: `end_all` ends it.
+    Ctrl-C in the terminal does not reach it: `end_all` ends it.
     """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
-        self._log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        program, *arguments = command
+        self._process = WorkerProcess(arguments, program=program, log=log, own_session=True)
         self._statistics = psutil.Process(self._process.pid)
 
     @property
@@ -39,18 +33,19 @@ class SystemProcess:
 
     def check(self) -> None:
         """Raise InferstreamError with the last line of its output if the process has ended."""
-        if self._process.poll() is not None:
-            lines = self._log.read_text(errors="replace").strip().splitlines()
-            last = lines[-1] if lines else "it printed nothing."
-            raise InferstreamError(f"A measured process ended with status {self._process.returncode}: {last}")
+        if not self._process.running:
+            status = self._process.wait()
+            raise InferstreamError(
+                f"A measured process ended with status {status}: {self._process.last_line()}"
+            )
 
     def pause(self) -> None:
         """Stop the process; it uses no CPU time until `resume`."""
-        self._process.send_signal(signal.SIGSTOP)
+        self._process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Continue after `pause`."""
-        self._process.send_signal(signal.SIGCONT)
+        self._process.signal(signal.SIGCONT)
 
     def cpu_s(self) -> float:
         """CPU seconds used since the start, in user and kernel mode."""
@@ -62,9 +57,8 @@ class SystemProcess:
 
     def ask_to_end(self) -> None:
         """Send SIGTERM, also to a paused process."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self.resume()
+        self._process.signal(signal.SIGTERM)
+        self.resume()
 
     def wait_or_kill(self, timeout_s: float = END_S) -> None:
         """Return when the process has ended; kill it after ``timeout_s``."""
@@ -72,7 +66,6 @@ class SystemProcess:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
 
 
 def end_all(processes: Sequence[SystemProcess]) -> None:
