@@ -64,7 +64,7 @@ class Round(Struct, frozen=True):
 class Measurements(Struct, frozen=True):
     """All that the figures are computed from. ``loads_per_s`` are the rates of ``Round.loaded``.
 
-    ``memory_mb`` is the memory of the worker, at equal distances of time, over ``memory_requests`` short texts.
+    ``memory_mb`` is the memory of the worker, at equal distances of time, over ``memory_requests``.
     """
 
     rounds: list[Round]

@@ -25,6 +25,9 @@ LATENCY: Final = ("learned", "echo", "direct")
 
 MEMORY_TURNS: Final = 8
 MEMORY_WORDS: Final = 12
+WHOLE_TICKETS: Final = 20
+"""One in this many requests of the memory run is a whole ticket."""
+
 LOOK_S: Final = 0.25
 WARM_REQUESTS: Final = 352
 
@@ -82,14 +85,24 @@ class Suite:
         return single_per_s
 
     async def _memory(self) -> list[float]:
-        """Resident MB of the worker while it answers many short texts without a cache."""
-        texts = shortened(self._texts, MEMORY_WORDS)
+        """Resident MB of the worker while it answers many texts without a cache.
+
+        The first turn has whole tickets: with them the memory for batches reaches its full size. The others have
+        short ones, so that there can be many.
+        """
+        requests = self._effort.memory_requests
+        whole = max(1, requests // WHOLE_TICKETS)
+        short = shortened(self._texts, MEMORY_WORDS)
+        turns = [
+            mixed(self._texts, whole, seed=0),
+            *(mixed(short, (requests - whole) // (MEMORY_TURNS - 1), seed=n) for n in range(1, MEMORY_TURNS)),
+        ]
         samples: list[float] = []
         learned = self._systems["learned"]
         sampling = asyncio.create_task(_sample_memory(learned, samples))
-        for number in range(MEMORY_TURNS):
+        for texts in turns:
             self._progress.turn("memory of the worker")
-            await learned.answer_all(mixed(texts, self._effort.memory_requests // MEMORY_TURNS, seed=number))
+            await learned.answer_all(texts)
         sampling.cancel()
         return samples
 
