@@ -4,7 +4,6 @@ Both have one line per request, in the same order. A run is resumable and needs 
 """
 
 import csv
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Self
@@ -15,6 +14,7 @@ from msgspec import structs
 from ...schemas.codec import DecodeError, decode_request, encode
 from ...schemas.messages import Failure, Reply, Request
 from ..errors import UsageError
+from ..locks import lock_file
 
 FileFormat = Literal["jsonl", "csv", "txt"]
 FILE_FORMATS: Final[tuple[FileFormat, ...]] = ("jsonl", "csv", "txt")
@@ -110,8 +110,8 @@ class ReplyFile:
         self._path = path
         self._file = path.open("a+b", buffering=BUFFER_BYTES)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            lock_file(self._file)
+        except BlockingIOError as error:
             self._file.close()
             raise UsageError(f"Another run is writing {path}: wait for it, or name another --out.") from error
         self.lines = 0

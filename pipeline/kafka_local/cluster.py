@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
-
-from filelock import FileLock, Timeout
+from typing import IO, Final, Self
 
 from ..errors import BrokerError, UsageError
+from ..locks import lock_file
 from .jars import Progress, class_path, jar_folder
 from .node import HOST, KafkaNode, server_properties
 from .wire import BrokerAddress, broker_addresses, live_brokers
@@ -51,7 +50,7 @@ class LocalKafka:
         self._heap_mb = heap_mb
         self._progress = progress
         self._nodes: dict[int, KafkaNode] = {}
-        self._lock = FileLock(self.directory / "lock")  # two clusters on the same data destroy it
+        self._lock: IO[bytes] | None = None  # two clusters on the same data destroy it
 
     @property
     def bootstrap(self) -> str:
@@ -93,7 +92,9 @@ class LocalKafka:
             if not node.wait(max(0.0, end - time.monotonic())):
                 node.signal(signal.SIGKILL)
                 node.wait(timeout_s=10)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -161,9 +162,12 @@ class LocalKafka:
 
     def _lock_directory(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.directory / "lock").open("ab")
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
+            lock_file(self._lock)
+        except BlockingIOError:
+            self._lock.close()
+            self._lock = None
             message = f"{self.directory} is in use by a running Kafka: stop it, or name another folder."
             raise UsageError(message) from None
 

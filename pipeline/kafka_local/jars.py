@@ -12,7 +12,7 @@ from jgo.env import EnvironmentBuilder, LockFile
 from jgo.maven import MavenContext, PythonResolver
 
 from ..errors import BrokerError
-from ..home import home_folder
+from ..home import home_folder, make_folder
 
 VERSION: Final = "4.1.2"
 COORDINATES: Final = (
@@ -56,7 +56,7 @@ def class_path(folder: Path, progress: Progress | None = None) -> str:
     Raises BrokerError when a jar cannot be fetched or its sha256 differs from the lock file.
     """
     jars = locked_jars()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     missing = [jar for jar in jars if not _is_sound(folder / jar.filename, jar.sha256)]
     with tempfile.TemporaryDirectory(dir=folder) as part, ThreadPoolExecutor(DOWNLOADS) as pool:
         context = MavenContext(repo_cache=Path(part), local_repos=[], resolver=PythonResolver(), timeout=30)

@@ -1,20 +1,21 @@
 """The models on this machine: one folder for each, with a manifest for every variant."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ..errors import ModelError, UnknownModel, UsageError
-from ..home import home_folder
+from ..home import home_folder, make_folder
+from ..locks import lock_file
 from .catalogue import CATALOGUE
 from .files import sha256_of
 from .manifest import Manifest, read_manifest
 from .progress import Progress
 
 PRECISIONS = ("fp32", "int8")
+LOCK_INTERVAL_S = 0.2
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
 
 
@@ -90,14 +91,13 @@ class ModelRegistry:
     @contextmanager
     def lock(self, base: str, progress: Progress) -> Iterator[None]:
         """Lock a model's folder; waits for a pull in another process. The lock ends with its process."""
-        self.folder(base).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / f"{base}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress("waiting for another pull of this model", 0, None)
-            lock.acquire()
-        try:
+        make_folder(self.folder(base))
+        with (self.root / f"{base}.lock").open("ab") as file:
+            while True:
+                try:
+                    lock_file(file)
+                    break
+                except BlockingIOError:
+                    progress("waiting for another pull of this model", 0, None)
+                    time.sleep(LOCK_INTERVAL_S)
             yield
-        finally:
-            lock.release()

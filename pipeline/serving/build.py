@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -37,7 +36,7 @@ from ..engine.device import Device
 from ..engine.engine import Engine, ModelEntry
 from ..engine.lanes import LaneSettings
 from ..errors import UsageError
-from ..home import home_folder
+from ..home import expanded, home_folder
 from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry
 from ..runtime.model import Model
@@ -163,7 +162,7 @@ def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:
     memory = MemoryCache(config.memory_bytes)
     if config.disk_bytes == 0:
         return memory, None
-    directory = Path(config.directory).expanduser() if config.directory else home_folder()
+    directory = expanded(config.directory, "cache.directory") if config.directory else home_folder()
     return memory, DiskCache(directory, config.disk_bytes)
 
 

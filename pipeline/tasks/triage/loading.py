@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...config import TriageConfig
 from ...errors import ModelError, UnknownModel, UsageError
+from ...home import expanded
 from ...models.manifest import Manifest
 from ...models.registry import ModelRegistry
 from ...runtime.model import Model
@@ -28,7 +29,9 @@ def load_triage(
     """
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
-    model = TriageModel(registry, name, Path(config.taxonomy).expanduser() if config.taxonomy else None)
+    model = TriageModel(
+        registry, name, expanded(config.taxonomy, "triage.taxonomy") if config.taxonomy else None
+    )
 
     def make(session: Model) -> Triage:
         classifier = model.classifier(session)

@@ -1,0 +1,35 @@
+"""A lock on an open file, of one process. The kernel releases it when the process ends."""
+
+import errno
+import logging
+from typing import IO, Any
+
+try:
+    import fcntl as _fcntl
+except ImportError:  # Windows
+    fcntl: Any = None
+else:
+    fcntl = _fcntl
+
+log = logging.getLogger(__name__)
+
+NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
+"""What file systems answer that have no locks: some network and FUSE file systems."""
+
+
+def lock_file(file: IO[Any]) -> bool:
+    """Lock the file until it is closed, without waiting. Raises BlockingIOError if another process has it.
+
+    Returns False, with a warning, where there are no locks: on Windows, and on some file systems.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(*error.args) from error
+        if error.errno not in NO_LOCKS:
+            raise
+    log.warning("There are no file locks at %s: make sure that only one process writes there.", file.name)
+    return False
