@@ -1,14 +1,11 @@
 """Chooses the execution provider of ONNX Runtime and its number of lanes."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from msgspec import Struct
 
 from ..errors import ProviderUnavailable, UsageError
-
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+from .cores import usable_cores
 
 
 class Provider(Struct, frozen=True):
@@ -58,13 +55,3 @@ def unavailable(name: str) -> ProviderUnavailable:
 def default_lanes(provider: str) -> int:
     """The number of concurrent runs: one per core on a CPU, two on a GPU, so that copies and runs overlap."""
     return usable_cores() if provider == "cpu" else 2
-
-
-def usable_cores(quota_file: Path = CPU_QUOTA) -> int:
-    """The cores that this process may use: those of its affinity, or fewer if the container has a lower quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = quota_file.read_text().split()
-        return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # no control groups, or "max", which means no quota
-        return allowed

@@ -1,12 +1,11 @@
 """The choice of the execution provider and its number of lanes."""
 
 import os
-from pathlib import Path
 
 import pytest
 
 from inferstream.pipeline.errors import ProviderUnavailable, UsageError
-from inferstream.pipeline.runtime.providers import candidates, choose_provider, default_lanes, usable_cores
+from inferstream.pipeline.runtime.providers import candidates, choose_provider, default_lanes
 
 ALL = ["CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
 
@@ -37,12 +36,3 @@ def test_an_unknown_provider_is_refused() -> None:
 def test_lanes() -> None:
     assert default_lanes("cuda") == 2
     assert 1 <= default_lanes("cpu") <= (os.cpu_count() or 1)
-
-
-@pytest.mark.parametrize(
-    ("quota", "expected"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)]
-)
-def test_the_quota_of_a_container_limits_the_cores(tmp_path: Path, quota: str, expected: int | None) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
-    assert usable_cores(file) == (expected or usable_cores(tmp_path / "absent"))

@@ -1,0 +1,62 @@
+"""The cores that this process may use: by its affinity, and by the CPU quotas of its control groups."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+MEMBERSHIP: Final = Path("/proc/self/cgroup")
+MOUNTS: Final = Path("/sys/fs/cgroup")
+
+
+def usable_cores(membership: Path = MEMBERSHIP, mounts: Path = MOUNTS) -> int:
+    """The number of whole cores, at least 1.
+
+    A quota of any group above this process limits it: containers, Kubernetes and systemd slices set
+    them at different levels.
+
+    Args:
+        membership: the groups of this process, as /proc/self/cgroup has them.
+        mounts: where the control groups are mounted, in version 2, in version 1, or both.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = min(_quotas(membership, mounts), default=math.inf)
+    return max(1, math.floor(min(allowed, quota)))
+
+
+def _quotas(membership: Path, mounts: Path) -> Iterator[float]:
+    """The quota of each group of this process that has one, in cores."""
+    for folder in _folders(membership, mounts):
+        yield from _quota(folder, ["cpu.max"])
+        yield from _quota(folder, ["cpu.cfs_quota_us", "cpu.cfs_period_us"])
+
+
+def _folders(membership: Path, mounts: Path) -> Iterator[Path]:
+    """The folders of the groups that hold CPU quotas, from the process's own up to the root."""
+    yield mounts  # also without /proc: the root of a container
+    try:
+        lines = membership.read_text().splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        roots = [mounts, mounts / "unified"] if not controllers else [mounts / controllers, mounts / "cpu"]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # In a container the path may be the host's, of which only the root is mounted here.
+        group = PurePosixPath(path.lstrip("/"))
+        for root in roots:
+            for inner in (group, *group.parents):
+                if ".." not in inner.parts:
+                    yield root / inner
+
+
+def _quota(folder: Path, names: list[str]) -> Iterator[float]:
+    """Quota divided by period: both in one file (version 2), or in two (version 1)."""
+    try:
+        quota, period = " ".join((folder / name).read_text() for name in names).split()
+        if int(quota) > 0 and int(period) > 0:  # -1 means no quota in version 1
+            yield int(quota) / int(period)
+    except (OSError, ValueError):  # no such file, or "max", which means no quota in version 2
+        return
