@@ -15,6 +15,7 @@ from .database import Database
 from .group import Group, GroupMember
 from .log import Log
 from .publisher import EmbeddedPublisher
+from .retention import Retention, steady_time_ms
 from .topics import TopicTable
 
 
@@ -41,11 +42,13 @@ class EmbeddedBroker:
         *,
         rebalance_timeout_ms: int = 15_000,
         clock_ms: Callable[[], int] = unix_time_ms,
+        steady_ms: Callable[[], int] = steady_time_ms,
     ) -> None:
-        """Without a directory the log is temporary. ``clock_ms`` returns the Unix time in milliseconds."""
+        """Without a directory the log is temporary. The clocks are those of `Retention`."""
         self._directory = directory
         self._rebalance_timeout_ms = rebalance_timeout_ms
         self._clock_ms = clock_ms
+        self._steady_ms = steady_ms
         self._exit = AsyncExitStack()
         self._groups: dict[str, Group] = {}
         self._consumers: list[EmbeddedConsumer] = []
@@ -63,8 +66,9 @@ class EmbeddedBroker:
             stack.push_async_callback(self._database.close)
             await self._database.open()
             self._topics = TopicTable(self._database)
-            self._log = Log(self._database, self._topics, self._clock_ms)
-            await self._database.run(self._log.retain)
+            retention = Retention(self._database, self._clock_ms, self._steady_ms)
+            self._log = Log(self._database, self._topics, retention, self._clock_ms)
+            await self._database.run(retention.run)
             self._publisher = EmbeddedPublisher(self._database, self._log)
             self._exit = stack.pop_all()
         return self

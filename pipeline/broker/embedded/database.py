@@ -50,6 +50,11 @@ CREATE TABLE IF NOT EXISTS committed (
     next_offset INTEGER NOT NULL,
     PRIMARY KEY (consumer_group, partition)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS subscriptions (
+    consumer_group TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    PRIMARY KEY (consumer_group, topic)
+) WITHOUT ROWID;
 """
 
 
@@ -108,10 +113,11 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
     def _open(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

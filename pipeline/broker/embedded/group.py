@@ -1,9 +1,8 @@
 """Consumer groups of an embedded broker: the members, their partitions, and the handover."""
 
 import asyncio
-import fcntl
+import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from io import BufferedWriter
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -70,7 +69,7 @@ class GroupMember:
 
 
 class Group:
-    """One consumer group. A file lock holds it for this process, so all of its members live here."""
+    """One consumer group. A lock holds it for this process, so all of its members live here."""
 
     def __init__(self, name: str, database: Database, topics: TopicTable, rebalance_timeout_ms: int) -> None:
         self._name = name
@@ -79,7 +78,7 @@ class Group:
         self._rebalance_timeout_ms = rebalance_timeout_ms
         self._members: list[GroupMember] = []
         self._rebalancing = asyncio.Lock()
-        self._lock_file: BufferedWriter | None = None
+        self._lock: sqlite3.Connection | None = None
 
     async def join(self, member: GroupMember) -> None:
         """Returns when all members have their partitions.
@@ -101,8 +100,9 @@ class Group:
 
     async def _join(self, member: GroupMember) -> None:
         async with self._rebalancing:
-            if self._lock_file is None:
-                self._lock_file = _lock(self._name, self._database.directory)
+            if self._lock is None:
+                self._lock = _lock(self._name, self._database.directory)
+            await self._database.run(self._topics.subscribe, self._name, list(member.topics))
             self._members.append(member)
             await self._rebalance()
 
@@ -111,9 +111,9 @@ class Group:
             if member in self._members:
                 self._members.remove(member)
                 await self._rebalance()
-            if not self._members and self._lock_file is not None:
-                self._lock_file.close()
-                self._lock_file = None
+            if not self._members and self._lock is not None:
+                self._lock.close()
+                self._lock = None
 
     async def _rebalance(self) -> None:
         """All members hand over their partitions, then all get their new shares."""
@@ -160,17 +160,22 @@ def range_assignment(subscriptions: Sequence[Mapping[str, int]]) -> list[list[To
     return shares
 
 
-def _lock(group: str, directory: Path) -> BufferedWriter:
-    """A locked file. The lock ends when the file is closed or the process ends, also by a kill."""
+def _lock(group: str, directory: Path) -> sqlite3.Connection:
+    """A lock that ends when the connection is closed or the process ends, also by a kill.
+
+    SQLite locks the file, so this works wherever the log itself does: on file systems without flock too.
+    """
     path = directory / LOCK_DIRECTORY / f"{quote(group, safe='')}.lock"
     path.parent.mkdir(exist_ok=True)
-    file = path.open("wb")
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise BrokerError(f"Cannot lock {path} ({error}): check the file permissions.") from error
         raise BrokerError(
             f"Another process already serves the consumer group {group} in {directory}: stop it first, "
             "or use Kafka to share the work between processes."
         ) from None
-    return file
+    return connection

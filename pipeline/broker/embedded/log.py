@@ -1,4 +1,4 @@
-"""The records of an embedded broker: appending, reading, retention.
+"""The records of an embedded broker: appending and reading.
 
 The methods run in the database's thread.
 """
@@ -13,12 +13,12 @@ from ..partitioner import partition_of
 from ..refusals import no_topic
 from .batches import Content, decode, encode, size_of, split
 from .database import OFFSET_BITS, Database
+from .retention import Retention
 from .topics import TopicTable
 
 RECORD_BYTES: Final = 1_048_576  # Kafka's default, so that a record accepted here is accepted there
 READ_BATCHES: Final = 64
 READ_BYTES: Final = 512 * 1024
-RETENTION_INTERVAL_MS: Final = 10_000
 
 READ: Final = f"""
 WITH wanted AS (
@@ -30,22 +30,20 @@ WHERE position >= coalesce((SELECT max(position) FROM batches WHERE position BET
     AND position < first + (1 << {OFFSET_BITS}) AND position + records > at
 ORDER BY position LIMIT :batches
 """
-OLDEST_TO_KEEP: Final = """
-SELECT position, records FROM batches
-WHERE position BETWEEN :first AND :last AND timestamp_ms >= :since ORDER BY position LIMIT 1
-"""
 
 
 class Log:
     """Appends to and reads from the partitions."""
 
-    def __init__(self, database: Database, topics: TopicTable, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, database: Database, topics: TopicTable, retention: Retention, clock_ms: Callable[[], int]
+    ) -> None:
         """``clock_ms`` returns the Unix time in milliseconds."""
         self.topics = topics
         self._database = database
         self._clock_ms = clock_ms
+        self._retention = retention
         self._turns: dict[str, int] = {}
-        self._retained_ms = clock_ms()
 
     def append(self, messages: Sequence[Message]) -> list[InferstreamError | None]:
         """Append in order. Returns for each message None if it is stored, otherwise why it was refused."""
@@ -64,8 +62,8 @@ class Log:
             (partition_id, batch) for partition_id, queue in queues if (batch := next(queue, None))
         ]:
             _append(self._database.connection, batches, now_ms)
-        if now_ms - self._retained_ms >= RETENTION_INTERVAL_MS:
-            self.retain()
+        if self._retention.due:
+            self._retention.run()
         return refusals
 
     def read(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, list[Record]]:
@@ -79,17 +77,7 @@ class Log:
     def trim(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Delete the records before these offsets."""
         for at, offset in offsets.items():
-            self._trim(self.topics.id_of(at), offset)
-
-    def retain(self) -> None:
-        """Delete the batches that are older than their topic's retention time."""
-        self._retained_ms = self._clock_ms()
-        select = "SELECT id, next_offset, retention_ms FROM partitions WHERE retention_ms IS NOT NULL"
-        for partition_id, next_offset, retention_ms in self._database.connection.execute(select).fetchall():
-            first, last = _span(partition_id)
-            arguments = {"first": first, "last": last, "since": self._retained_ms - retention_ms}
-            row = self._database.connection.execute(OLDEST_TO_KEEP, arguments).fetchone()
-            self._trim(partition_id, row[0] - first if row else next_offset)
+            self._retention.trim(self.topics.id_of(at), offset)
 
     def _partition_id(self, message: Message) -> int:
         ids = self.topics.ids(message.topic)
@@ -122,16 +110,6 @@ class Log:
                 break
         return records
 
-    def _trim(self, partition_id: int, offset: int) -> None:
-        first, _ = _span(partition_id)
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE partitions SET first_offset = max(first_offset, min(?, next_offset)) WHERE id = ?",
-                [offset, partition_id],
-            )
-            delete = "DELETE FROM batches WHERE position >= ? AND position + records <= ? AND position < ?"
-            connection.execute(delete, [first, first + offset, first + offset])
-
 
 def _append(
     connection: sqlite3.Connection, batches: Sequence[tuple[int, list[Content]]], now_ms: int
@@ -147,9 +125,3 @@ def _append(
     for partition_id, contents in batches:
         arguments += [partition_id, len(contents), encode(contents)]
     connection.execute(insert, arguments)
-
-
-def _span(partition_id: int) -> tuple[int, int]:
-    """The first and the last position that a batch of this partition can have."""
-    first = partition_id << OFFSET_BITS
-    return first, first + (1 << OFFSET_BITS) - 1

@@ -73,6 +73,11 @@ class TopicTable:
         rows = ((group, self.id_of(at), offset) for at, offset in offsets.items())
         self._database.connection.execute(upsert, list(chain.from_iterable(rows)))
 
+    def subscribe(self, group: str, topics: Collection[str]) -> None:
+        """Note that the group reads these topics: retention keeps what it has not read."""
+        insert = "INSERT OR IGNORE INTO subscriptions VALUES (?, ?)"
+        self._database.connection.executemany(insert, [(group, topic) for topic in topics])
+
     def committed(
         self, group: str, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, int | None]:

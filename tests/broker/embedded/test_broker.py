@@ -149,7 +149,7 @@ async def test_a_group_lives_in_one_process(tmp_path: Path) -> None:
 async def test_retention_deletes_old_records_and_keeps_offsets(tmp_path: Path) -> None:
     clock = ManualClock()
     at = TopicPartition("t", 0)
-    async with EmbeddedBroker(tmp_path, clock_ms=clock) as broker:
+    async with EmbeddedBroker(tmp_path, clock_ms=clock, steady_ms=clock) as broker:
         await broker.ensure_topics([TopicSpec("t", 1, retention_ms=60_000), TopicSpec("kept", 1)])
         await asyncio.gather(broker.publish(Message("t", b"0")), broker.publish(Message("kept", b"0")))
         clock.now += 40_000
@@ -159,7 +159,7 @@ async def test_retention_deletes_old_records_and_keeps_offsets(tmp_path: Path) -
         reader = await broker.consume(["t"])
         assert [(record.offset, record.value) for record in await take(reader, 2)] == [(1, b"1"), (2, b"2")]
         clock.now += 100_000
-    async with EmbeddedBroker(tmp_path, clock_ms=clock) as broker:
+    async with EmbeddedBroker(tmp_path, clock_ms=clock, steady_ms=clock) as broker:
         reader = await broker.consume(["t"])
         assert list(await reader.poll(10, 20)) == []
         assert await reader.end_offsets([at]) == {at: 3}

@@ -38,3 +38,19 @@ async def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> No
     with pytest.raises(BrokerError, match="taken"):
         async with EmbeddedBroker(tmp_path / "taken"):
             pass
+
+
+async def test_a_full_disk_is_named_and_the_broker_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    """SQLite rolls a transaction back by itself when the disk is full: no second rollback hides that."""
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec("t", 1)])
+        run = broker._database.run
+        pages = await run(lambda: broker._database.connection.execute("PRAGMA page_count").fetchone()[0])
+        await run(lambda: broker._database.connection.execute(f"PRAGMA max_page_count = {pages}"))
+        with pytest.raises(BrokerError, match=f"{tmp_path} .*full.*: free disk space"):
+            await broker.ensure_topics([TopicSpec("x" * 200 + str(n), 9) for n in range(200)])
+        with pytest.raises(BrokerError, match=r"full.*: free disk space"):
+            await broker.publish(Message("t", os.urandom(500_000)))
+        await run(lambda: broker._database.connection.execute("PRAGMA max_page_count = 1000000"))
+        await broker.publish(Message("t", b"after"))
+        assert (await take(await broker.consume(["t"]), 1))[0].value == b"after"
