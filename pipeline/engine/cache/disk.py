@@ -14,7 +14,8 @@ from typing import NamedTuple
 import diskcache
 from diskcache.core import MODE_PICKLE
 
-from .folder import CacheFolder, is_broken, is_locked, is_of_one_value
+from .folder import CacheFolder, is_broken, is_locked, is_of_one_value, is_unwritable
+from .read_only import ReadOnlyCache
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Files(NamedTuple):
 
     path: Path
     cache: diskcache.FanoutCache
+    writable: bool = True
 
 
 class DiskCache:
@@ -53,7 +55,7 @@ class DiskCache:
     Each value carries a checksum: a value that was changed on disk is a miss. A writer thread
     stores the values and reopens broken files, so `put` never blocks; it drops the value when 4 096
     writes are queued. The files are reopened at once after a failure, and at most once in 30 s if
-    that does not help.
+    that does not help. While the disk is full or may not be written, the stored answers are read.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class DiskCache:
         self._failure: tuple[Files, Exception] | None = None
         self._open_from = -math.inf
         self._read_from = -math.inf
+        self._write_from = -math.inf
         self._open()
         self._writes: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(max_queued)
         self._writer = threading.Thread(target=self._write, name="disk-cache", daemon=True)
@@ -138,20 +141,25 @@ class DiskCache:
                 "Another process holds the disk cache locked: it is not read for %g s.", REOPEN_DELAY_S
             )
             self._read_from = self._clock() + REOPEN_DELAY_S
+        elif is_unwritable(error):
+            log.warning(
+                "The disk cache cannot be written (%s): it is only read for %g s.", error, REOPEN_DELAY_S
+            )
+            self._write_from = self._clock() + REOPEN_DELAY_S
         elif not is_of_one_value(error):
             self._failure = files, error
 
     def _write(self) -> None:
         while (item := self._writes.get()) is not None:
             self._store(*item)
-            if self._failure is not None or self._files is None:
+            if self._failure is not None or self._files is None or not self._files.writable:
                 self._reopen()
             self._writes.task_done()
         self._close_files()
 
     def _store(self, key: bytes, stored: bytes) -> None:
         files = self._files
-        if files is None:
+        if files is None or not files.writable or self._clock() < self._write_from:
             return
         try:
             # If the folder was deleted, SQLite would go on writing to unlinked files.
@@ -170,18 +178,32 @@ class DiskCache:
             self._broken = files.path if is_broken(error) else None
             self._close_files()
             self._files = None
-        if self._files is None and self._clock() >= self._open_from:
+        if (self._files is None or not self._files.writable) and self._clock() >= self._open_from:
             self._open_from = self._clock() + REOPEN_DELAY_S
             self._open()
 
     def _open(self) -> None:
         try:
-            self._files = Files(*self._folder.open(self._open_files, self._broken))
+            files = Files(*self._folder.open(self._open_files, self._broken))
         except Exception as error:
             self._open_from = self._clock() + REOPEN_DELAY_S
+            if self._files is None and is_unwritable(error):
+                self._files = self._open_to_read()
             log.warning(
-                "The disk cache cannot be opened (%s): answers are kept in memory only. "
-                "The next attempt is in %g s.",
+                "The disk cache cannot be opened (%s): %s. The next attempt is in %g s.",
                 error,
+                "new answers are kept in memory only" if self._files else "answers are kept in memory only",
                 REOPEN_DELAY_S,
             )
+        else:
+            self._close_files()
+            self._files = files
+
+    def _open_to_read(self) -> Files | None:
+        path = self._folder.current()
+        if path is None or path == self._broken:
+            return None
+        try:
+            return Files(path, ReadOnlyCache(path, self._shards, PlainDisk), writable=False)
+        except Exception:
+            return None

@@ -1,5 +1,6 @@
 """The folder of the disk cache, shared by several processes; one of them replaces a broken one."""
 
+import errno
 import logging
 import shutil
 import sqlite3
@@ -32,6 +33,8 @@ NOT_BROKEN: Final = {
 }
 """SQLite's result codes whose cause is this process or the machine, not the files."""
 
+NOT_WRITABLE: Final = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+
 
 class CacheFolder:
     """The folder ``answers`` below ``directory``.
@@ -55,7 +58,7 @@ class CacheFolder:
         self._root.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: deleting the folder must not release the lock.
         with FileLock(self._directory / "answers.lock", timeout=OPEN_TIMEOUT_S):
-            current = self._current()
+            current = self.current()
             if current is not None and current != broken:
                 try:
                     return current, open_files(current)
@@ -67,10 +70,10 @@ class CacheFolder:
                     )
             return self._replace(open_files)
 
-    def _current(self) -> Path | None:
+    def current(self) -> Path | None:
         """The folder in use; None if the file with its name is missing or unreadable."""
         with suppress(OSError, ValueError):
-            name = uuid.UUID(hex=self._name.read_text("ascii")).hex
+            name = uuid.UUID(hex=self._name.read_bytes().decode()).hex
             return self._root / name
         return None
 
@@ -91,6 +94,15 @@ class CacheFolder:
         return path, files
 
 
+def is_unwritable(error: Exception) -> bool:
+    """Whether the files may be good but cannot be written: a full or read-only disk, a missing right."""
+    if isinstance(error, OSError):
+        return error.errno in NOT_WRITABLE
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+        return False  # the file was deleted or moved away: it is to be opened again
+    return _code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
+
+
 def is_broken(error: Exception) -> bool:
     """Whether the files themselves are broken, so that every process would fail on them."""
     return not isinstance(error, OSError) and _code(error) not in NOT_BROKEN
@@ -108,4 +120,7 @@ def is_of_one_value(error: Exception) -> bool:
 
 def _code(error: Exception) -> int:
     """SQLite's primary result code: the low byte of the extended one."""
+    # On a full disk SQLite rolls back by itself; diskcache then fails at its own rollback.
+    if str(error).startswith("cannot rollback") and isinstance(error.__context__, sqlite3.Error):
+        error = error.__context__
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)) & 0xFF

@@ -19,7 +19,7 @@ import pytest
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.cache.disk import LOCK_TIMEOUT_S, REOPEN_DELAY_S, DiskCache
-from inferstream.pipeline.engine.cache.folder import is_broken
+from inferstream.pipeline.engine.cache.folder import CacheFolder, is_broken
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 VALUE = b'{"category": "billing"}'
@@ -470,3 +470,79 @@ def test_a_disk_that_falls_behind_drops_writes(tmp_path: Path, caplog: pytest.Lo
         cache.put(n.to_bytes(16, "big"), VALUE)
     cache.close()
     assert "falls behind" in caplog.text
+
+
+def limit_pages(folder: Path, pages: int) -> None:
+    """Let SQLite find the disk full at this number of pages: diskcache sets it for each connection."""
+    in_the_database(folder, f"INSERT OR REPLACE INTO Settings VALUES ('sqlite_max_page_count', {pages})")
+
+
+def keys(count: int) -> list[bytes]:
+    return [number.to_bytes(16, "big") for number in range(count)]
+
+
+def test_a_full_disk_is_read_on(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    for key in keys(100):
+        cache.put(key, VALUE)
+    cache.close()
+    folders = set((tmp_path / "answers").iterdir())
+    limit_pages(tmp_path, 1)  # SQLite takes the present size where the limit is below it
+
+    clock = FakeClock()
+    cache = DiskCache(tmp_path, 10_000_000, clock=clock)
+    for number in range(2_000):
+        cache.put(b"%016d" % number, os.urandom(2_000))
+    cache.flush()
+    assert all(cache.get(key) == VALUE for key in keys(100))
+    assert any(cache.get(b"%016d" % number) is None for number in range(2_000)), "the disk was not full"
+    limit_pages(tmp_path, 1_000_000)
+    cache.close()
+    assert set((tmp_path / "answers").iterdir()) == folders, "the files were replaced"
+
+
+def test_a_cache_that_may_not_be_written_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    for key in keys(100):
+        cache.put(key, VALUE)
+    cache.put(OTHER, b"x" * 100_000)  # diskcache stores it in a file of its own
+    cache.close()
+
+    def refuse(self: object, open_files: object, broken: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    clock = FakeClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CacheFolder, "open", refuse)
+        cache = DiskCache(tmp_path, 10_000_000, clock=clock)
+        assert "new answers are kept in memory only" in caplog.text
+        assert [cache.get(key) for key in keys(100)] == [VALUE] * 100
+        assert cache.get(OTHER) == b"x" * 100_000
+        cache.put(KEY, VALUE)
+        cache.flush()
+        assert cache.get(KEY) is None
+    clock.advance(REOPEN_DELAY_S)
+    cache.put(KEY, VALUE)
+    cache.flush()
+    stored(cache)
+    assert cache.get(KEY) == VALUE, "it is written again as soon as that is possible"
+    cache.close()
+
+
+@pytest.mark.parametrize("found", [b"", b"not a database at all" * 100])
+def test_a_read_only_cache_that_cannot_be_read_is_a_miss(
+    tmp_path: Path, found: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    cache.close()
+    for path in databases(tmp_path):
+        path.write_bytes(found)
+
+    def refuse(self: object, open_files: object, broken: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(CacheFolder, "open", refuse)
+    cache = DiskCache(tmp_path, 10_000_000)
+    assert cache.get(KEY) is None
+    cache.close()
