@@ -7,8 +7,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from .messages import Chunk, Failure, Reply, Request, Result
+from .wrappings import EXAMPLE, wrapping_of_bytes, wrapping_of_object, wrapping_of_string
 
-EXAMPLE: Final = '{"text": "I was charged twice"}'
 SHAPES: Final = {
     "text": ("a string", EXAMPLE),
     "id": ("a string", '{"id": "t1", "text": "I was charged twice"}'),
@@ -81,7 +81,7 @@ def decode_request(value: bytes | None) -> Request:
         request = _requests.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(value or b"", error) from error
-    return _checked(request)
+    return _checked(request, value)
 
 
 def decode_reply(value: bytes | None) -> Reply:
@@ -92,10 +92,11 @@ def decode_reply(value: bytes | None) -> Reply:
         raise DecodeError("not_json", f"The body is not a reply: {error}.") from error
 
 
-def _checked(request: Request) -> Request:
+def _checked(request: Request, value: bytes) -> Request:
     text = request.text
     if text is UNSET:
-        raise DecodeError("missing_text", f"The field `text` is missing: send {EXAMPLE}.", request.id)
+        missing = f"The field `text` is missing: send {EXAMPLE}."
+        raise DecodeError("missing_text", wrapping_of_object(value) or missing, request.id)
     if not text or text.isspace():
         message = "The field `text` is blank: send a text with at least one character that is not a space."
         raise DecodeError("blank_text", message, request.id)
@@ -104,11 +105,14 @@ def _checked(request: Request) -> Request:
 
 def _refusal(value: bytes, error: Exception) -> DecodeError:
     """The DecodeError for ``value``, given the error of the decoder."""
+    if not isinstance(error, msgspec.ValidationError) and (wrapped := wrapping_of_bytes(value)):
+        return DecodeError("not_utf8" if isinstance(error, UnicodeDecodeError) else "not_json", wrapped)
     if isinstance(error, UnicodeDecodeError):
         sentence = f"The body is not UTF-8 (byte {error.start}): encode the JSON as UTF-8."
         return DecodeError("not_utf8", sentence, _leading_id(value))
     if isinstance(error, msgspec.ValidationError):
-        return DecodeError("wrong_type", _wrong_type(str(error)), _valid_id(value))
+        sentence = wrapping_of_string(value) or _wrong_type(str(error))
+        return DecodeError("wrong_type", sentence, _valid_id(value))
     return DecodeError(
         "not_json",
         f"The body is not JSON ({_defect(value, error)}): send an object such as {EXAMPLE}.",

@@ -1,5 +1,6 @@
 """Topic and header names. With the JSON bodies they are the whole contract for clients in other languages."""
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 PREFIX: Final = "inferstream"
@@ -59,6 +60,11 @@ class Header:
 ANY_ORDER: Final = b"any"
 PRIORITIES: Final = ("high", "normal", "low")
 """The most urgent first; the index is the level."""
+
+
+def header_values(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """Header values by name. A header without a value is as if absent; of several the last value counts."""
+    return {name: value for name, value in headers if value}
 
 
 def origin(topic: str, partition: int, offset: int) -> str:

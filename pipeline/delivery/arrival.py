@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ...schemas.topics import ANY_ORDER, Header, origin
+from ...schemas.topics import ANY_ORDER, Header, header_values, origin
 from ..broker.base import Record
 from ..engine.engine import Job
 
@@ -50,8 +50,8 @@ class Arrival:
 
 
 def header_map(record: Record) -> Mapping[str, bytes]:
-    """Header values by name. Where a name repeats, the last value counts."""
-    return dict(record.headers) if record.headers else NO_HEADERS
+    """Header values by name, see `header_values`."""
+    return header_values(record.headers) if record.headers else NO_HEADERS
 
 
 def origin_of(record: Record, headers: Mapping[str, bytes]) -> str:

@@ -12,9 +12,12 @@ from ..engine.engine import Job
 from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask
 from .arrival import MAX_ID_CHARACTERS, Arrival, header_map
 
-LATE: Final = "The deadline had passed before the request was read: send it again with a later one."
 LEVELS: Final = f"one of {', '.join(PRIORITIES)}"
 NORMAL: Final = PRIORITIES.index("normal")
+ERA_S: Final = 5 * 365 * 86_400.0
+UNITS: Final = {"seconds": 1e3, "microseconds": 1e-3, "nanoseconds": 1e-6}
+"""Other units of Unix time, with what makes milliseconds of them."""
+
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -84,9 +87,18 @@ class RequestReader:
         deadline_s = _header(headers, Header.DEADLINE_MS, _seconds, "Unix time in milliseconds", None)
         if deadline_s is None:
             return math.inf
-        left_s = deadline_s - self._wall_clock()
+        now_s = self._wall_clock()
+        left_s = deadline_s - now_s
+        if unit := other_unit(deadline_s, now_s):
+            raise BadHeader(
+                f"The header {Header.DEADLINE_MS!r} looks like {unit}: it must be Unix time in milliseconds, "
+                f"as in {round(now_s * 1e3)} for now."
+            )
         if left_s <= 0:
-            raise DeadlineExceeded(LATE)
+            raise DeadlineExceeded(
+                f"The deadline had passed {-left_s:,.1f} s before the request was read, by the worker's clock: "
+                "send it again with a later one."
+            )
         return self._clock() + left_s
 
 
@@ -101,6 +113,16 @@ def _header(
         return parse(value.decode())
     except (ValueError, OverflowError) as error:
         raise BadHeader(f"The header {name!r} must be {wanted}, got {value[:40]!r}.") from error
+
+
+def other_unit(deadline_s: float, now_s: float) -> str | None:
+    """The unit in which a deadline was given that means another era in milliseconds; None if it has none."""
+    if abs(deadline_s - now_s) < ERA_S:
+        return None
+    for unit, factor in UNITS.items():
+        if abs(deadline_s * factor - now_s) < ERA_S:
+            return unit
+    return None
 
 
 def _seconds(milliseconds: str) -> float:

@@ -80,7 +80,30 @@ BAD: dict[str, tuple[bytes | None, dict[str, bytes], str, str]] = {
     ),
     "deadline negative": (asking(), {Header.DEADLINE_MS: b"-1"}, "deadline_exceeded", "a later one"),
     "deadline a word": (asking(), {Header.DEADLINE_MS: b"soon"}, "bad_header", "Unix time in milliseconds"),
-    "deadline empty": (asking(), {Header.DEADLINE_MS: b""}, "bad_header", "Unix time in milliseconds"),
+    "deadline in seconds": (
+        asking(),
+        {Header.DEADLINE_MS: b"%d" % (NOW_S + 5)},
+        "bad_header",
+        "looks like seconds",
+    ),
+    "deadline in microseconds": (
+        asking(),
+        {Header.DEADLINE_MS: b"%d" % ((NOW_S + 5) * 1e6)},
+        "bad_header",
+        "looks like microseconds: it must be Unix time in milliseconds",
+    ),
+    "deadline in nanoseconds": (
+        asking(),
+        {Header.DEADLINE_MS: b"%d" % ((NOW_S - 5) * 1e9)},
+        "bad_header",
+        "looks like nanoseconds",
+    ),
+    "deadline a minute ago": (
+        asking(),
+        {Header.DEADLINE_MS: b"%d" % (NOW_MS - 60_000)},
+        "deadline_exceeded",
+        "had passed 60.0 s before the request was read, by the worker's clock",
+    ),
     "deadline a fraction": (
         asking(),
         {Header.DEADLINE_MS: b"1.5"},
@@ -118,6 +141,29 @@ async def test_bad_input_gets_a_code_and_a_sentence(rig: HandlerRig, name: str) 
     assert len(reply.message) < 400
     assert rig.metrics.failed_requests == 1
     assert code == "device_error" or rig.engine_rig.session.runs == [], "it never reached the device"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        Header.MODEL,
+        Header.TENANT,
+        Header.PRIORITY,
+        Header.DEADLINE_MS,
+        Header.ORDER,
+        Header.ORIGIN,
+        Header.REPLY_TOPIC,
+        Header.ATTEMPT,
+        Header.TRACEPARENT,
+    ],
+)
+async def test_a_header_without_a_value_is_as_if_absent(rig: HandlerRig, name: str) -> None:
+    """Kafka's null arrives as b""; producers that leave a field empty send b"" itself."""
+    plain = await reply_to(rig, asking())
+    reply = await reply_to(rig, asking(), {name: b""})
+    assert isinstance(reply, Result)
+    assert isinstance(plain, Result)
+    assert (reply.id, reply.output) == (plain.id, plain.output)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +288,6 @@ BAD_TOPICS = {
     "not allowed": b"inferstream.echo.requests",
     "another task's": b"inferstream.triage.replies",
     "looks allowed": b"inferstream_echo_replies",
-    "empty": b"",
     "not UTF-8": TOPICS.replies.encode() + b".\xff",
     "missing": TOPICS.replies.encode() + b".missing",
     "no topic name": TOPICS.replies.encode() + b".a b\n",

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 from ....schemas.codec import DecodeError, decode_reply, decode_request
 from ....schemas.messages import Chunk, Failure
-from ....schemas.topics import ANY_ORDER, Header, Topics, origin
+from ....schemas.topics import ANY_ORDER, Header, Topics, header_values, origin
 from ...broker.base import Record
 from ...config import Config
 
@@ -78,7 +78,7 @@ class Audited(NamedTuple):
             return self._request(record)
         if record.topic in self.replies:
             return _reply(record)
-        headers = dict(record.headers)
+        headers = header_values(record.headers)
         if record.topic == self.topics.dead_letters:
             return EventFact(
                 identity_of(record), "letter", headers.get(Header.ERROR_CODE, b"").decode(errors="replace")
@@ -86,7 +86,7 @@ class Audited(NamedTuple):
         return EventFact(identity_of(record), "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
 
     def _request(self, record: Record) -> RequestFact:
-        headers = dict(record.headers)
+        headers = header_values(record.headers)
         topic = headers.get(Header.REPLY_TOPIC, b"").decode(errors="replace") or None
         ordered = record.key is not None and headers.get(Header.ORDER) != ANY_ORDER
         return RequestFact(
@@ -106,7 +106,7 @@ def identity_of(record: Record) -> str:
     if identity is not None and len(identity) <= MAX_ID_CHARACTERS:
         return identity
     for name, value in record.headers:
-        if name == Header.ORIGIN:
+        if name == Header.ORIGIN and value:
             return value.decode(errors="replace")
     return position_of(record)
 
