@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .pipeline.client.client import Client
     from .pipeline.client.replies import Answer
-    from .pipeline.config import Config, KafkaConfig, load_config
+    from .pipeline.config import Config, KafkaConfig
     from .pipeline.errors import (
         BadHeader,
         BadRequest,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         WrongType,
     )
     from .pipeline.serving.edge import Edge
+    from .pipeline.settings.loading import load_config
     from .schemas.messages import (
         BatchInfo,
         Category,
@@ -108,6 +109,7 @@ _MODULES = (
     "schemas.topics",
     "pipeline.errors",
     "pipeline.config",
+    "pipeline.settings.loading",
     "pipeline.client.replies",
     "pipeline.client.client",
     "pipeline.serving.edge",

@@ -1,62 +1,105 @@
-"""Settings, from a TOML file. Command-line options and INFERSTREAM_… variables override them in `cli`."""
+"""The settings, each with the values that it may have. `settings` reads and checks them."""
 
-from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-import msgspec
-from msgspec import Struct, field
-
-from .errors import UsageError
+from msgspec import Meta, Struct, field
 
 NEW_PARTITIONS: Final = 4
 """Partitions of new topics if the settings give no number."""
+
+MAX_INT: Final = 2**31 - 1
+Count = Annotated[int, Meta(ge=1, le=MAX_INT, description=f"a whole number from 1 to {MAX_INT}")]
+Milliseconds = Annotated[
+    int, Meta(ge=1, le=MAX_INT, description=f"a whole number of milliseconds from 1 to {MAX_INT}")
+]
+MillisecondsOrNone = Annotated[
+    int, Meta(ge=0, le=MAX_INT, description=f"a whole number of milliseconds from 0 to {MAX_INT}")
+]
+Size = Annotated[int, Meta(ge=1, le=2**62, description="a whole number of bytes from 1 on")]
+SizeOrNone = Annotated[int, Meta(ge=0, le=2**62, description="a whole number of bytes from 0 on")]
+Seconds = Annotated[float, Meta(ge=0, le=1e9, description="a number of seconds from 0 to 1e9")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+Retention = Annotated[
+    int, Meta(ge=-1, le=2**62, description="a whole number of milliseconds from 1 on, or -1 for no limit")
+]
+Prefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z",
+        description="1 to 100 letters, digits, `.`, `_` or `-`, as the names of topics are",
+    ),
+]
+Protocol = Annotated[
+    str,
+    Meta(
+        pattern=r"^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)\Z",
+        description="one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL",
+    ),
+]
+Mechanism = Annotated[
+    str,
+    Meta(
+        pattern=r"^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)\Z",
+        description="one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+    ),
+]
+ProviderName = Annotated[
+    str, Meta(pattern=r"^(cpu|cuda|tensorrt)\Z", description="one of cpu, cuda, tensorrt")
+]
+Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 
 
 class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The connection to Kafka, and the properties of its topics."""
 
-    bootstrap: str = "127.0.0.1:9092"
-    security_protocol: str = "PLAINTEXT"  # or SSL, SASL_PLAINTEXT, SASL_SSL
-    sasl_mechanism: str = "SCRAM-SHA-512"
-    username: str | None = None
-    password: str | None = None
-    ca_file: str | None = None
-    topic_prefix: str = "inferstream"
-    partitions: int | None = None  # if given, existing topics must have this number too
-    replication: int = 1
-    retention_ms: int = 7 * 24 * 3600 * 1000
-    session_timeout_ms: int = 6_000
-    heartbeat_ms: int = 500
-    rebalance_timeout_ms: int = 15_000
+    bootstrap: Text = "127.0.0.1:9092"
+    security_protocol: Protocol = "PLAINTEXT"  # or SSL, SASL_PLAINTEXT, SASL_SSL
+    sasl_mechanism: Mechanism = "SCRAM-SHA-512"
+    username: Text | None = None
+    password: Text | None = None
+    password_file: Text | None = None  # instead of ``password``: read at each connection
+    ca_file: Text | None = None
+    cert_file: Text | None = (
+        None  # the client's certificate, in PEM; with its key, or the key in ``key_file``
+    )
+    key_file: Text | None = None
+    key_password: Text | None = None
+    topic_prefix: Prefix = "inferstream"
+    partitions: Count | None = None  # if given, existing topics must have this number too
+    replication: Count = 1
+    retention_ms: Retention = 7 * 24 * 3600 * 1000
+    session_timeout_ms: Milliseconds = 6_000
+    heartbeat_ms: Milliseconds = 500
+    rebalance_timeout_ms: Milliseconds = 15_000
 
 
 class WindowConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds for the records that a worker has read and not yet committed."""
 
-    max_in_flight: int = 1_024  # requests running
-    max_span: int = 8_192  # offsets from the oldest unfinished record of a partition to the newest one read
-    commit_interval_ms: int = 250
-    revoke_timeout_ms: int = 3_000
-    drain_timeout_ms: int = 20_000
+    max_in_flight: Count = 1_024  # requests running
+    max_span: Count = 8_192  # offsets from the oldest unfinished record of a partition to the newest one read
+    commit_interval_ms: Milliseconds = 250
+    revoke_timeout_ms: MillisecondsOrNone = 3_000
+    drain_timeout_ms: MillisecondsOrNone = 20_000
 
 
 class RetryConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Retries of requests that failed with a transient error."""
 
-    tiers_s: list[int] = field(default_factory=lambda: [1, 30])  # delay before each further attempt
-    max_attempts: int = 4
-    in_place_s: float = 5.0  # time limit of retries where order matters; later records of the key wait
-    budget_share: float = 0.1  # retries per request read
-    budget_burst: int = 100
+    tiers_s: list[Count] = field(default_factory=lambda: [1, 30])  # delay before each further attempt
+    max_attempts: Count = 4
+    in_place_s: Seconds = 5.0  # time limit of retries where order matters; later records of the key wait
+    budget_share: Share = 0.1  # retries per request read
+    budget_burst: Count = 100
 
 
 class BreakerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """When a worker stops reading because too many requests become dead letters."""
 
-    in_a_row: int = 20
-    share: float = 0.5  # of the last ``window`` requests
-    window: int = 100
-    cooldown_s: float = 10.0
+    in_a_row: Count = 20
+    share: Share = 0.5  # of the last ``window`` requests
+    window: Count = 100
+    cooldown_s: Seconds = 10.0
 
 
 class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,35 +109,35 @@ class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     are replaced. The default reply topic of a task is always allowed.
     """
 
-    max_request_bytes: int = 1_000_000
-    max_reply_bytes: int = 1_000_000
-    reply_topics: list[str] = field(default_factory=lambda: ["{prefix}.{task}.replies.*"])
+    max_request_bytes: Size = 1_000_000
+    max_reply_bytes: Size = 1_000_000
+    reply_topics: list[Text] = field(default_factory=lambda: ["{prefix}.{task}.replies.*"])
 
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The device and its batches. None means that the value is chosen for this machine."""
 
-    provider: str | None = None  # cpu, cuda, tensorrt
-    lanes: int | None = None
-    token_budget: int | None = None  # the largest number of padded tokens of one batch
-    max_rows: int = 64
+    provider: ProviderName | None = None  # cpu, cuda, tensorrt
+    lanes: Count | None = None
+    token_budget: Count | None = None  # the largest number of padded tokens of one batch
+    max_rows: Count = 64
 
 
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The content-hash cache, by default in the user's cache folder. With 0 disk bytes it is in memory only."""
 
     enabled: bool = True
-    directory: str | None = None
-    memory_bytes: int = 16_000_000
-    disk_bytes: int = 1_000_000_000
+    directory: Text | None = None
+    memory_bytes: SizeOrNone = 16_000_000
+    disk_bytes: SizeOrNone = 1_000_000_000
 
 
 class TriageConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Classification of tickets."""
 
-    model: str = "minilm-int8"
-    taxonomy: str | None = None  # path of a TOML file; without it the built-in taxonomy
-    threshold: float | None = None
+    model: Text = "minilm-int8"
+    taxonomy: Text | None = None  # path of a TOML file; without it the built-in taxonomy
+    threshold: Share | None = None
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,15 +151,3 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineConfig = EngineConfig()
     cache: CacheConfig = CacheConfig()
     triage: TriageConfig = TriageConfig()
-
-
-def load_config(path: Path | None) -> Config:
-    """The settings in ``path``; the defaults without a path. Raises UsageError that names the wrong setting."""
-    if path is None:
-        return Config()
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=Config)
-    except OSError as error:
-        raise UsageError(f"Cannot read the settings file {path}: {error.strerror}.") from error
-    except msgspec.DecodeError as error:
-        raise UsageError(f"The settings file {path} is wrong: {error}.") from error

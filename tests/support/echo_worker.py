@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from inferstream.pipeline.broker.base import Message
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.cli.main import print_failure
+from inferstream.pipeline.cli.failures import print_failure
 from inferstream.pipeline.config import KafkaConfig, LimitConfig, WindowConfig
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.delivery.worker import Subscription, Worker

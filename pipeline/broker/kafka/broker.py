@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Self
 
 from ...config import KafkaConfig
+from ...settings.validation import check_kafka
 from ..base import Listener, Message, TopicPartition, TopicSpec
 from ..refusals import no_topic
 from .consumer import KafkaConsumer
@@ -17,7 +18,8 @@ class KafkaBroker:
     _publisher: KafkaPublisher
 
     def __init__(self, config: KafkaConfig) -> None:
-        self._config = config
+        """Raises UsageError for a setting that cannot be used."""
+        self._config = check_kafka(config)
         self._consumers: list[KafkaConsumer] = []
 
     async def __aenter__(self) -> Self:

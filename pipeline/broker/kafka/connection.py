@@ -1,6 +1,5 @@
 """The settings of every aiokafka client, and what its errors mean for an operator."""
 
-import ssl
 from typing import Any, Final
 
 from aiokafka.errors import (
@@ -16,7 +15,8 @@ from aiokafka.errors import (
 )
 
 from ...config import KafkaConfig
-from ...errors import BrokerError, UsageError
+from ...errors import BrokerError
+from .security import password_of, ssl_context
 
 METADATA_MAX_AGE_MS: Final = 30_000
 """The time until added partitions are used; aiokafka's default is 5 minutes."""
@@ -24,7 +24,7 @@ TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
-    """The arguments for producer, consumer and admin client. Raises UsageError for a bad CA file."""
+    """The arguments for producer, consumer and admin client. Raises UsageError for a file that cannot be used."""
     arguments: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap,
         "client_id": "inferstream",
@@ -32,21 +32,14 @@ def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
         "security_protocol": config.security_protocol,
     }
     if config.security_protocol.endswith("SSL"):
-        arguments["ssl_context"] = _ssl_context(config.ca_file)
+        arguments["ssl_context"] = ssl_context(config)
     if config.security_protocol.startswith("SASL_"):
         arguments |= {
             "sasl_mechanism": config.sasl_mechanism,
             "sasl_plain_username": config.username,
-            "sasl_plain_password": config.password,
+            "sasl_plain_password": password_of(config),
         }
     return arguments
-
-
-def _ssl_context(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise UsageError(f"Cannot read trusted certificates from {ca_file}: {error}.") from error
 
 
 def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> BrokerError:

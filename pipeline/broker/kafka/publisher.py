@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from ...config import KafkaConfig
@@ -12,6 +12,7 @@ from ..base import Message
 from ..partitioner import partition_of
 from ..refusals import no_partition, no_topic
 from .connection import broker_error
+from .diagnosis import causes
 from .producers import Producers
 from .topics import TopicAdmin
 from .writers import Entry, PartitionWriter, SizeLimit, fail_all
@@ -94,7 +95,13 @@ class KafkaPublisher:
         try:
             await self._producers.start()
         except KafkaError as error:
-            raise broker_error(error, self._config, "publish") from error
+            raise await self._not_started(error) from error
+
+    async def _not_started(self, error: KafkaError) -> BrokerError:
+        """The error with the causes at each address, if there are any."""
+        failure = broker_error(error, self._config, "publish")
+        found = await causes(self._config) if isinstance(error, KafkaConnectionError) else ""
+        return BrokerError(f"{str(failure).removesuffix('.')} ({found}).") if found else failure
 
     def publish(self, message: Message) -> asyncio.Future[None]:
         """See `Broker.publish`."""

@@ -14,6 +14,7 @@ from ...ops.dead_letters.handling import HandledLetters, LetterHandler
 from ...ops.dead_letters.letter import Letter, Selection, parse_position
 from ...ops.dead_letters.marks import Done
 from ...ops.dead_letters.reading import Listing, letter_at, listing
+from ..groups import SuggestingGroup
 from ..options.letters import Function, LetterSource, with_letter_source, with_selection
 from ..output.letters import lines_of, whole_letter
 from ..output.tables import print_table
@@ -32,7 +33,7 @@ COLUMNS: Final = {
 }
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=SuggestingGroup)
 @click.argument("task")
 @click.pass_context
 def command(context: click.Context, task: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from msgspec import structs
 from rich.console import Console
 
 from ....schemas.messages import Failure, Request
@@ -20,7 +21,7 @@ from ...lab.demo.figures import Figures
 from ...lab.demo.sites import TASK, DemoSite, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
-from ..options.settings import KAFKA, overridden, with_settings
+from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.demo_screen import Screen, ShownTickets, live_figures
 
 REDRAW_S: Final = 0.05
@@ -33,7 +34,7 @@ LOCAL_WORKERS: Final = 2
     is_flag=True,
     help="Start a real Kafka on this machine, and worker processes.",
 )
-@click.option("--kafka", metavar="HOST:PORT", help="Send to the workers on this Kafka, on any machine.")
+@click.option("--kafka", **{**KAFKA_ADDRESS, "help": "Send to the workers on this Kafka, on any machine."})
 @click.option(
     "--requests",
     "count",
@@ -81,7 +82,9 @@ def command(
     traffic = plan_traffic(load_tickets(data), count, f"demo-{token_hex(4)}")
     screen.title("support tickets through a durable queue, a model and a cache")
     if kafka:
-        site = with_your_workers(overridden(config, {"kafka.bootstrap": kafka}), screen)
+        site = with_your_workers(
+            structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka)), screen
+        )
     else:
         _have_model(config.triage.model, screen)
         local = on_local_kafka(config, screen, workers) if kafka_local else None

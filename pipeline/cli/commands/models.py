@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ..groups import SuggestingGroup
 from ..output.pull_progress import pull_progress
 from ..output.tables import print_table
 
@@ -25,7 +26,7 @@ COLUMNS = {
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with paths and digests.")
 
 
-@click.group("models")
+@click.group("models", cls=SuggestingGroup)
 def command() -> None:
     """Fetch, list and inspect the models that workers serve.
 

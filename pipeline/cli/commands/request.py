@@ -18,7 +18,7 @@ from ...client.replies import Answer
 from ...config import Config
 from ...errors import InferstreamError, Timeout, UsageError
 from ..options.connection import connection
-from ..options.settings import KAFKA, with_settings
+from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 
 DASH: Final = Path("-")
 """Standard input or output instead of a file."""
@@ -47,8 +47,10 @@ DASH: Final = Path("-")
 )
 @click.option(
     "--kafka",
-    metavar="HOST:PORT",
-    help="Send to the workers on this Kafka.  [default: run the model in this process]",
+    **{
+        **KAFKA_ADDRESS,
+        "help": "Send to the workers on this Kafka.  [default: run the model in this process]",
+    },
 )
 @click.option(
     "--embedded",

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from ...errors import UsageError
+from ..groups import SuggestingGroup
 from ..output.triage_lists import print_heads, print_rules
 from ..output.triage_report import print_json, print_report, print_skipped, progress
 
@@ -24,7 +25,7 @@ taxonomy_file = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-@click.group("triage")
+@click.group("triage", cls=SuggestingGroup)
 def command() -> None:
     """Adapt the triage of support tickets to your own categories, and measure it.
 

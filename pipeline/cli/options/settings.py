@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
-from msgspec import structs
 
-from ...config import Config, load_config
+from ...errors import UsageError
+from ...settings.addresses import parse_addresses
+from ...settings.loading import load_config
+from ...settings.sources import Given, Givens
+from .variables import origin_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -28,8 +31,21 @@ def setting(path: str, option: str, **attributes: Any) -> Setting:
     return Setting(path, parameter, click.option(option, parameter, default=None, **attributes))
 
 
+class KafkaAddress(click.ParamType):
+    """Addresses of brokers, as `parse_addresses` reads them."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return parse_addresses(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
 KAFKA_ADDRESS: Final[dict[str, Any]] = {
     "metavar": "HOST:PORT",
+    "type": KafkaAddress(),
     "help": "Address of the Kafka cluster; several brokers separated by commas.  [default: 127.0.0.1:9092]",
 }
 ADDRESS: Final = (setting("kafka.bootstrap", "--kafka", **KAFKA_ADDRESS),)
@@ -106,10 +122,13 @@ def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def command(config: Path | None, **options: Any) -> Any:
-            values = {one.path: options.pop(one.parameter) for one in settings}
+            paths = {one.parameter: one.path for one in settings}
+            given = {parameter: options.pop(parameter) for parameter in paths}
             if kafka:
-                values["kafka.bootstrap"] = options["kafka"]
-            return function(config=overridden(load_config(config), values), **options)
+                given["kafka"] = options["kafka"]
+                paths["kafka"] = "kafka.bootstrap"
+            givens = {paths[name]: value for name, value in _givens(given).items()}
+            return function(config=load_config(config, givens), **options)
 
         for option in (*(one.option for one in reversed(settings)), _file, *([_kafka] * kafka)):
             command = option(command)
@@ -118,15 +137,15 @@ def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator
     return decorate
 
 
-def overridden(config: Config, values: Mapping[str, object]) -> Config:
-    """``config`` with other values, given by ``table.name``; None keeps the value of ``config``."""
-    for path, value in values.items():
-        if value is not None:
-            table, name = path.split(".")
-            config = structs.replace(
-                config, **{table: structs.replace(getattr(config, table), **{name: value})}
-            )
-    return config
+def _givens(values: Mapping[str, object]) -> Givens:
+    """The parameters that have a value, each with the option or the variable that gives it."""
+    context = click.get_current_context()
+    options = {one.name: one for one in context.command.params if isinstance(one, click.Option)}
+    return {
+        name: Given(value, origin_of(context, options[name]))
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 _file = click.option(

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from inferstream.pipeline.cli.options.settings import ADDRESS, KAFKA, PIPELINE, TOPICS, Setting, with_settings
+from inferstream.pipeline.cli.options.variables import name_variables
 from inferstream.pipeline.config import Config, EngineConfig, KafkaConfig
 
 GROUPS = (ADDRESS, KAFKA, TOPICS, PIPELINE)
@@ -17,11 +18,12 @@ def config_of(*arguments: str, environment: dict[str, str] | None = None) -> Con
     """The config that a command with all settings gets for these arguments."""
     configs: list[Config] = []
 
-    @click.command(context_settings={"auto_envvar_prefix": "X"})
+    @click.command()
     @with_settings(*GROUPS, kafka=False)
     def command(config: Config) -> None:
         configs.append(config)
 
+    name_variables(command, "test")
     result = CliRunner(env=environment).invoke(command, arguments)
     assert result.exit_code == 0, result.output
     return configs[0]
@@ -43,7 +45,7 @@ def test_options_override_the_file_and_keep_its_other_settings(tmp_path: Path) -
 def test_variables_override_the_file_and_options_override_variables(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("[engine]\nlanes = 3\n")
-    variables = {"X_LANES": "4", "X_CONFIG": str(path)}
+    variables = {"INFERSTREAM_TEST_LANES": "4", "INFERSTREAM_TEST_CONFIG": str(path)}
     assert config_of(environment=variables).engine.lanes == 4
     assert config_of("--lanes", "5", environment=variables).engine.lanes == 5
 

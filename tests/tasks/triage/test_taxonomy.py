@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 from support import ROOT
 
-from inferstream.pipeline.config import Config, TriageConfig, load_config
+from inferstream.pipeline.config import Config, TriageConfig
 from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.settings.loading import load_config
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy, parse_taxonomy
 
 GOOD = """\

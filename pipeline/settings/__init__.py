@@ -1,0 +1,1 @@
+"""Settings as they are given: read, checked, and named in the errors."""
