@@ -13,8 +13,8 @@ import pytest
 from support.engine_rig import EngineRig, an_engine_rig
 from support.handler_rig import NOW_S, TOPICS, handler_over, only, outcome_of
 
-from inferstream.pipeline.broker.base import Record
-from inferstream.pipeline.config import BreakerConfig, RetryConfig
+from inferstream.pipeline.broker.base import Message, Record, TopicPartition
+from inferstream.pipeline.config import BreakerConfig, RetryConfig, WindowConfig
 from inferstream.pipeline.delivery.arrival import Arrival, header_map
 from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.failures import FailurePolicy, WorkerStamp
@@ -22,7 +22,15 @@ from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.replies import ReplyBuilder
 from inferstream.pipeline.delivery.retries import MAX_HISTORY
-from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceUnavailable, Overloaded, Poison
+from inferstream.pipeline.delivery.window import Window
+from inferstream.pipeline.errors import (
+    DeadlineExceeded,
+    DeviceError,
+    DeviceUnavailable,
+    Overloaded,
+    Poison,
+    ReplyTooLarge,
+)
 from inferstream.pipeline.tasks.base import Row
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
@@ -104,6 +112,34 @@ async def test_an_attempt_that_is_not_a_number_is_the_first(attempt: bytes) -> N
     )
 
 
+@pytest.mark.parametrize("refused", [0, 1], ids=["all fit", "one of each"])
+@pytest.mark.parametrize("attempt", [b"1", b"3"], ids=["retried", "ended"])
+async def test_whatever_the_broker_finds_too_large_a_failure_and_a_dead_letter_remain(
+    attempt: bytes, refused: int
+) -> None:
+    """Through the window: the broker refuses the first messages of each topic for their size."""
+    sizes: Counter[str] = Counter()
+    published: list[str] = []
+
+    def publish(message: Message) -> "asyncio.Future[None]":
+        future = asyncio.get_running_loop().create_future()
+        allowed = {TOPICS.retry("0s"): 3, TOPICS.replies: refused, TOPICS.dead_letters: refused}
+        sizes[message.topic] += 1
+        if sizes[message.topic] <= allowed[message.topic]:
+            future.set_exception(ReplyTooLarge("too large"))
+        else:
+            published.append(message.topic)
+            future.set_result(None)
+        return future
+
+    record = a_record({Header.ATTEMPT: attempt})
+    window = Window(WindowConfig(), publish)
+    slot = window.admit(record)
+    window.complete(slot, await failing_outcome(record))
+    assert published == [TOPICS.replies, TOPICS.dead_letters]
+    assert window.positions() == {TopicPartition(TOPICS.requests, 1): 42}
+
+
 async def test_a_retry_that_is_too_large_for_the_broker_becomes_a_failure() -> None:
     """The headers of a retry come on top of a record that may have been as large as records may be."""
     outcome = await failing_outcome(a_record())
@@ -175,6 +211,19 @@ async def test_retries_stay_within_their_budget() -> None:
     again = [only(outcome).topic == TOPICS.retry("0s") for outcome in outcomes]
     assert again[:2] == [True, True]
     assert again.count(True) == 3
+
+
+@pytest.mark.parametrize("burst", [0, 3, 7])
+async def test_retries_of_either_kind_spend_one_budget(burst: int) -> None:
+    """In place or through a retry topic: a run of the device more than there were requests is a retry."""
+    retries = RetryConfig(tiers_s=[0], max_attempts=3, budget_share=0.0, budget_burst=burst)
+    async with a_handler(retries) as (handler, rig):
+        rig.session.max_padded_tokens = TOO_LITTLE
+        outcomes = [await outcome_of(handler, a_record(key=key)) for key in [b"conversation", None] * 5]
+        in_place = len(rig.session.runs) - len(outcomes)
+    by_topics = by_topic(outcomes)
+    assert in_place + by_topics[TOPICS.retry("0s")] == burst
+    assert by_topics[TOPICS.dead_letters] == len(outcomes) - by_topics[TOPICS.retry("0s")]
 
 
 async def test_a_request_that_names_a_new_reply_topic_counts_once() -> None:
@@ -304,12 +353,16 @@ async def test_a_record_with_a_key_and_order_any_goes_to_a_retry_topic() -> None
     assert (message.topic, message.key) == (TOPICS.retry("0s"), b"content")
 
 
-async def test_a_retry_of_a_record_without_an_id_keeps_its_reply_id() -> None:
+async def test_a_record_without_an_id_keeps_its_reply_id_in_all_retries() -> None:
     record = a_record()._replace(value=b'{"text":"text"}')
-    waiting = only(await failing_outcome(record))
-    moved = record._replace(offset=99, partition=0, headers=waiting.headers)
+    retries = RetryConfig(tiers_s=[0], max_attempts=4)
+    for attempt in range(1, 4):
+        waiting = only(await failing_outcome(record, retries))
+        assert waiting.topic == TOPICS.retry("0s")
+        record = record._replace(offset=99 + attempt, partition=0, headers=waiting.headers)
+    assert decode_reply(only(await failing_outcome(record, retries)).value).id == WHERE
     async with a_handler() as (handler, _):
-        assert decode_reply(only(await outcome_of(handler, moved)).value).id == WHERE
+        assert decode_reply(only(await outcome_of(handler, record)).value).id == WHERE
 
 
 async def test_an_oversized_origin_ends_in_a_reply_that_fits() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from inferstream.pipeline.broker.base import Headers, Record
 from inferstream.pipeline.config import RetryConfig
 from inferstream.pipeline.delivery.arrival import Arrival, header_map, origin_of
+from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.retries import (
     JITTER,
     MAX_HISTORY,
@@ -22,6 +23,7 @@ from inferstream.pipeline.delivery.retries import (
     to_retry_topic,
     with_attempt,
 )
+from inferstream.pipeline.delivery.retry_returner import RetryReturner
 from inferstream.schemas.topics import Header, Topics
 
 TOPICS = Topics("echo")
@@ -98,6 +100,24 @@ def test_a_record_waits_with_its_own_body_key_and_headers(
     back = a_record(due_headers(a_record(message.headers)), key)
     assert origin_in(back._replace(offset=99)) == origin_in(record), "its reply has the same id as before"
     assert Header.NOT_BEFORE_MS not in dict(back.headers)
+
+
+@given(any_headers, st.lists(attempts, min_size=2, max_size=4), st.lists(st.integers(1, 99), min_size=4))
+def test_a_record_that_is_retried_again_and_again_keeps_its_first_origin(
+    headers: Headers, failed: Sequence[Attempt], offsets: Sequence[int]
+) -> None:
+    """Each way back through the retry topic gives the record another offset, perhaps another partition."""
+    record = a_record(headers)
+    first = origin_in(record)
+    for attempt, offset in zip(failed, offsets, strict=False):
+        waiting = to_retry_topic(an_arrival(record), TOPICS, attempt, 30)
+        there = Record(waiting.topic, 0, offset, waiting.key, waiting.value, waiting.headers, NOW_MS)
+        outcome = RetryReturner(TOPICS, 30, lambda: 1e12).handle(there)
+        assert isinstance(outcome, Outcome)
+        (back,) = outcome.messages
+        record = Record(back.topic, offset % 3, 100 + offset, back.key, back.value, back.headers, NOW_MS)
+        assert origin_in(record) == first
+    assert [value for name, value in record.headers if name == Header.ORIGIN] == [first.encode()]
 
 
 @given(st.lists(attempts, max_size=MAX_HISTORY + 5))

@@ -30,6 +30,15 @@ def a_message(record: Record, text: str = "reply") -> Message:
     return Message("replies", f"{record.partition}/{record.offset}/{text}".encode(), record.key)
 
 
+PIECE, LETTER, NOTICE = "piece 0", "letter", "notice"
+SMALLER = {PIECE: "smaller", LETTER: NOTICE}
+"""What replaces a message that the broker refuses for its size."""
+
+
+def text_of(message: Message) -> str:
+    return message.value.decode().rpartition("/")[2]
+
+
 class Admitted(NamedTuple):
     """A record and its slot."""
 
@@ -63,17 +72,23 @@ class FakePublisher:
 
 @dataclass(eq=False)
 class Tracked:
-    """A record that was admitted, and its progress."""
+    """A record that was admitted, and its progress: an answer of some pieces, perhaps a dead letter behind it."""
 
     record: Record
     slot: Slot
     pieces: int = 0
     acknowledged: int = 0
-    may_shrink: bool = False
+    has_letter: bool = False
+    has_letter_if_too_large: bool = False
+    letter_is_durable: bool = False
+
+    @property
+    def answered(self) -> bool:
+        return 0 < self.pieces == self.acknowledged
 
     @property
     def finished(self) -> bool:
-        return 0 < self.pieces == self.acknowledged
+        return self.answered and (self.letter_is_durable or not self.has_letter)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -108,6 +123,11 @@ class AnyOrder(RuleBasedStateMachine):
         partition, offset, _ = message.value.decode().split("/")
         return self.asked[TopicPartition(TOPIC, int(partition))][int(offset)]
 
+    def smaller_than(self, message: Message) -> str | None:
+        """The text that replaces the message if the broker refuses its size."""
+        text = text_of(message)
+        return SMALLER.get(text) if text == LETTER or self.tracked_of(message).pieces == 1 else None
+
     @precondition(lambda self: self.window.room > 0)
     @rule(
         at=st.sampled_from([P0, P1]), key=st.sampled_from([None, b"a", b"b"]), gap=st.sampled_from([1, 1, 3])
@@ -121,13 +141,26 @@ class AnyOrder(RuleBasedStateMachine):
         self.asked[at][offset] = Tracked(record, self.window.admit(record))
 
     @precondition(lambda self: self.unanswered)
-    @rule(data=st.data(), pieces=st.sampled_from([1, 1, 3]))
-    def complete(self, data: st.DataObject, pieces: int) -> None:
+    @rule(
+        data=st.data(),
+        pieces=st.sampled_from([1, 1, 3]),
+        letter=st.sampled_from(["none", "behind", "behind the smaller"]),
+    )
+    def complete(self, data: st.DataObject, pieces: int, letter: str) -> None:
+        """A dead letter is behind the answer, as behind a Failure, or only behind its smaller version, as
+        behind a retry that is too large."""
         asked = data.draw(st.sampled_from(self.unanswered))
-        asked.pieces, asked.may_shrink = pieces, pieces == 1
-        messages = tuple(a_message(asked.record, f"piece {n}") for n in range(pieces))
-        instead = Outcome((a_message(asked.record, "too large"),))
-        self.window.complete(asked.slot, Outcome(messages, lambda: instead))
+        record = asked.record
+        asked.pieces, asked.has_letter = pieces, letter == "behind"
+        asked.has_letter_if_too_large = letter != "none"
+        notice = Outcome((a_message(record, NOTICE),))
+        dead_letter = Outcome((a_message(record, LETTER),), lambda: notice)
+        smaller = Outcome(
+            (a_message(record, SMALLER[PIECE]),), then=dead_letter if letter == "behind the smaller" else None
+        )
+        messages = tuple(a_message(record, f"piece {n}") for n in range(pieces))
+        then = dead_letter if letter == "behind" else None
+        self.window.complete(asked.slot, Outcome(messages, lambda: smaller, then))
 
     @precondition(lambda self: self.publisher.open)
     @rule(data=st.data())
@@ -136,12 +169,15 @@ class AnyOrder(RuleBasedStateMachine):
         future.set_result(None)
         self.turn()
         asked = self.tracked_of(message)
-        asked.acknowledged += 1
+        if text_of(message) in (LETTER, NOTICE):
+            asked.letter_is_durable = True
+        else:
+            asked.acknowledged += 1
         self.events += asked.finished
 
     @rule(data=st.data())
     def refuse_the_size(self, data: st.DataObject) -> None:
-        refusable = [entry for entry in self.publisher.open if self.tracked_of(entry[0]).may_shrink]
+        refusable = [entry for entry in self.publisher.open if self.smaller_than(entry[0])]
         if not refusable:
             return
         message, future = data.draw(st.sampled_from(refusable))
@@ -149,9 +185,9 @@ class AnyOrder(RuleBasedStateMachine):
         future.set_exception(ReplyTooLarge("too large"))
         self.turn()
         asked = self.tracked_of(message)
-        asked.may_shrink = False
+        asked.has_letter = asked.has_letter_if_too_large
         at = f"{asked.record.partition}/{asked.record.offset}"
-        assert self.publisher.texts[before:] == [f"{at}/too large"]
+        assert self.publisher.texts[before:] == [f"{at}/{self.smaller_than(message)}"]
 
     @precondition(lambda self: self.stale)
     @rule()
@@ -211,11 +247,22 @@ class AnyOrder(RuleBasedStateMachine):
         assert sorted(text for text in self.publisher.texts if "piece" in text) == sorted(expected)
 
     @invariant()
+    def a_dead_letter_goes_out_once_when_the_answer_before_it_is_durable(self) -> None:
+        letters = [message for message, _ in self.publisher.published if text_of(message) == LETTER]
+        expected = [
+            a_message(asked.record, LETTER).value
+            for records in self.asked.values()
+            for asked in records.values()
+            if asked.has_letter and asked.answered
+        ]
+        assert sorted(letter.value for letter in letters) == sorted(expected)
+
+    @invariant()
     def replies_of_a_key_are_in_order(self) -> None:
         by_key: dict[tuple[bytes, str], list[int]] = defaultdict(list)
         for message, _ in self.publisher.published:
             partition, offset, text = message.value.decode().split("/")
-            if message.key is not None and text != "too large":
+            if message.key is not None and text.startswith("piece"):
                 by_key[message.key, partition].append(int(offset))
         assert all(offsets == sorted(offsets) for offsets in by_key.values())
 
