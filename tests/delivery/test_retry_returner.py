@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import patch
 
 import pytest
 from delivery.test_worker import running, until
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import Headers, Message, Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.retries import JITTER
 from inferstream.pipeline.delivery.retry_returner import RetryReturner
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.delivery.worker import Subscription, Worker
@@ -110,3 +114,46 @@ def test_a_record_too_large_for_the_request_topic_is_a_dead_letter() -> None:
     (letter,) = outcome.if_too_large().messages
     assert (letter.topic, letter.value, letter.key) == (TOPICS.dead_letters, b"body", b"k")
     assert dict(letter.headers)[Header.ERROR_CODE] == b"too_large"
+
+
+def wait_s(record: Record, now_s: float) -> float:
+    """How long the returner of the 30 s tier holds the record back; 0 if it returns it at once."""
+    found = RetryReturner(TOPICS, 30, lambda: now_s).handle(record)
+    if isinstance(found, Outcome):
+        return 0.0
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    with patch("asyncio.sleep", sleep), pytest.raises(StopIteration) as ended:
+        found.send(None)
+    assert isinstance(ended.value.value, Outcome)
+    (seconds,) = slept
+    assert seconds > 0, "what is due returns at once"
+    return seconds
+
+
+@given(st.integers(0, 10**15 - 1), st.integers(-100_000, 100_000))
+def test_a_record_waits_until_it_is_due_and_no_longer_than_its_tier_with_jitter(
+    now_ms: int, in_ms: int
+) -> None:
+    headers = ((Header.NOT_BEFORE_MS, b"%d" % min(now_ms + in_ms, 10**15 - 1)),)
+    due_ms = min(now_ms + in_ms, 10**15 - 1)
+    expected_s = min(max(due_ms - now_ms, 0) / 1e3, 30 * (1 + JITTER)) if due_ms > 0 else 0.0
+    found_s = wait_s(Record(WAITING, 0, 0, None, b"", headers, 0), now_ms / 1e3)
+    assert found_s == pytest.approx(expected_s, abs=1e-3)
+
+
+def test_a_due_time_of_more_digits_than_a_time_has_does_not_count() -> None:
+    waits = [
+        wait_s(Record(WAITING, 0, 0, None, b"", ((Header.NOT_BEFORE_MS, b"9" * digits),), 0), 0.0)
+        for digits in (15, 16)
+    ]
+    assert waits == [30 * (1 + JITTER), 0.0]
+
+
+def test_a_record_without_a_body_returns_with_an_empty_one() -> None:
+    outcome = RetryReturner(TOPICS, 30).handle(Record(WAITING, 0, 0, b"k", None, (), 0))
+    assert isinstance(outcome, Outcome)
+    assert outcome.messages == (Message(TOPICS.requests, b"", b"k"),)
