@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -64,6 +64,10 @@ class FakePublisher:
     @property
     def open(self) -> list[tuple[Message, "asyncio.Future[None]"]]:
         return [entry for entry in self.published if not entry[1].done()]
+
+    def acknowledge_all(self) -> None:
+        for _, future in self.open:
+            future.set_result(None)
 
     @property
     def texts(self) -> list[str]:
@@ -273,6 +277,9 @@ class AnyOrder(RuleBasedStateMachine):
             unfinished = [offset for offset, asked in records.items() if not asked.finished]
             if unfinished and max(records) - min(unfinished) + 1 >= BOUNDS.max_span:
                 assert at in self.window.full_partitions()
+            left = [offset for offset in records if offset >= self.committed[at]]
+            if not left or max(left) - min(left) + 1 < BOUNDS.max_span:
+                assert at not in self.window.full_partitions()
 
 
 AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
@@ -420,3 +427,74 @@ async def test_a_span_counts_from_the_oldest_unfinished(window: Window, publishe
     answer(window, slots[0])
     await acknowledge(publisher)
     assert (window.positions(), window.full_partitions()) == ({P0: BOUNDS.max_span}, set())
+
+
+async def is_waiting(task: "asyncio.Task[Any]") -> bool:
+    """Whether the task still waits after a few turns of the event loop."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+async def test_a_change_is_waited_for_and_one_of_before_does_not_count(
+    window: Window, publisher: FakePublisher
+) -> None:
+    """Otherwise the worker would ask without pause."""
+    answer(window, admit(window, a_record(0)))
+    await acknowledge(publisher)
+    slot = admit(window, a_record(1))
+    for change in (lambda: answer(window, slot), publisher.acknowledge_all, lambda: window.forget([P0])):
+        waiting = asyncio.create_task(window.changed(60_000))
+        assert await is_waiting(waiting)
+        change()
+        await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(window.changed(1), 5)
+
+
+async def test_room_is_waited_for_until_there_is_as_much_as_wanted(window: Window) -> None:
+    slots = [admit(window, a_record(n)) for n in range(BOUNDS.max_in_flight)]
+    waiting = asyncio.create_task(window.has_room(2, 60_000))
+    for slot in slots[:2]:
+        assert await is_waiting(waiting)
+        answer(window, slot)
+    assert not await is_waiting(waiting)
+    await asyncio.wait_for(window.has_room(2, 60_000), 5)
+    await asyncio.wait_for(window.has_room(3, 1), 5)
+    assert window.room == 2
+
+
+async def test_settling_ends_at_its_time_if_something_is_unfinished(
+    window: Window, publisher: FakePublisher
+) -> None:
+    assert await asyncio.wait_for(window.settle(None, 0), 5), "nothing is there"
+    admit(window, a_record(0))
+    finished = admit(window, a_record(0, partition=1))
+    answer(window, finished)
+    await acknowledge(publisher)
+    for partitions, settled in (([P1], True), ([], True), ([P0], False), ([P0, P1], False), (None, False)):
+        assert await asyncio.wait_for(window.settle(partitions, 20), 5) is settled
+
+
+async def test_a_publish_that_is_cancelled_is_no_answer_and_no_error(
+    window: Window, publisher: FakePublisher
+) -> None:
+    """The broker is being closed: the next worker answers."""
+    watching = asyncio.create_task(window.watch())
+    answer(window, admit(window, a_record(0)))
+    publisher.open[0][1].cancel()
+    assert await is_waiting(watching)
+    assert (window.positions(), window.terminal_events) == ({}, 0)
+    watching.cancel()
+
+
+async def test_an_acknowledgement_after_an_error_does_not_finish_what_failed(
+    window: Window, publisher: FakePublisher
+) -> None:
+    slot, record = admit(window, a_record(0))
+    window.complete(slot, Outcome((a_message(record, "one"), a_message(record, "two"))))
+    (_, one), (_, two) = publisher.open
+    one.set_exception(BrokerError("refused"))
+    two.set_result(None)
+    with pytest.raises(BrokerError, match="refused"):
+        await asyncio.wait_for(window.watch(), 5)
+    assert (window.positions(), window.terminal_events) == ({}, 0)
