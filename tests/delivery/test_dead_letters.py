@@ -16,7 +16,7 @@ AT_S, FAILED_AT = 1_700_000_000.1234, (Header.FAILED_AT_MS, b"1700000000123")
 HERE = (Header.ORIGIN, b"requests/3/41")
 
 names = st.sampled_from([Header.ORIGIN, Header.ATTEMPT, Header.HISTORY, "else", ""])
-headers = st.lists(st.tuples(names, st.binary(max_size=8)), max_size=5).map(tuple)
+headers = st.lists(st.tuples(names, st.binary(min_size=1, max_size=8)), max_size=5).map(tuple)
 bodies = st.none() | st.binary(max_size=20)
 
 

@@ -46,8 +46,8 @@ def test_a_request_that_says_nothing_else_has_the_defaults() -> None:
 
 
 @given(
-    st.text(max_size=5),
-    st.text(max_size=5),
+    st.text(min_size=1, max_size=5),
+    st.text(min_size=1, max_size=5),
     st.sampled_from(PRIORITIES),
     st.integers(1, 10**9),
     st.dictionaries(st.text(max_size=3), st.booleans(), max_size=2),
