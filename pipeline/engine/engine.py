@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +15,7 @@ from .cache.keys import content_key, content_prefix
 from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Flight, Flights
+from .normal_form import normal_form
 from .preparing import Preparer
 from .timings import flight_timings, total_timings
 
@@ -149,9 +149,7 @@ class Engine:
             )
         plain = not job.options and not job.tenant
         options, prefix = self._plain[name] if plain else _options(model.task, job)
-        text = job.text.strip()
-        if not text.isascii():
-            text = unicodedata.normalize("NFC", text)
+        text = normal_form(job.text)
         return model, text, options, content_key(prefix, text)
 
     def _cached(self, task: Task, key: bytes, began: float) -> EngineAnswer | None:
