@@ -41,6 +41,7 @@ class PartitionQueue:
 
     slots: deque[Slot] = field(default_factory=deque)
     last_of_key: dict[bytes, Slot] = field(default_factory=dict)
+    unacknowledged_of_key: dict[bytes, "asyncio.Future[None]"] = field(default_factory=dict)
     forgotten: bool = False
 
     @property
@@ -176,22 +177,46 @@ class Window:
         if slot.outcome is not None and not slot.queue.forgotten:
             self._publish_all(slot, slot.outcome)
 
+    def _may_publish(self, slot: Slot) -> bool:
+        """False once a publish has failed for good: a later reply would overtake the one that failed.
+
+        The process ends then, and the next owner of the partition answers both in order. A future
+        that has failed tells its callbacks only in the next turn of the loop, hence the second look.
+        """
+        if slot.key is not None and not self._broken.is_set():
+            earlier = slot.queue.unacknowledged_of_key.get(slot.key)
+            if earlier is not None and earlier.done() and not earlier.cancelled():
+                self._break(earlier.exception())
+        return not self._broken.is_set()
+
+    def _break(self, error: BaseException | None) -> None:
+        """Publish nothing more, and let `watch` raise the error, if it is one that no smaller reply mends."""
+        if error is not None and not isinstance(error, ReplyTooLarge):
+            self._error = error
+            self._broken.set()
+
     def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
         # Replacements do not linger: the next of the key may be about to be published.
         slot.outcome = outcome
         slot.unacknowledged = len(outcome.messages)
         for message in outcome.messages:
+            if not self._may_publish(slot):
+                return
             acknowledgement = self._publish(message)
             if acknowledgement.done():  # refused: its replacement goes before the next of the key
                 self._acknowledged(slot, acknowledgement)
-            else:
-                acknowledgement.add_done_callback(partial(self._acknowledged, slot))
+                continue
+            if slot.key is not None:
+                slot.queue.unacknowledged_of_key[slot.key] = acknowledgement
+            acknowledgement.add_done_callback(partial(self._acknowledged, slot))
 
     def _acknowledged(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
         """One message is durable, or was refused: continue with what follows, or finish."""
         outcome = slot.outcome
         cancelled = acknowledgement.cancelled()
         error = None if cancelled else acknowledgement.exception()
+        if slot.key is not None and slot.queue.unacknowledged_of_key.get(slot.key) is acknowledgement:
+            del slot.queue.unacknowledged_of_key[slot.key]
         if slot.queue.forgotten:
             return
         if isinstance(error, ReplyTooLarge) and outcome is not None and outcome.if_too_large is not None:

@@ -129,6 +129,7 @@ class Batcher:
                 position += 1
             del self._waiting[position]
             self._taken([entry])
+            entry.judged = expires
             late.append(entry)
         return late
 

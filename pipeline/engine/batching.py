@@ -33,9 +33,10 @@ class Entry:
     ``arrived``, ``expires`` and ``due`` are clock seconds.
 
     An entry that is ``alone`` shares no batch: its content was on the device when a process died.
-    ``solo_ms`` is the predicted cost of running it alone. Writers: the flight (``expires``,
-    ``due``, ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``), the lane that
-    runs it (``output``).
+    ``solo_ms`` is the predicted cost of running it alone. A row that is dropped as too late keeps
+    in ``judged`` the deadline by which it was. Writers: the flight (``expires``, ``due``,
+    ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``), the lane that takes it
+    (``output``, ``judged``).
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Entry:
         "due",
         "expires",
         "flight",
+        "judged",
         "length",
         "output",
         "priority",
@@ -66,6 +68,7 @@ class Entry:
         self.cancelled = False
         self.solo_ms = 0.0
         self.waiting = False
+        self.judged = -math.inf
 
     def __repr__(self) -> str:
         return f"Entry({self.length} tokens, due {self.due:.3f})"
@@ -103,7 +106,14 @@ def split_runnable(entries: Iterable[Entry], now: float) -> tuple[list[Entry], l
     runnable: list[Entry] = []
     dropped: list[Entry] = []
     for entry in entries:
-        (dropped if entry.cancelled or entry.expires <= now else runnable).append(entry)
+        expires = entry.expires  # read once: a request may join just now, with a later deadline
+        if entry.cancelled:
+            dropped.append(entry)
+        elif expires <= now:
+            entry.judged = expires
+            dropped.append(entry)
+        else:
+            runnable.append(entry)
     return runnable, dropped
 
 

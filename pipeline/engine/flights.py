@@ -14,6 +14,22 @@ from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
 
 
+class TooLate(DeadlineExceeded):
+    """The rows were dropped since they would have missed ``judged``, the latest deadline known then.
+
+    It is the error of the requests with that deadline or an earlier one. A request that joined
+    while the rows were being dropped may have more time, or no deadline.
+    """
+
+    def __init__(self, judged: float) -> None:
+        super().__init__(EXPIRED)
+        self.judged = judged
+
+
+class Dropped(Exception):
+    """The flight ended for the deadline of other requests: this one must start a new flight."""
+
+
 @dataclass(eq=False, slots=True)
 class Flight:
     """One content on its way through the device, shared by all requests for it.
@@ -132,7 +148,18 @@ class Flights:
         self._flights[flight.key] = flight
 
     async def wait(self, flight: Flight, expires: float) -> bytes:
-        """The flight's result. Raises its error, or DeadlineExceeded at ``expires``."""
+        """The flight's result for a request with this deadline.
+
+        Raises the flight's error, DeadlineExceeded at ``expires``, or Dropped.
+        """
+        try:
+            return await self._land_or_expire(flight, expires)
+        except TooLate as late:
+            if expires <= max(late.judged, self._clock()):
+                raise
+        raise Dropped
+
+    async def _land_or_expire(self, flight: Flight, expires: float) -> bytes:
         flight.joining -= 1
         if flight.landed:
             return _result(flight)
@@ -192,6 +219,16 @@ def fail_flights(entries: Iterable[Entry], error: InferstreamError) -> list[Flig
     for flight in flights:
         flight.fail(error)
     return flights
+
+
+def fail_late(entries: Iterable[Entry]) -> list[Flight]:
+    """End the flights of these rows, which were dropped as too late or cancelled, and return them."""
+    late: dict[Flight, float] = {}
+    for entry in entries:
+        late[entry.flight] = max(entry.judged, late.get(entry.flight, -math.inf))
+    for judged, flight in [(judged, flight) for flight, judged in late.items() if flight.result is None]:
+        flight.fail(TooLate(judged))
+    return [flight for flight in late if isinstance(flight.result, TooLate)]
 
 
 def _result(flight: Flight) -> bytes:

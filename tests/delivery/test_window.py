@@ -320,6 +320,59 @@ async def test_a_publish_that_fails_for_good_ends_the_worker(
     assert window.terminal_events == 0
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "under load"])
+@pytest.mark.parametrize("turn_first", [False, True], ids=["the same turn", "a later turn"])
+@pytest.mark.parametrize("order", ["admitted before", "admitted after"])
+async def test_after_a_publish_has_failed_for_good_nothing_is_published(
+    publisher: FakePublisher, busy: bool, turn_first: bool, order: str
+) -> None:
+    """Else the next reply of the key would overtake the one that failed, which the next owner publishes."""
+    window = Window(BOUNDS, publisher, lambda: busy)
+    first = admit(window, a_record(0, b"k"))
+    early = [admit(window, a_record(1, b"k"))] if order == "admitted before" else []
+    answer(window, first)
+    while not publisher.open:  # noqa: ASYNC110 - what is waited for is the window's own timer
+        await asyncio.sleep(0)
+    publisher.open[0][1].set_exception(BrokerError("the broker is gone"))
+    if turn_first:
+        await asyncio.sleep(0)
+    (second,) = early or [admit(window, a_record(1, b"k"))]
+    other = admit(window, a_record(0, b"other", partition=1))
+    answer(window, second)
+    await asyncio.sleep(0)
+    answer(window, other)
+    with pytest.raises(BrokerError, match="the broker is gone"):
+        await asyncio.wait_for(window.watch(), 5)
+    while window._linger._ready:  # noqa: ASYNC110 - what is waited for is the window's own timer
+        await asyncio.sleep(0)
+    assert publisher.texts == ["0/0/reply"]
+    assert window.positions() == {}
+
+
+async def test_a_failed_first_message_of_an_outcome_holds_back_the_others(publisher: FakePublisher) -> None:
+    def refuse(message: Message) -> "asyncio.Future[None]":
+        future = publisher(message)
+        future.set_exception(BrokerError("the broker is gone"))
+        return future
+
+    window = Window(BOUNDS, refuse)
+    slot, record = admit(window, a_record(0, b"k"))
+    dead_letter = Outcome((a_message(record, "letter"),))
+    window.complete(slot, Outcome((a_message(record, "1"), a_message(record, "2")), then=dead_letter))
+    with pytest.raises(BrokerError):
+        await asyncio.wait_for(window.watch(), 5)
+    assert publisher.texts == ["0/0/1"]
+    assert window.terminal_events == 0
+
+
+async def test_keys_that_are_acknowledged_are_forgotten(window: Window, publisher: FakePublisher) -> None:
+    for number in range(5):
+        answer(window, admit(window, a_record(number, b"k%d" % (number % 2))))
+    await acknowledge(publisher)
+    queue = window._queues[P0]
+    assert (queue.unacknowledged_of_key, queue.last_of_key) == ({}, {})
+
+
 async def test_a_reply_that_is_too_large_without_a_replacement_ends_the_worker(
     window: Window, publisher: FakePublisher
 ) -> None:
