@@ -65,7 +65,7 @@ class Handler:
     async def _run(self, arrival: Arrival, flight: Flight) -> Outcome:
         """Wait for the device. A request whose order matters is retried here, in its place."""
         began = self._engine.clock()
-        attempt = self._engine.arrive(flight, arrival.job.expires)
+        attempt = self._engine.arrive(flight, arrival.job)
         while True:
             try:
                 return self._answers.outcome(arrival, await attempt)

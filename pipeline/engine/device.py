@@ -4,14 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ..errors import DeadlineExceeded
 from ..runtime.model import Model
 from ..tasks.base import Task
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry, Limits
 from .cost import Cost, CostSample, calibrate
 from .crash_note import CrashNote
-from .flights import EXPIRED, Flight, fail_flights
+from .flights import Flight, fail_late
 from .forecast import Forecast
 from .lanes import Lane, LaneContext, LaneSettings
 
@@ -113,7 +112,7 @@ class Device:
         self.on_batch(batch)
 
     def _drop(self, entries: list[Entry]) -> None:
-        self._land(fail_flights(entries, DeadlineExceeded(EXPIRED)))
+        self._land(fail_late(entries))
 
 
 def _ignore(_: object) -> None:

@@ -14,7 +14,7 @@ from .cache.disk import DiskCache
 from .cache.keys import content_key, content_prefix
 from .cache.memory import MemoryCache
 from .device import Device
-from .flights import Flight, Flights
+from .flights import Dropped, Flight, Flights
 from .normal_form import normal_form
 from .preparing import Preparer
 from .timings import flight_timings, total_timings
@@ -174,8 +174,21 @@ class Engine:
                 retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3),
             )
 
-    async def arrive(self, flight: Flight, expires: float = math.inf) -> EngineAnswer:
-        """The flight's answer. Raises its error, or DeadlineExceeded at ``expires``."""
+    async def arrive(self, flight: Flight, job: Job) -> EngineAnswer:
+        """The answer to the job, whose flight this is. Raises its error, or DeadlineExceeded.
+
+        A job never ends for the deadline of another one: if its flight did, it gets a new flight.
+        """
+        while True:
+            try:
+                return await self._arrival(flight, job.expires)
+            except Dropped:
+                found = self.begin(job)
+            if isinstance(found, EngineAnswer):
+                return found
+            flight = found
+
+    async def _arrival(self, flight: Flight, expires: float) -> EngineAnswer:
         joined = bool(flight.waiters) or flight.landed
         began = self.clock() if joined else flight.started_at
         output = await self.flights.wait(flight, expires)
@@ -193,7 +206,7 @@ class Engine:
     async def answer(self, job: Job) -> EngineAnswer:
         """`begin` and `arrive` in one."""
         found = self.begin(job)
-        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job.expires)
+        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job)
 
     @property
     def backlog_s(self) -> float:

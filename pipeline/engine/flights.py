@@ -226,9 +226,10 @@ def fail_late(entries: Iterable[Entry]) -> list[Flight]:
     late: dict[Flight, float] = {}
     for entry in entries:
         late[entry.flight] = max(entry.judged, late.get(entry.flight, -math.inf))
-    for judged, flight in [(judged, flight) for flight, judged in late.items() if flight.result is None]:
-        flight.fail(TooLate(judged))
-    return [flight for flight in late if isinstance(flight.result, TooLate)]
+    failed = [flight for flight in late if flight.result is None]
+    for flight in failed:
+        flight.fail(TooLate(late[flight]))
+    return failed
 
 
 def _result(flight: Flight) -> bytes:

@@ -41,7 +41,7 @@ async def test_begin_answers_from_memory_without_waiting() -> None:
     async with an_engine_rig() as rig:
         first = rig.engine.begin(Job("text"))
         assert isinstance(first, Flight)
-        await rig.engine.arrive(first)
+        await rig.engine.arrive(first, Job("text"))
         found = rig.engine.begin(Job("text"))
         assert isinstance(found, EngineAnswer)
         assert (found.cache, found.model, found.version) == ("memory", SMALL, "echo-small-1")
