@@ -14,6 +14,12 @@ log = logging.getLogger(__name__)
 STALLED: Final = 70
 """The exit status, EX_SOFTWARE of sysexits.h: the program itself is at fault."""
 
+LAST_RESORT: Final = 1.5
+"""The limit of the interpreter's own timer, as a multiple of the watchdog's. It ends the process with status 1."""
+
+STDERR: Final = 2
+"""The file descriptor: `sys.stderr` may be replaced, or be no file."""
+
 CHECKS: Final = 10
 """Checks within the limit. That many missed ones in a row end the process."""
 
@@ -22,6 +28,9 @@ class Watchdog:
     """A thread that checks whether the event loop still runs. Use it with ``with``, on the loop.
 
     A blocked loop sends no heartbeats: the group has given its partitions to other members.
+    A call that holds the interpreter lock stops this thread as well. For that case each beat of the
+    loop sets a timer of faulthandler anew, which needs no lock: it prints all stacks and ends the
+    process. There is one such timer in a process.
 
     Args:
         limit_s: seconds that the loop may be blocked.
@@ -46,10 +55,12 @@ class Watchdog:
     ) -> None:
         self._stopped.set()
         self._next.cancel()
+        faulthandler.cancel_dump_traceback_later()
         self._thread.join()
 
     def _beat(self) -> None:
         self._beats += 1
+        faulthandler.dump_traceback_later(self._limit_s * LAST_RESORT, exit=True, file=STDERR)
         self._next = self._loop.call_later(self._limit_s / CHECKS / 2, self._beat)
 
     def _watch(self) -> None:

@@ -1,6 +1,8 @@
 """A blocked loop ends the process; a slow one does not."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -39,3 +41,43 @@ async def test_a_loop_blocked_for_less_than_the_limit_lives() -> None:
         threading.Event().wait(0.6)
         await asyncio.sleep(0)
     assert not statuses
+
+
+HOLDS_THE_LOCK = """
+import asyncio, ctypes, re, sys, unicodedata
+from inferstream.pipeline.serving.watchdog import Watchdog
+
+def in_c():
+    ctypes.PyDLL(None).sleep(600)  # a PyDLL call keeps the interpreter lock
+
+def in_a_regular_expression():
+    re.match("(a*)*b", "a" * 60)
+
+def in_unicodedata():
+    unicodedata.normalize("NFC", "a" + "\\u0301\\u0316" * 1_000_000)
+
+async def main():
+    with Watchdog(0.4):
+        await asyncio.sleep(1.0)  # several beats
+        print("blocks now", flush=True)
+        globals()[sys.argv[1]]()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("where", ["in_c", "in_a_regular_expression", "in_unicodedata"])
+def test_a_call_that_holds_the_interpreter_lock_ends_the_process(where: str) -> None:
+    """No thread of Python runs then, this watchdog's included."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HOLDS_THE_LOCK, where], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (1, "blocks now\n")
+    assert "Timeout (0:00:00.6" in ended.stderr
+    assert f"in {where}" in ended.stderr, "the stack names the call"
+
+
+async def test_a_watchdog_that_has_ended_ends_nothing() -> None:
+    with Watchdog(0.01, end=lambda status: None):
+        pass
+    threading.Event().wait(0.1)  # longer than both limits
