@@ -18,6 +18,7 @@ MillisecondsOrNone = Annotated[
 Size = Annotated[int, Meta(ge=1, le=2**62, description="a whole number of bytes from 1 on")]
 SizeOrNone = Annotated[int, Meta(ge=0, le=2**62, description="a whole number of bytes from 0 on")]
 Seconds = Annotated[float, Meta(ge=0, le=1e9, description="a number of seconds from 0 to 1e9")]
+Timeout = Annotated[float, Meta(ge=1, le=1e9, description="a number of seconds from 1 to 1e9")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Retention = Annotated[
     int, Meta(ge=-1, le=2**62, description="a whole number of milliseconds from 1 on, or -1 for no limit")
@@ -121,6 +122,7 @@ class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
     lanes: Count | None = None
     token_budget: Count | None = None  # the largest number of padded tokens of one batch
     max_rows: Count = 64
+    run_timeout_s: Timeout = 60.0  # a run that takes longer, and 50 times what was predicted, ends the process
 
 
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from ..errors import DeviceLost
 from ..runtime.model import Model
 from ..tasks.base import Task
 from .batcher import Batcher
@@ -13,6 +14,7 @@ from .crash_note import CrashNote
 from .flights import Flight, fail_late
 from .forecast import Forecast
 from .lanes import Lane, LaneContext, LaneSettings
+from .run_limit import RunLimit
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Device:
         self._note = note
         self.batcher = batcher(cost, limits, settings.clock, self._drop)
         self._forecast = Forecast(settings.lanes)
+        self._run_limit = RunLimit(settings.lanes, settings.run_timeout_s)
         self._lanes: list[Lane] = []
         self._land: Callable[[list[Flight]], None] = _ignore
         self.on_batch: Callable[[BatchStats], None] = _ignore
@@ -65,6 +68,7 @@ class Device:
             stopwatch=self._settings.stopwatch,
             outputs_lock=threading.Lock(),
             suspect_lock=threading.Lock(),
+            run_limit=self._run_limit,
             land=land,
             fail=fail,
             on_batch=self._observe,
@@ -91,9 +95,26 @@ class Device:
         """Whether this content ended processes while it ran alone."""
         return self._note is not None and self._note.is_poison(key)
 
+    def check(self) -> None:
+        """Call it every `run_limit.TICK_S`. Raises DeviceLost for a run that does not return.
+
+        What is on the device is then suspect, as after a crash.
+        """
+        try:
+            self._run_limit.check()
+        except DeviceLost:
+            if self._note is not None:
+                self._note.keep()
+            raise
+
     def stop(self) -> None:
-        """Run the waiting rows, end the lanes, store the learned cost."""
+        """Run the waiting rows, end the lanes, store the learned cost.
+
+        Returns at once if a run does not return: its thread cannot be ended, and ends with the process.
+        """
         self.batcher.close()
+        if self._run_limit.exceeded:
+            return
         for lane in self._lanes:
             lane.join()
         if self._note is not None:

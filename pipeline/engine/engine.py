@@ -16,6 +16,7 @@ from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Dropped, Flight, Flights
 from .normal_form import normal_form
+from .run_limit import TICK_S
 from .preparing import Preparer
 from .timings import flight_timings, total_timings
 
@@ -100,8 +101,12 @@ class Engine:
         self._broken.cancel()
 
     async def watch(self) -> None:
-        """Never return; raise the error of a thread that ended, or of `fail`."""
-        await asyncio.shield(self._broken)
+        """Never return; raise the error of a thread that ended, of `fail`, or of a run that hangs."""
+        while not self._broken.done():
+            await asyncio.wait([self._broken], timeout=TICK_S)
+            for device in self._devices:
+                device.check()
+        await self._broken
 
     def begin(self, job: Job) -> EngineAnswer | Flight:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.

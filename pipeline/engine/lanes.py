@@ -16,6 +16,7 @@ from .batching import BatchStats, Entry
 from .cost import Cost, CostSample
 from .crash_note import CrashNote
 from .flights import Flight, by_task, fail_flights
+from .run_limit import RunLimit
 
 Clock = Callable[[], float]
 
@@ -24,12 +25,14 @@ class LaneSettings(NamedTuple):
     """How many lanes a device has, and with which clocks they measure.
 
     ``clock`` stamps flights and compares deadlines. ``stopwatch`` measures runs for the cost model:
-    on a CPU the thread's own CPU time, else wall time.
+    on a CPU the thread's own CPU time, else wall time. A run that takes longer than ``run_timeout_s``,
+    and much longer than predicted, ends the process.
     """
 
     lanes: int
     clock: Clock
     stopwatch: Clock
+    run_timeout_s: float = 60.0
 
 
 class LaneContext(NamedTuple):
@@ -48,6 +51,7 @@ class LaneContext(NamedTuple):
     stopwatch: Clock
     outputs_lock: threading.Lock
     suspect_lock: threading.Lock
+    run_limit: RunLimit
     land: Callable[[list[Flight]], None]
     fail: Callable[[BaseException], None]
     on_batch: Callable[[BatchStats, float], None]
@@ -132,8 +136,12 @@ class Lane(threading.Thread):
 
     def _run_timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
         shared = self._shared
+        rows = len(batch)
+        length = max(entry.length for entry in batch)
+        predicted_s = shared.cost.ms(rows, length) * shared.cost.stretch / 1e3
         began = shared.clock()
         watch = shared.stopwatch()
+        shared.run_limit.begin(self._number, rows, rows * length, predicted_s)
         try:
             outputs = shared.model.run(batch[0].flight.task.collate([entry.row for entry in batch]))[0]
         except InferstreamError:
@@ -142,9 +150,9 @@ class Lane(threading.Thread):
             raise DeviceOutOfMemory("There is no memory for this input: send a shorter text.") from error
         except Exception as error:
             raise DeviceError(f"The model could not run this input: {error}.") from error
+        finally:
+            shared.run_limit.end(self._number)
         ms = (shared.stopwatch() - watch) * 1e3
-        rows = len(batch)
-        length = max(entry.length for entry in batch)
         shared.cost.observe(CostSample(rows, length, max(ms, 1e-3)))
         tokens = sum(entry.length for entry in batch)
         return outputs, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)

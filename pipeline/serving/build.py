@@ -201,6 +201,7 @@ def _device(
         clock=time.monotonic,
         # A lane's own CPU time is the cost of a shape even while other processes share the core.
         stopwatch=time.thread_time if session.provider == "cpu" else time.monotonic,
+        run_timeout_s=config.run_timeout_s,
     )
     device = Device(
         session_of(session),

@@ -11,9 +11,14 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from ..errors import DeviceLost
+
 log = logging.getLogger(__name__)
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+EXIT_S: Final = 10
+"""Seconds that the exit of a process may take whose device is lost."""
+
 ECHO_S: Final = 0.25
 """A second signal this soon is an echo of the first: a parent process passed it on."""
 
@@ -77,8 +82,14 @@ def run_until_signaled(
 ) -> None:
     """Run ``main`` on an event loop of its own; a signal calls ``drain`` there, after which ``main`` must return."""
     runner = asyncio.Runner()
-    with Shutdown(partial(_call_on, runner.get_loop(), drain), limit_s), runner:
-        runner.run(main())
+    try:
+        with Shutdown(partial(_call_on, runner.get_loop(), drain), limit_s), runner:
+            runner.run(main())
+    except DeviceLost:
+        # A device that hangs can hold the process in its exit, where no thread of Python runs: then the kernel ends it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(EXIT_S)
+        raise
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.failing_worker import DEADLY, GONE, RETRIES, failing_worker
+from support.failing_worker import DEADLY, GONE, HANGS, RETRIES, failing_worker
 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
@@ -127,11 +127,14 @@ async def test_a_process_killed_at_any_step_leaves_nothing_undone(
         assert [line[1] for line in json.loads(headers[Header.HISTORY])] == ["device_unavailable"]
 
 
+@pytest.mark.parametrize(
+    ("bad", "ending"), [(DEADLY, -signal.SIGABRT), (HANGS, 1)], ids=["ends the process", "hangs the device"]
+)
 async def test_a_text_that_ends_the_process_becomes_poison_and_all_others_are_answered(
-    folder: Folder,
+    folder: Folder, bad: str, ending: int
 ) -> None:
     texts = [f"text {number}" for number in range(40)]
-    texts[17] = f"text {DEADLY}"
+    texts[17] = f"text {bad}"
     await folder.ask(texts)
     endings: Counter[int] = Counter()
     process = folder.process()
@@ -143,7 +146,7 @@ async def test_a_text_that_ends_the_process_becomes_poison_and_all_others_are_an
             process = folder.process()
     process.terminate()
     assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
-    assert 2 <= endings.pop(-signal.SIGABRT) <= 3, "in a batch, then alone, twice at most"
+    assert 2 <= endings.pop(ending) <= 3, "in a batch, then alone, twice at most"
     assert not endings
     replies = await folder.replies()
     assert replies.pop("17") == "poison"

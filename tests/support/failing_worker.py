@@ -21,26 +21,31 @@ from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import build_serving
+from inferstream.pipeline.serving.hosting import one_error
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
 from inferstream.pipeline.telemetry import Metrics, configure_logging
 from inferstream.schemas.topics import Topics
 from support.echo import Echo
 
-DEADLY, GONE = "\u2620", "\u2600"
+DEADLY, GONE, HANGS = "\u2620", "\u2600", "\u2622"
 RETRIES: Final = RetryConfig(tiers_s=[0], max_attempts=2)
 BREAKER: Final = BreakerConfig()
 WINDOW: Final = WindowConfig(commit_interval_ms=10, drain_timeout_ms=5_000)
 
 
 class FailingSession(FakeSession):
-    """Ends the process for a row with `DEADLY`; is unavailable for a row with `GONE` or while ``gone``."""
+    """Ends the process for a row with `DEADLY`, never returns for one with `HANGS`; is unavailable
+    for a row with `GONE` or while ``gone``.
+    """
 
     gone = False
 
     def run(self, feeds: Any) -> Any:
         if (feeds["input_ids"] == ord(DEADLY)).any():
             os.abort()
+        if (feeds["input_ids"] == ord(HANGS)).any():
+            time.sleep(3_600)
         if self.gone or (feeds["input_ids"] == ord(GONE)).any():
             raise DeviceUnavailable("The device is gone: it is tried again.")
         return super().run(feeds)
@@ -62,7 +67,7 @@ def failing_worker(
         session or FailingSession(),
         Limits(4_096, 64),
         Cost((10.0, 0.01, 0.0001, 1e-7)),
-        LaneSettings(2, time.monotonic, time.monotonic),
+        LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=2.0),
         note=CrashNote(crashes, 2),
     )
     served = {"echo-small": ModelEntry(Echo(), device)}
@@ -100,8 +105,9 @@ def main(directory: Path, topic: str = "", when: str = "") -> None:
     serving = failing_worker(broker, directory / "crashes", Topics("echo"))
 
     async def serve() -> None:
-        async with broker:
-            await serving.run()
+        with one_error():
+            async with broker:
+                await serving.run()
 
     run_until_signaled(serve, serving.drain, 10)
 
