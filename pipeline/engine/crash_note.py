@@ -7,7 +7,8 @@ import os
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -46,8 +47,7 @@ class CrashNote:
         self._file: IO[bytes] | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            if notes := list(_take_notes_of_the_dead(directory)):
-                self._add_suspects(notes)
+            self._judge_the_dead(directory)
             self._file, self._map = _create(self._path, lanes)
         except OSError as error:
             log.warning(
@@ -86,9 +86,8 @@ class CrashNote:
     def clear(self, key: bytes) -> None:
         """Remove the content from the suspects: it ran, and the process lives."""
         with self._clearing:
-            counts = self._suspects.counts.copy()
-            if counts.pop(key, None) is not None:
-                self._suspects.store(counts)
+            if key in self._suspects.counts:
+                self._suspects.change(lambda counts: counts.pop(key, None))
 
     def close(self) -> None:
         """Close the file and delete it, unless `keep` was called. No lane may run any more."""
@@ -98,23 +97,39 @@ class CrashNote:
             if not self._kept:
                 self._path.unlink(missing_ok=True)
 
-    def _add_suspects(self, notes: Iterable[Sequence[Sequence[bytes]]]) -> None:
-        """Make the contents of the notes suspects; count one more crash for those that ran alone.
+    def _judge_the_dead(self, directory: Path) -> None:
+        """Add the suspects in the notes of dead processes, then delete these notes."""
+        with ExitStack() as opened:
+            notes = [
+                (path, opened.enter_context(file).read()) for path, file in _open_notes_of_the_dead(directory)
+            ]
+            batches = [found for _, note in notes if (found := list(_batches(note)))]
+            if batches:
+                self._suspects.change(partial(_add_suspects, batches))
+            for path, _ in notes:
+                with suppress(OSError):
+                    path.unlink()
+            for lanes in batches:
+                log.warning(
+                    "%d requests were on the device when a worker died: each will run alone.",
+                    sum(map(len, lanes)),
+                )
 
-        A suspect that was alone in its lane counts as alone, even if other lanes ran as well: the
-        suspect is the more likely cause.
-        """
-        counts = self._suspects.counts.copy()
-        for batches in notes:
-            total = sum(map(len, batches))
-            for keys in batches:
-                for key in keys:
-                    alone = total == 1 or (len(keys) == 1 and key in counts)
-                    counts[key] = counts.pop(key, 0) + alone
-            log.warning("%d requests were on the device when a worker died: each will run alone.", total)
-        while len(counts) > MAX_SUSPECTS:
-            del counts[next(iter(counts))]
-        self._suspects.store(counts)
+
+def _add_suspects(notes: Iterable[Sequence[Sequence[bytes]]], counts: dict[bytes, int]) -> None:
+    """Make the contents of the notes suspects; count one more crash for those that ran alone.
+
+    A suspect that was alone in its lane counts as alone, even if other lanes ran as well: the
+    suspect is the more likely cause.
+    """
+    for batches in notes:
+        total = sum(map(len, batches))
+        for keys in batches:
+            for key in keys:
+                alone = total == 1 or (len(keys) == 1 and key in counts)
+                counts[key] = counts.pop(key, 0) + alone
+    while len(counts) > MAX_SUSPECTS:
+        del counts[next(iter(counts))]
 
 
 def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
@@ -130,14 +145,17 @@ def _create(path: Path, lanes: int) -> tuple[IO[bytes], mmap.mmap]:
     return file, mmap.mmap(file.fileno(), lanes * SLOT_BYTES)
 
 
-def _take_notes_of_the_dead(directory: Path) -> Iterator[list[list[bytes]]]:
-    """The batches in each note whose process is dead, if there are any; deletes these notes."""
+def _open_notes_of_the_dead(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """The notes whose process is dead, locked while their file is open: one process judges each."""
     for path in directory.glob("*.note"):
-        with suppress(OSError), path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-            if batches := list(_batches(file.read())):
-                yield batches
+        with suppress(OSError):
+            file = path.open("r+b")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                continue
+            yield path, file
 
 
 def _batches(note: bytes) -> Iterator[list[bytes]]:
