@@ -16,8 +16,8 @@ from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Dropped, Flight, Flights
 from .normal_form import normal_form
-from .run_limit import TICK_S
 from .preparing import Preparer
+from .run_limit import TICK_S
 from .timings import flight_timings, total_timings
 
 NO_OPTIONS: Mapping[str, Any] = {}

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.engine.normal_form import MAX_CHARACTERS, MAX_MARKS, has_long_run_of_marks, normal_form
+from inferstream.pipeline.engine.normal_form import (
+    MAX_CHARACTERS,
+    MAX_MARKS,
+    has_long_run_of_marks,
+    normal_form,
+)
 
 MARKS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.combining(chr(code))]
 SIZE = 240_000

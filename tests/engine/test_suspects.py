@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from inferstream.pipeline.engine.suspects import SuspectFile
 file, number = SuspectFile(Path(sys.argv[1])), int(sys.argv[2])
+print("ready", flush=True)
 sys.stdin.read()  # all begin at the same time
 
 def accuse(counts):
@@ -38,13 +39,22 @@ for change in range(int(sys.argv[3])):
 def changed_by(processes: int, path: Path) -> dict[bytes, int]:
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", CHANGER, str(path), str(number), str(CHANGES)], stdin=subprocess.PIPE
+            [sys.executable, "-c", CHANGER, str(path), str(number), str(CHANGES)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for number in range(processes)
     ]
     for process in running:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+    for process in running:
+        assert process.stdin
+        process.stdin.close()
+    for process in running:
+        assert process.wait(60) == 0
+        assert process.stdout
+        process.stdout.close()
     return dict(SuspectFile(path).counts)
 
 
