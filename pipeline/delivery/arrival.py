@@ -7,7 +7,7 @@ from typing import Final
 
 from ...schemas.topics import ANY_ORDER, Header, header_values, origin
 from ..broker.base import Record
-from ..engine.engine import Job
+from ..engine.job import Job
 
 MAX_ID_CHARACTERS: Final = 1_000
 

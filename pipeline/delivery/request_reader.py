@@ -8,7 +8,7 @@ from ...schemas import codec
 from ...schemas.messages import Request
 from ...schemas.topics import PRIORITIES, Header, Topics
 from ..broker.base import Record
-from ..engine.engine import Job
+from ..engine.job import Job
 from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask
 from .arrival import MAX_ID_CHARACTERS, Arrival, header_map
 

@@ -5,20 +5,40 @@ import math
 import threading
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
 
-from .batching import PRIORITY_DELAYS_S, Entry, Limits, ShapeCost, choose, length_of, split_runnable
+from .account import Account, Part, bucket_of, spread
+from .batching import PRIORITY_DELAYS_S, Entry, Limits, ShapeCost, choose, rank_of, split_runnable
+from .text_cost import TextCost
+
+if TYPE_CHECKING:
+    from .flights import Flight
+
+LATER_SHARE: Final = 0.5
+"""The share of the device at which the later rows of a tenant's long texts are due.
+
+What it does not need goes to them as well: nothing waits while a lane is idle.
+"""
+
+RANK: Final = 1 << 48
+"""More rows than a batcher ever gets: orders rows by length, then by arrival."""
 
 
 class Batcher:
-    """A queue between the thread that prepares rows and the lanes that run them.
+    """A queue between the threads that prepare rows and the lanes that run them.
 
-    Its callers bound it: the window bounds the requests, and a request's size bounds its rows.
+    Its callers bound it: the window bounds the requests, and the task bounds the rows of a text.
     """
 
     def __init__(
-        self, cost: ShapeCost, limits: Limits, clock: Callable[[], float], drop: Callable[[list[Entry]], None]
+        self,
+        cost: ShapeCost,
+        limits: Limits,
+        clock: Callable[[], float],
+        drop: Callable[[list[Entry]], None],
+        lanes: int = 1,
     ) -> None:
         """``drop`` gets the rows that must not run any more; it is called from any thread."""
         self.limits = limits
@@ -26,31 +46,66 @@ class Batcher:
         self._cost = cost
         self._clock = clock
         self._drop = drop
-        self._waiting: list[Entry] = []  # sorted by length
-        self._due: list[
-            tuple[float, int, Entry]
-        ] = []  # a heap; entries that were taken stay until they come up
-        self._expiries: list[tuple[float, int, Entry]] = []  # likewise, by deadline
+        self._later_ms_in_a_second = lanes * 1e3 * LATER_SHARE
+        self._account = Account()
+        self._texts = TextCost(cost)
+        self._waiting: list[Entry] = []  # sorted by rank
+        # A heap by deadline; entries that were taken stay until they come up.
+        self._expiries: list[tuple[float, int, Entry]] = []
         self._alone: deque[Entry] = deque()
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._idle_lanes = 0
         self._closed = False
-        self._backlog_ms = [0.0] * len(PRIORITY_DELAYS_S)
+
+    def expect(self, flight: "Flight") -> None:
+        """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
+        row_ms, rows = self._texts.rows(len(flight.text))
+        due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        with self._changed:
+            parts = [Part(bucket_of(due), row_ms)]
+            if rows > 1:
+                due += self._account.later_ms(flight.tenant) / self._later_ms_in_a_second
+                parts += spread(due, row_ms * (rows - 1), self._later_ms_in_a_second)
+            flight.expected = parts
+            self._account.expect(flight.tenant, parts)
+
+    def settle(self, flight: "Flight", lengths: Sequence[int] = ()) -> None:
+        """The text was tokenized, to rows of these lengths, or has ended: forget the estimate."""
+        if lengths:
+            self._texts.observe(len(flight.text), lengths)
+        with self._changed:
+            self._account.settle(flight.tenant, flight.expected)
+            flight.expected = []
+
+    def arrivals(self, flight: "Flight", lengths: Sequence[int]) -> list[float]:
+        """When each row of the text counts as arrived, in clock seconds.
+
+        The later rows of a long text are due one after the other, behind those of the tenant's
+        other long texts, so that they take `LATER_SHARE` of the device and short texts run in between.
+        """
+        arrivals = [flight.started_at]
+        if len(lengths) > 1:
+            with self._changed:
+                later_ms = self._account.later_ms(flight.tenant)
+            for length in lengths[1:]:
+                later_ms += self._cost.ms(1, length)
+                arrivals.append(flight.started_at + later_ms / self._later_ms_in_a_second)
+        return arrivals
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Queue the entries and wake idle lanes."""
         with self._changed:
             for entry in entries:
                 entry.solo_ms = self._cost.ms(1, entry.length)
-                self._backlog_ms[entry.priority] += entry.solo_ms
+                number = next(self._numbers)
+                self._account.put(entry, number)
                 if entry.alone:
                     self._alone.append(entry)
                 else:
-                    insort(self._waiting, entry, key=length_of)
+                    entry.rank = entry.length * RANK + number
+                    insort(self._waiting, entry, key=rank_of)
                     entry.waiting = True
-                    number = next(self._numbers)
-                    heappush(self._due, (entry.due, number, entry))
                     if entry.expires < math.inf:
                         heappush(self._expiries, (entry.expires, number, entry))
             self._changed.notify(self._idle_lanes)
@@ -60,7 +115,7 @@ class Batcher:
         with self._changed:
             for entry in entries:
                 if entry.waiting:
-                    heappush(self._due, (entry.due, next(self._numbers), entry))
+                    self._account.reschedule(entry, next(self._numbers))
 
     def take(self) -> list[Entry] | None:
         """Block until a batch can run; None once the batcher is closed and empty."""
@@ -88,16 +143,14 @@ class Batcher:
     def _take_batch(self) -> list[Entry]:
         """Take out the next batch, expired and cancelled rows included; suspects first, each alone.
 
-        The heap gives the head, the row due first, without reading all rows (docs/decisions/0005).
+        The account gives the head without reading all rows (docs/decisions/0005).
         """
         if self._alone:
             batch = [self._alone.popleft()]
-        elif self._waiting:
-            while not self._due[0][2].waiting:
-                heappop(self._due)
-            head = self._due[0][2]
+        elif (head := self._account.head()) is not None:
             waiting = self._waiting
-            low, high = choose(waiting, head, self._clock(), self._cost, self.limits, self._idle_lanes)
+            position = bisect_left(waiting, head.rank, key=rank_of)
+            low, high = choose(waiting, position, self._clock(), self._cost, self.limits, self._idle_lanes)
             batch = waiting[low:high]
             del waiting[low:high]
         else:
@@ -124,11 +177,8 @@ class Batcher:
             if entry.expires > expires:  # a request with a later deadline has joined
                 heappush(self._expiries, (entry.expires, next(self._numbers), entry))
                 continue
-            position = bisect_left(self._waiting, entry.length, key=length_of)
-            while self._waiting[position] is not entry:
-                position += 1
-            del self._waiting[position]
-            self._taken([entry])
+            del self._waiting[bisect_left(self._waiting, entry.rank, key=rank_of)]
+            self._taken([entry], ran=False)
             entry.judged = expires
             late.append(entry)
         return late
@@ -161,16 +211,25 @@ class Batcher:
         """Whether no lane waits for work."""
         return self._idle_lanes == 0
 
-    def backlog_ms(self, priority: int) -> float:
-        """The summed solo cost of the waiting rows of this priority and of higher ones."""
-        return sum(self._backlog_ms[: priority + 1])
+    @property
+    def backlog_ms(self) -> float:
+        """The summed solo cost of what waits, texts included that are not tokenized yet."""
+        with self._changed:
+            return self._account.total_ms
 
-    def _taken(self, batch: Iterable[Entry]) -> None:
+    def before_ms(self, tenant: str, priority: int, due: float) -> float:
+        """The solo cost of what will run before a new row; see `Account.before_ms`."""
+        with self._changed:
+            return self._account.before_ms(tenant, priority, due)
+
+    def later_rows_ms(self, characters: int) -> float:
+        """The solo cost of all rows of a text but the first, by an estimate."""
+        row_ms, rows = self._texts.rows(characters)
+        return row_ms * (rows - 1)
+
+    def _taken(self, batch: Iterable[Entry], *, ran: bool = True) -> None:
         for entry in batch:
             entry.waiting = False
-            self._backlog_ms[entry.priority] -= entry.solo_ms
+            self._account.take(entry, ran=ran)
         if not self._waiting:
-            self._due.clear()
             self._expiries.clear()
-            if not self._alone:
-                self._backlog_ms = [0.0] * len(PRIORITY_DELAYS_S)  # exactly: removes the rounding errors

@@ -1,7 +1,6 @@
 """Which rows run together next: pure functions of the rows, the time and the learned cost."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
@@ -30,33 +29,37 @@ MIN_GAIN = 1.01
 class Entry:
     """One row of a flight, on its way through the batcher to a lane.
 
-    ``arrived``, ``expires`` and ``due`` are clock seconds.
+    ``arrived``, ``expires`` and ``due`` are clock seconds. ``arrived`` of a row that is not the
+    first of its text (``later``) lies behind the arrival of the text, see `Batcher.arrivals`.
 
     An entry that is ``alone`` shares no batch: its content was on the device when a process died.
     ``solo_ms`` is the predicted cost of running it alone. A row that is dropped as too late keeps
     in ``judged`` the deadline by which it was. Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``), the lane that takes it
-    (``output``, ``judged``).
+    ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``, ``rank``, ``bucket``), the
+    lane that takes it (``output``, ``judged``).
     """
 
     __slots__ = (
         "alone",
         "arrived",
+        "bucket",
         "cancelled",
         "due",
         "expires",
         "flight",
         "judged",
+        "later",
         "length",
         "output",
         "priority",
+        "rank",
         "row",
         "solo_ms",
         "waiting",
     )
     output: NDArray[np.float32]
 
-    def __init__(self, row: Row, flight: "Flight", *, arrived: float) -> None:
+    def __init__(self, row: Row, flight: "Flight", *, arrived: float, later: bool = False) -> None:
         self.row = row
         self.flight = flight
         self.length = len(row)
@@ -67,7 +70,10 @@ class Entry:
         self.alone = flight.suspect
         self.cancelled = False
         self.solo_ms = 0.0
+        self.later = later
         self.waiting = False
+        self.rank = 0
+        self.bucket = 0
         self.judged = -math.inf
 
     def __repr__(self) -> str:
@@ -99,6 +105,8 @@ class ShapeCost(Protocol):
 
 
 length_of = attrgetter("length")
+rank_of = attrgetter("rank")
+"""By length, then by the order of arrival in the batcher: a row is found without reading its equals."""
 
 
 def split_runnable(entries: Iterable[Entry], now: float) -> tuple[list[Entry], list[Entry]]:
@@ -118,21 +126,20 @@ def split_runnable(entries: Iterable[Entry], now: float) -> tuple[list[Entry], l
 
 
 def choose(
-    waiting: Sequence[Entry], head: Entry, now: float, cost: ShapeCost, limits: Limits, idle_lanes: int
+    waiting: Sequence[Entry], position: int, now: float, cost: ShapeCost, limits: Limits, idle_lanes: int
 ) -> tuple[int, int]:
-    """Choose the next batch for a free lane: the slice (low, high) of ``waiting`` around ``head``.
+    """Choose the next batch for a free lane: the slice (low, high) of ``waiting`` around its head.
 
     It never waits for more rows. Neighbors in length join the head as long as the batch is faster
     than running each row alone, by the learned cost. A head over the token budget runs alone.
 
     Args:
         waiting: sorted by length.
-        head: one of ``waiting``: the row due first.
+        position: of the head in ``waiting``: the row that must be in the batch.
         now: clock seconds.
         idle_lanes: free lanes, this one included; the waiting rows are shared out among them.
     """
-    first = bisect_left(waiting, head.length, key=length_of)
-    position = next(i for i in range(first, len(waiting)) if waiting[i] is head)
+    head = waiting[position]
     share = math.ceil(len(waiting) / idle_lanes)
     limits = limits._replace(max_rows=min(limits.max_rows, share))
     time_left_ms = (head.expires - now) * 1e3 / cost.stretch

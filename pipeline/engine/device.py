@@ -13,6 +13,7 @@ from .cost import Cost, CostSample, calibrate
 from .crash_note import CrashNote
 from .flights import Flight, fail_late
 from .forecast import Forecast
+from .job import Job
 from .lanes import Lane, LaneContext, LaneSettings
 from .run_limit import RunLimit
 
@@ -36,7 +37,7 @@ class Device:
         self.cost = cost
         self._settings = settings
         self._note = note
-        self.batcher = batcher(cost, limits, settings.clock, self._drop)
+        self.batcher = batcher(cost, limits, settings.clock, self._drop, settings.lanes)
         self._forecast = Forecast(settings.lanes)
         self._run_limit = RunLimit(settings.lanes, settings.run_timeout_s)
         self._lanes: list[Lane] = []
@@ -77,15 +78,17 @@ class Device:
         for lane in self._lanes:
             lane.start()
 
-    def wait_s(self, priority: int, preparing: int = 0) -> float:
-        """Predicted seconds until a new row of this priority has run; see `Forecast.wait_s`."""
-        backlog_ms = [self.batcher.backlog_ms(level) for level in range(len(PRIORITY_DELAYS_S))]
-        return self._forecast.wait_s(priority, backlog_ms, preparing, busy=self.batcher.busy)
+    def wait_s(self, job: Job, now: float) -> float:
+        """Predicted seconds until the job would be answered, see `Forecast.wait_s`."""
+        due = min(now + PRIORITY_DELAYS_S[job.priority], job.expires)
+        before_ms = self.batcher.before_ms(job.tenant, job.priority, due)
+        later_ms = self.batcher.later_rows_ms(len(job.text))
+        return self._forecast.wait_s(before_ms + later_ms, busy=self.batcher.busy)
 
     @property
     def backlog_s(self) -> float:
-        """Predicted seconds until all rows that wait now have run."""
-        return self._forecast.drain_s(self.batcher.backlog_ms(len(PRIORITY_DELAYS_S) - 1))
+        """Predicted seconds until all that waits now has run."""
+        return self._forecast.drain_s(self.batcher.backlog_ms)
 
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""
@@ -128,7 +131,7 @@ class Device:
 
     def _observe(self, batch: BatchStats, solo_ms: float) -> None:
         # Several lanes call this; an update that is lost between them hardly changes an average.
-        self._forecast.observe(batch.rows, batch.ms, solo_ms)
+        self._forecast.observe(batch.ms, solo_ms)
         self.cost.observe_wall(CostSample(batch.rows, batch.padded_tokens // batch.rows, batch.ms))
         self.on_batch(batch)
 

@@ -15,32 +15,17 @@ from .cache.keys import content_key, content_prefix
 from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Dropped, Flight, Flights
+from .job import Job
 from .normal_form import normal_form
 from .preparing import Preparer
 from .run_limit import TICK_S
 from .timings import flight_timings, total_timings
-
-NO_OPTIONS: Mapping[str, Any] = {}
 
 MAX_WAIT_SHARE = 0.75
 """A request is admitted if its predicted wait is at most this share of its remaining time.
 
 Predictions are noisy, and a late answer displaces one that would have been in time.
 """
-
-
-class Job(NamedTuple):
-    """One request to the engine.
-
-    ``expires`` is in seconds of the engine's clock; without a model the default one answers.
-    """
-
-    text: str
-    model: str | None = None
-    options: Mapping[str, Any] = NO_OPTIONS
-    tenant: str = ""
-    expires: float = math.inf
-    priority: int = 1
 
 
 class EngineAnswer(NamedTuple):
@@ -130,11 +115,13 @@ class Engine:
                 options,
                 started_at=began,
                 suspect=model.device.is_suspect(key),
+                tenant=job.tenant,
                 expires=job.expires,
                 priority=job.priority,
             )
             if self._memory is not None:
                 self.flights.start(flight)
+            flight.batcher.expect(flight)
             self._preparer.put(flight)
         return flight
 
@@ -171,7 +158,7 @@ class Engine:
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if job.expires == math.inf:
             return
-        wait_s = device.wait_s(job.priority, len(self._preparer))
+        wait_s = device.wait_s(job, now)
         allowed_s = (job.expires - now) * MAX_WAIT_SHARE
         if wait_s > allowed_s:
             raise Overloaded(
@@ -215,7 +202,7 @@ class Engine:
 
     @property
     def backlog_s(self) -> float:
-        """Predicted seconds until all waiting rows have run, on the device with most of them."""
+        """Predicted seconds until all that waits has run, on the device with most of it."""
         return max(device.backlog_s for device in self._devices)
 
     def fail(self, error: BaseException) -> None:

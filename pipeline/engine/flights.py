@@ -2,12 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
+from .account import Part
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
 
@@ -46,6 +47,10 @@ class Flight:
     options: Any
     started_at: float
     suspect: bool = False  # the content was on the device when a process died
+    tenant: str = ""
+
+    # Written by the batcher: what the account expects while the text is not tokenized.
+    expected: Sequence[Part] = ()
 
     # Written by the event loop, here and in `Flights`.
     expires: float = math.inf

@@ -2,80 +2,92 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from ..errors import DeviceError, InferstreamError
+from ..tasks.base import Row
 from .batching import Entry
 from .cache.disk import DiskCache
-from .flights import Flight, by_task
+from .flights import Flight, TooLate, by_task
 
-MAX_FLIGHTS_PER_CALL = 64
+MAX_FLIGHTS_PER_CALL: Final = 64
 """Enough to amortize the tokenizer call, few enough to feed the device early."""
 
-ROW_SPACING_S = 0.02
-"""Spacing of the arrival times given to the rows of one text: other requests run in between."""
+MAX_CHARACTERS_PER_CALL: Final = 65_536
+"""Bounds the memory of a call: the tokenizer needs up to 430 bytes for each character."""
+
+LONG_CHARACTERS: Final = 16_384
+"""Longer texts are prepared one by one in a thread of their own: tokenizing may take 8 ms for 1 000 characters."""
+
+
+FlightQueue = queue.SimpleQueue[Flight | None]
 
 
 class Preparer:
-    """Takes flights off the event loop and puts their rows into their batcher. One thread, in
-    order.
+    """Takes flights off the event loop and puts their rows into their batcher.
+
+    Two threads, each in order: short texts do not wait for a long one.
     """
 
     def __init__(self, disk: DiskCache | None, clock: Callable[[], float]) -> None:
         self._disk = disk
         self._clock = clock
-        # Unbounded by itself; holds at most the requests that the worker's window has admitted.
-        self._queue: queue.SimpleQueue[Flight | None] = queue.SimpleQueue()
-        self._in_progress = 0  # written by the thread, read by the event loop
-        self._thread = threading.Thread(target=self._loop, name="prepare", daemon=True)
+        # Unbounded by themselves; they hold at most the requests that the worker's window has admitted.
+        self._short: FlightQueue = queue.SimpleQueue()
+        self._long: FlightQueue = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._loop, args=(source,), name=name, daemon=True)
+            for source, name in ((self._short, "prepare"), (self._long, "prepare-long"))
+        ]
         self._land: Callable[[list[Flight]], None]
         self._fail: Callable[[BaseException], None]
 
     def start(self, land: Callable[[list[Flight]], None], fail: Callable[[BaseException], None]) -> None:
-        """Start the thread. ``land`` and ``fail`` are called from it."""
+        """Start the threads. ``land`` and ``fail`` are called from them."""
         self._land = land
         self._fail = fail
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def put(self, flight: Flight) -> None:
-        self._queue.put(flight)
-
-    def __len__(self) -> int:
-        """Flights that have not reached their batcher."""
-        return self._queue.qsize() + self._in_progress
+        (self._long if len(flight.text) > LONG_CHARACTERS else self._short).put(flight)
 
     def stop(self) -> None:
-        """Prepare the queued flights and end the thread."""
-        self._queue.put(None)
-        self._thread.join()
+        """Prepare the queued flights and end the threads."""
+        self._short.put(None)
+        self._long.put(None)
+        for thread in self._threads:
+            thread.join()
 
-    def _loop(self) -> None:
+    def _loop(self, source: FlightQueue) -> None:
         try:
-            while flights := self._take():
-                self._in_progress = len(flights)
+            while flights := _take(source):
                 self._prepare(flights)
-                self._in_progress = 0
         except BaseException as error:  # a thread that ends silently would leave its requests open forever
             self._fail(error)
 
-    def _take(self) -> list[Flight]:
-        """Block for a flight and take up to `MAX_FLIGHTS_PER_CALL`; empty once stopped."""
-        flights: list[Flight] = []
-        flight = self._queue.get()
-        while flight is not None:
-            flights.append(flight)
-            if len(flights) == MAX_FLIGHTS_PER_CALL or self._queue.empty():
-                return flights
-            flight = self._queue.get()
-        if flights:
-            self._queue.put(None)
-        return flights
-
     def _prepare(self, flights: list[Flight]) -> None:
+        flights = self._drop_late(flights)
         if self._disk is not None:
             flights = self._look_up(self._disk, flights)
         for group in by_task(flights):
             self._tokenize(group)
+
+    def _drop_late(self, flights: list[Flight]) -> list[Flight]:
+        """Land the flights that nobody waits for any more, or only too late; returns the others."""
+        now = self._clock()
+        late: list[Flight] = []
+        for flight in flights:
+            expires = flight.expires  # read once: a request may join just now, with a later deadline
+            if flight.abandoned or expires <= now:
+                flight.batcher.settle(flight)
+                flight.fail(TooLate(expires))
+                late.append(flight)
+        if not late:
+            return flights
+        self._land(late)
+        return [flight for flight in flights if flight not in late]
 
     def _look_up(self, disk: DiskCache, flights: list[Flight]) -> list[Flight]:
         """Land the flights whose answer is on disk; returns the others."""
@@ -84,6 +96,8 @@ class Preparer:
         for flight in flights:
             flight.result = disk.get(flight.key)
             (missing if flight.result is None else found).append(flight)
+        for flight in found:
+            flight.batcher.settle(flight)
         if found:
             self._land(found)
         return missing
@@ -96,14 +110,19 @@ class Preparer:
         ) as error:  # a panic in the tokenizer is no Exception, but one text caused it as well
             self._isolate(flights, error)
             return
-        now = self._clock()
         for flight, rows in zip(flights, prepared, strict=True):
-            entries = [
-                Entry(row, flight, arrived=flight.started_at + number * ROW_SPACING_S)
-                for number, row in enumerate(rows)
-            ]
-            flight.board(entries, now)
-            flight.batcher.put(entries)
+            self._board(flight, rows)
+
+    def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
+        lengths = [len(row) for row in rows]
+        arrivals = flight.batcher.arrivals(flight, lengths)
+        entries = [
+            Entry(row, flight, arrived=arrived, later=number > 0)
+            for number, (row, arrived) in enumerate(zip(rows, arrivals, strict=True))
+        ]
+        flight.board(entries, self._clock())
+        flight.batcher.settle(flight, lengths)
+        flight.batcher.put(entries)
 
     def _isolate(self, flights: list[Flight], error: BaseException) -> None:
         """Tokenize each text alone after a failed call, so that only the text at fault fails."""
@@ -113,5 +132,23 @@ class Preparer:
             return
         if not isinstance(error, InferstreamError):
             error = DeviceError(f"The text could not be tokenized: {error!r}.")
+        flights[0].batcher.settle(flights[0])
         flights[0].fail(error)
         self._land(flights)
+
+
+def _take(source: FlightQueue) -> list[Flight]:
+    """Block for a flight and take what one call may hold; empty once stopped."""
+    flight = source.get()
+    if flight is None:
+        return []
+    flights = [flight]
+    characters = len(flight.text)
+    while len(flights) < MAX_FLIGHTS_PER_CALL and characters < MAX_CHARACTERS_PER_CALL and not source.empty():
+        flight = source.get()
+        if flight is None:
+            source.put(None)
+            break
+        flights.append(flight)
+        characters += len(flight.text)
+    return flights

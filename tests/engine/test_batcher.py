@@ -108,7 +108,7 @@ def test_each_row_runs_once_or_is_dropped_once(arrivals: list[list[Entry]], boun
     for batch in taken:
         assert len(batch) == 1 or not any(entry.alone for entry in batch)
         assert len(batch) == 1 or len(batch) * max(map(len, (e.row for e in batch))) <= bound.token_budget
-    assert (len(rig.batcher), [rig.batcher.backlog_ms(level) for level in range(3)]) == (0, [0.0] * 3)
+    assert (len(rig.batcher), rig.batcher.backlog_ms) == (0, 0.0)
 
 
 def test_rows_that_are_too_late_are_dropped_except_the_last() -> None:
@@ -148,15 +148,6 @@ def test_rescheduling_a_row_that_does_not_wait_changes_nothing() -> None:
     rig.batcher.reschedule([early])  # already taken
     rig.put(late)
     assert rig.take_all() == [[late]]
-
-
-def test_the_backlog_counts_rows_of_the_same_and_of_higher_priorities() -> None:
-    rig = BatcherRig()
-    for priority, length in ((HIGH, 10), (NORMAL, 20), (LOW, 40)):
-        rig.put(an_aged_entry(length, priority=priority))
-    before = [rig.batcher.backlog_ms(priority) for priority in (HIGH, NORMAL, LOW)]
-    solo = [COST.ms(1, length) for length in (10, 20, 40)]
-    assert before == [solo[0], sum(solo[:2]), sum(solo)]
 
 
 def test_a_low_priority_is_not_starved_by_a_flood_of_high() -> None:

@@ -12,7 +12,8 @@ from inferstream.pipeline.engine.cache.disk import DiskCache
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, EngineAnswer, Job, ModelEntry
+from inferstream.pipeline.engine.engine import Engine, EngineAnswer, ModelEntry
+from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from support.echo import Echo

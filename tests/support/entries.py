@@ -21,6 +21,7 @@ def a_flight(
     expires: float = math.inf,
     priority: int = 1,
     suspect: bool = False,
+    tenant: str = "",
 ) -> Flight:
     return Flight(
         key,
@@ -30,6 +31,7 @@ def a_flight(
         ECHO.options({}),
         started_at,
         suspect=suspect,
+        tenant=tenant,
         expires=expires,
         priority=priority,
     )
@@ -43,9 +45,10 @@ def an_entry(
     priority: int = 1,
     alone: bool = False,
     cancelled: bool = False,
+    tenant: str = "",
 ) -> Entry:
     """A row of a flight of its own."""
-    flight = a_flight(started_at=arrived, expires=expires, priority=priority, suspect=alone)
+    flight = a_flight(started_at=arrived, expires=expires, priority=priority, suspect=alone, tenant=tenant)
     entry = Entry([7] * length, flight, arrived=arrived)
     entry.cancelled = cancelled
     return entry

@@ -27,5 +27,6 @@ def plan(
     if head.alone:
         return BatchPlan([head], dropped)
     together = [entry for entry in runnable if not entry.alone]
-    low, high = choose(together, head, now, cost, limits, idle_lanes)
+    position = next(number for number, entry in enumerate(together) if entry is head)
+    low, high = choose(together, position, now, cost, limits, idle_lanes)
     return BatchPlan(together[low:high], dropped)
