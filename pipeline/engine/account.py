@@ -10,14 +10,31 @@ from .batching import PRIORITY_DELAYS_S, Entry
 BUCKET_S: Final = 0.25
 """Work is added up over due times of this length: the smallest difference of two priorities."""
 
-NORMAL: Final = 1
-
 
 class Part(NamedTuple):
-    """Work that is due at about the same time: ``bucket`` is its due time, in units of `BUCKET_S`."""
+    """Work of one priority that is due at ``due``, in clock seconds."""
 
-    bucket: int
+    due: float
     ms: float
+    priority: int
+
+
+class Bucket:
+    """The work of one tenant that is due within `BUCKET_S`."""
+
+    __slots__ = ("first", "last", "ms", "parts")
+
+    def __init__(self, due: float) -> None:
+        self.ms = 0.0
+        self.parts = 0
+        self.first = due
+        self.last = due
+
+    def due_by(self, due: float) -> float:
+        """Milliseconds that are due by then, as if the work were spread evenly from ``first`` to ``last``."""
+        if due >= self.last:
+            return self.ms
+        return self.ms * (due - self.first) / (self.last - self.first) if due > self.first else 0.0
 
 
 class TenantWork:
@@ -29,13 +46,17 @@ class TenantWork:
     def __init__(self, served_ms: float) -> None:
         self.served_ms = served_ms
         self.rows = 0
-        self.total_ms = 0.0
-        self.later_ms = 0.0
-        """The waiting rows that are not the first of their text."""
+        self.by_priority_ms = [0.0] * len(PRIORITY_DELAYS_S)
+        self.later_ms = [0.0] * len(PRIORITY_DELAYS_S)
+        """The waiting rows that are not the first of their text, by priority."""
         self.queue: list[tuple[float, int, Entry]] = []
         """A heap by due time. Entries that were taken stay until they come up."""
-        self._by_due: dict[int, list[float]] = {}  # bucket to [ms, number of parts]
+        self._by_due: dict[int, Bucket] = {}
         self._parts = 0
+
+    @property
+    def total_ms(self) -> float:
+        return sum(self.by_priority_ms)
 
     @property
     def is_empty(self) -> bool:
@@ -49,26 +70,44 @@ class TenantWork:
         return queue[0][2] if queue else None
 
     def add(self, part: Part) -> None:
-        found = self._by_due.get(part.bucket)
-        if found is None:
-            found = self._by_due[part.bucket] = [0.0, 0]
-        found[0] += part.ms
-        found[1] += 1
-        self.total_ms += part.ms
+        due = part.due
+        bucket = self._by_due.get(bucket_of(due))
+        if bucket is None:
+            bucket = self._by_due[bucket_of(due)] = Bucket(due)
+        bucket.ms += part.ms
+        bucket.parts += 1
+        bucket.first = min(bucket.first, due)
+        bucket.last = max(bucket.last, due)
+        self.by_priority_ms[part.priority] += part.ms
         self._parts += 1
 
     def remove(self, part: Part) -> None:
-        found = self._by_due[part.bucket]
-        found[0] -= part.ms
-        found[1] -= 1
-        if not found[1]:
-            del self._by_due[part.bucket]  # exactly: removes the rounding errors
+        number = bucket_of(part.due)
+        bucket = self._by_due[number]
+        bucket.ms -= part.ms
+        bucket.parts -= 1
+        if not bucket.parts:
+            del self._by_due[number]  # exactly: removes the rounding errors
+        self.by_priority_ms[part.priority] -= part.ms
         self._parts -= 1
-        self.total_ms = self.total_ms - part.ms if self._parts else 0.0
+        if not self._parts:
+            self.by_priority_ms = [0.0] * len(PRIORITY_DELAYS_S)
 
-    def due_by(self, bucket: int) -> float:
-        """Milliseconds of work that is due in this bucket or before."""
-        return sum(ms for at, (ms, _) in self._by_due.items() if at <= bucket)
+    def within_ms(self, ahead_ms: float) -> float:
+        """What runs of this work while a tenant that was served as much gets ``ahead_ms``."""
+        within_ms = 0.0
+        for delay_s, ms in zip(PRIORITY_DELAYS_S, self.by_priority_ms, strict=True):
+            within_ms += max(0.0, min(ms, ahead_ms - delay_s * 1e3 - within_ms))
+        return within_ms
+
+    def due_by(self, due: float) -> float:
+        """Milliseconds of work that is due by then."""
+        last = bucket_of(due)
+        return sum(
+            bucket.ms if number < last else bucket.due_by(due)
+            for number, bucket in self._by_due.items()
+            if number <= last
+        )
 
 
 class Account:
@@ -89,10 +128,10 @@ class Account:
     def total_ms(self) -> float:
         return sum(work.total_ms for work in self._tenants.values())
 
-    def later_ms(self, tenant: str) -> float:
-        """Waiting rows of the tenant that are not the first of their text."""
+    def later_ms(self, tenant: str, priority: int) -> float:
+        """Waiting rows of the tenant that are not the first of their text, of this priority or a higher one."""
         work = self._tenants.get(tenant)
-        return work.later_ms if work is not None else 0.0
+        return sum(work.later_ms[: priority + 1]) if work is not None else 0.0
 
     def expect(self, tenant: str, parts: Iterable[Part]) -> None:
         """Add the work of a text that is not tokenized yet."""
@@ -111,26 +150,30 @@ class Account:
         """A row waits. ``number`` decides between rows that are due at the same time."""
         work = self._of(entry.flight.tenant)
         work.rows += 1
-        work.later_ms += entry.solo_ms * entry.later
+        work.later_ms[entry.priority] += entry.solo_ms * entry.later
         self._schedule(work, entry, number)
 
     def reschedule(self, entry: Entry, number: int) -> None:
         """The row, which waits, is due earlier."""
         work = self._tenants[entry.flight.tenant]
-        work.remove(Part(entry.bucket, entry.solo_ms))
+        work.remove(_part(entry))
+        work.later_ms[entry.priority] -= entry.solo_ms * entry.later
+        entry.priority = entry.flight.priority
+        work.later_ms[entry.priority] += entry.solo_ms * entry.later
         self._schedule(work, entry, number)
 
     def take(self, entry: Entry, *, ran: bool) -> None:
         """The row waits no longer: it runs, or it was dropped."""
         tenant = entry.flight.tenant
         work = self._tenants[tenant]
-        work.remove(Part(entry.bucket, entry.solo_ms))
+        work.remove(_part(entry))
         work.rows -= 1
-        work.later_ms = work.later_ms - entry.solo_ms * entry.later if work.rows else 0.0
+        work.later_ms[entry.priority] -= entry.solo_ms * entry.later
         if ran:
             work.served_ms += entry.solo_ms
         if not work.rows:
             work.queue.clear()
+            work.later_ms = [0.0] * len(PRIORITY_DELAYS_S)
         self._forget(tenant, work)
 
     def head(self) -> Entry | None:
@@ -154,17 +197,14 @@ class Account:
         what it has.
         """
         mine = self._tenants.get(tenant)
-        own_ms = mine.due_by(bucket_of(due)) if mine is not None else 0.0
-        ahead_ms = own_ms + PRIORITY_DELAYS_S[priority] * 1e3 + self._lead_ms(mine)
+        own_ms = mine.due_by(due) if mine is not None else 0.0
+        served_ms = self._reached_ms
+        if mine is not None:
+            served_ms = max(served_ms, mine.served_ms) if mine.is_empty else mine.served_ms
+        ahead_ms = served_ms + own_ms + PRIORITY_DELAYS_S[priority] * 1e3
         return own_ms + sum(
-            min(work.total_ms, max(0.0, ahead_ms - _handicap_ms(work) - self._lead_ms(work)))
-            for work in self._tenants.values()
-            if work is not mine
+            work.within_ms(ahead_ms - work.served_ms) for work in self._tenants.values() if work is not mine
         )
-
-    def _lead_ms(self, work: TenantWork | None) -> float:
-        """How much more the device has done for this tenant than for the one served last."""
-        return max(0.0, work.served_ms - self._reached_ms) if work is not None else 0.0
 
     def _of(self, tenant: str) -> TenantWork:
         work = self._tenants.get(tenant)
@@ -176,10 +216,9 @@ class Account:
         return work
 
     def _schedule(self, work: TenantWork, entry: Entry, number: int) -> None:
-        due = entry.due  # read once: a request that joins may change it
-        entry.bucket = bucket_of(due)
-        work.add(Part(entry.bucket, entry.solo_ms))
-        heappush(work.queue, (due, number, entry))
+        entry.booked = entry.due  # read once: a request that joins may change it
+        work.add(_part(entry))
+        heappush(work.queue, (entry.booked, number, entry))
 
     def _forget(self, tenant: str, work: TenantWork) -> None:
         """A tenant without work is forgotten, unless it has had more than others."""
@@ -195,16 +234,14 @@ def bucket_of(due: float) -> int:
     return math.floor(due / BUCKET_S)
 
 
-def spread(due: float, ms: float, ms_in_a_second: float) -> Iterator[Part]:
+def spread(due: float, ms: float, priority: int, ms_in_a_second: float) -> Iterator[Part]:
     """Work that is due from ``due`` on, ``ms_in_a_second`` of it in each second."""
     in_a_bucket = ms_in_a_second * BUCKET_S
-    bucket = bucket_of(due)
     while ms > 0.0:
-        yield Part(bucket, min(ms, in_a_bucket))
+        yield Part(due, min(ms, in_a_bucket), priority)
         ms -= in_a_bucket
-        bucket += 1
+        due += BUCKET_S
 
 
-def _handicap_ms(work: TenantWork) -> float:
-    head = work.head()
-    return PRIORITY_DELAYS_S[NORMAL if head is None else head.priority] * 1e3
+def _part(entry: Entry) -> Part:
+    return Part(entry.booked, entry.solo_ms, entry.priority)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from .account import Account, Part, bucket_of, spread
+from .account import Account, Part, spread
 from .batching import PRIORITY_DELAYS_S, Entry, Limits, ShapeCost, choose, rank_of, split_runnable
 from .text_cost import TextCost
 
@@ -63,10 +63,11 @@ class Batcher:
         row_ms, rows = self._texts.rows(len(flight.text))
         due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
         with self._changed:
-            parts = [Part(bucket_of(due), row_ms)]
+            priority = flight.priority
+            parts = [Part(due, row_ms, priority)]
             if rows > 1:
-                due += self._account.later_ms(flight.tenant) / self._later_ms_in_a_second
-                parts += spread(due, row_ms * (rows - 1), self._later_ms_in_a_second)
+                due += self._account.later_ms(flight.tenant, priority) / self._later_ms_in_a_second
+                parts += spread(due, row_ms * (rows - 1), priority, self._later_ms_in_a_second)
             flight.expected = parts
             self._account.expect(flight.tenant, parts)
 
@@ -87,7 +88,7 @@ class Batcher:
         arrivals = [flight.started_at]
         if len(lengths) > 1:
             with self._changed:
-                later_ms = self._account.later_ms(flight.tenant)
+                later_ms = self._account.later_ms(flight.tenant, flight.priority)
             for length in lengths[1:]:
                 later_ms += self._cost.ms(1, length)
                 arrivals.append(flight.started_at + later_ms / self._later_ms_in_a_second)

@@ -35,14 +35,14 @@ class Entry:
     An entry that is ``alone`` shares no batch: its content was on the device when a process died.
     ``solo_ms`` is the predicted cost of running it alone. A row that is dropped as too late keeps
     in ``judged`` the deadline by which it was. Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``, ``rank``, ``bucket``), the
+    ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``, ``rank``, ``booked``), the
     lane that takes it (``output``, ``judged``).
     """
 
     __slots__ = (
         "alone",
         "arrived",
-        "bucket",
+        "booked",
         "cancelled",
         "due",
         "expires",
@@ -73,7 +73,7 @@ class Entry:
         self.later = later
         self.waiting = False
         self.rank = 0
-        self.bucket = 0
+        self.booked = 0.0
         self.judged = -math.inf
 
     def __repr__(self) -> str:
