@@ -122,7 +122,9 @@ class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
     lanes: Count | None = None
     token_budget: Count | None = None  # the largest number of padded tokens of one batch
     max_rows: Count = 64
-    run_timeout_s: Timeout = 60.0  # a run that takes longer, and 50 times what was predicted, ends the process
+    run_timeout_s: Timeout = (
+        60.0  # a run that takes longer, and 50 times what was predicted, ends the process
+    )
 
 
 class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
