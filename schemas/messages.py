@@ -97,10 +97,12 @@ class TriageOptions(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         threshold: a ticket with a lower confidence (0 to 1) needs a human; the default is in the taxonomy.
         runners_up: the number of further categories in the answer.
+        clean: "mail" strips HTML, quotes, signatures and transfer encodings, "none" does not; the model has a default.
     """
 
     threshold: float | None = None
     runners_up: int = 2
+    clean: Literal["mail", "none"] | None = None
 
 
 class Category(Struct, frozen=True):
@@ -111,7 +113,11 @@ class Category(Struct, frozen=True):
 
 
 class TriageOutput(Struct, frozen=True):
-    """The category, priority and route of a ticket. ``windows`` is the number of overlapping pieces of its text."""
+    """The category, priority and route of a ticket. ``windows`` is the number of overlapping pieces of its text.
+
+    ``note`` is there only if the answer says nothing about the ticket: the model cannot read most of the text. Then a
+    human is needed, and all categories have the same confidence.
+    """
 
     category: str
     confidence: float
@@ -120,3 +126,4 @@ class TriageOutput(Struct, frozen=True):
     needs_human: bool
     runners_up: list[Category] = []
     windows: int = 1
+    note: str | UnsetType = UNSET

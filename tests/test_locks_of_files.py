@@ -9,7 +9,7 @@ import pytest
 from support import ROOT
 
 from inferstream.pipeline import locks
-from inferstream.pipeline.client.files import ReplyFile
+from inferstream.pipeline.client.reply_file import ReplyFile
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.locks import lock_file
 from inferstream.pipeline.models.registry import ModelRegistry

@@ -18,6 +18,8 @@ EXTRAS: Final = {
     "diskcache": "cpu",
     "filelock": "cpu",
     "httpx": "cpu",
+    "lxml": "cpu",
+    "quotequail": "cpu",
     "huggingface_hub": "cpu",
     "platformdirs": "cpu",
     "prometheus_client": "cpu",

@@ -18,7 +18,7 @@ from ..config import KafkaConfig
 from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
 from .envelope import Envelope, request_message
 from .mapping import mapped
-from .replies import Answer, PendingReplies, answer_of, error_of
+from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of, wrong_item
 
 Item = str | Request | Failure
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -168,13 +168,12 @@ class Client:
 
         async with aclosing(mapped(texts, send, max_in_flight=max_in_flight, ordered=ordered)) as finished:
             async for future in finished:
-                reply = future.result()
-                yield reply if isinstance(reply, Failure) else answer_of(reply)
+                yield answer_or_failure(future.result())
 
     def _publish_item(
         self,
         replies: PendingReplies,
-        item: Item,
+        item: object,
         position: int,
         options: Mapping[str, Any],
         envelope: Envelope,
@@ -182,10 +181,13 @@ class Client:
         """Publish an item of `map`. Items may share an id, so the request gets a unique one."""
         if isinstance(item, Failure):
             return _resolved(item)
+        if not isinstance(item, str | Request):
+            return _resolved(wrong_item(item, str(position), replies.task))
         request = Request(text=item) if isinstance(item, str) else item
         caller_id = request.id or str(position)
-        unique_id = f"{caller_id}#{self._new_id()}"
-        request = structs.replace(request, id=unique_id, options={**options, **request.options})
+        request = structs.replace(
+            request, id=f"{caller_id}#{self._new_id()}", options={**options, **request.options}
+        )
         try:
             return self._publish(replies, request, envelope, caller_id)
         except BadRequest as error:
@@ -197,17 +199,16 @@ class Client:
         """Publish the request and return the future of its reply."""
         if not self._open:
             raise ShuttingDown(CLOSED)
-        message = request_message(self._topics(replies.task).requests, request, envelope, self._clock)
+        message = request_message(Topics(replies.task, self._prefix).requests, request, envelope, self._clock)
         return replies.expect(request.id or "", caller_id, self._broker.publish(message), envelope.timeout_s)
 
     def _new_id(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
 
-    def _topics(self, task: str) -> Topics:
-        return Topics(task, self._prefix)
-
     def _reply_topic_of(self, task: str) -> str:
-        return self._reply_topic.format(task=task) if self._reply_topic else self._topics(task).replies
+        return (
+            self._reply_topic.format(task=task) if self._reply_topic else Topics(task, self._prefix).replies
+        )
 
     async def _open_replies(self, task: str, timeout_s: float | None) -> PendingReplies:
         """The replies of ``task``, opened once. Raises ShuttingDown, BrokerError or Timeout."""
@@ -225,7 +226,7 @@ class Client:
 
     async def _consume_replies(self, task: str) -> PendingReplies:
         reply_topic = self._reply_topic_of(task)
-        for topic in (self._topics(task).requests, reply_topic):
+        for topic in (Topics(task, self._prefix).requests, reply_topic):
             if await self._broker.partitions(topic) is None:
                 command = f"inferstream worker {task}{self._worker_option}"
                 raise BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
@@ -233,7 +234,7 @@ class Client:
 
 
 def _resolved(failure: Failure) -> asyncio.Future[Result | Failure]:
-    future: asyncio.Future[Result | Failure] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[Result | Failure] = asyncio.Future()
     future.set_result(failure)
     return future
 

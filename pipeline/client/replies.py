@@ -10,7 +10,7 @@ from ...schemas.codec import DecodeError, decode_reply
 from ...schemas.messages import Chunk, Failure, Result, TriageOutput
 from .. import errors
 from ..broker.base import Broker, Consumer, Record
-from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
+from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge, WrongType
 
 OUTPUTS: Final[dict[str, type[Any]]] = {"triage": TriageOutput}
 """The type of each task's output. The output of any other task is plain JSON."""
@@ -35,6 +35,22 @@ def answer_of(reply: Result) -> Answer:
             "Install the version of inferstream that the worker runs."
         ) from error
     return Answer(output, reply)
+
+
+def answer_or_failure(reply: Result | Failure) -> Answer | Failure:
+    """The answer, or the Failure of a reply whose output this version cannot decode: it must not end the others."""
+    if isinstance(reply, Failure):
+        return reply
+    try:
+        return answer_of(reply)
+    except InferstreamError as error:
+        return Failure(reply.id, reply.task, error.code, str(error), model=reply.model, version=reply.version)
+
+
+def wrong_item(item: object, item_id: str, task: str) -> Failure:
+    """The Failure of an item of `Client.map` that is no text, as NaN in a column of pandas."""
+    sentence = f"An item is a string or a Request, not {type(item).__name__}: leave it out."
+    return Failure(item_id, task, WrongType.code, sentence)
 
 
 def error_of(failure: Failure) -> InferstreamError:

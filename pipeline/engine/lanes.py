@@ -190,7 +190,12 @@ def _finish(flights: list[Flight], clock: Clock) -> list[Flight]:
 
 def _results(task: Task, flights: list[Flight]) -> Sequence[bytes | InferstreamError]:
     finished = [
-        Finished([e.output for e in flight.entries], [e.length for e in flight.entries], flight.options)
+        Finished(
+            [e.output for e in flight.entries],
+            [e.length for e in flight.entries],
+            flight.options,
+            [e.row for e in flight.entries],
+        )
         for flight in flights
     ]
     try:

@@ -104,7 +104,9 @@ class Preparer:
 
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
-            prepared = flights[0].task.prepare([flight.text for flight in flights])
+            prepared = flights[0].task.prepare(
+                [flight.text for flight in flights], [flight.options for flight in flights]
+            )
         except (
             BaseException
         ) as error:  # a panic in the tokenizer is no Exception, but one text caused it as well

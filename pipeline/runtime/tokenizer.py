@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as FastTokenizer
 
 from ..errors import ModelError
+from .vocabulary import Reading, Vocabulary
 
 OVERLAP_TOKENS = 32
 
@@ -26,6 +27,11 @@ class Tokenizer:
         except Exception as error:  # the library raises bare Exception
             raise ModelError(f"Cannot read the tokenizer {path}: {error}.") from error
         self._fast.no_padding()
+        self._vocabulary = Vocabulary(
+            self._fast.get_vocab(),
+            self._fast.num_special_tokens_to_add(is_pair=False),
+            getattr(self._fast.model, "unk_token", None),
+        )
         overlap = min(OVERLAP_TOKENS, max_tokens // 4)
         # The library keeps the rest of a truncated text as `overflowing` windows; `encode` returns
         # all of them.
@@ -38,3 +44,7 @@ class Tokenizer:
         """
         encodings = self._fast.encode_batch_fast(list(texts))
         return [[first.ids, *(rest.ids for rest in first.overflowing)] for first in encodings]
+
+    def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
+        """How much of ``text``, which `encode` has cut into ``windows``, the model can read."""
+        return self._vocabulary.reading(text, windows)

@@ -13,11 +13,15 @@ Row = Sequence[int]
 
 
 class Finished(NamedTuple):
-    """The results of all rows of one request: an output vector and a length for each row, in order."""
+    """The results of all rows of one request: an output vector and a length for each row, in order.
+
+    ``rows`` are those that `Task.prepare` made.
+    """
 
     outputs: Sequence[NDArray[np.float32]]
     lengths: Sequence[int]
     options: Any
+    rows: Sequence[Row] = ()
 
 
 class Task(Protocol):
@@ -36,8 +40,12 @@ class Task(Protocol):
         """The checked options. Raises UnknownOption or WrongType."""
         ...
 
-    def prepare(self, texts: Sequence[str]) -> list[list[Row]]:
-        """Tokenize. A text that is too long for the model becomes several overlapping rows; no token is lost."""
+    def prepare(self, texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
+        """Tokenize each text, by its options. Runs in the preparing thread.
+
+        A text that is too long for the model becomes several overlapping rows; no token is lost. Raises BlankText for
+        a text in which there is nothing to read; the caller then prepares each text alone.
+        """
         ...
 
     def collate(self, rows: Sequence[Row]) -> Feeds:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.model import Feeds, Model
+from ..runtime.vocabulary import Reading
 from .base import Row
 
 Floats = NDArray[np.float32]
@@ -20,6 +21,8 @@ class Tokenizes(Protocol):
     pad_id: int
 
     def encode(self, texts: Sequence[str]) -> list[list[list[int]]]: ...
+
+    def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading: ...
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Feeds:

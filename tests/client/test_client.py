@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from support.responder import TOPICS, Behavior, Responder, answer_all, answer_all_except, result
 
 import inferstream
@@ -286,6 +287,36 @@ async def test_map_gives_failures_in_their_places(broker: EmbeddedBroker) -> Non
     assert (answers[1].code, answers[1].id) == ("not_utf8", "1")
 
 
+@pytest.mark.parametrize("output", [b"[]", b'{"category": 7}', b"null", b'"x"'])
+async def test_map_gives_a_reply_of_another_shape_as_the_failure_of_its_item(
+    broker: EmbeddedBroker, output: bytes
+) -> None:
+    def behavior(record: Record, request: Request) -> Iterable[Reply]:
+        reply = result(request)
+        yield structs.replace(reply, output=msgspec.Raw(output)) if request.text == "b" else reply
+
+    async with served(broker, behavior) as (client, _):
+        answers = [answer async for answer in client.map("triage", ["a", "b", "c"])]
+        with pytest.raises(InferstreamError, match="Install the version of inferstream"):
+            await client.request("triage", "b")
+    assert [answer.code if isinstance(answer, Failure) else answer.output.route for answer in answers] == [
+        "a",
+        "internal",
+        "c",
+    ]
+    assert isinstance(answers[1], Failure)
+    assert answers[1].id == "1"
+    assert "cannot be decoded as an output of `triage`" in answers[1].message
+
+
+@pytest.mark.parametrize("wrong", [None, float("nan"), 7, b"a", ["a"], {"text": "a"}])
+async def test_map_gives_an_item_of_another_type_as_its_failure(broker: EmbeddedBroker, wrong: Any) -> None:
+    async with served(broker) as (client, _):
+        answers = [answer async for answer in client.map("triage", ["a", wrong, "c"])]
+    codes = [answer.code if isinstance(answer, Failure) else answer.output.route for answer in answers]
+    assert codes == ["a", "wrong_type", "c"]
+
+
 async def test_map_yields_a_timeout_as_the_failure_of_its_item(broker: EmbeddedBroker) -> None:
     async with served(broker, answer_all_except("b")) as (client, _):
         await client.request("triage", "a")  # opens the reply topic: the timeout covers the replies only
@@ -368,6 +399,18 @@ import inferstream.pipeline.cli.commands.request
 assert not {heavy} & sys.modules.keys(), {heavy} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_client_needs_no_fcntl() -> None:
+    code = """import sys
+sys.modules["fcntl"] = None
+import inferstream
+inferstream.Client("127.0.0.1:9092"), inferstream.TriageOutput
+from inferstream.pipeline.cli.main import run
+import inferstream.pipeline.cli.output.answered_file
+assert run(["request", "--help"]) == 0
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.kafka

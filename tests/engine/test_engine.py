@@ -226,7 +226,7 @@ def break_the_lane(rig: EngineRig) -> None:
 
 
 def break_the_preparer(rig: EngineRig) -> None:
-    def wrong_count(_: object) -> list[Any]:
+    def wrong_count(*_: object) -> list[Any]:
         return []
 
     rig.tasks[SMALL].prepare = wrong_count  # type: ignore[method-assign]

@@ -84,7 +84,7 @@ class DeviceRig:
             suspect=self.device.is_suspect(key),
             expires=expires,
         )
-        rows = task.prepare([text])[0]
+        rows = task.prepare([text], [task.options({})])[0]
         flight.board([Entry(row, flight, arrived=self.clock()) for row in rows], self.clock())
         return flight
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ...config import KafkaConfig
 from ...errors import UsageError
+from ..options.rows import dialect_given, dialect_options, text_column
 from ..output.bench_progress import BenchProgress
 from ..output.tables import print_table
 
@@ -46,7 +47,11 @@ FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("bench")
-@click.option("--data", type=FILE, required=True, help="JSONL with a field, or CSV with a column `text`.")
+@click.option(
+    "--data", type=FILE, required=True, help="File with texts: CSV, JSON Lines, or one text a line."
+)
+@text_column
+@dialect_options
 @click.option("--kafka", help="Measure on this Kafka; without an address a local one runs meanwhile.")
 @click.option(
     "--against",
@@ -84,6 +89,8 @@ def command(
     out: Path,
     as_json: bool,
     markdown: bool,
+    text: str,
+    **reading: Any,
 ) -> None:
     """Measure throughput, latency and memory over a real Kafka, each beside an honest baseline.
 
@@ -98,7 +105,7 @@ def command(
     from ...lab.bench.tickets import read_texts
 
     console = Console(stderr=True)
-    texts = read_texts(data)
+    texts = read_texts(data, text, dialect_given(data, reading))
     given = {"rounds": rounds, "limit_s": minutes * 60, "memory_requests": memory_requests}
     options = {name: value for name, value in given.items() if value is not None}
     with BenchProgress(console) as progress:

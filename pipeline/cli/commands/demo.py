@@ -21,6 +21,7 @@ from ...lab.demo.figures import Figures
 from ...lab.demo.sites import TASK, DemoSite, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
+from ..options.rows import dialect_given, dialect_options, text_column
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.demo_screen import Screen, ShownTickets, live_figures
 
@@ -53,8 +54,17 @@ LOCAL_WORKERS: Final = 2
 @click.option(
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),
-    help='Other tickets: JSON lines with a "text" and optionally an "expected" category.  [default: the examples]',
+    help="Other tickets: CSV or JSON Lines with a text and optionally a correct category.  [default: the examples]",
 )
+@text_column
+@click.option(
+    "--label",
+    default="expected",
+    show_default=True,
+    metavar="COLUMN",
+    help="Column with the correct category.",
+)
+@dialect_options
 @click.option("--json", "as_json", is_flag=True, help="Print only the figures and the audit, as JSON.")
 @with_settings(KAFKA, kafka=False)
 def command(
@@ -65,6 +75,9 @@ def command(
     data: Path | None,
     as_json: bool,
     config: Config,
+    text: str,
+    label: str,
+    **reading: Any,
 ) -> int:
     """Send support tickets through a durable queue and show how they are routed, with figures.
 
@@ -79,7 +92,8 @@ def command(
     if kafka and kafka_local:
         raise UsageError("Give either --kafka or --kafka-local, not both.")
     screen = Screen(Console(quiet=as_json, highlight=False))
-    traffic = plan_traffic(load_tickets(data), count, f"demo-{token_hex(4)}")
+    dialect = dialect_given(data, reading) if data else None
+    traffic = plan_traffic(load_tickets(data, text, label, dialect), count, f"demo-{token_hex(4)}")
     screen.title("support tickets through a durable queue, a model and a cache")
     if kafka:
         site = with_your_workers(

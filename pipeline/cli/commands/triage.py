@@ -1,22 +1,17 @@
 """`inferstream triage`: fit triage to labeled tickets, measure it, manage taxonomies and fitted models."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from ...errors import UsageError
 from ..groups import SuggestingGroup
+from ..options.rows import clean, dialect_given, dialect_options, label_column, text_column
 from ..output.triage_lists import print_heads, print_rules
 from ..output.triage_report import print_json, print_report, print_skipped, progress
 
 data_file = click.argument("data", type=click.Path(path_type=Path))
-text_column = click.option(
-    "--text", default="text", show_default=True, help="Column with the text of the ticket."
-)
-label_column = click.option(
-    "--label", default="label", show_default=True, help="Column with the correct category."
-)
 taxonomy_file = click.option(
     "--taxonomy",
     type=click.Path(path_type=Path),
@@ -48,6 +43,8 @@ def command() -> None:
 )
 @text_column
 @label_column
+@dialect_options
+@clean
 @click.option(
     "--test",
     type=click.Path(path_type=Path),
@@ -60,14 +57,23 @@ def command() -> None:
     help="Encoder of the model. Workers that serve the model run this encoder.",
 )
 @as_json
-def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: str, as_json: bool) -> None:
+def fit(
+    data: Path,
+    name: str,
+    text: str,
+    label: str,
+    test: Path | None,
+    base: str,
+    clean: str | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
     """Fit a model to labeled tickets, measure it, and store it.
 
     DATA has a column for the text and one for the label. Optional columns `route` and `priority` are used
     for categories that your taxonomy does not list.
 
     \b
-      inferstream triage fit tickets.csv --name shop
       inferstream triage fit tickets.jsonl --name shop --label category --test held-out.jsonl
     """
     from ...models.registry import ModelRegistry
@@ -76,13 +82,14 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
     from ...runtime.sessions import Session
     from ...runtime.tokenizer import Tokenizer
     from ...tasks.triage.head import HeadStore
+    from ...tasks.triage.loading import refuse_encoder_name
 
     registry = ModelRegistry()
     heads = HeadStore(registry.root.parent)
     heads.versions(name)  # raises for an invalid name before the work starts
-    _refuse_encoder_name(name)
-    train = read_labeled(data, text, label)
-    tested = read_labeled(test, text, label) if test else None
+    refuse_encoder_name(registry, name)
+    train = read_labeled(data, text, label, dialect_given(data, reading)).cleaned(clean)
+    tested = read_labeled(test, text, label, dialect_given(test, reading)).cleaned(clean) if test else None
     manifest = registry.load(base)
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
     with progress() as report_progress:
@@ -109,6 +116,8 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
 @data_file
 @text_column
 @label_column
+@dialect_options
+@clean
 @click.option(
     "--model",
     default="minilm-int8",
@@ -117,7 +126,16 @@ def fit(data: Path, name: str, text: str, label: str, test: Path | None, base: s
 )
 @taxonomy_file
 @as_json
-def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | None, as_json: bool) -> None:
+def evaluate(
+    data: Path,
+    text: str,
+    label: str,
+    model: str,
+    taxonomy: Path | None,
+    clean: str | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
     """Measure a model or a taxonomy on labeled tickets.
 
     DATA has a column for the text and one for the label. Use the table of thresholds to choose `threshold`:
@@ -134,8 +152,9 @@ def evaluate(data: Path, text: str, label: str, model: str, taxonomy: Path | Non
     from ...runtime.sessions import Session
     from ...tasks.triage.loading import TriageModel
 
-    tickets = read_labeled(data, text, label)
+    tickets = read_labeled(data, text, label, dialect_given(data, reading))
     parts = TriageModel(ModelRegistry(), model, taxonomy)
+    tickets = tickets.cleaned(clean or parts.clean)
     session = Session(parts.manifest.graph_path)
     classifier = parts.classifier(session)
     truth = indices_of(tickets.labels, classifier.labels)
@@ -175,6 +194,8 @@ def check(file: Path | None, as_json: bool) -> None:
 @data_file
 @text_column
 @label_column
+@dialect_options
+@clean
 @click.option(
     "--examples",
     default=3,
@@ -182,7 +203,7 @@ def check(file: Path | None, as_json: bool) -> None:
     type=click.IntRange(0, 100),
     help="Number of tickets to copy for each category.",
 )
-def draft(data: Path, text: str, label: str, examples: int) -> None:
+def draft(data: Path, text: str, label: str, examples: int, clean: str | None, **reading: Any) -> None:
     """Print a first taxonomy, made from labeled tickets.
 
     Its categories are the labels in DATA, its examples some of the tickets. Redirect it to a file, then edit
@@ -194,7 +215,8 @@ def draft(data: Path, text: str, label: str, examples: int) -> None:
     from ...optimize.triage.draft import draft_taxonomy
     from ...optimize.triage.labeled import read_labeled
 
-    click.echo(draft_taxonomy(read_labeled(data, text, label), examples), nl=False)
+    tickets = read_labeled(data, text, label, dialect_given(data, reading)).cleaned(clean)
+    click.echo(draft_taxonomy(tickets, examples), nl=False)
 
 
 @command.command("list")
@@ -227,13 +249,3 @@ def use(name: str, version: str) -> None:
 
     HeadStore(home_folder()).use(name, version)
     click.echo(f"{name} is now {version}: restart the workers that serve it.")
-
-
-def _refuse_encoder_name(name: str) -> None:
-    """Raises UsageError for the name of an encoder, which the fitted model would hide."""
-    from ...models.catalogue import CATALOGUE
-    from ...models.registry import ModelRegistry, split_name
-
-    taken = {split_name(manifest.name)[0] for manifest in ModelRegistry().list()} | set(CATALOGUE)
-    if split_name(name)[0] in taken:
-        raise UsageError(f"{name!r} is the name of an encoder; choose another for the fitted model.")

@@ -42,7 +42,9 @@ class RawLoop:
         """Tokenize, sort, and run batches of at most the budget's padded tokens."""
         began = time.perf_counter()
         cpu_began = time.process_time()
-        rows = [row for rows in self._task.prepare(texts) for row in rows]
+        rows = [
+            row for rows in self._task.prepare(texts, [self._task.options({})] * len(texts)) for row in rows
+        ]
         # The longest batches first, so that no lane runs a long one alone at the end.
         batches = iter([[rows[i] for i in batch] for batch in reversed(pack(rows, self._budget))])
         lock = threading.Lock()
@@ -59,7 +61,7 @@ class RawLoop:
         latencies_ms = []
         for text in texts:
             began = time.perf_counter()
-            for row in self._task.prepare([text])[0]:
+            for row in self._task.prepare([text], [self._task.options({})])[0]:
                 self._session.run(self._task.collate([row]))
             latencies_ms.append((time.perf_counter() - began) * 1e3)
         return latencies_ms

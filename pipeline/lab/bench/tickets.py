@@ -1,34 +1,21 @@
 """The texts that a benchmark sends."""
 
-import csv
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from ...errors import UsageError
+from ...rows.csv_rows import Wanted
+from ...rows.dialect import Dialect
+from ...rows.row_file import cell_of, read_rows
 
 
-def read_texts(path: Path) -> list[str]:
-    """The texts of a JSONL file (field ``text``) or a CSV file (column ``text``). Raises UsageError."""
-    try:
-        if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
-                texts = [row["text"] for row in csv.DictReader(file)]
-        else:
-            texts = [
-                msgspec.json.decode(line)["text"] for line in path.read_bytes().splitlines() if line.strip()
-            ]
-    except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{path} needs a text in each line: a `text` field in JSONL, a `text` column in CSV."
-        ) from error
-    texts = [text for text in texts if text and not text.isspace()]
+def read_texts(path: Path, column: str = "text", dialect: Dialect | None = None) -> list[str]:
+    """The texts in a column of a file; rows without one are left out. Raises UsageError."""
+    rows = read_rows(path, Wanted({"--text": column}), dialect)
+    texts = [text for row in rows if (text := cell_of(path, row, column)) is not None]
     if not texts:
-        raise UsageError(f"{path} holds no texts.")
+        raise UsageError(f"{path} holds no texts in {column!r}: name the column by --text.")
     return texts
 
 

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from ....schemas.messages import Request
 from ...errors import UsageError
+from ...rows.csv_rows import Wanted
+from ...rows.dialect import Dialect
+from ...rows.row_file import cell_of, read_rows
 
 EXAMPLES: Final = Path(__file__).resolve().parents[3] / "examples" / "tickets.jsonl"
 """The package is a link in a checkout, so the resolved path is below the checkout."""
@@ -38,21 +41,23 @@ class Traffic(NamedTuple):
     broken: int
 
 
-def load_tickets(path: Path | None) -> list[Ticket]:
-    """Read JSON lines with a `text`, by default the example tickets. Raises UsageError."""
+def load_tickets(
+    path: Path | None, text: str = "text", label: str = "expected", dialect: Dialect | None = None
+) -> list[Ticket]:
+    """The tickets of a file, by default the examples; rows without a text are left out. Raises UsageError."""
     if path is None and not EXAMPLES.exists():
         raise UsageError(
             "The example tickets are in the project's checkout: run the demo there, or use --data FILE."
         )
     source = path or EXAMPLES
-    try:
-        tickets = msgspec.json.Decoder(Ticket).decode_lines(source.read_bytes())
-    except OSError as error:
-        raise UsageError(f"Cannot read the tickets in {source}: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"The tickets in {source} are not JSON lines with a `text`: {error}.") from error
+    rows = read_rows(source, Wanted({"--text": text}, [label]), dialect)
+    tickets = [
+        Ticket(found, cell_of(source, row, label))
+        for row in rows
+        if (found := cell_of(source, row, text)) is not None
+    ]
     if not tickets:
-        raise UsageError(f"There are no tickets in {source}.")
+        raise UsageError(f"{source} holds no texts in {text!r}: name the column by --text.")
     return tickets
 
 

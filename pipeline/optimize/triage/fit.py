@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import UNSET
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
@@ -15,6 +16,7 @@ from ...tasks.pooling import Tokenizes
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
 from ...tasks.triage.head import Head, HeadAccuracy
+from ...tasks.triage.task import NONE
 from .labeled import Labeled
 from .report import Progress, TriageReport, embed_with, indices_of, measure
 
@@ -79,6 +81,7 @@ def fit(
         measured=measured,
         routes=train.routes,
         priorities=train.priorities,
+        clean=UNSET if train.clean == NONE else train.clean,
     )
     return Fitted(head, report)
 

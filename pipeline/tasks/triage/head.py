@@ -11,10 +11,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from ...errors import ModelError, UnknownModel, UsageError
 from .classifier import Classifier, Destinations
+from .task import NONE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 VERSION = re.compile(r"[0-9a-f]{12}")
@@ -44,6 +45,7 @@ class Head(Struct, frozen=True):
     measured: HeadAccuracy
     routes: dict[str, str] = {}
     priorities: dict[str, str] = {}
+    clean: str | UnsetType = UNSET  # how its texts were cleaned; not there in heads of texts as they were
 
     def encoded(self) -> bytes:
         """The bytes on disk."""
@@ -53,6 +55,11 @@ class Head(Struct, frozen=True):
     def version(self) -> str:
         """12 hexadecimal digits of the digest of its content."""
         return _version(self.encoded())
+
+    @property
+    def cleaning(self) -> str:
+        """How a text is cleaned before it is read, as it was for the fit."""
+        return self.clean or NONE
 
     @property
     def destinations(self) -> Destinations:

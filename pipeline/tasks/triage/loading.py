@@ -7,13 +7,14 @@ from pathlib import Path
 from ...config import TriageConfig
 from ...errors import ModelError, UnknownModel, UsageError
 from ...home import expanded
+from ...models.catalogue import CATALOGUE
 from ...models.manifest import Manifest
-from ...models.registry import ModelRegistry
+from ...models.registry import ModelRegistry, split_name
 from ...runtime.model import Model
 from ...runtime.tokenizer import Tokenizer
 from .classifier import Classifier, Destinations, Routing, routing_of
 from .head import Head, HeadStore
-from .task import Triage
+from .task import NONE, Triage
 from .taxonomy import load_taxonomy
 from .zero_shot import zero_shot
 
@@ -38,7 +39,7 @@ def load_triage(
         routing = model.routing(session, classifier)
         if config.threshold is not None:
             routing = replace(routing, threshold=config.threshold)
-        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing)
+        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, model.clean)
 
     return model.manifest, make
 
@@ -55,6 +56,11 @@ class TriageModel:
         self.tokenizer = Tokenizer(
             self.manifest.tokenizer_path, self.manifest.max_tokens, self.manifest.pad_id
         )
+
+    @property
+    def clean(self) -> str:
+        """How texts are cleaned where the request does not say it: as for the fit."""
+        return self._head.cleaning if self._head else NONE
 
     def classifier(self, session: Model) -> Classifier:
         """The classifier of the fitted head; for an encoder's name, a zero-shot one from the taxonomy."""
@@ -83,3 +89,10 @@ def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadS
             f"run `inferstream triage fit DATA.csv --name {name} --base {head.base}` again."
         )
     return manifest
+
+
+def refuse_encoder_name(registry: ModelRegistry, name: str) -> None:
+    """Raises UsageError for the name of an encoder, which a fitted model of that name would hide."""
+    taken = {split_name(manifest.name)[0] for manifest in registry.list()} | set(CATALOGUE)
+    if split_name(name)[0] in taken:
+        raise UsageError(f"{name!r} is the name of an encoder; choose another for the fitted model.")

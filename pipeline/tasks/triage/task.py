@@ -5,19 +5,29 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from ....schemas.messages import Category, TriageOptions, TriageOutput
-from ...errors import UnknownOption, WrongType
+from ...errors import BlankText, UnknownOption, WrongType
 from ...runtime.model import Feeds
 from ..base import Finished, Row
 from ..pooling import Tokenizes, collate, pool
 from .classifier import Classifier, Routing, digest_of
 from .confidence import softmax
 
-CODE_VERSION: Final = b"triage 1"  # must change when this code gives another answer to the same vectors
+CODE_VERSION: Final = b"triage 2"  # must change when this code gives another answer to the same vectors
+NONE: Final = "none"
 DEFAULTS: Final = TriageOptions()
 OPTION_NAMES: Final = frozenset(TriageOptions.__struct_fields__)
+UNREADABLE: Final = (
+    "The model cannot read most of this text: it knows neither the words nor the signs. A human must look."
+)
+NOTHING_TO_READ: Final = "There is nothing to read in the text: it has no letter, digit or sign that shows."
 DECIMALS: Final = 4  # of a confidence; further digits depend on the other rows of the batch
+
+
+class UnreadableRow(list[int]):
+    """A row of a text that the model cannot read for the most part; `Triage.finish` says so in the answer."""
 
 
 class Triage:
@@ -32,16 +42,18 @@ class Triage:
         encoder_digest: bytes,
         classifier: Classifier,
         routing: Routing,
+        clean: str = NONE,
     ) -> None:
-        """Serve ``classifier`` under the name ``model``."""
+        """Serve ``classifier`` under the name ``model``; ``clean`` is for requests that do not say it."""
         self.model = model
         self._tokenizer = tokenizer
+        self._clean = clean
         self._labels = classifier.labels
         self._routing = routing
         scale = np.float32(1 / classifier.temperature)
         self._weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)
         self._bias = np.append(classifier.bias * scale, np.float32(0)).astype(np.float32)
-        decided_by = (classifier.digest, routing.digest, str(routing.threshold).encode())
+        decided_by = (classifier.digest, routing.digest, str(routing.threshold).encode(), clean.encode())
         self.digest = digest_of(CODE_VERSION, encoder_digest, *decided_by)
         self.version = self.digest.hex()[:12]
 
@@ -63,9 +75,26 @@ class Triage:
             raise WrongType(f"The option 'runners_up' must be 0 or more, not {options.runners_up}.")
         return options
 
-    def prepare(self, texts: Sequence[str]) -> list[list[Row]]:
-        """The windows of each text, see `runtime/tokenizer`."""
-        return [[*windows] for windows in self._tokenizer.encode(texts)]
+    def prepare(self, texts: Sequence[str], options: Sequence[TriageOptions]) -> list[list[Row]]:
+        """The windows of each text, see `runtime/tokenizer`. Raises BlankText."""
+        read = [
+            self._cleaned(text, one.clean or self._clean) for text, one in zip(texts, options, strict=True)
+        ]
+        encoded = self._tokenizer.encode(read)
+        return [self._rows(text, windows) for text, windows in zip(read, encoded, strict=True)]
+
+    def _cleaned(self, text: str, kind: str) -> str:
+        if kind == NONE:
+            return text
+        from ..mail.cleaning import cleaned  # lxml is loaded only where it is asked for
+
+        return cleaned(text, kind)
+
+    def _rows(self, text: str, windows: list[list[int]]) -> list[Row]:
+        reading = self._tokenizer.reading(text, windows)
+        if reading == "nothing":
+            raise BlankText(NOTHING_TO_READ)
+        return [*(windows if reading == "most" else map(UnreadableRow, windows))]
 
     def collate(self, rows: Sequence[Row]) -> Feeds:
         """Pad the rows to the longest one."""
@@ -92,6 +121,9 @@ class Triage:
         routing = self._routing
         options = one.options
         best = order[0]
+        unreadable = any(isinstance(row, UnreadableRow) for row in one.rows[:1])
+        if unreadable:  # the scores are those of the unknown token: they say nothing
+            confidences = [1 / len(labels)] * len(labels)
         confidence = round(confidences[best], DECIMALS)
         threshold = routing.threshold if options.threshold is None else options.threshold
         level = min(routing.levels[best] + urgent, len(routing.priorities) - 1)
@@ -101,11 +133,12 @@ class Triage:
                 confidence=confidence,
                 priority=routing.priorities[level],
                 route=routing.routes[best],
-                needs_human=confidence < threshold,
+                needs_human=unreadable or confidence < threshold,
                 runners_up=[
                     Category(labels[i], round(confidences[i], DECIMALS))
                     for i in order[1 : 1 + options.runners_up]
                 ],
                 windows=windows,
+                note=UNREADABLE if unreadable else UNSET,
             )
         )

@@ -13,7 +13,7 @@ import pytest
 from support.responder import Responder, answer_all, answer_all_except, responder_thread
 
 from inferstream.pipeline.cli.main import run
-from inferstream.pipeline.client.files import ReplyFile
+from inferstream.pipeline.client.reply_file import ReplyFile
 from inferstream.schemas.topics import Header
 
 Run = Callable[..., int]
@@ -64,7 +64,7 @@ def test_one_text_with_json_prints_the_reply(
 def test_a_text_from_standard_input(
     run_request: Run, monkeypatch: pytest.MonkeyPatch, responder: Responder
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("a mail\nof two lines\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa mail\nof two lines\n")))
     assert run_request("-") == 0
     assert responder.texts == ["a mail\nof two lines\n"]
 
@@ -76,7 +76,7 @@ def test_each_line_of_a_file_gets_a_reply(
     source.write_bytes(
         b'{"id":"t1","text":"a","expected":"ignored"}\n{"text":"b"}\nnot json\n\n{"id":"t5","text":7}\n{"text":"c"}'
     )
-    assert run_request("--file", str(source), "--out", str(out)) == 0
+    assert run_request("--file", str(source), "--out", str(out)) == 3
     assert routes(out) == ["a", "b", "not_json", "empty_body", "wrong_type", "c"]
     assert [line["id"] for line in lines(out)] == ["t1", "2", "3", "4", "t5", "6"]
     assert "3 answered (0 without the model), 3 failed" in capsys.readouterr().err
@@ -96,7 +96,9 @@ def test_other_formats(
 ) -> None:
     source, out = tmp_path / name, tmp_path / "out"
     source.write_bytes(content)
-    assert run_request("--file", str(source), "--out", str(out)) == 0
+    status = 3 if "not_utf8" in expected else 0
+    assert run_request("--file", str(source), "--out", str(out)) == status
+    assert run_request("--file", str(source), "--out", str(out)) == status, "all are there"
     assert routes(out) == expected
 
 
@@ -215,9 +217,13 @@ def test_two_runs_cannot_write_to_one_file(
         (["a", "--out", "b"], 2, "--out goes with --file"),
         (["a", "--kafka", "x:1"], 2, "Give either --kafka or --embedded"),
         (["--file", "nowhere.txt"], 1, "Cannot use nowhere.txt: No such file or directory."),
-        (["--file", "tickets"], 2, "does not show its format: add --format"),
+        (
+            ["--file", "tickets"],
+            2,
+            "does not show a format that is read here: add --format jsonl, csv, tsv or txt.",
+        ),
         (["--file", "tickets.txt", "--out", "./tickets.txt"], 2, "--out is the input itself"),
-        (["--file", "bad.csv"], 2, "has no column `text`"),
+        (["--file", "bad.csv"], 2, "has no column 'text'; name the right one with --text: a."),
     ],
 )
 def test_a_mistake_prints_one_sentence(

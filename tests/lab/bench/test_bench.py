@@ -166,11 +166,19 @@ def test_shortened_texts_keep_their_first_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "body"), [("a.csv", "id,body\n1,x\n"), ("a.jsonl", '{"id": 1}\n'), ("b.jsonl", "x\n")]
+    ("name", "body", "sentence"),
+    [
+        ("a.csv", "id,body\n1,x\n", "has no column 'text'; name the right one with --text: id, body"),
+        ("a.jsonl", '{"id": 1}\n', "holds no texts in 'text': name the column by --text"),
+        ("b.jsonl", "x\n", "line 1 is not JSON"),
+        ("c.csv", 'text\n"a\n', "line 2 begins a cell with a quote that is never closed"),
+    ],
 )
-def test_a_file_without_texts_is_the_users_mistake(tmp_path: Path, name: str, body: str) -> None:
+def test_a_file_without_texts_is_the_users_mistake(
+    tmp_path: Path, name: str, body: str, sentence: str
+) -> None:
     (tmp_path / name).write_text(body)
-    with pytest.raises(UsageError, match="needs a text in each line"):
+    with pytest.raises(UsageError, match=sentence):
         read_texts(tmp_path / name)
 
 

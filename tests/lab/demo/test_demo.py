@@ -48,10 +48,18 @@ def test_traffic_repeats_all_tickets_and_is_the_same_again() -> None:
 
 def test_the_examples_are_found_in_the_checkout(tmp_path: Path) -> None:
     assert len(load_tickets(None)) > 200
-    (tmp_path / "bad").write_text('{"text": 1}\n')
-    for name, sentence in (("bad", "not JSON lines with a `text`"), ("gone", "No such file")):
+    (tmp_path / "bad.jsonl").write_text('{"text": []}\n')
+    for name, sentence in (("bad.jsonl", "line 1: 'text' is a list"), ("gone.csv", "No such file")):
         with pytest.raises(UsageError, match=sentence):
             load_tickets(tmp_path / name)
+
+
+def test_tickets_of_a_table_with_other_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("body\tqueue\nwhere is it\tdelivery\n\tx\nhi\t\n")
+    assert load_tickets(tmp_path / "t.tsv", "body", "queue") == [
+        Ticket("where is it", "delivery"),
+        Ticket("hi", None),
+    ]
 
 
 def test_figures_count_each_batch_once() -> None:

@@ -89,10 +89,28 @@ def test_reads_routes_and_skips_incomplete_rows(tmp_path: Path) -> None:
             "message,label\na,b\n",
             "has no column 'text'; name the right one with --text: message, label.",
         ),
-        ("t.csv", "", "has no column 'text'"),
-        ("t.csv", "text,label\n", "has no row with both a text and a label."),
+        ("t.csv", "", "is empty: the first line names the columns."),
+        ("t.csv", "text,label\n", "has no row with both a text and a label: name the columns"),
+        (
+            "t.csv",
+            "text,label\n,x\na,\n",
+            "has no row with both a text and a label (2 rows lack one of them)",
+        ),
+        ("t.txt", "a\n", "has one text a line and no labels: use CSV or JSON Lines."),
+        (
+            "t.jsonl",
+            '{"text": "a", "label": ["fee"]}\n',
+            "line 1: 'label' is a list: give a text or a number.",
+        ),
+        ("t.jsonl", '{"text": "a", "label": {"a": 1}}\n', "line 1: 'label' is an object"),
+        ("t.jsonl", '{"text": "a", "label": NaN}\n', "line 1 holds NaN, which JSON has not"),
+        ("t.jsonl", '{"text": "a", "label": 1e999}\n', "line 1: 'label' is inf"),
+        ("t.jsonl", '{"text": "a", "label": "\\ud83d"}\n', "line 1: 'label' holds half of a surrogate pair"),
+        ("t.jsonl", '{"text": "\\ud83d", "label": "a"}\n', "line 1: 'text' holds half of a surrogate pair"),
+        ("t.jsonl", '{"text": "a", "label": "b", "label": "c"}\n', "line 1 has the key 'label' twice"),
+        ("t.jsonl", '{"text": "a", "label": "b", "route": ["c"]}\n', "line 1: 'route' is a list"),
         ("t.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', "line 2 is not JSON"),
-        ("t.jsonl", "[1]\n", "line 1 is not a JSON object."),
+        ("t.jsonl", "[1]\n", "line 1 is not a JSON object such as"),
     ],
 )
 def test_invalid_files_are_refused(tmp_path: Path, name: str, content: str, sentence: str) -> None:
@@ -102,11 +120,29 @@ def test_invalid_files_are_refused(tmp_path: Path, name: str, content: str, sent
     assert sentence in str(error.value)
 
 
+def test_every_scalar_is_a_label_and_nothing_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    labels = ["0", "false", "true", '"a"', "7", "1.5", '" b "', "null", '""', '" "', '"\\u200b"', '"null"']
+    rows = [f'{{"text": "t", "label": {label}}}' for label in labels]
+    path.write_text("\n".join([*rows, '{"text": "t"}', "", '{"text": 0, "label": 0}']), encoding="utf-8")
+    data = read_labeled(path)
+    assert data.labels == ["0", "false", "true", "a", "7", "1.5", "b", "null", "0"]
+    assert data.texts == ["t"] * 8 + ["0"]
+    assert data.skipped == 5, "null, three that show nothing, a missing one; a blank line is no row"
+
+
+def test_text_and_label_are_two_columns(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--text and --label are both 'text'"):
+        read_labeled(tmp_path / "t.csv", "text", "text")
+
+
 def test_missing_and_not_utf8_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Cannot read .*: No such file"):
         read_labeled(tmp_path / "absent.csv")
     (tmp_path / "latin.csv").write_bytes("text,label\nGröße,a\n".encode("latin-1"))
-    with pytest.raises(UsageError, match="is not UTF-8"):
+    with pytest.raises(
+        UsageError, match=r"line 2 is not UTF-8 \(byte 0xF6 after 2 characters\).*--encoding cp1252"
+    ):
         read_labeled(tmp_path / "latin.csv")
 
 

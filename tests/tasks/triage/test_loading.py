@@ -40,7 +40,7 @@ def head(minilm: MiniLM) -> Head:
 def answers(task: Triage, minilm: MiniLM, texts: list[str]) -> list[dict[str, object]]:
     """One text at a time."""
     found = []
-    for windows in task.prepare(texts):
+    for windows in task.prepare(texts, [task.options({})] * len(texts)):
         outputs = [minilm.session.run(task.collate([row]))[0][0] for row in windows]
         found.append(
             json.loads(task.finish([Finished(outputs, list(map(len, windows)), task.options({}))])[0])

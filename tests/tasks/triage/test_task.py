@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.errors import UnknownOption, WrongType
+from inferstream.pipeline.errors import BlankText, UnknownOption, WrongType
+from inferstream.pipeline.runtime.vocabulary import Reading
 from inferstream.pipeline.tasks.base import Finished, Task
 from inferstream.pipeline.tasks.triage.classifier import Classifier, Routing
 from inferstream.pipeline.tasks.triage.task import Triage
@@ -25,8 +26,11 @@ class NoTokenizer:
     def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
         return [[[101, 102], [101, 102]] for _ in texts]
 
+    def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
+        return "little" if text == "unreadable" else "nothing" if text == "blank" else "most"
 
-def triage(**changes: Any) -> Triage:
+
+def triage(tokenizer: Any = None, clean: str = "none", **changes: Any) -> Triage:
     """A task in four dimensions: one axis for each category, the fourth for urgency."""
     classifier = Classifier(LABELS, np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32), 0.5, b"c")
     fields: dict[str, Any] = {
@@ -38,7 +42,7 @@ def triage(**changes: Any) -> Triage:
         "margin": 0.2,
         "digest": b"r",
     }
-    return Triage("m", NoTokenizer(), b"e", classifier, Routing(**fields | changes))
+    return Triage("m", tokenizer or NoTokenizer(), b"e", classifier, Routing(**fields | changes), clean)
 
 
 def finished(*vectors: Sequence[float], options: TriageOptions = DEFAULTS) -> Finished:
@@ -111,7 +115,7 @@ def test_options() -> None:
     assert task.options({}) == TriageOptions()
     assert task.options({"threshold": 1, "runners_up": 0}) == TriageOptions(threshold=1.0, runners_up=0)
     with pytest.raises(
-        UnknownOption, match=r"no option 'treshold'; its options are: runners_up, threshold\.$"
+        UnknownOption, match=r"no option 'treshold'; its options are: clean, runners_up, threshold\.$"
     ):
         task.options({"treshold": 0.4})
 
@@ -147,5 +151,49 @@ def test_the_version_changes_with_everything_that_decides_an_answer() -> None:
 
 def test_prepare_and_collate() -> None:
     task = triage()
-    assert task.prepare(["a", "b"]) == [[[101, 102], [101, 102]]] * 2
+    assert task.prepare(["a", "b"], [DEFAULTS] * 2) == [[[101, 102], [101, 102]]] * 2
     assert task.collate([[5, 6, 7], [8]])["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+
+
+def test_a_text_with_nothing_to_read_is_blank() -> None:
+    with pytest.raises(BlankText, match="nothing to read"):
+        triage().prepare(["blank"], [DEFAULTS])
+
+
+@given(st.lists(vector, min_size=1, max_size=3), st.floats(0, 1))
+def test_an_unreadable_text_needs_a_human_and_has_no_confident_answer(
+    vectors: list[list[float]], threshold: float
+) -> None:
+    task = triage()
+    (rows,) = task.prepare(["unreadable"], [DEFAULTS])
+    options = TriageOptions(threshold=threshold)
+    one = finished(*vectors, options=options)._replace(rows=rows)
+    found = answer(one, task)
+    assert found["needs_human"] is True
+    assert found["confidence"] == pytest.approx(1 / 3, abs=1e-4)
+    assert "cannot read" in found["note"]
+    assert "note" not in answer(one._replace(rows=[[1, 2]]), task)
+
+
+def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
+    class Seen(NoTokenizer):
+        texts: Sequence[str] = ()
+
+        def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+            self.texts = texts
+            return super().encode(texts)
+
+    mail = "<p>late</p>"
+    for of_the_model, of_the_request, read in (
+        ("none", None, mail),
+        ("none", "mail", "late"),
+        ("mail", None, "late"),
+        ("mail", "none", mail),
+    ):
+        tokenizer = Seen()
+        task = triage(tokenizer=tokenizer, clean=of_the_model)
+        task.prepare([mail], [task.options({"clean": of_the_request} if of_the_request else {})])
+        assert tokenizer.texts == [read]
+    assert triage(clean="mail").version != triage().version
+    with pytest.raises(WrongType, match="The option 'clean' has the wrong type: Invalid enum value 'pdf'"):
+        triage().options({"clean": "pdf"})

@@ -1,0 +1,1 @@
+"""Strips from a mail all but what its sender wrote: transfer encodings, HTML, quoted mails, signatures."""
