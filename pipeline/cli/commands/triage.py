@@ -7,11 +7,10 @@ import click
 import msgspec
 
 from ..groups import SuggestingGroup
-from ..options.rows import clean, dialect_given, dialect_options, label_column, text_column
+from ..options.rows import dialect_given, labeled_file
 from ..output.triage_lists import print_heads, print_rules
 from ..output.triage_report import print_json, print_report, print_skipped, progress
 
-data_file = click.argument("data", type=click.Path(path_type=Path))
 taxonomy_file = click.option(
     "--taxonomy",
     type=click.Path(path_type=Path),
@@ -37,14 +36,10 @@ def command() -> None:
 
 
 @command.command()
-@data_file
+@labeled_file
 @click.option(
     "--name", required=True, help="Name of the model for workers and requests. Each fit adds a version."
 )
-@text_column
-@label_column
-@dialect_options
-@clean
 @click.option(
     "--test",
     type=click.Path(path_type=Path),
@@ -113,11 +108,7 @@ def fit(
 
 
 @command.command()
-@data_file
-@text_column
-@label_column
-@dialect_options
-@clean
+@labeled_file
 @click.option(
     "--model",
     default="minilm-int8",
@@ -191,11 +182,7 @@ def check(file: Path | None, as_json: bool) -> None:
 
 
 @command.command()
-@data_file
-@text_column
-@label_column
-@dialect_options
-@clean
+@labeled_file
 @click.option(
     "--examples",
     default=3,

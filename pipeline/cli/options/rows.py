@@ -8,6 +8,7 @@ import click
 
 from ...rows.dialect import FILE_FORMATS, Dialect, dialect_of
 
+DATA = click.argument("data", type=click.Path(path_type=Path))
 text_column = click.option(
     "--text", default="text", show_default=True, metavar="COLUMN", help="Column with the text."
 )
@@ -18,7 +19,6 @@ label_column = click.option(
     metavar="COLUMN",
     help="Column with the correct category.",
 )
-
 id_column = click.option(
     "--id",
     default="id",
@@ -50,6 +50,13 @@ def dialect_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
     ):
         command = option(command)
+    return command
+
+
+def labeled_file(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument DATA, a file of labeled tickets, and the options that say how it is read."""
+    for part in (clean, dialect_options, label_column, text_column, DATA):
+        command = part(command)
     return command
 
 
