@@ -90,7 +90,7 @@ def test_check_and_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["fit", TICKETS, "--name", "shop"], "has no row with both a text and a label."),
+        (["fit", TICKETS, "--name", "shop"], "has no row with both a text and a label (352 rows lack one"),
         (["fit", "absent.csv", "--name", "shop"], "Cannot read absent.csv: No such file or directory."),
         (
             ["fit", TICKETS, "--name", "minilm-int8"],
