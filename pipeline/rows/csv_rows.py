@@ -144,6 +144,8 @@ def _mistake(error: csv.Error, first: int, last: int) -> str:
             f'has a quote that is closed before its cell ends{to}: double the quotes inside of a cell (""), '
             "and look for a quote that is not closed"
         )
+    if "new-line character" in str(error):
+        return "has a line break inside of a cell that is not in quotes: put the whole cell in quotes"
     if "field larger" in str(error):
         return f"begins a cell of more than {MAX_LINE_CHARACTERS:,} characters: look for a quote that is not closed"
     return f"is not CSV: {error}"

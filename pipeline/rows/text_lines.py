@@ -14,7 +14,7 @@ MAX_LINE_CHARACTERS: Final = 1 << 24
 
 
 class TextLines:
-    """The lines, each with its end: LF, CR LF or CR.
+    """The lines, each with its end: LF or CR LF; CR in a file that has no LF at its beginning (Excel on old Macs).
 
     A byte that the encoding does not know becomes a lone surrogate, so that the reader can name its line.
 
@@ -42,7 +42,7 @@ class TextLines:
             text = self._text()
             while line := text.readline(MAX_LINE_CHARACTERS):
                 self.number += 1
-                if len(line) == MAX_LINE_CHARACTERS and not line.endswith("\n"):
+                if len(line) == MAX_LINE_CHARACTERS and not line.endswith(("\n", "\r")):
                     raise self.error(f"is longer than {MAX_LINE_CHARACTERS:,} characters")
                 yield line.removeprefix(BYTE_ORDER_MARK)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -72,9 +72,11 @@ class TextLines:
         buffer: io.BufferedReader = io.BufferedReader(self._raw)
         if self._compressed:
             buffer = io.BufferedReader(gzip.GzipFile(fileobj=buffer))
-        if self._encoding == UTF8 and (kind := foreign_kind(buffer.peek(HEAD_BYTES))):
+        head = buffer.peek(HEAD_BYTES)[:HEAD_BYTES]
+        if self._encoding == UTF8 and (kind := foreign_kind(head)):
             raise UsageError(f"{self.source} {kind}.")
-        return io.TextIOWrapper(buffer, self._encoding, "surrogateescape", newline="")
+        end = "\r" if b"\r" in head and b"\n" not in head else "\n"
+        return io.TextIOWrapper(buffer, self._encoding, "surrogateescape", newline=end)
 
 
 class _Counted(io.RawIOBase):

@@ -36,16 +36,18 @@ cell = st.text(
 @given(
     st.lists(st.tuples(cell, cell, cell), max_size=8),
     st.sampled_from([",", ";", "\t", "|"]),
-    st.sampled_from(["\n", "\r\n", "\r"]),
-    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from(
+        [("\r\n", csv.QUOTE_MINIMAL), ("\r\n", csv.QUOTE_ALL), ("\n", csv.QUOTE_ALL), ("\r", csv.QUOTE_ALL)]
+    ),
 )
-def test_what_was_written_is_read(
-    rows: list[tuple[str, ...]], delimiter: str, end: str, quoting: int
-) -> None:
+def test_what_was_written_is_read(rows: list[tuple[str, ...]], delimiter: str, how: tuple[str, int]) -> None:
     rows = [tuple(one.replace("\ufeff", "") for one in row) for row in rows]
     content = written(
-        [("id", "text", "more"), *rows], delimiter=delimiter, lineterminator=end, quoting=quoting
+        [("id", "text", "more"), *rows], delimiter=delimiter, lineterminator=how[0], quoting=how[1]
     )
+    if how[0] == "\r":  # without any LF it is a file of an old Mac
+        content = content.replace("\n", " ")
+        rows = [tuple(one.replace("\n", " ") for one in row) for row in rows]
     assert [tuple(row.cells or ()) for row in rows_of(content, delimiter)] == rows
 
 
@@ -86,6 +88,7 @@ def test_a_quote_too_many_never_changes_what_is_read(
         ('id,text\n1,a 5" pipe\n', "line 2 has a quote inside of the cell 'a 5\" pipe'"),
         ('id,text\n1,b\n2, "after a space"\n', "line 3 has a quote inside of the cell"),
         ('id,text\n1,"escaped \\" as in C"\n', "line 2 has a quote that is closed before its cell ends"),
+        ("id,text\n1,a\rb\n", "line 2 has a line break inside of a cell that is not in quotes"),
         ("id,text\n1\n", "line 2 has 1 cell, and the header has 2: add the missing cells"),
         ("id,text\n1,a\n\n\n2\n", "line 5 has 1 cell"),
         ('id,text\n1,"two\nlines"\n2\n', "line 4 has 1 cell"),
