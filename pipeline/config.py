@@ -23,6 +23,10 @@ Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Retention = Annotated[
     int, Meta(ge=-1, le=2**62, description="a whole number of milliseconds from 1 on, or -1 for no limit")
 ]
+Replication = Annotated[
+    int, Meta(ge=-1, le=32_767, description="a whole number from 1 on, or -1 for the default of the brokers")
+]
+BatchSize = Annotated[int, Meta(ge=1, le=MAX_INT, description=f"a whole number of bytes from 1 to {MAX_INT}")]
 Prefix = Annotated[
     str,
     Meta(
@@ -67,11 +71,14 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     key_password: Text | None = None
     topic_prefix: Prefix = "inferstream"
     partitions: Count | None = None  # if given, existing topics must have this number too
-    replication: Count = 1
+    replication: Replication = -1  # of new topics; -1: the default of the brokers
     retention_ms: Retention = 7 * 24 * 3600 * 1000
     session_timeout_ms: Milliseconds = 6_000
     heartbeat_ms: Milliseconds = 500
     rebalance_timeout_ms: Milliseconds = 15_000
+    connect_timeout_ms: Milliseconds = 10_000
+    max_idle_ms: Milliseconds = 45_000  # close a connection without traffic, before a firewall forgets it
+    max_batch_bytes: BatchSize = 16_777_216  # of a compressed batch of records, when it is unpacked
 
 
 class WindowConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,12 +114,14 @@ class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of requests and replies.
 
     ``reply_topics`` are the allowed reply topics, as shell patterns; ``{prefix}`` and ``{task}``
-    are replaced. The default reply topic of a task is always allowed.
+    are replaced. The default reply topic of a task is always allowed. ``echo_headers``
+    are the headers that replies repeat, as shell patterns, 4 kB at most.
     """
 
     max_request_bytes: Size = 1_000_000
     max_reply_bytes: Size = 1_000_000
     reply_topics: list[Text] = field(default_factory=lambda: ["{prefix}.{task}.replies.*"])
+    echo_headers: list[Text] = field(default_factory=list)
 
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ InferstreamError
 │   ├── NotUtf8, NotJson, EmptyBody, WrongType, MissingText, BlankText, TooLarge
 │   ├── UnknownTask, UnknownModel, UnknownOption, BadHeader
 │   ├── DeadlineExceeded      its deadline passed before its result was ready
+│   ├── UnreadableBatch       the batch of the request cannot be read; it becomes a dead letter
 │   ├── ReplyTopicNotAllowed  its reply topic is not allowed; the request becomes a dead letter
 │   └── ReplyTooLarge         the broker does not accept a reply of this size
 ├── Transient                 a retry can help
@@ -17,6 +18,7 @@ InferstreamError
 │   └── Poison                this input ended worker processes
 └── Fatal                     the process cannot continue; it exits non-zero
     ├── BrokerError           unreachable, not authorized, topics missing or misshapen
+    │   └── NotWritable       one topic is gone or takes no record, or one record is refused
     ├── ModelError            weights missing, corrupted or not what the manifest says
     └── ProviderUnavailable   the requested execution provider is not usable here
 
@@ -91,6 +93,10 @@ class DeadlineExceeded(BadRequest):
     code = "deadline_exceeded"
 
 
+class UnreadableBatch(BadRequest):
+    code = "unreadable_batch"
+
+
 class ReplyTopicNotAllowed(BadRequest):
     code = "reply_topic_not_allowed"
 
@@ -146,6 +152,10 @@ class Fatal(InferstreamError):
 
 class BrokerError(Fatal):
     code = "broker"
+
+
+class NotWritable(BrokerError):
+    """Other topics can be written to, so a topic that a request has named ends no worker."""
 
 
 class ModelError(Fatal):

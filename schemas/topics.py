@@ -48,13 +48,17 @@ class Header:
     ATTEMPT: Final = "attempt"  # 1 on the first delivery
     NOT_BEFORE_MS: Final = "not-before-ms"  # Unix time in milliseconds when a retry is due
     ORIGIN: Final = "origin"  # topic/partition/offset of the first delivery
+    LAST_OFFSET: Final = (
+        "last-offset"  # of the requests that a dead letter stands for; the first is in ORIGIN
+    )
     ERROR_CODE: Final = "error-code"
     ERROR_MESSAGE: Final = "error-message"
     HISTORY: Final = "history"  # JSON: the error of each attempt
+    KEYLESS: Final = "keyless"  # the key of a dead letter is its origin: a compacted topic takes none without
     WORKER: Final = "worker"
     VERSION: Final = "version"
     FAILED_AT_MS: Final = "failed-at-ms"
-    LEFT_OUT: Final = "left-out"  # bytes cut from the body of a dead letter that was too large
+    LEFT_OUT: Final = "left-out"  # bytes that a dead letter lacks: of a large body, or of an unreadable batch
 
 
 ANY_ORDER: Final = b"any"

@@ -17,8 +17,26 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
+class Unread(NamedTuple):
+    """Records that could not be read: those from ``first_offset`` to the offset of the record with this mark.
+
+    Attributes:
+        first_offset: of the first record that could not be read.
+        size: bytes of their batch, as it is stored.
+        reason: a part of a sentence that begins with "it" or "its".
+    """
+
+    first_offset: int
+    size: int
+    reason: str
+
+
 class Record(NamedTuple):
-    """A record as it is stored in the log. Headers may repeat a name; the last value counts."""
+    """A record as it is stored in the log. Headers may repeat a name; the last value counts.
+
+    With ``unread``, it stands for all records of a batch that could not be read; key, value and
+    headers are then empty.
+    """
 
     topic: str
     partition: int
@@ -27,6 +45,7 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    unread: Unread | None = None
 
 
 class Message(NamedTuple):
@@ -47,12 +66,12 @@ class TopicSpec(NamedTuple):
     """A topic as it must be.
 
     For an existing topic ``partitions`` is a minimum, and None accepts any number; the other fields
-    are used only to create a topic.
+    are used only to create a topic. A replication of -1 is the default of the brokers.
     """
 
     name: str
     partitions: int | None = None
-    replication: int = 1
+    replication: int = -1
     retention_ms: int | None = None
 
     @property
@@ -94,6 +113,7 @@ class Listener(Protocol):
 class Consumer(Protocol):
     """One member of a consumer group; without a group, a reader of all partitions of its topics.
 
+    Records of transactions are returned when they are committed, and never if they are aborted.
     Partitions that are not assigned to the consumer are ignored by `pause`, `resume`, `seek` and
     `commit`.
     """
@@ -109,6 +129,14 @@ class Consumer(Protocol):
         ...
 
     def assignment(self) -> frozenset[TopicPartition]: ...
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The offset at which the next `poll` goes on, of each assigned partition that has one.
+
+        The records before it were returned, or never will be: control records of transactions,
+        aborted records, deleted ones.
+        """
+        ...
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Stop returning records of these partitions.
@@ -140,7 +168,10 @@ class Consumer(Protocol):
         ...
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset that the next published record of each partition will get."""
+        """The offset that the next published record of each partition will get.
+
+        If a transaction is open, the offset of its first record: nothing behind it is read before it ends.
+        """
         ...
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -171,9 +202,10 @@ class Broker(Protocol):
         """Append the message to its topic. Returns at once.
 
         The future is done when the record is durable (on Kafka: acknowledged by all in-sync
-        replicas). It fails with ReplyTooLarge if the record is too large for the broker, otherwise
-        with BrokerError. Messages for one partition are appended in the order of the calls. The
-        number of unfinished messages is not limited here: the caller must limit it.
+        replicas). It fails with ReplyTooLarge if the record is too large for the broker, with
+        NotWritable if its topic is missing or does not take it, otherwise with BrokerError.
+        Messages for one partition are appended in the order of the calls. The number of unfinished
+        messages is not limited here: the caller must limit it.
         """
         ...
 

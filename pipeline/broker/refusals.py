@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Iterable
 
-from ..errors import BrokerError
+from ..errors import BrokerError, NotWritable
 from .base import TopicPartition
 
 log = logging.getLogger(__name__)
 
 
-def no_topic(topic: str) -> BrokerError:
-    return BrokerError(f"There is no topic {topic}: create it, or check its name for a typing error.")
+def no_topic(topic: str) -> NotWritable:
+    return NotWritable(f"There is no topic {topic}: create it, or check its name for a typing error.")
 
 
 def no_partition(topic: str, partition: int, count: int) -> BrokerError:

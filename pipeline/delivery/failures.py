@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, Topics
+from ..broker.base import Record, Unread
 from ..config import RetryConfig
-from ..errors import DeviceError, InferstreamError, Poison, ReplyTopicNotAllowed
+from ..errors import DeviceError, InferstreamError, Poison, ReplyTopicNotAllowed, UnreadableBatch
 from ..telemetry import Metrics
 from .arrival import Arrival
 from .breaker import Breaker
-from .dead_letters import dead_letter
+from .dead_letters import batch_letter, dead_letter
 from .outcome import Outcome
 from .replies import ReplyBuilder
 from .retries import JITTER, RETRIED, Attempt, RetryBudget, attempt_of, delay_s, to_retry_topic, with_attempt
@@ -53,6 +54,20 @@ class FailurePolicy:
         self._breaker = breaker
         self._stamp = stamp
         self._budget = RetryBudget(retries)
+
+    def unreadable(self, record: Record, unread: Unread) -> Outcome:
+        """The end of a batch that cannot be read: nobody knows to whom a reply could go."""
+        self._metrics.failed(UnreadableBatch.code)
+        log.warning(
+            "%s/%s: the batch of the offsets %s to %s cannot be read, since %s. A dead letter names them.",
+            record.topic,
+            record.partition,
+            unread.first_offset,
+            record.offset,
+            unread.reason,
+        )
+        topic, now_s = self._topics.dead_letters, self._stamp.wall_clock()
+        return batch_letter(record, unread, topic, now_s, self._stamp.worker)
 
     def request_was_read(self) -> None:
         """Count one request: retries are bounded by a share of the requests."""

@@ -40,6 +40,8 @@ class Handler:
         A record that needs neither the device nor the broker (a cached answer, a bad request) is
         answered at once: a task for each would cost more than all the rest.
         """
+        if record.unread is not None:
+            return self._failures.unreadable(record, record.unread)
         self._failures.request_was_read()
         arrival = self._reader.arrival(record)
         if not self._reply_topics.assign(arrival):

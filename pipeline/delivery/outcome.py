@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from ..broker.base import Message
+from ..errors import NotWritable, ReplyTooLarge
 
 
 class Outcome(NamedTuple):
@@ -13,6 +14,8 @@ class Outcome(NamedTuple):
         messages: published at once, in this order.
         if_too_large: makes the outcome that replaces this one if the broker refuses the size of
             a message.
+        if_not_writable: makes the outcome that replaces this one if the topic of a message is gone
+            or does not take it; without it, that ends the worker.
         then: the outcome that follows when all ``messages`` are durable, e.g. the dead letter after
             the Failure.
     """
@@ -20,6 +23,22 @@ class Outcome(NamedTuple):
     messages: tuple[Message, ...]
     if_too_large: Callable[[], "Outcome"] | None = None
     then: "Outcome | None" = None
+    if_not_writable: Callable[[NotWritable], "Outcome"] | None = None
+
+    def mends(self, error: BaseException) -> bool:
+        """Whether another outcome replaces this one after a message failed with this error."""
+        if isinstance(error, ReplyTooLarge):
+            return self.if_too_large is not None
+        return isinstance(error, NotWritable) and self.if_not_writable is not None
+
+    def instead(self, error: BaseException) -> "Outcome | None":
+        """The outcome that replaces this one; None if the error is for good."""
+        if isinstance(error, ReplyTooLarge) and self.if_too_large is not None:
+            smaller = self.if_too_large()
+            return smaller if smaller.then else smaller._replace(then=self.then)
+        if isinstance(error, NotWritable) and self.if_not_writable is not None:
+            return self.then or self.if_not_writable(error)
+        return None
 
 
 class PendingOutcome(Awaitable[Outcome], Protocol):

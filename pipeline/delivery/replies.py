@@ -1,5 +1,11 @@
 """Replies as records of a reply topic."""
 
+import fnmatch
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
 from msgspec import Raw
 
 from ...schemas import codec
@@ -7,17 +13,32 @@ from ...schemas.messages import Failure, Result
 from ...schemas.topics import Header
 from ..broker.base import Headers, Message
 from ..engine.engine import EngineAnswer
-from ..errors import InferstreamError, Overloaded, ReplyTooLarge
+from ..errors import InferstreamError, NotWritable, Overloaded, ReplyTooLarge
 from .arrival import Arrival
 from .outcome import Outcome
 
+MAX_ECHO_BYTES: Final = 4_096
+"""Bytes of the headers that one reply repeats: what is above, a caller can put into the request's id."""
+
+Undeliverable = Callable[[Arrival], Callable[[NotWritable], Outcome] | None]
+"""Gives what makes the end of a request whose reply cannot be written; None if that ends the worker."""
+
 
 class ReplyBuilder:
-    """Builds the replies of one task. A result of more than ``max_bytes`` becomes a Failure."""
+    """Builds the replies of one task."""
 
-    def __init__(self, task: str, max_bytes: int) -> None:
+    def __init__(
+        self, task: str, max_bytes: int, echo: Sequence[str] = (), undeliverable: Undeliverable | None = None
+    ) -> None:
+        """A result of more than ``max_bytes`` becomes a Failure. ``echo``: shell patterns of the
+        headers of a request that its reply repeats. Without ``undeliverable``, a reply that cannot
+        be written ends the worker.
+        """
         self._task = task
         self._max_bytes = max_bytes
+        patterns = [Header.TRACEPARENT, *echo]
+        self._echoed = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
+        self._undeliverable = undeliverable
 
     def result(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
         """The reply with an answer; a Failure instead if it is larger than a reply may be."""
@@ -34,10 +55,11 @@ class ReplyBuilder:
                 batch=answer.batch,
             )
         )
-        reply = _message(arrival, identity, body)
+        reply = self._message(arrival, identity, body)
         if len(body) > self._max_bytes:
-            return self._too_large(reply, identity)
-        return Outcome((reply,), lambda: self._too_large(reply, identity))
+            return self._too_large(arrival, reply, identity)
+        too_large = partial(self._too_large, arrival, reply, identity)
+        return Outcome((reply,), too_large, if_not_writable=self._end(arrival))
 
     def failure(self, arrival: Arrival, error: InferstreamError | codec.DecodeError) -> Outcome:
         """The reply with a Failure, which repeats the error's code and, shortened, its sentence."""
@@ -50,9 +72,9 @@ class ReplyBuilder:
             retryable=isinstance(error, InferstreamError) and error.retryable,
             retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else None,
         )
-        return _or_bare(_message(arrival, identity, codec.encode(failure)), identity)
+        return self._or_bare(arrival, self._message(arrival, identity, codec.encode(failure)), identity)
 
-    def _too_large(self, reply: Message, identity: str) -> Outcome:
+    def _too_large(self, arrival: Arrival, reply: Message, identity: str) -> Outcome:
         """A Failure in place of a reply that must not, or could not, be published."""
         failure = Failure(
             id=identity,
@@ -61,23 +83,33 @@ class ReplyBuilder:
             message=f"The reply has {len(reply.value)} bytes, more than may be published: ask for less, or raise, to "
             "1 MB at most, the topic's max.message.bytes and `max_reply_bytes` in the worker's settings.",
         )
-        return _or_bare(reply._replace(value=codec.encode(failure)), identity)
+        return self._or_bare(arrival, reply._replace(value=codec.encode(failure)), identity)
 
+    def _or_bare(self, arrival: Arrival, reply: Message, identity: str) -> Outcome:
+        """The reply; if the broker refuses its size, the same without the request's key and headers."""
+        bare = reply._replace(key=identity.encode(), headers=())
+        end = self._end(arrival)
+        return Outcome((reply,), lambda: Outcome((bare,), if_not_writable=end), if_not_writable=end)
 
-def _message(arrival: Arrival, identity: str, body: bytes) -> Message:
-    record = arrival.record
-    key = record.key or identity.encode()
-    return Message(arrival.reply_topic, body, key, _traced(record.headers), arrival.reply_partition)
+    def _end(self, arrival: Arrival) -> Callable[[NotWritable], Outcome] | None:
+        return None if self._undeliverable is None else self._undeliverable(arrival)
 
+    def _message(self, arrival: Arrival, identity: str, body: bytes) -> Message:
+        record = arrival.record
+        key = record.key or identity.encode()
+        return Message(arrival.reply_topic, body, key, self._echo(record.headers), arrival.reply_partition)
 
-def _or_bare(reply: Message, identity: str) -> Outcome:
-    """The reply; if the broker refuses its size, the same without the request's key and headers."""
-    return Outcome((reply,), lambda: Outcome((reply._replace(key=identity.encode(), headers=()),)))
-
-
-def _traced(headers: Headers) -> Headers:
-    """The headers of a request that its reply repeats."""
-    return tuple(header for header in headers if header[0] == Header.TRACEPARENT) if headers else ()
+    def _echo(self, headers: Headers) -> Headers:
+        """The headers of a request that its reply repeats, as long as there is room for them."""
+        echoed = []
+        room = MAX_ECHO_BYTES
+        for name, value in headers:
+            if self._echoed.match(name.lower()):
+                room -= len(name.encode()) + len(value)
+                if room < 0:
+                    break
+                echoed.append((name, value))
+        return tuple(echoed)
 
 
 def short_message(error: Exception) -> str:

@@ -9,7 +9,7 @@ from ...schemas.topics import Header, Topics
 from ..broker.base import Message, Record
 from ..errors import TooLarge
 from .arrival import header_map
-from .dead_letters import dead_letter
+from .dead_letters import batch_letter, dead_letter
 from .outcome import Outcome
 from .retries import JITTER, due_headers
 
@@ -29,6 +29,8 @@ class RetryReturner:
 
     def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
         """The record for the request topic: at once if it is due, else an awaitable of it."""
+        if record.unread is not None:
+            return batch_letter(record, record.unread, self._topics.dead_letters, self._wall_clock())
         wait_s = min(_due_s(record) - self._wall_clock(), self._max_wait_s)
         back = Message(self._topics.requests, record.value or b"", record.key, due_headers(record))
         outcome = Outcome((back,), lambda: self._refused(record))

@@ -24,8 +24,10 @@ class TopicWatch:
 
     async def check(self) -> None:
         """Ask for all topics once. Raises BrokerError for one that is gone or has fewer partitions."""
-        for topic, known in self._known.items():
-            self._known[topic] = await current_partitions(self._ask, topic, known)
+        known = dict(self._known)
+        # All at once: a broker answers for many topics in one response.
+        counts = await asyncio.gather(*(current_partitions(self._ask, *one) for one in known.items()))
+        self._known = dict(zip(known, counts, strict=True))
 
 
 async def check_regularly(*checks: Callable[[], Awaitable[None]]) -> None:

@@ -2,51 +2,16 @@
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
-from ..errors import ReplyTooLarge
 from .linger import Busy, Linger, idle
 from .outcome import Outcome
+from .slots import PartitionQueue, Slot, Unacknowledged
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
-
-
-@dataclass(eq=False, slots=True)
-class Slot:
-    """One record, from its admission until its offset is part of the committed prefix.
-
-    Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the
-    record before it in the chain was published.
-    """
-
-    queue: "PartitionQueue"
-    offset: int
-    key: bytes | None
-    next_of_key: "Slot | None" = None
-    blocked: bool = False
-    outcome: Outcome | None = None
-    unacknowledged: int = 0
-    done: bool = False
-    task: "asyncio.Task[None] | None" = None
-
-
-@dataclass(eq=False, slots=True)
-class PartitionQueue:
-    """The slots of one partition in offset order. ``forgotten``: another worker owns it now."""
-
-    slots: deque[Slot] = field(default_factory=deque)
-    last_of_key: dict[bytes, Slot] = field(default_factory=dict)
-    unacknowledged_of_key: dict[bytes, "asyncio.Future[None]"] = field(default_factory=dict)
-    forgotten: bool = False
-
-    @property
-    def span(self) -> int:
-        return self.slots[-1].offset - self.slots[0].offset + 1 if self.slots else 0
 
 
 class Window:
@@ -66,6 +31,7 @@ class Window:
         """Records whose outcome is durable."""
         self._publish = publish
         self._queues: dict[TopicPartition, PartitionQueue] = {}
+        self._forgotten: set[TopicPartition] = set()
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: BaseException = asyncio.CancelledError()
@@ -130,12 +96,29 @@ class Window:
             self._linger.put(ready)
             ready = following
 
+    def read_to(self, positions: Mapping[TopicPartition, int]) -> None:
+        """All records before these offsets were admitted: with none unfinished, they are committed."""
+        for partition in positions.keys() - self._forgotten:
+            queue = self._queues.get(partition)
+            if queue is None:
+                queue = self._queues[partition] = PartitionQueue()
+            queue.read_to = positions[partition]
+
+    def begin(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions are read from their committed offsets on, also those that were forgotten."""
+        self._forgotten.difference_update(partitions)
+
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset to commit of each partition that has moved since the last call."""
         moved = {}
         for partition, queue in self._queues.items():
+            offset = queue.given
             while queue.slots and queue.slots[0].done:
-                moved[partition] = queue.slots.popleft().offset + 1
+                offset = queue.slots.popleft().offset + 1
+            if not queue.slots and queue.read_to >= 0:
+                offset = queue.read_to
+            if offset != queue.given:
+                moved[partition] = queue.given = offset
         return moved
 
     async def settle(self, partitions: Collection[TopicPartition] | None, timeout_ms: int) -> bool:
@@ -152,6 +135,7 @@ class Window:
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Drop these partitions: their unfinished records are neither answered nor committed here."""
+        self._forgotten.update(partitions)
         for partition in partitions:
             queue = self._queues.pop(partition, None)
             if queue is None:
@@ -185,15 +169,14 @@ class Window:
         """
         if slot.key is not None and not self._broken.is_set():
             earlier = slot.queue.unacknowledged_of_key.get(slot.key)
-            if earlier is not None and earlier.done() and not earlier.cancelled():
-                self._break(earlier.exception())
+            if earlier is not None and (error := earlier.failed_for_good()):
+                self._break(error)
         return not self._broken.is_set()
 
-    def _break(self, error: BaseException | None) -> None:
-        """Publish nothing more, and let `watch` raise the error, if it is one that no smaller reply mends."""
-        if error is not None and not isinstance(error, ReplyTooLarge):
-            self._error = error
-            self._broken.set()
+    def _break(self, error: BaseException) -> None:
+        """Publish nothing more, and let `watch` raise the error."""
+        self._error = error
+        self._broken.set()
 
     def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
         # Replacements do not linger: the next of the key may be about to be published.
@@ -207,7 +190,7 @@ class Window:
                 self._acknowledged(slot, acknowledgement)
                 continue
             if slot.key is not None:
-                slot.queue.unacknowledged_of_key[slot.key] = acknowledgement
+                slot.queue.unacknowledged_of_key[slot.key] = Unacknowledged(acknowledgement, outcome)
             acknowledgement.add_done_callback(partial(self._acknowledged, slot))
 
     def _acknowledged(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
@@ -215,19 +198,19 @@ class Window:
         outcome = slot.outcome
         cancelled = acknowledgement.cancelled()
         error = None if cancelled else acknowledgement.exception()
-        if slot.key is not None and slot.queue.unacknowledged_of_key.get(slot.key) is acknowledgement:
-            del slot.queue.unacknowledged_of_key[slot.key]
+        if slot.key is not None:
+            last = slot.queue.unacknowledged_of_key.get(slot.key)
+            if last is not None and last.acknowledgement is acknowledgement:
+                del slot.queue.unacknowledged_of_key[slot.key]
         if slot.queue.forgotten:
             return
-        if isinstance(error, ReplyTooLarge) and outcome is not None and outcome.if_too_large is not None:
-            smaller = outcome.if_too_large()
-            self._publish_all(slot, smaller if smaller.then else smaller._replace(then=outcome.then))
+        if error is not None and outcome is not None and (instead := outcome.instead(error)):
+            self._publish_all(slot, instead)
             return
         if cancelled:
             return
         if error is not None:
-            self._error = error
-            self._broken.set()
+            self._break(error)
             return
         slot.unacknowledged -= 1
         if slot.unacknowledged:

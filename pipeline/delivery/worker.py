@@ -9,7 +9,8 @@ from ..broker.base import Broker, Consumer, Record, TopicPartition
 from .breaker import Breaker
 from .linger import LINGER_S
 from .outcome import Outcome, PendingOutcome
-from .window import Slot, Window
+from .slots import Slot
+from .window import Window
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Worker:
 
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Called by the broker: the worker reads these partitions now, from their committed offsets."""
+        self.window.begin(partitions)
         log.info("Serving %d partitions. Topics: %s.", len(partitions), ", ".join(self._subscription.topics))
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -114,6 +116,7 @@ class Worker:
             max_records = max(1, min(room, MAX_POLL_RECORDS))
             for record in await consumer.poll(max_records, POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
+            self.window.read_to(consumer.positions())
             # A poll that finds records does not yield to the event loop. Under load, fewer and larger
             # polls cost less, here and on the broker (docs/decisions/0008).
             await asyncio.sleep(LINGER_S if self.window.busy() else 0)

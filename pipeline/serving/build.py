@@ -24,6 +24,7 @@ from ..delivery.request_reader import RequestReader
 from ..delivery.retries import retry_topics, tier_name
 from ..delivery.retry_returner import RetryReturner
 from ..delivery.topic_watch import TopicWatch, check_regularly
+from ..delivery.undelivered import Undelivered
 from ..delivery.window import Window
 from ..delivery.worker import Subscription, Worker
 from ..engine.batcher import Batcher
@@ -103,9 +104,12 @@ def build_serving(
 
     # What makes its outcome.
     breaker = Breaker(config.breaker, time.monotonic)
-    replies = ReplyBuilder(topics.task, config.limits.max_reply_bytes)
-    answers = AnswerPolicy(replies, metrics, breaker)
     stamp = WorkerStamp(f"{socket.gethostname()}/{os.getpid()}", time.time)
+    undeliverable = Undelivered(topics, reply_topics, metrics, stamp)
+    replies = ReplyBuilder(
+        topics.task, config.limits.max_reply_bytes, config.limits.echo_headers, undeliverable.end_of
+    )
+    answers = AnswerPolicy(replies, metrics, breaker)
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
     # The loops over the broker.

@@ -49,7 +49,7 @@ def _check_value(path: str, given: Given) -> None:
         ) from None
     if path == "kafka.bootstrap":
         _check_address(given)
-    if path == "kafka.retention_ms" and given.value == 0:
+    if path in ("kafka.retention_ms", "kafka.replication") and given.value == 0:
         raise UsageError(f"{_is(path, given)}: it must be {_allowed(kind)}.")
 
 

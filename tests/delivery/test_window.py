@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition
 from inferstream.pipeline.config import WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.window import Slot, Window
+from inferstream.pipeline.delivery.slots import Slot
+from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
 
 TOPIC = "requests"

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.handler_rig import HEADERS, MINE, NOW_S, TOPICS, FailingHandlerRig, check
 
-from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.broker.base import Record, Unread
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request
 
 json_values = st.recursive(
@@ -62,6 +62,7 @@ records = st.builds(
     st.none() | asking | bodies | damaged() | st.binary(max_size=40),
     headers,
     st.integers(0, 2**41),
+    st.none() | st.builds(Unread, st.integers(0, 2**63 - 1), st.integers(0, 2**31), st.just("it is damaged")),
 )
 
 

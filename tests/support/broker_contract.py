@@ -10,7 +10,7 @@ import pytest
 from inferstream.pipeline.broker.base import Broker, Consumer, Message, Record, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.partitioner import partition_of
 from inferstream.pipeline.config import NEW_PARTITIONS
-from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
+from inferstream.pipeline.errors import BrokerError, NotWritable, ReplyTooLarge
 
 TIMEOUT_S = 20.0
 PARTITIONS = 4
@@ -134,7 +134,7 @@ class BrokerContract:
     ) -> None:
         await broker.publish(Message(topic, value, key, tuple(headers), 1))
         (record,) = await take(await broker.consume([topic]), 1)
-        assert record == (topic, 1, 0, key, value, tuple(headers), record.timestamp_ms)
+        assert record == Record(topic, 1, 0, key, value, tuple(headers), record.timestamp_ms)
         assert record.timestamp_ms > 1_600_000_000_000
 
     async def test_only_a_record_that_is_too_large_fails(self, broker: Broker, topic: str) -> None:
@@ -180,6 +180,15 @@ class BrokerContract:
         async with connect() as broker:
             found = await take(await broker.consume([unique]), 1_000)
         assert {int(record.value or b"") for record in found} == set(range(1_000))
+
+    async def test_what_cannot_be_written_is_told_from_a_failed_broker(
+        self, broker: Broker, topic: str, unique: str
+    ) -> None:
+        """A topic that a request has named must not end a worker."""
+        missing = broker.publish(Message(f"{unique}.missing", b"v"))
+        await broker.publish(Message(topic, b"v"))
+        with pytest.raises(NotWritable, match=f"no topic {unique}.missing"):
+            await missing
 
     # Topics
 
@@ -272,6 +281,23 @@ class BrokerContract:
         await trim(broker, {parts[0]: 1, parts[1]: 2})
         assert await reader.begin_offsets(parts) == dict(zip(parts, [1, 2, 0, 0], strict=True))
         assert await reader.end_offsets(parts) == dict(zip(parts, [2, 2, 2, 0], strict=True))
+
+    async def test_positions_are_those_of_the_next_poll(
+        self, broker: Broker, topic: str, parts: list[TopicPartition]
+    ) -> None:
+        for part in (0, 0, 1):
+            await broker.publish(Message(topic, b"v", partition=part))
+        member = await broker.consume([topic], group=topic)
+        await take(member, 3)
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(member.positions()) < PARTITIONS:
+                await member.poll(1, 50)
+        assert member.positions() == dict(zip(parts, [2, 1, 0, 0], strict=True))
+
+    async def test_many_look_ups_at_once(self, broker: Broker, topic: str, unique: str) -> None:
+        names = [topic, *(f"{unique}.missing.{number}" for number in range(500))]
+        counts = await asyncio.gather(*map(broker.partitions, names))
+        assert counts == [PARTITIONS, *[None] * 500]
 
     async def test_seek(self, broker: Broker, topic: str, parts: list[TopicPartition]) -> None:
         await asyncio.gather(*(broker.publish(Message(topic, b"%d" % n, partition=0)) for n in range(10)))

@@ -19,7 +19,8 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig, WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.window import Slot, Window
+from inferstream.pipeline.delivery.slots import Slot
+from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.schemas.codec import decode_request, encode
 from inferstream.schemas.messages import Result

@@ -56,6 +56,9 @@ class EmbeddedConsumer:
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._member.positions)
 
+    def positions(self) -> dict[TopicPartition, int]:
+        return dict(self._member.positions)
+
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         self._member.paused |= self._member.positions.keys() & partitions
 

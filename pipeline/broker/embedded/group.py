@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from ...errors import BrokerError
 from ..base import Listener, Record, TopicPartition
+from ..starts import log_starts
 from .database import Database
 from .topics import TopicTable
 
@@ -136,9 +137,13 @@ class Group:
     async def _assign(self, member: GroupMember, share: Collection[TopicPartition]) -> None:
         try:
             committed = await self.committed(share)
+            bounds = await self._database.run(self._topics.bounds, share)
         except BrokerError as error:
             member.end(error)
         else:
+            begins = {at: bound.first for at, bound in bounds.items()}
+            ends = {at: bound.next for at, bound in bounds.items()}
+            log_starts(self._name, committed, begins, ends)
             await member.assign({at: offset or 0 for at, offset in committed.items()})
 
 

@@ -55,7 +55,12 @@ class KafkaBroker:
         return consumer
 
     async def ensure_topics(self, specs: Collection[TopicSpec]) -> None:
+        self._publisher.owns(spec.name for spec in specs)
         await self._publisher.topics.ensure(specs)
+
+    async def faults(self, topics: Collection[str]) -> list[str]:
+        """A sentence for each fault of these topics that keeps them from being fit for requests."""
+        return await self._publisher.topics.faults(topics)
 
     async def partitions(self, topic: str) -> int | None:
         return await self._publisher.partitions(topic)

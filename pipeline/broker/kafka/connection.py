@@ -1,18 +1,25 @@
 """The settings of every aiokafka client, and what its errors mean for an operator."""
 
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, Final
 
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InvalidTimestampError,
+    InvalidTopicError,
     KafkaConnectionError,
     LeaderNotAvailableError,
     MessageSizeTooLargeError,
     NotLeaderForPartitionError,
+    PolicyViolationError,
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownError,
     UnknownTopicOrPartitionError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from ...config import KafkaConfig
 from ...errors import BrokerError
@@ -20,6 +27,8 @@ from .security import password_of, ssl_context
 
 METADATA_MAX_AGE_MS: Final = 30_000
 """The time until added partitions are used; aiokafka's default is 5 minutes."""
+REFUSED = (InvalidTimestampError, InvalidTopicError, PolicyViolationError, UnknownError)
+"""Of one record: aiokafka knows no error for a record without a key on a compacted topic (87)."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -29,6 +38,7 @@ def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
         "bootstrap_servers": config.bootstrap,
         "client_id": "inferstream",
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        "connections_max_idle_ms": config.max_idle_ms,
         "security_protocol": config.security_protocol,
     }
     if config.security_protocol.endswith("SSL"):
@@ -40,6 +50,28 @@ def connection_arguments(config: KafkaConfig) -> dict[str, Any]:
             "sasl_plain_password": password_of(config),
         }
     return arguments
+
+
+def never_creating(client: Any) -> None:
+    """Let aiokafka's client ask for topics without creating them, where brokers do that."""
+    request = partial(MetadataRequest, allow_auto_topic_creation=False)
+    asking = with_parts(client._metadata_update, {"MetadataRequest": request})
+    client._metadata_update = MethodType(asking, client)
+
+
+def with_parts(method: Any, parts: dict[str, Any]) -> FunctionType:
+    """The function of a method of aiokafka, with other values of the global names in ``parts``.
+
+    So other users of aiokafka in this process keep theirs. Raises LookupError for an unused name.
+    """
+    function = method.__func__
+    missing = parts.keys() - set(function.__code__.co_names)
+    if missing:
+        raise LookupError(f"{function.__qualname__} of this version of aiokafka does not use {missing}.")
+    names = {**function.__globals__, **parts}
+    return FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
 
 
 def broker_error(error: BaseException, config: KafkaConfig, doing: str) -> BrokerError:

@@ -1,28 +1,40 @@
 """The consumer on Kafka: joining a group or reading without one, polling, commits, leaving."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    IllegalStateError,
+    KafkaError,
+)
 
 from ...config import KafkaConfig
+from ...errors import BrokerError
 from ..base import Listener, Record, TopicPartition
 from ..refusals import log_lost, no_group
+from ..starts import log_starts
 from .connection import broker_error, connection_arguments
+from .fetching import BoundedConsumer
+from .reaching import bounded, look_up_s
 from .rebalances import Rebalances, for_kafka
-from .records import read_one_by_one, records_of
+from .records import records_of
 
 # A fetch returns at once if there are records. But a partition that is resumed or sought during a
 # fetch of other partitions is fetched only after that fetch, so this bounds the delay.
 FETCH_MAX_WAIT_MS: Final = 100
 CLOSE_TIMEOUT_S: Final = 5.0
+TELL_START_S: Final = 3.0
 # Joining a group is one request, which takes as long as the other members need to hand over.
 REQUEST_MARGIN_MS: Final = 5_000
+
+log = logging.getLogger(__name__)
 
 OffsetLookup = Callable[[Collection[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]]
 
@@ -36,11 +48,13 @@ class KafkaConsumer:
         self._config = config
         self._group = group
         self._stopping: asyncio.Task[None] | None = None
-        self._consumer: Any = AIOKafkaConsumer(
+        self._consumer: Any = BoundedConsumer(
             **connection_arguments(config),
+            max_batch_bytes=config.max_batch_bytes,
             group_id=group,
             group_instance_id=member if group else None,
             enable_auto_commit=False,
+            isolation_level="read_committed",
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             request_timeout_ms=config.rebalance_timeout_ms + REQUEST_MARGIN_MS,
@@ -49,18 +63,20 @@ class KafkaConsumer:
             rebalance_timeout_ms=config.rebalance_timeout_ms,
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
-        self._rebalances = Rebalances(self._consumer, listener)
+        self._rebalances = Rebalances(self._consumer, listener, self._tell_start)
 
     async def join(self, topics: Collection[str]) -> None:
         """Join the group; returns with the first assignment. Leaves nothing open if it raises BrokerError."""
         self._consumer.subscribe(list(topics), listener=self._rebalances)
-        await self._start(f"join the consumer group {self._group}")
+        # The other members first hand over, and one that is dead is waited for.
+        limit_s = (self._config.connect_timeout_ms + 2 * self._config.rebalance_timeout_ms) / 1e3
+        await self._start(f"join the consumer group {self._group}", limit_s)
         await self._rebalances.settled.wait()
 
     async def read(self, partitions: Collection[TopicPartition], *, latest: bool) -> None:
         """Read these partitions without a group. Leaves nothing open if it raises BrokerError."""
         self._consumer.assign(for_kafka(partitions))
-        await self._start("read topics")
+        await self._start("read topics", self._config.connect_timeout_ms / 1e3)
         try:
             if latest:
                 # Resolved here: a record published after this call returns must be read.
@@ -82,13 +98,19 @@ class KafkaConsumer:
             for at, records in fetched.items():
                 self._rebalances.positions[at] = records[-1].offset + 1
             return records_of(fetched)
-        except UnicodeDecodeError:
-            return await self._poll_one_by_one(max_records)
         except (KafkaError, ConsumerStoppedError) as error:
             raise broker_error(error, self._config, "poll for records") from error
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._rebalances.assigned
+
+    def positions(self) -> dict[TopicPartition, int]:
+        subscription = self._consumer._subscription.subscription
+        assignment = subscription and subscription.assignment
+        if assignment is None or not assignment.active:
+            return {}
+        states = {at: assignment.state_value(at) for at in self._rebalances.assigned & assignment.tps}
+        return {at: state.position for at, state in states.items() if state.has_valid_position}
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         ours = self._rebalances.assigned.intersection(partitions)
@@ -118,10 +140,12 @@ class KafkaConsumer:
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
         if self._group is None:
             return dict.fromkeys(partitions)
+        doing = f"read offsets of the group {self._group}"
         try:
-            offsets = await asyncio.gather(*map(self._consumer.committed, for_kafka(partitions)))
+            async with bounded(self._config, self._consumer._client, doing, look_up_s(self._config)):
+                offsets = await asyncio.gather(*map(self._consumer.committed, for_kafka(partitions)))
         except KafkaError as error:
-            raise broker_error(error, self._config, f"read offsets of the group {self._group}") from error
+            raise broker_error(error, self._config, doing) from error
         return dict(zip(partitions, offsets, strict=True))
 
     async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -133,10 +157,12 @@ class KafkaConsumer:
     async def _bounds(
         self, look_up: OffsetLookup, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, int]:
+        doing = "read the offsets of partitions"
         try:
-            bounds = await look_up(for_kafka(partitions))
+            async with bounded(self._config, self._consumer._client, doing, look_up_s(self._config)):
+                bounds = await look_up(for_kafka(partitions))
         except KafkaError as error:
-            raise broker_error(error, self._config, "read the offsets of partitions") from error
+            raise broker_error(error, self._config, doing) from error
         return {TopicPartition(*at): offset for at, offset in bounds.items()}
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -151,9 +177,10 @@ class KafkaConsumer:
             self._stopping = asyncio.create_task(_stop(self._consumer))
         await asyncio.wait([self._stopping])
 
-    async def _start(self, doing: str) -> None:
+    async def _start(self, doing: str, limit_s: float) -> None:
         try:
-            await self._consumer.start()
+            async with bounded(self._config, self._consumer._client, doing, limit_s):
+                await self._consumer.start()
             # aiokafka's tasks must have begun: if stopped before that, it raises CancelledError and
             # leaves connections open.
             await asyncio.sleep(0)
@@ -164,6 +191,22 @@ class KafkaConsumer:
             if isinstance(error, KafkaError):
                 raise broker_error(error, self._config, doing) from error
             raise
+
+    async def _tell_start(self, partitions: Collection[TopicPartition]) -> None:
+        """Log what the group begins with. The work does not wait for a broker that is slow to tell."""
+        if self._group is None or not partitions:
+            return
+        try:
+            async with asyncio.timeout(TELL_START_S):
+                committed = await self.committed(partitions)
+                begins = await self.begin_offsets(partitions)
+                ends = await self.end_offsets(partitions)
+        except (BrokerError, TimeoutError) as error:
+            log.debug(
+                "The offsets of the group %s could not be compared with its topics: %s", self._group, error
+            )
+        else:
+            log_starts(self._group, committed, begins, ends)
 
     async def _read_added(self) -> None:
         """Also read partitions that were added to the topics; in a group, Kafka assigns them."""
@@ -176,22 +219,6 @@ class KafkaConsumer:
             self._consumer.assign(for_kafka(assigned | added))
             await self.seek(self._rebalances.positions)
             await self._rebalances.on_partitions_assigned(assigned | added)
-
-    async def _poll_one_by_one(self, max_records: int) -> list[Record]:
-        """Poll past a record that aiokafka cannot parse."""
-        # Its error has dropped the fetched records of all partitions, so all are read again.
-        assigned = self._rebalances.assigned
-        positions = self._rebalances.positions
-        untouched = assigned - positions.keys()
-        begins = await self._consumer.beginning_offsets(for_kafka(untouched))
-        for at, offset in (await self.committed(untouched)).items():
-            positions[at] = begins[KafkaPartition(*at)] if offset is None else offset
-        await self.seek({at: positions[at] for at in assigned})
-        records = await read_one_by_one(
-            self._consumer, for_kafka(assigned - self._rebalances.paused), max_records
-        )
-        positions.update({TopicPartition(one.topic, one.partition): one.offset + 1 for one in records})
-        return records
 
     async def _wait_settled(self, timeout_ms: int) -> bool:
         """Whether no rebalance is running; waits at most ``timeout_ms`` for its end."""

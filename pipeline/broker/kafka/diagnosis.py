@@ -15,11 +15,12 @@ TIMEOUT_S: Final = 3.0
 async def causes(config: KafkaConfig) -> str:
     """What is wrong at each address that does not take a connection, as a list in words; "" if all do."""
     addresses = parse_addresses(config.bootstrap).split(",")
-    found = await asyncio.gather(*(_cause(address, config) for address in addresses))
-    return "; ".join(f"{address}: {cause}" for address, cause in zip(addresses, found, strict=True) if cause)
+    found = await asyncio.gather(*(cause(address, config) for address in addresses))
+    return "; ".join(f"{address}: {why}" for address, why in zip(addresses, found, strict=True) if why)
 
 
-async def _cause(address: str, config: KafkaConfig) -> str | None:
+async def cause(address: str, config: KafkaConfig) -> str | None:
+    """Why no connection to ``host:port`` comes about; None if one does."""
     host, _, port = address.rpartition(":")
     context = ssl_context(config) if config.security_protocol.endswith("SSL") else None
     try:

@@ -7,7 +7,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 
 from ...config import KafkaConfig
-from .connection import connection_arguments
+from .connection import connection_arguments, never_creating
+from .reaching import bounded
 
 BATCH_BYTES: Final = 256 * 1024
 """Enough for tens of thousands of records per second to one partition, in 1 000 requests per second."""
@@ -24,6 +25,7 @@ class Producers:
 
     def __init__(self, config: KafkaConfig, on_metadata: Callable[[Any], None]) -> None:
         """``on_metadata`` is called with aiokafka's ClusterMetadata after each refresh."""
+        self._config = config
         self._arguments = connection_arguments(config)
         self._on_metadata = on_metadata
         self._replacing = asyncio.Lock()
@@ -31,8 +33,13 @@ class Producers:
         self.current: Any = None
 
     async def start(self) -> None:
-        """Connect and get a producer id. If it raises aiokafka's KafkaError, nothing is left open."""
-        self.current = await self._started()
+        """Connect and get a producer id, once.
+
+        If it raises BrokerError or aiokafka's KafkaError, nothing is left open.
+        """
+        async with self._replacing:
+            if self.current is None:
+                self.current = await self._started()
 
     async def replace(self, used: Any) -> None:
         """Replace the producer ``used``, unless another caller has already done so."""
@@ -45,16 +52,20 @@ class Producers:
 
     async def stop(self) -> None:
         """Disconnect. Batches that are not acknowledged within 2 s are dropped."""
-        await asyncio.gather(_stop(self.current), *self._retired)
+        if self.current is not None:
+            await asyncio.gather(_stop(self.current), *self._retired)
 
     async def _started(self) -> Any:
         producer = AIOKafkaProducer(
             **self._arguments, enable_idempotence=True, acks="all", max_batch_size=BATCH_BYTES
         )
+        never_creating(producer.client)
+        limit_s = self._config.connect_timeout_ms / 1e3
         try:
-            await producer.start()
+            async with bounded(self._config, producer.client, "publish", limit_s):
+                await producer.start()
         except BaseException:
-            await producer.stop()
+            await _stop(producer)
             raise
         producer.client.cluster.add_listener(self._on_metadata)
         return producer

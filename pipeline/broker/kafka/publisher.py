@@ -1,82 +1,32 @@
-"""Publishing to Kafka: the partition of each message, and the flush at the end."""
+"""Publishing to Kafka: the topics that are written to, and the flush at the end."""
 
 import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from ...config import KafkaConfig
-from ...errors import BrokerError, InferstreamError
+from ...errors import BrokerError
 from ..base import Message
-from ..partitioner import partition_of
-from ..refusals import no_partition, no_topic
+from ..refusals import no_topic
 from .connection import broker_error
 from .diagnosis import causes
 from .producers import Producers
+from .topic_writer import TopicWriter
 from .topics import TopicAdmin
-from .writers import Entry, PartitionWriter, SizeLimit, fail_all
+from .writers import GONE_CHECK_S, GONE_CHECKS, Route
 
+log = logging.getLogger(__name__)
+
+WAITING_S: Final = 5.0
+WARN_EVERY_S: Final = 30.0
 FLUSH_TIMEOUT_S: Final = 10.0
 ATTEMPTS: Final = 10  # the metadata of one broker may be older than that of another
-
-
-class TopicWriter:
-    """Distributes the messages of one topic over its partitions.
-
-    Keeps them until the partitions are known.
-    """
-
-    def __init__(self, topic: str, producers: Producers, config: KafkaConfig) -> None:
-        self._limit = SizeLimit(topic)
-        self._producers = producers
-        self._config = config
-        self._writers: list[PartitionWriter] = []
-        self._waiting: list[Entry] = []
-        self._turn = -1
-
-    @property
-    def partitions(self) -> int:
-        """The number of partitions; 0 until it is known."""
-        return len(self._writers)
-
-    def append(self, entry: Entry) -> None:
-        message, _, size = entry
-        if size > self._limit.record_bytes:
-            fail_all([entry], self._limit.error(size))
-        elif not self._writers:
-            self._waiting.append(entry)
-        elif (partition := self._partition(message)) < len(self._writers):
-            self._writers[partition].append(entry)
-        else:
-            fail_all([entry], no_partition(self._limit.topic, partition, len(self._writers)))
-
-    def grow(self, partitions: int) -> None:
-        """The topic now has this number of partitions. Never shrinks."""
-        for partition in range(len(self._writers), partitions):
-            self._writers.append(PartitionWriter(self._producers, self._config, self._limit, partition))
-        waiting = self._waiting
-        self._waiting = []
-        for entry in waiting:
-            self.append(entry)
-
-    def fail(self, error: InferstreamError) -> None:
-        """Fail all messages that are not acknowledged."""
-        fail_all(self._waiting, error)
-        self._waiting = []
-        for writer in self._writers:
-            writer.fail(error)
-
-    def tasks(self) -> list[asyncio.Task[None]]:
-        return [writer.task for writer in self._writers if writer.task]
-
-    def _partition(self, message: Message) -> int:
-        if message.partition is not None:
-            return message.partition
-        if message.key is not None:
-            return partition_of(message.key, len(self._writers))
-        self._turn = (self._turn + 1) % len(self._writers)
-        return self._turn
 
 
 class KafkaPublisher:
@@ -85,17 +35,29 @@ class KafkaPublisher:
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._producers = Producers(config, self._on_metadata)
+        producers = Producers(config, self._on_metadata)
+        self.topics = TopicAdmin(producers, config)
+        self._route = Route(producers, config, self.topics)
+        # aiokafka sends nothing to a broker for 0.1 s after a topic of it failed. A topic that only a
+        # request has named must not hold up the replies of others.
+        self._foreign = self._route._replace(producers=Producers(config, self._on_metadata))
+        self._own: set[str] = set()
         self._writers: dict[str, TopicWriter] = {}
+        self._warned_s: dict[str, float] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self.topics = TopicAdmin(self._producers, config)
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect. Raises BrokerError."""
         try:
-            await self._producers.start()
+            await self._route.producers.start()
         except KafkaError as error:
             raise await self._not_started(error) from error
+        self._watching = self._loop.create_task(self._watch_for_gone_topics())
+
+    def owns(self, topics: Iterable[str]) -> None:
+        """These topics are the caller's own: all others get a producer beside theirs."""
+        self._own.update(topics)
 
     async def _not_started(self, error: KafkaError) -> BrokerError:
         """The error with the causes at each address, if there are any."""
@@ -120,7 +82,7 @@ class KafkaPublisher:
         for _ in range(ATTEMPTS):
             if not count or not writer or not 0 < writer.partitions < count:
                 break
-            await self._producers.current.client.force_metadata_update()
+            await writer.route.producers.current.client.force_metadata_update()
         return count
 
     async def stop(self) -> None:
@@ -137,13 +99,17 @@ class KafkaPublisher:
             for writer in self._writers.values():
                 writer.fail(BrokerError(sentence))
         finally:
-            await self._producers.stop()
+            if self._watching is not None:
+                self._watching.cancel()
+            await asyncio.gather(self._route.producers.stop(), self._foreign.producers.stop())
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [*self._opening, *(task for writer in self._writers.values() for task in writer.tasks())]
 
     def _open(self, topic: str) -> TopicWriter:
-        writer = self._writers[topic] = TopicWriter(topic, self._producers, self._config)
+        is_foreign = self._own and topic not in self._own
+        route = self._foreign if is_foreign else self._route
+        writer = self._writers[topic] = TopicWriter(topic, route, partial(self._forget, topic))
         task = self._loop.create_task(self._find_partitions(topic, writer))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
@@ -155,10 +121,51 @@ class KafkaPublisher:
             # broker allows that.
             if await self.topics.partitions(topic) is None:
                 raise no_topic(topic)
-            writer.grow(len(await self._producers.current.partitions_for(topic)))
+            producers = writer.route.producers
+            await producers.start()
+            writer.grow(len(await producers.current.partitions_for(topic)))
         except Exception as error:
             self._writers.pop(topic, None)
             writer.fail(broker_error(error, self._config, f"write to the topic {topic}"))
+
+    def _forget(self, topic: str) -> None:
+        """The topic is gone: the next message for it asks for it again."""
+        writer = self._writers.pop(topic, None)
+        if writer is not None:
+            writer.route.producers.current.client._topics.discard(topic)
+
+    async def _watch_for_gone_topics(self) -> None:
+        misses: Counter[str] = Counter()
+        while True:
+            await asyncio.sleep(GONE_CHECK_S)
+            before_s = self._loop.time() - GONE_CHECK_S
+            late = {topic: found for topic, one in self._writers.items() if (found := one.late(before_s))}
+            counts = await asyncio.gather(*map(self.topics.partitions, late), return_exceptions=True)
+            for topic in late:
+                self._warn_of_waiting(topic)
+            misses = Counter({topic: misses[topic] for topic in late})
+            for (topic, writers), count in zip(late.items(), counts, strict=True):
+                if isinstance(count, BaseException):
+                    continue
+                gone = [writer for writer in writers if count is None or writer.partition >= count]
+                misses[topic] = misses[topic] + 1 if gone else 0
+                if misses[topic] >= GONE_CHECKS:
+                    for writer in gone:
+                        writer.give_up(no_topic(topic))
+
+    def _warn_of_waiting(self, topic: str) -> None:
+        now_s = self._loop.time()
+        if (
+            self._writers[topic].late(now_s - WAITING_S)
+            and now_s > self._warned_s.get(topic, 0) + WARN_EVERY_S
+        ):
+            self._warned_s[topic] = now_s
+            log.warning(
+                "Kafka has not taken records for the topic %s for %d s: its brokers are down, or fewer replicas "
+                "are in sync than its min.insync.replicas. The records wait, and what they answer is not committed.",
+                topic,
+                WAITING_S,
+            )
 
     def _on_metadata(self, cluster: Any) -> None:
         for topic, writer in self._writers.items():

@@ -1,7 +1,7 @@
 """The partitions of a consumer, and how a rebalance changes them."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from aiokafka import TopicPartition as KafkaPartition
@@ -9,13 +9,18 @@ from aiokafka.abc import ConsumerRebalanceListener
 
 from ..base import Listener, TopicPartition
 
+Tell = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
 
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     """Which partitions are assigned, which of them are paused, and whether a rebalance is running."""
 
-    def __init__(self, consumer: Any, listener: Listener | None) -> None:
+    def __init__(self, consumer: Any, listener: Listener | None, tell: Tell) -> None:
+        """``tell`` is awaited with each assignment, before its first record is returned."""
         self._consumer = consumer
         self._listener = listener
+        self._tell = tell
+        self._told: frozenset[TopicPartition] = frozenset()
         self.assigned: frozenset[TopicPartition] = frozenset()
         self.paused: set[TopicPartition] = set()
         self.positions: dict[TopicPartition, int] = {}
@@ -43,6 +48,9 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self.paused &= self.assigned
         self._consumer.pause(*for_kafka(self.paused))
         try:
+            new = self.assigned - self._told
+            self._told = self.assigned
+            await self._tell(new)
             if self._listener is not None:
                 await self._listener.assigned(self.assigned)
         except Exception as error:

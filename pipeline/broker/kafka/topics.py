@@ -1,10 +1,12 @@
 """Topics on Kafka: their partitions, and the creation of missing topics."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     KafkaError,
     NoError,
@@ -18,10 +20,21 @@ from ...config import KafkaConfig
 from ...errors import BrokerError
 from ..base import TopicSpec
 from .connection import broker_error, connection_arguments
+from .fitness import RELIED_ON, configs_of, unfit
 from .producers import Producers
+from .reaching import bounded, look_up_s
+from .requests import CreateTopics
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 100
 BACKOFF_S: Final = 0.1
+CREATE_TIMEOUT_MS: Final = 20_000
+TOPICS_AT_ONCE: Final = 1_000
+"""Topics in one request: Kafka answers with about 100 bytes for each."""
+
+Described = tuple[type[KafkaError], list[bool]]
+"""The error code of a topic, and for each of its partitions whether it has a leader."""
 
 
 class TopicAdmin:
@@ -30,20 +43,70 @@ class TopicAdmin:
     def __init__(self, producers: Producers, config: KafkaConfig) -> None:
         self._producers = producers
         self._config = config
+        self._asked: dict[str, asyncio.Future[Described]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     async def partitions(self, topic: str) -> int | None:
         """See `Broker.partitions`. Raises BrokerError."""
-        error, leaders = (await self._describe([topic]))[topic]
+        if topic not in self._asked:
+            self._asked[topic] = asyncio.get_running_loop().create_future()
+        asked = self._asked[topic]
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._answer_all())
+        error, leaders = await asyncio.shield(asked)
         if error is TopicAuthorizationFailedError:
             raise broker_error(error(topic), self._config, f"describe the topic {topic}")
         return len(leaders) or None
 
+    async def _answer_all(self) -> None:
+        """Ask for all topics that are asked for, many in one request."""
+        await asyncio.sleep(0)  # what is asked at once goes together
+        while self._asked:
+            taken = [self._asked.popitem() for _ in range(min(len(self._asked), TOPICS_AT_ONCE))]
+            asked = {topic: future for topic, future in taken if not future.cancelled()}
+            try:
+                found = await self._describe(list(asked))
+            except BrokerError as error:
+                for future in asked.values():
+                    future.set_exception(error)
+                    future.exception()  # nobody may wait any more
+            else:
+                for topic, future in asked.items():
+                    future.set_result(found[topic])
+        self._asking = None
+
     async def ensure(self, specs: Collection[TopicSpec]) -> None:
-        """Create the missing topics, and wait until each partition has a leader. Raises BrokerError."""
+        """Create the missing topics, and wait until each partition has a leader. Raises BrokerError.
+
+        Warns of existing topics that are not fit for requests.
+        """
         missing = [spec for spec in specs if not await self._exists(spec)]
         if missing:
             await self._create(missing)
         await self._wait_for_leaders(specs)
+        for fault in await self.faults([spec.name for spec in specs if spec not in missing]):
+            log.warning("%s", fault)
+
+    async def faults(self, topics: Collection[str]) -> list[str]:
+        """What is wrong with these topics, as far as this user may see it."""
+        if not topics:
+            return []
+        admin = AIOKafkaAdminClient(**connection_arguments(self._config))
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+        try:
+            async with bounded(self._config, admin._client, "describe topics", look_up_s(self._config)):
+                await admin.start()
+                responses = await admin.describe_configs(resources)
+                described = await admin.describe_topics(list(topics))
+        except KafkaError as error:
+            raise broker_error(error, self._config, "describe topics") from error
+        finally:
+            await admin.close()
+        replicas = {
+            topic["topic"]: min((len(part["replicas"]) for part in topic["partitions"]), default=1 << 15)
+            for topic in described
+        }
+        return unfit(configs_of(responses), replicas)
 
     async def _exists(self, spec: TopicSpec) -> bool:
         count = await self.partitions(spec.name)
@@ -57,10 +120,12 @@ class TopicAdmin:
 
     async def _create(self, specs: list[TopicSpec]) -> None:
         admin = AIOKafkaAdminClient(**connection_arguments(self._config))
+        topics = [_new_topic(spec) for spec in specs]
         try:
-            await admin.start()
-            await _wait_for_controller(admin)
-            response = await admin.create_topics([_new_topic(spec) for spec in specs])
+            async with bounded(self._config, admin._client, "create topics", look_up_s(self._config)):
+                await admin.start()
+                await _wait_for_controller(admin)
+                response = await admin._send_to_controller(CreateTopics(topics, CREATE_TIMEOUT_MS))
         except (KafkaError, TimeoutError) as error:
             raise broker_error(error, self._config, "create topics") from error
         finally:
@@ -91,8 +156,9 @@ class TopicAdmin:
             f"Some partitions of {names} have no leader: check that all of Kafka's brokers are up."
         )
 
-    async def _describe(self, topics: list[str]) -> dict[str, tuple[type[KafkaError], list[bool]]]:
-        """For each topic: its error code, and for each of its partitions whether it has a leader."""
+    async def _describe(self, topics: list[str]) -> dict[str, Described]:
+        if not topics:
+            return {}
         response = await self._send(MetadataRequest(topics, allow_auto_topic_creation=False))
         return {
             topic["topic"]: (
@@ -103,21 +169,25 @@ class TopicAdmin:
         }
 
     async def _send(self, request: MetadataRequest) -> Any:
-        attempt = 1
-        while True:
-            client = self._producers.current.client
-            try:
-                return await client.send(client.get_random_node(), request)
-            except KafkaError as error:
-                if attempt == ATTEMPTS or not error.retriable:
-                    raise broker_error(error, self._config, "describe topics") from error
-            await asyncio.sleep(BACKOFF_S)
-            attempt += 1
+        client = self._producers.current.client
+        limit_s = self._config.connect_timeout_ms / 1e3
+        async with bounded(self._config, client, "describe topics", limit_s):
+            while True:
+                try:
+                    client = self._producers.current.client
+                    return await client.send(client.get_random_node(), request)
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise broker_error(error, self._config, "describe topics") from error
+                await asyncio.sleep(BACKOFF_S)
 
 
-def _new_topic(spec: TopicSpec) -> NewTopic:
-    configs = {} if spec.retention_ms is None else {"retention.ms": str(spec.retention_ms)}
-    return NewTopic(spec.name, spec.new_partitions, spec.replication, topic_configs=configs)
+def _new_topic(spec: TopicSpec) -> tuple[Any, ...]:
+    """Name, partitions, replication, assignment of replicas (left to the brokers), settings."""
+    configs = dict(RELIED_ON)
+    if spec.retention_ms is not None:
+        configs["retention.ms"] = str(spec.retention_ms)
+    return spec.name, spec.new_partitions, spec.replication, [], list(configs.items())
 
 
 async def _wait_for_controller(admin: AIOKafkaAdminClient) -> None:

@@ -62,6 +62,10 @@ async def _create(
     async with KafkaBroker(kafka) as broker:
         before = {name: await broker.partitions(name) for name in names}
         await broker.ensure_topics(specs)
+        there = [name for name, partitions in before.items() if partitions is not None]
+        if not specs:  # otherwise they are logged
+            for fault in await broker.faults(there):
+                click.echo(fault, err=True)
         return [await _row(broker, name, purpose, before[name]) for name, purpose in names.items()]
 
 

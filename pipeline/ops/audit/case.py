@@ -14,6 +14,7 @@ class Case(Struct):
     """All rows of one identity, added with `add`. Properties are computed from them."""
 
     identity: str
+    count: int = 1
     asked_ms: int = NEVER_MS
     due_ms: int = 0
     began_ms: int = NEVER_MS
@@ -29,6 +30,7 @@ class Case(Struct):
         match row.kind:
             case None:
                 self.how[row.how or ""] += 1
+                self.count = max(self.count, row.number)
                 self.asked_ms = min(self.asked_ms, row.timestamp_ms)
                 self.due_ms = max(self.due_ms, row.timestamp_ms)
                 self.reply_topics.add(row.reply_topic)

@@ -27,13 +27,15 @@ class RequestFact(NamedTuple):
     """A record of the request topic: new, returned from a retry topic, or replayed.
 
     ``key`` is a hash of the record key, None when the order of replies does not matter.
-    ``reply_topic`` is None for the task's own reply topic.
+    ``reply_topic`` is None for the task's own reply topic. ``requests`` is 1, or the number of requests
+    in a batch that cannot be read: their identity is the place of the first.
     """
 
     identity: str
     how: How
     key: bytes | None
     reply_topic: str | None
+    requests: int = 1
 
 
 class EventFact(NamedTuple):
@@ -86,6 +88,10 @@ class Audited(NamedTuple):
         return EventFact(identity_of(record), "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
 
     def _request(self, record: Record) -> RequestFact:
+        if record.unread is not None:
+            first = record.unread.first_offset
+            place = origin(record.topic, record.partition, first)
+            return RequestFact(place, "first", None, None, record.offset - first + 1)
         headers = header_values(record.headers)
         topic = headers.get(Header.REPLY_TOPIC, b"").decode(errors="replace") or None
         ordered = record.key is not None and headers.get(Header.ORDER) != ANY_ORDER

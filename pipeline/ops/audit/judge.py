@@ -44,7 +44,7 @@ class Judge:
 
     def _request(self, case: Case) -> None:
         report = self.report
-        report.requests += 1
+        report.requests += case.count
         report.repeats += max(0, case.how["first"] - 1)
         report.replayed += case.how["replayed"]
         report.retried += case.how["returned"]
@@ -60,7 +60,7 @@ class Judge:
             case "result":
                 report.results += 1
             case "letter":
-                report.dead_letters += 1
+                report.dead_letters += case.count
             case "expired":
                 report.expired += 1
             case code:
@@ -83,9 +83,9 @@ class Judge:
             report.note_unread(str(topic) for topic in unread)
             report.example("elsewhere", case.identity)
         elif case.due_ms > self._due_ms:
-            report.open += 1
+            report.open += case.count
         else:
-            report.missing += 1
+            report.missing += case.count
             report.example("missing", case.identity)
 
     def _within(self, timestamp_ms: int) -> bool:

@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS sources (
 );
 CREATE TABLE IF NOT EXISTS requests (
     identity TEXT NOT NULL, source INTEGER NOT NULL, position INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL,
-    how TEXT NOT NULL, key BLOB, reply_topic TEXT,
+    how TEXT NOT NULL, key BLOB, reply_topic TEXT, count INTEGER NOT NULL,
     PRIMARY KEY (identity, source, position)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS places ON requests (source, position);
@@ -30,11 +30,11 @@ CREATE TABLE IF NOT EXISTS events (
 ) WITHOUT ROWID;
 CREATE TEMP TABLE aliases (given TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
 """
-NOTE_REQUEST: Final = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)"
+NOTE_REQUEST: Final = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 NOTE_EVENT: Final = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)"
 # Both parts are in the order of their primary keys, so SQLite merges them and does not sort.
 ROWS: Final = """
-SELECT identity, timestamp_ms, how, NULL, '', 0, reply_topic FROM requests
+SELECT identity, timestamp_ms, how, NULL, '', count, reply_topic FROM requests
 UNION ALL SELECT identity, timestamp_ms, NULL, kind, code, number, NULL FROM events ORDER BY identity
 """
 UNKNOWN: Final = """
@@ -55,7 +55,10 @@ ORDER BY asked.source, asked.key, asked.position
 
 
 class AuditRow(NamedTuple):
-    """One record of the work file: a request has ``how``, an event has ``kind``."""
+    """One record of the work file: a request has ``how``, an event has ``kind``.
+
+    ``number`` is that of an event, or the count of the requests.
+    """
 
     identity: str
     timestamp_ms: int
@@ -115,7 +118,7 @@ class WorkFile:
                 continue
             row = (fact.identity, source, record.offset, record.timestamp_ms)
             if isinstance(fact, RequestFact):
-                requests.append((*row, fact.how, fact.key, fact.reply_topic))
+                requests.append((*row, fact.how, fact.key, fact.reply_topic, fact.requests))
             else:
                 events.append((*row, fact.kind, fact.code, fact.number))
         with self._connection as connection:

@@ -32,6 +32,7 @@ REMOVED: Final = frozenset(
         Header.ATTEMPT,
         Header.NOT_BEFORE_MS,
         Header.DEADLINE_MS,
+        Header.KEYLESS,
     }
 )
 """A replay does not keep these headers: those of the failure, and the old deadline."""
@@ -137,9 +138,8 @@ class LetterHandler:
 def replay_of(letter: Record, topics: Topics, partitions: int) -> Message:
     """The request of a letter as a first attempt, with its origin."""
     kept = tuple(header for header in letter.headers if header[0] not in REMOVED)
-    return Message(
-        topics.requests, letter.value or b"", letter.key, kept, _partition(letter, topics, partitions)
-    )
+    key = None if any(name == Header.KEYLESS for name, _ in letter.headers) else letter.key
+    return Message(topics.requests, letter.value or b"", key, kept, _partition(letter, topics, partitions))
 
 
 def _partition(letter: Record, topics: Topics, partitions: int) -> int | None:

@@ -1,15 +1,13 @@
 """The broker contract on a real Kafka, and tests of what only Kafka does."""
 
 import asyncio
-import struct
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.record.util import calc_crc32c
 from confluent_kafka import Producer
 from support.broker_contract import BrokerContract, Connect, Trim, take
+from support.wire import send_batch, wire_batch, wire_record
 
 from inferstream.pipeline.broker.base import Broker, Message, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
@@ -76,35 +74,42 @@ async def test_records_that_a_foreign_producer_compresses_are_read(
     assert [record.value for record in found] == [body]
 
 
-async def publish_unreadable(kafka: str, topic: str) -> None:
-    """A batch of two records, the second with a header name that is not UTF-8, as kcat can send."""
-    producer = AIOKafkaProducer(bootstrap_servers=kafka)
-    await producer.start()
-    batch = producer.create_batch()
-    batch.append(timestamp=1, key=None, value=b"first of its batch", headers=[])
-    batch.append(timestamp=1, key=None, value=b"unreadable", headers=[("NAME", b"1")])
-    content = bytearray(batch._build().replace(b"NAME", b"\xff\xfe\xff\xfe"))
-    struct.pack_into(">I", content, 17, calc_crc32c(bytes(content[21:])))
-    batch._buffer = bytes(content)
-    await (await producer.send_batch(batch, topic, partition=0))
-    await producer.stop()
-
-
-async def test_a_record_that_aiokafka_cannot_parse_is_returned_empty(kafka: str, unique: str) -> None:
+@pytest.mark.parametrize("group", [True, False])
+async def test_header_names_that_are_not_utf8_lose_no_record(kafka: str, unique: str, group: bool) -> None:
+    """A worker reads in a group, the auditor without one."""
     async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
         await broker.ensure_topics([TopicSpec(unique, 2)])
         await broker.publish(Message(unique, b"before", partition=0))
-        await publish_unreadable(kafka, unique)
+        records = [
+            wire_record(n, b"%d" % n, b"k", [(b"\xff\xfe" if n == 3 else b"name", b"x")]) for n in range(10)
+        ]
+        await send_batch(kafka, unique, wire_batch(records))
         for partition in range(2):
             await broker.publish(Message(unique, b"after", partition=partition))
-        found = await take(await broker.consume([unique]), 5)
-    assert [record.value for record in found if record.partition == 0] == [
-        b"before",
-        b"first of its batch",
-        None,
-        b"after",
-    ]
+        found = await take(await broker.consume([unique], group=unique if group else None), 13)
+    expected = [b"before", *(b"%d" % n for n in range(10)), b"after"]
+    assert [record.value for record in found if record.partition == 0] == expected
     assert [record.value for record in found if record.partition == 1] == [b"after"]
+    assert {record.headers for record in found if record.key} == {(("name", b"x"),), (("\\xff\\xfe", b"x"),)}
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_a_batch_that_is_too_large_unpacked_is_named_with_its_offsets(
+    kafka: str, unique: str, codec: str
+) -> None:
+    async with KafkaBroker(KafkaConfig(bootstrap=kafka, max_batch_bytes=100_000)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 1)])
+        await broker.publish(Message(unique, b"before"))
+        await send_batch(
+            kafka, unique, wire_batch([wire_record(n, b"\0" * 300_000) for n in range(3)], codec)
+        )
+        await broker.publish(Message(unique, b"after"))
+        reader = await broker.consume([unique], group=unique)
+        before, unread, after = await take(reader, 3)
+        assert reader.positions() == {TopicPartition(unique, 0): 5}
+    assert (before.value, after.value) == (b"before", b"after")
+    assert unread.unread is not None
+    assert (unread.unread.first_offset, unread.offset) == (1, 3)
 
 
 @pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}, {"security_protocol": "SASL_PLAINTEXT"}])

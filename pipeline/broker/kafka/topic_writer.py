@@ -1,0 +1,73 @@
+"""The messages of one topic, distributed over its partitions."""
+
+import asyncio
+from collections.abc import Callable
+
+from ...errors import InferstreamError
+from ..base import Message
+from ..partitioner import partition_of
+from ..refusals import no_partition
+from .writers import Entry, PartitionWriter, Route, SizeLimit, fail_all
+
+
+class TopicWriter:
+    """Distributes the messages of one topic over its partitions.
+
+    Keeps them until the partitions are known.
+    """
+
+    def __init__(self, topic: str, route: Route, on_gone: Callable[[], None]) -> None:
+        """``on_gone`` is called when the topic, or a partition of it, is gone."""
+        self.route = route
+        self._limit = SizeLimit(topic)
+        self._on_gone = on_gone
+        self._writers: list[PartitionWriter] = []
+        self._waiting: list[Entry] = []
+        self._turn = -1
+
+    @property
+    def partitions(self) -> int:
+        """The number of partitions; 0 until it is known."""
+        return len(self._writers)
+
+    def append(self, entry: Entry) -> None:
+        message, _, size = entry
+        if size > self._limit.record_bytes:
+            fail_all([entry], self._limit.error(size))
+        elif not self._writers:
+            self._waiting.append(entry)
+        elif (partition := self._partition(message)) < len(self._writers):
+            self._writers[partition].append(entry)
+        else:
+            fail_all([entry], no_partition(self._limit.topic, partition, len(self._writers)))
+
+    def grow(self, partitions: int) -> None:
+        """The topic now has this number of partitions. Never shrinks."""
+        for partition in range(len(self._writers), partitions):
+            self._writers.append(PartitionWriter(self.route, self._limit, partition, self._on_gone))
+        waiting = self._waiting
+        self._waiting = []
+        for entry in waiting:
+            self.append(entry)
+
+    def fail(self, error: InferstreamError) -> None:
+        """Fail all messages that are not acknowledged."""
+        fail_all(self._waiting, error)
+        self._waiting = []
+        for writer in self._writers:
+            writer.fail(error)
+
+    def late(self, before_s: float) -> list[PartitionWriter]:
+        """The writers whose batch was sent before this time and is not acknowledged."""
+        return [one for one in self._writers if one.sent_at_s is not None and one.sent_at_s < before_s]
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        return [writer.task for writer in self._writers if writer.task]
+
+    def _partition(self, message: Message) -> int:
+        if message.partition is not None:
+            return message.partition
+        if message.key is not None:
+            return partition_of(message.key, len(self._writers))
+        self._turn = (self._turn + 1) % len(self._writers)
+        return self._turn

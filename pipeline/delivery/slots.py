@@ -1,0 +1,65 @@
+"""A record in the window, and the queue of a partition in which it stands."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .outcome import Outcome
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One record, from its admission until its offset is part of the committed prefix.
+
+    Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the
+    record before it in the chain was published.
+    """
+
+    queue: "PartitionQueue"
+    offset: int
+    key: bytes | None
+    next_of_key: "Slot | None" = None
+    blocked: bool = False
+    outcome: Outcome | None = None
+    unacknowledged: int = 0
+    done: bool = False
+    task: "asyncio.Task[None] | None" = None
+
+
+@dataclass(eq=False, slots=True)
+class PartitionQueue:
+    """The slots of one partition in offset order.
+
+    Attributes:
+        unacknowledged_of_key: the last message that was published of each key.
+        read_to: the offset behind all that was read; also behind what is never returned, such as
+            the control records of transactions.
+        given: the offset that was given to be committed last.
+        forgotten: another worker owns the partition now.
+    """
+
+    slots: deque[Slot] = field(default_factory=deque)
+    last_of_key: dict[bytes, Slot] = field(default_factory=dict)
+    unacknowledged_of_key: dict[bytes, "Unacknowledged"] = field(default_factory=dict)
+    read_to: int = -1
+    given: int = -1
+    forgotten: bool = False
+
+    @property
+    def span(self) -> int:
+        return self.slots[-1].offset - self.slots[0].offset + 1 if self.slots else 0
+
+
+class Unacknowledged(NamedTuple):
+    """A message that was published and is not durable yet, and the outcome it belongs to."""
+
+    acknowledgement: "asyncio.Future[None]"
+    outcome: Outcome
+
+    def failed_for_good(self) -> BaseException | None:
+        """The error that nothing replaces; None as long as there is none."""
+        if not self.acknowledgement.done() or self.acknowledgement.cancelled():
+            return None
+        error = self.acknowledgement.exception()
+        return None if error is None or self.outcome.mends(error) else error
