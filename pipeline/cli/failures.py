@@ -98,7 +98,7 @@ def _sentence(error: BaseException) -> str | None:
             return str(error)
         case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
             extra = EXTRAS[name.partition(".")[0]]
-            return f"This command needs more packages: run pip install 'inferstream[{extra}]'."
+            return f"This command needs more packages: run pip install '.[{extra}]' in a checkout of inferstream."
         case OSError(filename=str(path), strerror=str(reason)):
             return f"Cannot use {path}: {reason}."
         case OSError(errno=code, strerror=str(reason)) if code in OF_THE_MACHINE:

@@ -48,7 +48,8 @@ def choose_provider(forced: str | None, available: Sequence[str]) -> Provider:
 def unavailable(name: str) -> ProviderUnavailable:
     return ProviderUnavailable(
         f"The execution provider {name} was requested and is not usable here; "
-        "install `inferstream[gpu]` with its driver and libraries, or leave the provider out."
+        "install the extra `gpu` (pip install '.[gpu]' in a checkout) with its driver and libraries, "
+        "or leave the provider out."
     )
 
 

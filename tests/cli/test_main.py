@@ -95,8 +95,8 @@ assert not heavy, heavy
             "No usable temporary directory found",
         ),
         (sqlite_full(), 1, "database or disk is full"),
-        (ModuleNotFoundError("x", name="onnxruntime.capi"), 1, "pip install 'inferstream[cpu]'"),
-        (ModuleNotFoundError("x", name="faust"), 1, "pip install 'inferstream[faust]'"),
+        (ModuleNotFoundError("x", name="onnxruntime.capi"), 1, "pip install '.[cpu]'"),
+        (ModuleNotFoundError("x", name="faust"), 1, "pip install '.[faust]'"),
     ],
 )
 def test_an_error_prints_one_sentence(

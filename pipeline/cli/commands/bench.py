@@ -17,6 +17,7 @@ from rich.console import Console
 from ...config import KafkaConfig
 from ...errors import UsageError
 from ..options.rows import dialect_given, dialect_options, text_column
+from ..options.settings import KAFKA_ADDRESS
 from ..output.bench_progress import BenchProgress
 from ..output.tables import print_table
 
@@ -52,7 +53,10 @@ FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 )
 @text_column
 @dialect_options
-@click.option("--kafka", help="Measure on this Kafka; without an address a local one runs meanwhile.")
+@click.option(
+    "--kafka",
+    **{**KAFKA_ADDRESS, "help": "Measure on this Kafka; without an address a local one runs meanwhile."},
+)
 @click.option(
     "--against",
     type=click.Path(exists=True, path_type=Path),

@@ -18,6 +18,7 @@ from ...kafka_local.jars import VERSION, class_path, jar_folder
 @click.command()
 @click.option(
     "--port",
+    type=click.IntRange(0, 65_535),
     default=9092,
     show_default=True,
     help="Port of the first broker; the others follow. 0 takes free ports.",
@@ -30,11 +31,19 @@ from ...kafka_local.jars import VERSION, class_path, jar_folder
     help="Number of brokers. With 3, topics have 3 replicas by default.",
 )
 @click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait until each broker responds.",
+)
+@click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     help="Store topics, settings and logs in this folder. Without it they are deleted at the end.",
 )
-def command(port: int, brokers: int, data: Path | None) -> None:
+def command(port: int, brokers: int, timeout_s: float, data: Path | None) -> None:
     """Run a real Apache Kafka on this machine until Ctrl-C.
 
     Needs no Java and no Docker. It listens on 127.0.0.1 only, without encryption or passwords, and does not create
@@ -47,7 +56,9 @@ def command(port: int, brokers: int, data: Path | None) -> None:
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="inferstream-kafka-"))
             )
             _fetch()
-            kafka = stack.enter_context(LocalKafka(directory, brokers=brokers, port=port))
+            kafka = LocalKafka(directory, brokers=brokers, port=port)
+            stack.callback(kafka.stop)
+            kafka.start(timeout_s)
             _show(kafka)
             _watch(kafka, brokers)
     except KeyboardInterrupt:

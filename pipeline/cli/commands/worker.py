@@ -108,4 +108,6 @@ def _host() -> "Host":
     for entry_point in entry_points(group="inferstream.hosts", name="faust"):
         host: Host = entry_point.load()
         return host
-    raise UsageError("This install lacks its entry points: run pip install 'inferstream[faust]'.")
+    raise UsageError(
+        "This install lacks its entry points: run pip install '.[faust]' in a checkout of inferstream."
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
+from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.kafka_local.cluster import free_ports, is_free
 from inferstream.pipeline.kafka_local.wire import BrokerAddress, live_brokers
 
@@ -63,5 +64,25 @@ main(["kafka"])
     assert done.returncode == 1
     assert (
         done.stderr
-        == "Error: This command needs more packages: run pip install 'inferstream[kafka-local]'.\n"
+        == "Error: This command needs more packages: run pip install '.[kafka-local]' in a checkout of inferstream.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--timeout", "0"], "--timeout"), (["--port", "99999"], "--port"), (["--timeout", "x"], "--timeout")],
+)
+def test_a_wrong_option_is_named(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kafka", *words]) == 2
+    assert f"Invalid value for {said}" in capsys.readouterr().err
+
+
+def test_a_start_that_takes_too_long_ends_with_a_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "--port", "0", "--timeout", "0.01", "--data", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Kafka's broker 1 does not respond after 0.01 s: see " in done.stderr

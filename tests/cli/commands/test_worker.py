@@ -66,7 +66,10 @@ def test_without_faust_the_worker_says_what_to_install() -> None:
     command = [sys.executable, "-c", without, "worker", "triage", "--kafka", "127.0.0.1:1"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr == "Error: This command needs more packages: run pip install 'inferstream[faust]'.\n"
+    assert (
+        ended.stderr
+        == "Error: This command needs more packages: run pip install '.[faust]' in a checkout of inferstream.\n"
+    )
 
 
 def test_sigterm_ends_a_worker_on_a_folder_with_status_0(tmp_path: Path, model: None) -> None:

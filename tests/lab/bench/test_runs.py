@@ -94,7 +94,10 @@ sys.exit(run(["bench", "--data", sys.argv[1], "--kafka", "127.0.0.1:1"]))
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "Usage: inferstream bench" in result.stdout
-    assert result.stderr == "Error: This command needs more packages: run pip install 'inferstream[bench]'.\n"
+    assert (
+        result.stderr
+        == "Error: This command needs more packages: run pip install '.[bench]' in a checkout of inferstream.\n"
+    )
 
 
 def left_behind() -> list[int]:
