@@ -42,13 +42,13 @@ def commands(page: Path) -> Iterator[list[str]]:
     for line in lines:
         if re.match(r"(inferstream|make|pip|echo|grep|python3|cat) ", line):
             words = shlex.split(line, comments=True)
-            yield from split_at(words, {"|", "&&", ";", ">", "&"})
+            yield from split_at(words)
 
 
-def split_at(words: list[str], ends: set[str]) -> Iterator[list[str]]:
+def split_at(words: list[str]) -> Iterator[list[str]]:
     command: list[str] = []
     for word in [*words, ";"]:
-        if word not in ends:
+        if word not in {"|", "&&", ";", ">", "&"}:
             command.append(word)
             continue
         if command:
@@ -141,4 +141,4 @@ def test_examples_of_the_help_are_parsed(name: str) -> None:
         for line in text.splitlines():
             example = re.split(r" {3,}", line.strip())[0]
             if example.startswith(f"inferstream {name} "):
-                parse(command, next(split_at(shlex.split(example), {">", "|"}))[2:])
+                parse(command, next(split_at(shlex.split(example)))[2:])
