@@ -41,19 +41,13 @@ def commands(page: Path) -> Iterator[list[str]]:
     lines += [words.replace("\n", " ") for words in IN_A_SENTENCE.findall(page.read_text())]
     for line in lines:
         if re.match(r"(inferstream|make|pip|echo|grep|python3|cat) ", line):
-            words = shlex.split(line, comments=True)
-            yield from split_at(words)
+            yield from split(line)
 
 
-def split_at(words: list[str]) -> Iterator[list[str]]:
-    command: list[str] = []
-    for word in [*words, ";"]:
-        if word not in {"|", "&&", ";", ">", "&"}:
-            command.append(word)
-            continue
-        if command:
-            yield command
-        command = []
+def split(line: str) -> list[list[str]]:
+    """The words of each command of the line. A separator in quotes has no blanks around it."""
+    parts = [shlex.split(part, comments=True) for part in re.split(r"\s(?:\||&&|;|>)\s", line)]
+    return [words for words in parts if words]
 
 
 FOUND = [(page, command) for page in PAGES for command in commands(page)]
@@ -141,4 +135,4 @@ def test_examples_of_the_help_are_parsed(name: str) -> None:
         for line in text.splitlines():
             example = re.split(r" {3,}", line.strip())[0]
             if example.startswith(f"inferstream {name} "):
-                parse(command, next(split_at(shlex.split(example)))[2:])
+                parse(command, split(example)[0][2:])
