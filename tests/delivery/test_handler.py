@@ -365,6 +365,15 @@ async def test_a_missing_reply_topic_is_asked_for_again_after_a_while(clock: Fak
     assert broker.asked == [MINE] * 3
 
 
+async def test_a_missing_reply_topic_is_asked_for_again_as_soon_as_its_time_is_over(clock: FakeClock) -> None:
+    broker = FakeTopics()
+    reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
+    for asked in range(1, 4):
+        assert await refused(reply_topics, MINE) == 1
+        assert broker.asked == [MINE] * asked
+        clock.advance(MISSING_S)
+
+
 async def test_a_bounded_number_of_missing_topics_is_remembered(clock: FakeClock) -> None:
     broker = FakeTopics()
     reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)

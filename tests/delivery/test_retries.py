@@ -120,6 +120,24 @@ def test_a_record_that_is_retried_again_and_again_keeps_its_first_origin(
     assert [value for name, value in record.headers if name == Header.ORIGIN] == [first.encode()]
 
 
+def test_a_record_is_due_after_the_delay_of_its_tier_and_at_most_a_fifth_more() -> None:
+    attempt = Attempt(1, "device_unavailable", NOW_MS, "w")
+    for spread, due_ms in ((0.0, NOW_MS + 30_000), (0.5, NOW_MS + 33_000), (1.0, NOW_MS + 36_000)):
+        message = to_retry_topic(an_arrival(a_record(())), TOPICS, attempt, 30, lambda spread=spread: spread)
+        assert dict(message.headers)[Header.NOT_BEFORE_MS] == b"%d" % due_ms
+
+
+def test_a_record_without_a_body_waits_with_an_empty_one() -> None:
+    arrival = an_arrival(a_record(())._replace(value=None))
+    assert to_retry_topic(arrival, TOPICS, Attempt(1, "a", NOW_MS, "w"), 30).value == b""
+
+
+def test_an_attempt_has_at_most_three_digits() -> None:
+    values = {b"1": 1, b"7": 7, b"0": 1, b"000": 1, b"007": 7, b"999": 999, b"1000": 1, b"0007": 1, b"-7": 1}
+    assert {value: attempt_of({Header.ATTEMPT: value}) for value in values} == values
+    assert attempt_of({}) == 1
+
+
 @given(st.lists(attempts, max_size=MAX_HISTORY + 5))
 def test_a_history_is_kept_in_order_and_bounded(lines: Sequence[Attempt]) -> None:
     headers: Headers = ()
@@ -158,6 +176,21 @@ def test_retries_are_never_more_than_their_share_and_a_burst(config: RetryConfig
         else:
             spent += budget.spend()
     assert spent <= config.budget_burst + config.budget_share * reads.count(True) + 1e-6
+
+
+def test_a_budget_is_its_burst_at_first_and_then_what_requests_have_earned() -> None:
+    budget = RetryBudget(RetryConfig(budget_share=0.5, budget_burst=2))
+    assert [budget.spend() for _ in range(4)] == [True, True, False, False]
+    spent = []
+    for _ in range(6):
+        budget.earn()
+        spent.append(budget.spend())
+    assert spent == [False, True] * 3
+    for _ in range(100):
+        budget.earn()
+    assert [budget.spend() for _ in range(4)] == [True, True, False, False], (
+        "no more than a burst is saved up"
+    )
 
 
 @given(st.binary(max_size=60) | st.text("a/0.x-", max_size=30).map(str.encode))

@@ -11,12 +11,13 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from mutants import Mutant, code_of, count, mutant
@@ -58,7 +59,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 OURS = {"inferstream", "tests", "support", "delivery", "engine", "conftest"}
 FAST = "not kafka and not containers and not optimize"
 TIMES = 5
-"""A run may take this many times as long as without a fault; longer counts as noticed."""
+"""A test may take this many times as long as without a fault, plus the slack; longer counts as noticed."""
 SLACK_S = 10.0
 
 
@@ -67,6 +68,10 @@ class Covered(NamedTuple):
 
     by_line: dict[tuple[str, int], set[str]]
     seconds: dict[str, float]
+
+
+Report = Callable[[Mutant, str, str, float], None]
+"""Gets a mutant, how it ended ("killed", "timeout", "survived" or "not reached"), the failed test, the seconds."""
 
 
 class Observer:
@@ -112,6 +117,12 @@ class Chooser:
             (item for item in items if item.nodeid in self._seconds), key=lambda i: self._seconds[i.nodeid]
         )
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """A test that takes too long ends the process, by a signal."""
+        signal.setitimer(signal.ITIMER_REAL, TIMES * self._seconds[item.nodeid] + SLACK_S)
+        return (yield)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.failed:
             self.failed = report.nodeid
@@ -135,51 +146,99 @@ class Finder:
         return spec
 
 
-def in_a_child(work: Callable[[], tuple[int, Any]], timeout_s: float) -> tuple[str, Any]:
-    """Run ``work`` in a fork: the exit status, or "timeout", and what it returned."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.close(reading)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(1, 2)
-        status, found = 3, None
-        with suppress(BaseException):
-            status, found = work()
-        with os.fdopen(writing, "w") as pipe:
+class Child:
+    """A forked process, which may send one JSON value before it ends."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()  # whatever the tests start ends with it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
+        else:
+            os.close(self._writing)
+            os.set_blocking(self._reading, False)
+
+    def end(self, status: int, found: Any) -> NoReturn:
+        """In the child: send, and end without what else would happen at an exit."""
+        with os.fdopen(self._writing, "w") as pipe:
             json.dump(found, pipe)
         os._exit(status)
-    os.close(writing)
-    os.set_blocking(reading, False)
-    end = time.monotonic() + timeout_s
-    received = b""
-    try:
-        while True:
-            with suppress(BlockingIOError):
-                while piece := os.read(reading, 1 << 20):
-                    received += piece
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
+
+    def result(self, timeout_s: float) -> tuple[str, Any]:
+        """In the parent: the exit status, or "timeout", and what was sent."""
+        end = time.monotonic() + timeout_s
+        received = b""
+        try:
+            while True:
+                done, status = os.waitpid(self.pid, os.WNOHANG)
                 with suppress(BlockingIOError):
-                    while piece := os.read(reading, 1 << 20):
+                    while piece := os.read(self._reading, 1 << 20):
                         received += piece
-                return str(os.waitstatus_to_exitcode(status)), json.loads(received or b"null")
-            if time.monotonic() > end:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return "timeout", None
-            time.sleep(0.01)
-    finally:
-        os.close(reading)
+                if done:
+                    return str(os.waitstatus_to_exitcode(status)), json.loads(received or b"null")
+                if time.monotonic() > end:
+                    os.killpg(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
+                    return "timeout", None
+                time.sleep(0.01)
+        finally:
+            os.close(self._reading)
 
 
-def run_tests(folders: Sequence[str], *plugins: Any) -> int:
+class Judge:
+    """A session of pytest that is forked, once for each mutant, before it has imported what is tested."""
+
+    def __init__(self, root: Path, mutants: Sequence[Mutant], covered: Covered, report: Report) -> None:
+        self._root = root
+        self._mutants = mutants
+        self._covered = covered
+        self._report = report
+        self.child: Child | None = None
+        self.chooser = Chooser({})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> None:
+        for one in self._mutants:
+            if self._begin(one, session):
+                return  # in the child: collect and run
+        pytest.exit("all are judged", 0)
+
+    def _begin(self, one: Mutant, session: pytest.Session) -> bool:
+        covered = self._covered
+        first, last = one.lines
+        tests = {
+            test for line in range(first, last + 1) for test in covered.by_line.get((one.path, line), ())
+        }
+        if not tests:
+            self._report(one, "not reached", "", 0.0)
+            return False
+        # A line that ran during the import may matter to any test.
+        seconds = {test: s for test, s in covered.seconds.items() if test in tests or tests == {""}}
+        began = time.monotonic()
+        child = Child()
+        if child.pid == 0:
+            self.child = child
+            sys.meta_path.insert(0, Finder(self._root, one))  # type: ignore[arg-type]
+            self.chooser = Chooser(seconds)
+            session.config.pluginmanager.register(self.chooser)
+            session.config.args = sorted({test.partition("::")[0] for test in seconds})
+            return True
+        status, failed = child.result(TIMES * sum(seconds.values()) + SLACK_S)
+        ends = {"0": "survived", "timeout": "timeout", str(-signal.SIGALRM): "timeout"}
+        self._report(one, ends.get(status, "killed"), failed or f"status {status}", time.monotonic() - began)
+        return False
+
+
+def run_tests(folders: Sequence[str], examples: int, *plugins: Any) -> int:
     from hypothesis import HealthCheck, Phase, settings
 
     # The same examples each time; a failing one need not be made smaller.
     settings.register_profile(
         "mutation",
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,
@@ -187,40 +246,25 @@ def run_tests(folders: Sequence[str], *plugins: Any) -> int:
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutation")
-    return int(
-        pytest.main(
-            [
-                "-x",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "--no-header",
-                "--tb=no",
-                "-W",
-                "ignore::pytest.PytestAssertRewriteWarning",
-                "-m",
-                FAST,
-                *folders,
-            ],
-            [*plugins],
-        )
-    )
+    options = ["-x", "-p", "no:cacheprovider", "-p", "no:terminal", "-o", "addopts="]
+    options += ["--import-mode=importlib", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*options, "-m", FAST, *folders], [*plugins]))
 
 
 def observe(root: Path, folders: Sequence[str]) -> Covered:
-    """One run of the tests without a fault."""
-
-    def work() -> tuple[int, Any]:
-        observer = Observer(root)
-        import threading
-
-        threading.settrace(observer.trace)
-        sys.settrace(observer.trace)
-        status = run_tests(folders, observer)
-        sys.settrace(None)
-        return status, [sorted(observer.lines), observer.seconds, sorted(sys.modules)]
-
-    status, found = in_a_child(work, 600)
+    """One run of the tests without a fault, in a fork."""
+    child = Child()
+    if child.pid == 0:
+        status, found = 3, None
+        with suppress(BaseException):
+            observer = Observer(root)
+            threading.settrace(observer.trace)
+            sys.settrace(observer.trace)
+            status = run_tests(folders, 30, observer)
+            sys.settrace(None)
+            found = [sorted(observer.lines), observer.seconds, sorted(sys.modules)]
+        child.end(status, found)
+    status, found = child.result(1_200)
     if status != "0":
         sys.exit(f"The tests in {folders} fail without a fault (status {status}).")
     lines, seconds, modules = found
@@ -230,37 +274,15 @@ def observe(root: Path, folders: Sequence[str]) -> Covered:
     by_line: dict[tuple[str, int], set[str]] = {}
     for path, line, test in lines:
         by_line.setdefault((path, line), set()).add(test)
-    status, failed = in_a_child(
-        lambda: (run_tests(folders, chooser := Chooser(seconds)), chooser.failed), 600
-    )
-    if status != "0":
-        sys.exit(f"Without a fault {failed or folders} fails in a fork (status {status}).")
     return Covered(by_line, seconds)
 
 
-def judge(root: Path, changed: Mutant, covered: Covered) -> tuple[str, str, float]:
-    """How the mutant ended ("killed", "timeout", "survived", "not reached"), the test that failed, the seconds."""
-    first, last = changed.lines
-    tests = {
-        test for line in range(first, last + 1) for test in covered.by_line.get((changed.path, line), ())
-    }
-    if not tests:
-        return "not reached", "", 0.0
-    # A line that ran during the import may matter to any test.
-    seconds = {test: s for test, s in covered.seconds.items() if test in tests or tests == {""}}
-    files = sorted({test.partition("::")[0] for test in seconds})
-
-    def work() -> tuple[int, Any]:
-        sys.meta_path.insert(0, Finder(root, changed))  # type: ignore[arg-type]
-        chooser = Chooser(seconds)
-        return run_tests(files, chooser), chooser.failed
-
-    began = time.monotonic()
-    status, failed = in_a_child(work, TIMES * sum(seconds.values()) + SLACK_S)
-    took = time.monotonic() - began
-    if status == "timeout":
-        return "timeout", "", took
-    return ("survived" if status == "0" else "killed"), failed or f"status {status}", took
+def judge(root: Path, mutants: Sequence[Mutant], covered: Covered, report: Report) -> None:
+    """Run the tests on each mutant."""
+    judging = Judge(root, mutants, covered, report)
+    status = run_tests((), 100, judging)
+    if judging.child is not None:
+        judging.child.end(status, judging.chooser.failed)
 
 
 def sample(root: Path, seed: int, size: int, only: str) -> list[Mutant]:
@@ -284,16 +306,25 @@ def main() -> None:
     sys.path[:0] = [str(root), str(root / "tests")]
     drawn = sample(root, arguments.seed, arguments.sample, arguments.only)
     print(f"{len(drawn)} mutants", flush=True)
-    covered = {folders: observe(root, folders) for folders in {TESTS[one.path] for one in drawn}}
     ends: Counter[str] = Counter()
-    for one in drawn:
-        end, test, took = judge(root, one, covered[TESTS[one.path]])
+    done = set()
+    if arguments.out and arguments.out.exists():
+        for line in arguments.out.read_text().splitlines():
+            end, _, _, path, number, *_ = json.loads(line)
+            done.add((path, number))
+            ends[end] += 1
+
+    def report(one: Mutant, end: str, test: str, took_s: float) -> None:
         ends[end] += 1
         if end in ("survived", "not reached"):
             print(f"{end}: {one.name}", flush=True)
         if arguments.out:
             with arguments.out.open("a") as out:
-                out.write(json.dumps([end, test, round(took, 2), *one]) + "\n")
+                out.write(json.dumps([end, test, round(took_s, 2), *one]) + "\n")
+
+    for folders in sorted({TESTS[one.path] for one in drawn}):
+        left = [one for one in drawn if TESTS[one.path] == folders and (one.path, one.number) not in done]
+        judge(root, left, observe(root, folders), report)
     noticed = ends["killed"] + ends["timeout"]
     print(f"{noticed} of {len(drawn)} noticed ({noticed / max(1, len(drawn)):.1%}): {dict(ends)}")
 
