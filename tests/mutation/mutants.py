@@ -10,18 +10,14 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-}
+PAIRS: list[tuple[type[ast.cmpop], type[ast.cmpop]]] = [
+    (ast.Lt, ast.LtE),
+    (ast.Gt, ast.GtE),
+    (ast.Eq, ast.NotEq),
+    (ast.Is, ast.IsNot),
+    (ast.In, ast.NotIn),
+]
+COMPARISONS = dict(PAIRS) | {second: first for first, second in PAIRS}
 ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -33,7 +29,6 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
 }
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "popleft": "pop"}
-SIMPLE = (ast.Expr, ast.Assign, ast.AugAssign, ast.Delete)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -79,8 +74,8 @@ def mutant(root: Path, path: str, number: int) -> Mutant:
 
 def code_of(root: Path, mutant: Mutant) -> CodeType:
     """The mutant, compiled."""
-    source = (root / mutant.path).read_text()
-    return compile(_changed(source, mutant.number), str(root / mutant.path), "exec")
+    path = root / mutant.path
+    return compile(_changed(path.read_text(), mutant.number), str(path), "exec")
 
 
 def _changed(source: str, number: int) -> ast.Module:
@@ -240,11 +235,9 @@ def _is_negated_elsewhere(test: ast.expr) -> bool:
 def _is_text(node: ast.BinOp | ast.AugAssign) -> bool:
     """Formatting with %, or a sum of texts."""
     parts = [getattr(node, "left", None), getattr(node, "right", getattr(node, "value", None))]
-    return any(isinstance(part, ast.JoinedStr) or _is_string(part) for part in parts)
-
-
-def _is_string(node: Any) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+    return any(
+        isinstance(p, ast.JoinedStr) or isinstance(getattr(p, "value", None), str | bytes) for p in parts
+    )
 
 
 def _is_none(node: Any) -> bool:
