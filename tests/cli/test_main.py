@@ -53,6 +53,21 @@ def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert "Usage: inferstream " + name in capsys.readouterr().out
 
 
+def test_every_help_works_in_a_plain_install() -> None:
+    """A plain install is the client: it has none of the packages of the extras."""
+    code = """
+import sys
+from inferstream.pipeline.cli.failures import EXTRAS
+sys.modules.update(dict.fromkeys(EXTRAS))
+from inferstream.pipeline.cli.main import SUMMARIES, run
+for name in SUMMARIES:
+    assert run([name, "--help"]) == 0, name
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("name", ["dead-letters", "models", "triage"])
 def test_the_summaries_of_a_group_fit_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0

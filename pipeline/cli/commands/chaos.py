@@ -1,4 +1,4 @@
-"""`inferstream chaos`."""
+"""`inferstream chaos`. What it needs of the extras is imported when it runs, not for its help."""
 
 import asyncio
 import logging
@@ -6,18 +6,17 @@ import signal
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 from rich.console import Console
 
-from ...kafka_local.cluster import LocalKafka
-from ...lab.chaos.figures import ends_by_code, figures
-from ...lab.chaos.plot import plot
-from ...lab.chaos.report import ChaosReport
-from ...lab.chaos.runner import Runner
 from ...lab.chaos.scenario import load_scenario, scenario_names
 from ..output.tables import print_table
+
+if TYPE_CHECKING:
+    from ...lab.chaos.report import ChaosReport
 
 COLUMNS = {"figure": "figure", "value": "value", "goal": "goal", "met": "met"}
 HEAP_MB = 256
@@ -58,6 +57,9 @@ def command(scenario: str, minutes: float | None, seed: int, out: Path, listing:
         rows = [{"name": one.name, "seconds": one.seconds, "about": one.about} for one in known]
         print_table(rows, {"name": "scenario", "seconds": "seconds", "about": "description"}, as_json=as_json)
         return 0
+    from ...kafka_local.cluster import LocalKafka
+    from ...lab.chaos.runner import Runner
+
     chosen = load_scenario(scenario)
     folder = fresh_folder(out / scenario)
     seconds = minutes * 60 if minutes else chosen.seconds
@@ -76,8 +78,11 @@ def command(scenario: str, minutes: float | None, seed: int, out: Path, listing:
     return show(report, folder, console, as_json=as_json)
 
 
-def show(report: ChaosReport, folder: Path, console: Console, *, as_json: bool) -> int:
+def show(report: "ChaosReport", folder: Path, console: Console, *, as_json: bool) -> int:
     """Store and print the results of a run. Returns the exit status."""
+    from ...lab.chaos.figures import ends_by_code, figures
+    from ...lab.chaos.plot import plot
+
     found = figures(report)
     (folder / "report.json").write_bytes(msgspec.json.encode(report))
     (folder / "figures.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))

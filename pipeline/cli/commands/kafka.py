@@ -1,18 +1,20 @@
-"""`inferstream kafka`: runs a real Kafka in the foreground."""
+"""`inferstream kafka`: runs a real Kafka in the foreground. Its extra is imported when it runs."""
 
 import signal
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ...errors import BrokerError
-from ...kafka_local.cluster import LocalKafka
-from ...kafka_local.jars import VERSION, class_path, jar_folder
+
+if TYPE_CHECKING:
+    from ...kafka_local.cluster import LocalKafka
 
 
 @click.command()
@@ -49,6 +51,8 @@ def command(port: int, brokers: int, timeout_s: float, data: Path | None) -> Non
     Needs no Java and no Docker. It listens on 127.0.0.1 only, without encryption or passwords, and does not create
     topics by itself. The broker's jars (50 MB) are fetched on first use and stored.
     """
+    from ...kafka_local.cluster import LocalKafka
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as stack:
@@ -66,6 +70,8 @@ def command(port: int, brokers: int, timeout_s: float, data: Path | None) -> Non
 
 
 def _fetch() -> None:
+    from ...kafka_local.jars import class_path, jar_folder
+
     columns = (TextColumn("Fetching Kafka"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -75,13 +81,15 @@ def _fetch() -> None:
         )
 
 
-def _show(kafka: LocalKafka) -> None:
+def _show(kafka: "LocalKafka") -> None:
+    from ...kafka_local.jars import VERSION
+
     click.echo(f"Kafka {VERSION} answers on {kafka.bootstrap}; data and logs are in {kafka.directory}.")
     click.echo(f"Try in another terminal: inferstream worker triage --kafka {kafka.bootstrap}")
     click.echo("Ctrl-C stops it.")
 
 
-def _watch(kafka: LocalKafka, brokers: int) -> None:
+def _watch(kafka: "LocalKafka", brokers: int) -> None:
     """Does not return. Raises BrokerError when a broker ends."""
     while len(kafka.running()) == brokers:
         time.sleep(0.5)
