@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from ...config import KafkaConfig
 from .connection import connection_arguments, never_creating
 from .reaching import bounded
+from .skew import ClockSkew
 
 BATCH_BYTES: Final = 256 * 1024
 """Enough for tens of thousands of records per second to one partition, in 1 000 requests per second."""
@@ -31,6 +32,7 @@ class Producers:
         self._replacing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
         self.current: Any = None
+        self.skew = ClockSkew()
 
     async def start(self) -> None:
         """Connect and get a producer id, once.

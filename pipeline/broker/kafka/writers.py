@@ -35,6 +35,9 @@ OFTEN: Final = (
     "Often the topic's cleanup.policy is compact, which refuses records without a key: set it to delete."
 )
 
+BY_THE_BROKER: Final = 1
+"""The type of a timestamp that the broker set (LogAppendTime)."""
+
 Entry = tuple[Message, asyncio.Future[None], int]
 """A message, its caller's future, and its maximum size in a batch, in bytes."""
 
@@ -147,7 +150,7 @@ class PartitionWriter:
         """Move the oldest pending messages into a batch; they are in flight from now on."""
         pending = self._pending
         batch = producer.create_batch()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _now_ms()
         room = min(self._limit.batch_bytes, self._room)
         entries: list[Entry] = []
         self._in_flight = entries
@@ -166,8 +169,9 @@ class PartitionWriter:
         await self._check_topic(producer)
         self._check_partition(producer)
         self.sent_at_s = asyncio.get_running_loop().time()
+        sent_ms = _now_ms()
         try:
-            await (await producer.send_batch(batch, self._limit.topic, partition=self._partition))
+            stored = await (await producer.send_batch(batch, self._limit.topic, partition=self._partition))
         except TOO_LARGE:
             await self._producers.replace(producer)
             size = sum(size for _, _, size in self._in_flight)
@@ -185,6 +189,8 @@ class PartitionWriter:
                 if not future.done():
                     future.set_result(None)
             self._in_flight = []
+            if stored.timestamp_type == BY_THE_BROKER:
+                self._producers.skew.observe(sent_ms, stored.timestamp, _now_ms())
             self._room = min(2 * self._room, BATCH_BYTES)
 
     def _check_partition(self, producer: Any) -> None:
@@ -227,3 +233,7 @@ def fail_all(entries: Iterable[Entry], error: InferstreamError) -> None:
     for _, future, _ in entries:
         if not future.done():
             future.set_exception(error)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
