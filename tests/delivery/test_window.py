@@ -552,3 +552,40 @@ async def test_an_acknowledgement_after_an_error_does_not_finish_what_failed(
     with pytest.raises(BrokerError, match="refused"):
         await asyncio.wait_for(window.watch(), 5)
     assert (window.positions(), window.terminal_events) == ({}, 0)
+
+
+async def test_a_reply_that_lingers_is_not_published_once_its_partition_is_forgotten(
+    publisher: FakePublisher,
+) -> None:
+    window = Window(BOUNDS, publisher, lambda: True)
+    forgotten, kept = admit(window, a_record(0)), admit(window, a_record(0, partition=1))
+    for admitted in (forgotten, kept):
+        answer(window, admitted)
+    assert publisher.texts == []
+    window.forget([P0])
+    async with asyncio.timeout(5):
+        while not publisher.texts:  # noqa: ASYNC110 - what is waited for is the window's own timer
+            await asyncio.sleep(0)
+    assert publisher.texts == ["1/0/reply"]
+
+
+async def test_a_reply_that_was_replaced_by_a_smaller_one_is_no_error(
+    window: Window, publisher: FakePublisher
+) -> None:
+    watching = asyncio.create_task(window.watch())
+    slot, record = admit(window, a_record(0))
+    window.complete(slot, Outcome((a_message(record),), lambda: Outcome((a_message(record, "smaller"),))))
+    publisher.open[0][1].set_exception(ReplyTooLarge("too large"))
+    assert await is_waiting(watching)
+    await acknowledge(publisher)
+    assert await is_waiting(watching)
+    assert window.positions() == {P0: 1}
+    watching.cancel()
+
+
+async def test_partitions_that_nothing_was_read_of_are_forgotten_without_effect(window: Window) -> None:
+    admit(window, a_record(0))
+    window.forget([P1])
+    assert window.running == 1
+    window.forget([P1, P0, P0])
+    assert (window.running, window.full_partitions()) == (0, set())

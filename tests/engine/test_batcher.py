@@ -1,9 +1,14 @@
 """The batcher's batches are those of the reference plan; each row is taken or dropped once."""
 
 import math
+import queue
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from operator import attrgetter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import an_entry
@@ -59,6 +64,14 @@ class BatcherRig:
 def is_late(entry: Entry) -> bool:
     """Whether it would miss its deadline even if it ran alone now."""
     return START + COST.ms(1, entry.length) / 1e3 > entry.expires
+
+
+def until_asleep(*lanes: threading.Thread) -> None:
+    """Wait until each of these threads waits for rows."""
+    end = time.monotonic() + 10
+    while any(sys._current_frames()[lane.ident or 0].f_code.co_name != "wait" for lane in lanes):
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def ids(entries: Sequence[Entry]) -> list[int]:
@@ -161,3 +174,117 @@ def test_a_low_priority_is_not_starved_by_a_flood_of_high() -> None:
             break
         rig.clock.advance(0.01)
     assert START + PRIORITY_DELAYS_S[LOW] <= rig.clock() < START + 2 * PRIORITY_DELAYS_S[LOW] + 0.05
+
+
+steps = st.lists(st.tuples(st.lists(any_entry, max_size=6), st.sampled_from([0.0, 0.05, 0.5])), max_size=8)
+
+
+@given(steps)
+def test_rows_that_would_be_late_even_alone_never_run_while_others_wait(
+    arrivals: list[tuple[list[Entry], float]],
+) -> None:
+    rig = BatcherRig()
+    here: list[Entry] = []
+    for entries, later_s in arrivals:
+        rig.put(*entries)
+        here += entries
+        rig.clock.advance(later_s)
+        if not any(not entry.cancelled and entry.expires == math.inf for entry in here):
+            continue  # it would wait for a row that can run
+        batch = rig.batcher.take() or []
+        now = rig.clock()
+        left = [entry for entry in here if not entry.alone and entry not in rig.dropped]
+        late = [e for e in left if e.expires - COST.ms(1, e.length) * COST.stretch / 1e3 < now]
+        assert not late or len(left) == 1
+        here = [entry for entry in here if entry not in batch and entry not in rig.dropped]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_idle_lanes_share_what_arrives(lanes: int) -> None:
+    rig = BatcherRig(Limits(10**6, 64))
+    batches: queue.Queue[list[Entry] | None] = queue.Queue()
+    threads = [threading.Thread(target=lambda: batches.put(rig.batcher.take())) for _ in range(lanes)]
+    assert rig.batcher.busy
+    for thread in threads:
+        thread.start()
+    until_asleep(*threads)
+    assert not rig.batcher.busy
+    rig.put(*(an_aged_entry(10) for _ in range(lanes * 4)))
+    for thread in threads:
+        thread.join(10)
+    assert [len(batches.get(timeout=10) or []) for _ in threads] == [4] * lanes
+    assert rig.batcher.busy
+    assert rig.take_all() == []
+
+
+def test_a_lane_without_work_sleeps() -> None:
+    rig = BatcherRig()
+    asked, clock = 0, rig.clock
+
+    def counted() -> float:
+        nonlocal asked
+        asked += 1
+        return clock()
+
+    rig.batcher = Batcher(COST, SMALL, counted, rig.dropped.extend)
+    lane = threading.Thread(target=rig.batcher.take)
+    lane.start()
+    until_asleep(lane)
+    lane.join(0.05)
+    rig.put(an_aged_entry(10))
+    lane.join(10)
+    assert not lane.is_alive()
+    assert asked < 10
+
+
+def test_a_closed_batcher_ends_its_lanes() -> None:
+    rig = BatcherRig()
+    ended: queue.Queue[list[Entry] | None] = queue.Queue()
+    lanes = [threading.Thread(target=lambda: ended.put(rig.batcher.take())) for _ in range(3)]
+    for lane in lanes:
+        lane.start()
+    until_asleep(*lanes)
+    rig.batcher.close()
+    assert [ended.get(timeout=10) for _ in lanes] == [None] * 3
+
+
+def test_rows_that_are_cancelled_or_expired_are_dropped_and_the_lane_waits_on() -> None:
+    rig = BatcherRig()
+    gone = [an_aged_entry(10, cancelled=True), an_aged_entry(20, left=-1)]
+    rig.put(*gone)
+    taken: queue.Queue[list[Entry] | None] = queue.Queue()
+    lane = threading.Thread(target=lambda: taken.put(rig.batcher.take()))
+    lane.start()
+    until_asleep(lane)
+    runs = an_aged_entry(10)
+    rig.put(runs)
+    assert taken.get(timeout=10) == [runs]
+    assert sorted(ids(rig.dropped)) == sorted(ids(gone))
+
+
+def test_the_token_budget_halves_to_what_did_not_fit_and_grows_back_by_a_hundredth() -> None:
+    rig = BatcherRig(Limits(1_000, 16))
+    budgets = []
+    for padded_tokens in (1_001, 3, 1, 800):
+        rig.batcher.shrink(padded_tokens)
+        budgets.append(rig.batcher.limits.token_budget)
+    assert budgets == [500, 1, 1, 1], "a larger batch that fails does not raise it"
+    for _ in range(3):
+        rig.batcher.recover()
+    assert rig.batcher.limits == Limits(31, 16)
+    for _ in range(200):
+        rig.batcher.recover()
+    assert rig.batcher.limits == Limits(1_000, 16)
+    small = BatcherRig(Limits(20, 16))
+    small.batcher.shrink(20)
+    small.batcher.recover()
+    assert small.batcher.limits.token_budget == 11, "by one at least"
+
+
+def test_rows_that_run_alone_and_others_are_counted() -> None:
+    rig = BatcherRig()
+    rig.put(an_aged_entry(10), an_aged_entry(10, alone=True), an_aged_entry(30, alone=True))
+    assert len(rig.batcher) == 3
+    assert rig.batcher.backlog_ms == pytest.approx(2 * COST.ms(1, 10) + COST.ms(1, 30))
+    assert [len(batch) for batch in rig.take_all()] == [1, 1, 1]
+    assert (len(rig.batcher), rig.batcher.backlog_ms) == (0, 0.0)

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from support import entries as entries_of
 from support.reference_plan import BatchPlan, plan
 
-from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
+from inferstream.pipeline.engine.batching import (
+    PRIORITY_DELAYS_S,
+    Entry,
+    Limits,
+    choose,
+    split_runnable,
+)
 from inferstream.pipeline.engine.cost import KNOTS, Cost
 
 NOW = 100.0
@@ -215,3 +221,78 @@ def test_a_high_priority_and_a_near_deadline_overtake() -> None:
     alone = Limits(10**6, 1)
     assert plan([normal, high], NOW, Cost(), alone).batch == [high]
     assert plan([normal, urgent], NOW, Cost(), alone).batch == [urgent]
+
+
+class OneGoodShape:
+    """A cost by which each batch takes as long as its rows alone, except for one shape, which takes next to nothing."""
+
+    stretch = 1.0
+
+    def __init__(self, rows: int, length: int) -> None:
+        self._good = (rows, length)
+
+    def ms(self, rows: int, length: int) -> float:
+        return 0.5 if (rows, length) == self._good and rows > 1 else 10.0 * rows
+
+
+def chosen_slice(
+    lengths: Sequence[int], position: int, good: tuple[int, int], **bounds: int
+) -> tuple[int, int]:
+    waiting = [an_entry(length) for length in lengths]
+    return choose(waiting, position, NOW, OneGoodShape(*good), AMPLE._replace(**bounds), 1)
+
+
+STEPS = {1, 2, 3, 4, 6, 9, 13, 19, 20}
+"""From one row on by one half, and all rows."""
+
+
+@pytest.mark.parametrize("rows", range(1, 21))
+def test_the_numbers_of_rows_that_are_tried_grow_by_one_half_up_to_all(rows: int) -> None:
+    low, high = chosen_slice([10] * 20, 19, (rows, 10))
+    assert (low, high) == (20 - rows if rows in STEPS else 19, 20)
+
+
+@pytest.mark.parametrize(("bounds", "most"), [({"max_rows": 9}, 9), ({"token_budget": 95}, 9)])
+def test_no_batch_is_tried_that_is_over_a_bound(bounds: dict[str, int], most: int) -> None:
+    tried = [rows for rows in range(2, 21) if chosen_slice([10] * 20, 19, (rows, 10), **bounds) != (19, 20)]
+    assert tried == [rows for rows in sorted(STEPS) if 1 < rows <= most]
+
+
+@pytest.mark.parametrize("more", range(1, 8))
+def test_a_batch_ends_with_the_length_of_its_head_or_one_of_three_longer_ones(more: int) -> None:
+    lengths = [3, 5, 5, 5, 7, 7, 9, 11, 13, 15]
+    ends = {4, 6, 7, 8}
+    high = 2 + more
+    found = chosen_slice(lengths, 2, (more, lengths[high - 1]))
+    assert found == ((2, high) if high in ends and more > 1 else (2, 3))
+
+
+def test_rows_of_equal_length_beyond_the_bound_are_left_for_the_next_batch() -> None:
+    assert chosen_slice([5] * 10, 2, (3, 5), max_rows=3) == (2, 5)
+    assert chosen_slice([5, 5, 7, 7], 0, (2, 5), max_rows=2) == (0, 2)
+    assert chosen_slice([5, 7, 7], 0, (2, 7), max_rows=2) == (0, 2)
+
+
+def test_a_batch_that_ends_at_the_deadline_of_its_head_is_in_time() -> None:
+    cost = Cost((1.0, 1.0, 1e-7, 1e-7))
+    for count in (2, 5):
+        together_s = cost.ms(count, 8) / 1e3
+        for left_s, rows in ((together_s * (1 + 1e-9), count), (together_s * (1 - 1e-6), count - 1)):
+            waiting = [an_entry(8, arrived=NOW - n, expires=NOW + left_s) for n in range(count)]
+            low, high = choose(waiting, count - 1, NOW, cost, AMPLE, 1)
+            assert high - low == rows
+
+
+@pytest.mark.parametrize(("left_s", "dropped"), [(-1.0, True), (0.0, True), (1e-6, False), (math.inf, False)])
+def test_a_row_may_run_before_its_deadline_and_not_at_it(left_s: float, dropped: bool) -> None:
+    entry, gone = an_entry(1, expires=NOW + left_s), an_entry(1, expires=NOW + left_s, cancelled=True)
+    assert split_runnable([entry, gone], NOW) == (([], [entry, gone]) if dropped else ([entry], [gone]))
+    assert entry.judged == (NOW + left_s if dropped else -math.inf), "by which deadline it was too late"
+    assert gone.judged == -math.inf
+
+
+@pytest.mark.parametrize("priority", range(3))
+def test_a_row_is_due_after_the_delay_of_its_priority_or_at_its_deadline(priority: int) -> None:
+    delay_s = PRIORITY_DELAYS_S[priority]
+    assert an_entry(1, priority=priority).due == NOW + delay_s
+    assert an_entry(1, priority=priority, expires=NOW + delay_s / 2).due == NOW + delay_s / 2

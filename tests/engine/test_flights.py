@@ -5,11 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from support.echo import Echo
 from support.entries import a_flight, an_entry
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import BatchStats, Entry
-from inferstream.pipeline.engine.flights import Flight, Flights, fail_flights
+from inferstream.pipeline.engine.flights import Flight, Flights, TooLate, by_task, fail_flights, fail_late
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
 
 KEY = b"key"
@@ -228,3 +229,51 @@ def test_a_row_that_ends_after_its_flight_has_failed_and_landed_completes_nothin
     flights.land(flight)
     assert not flight.add_output(running, OUTPUT, clock(), STATS)
     assert isinstance(flight.result, DeviceError)
+
+
+def test_a_flight_keeps_what_its_timings_are_made_of(flights: Flights, clock: FakeClock) -> None:
+    flight = boarded(flights, clock, rows=2)
+    assert (flight.started_at, flight.prepared_at) == (clock(), clock())
+    clock.advance(3)
+    flight.board(flight.entries, clock())
+    assert flight.prepared_at == clock()
+    last = BatchStats(2, 7, 8, 1.5)
+    for entry, stats in zip(flight.entries, (STATS, last), strict=True):
+        flight.add_output(entry, OUTPUT, clock(), stats)
+        clock.advance(1)
+    assert all(entry.output is OUTPUT for entry in flight.entries)
+    assert (flight.ran_at, flight.batch) == (clock() - 1, last)
+
+
+def test_flights_are_grouped_by_their_task(flights: Flights) -> None:
+    found = [a_flight(bytes([n])) for n in range(4)]
+    for flight in found[1::2]:
+        flight.task = Echo("another")
+    found[3].task = found[1].task
+    assert list(by_task(found)) == [[found[0], found[2]], [found[1], found[3]]]
+    assert list(by_task([])) == []
+
+
+def test_a_flight_that_was_too_late_is_judged_by_its_latest_row(flights: Flights, clock: FakeClock) -> None:
+    late, ended, other = boarded(flights, clock, rows=3), boarded(flights, clock), boarded(flights, clock)
+    ended.result = b"answer"
+    for entry, judged in zip(late.entries, (5.0, 9.0, 7.0), strict=True):
+        entry.judged = judged
+    assert fail_late([*late.entries, *ended.entries]) == [late]
+    assert isinstance(late.result, TooLate)
+    assert late.result.judged == 9.0
+    assert (ended.result, other.result) == (b"answer", None)
+    assert all(entry.cancelled for entry in late.entries)
+
+
+async def test_a_landing_frees_the_rows_and_ends_each_waiter_once(flights: Flights, clock: FakeClock) -> None:
+    flight = boarded(flights, clock, rows=2)
+    flights.join(KEY, math.inf, NORMAL)
+    one, two = await waiting_tasks(flights, flight, 2)
+    flight.result = b"answer"
+    two.cancel()
+    flights.land(flight)
+    assert (flight.entries, len(flights)) == ([], 0)
+    assert await one == b"answer"
+    flights.land(flight)
+    assert len(flights) == 0
