@@ -1,28 +1,20 @@
 """Resumable downloads with a check of the digest."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import httpx
 
-from ..errors import ModelError
 from .catalogue import PinnedFile
 from .files import publish, sha256_of
+from .http import Corrupted, Unreachable, http_client
 from .progress import Progress
 
-TIMEOUT = httpx.Timeout(15.0, connect=4.0)
+MAX_SMALL_BYTES = 64_000_000  # of a tokenizer or of settings, which are read into memory
 MAX_STALLS = 4  # interruptions in a row without a new byte; then the download fails
-
-
-class Unreachable(ModelError):
-    """A source is not reachable or does not have the file; another source may have it."""
-
-
-class Corrupted(ModelError):
-    """A source has the file with another digest; another source may have the right one."""
 
 
 class Downloader:
@@ -31,7 +23,7 @@ class Downloader:
     def __init__(self, progress: Progress, pause: Callable[[float], None] = time.sleep) -> None:
         self._progress = progress
         self._pause = pause
-        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
+        self._opened: httpx.Client | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -39,7 +31,34 @@ class Downloader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._client.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _client(self) -> httpx.Client:
+        """Opened when something is fetched: before, its settings do not matter. Raises Unreachable."""
+        if self._opened is None:
+            self._opened = http_client()
+        return self._opened
+
+    def get(self, url: str, headers: Mapping[str, str]) -> bytes:
+        """A small file. Raises httpx.HTTPStatusError, or Unreachable if the server does not answer."""
+        for attempt in range(MAX_STALLS):
+            try:
+                with self._client.stream("GET", url, headers=headers) as response:
+                    response.raise_for_status()
+                    return b"".join(_bounded(response.iter_bytes(), url))
+            except httpx.HTTPStatusError as error:
+                if (
+                    error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR
+                    or attempt == MAX_STALLS - 1
+                ):
+                    raise
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                if isinstance(error, (httpx.ConnectError, httpx.InvalidURL)) or attempt == MAX_STALLS - 1:
+                    raise Unreachable(f"{_host(url)} did not send {url} ({_reason(error)}).") from error
+            self._pause(0.5 * 2**attempt)
+        raise AssertionError("the last attempt raises")
 
     def fetch(
         self, url: str, file: PinnedFile, target: Path, headers: Mapping[str, str] | None = None
@@ -96,6 +115,17 @@ class Downloader:
             self._progress(file.name, done, file.size_bytes)
             if done > file.size_bytes:
                 return
+
+
+def _bounded(chunks: Iterable[bytes], url: str) -> Iterator[bytes]:
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > MAX_SMALL_BYTES:
+            raise Unreachable(
+                f"{url} has more than {MAX_SMALL_BYTES // 1_000_000} MB, too many for settings."
+            )
+        yield chunk
 
 
 def _size(path: Path) -> int:

@@ -21,6 +21,14 @@ class Agreement(Struct, frozen=True):
     sample: str
 
 
+class Independence(Struct, frozen=True):
+    """How much the other rows of a batch change the vector of a text: alone against in company."""
+
+    rows: int  # the sample's sentences and long texts that join them
+    labels_changed: int
+    largest_difference: float  # of an element of a unit vector
+
+
 class Manifest(Struct, frozen=True):
     """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
@@ -39,12 +47,15 @@ class Manifest(Struct, frozen=True):
     graph_path: str
     tokenizer_path: str
     agreement: Agreement | None = None
-    made_from: str = ""  # the inputs of the build, if the graph's last bits depend on the CPU that built it
+    independence: Independence | None = None
+    config_sha256: str = ""
+    pooling: str = ""
+    notes: tuple[str, ...] = ()  # what the files ask for and the graph need not do
 
     @property
     def digest(self) -> bytes:
-        """Digest of all that decides a vector: graph, tokenizer, window length. The same on every machine."""
-        parts = f"{self.made_from or self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
+        """Digest of all that decides a vector: graph, tokenizer, window length."""
+        parts = f"{self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
         return hashlib.sha256(parts.encode()).digest()
 
     @property

