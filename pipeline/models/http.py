@@ -40,8 +40,23 @@ def _faults() -> Iterator[str]:
         if value and (reason := _proxy_fault(value)):
             yield f"{variable}={_without_password(value)} {reason}"
     for variable in ("NO_PROXY", "no_proxy"):
-        if value := os.environ.get(variable):
-            yield f"{variable}={value} has an entry that the HTTP client cannot read; write IPv6 without brackets"
+        entries = os.environ.get(variable, "").split(",")
+        if wrong := [entry.strip() for entry in entries if not _is_host(entry.strip())]:
+            yield (
+                f"{variable}={','.join(entries)} has {wrong[0]!r}, which the HTTP client cannot read; "
+                "write an IPv6 address without brackets"
+            )
+
+
+def _is_host(entry: str) -> bool:
+    """Whether httpx can read an entry of NO_PROXY, from which it makes such a pattern."""
+    try:
+        httpx.URL(f"all://*{entry}")
+    except httpx.InvalidURL:
+        return (
+            entry.count(":") > 1 and "[" not in entry
+        )  # an IPv6 address, for which it has a case of its own
+    return True
 
 
 def _certificate_fault(path: str) -> str | None:

@@ -80,9 +80,9 @@ class HubListing:
 
     def fetch_small(self, name: str, target: Path) -> None:
         """Put a small file at ``target``. Raises Unreachable or Corrupted."""
-        from huggingface_hub import hf_hub_url
+        from huggingface_hub import constants, hf_hub_url
 
-        url = hf_hub_url(self.repository, name, revision=self.commit)
+        url = hf_hub_url(self.repository, name, revision=self.commit, endpoint=constants.ENDPOINT)
         try:
             content = self._downloader.get(url, _authorization())
         except httpx.HTTPStatusError as error:

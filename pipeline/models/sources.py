@@ -43,7 +43,8 @@ class HubSource:
 
         if constants.HF_HUB_OFFLINE:
             raise Unreachable("The hub is switched off by HF_HUB_OFFLINE.")
-        url = hf_hub_url(self._repository, file.name, revision=self._revision, endpoint=self._endpoint)
+        endpoint = self._endpoint or constants.ENDPOINT
+        url = hf_hub_url(self._repository, file.name, revision=self._revision, endpoint=endpoint)
         token = get_token()
         self._downloader.fetch(url, file, target, {"Authorization": f"Bearer {token}"} if token else {})
 

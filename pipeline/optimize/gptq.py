@@ -37,7 +37,7 @@ Numbers = NDArray[np.float64]
 # more, the result approaches rounding to nearest.
 DAMPING = 0.1
 BLOCK_ROWS = 32  # the rows after a block are corrected once per block, by one matrix product
-FACTORS = (1.0, 1.04, 1.08, 1.13, 1.18, 1.25, 1.35)  # of the scales of rounding to nearest
+FACTORS = (1.0, 1.04, 1.08, 1.13, 1.18, 1.25, 1.35, 1.55, 2.0)  # of the scales of rounding to nearest
 UNIT = 4096.0
 CHUNK_COLUMNS = 3_072  # rounded at once: at most 40 MB for each 1 536 rows
 

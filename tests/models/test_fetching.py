@@ -8,7 +8,8 @@ import pytest
 from support.file_server import FileServer, serve
 
 from inferstream.pipeline.models.catalogue import PinnedFile
-from inferstream.pipeline.models.fetching import Corrupted, Downloader, Unreachable
+from inferstream.pipeline.models.fetching import Downloader
+from inferstream.pipeline.models.http import Corrupted, Unreachable
 
 BODY = bytes(range(256)) * 4_000  # about a megabyte
 FILE = PinnedFile("model.bin", hashlib.sha256(BODY).hexdigest(), len(BODY))

@@ -11,7 +11,8 @@ from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.models.catalogue import Published
-from inferstream.pipeline.models.fetching import Corrupted, Downloader, Unreachable
+from inferstream.pipeline.models.fetching import Downloader
+from inferstream.pipeline.models.http import Corrupted, Unreachable
 from inferstream.pipeline.models.sources import FolderSource, HubSource, PackageSource
 
 

@@ -1,9 +1,12 @@
 """Cosine and label agreement of two sets of embeddings."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from inferstream.pipeline.optimize.evaluate import agreement, load_sample
+from inferstream.pipeline.optimize.evaluate import agreement, independence, load_sample
+from inferstream.pipeline.runtime.model import Feeds
 
 ORIGINAL = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], np.float32)
 LABELS = ["left", "left", "up", "up"]
@@ -28,3 +31,49 @@ def test_the_sample_is_sentences_with_labels() -> None:
     assert len(texts) == len(labels) == len(set(texts)) == 240
     assert len(set(labels)) == 12
     assert all(len(text.split()) >= 3 for text in texts)
+
+
+class Words:
+    """Gives a token for each word: its length."""
+
+    pad_id = 0
+
+    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        return [[[len(word) for word in text.split()]] for text in texts]
+
+
+class Sociable:
+    """A model whose vectors of a row turn by ``share`` of the other rows' mean."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self.runs: list[tuple[int, int]] = []
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        ids = feeds["input_ids"]
+        self.runs.append(ids.shape)
+        own = np.stack([ids.max(axis=1), 9 - ids.max(axis=1)], axis=1).astype(np.float32)
+        return [own + self._share * (own.mean(axis=0) - own)]
+
+
+TEXTS = [*["a bb a", "a a", "bbbbbbbb", "bbbbbbb a a a"] * 3, "a bb a a a bbbb", "bbbbbbbb a a a a a a a"]
+TEXT_LABELS = ["short", "short", "long", "long"] * 3
+
+
+def test_rows_that_ignore_each_other_are_independent() -> None:
+    model = Sociable(0)
+    alone = np.array([model.run({"input_ids": np.array(windows)})[0][0] for windows in Words().encode(TEXTS)])
+    alone /= np.linalg.norm(alone, axis=1, keepdims=True)
+    found = independence(TEXTS, TEXT_LABELS, alone, Words(), model)
+    assert (found.rows, found.labels_changed) == (14, 0)
+    assert found.largest_difference < 1e-6
+    assert any(rows > 1 and length > 4 for rows, length in model.runs), "short ones beside long ones"
+
+
+def test_rows_that_influence_each_other_are_noticed() -> None:
+    quiet = Sociable(0)
+    alone = np.array([quiet.run({"input_ids": np.array(windows)})[0][0] for windows in Words().encode(TEXTS)])
+    alone /= np.linalg.norm(alone, axis=1, keepdims=True)
+    found = independence(TEXTS, TEXT_LABELS, alone, Words(), Sociable(0.9))
+    assert found.labels_changed > 0
+    assert found.largest_difference > 0.1

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from support import tiny_catalogue
 from support.file_server import FileServer, serve
 from support.numpy_bert import encode
+from support.tiny_hub import COMMIT, REPOSITORY, make_it_the_hub, serve_hub
 from support.tiny_model import HEADS, LAYERS, tiny_weights, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
@@ -173,6 +174,8 @@ def test_int8_with_too_many_different_labels_has_no_manifest(registry: ModelRegi
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(ModelError, match="use bad-fp32, which is ready"):
         pull(registry, "bad", quiet, folder)
+    with pytest.raises(ModelError, match="use bad-fp32, which is ready"):
+        pull(registry, "bad", quiet, folder)
     assert [manifest.name for manifest in registry.list()] == ["bad-fp32"]
     assert registry.load("bad-fp32").precision == "fp32"
 
@@ -229,3 +232,143 @@ def test_a_killed_pull_is_continued(server: FileServer, model: Path, tmp_path: P
     out, _ = start(server, model, tmp_path).communicate()
     assert out.splitlines()[-1].startswith("tiny-fp32|tiny-int8|")
     assert [wanted for path, wanted in server.asked if path.endswith("model.safetensors")] == ["bytes=10000-"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "named"),
+    [
+        ({"classifier.weight": np.zeros((2, 32), np.float32)}, ModelError, r"classifier\.weight"),
+        ({"embeddings.LayerNorm.bias": np.zeros(3, np.float32)}, ModelError, r"embeddings\.LayerNorm\.bias"),
+        ({"embeddings.LayerNorm.bias": np.full(32, np.inf, np.float32)}, ModelError, "not finite"),
+        ({"embeddings.LayerNorm.bias": np.full(32, 3e38, np.float32)}, ModelError, "not finite"),
+    ],
+)
+def test_a_failed_pull_leaves_nothing_listed(
+    registry: ModelRegistry,
+    model: Path,
+    tmp_path: Path,
+    damage: dict[str, np.ndarray],
+    kind: type,
+    named: str,
+) -> None:
+    folder = write_tiny_model(tmp_path / "bad")
+    save_file(tiny_weights() | damage, folder / "model.safetensors")
+    with pytest.raises(kind, match=named):
+        pull(registry, "bad", quiet, folder)
+    assert registry.list() == []
+    pull(registry, "bad", quiet, model)
+    assert len(registry.list()) == 2
+
+
+def test_a_failed_pull_over_another_model_leaves_no_broken_one(
+    registry: ModelRegistry, model: Path, tmp_path: Path
+) -> None:
+    pull(registry, "mine", quiet, model)
+    folder = write_tiny_model(tmp_path / "bad")
+    (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + " ")
+    save_file(tiny_weights() | {"classifier.bias": np.zeros(2)}, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="classifier"):
+        pull(registry, "mine", quiet, folder)
+    for manifest in registry.list():
+        registry.verify(manifest)
+
+
+def test_other_settings_of_the_same_weights_are_another_version(
+    registry: ModelRegistry, tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "model")
+    versions = {manifest.version for manifest in pull(registry, "mine", quiet, folder)}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(
+        '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}'
+    )
+    versions |= {manifest.version for manifest in pull(registry, "mine", quiet, folder)}
+    write_tiny_model(folder, layer_norm_eps=1e-3)
+    versions |= {manifest.version for manifest in pull(registry, "mine", quiet, folder)}
+    assert len(versions) == 6
+    assert registry.load("mine-fp32").pooling == "cls"
+
+
+def test_the_independence_of_rows_is_measured(registry: ModelRegistry, model: Path) -> None:
+    fp32, int8 = pull(registry, "mine", quiet, model)
+    assert fp32.independence is None
+    assert int8.independence is not None
+    assert (int8.independence.rows, int8.independence.labels_changed) == (279, 0)
+    assert int8.independence.largest_difference < 1e-5
+
+
+@pytest.fixture
+def hub(server: FileServer, model: Path, monkeypatch: pytest.MonkeyPatch) -> FileServer:
+    make_it_the_hub(server, monkeypatch)
+    serve_hub(server, model)
+    return server
+
+
+def test_a_model_of_the_hub_by_its_id(hub: FileServer, registry: ModelRegistry, model: Path) -> None:
+    fp32, int8 = pull(registry, REPOSITORY, quiet)
+    assert (fp32.name, int8.name) == ("tiny-encoder-fp32", "tiny-encoder-int8")
+    assert {fp32.source, int8.source} == {f"the hub ({REPOSITORY})"}
+    assert {fp32.revision, int8.revision} == {COMMIT}
+    assert int8.max_tokens == 48, "from the model's settings"
+    assert [fp32.version, int8.version] == [m.version for m in pull(registry, "mine", quiet, model)]
+
+
+def test_a_commit_that_is_here_needs_no_hub(hub: FileServer, registry: ModelRegistry) -> None:
+    first = pull(registry, f"{REPOSITORY}@{COMMIT}", quiet, known_as="ours")
+    assert [manifest.name for manifest in first] == ["ours-fp32", "ours-int8"]
+    hub.asked.clear()
+    assert pull(registry, f"{REPOSITORY}@{COMMIT}", quiet, known_as="ours") == first
+    assert hub.asked == []
+    pull(registry, REPOSITORY, quiet, known_as="ours")
+    assert not any(path.endswith("safetensors") for path, _ in hub.asked), "the same commit"
+
+
+def test_a_download_from_the_hub_is_continued(hub: FileServer, registry: ModelRegistry) -> None:
+    serve_weights = [path for path in hub.files if path.endswith("model.safetensors")]
+    content = hub.files.pop(serve_weights[0])
+    with pytest.raises(ModelError, match="status 404"):
+        pull(registry, REPOSITORY, quiet)
+    assert registry.list() == []
+    hub.files[serve_weights[0]] = content[:-4] + b"????"
+    with pytest.raises(ModelError, match="digest"):
+        pull(registry, REPOSITORY, quiet)
+    hub.files[serve_weights[0]] = content
+    assert len(pull(registry, REPOSITORY, quiet)) == 2
+
+
+def test_what_a_model_of_the_hub_needs_is_refused_before_its_weights_are_fetched(
+    hub: FileServer, registry: ModelRegistry, tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "dense")
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "config.json").write_text('{"in_features": 32}')
+    serve_hub(hub, folder)
+    with pytest.raises(UsageError, match=f"{REPOSITORY} has the module 2_Dense") as caught:
+        pull(registry, REPOSITORY, quiet)
+    assert "/tmp" not in str(caught.value)
+    assert not any(path.endswith("safetensors") for path, _ in hub.asked)
+    assert registry.list() == []
+
+
+def test_names_of_models_of_the_hub(hub: FileServer, registry: ModelRegistry, model: Path) -> None:
+    with pytest.raises(UsageError, match="--as NAME"):
+        pull(registry, REPOSITORY, quiet, known_as="minilm")
+    pull(registry, "tiny-encoder", quiet, model)
+    with pytest.raises(UsageError, match=r"belongs to a model from the folder .* `--as NAME`"):
+        pull(registry, REPOSITORY, quiet)
+    with pytest.raises(UsageError, match="--as"):
+        pull(registry, "mine", quiet, model, known_as="other")
+    with pytest.raises(UsageError, match="not a model name"):
+        pull(registry, REPOSITORY, quiet, known_as="Mine")
+    with pytest.raises(UsageError, match="not a model name"):
+        pull(registry, REPOSITORY, quiet, model)
+
+
+def test_settings_that_the_http_client_cannot_use_matter_only_where_something_is_fetched(
+    registry: ModelRegistry, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "[::1]")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/cert.pem")
+    assert len(pull(registry, "mine", quiet, model)) == 2
+    with pytest.raises(ModelError, match="SSL_CERT_FILE=/nonexistent"):
+        pull(registry, REPOSITORY, quiet)

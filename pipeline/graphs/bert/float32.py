@@ -88,17 +88,21 @@ class BertEncoder:
     def _embeddings(self, ids: str) -> str:
         graph = self._graph
         weights = self._weights
+        words = self._word_table()
         # All tokens are in segment 0, so its vector is added to the position vectors once.
         segment = weights["embeddings.token_type_embeddings.weight"][0]
         table = graph.weight("positions", weights["embeddings.position_embeddings.weight"] + segment)
         length = graph.add("Shape", ids, start=1, end=2)
         positions = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
-        return self._norm(graph.add("Add", self._words(ids), positions), "embeddings.LayerNorm")
+        return self._norm(graph.add("Add", self._gathered(words, ids), positions), "embeddings.LayerNorm")
 
-    def _words(self, ids: str) -> str:
-        """The vectors of the tokens; (rows, length, hidden_size)."""
-        table = self._graph.weight("words", self._weights["embeddings.word_embeddings.weight"])
-        return self._graph.add("Gather", table, ids)
+    def _word_table(self) -> list[str]:
+        """Store the vectors of the tokens; the names of what is stored."""
+        return [self._graph.weight("words", self._weights["embeddings.word_embeddings.weight"])]
+
+    def _gathered(self, words: list[str], ids: str) -> str:
+        """The vectors of the tokens ``ids``; (rows, length, hidden_size)."""
+        return self._graph.add("Gather", words[0], ids)
 
     def _attention_mask(self, mask: str) -> str:
         """0 for a token, MASKED for padding; (rows, 1, 1, length), added to the attention scores."""

@@ -63,19 +63,21 @@ class Int8BertEncoder(BertEncoder):
         super().__init__(config, weights, pooling)
         self._calibration = calibration
 
-    def _words(self, ids: str) -> str:
-        """The vectors of the tokens from a table of 8 bits, up to a number that is added to all channels.
+    def _word_table(self) -> list[str]:
+        """The vectors of the tokens in 8 bits, up to a number that is added to all channels of a token.
 
-        The normalization after it removes such a number: so the table needs no zero points, and each row
-        uses all 256 steps between its smallest and its largest value.
+        The normalization after it removes such a number. So the table needs no zero points, and each
+        row uses all 256 steps between its smallest and its largest value.
         """
-        graph = self._graph
         table = self._weights["embeddings.word_embeddings.weight"]
         low = table.min(axis=1, keepdims=True)
         steps = np.maximum((table.max(axis=1, keepdims=True) - low) / 255, np.finfo(np.float32).tiny)
         values = np.rint((table - low) / steps).astype(np.uint8)
-        rows = graph.add("Gather", graph.weight("words", values), ids)
-        scales = graph.add("Gather", graph.weight("word_scales", steps), ids)
+        return [self._graph.weight("words", values), self._graph.weight("word_scales", steps)]
+
+    def _gathered(self, words: list[str], ids: str) -> str:
+        graph = self._graph
+        rows, scales = (graph.add("Gather", table, ids) for table in words)
         return graph.add("Mul", graph.add("Cast", rows, to=onnx.TensorProto.FLOAT), scales)
 
     def _attention_mask(self, mask: str) -> str:
