@@ -92,12 +92,15 @@ class ModelRegistry:
     def lock(self, base: str, progress: Progress) -> Iterator[None]:
         """Lock a model's folder; waits for a pull in another process. The lock ends with its process."""
         make_folder(self.folder(base))
+        waiting = False
         with (self.root / f"{base}.lock").open("ab") as file:
             while True:
                 try:
                     lock_file(file)
                     break
                 except BlockingIOError:
-                    progress("waiting for another pull of this model", 0, None)
+                    if not waiting:
+                        progress("waiting for another pull of this model", 0, None)
+                    waiting = True
                     time.sleep(LOCK_INTERVAL_S)
             yield

@@ -39,7 +39,7 @@ from ..engine.lanes import LaneSettings
 from ..errors import UsageError
 from ..home import expanded, home_folder
 from ..models.manifest import Manifest
-from ..models.registry import ModelRegistry
+from ..models.registry import ModelRegistry, split_name
 from ..runtime.model import Model
 from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
@@ -177,7 +177,11 @@ def _model_entries(
     batcher: type[Batcher],
     session_of: Callable[[Session], Model],
 ) -> dict[str, ModelEntry]:
-    """The models by name. Those on the same graph share one session and its lanes."""
+    """The models by name. Those on the same graph share one session and its lanes.
+
+    The name of an encoder without a precision means its int8 variant, here as in a pull: the two
+    names are one entry.
+    """
     registry = ModelRegistry()
     devices: dict[str, tuple[Session, Device]] = {}
     entries = {}
@@ -189,7 +193,17 @@ def _model_entries(
         task = make(session)
         device.learn(task, manifest.max_tokens)
         entries[name] = ModelEntry(task, device)
+        for same in _other_names(name, manifest):
+            entries.setdefault(same, entries[name])
     return entries
+
+
+def _other_names(name: str, manifest: Manifest) -> list[str]:
+    """``minilm`` for ``minilm-int8`` and the reverse; none for a fitted model or another precision."""
+    base, precision = split_name(manifest.name)
+    if precision != "int8" or name not in (base, manifest.name):
+        return []
+    return [base, manifest.name]
 
 
 def _device(

@@ -49,6 +49,19 @@ async def test_a_ticket_is_routed() -> None:
     assert again.output == first.output
 
 
+@pytest.mark.parametrize("served", ["minilm", "minilm-int8"])
+async def test_a_name_without_a_precision_means_int8_in_a_request_too(served: str) -> None:
+    async with Edge(CONFIG, models=[served]) as client:
+        answers = [
+            await client.request("triage", "Where is my parcel?", model=name)
+            for name in ("minilm", "minilm-int8", None)
+        ]
+        with pytest.raises(UnknownModel, match="minilm-fp32"):
+            await client.request("triage", "Where is my parcel?", model="minilm-fp32")
+    assert len({answer.reply.version for answer in answers}) == 1
+    assert answers[0].output == answers[1].output == answers[2].output
+
+
 async def test_a_file_of_tickets_keeps_its_order() -> None:
     texts = [f"Where is my parcel number {number}?" for number in range(100)]
     async with Edge(CONFIG) as client:
