@@ -13,6 +13,7 @@ from ...config import Config
 from ...ops.audit.auditor import audit
 from ...ops.audit.facts import Audited
 from ...ops.audit.report import AuditReport
+from .request_log import RequestLog
 from .scenario import TASK
 
 REPEAT_S: Final = 3.0
@@ -33,15 +34,18 @@ class Judgment(NamedTuple):
         return not self.lost and not self.out_of_order
 
 
-def auditor(config: Config, folder: Path) -> Callable[[], Awaitable[Judgment]]:
-    """A function that audits the topics and writes ``audit.json`` into ``folder``."""
+def auditor(config: Config, folder: Path, log: RequestLog) -> Callable[[], Awaitable[Judgment]]:
+    """A function that audits the topics and writes ``audit.json`` into ``folder``.
+
+    Reply topics that requests name may be gone by then: the log has what was read from them.
+    """
 
     async def judge() -> Judgment:
         async with KafkaBroker(config.kafka) as broker:
             audited = Audited.of(TASK, config)
             report = await audit(broker, audited, work=folder / "audit.sqlite", clock=time.time)
         (folder / "audit.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
-        return judgment_of(report)
+        return judgment_of(report, log.unseen_by_audit)
 
     return judge
 
@@ -56,8 +60,11 @@ async def final_judgment(judge: Callable[[], Awaitable[Judgment]], timeout_s: fl
         await asyncio.sleep(REPEAT_S)
 
 
-def judgment_of(report: AuditReport) -> Judgment:
-    """The counts of a report. At the end of a run, an open request is a lost one."""
+def judgment_of(report: AuditReport, unseen: int = 0) -> Judgment:
+    """The counts of a report. At the end of a run, an open request is a lost one.
+
+    ``unseen``: requests that may have ended on topics which the audit did not read.
+    """
     return Judgment(
         requests=report.requests,
         ends={
@@ -66,7 +73,7 @@ def judgment_of(report: AuditReport) -> Judgment:
             "expired": report.expired,
             "dead_letters": report.dead_letters,
         },
-        lost=report.unended,
+        lost=report.unended - min(report.elsewhere, unseen),
         duplicated=report.duplicated,
         out_of_order=report.out_of_order,
     )

@@ -15,6 +15,7 @@ from ...kafka_local.cluster import LocalKafka
 from ...kafka_local.wire import coordinator, leaders
 from .scenario import AREAS
 from .schedule import Fault
+from .topic_faults import TopicFaults
 from .worker_pool import READY_S, PoolWorker, WorkerPool
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ BETWEEN_RESTARTS_S: Final = 2.0
 
 
 class InjectedFault(Struct):
-    """A fault and its target. ``partitions`` are those of the worker that it ended."""
+    """A fault and its target. ``partitions`` are those that nobody served after it began."""
 
     kind: str
     began_s: float
@@ -42,7 +43,13 @@ class FaultInjector:
     """Injects faults into a cluster of brokers and a pool of workers."""
 
     def __init__(
-        self, kafka: LocalKafka, pool: WorkerPool, topic: str, group: str, now_s: Callable[[], float]
+        self,
+        kafka: LocalKafka,
+        pool: WorkerPool,
+        topic: str,
+        group: str,
+        now_s: Callable[[], float],
+        topic_faults: TopicFaults,
     ) -> None:
         """``topic`` and ``group`` are those whose leaders and coordinator are killed."""
         self._kafka = kafka
@@ -50,6 +57,7 @@ class FaultInjector:
         self._topic = topic
         self._group = group
         self._now_s = now_s
+        self._topic_faults = topic_faults
         self._areas = {area: asyncio.Lock() for area in AREAS.values()}
         self.injected: list[InjectedFault] = []
         self.skipped = 0
@@ -73,6 +81,9 @@ class FaultInjector:
             "stall_device": self._disturb_device,
             "fail_device": self._disturb_device,
             "shrink_device": self._disturb_device,
+            "make_reply_topics": self._make_reply_topics,
+            "remake_topics": self._remake_topics,
+            "send_bomb": self._send_bomb,
         }
         async with self._areas[AREAS[fault.kind]]:
             if self.too_late:
@@ -105,6 +116,7 @@ class FaultInjector:
     async def _suspend_worker(self, fault: Fault, injected: InjectedFault) -> None:
         worker = self._serving_worker(fault)
         injected.what = f"worker {worker.number}"
+        injected.partitions = worker.status.partitions
         worker.suspended = True
         worker.process.signal(signal.SIGSTOP)
         try:
@@ -181,6 +193,17 @@ class FaultInjector:
         injected.what = f"worker {worker.number}"
         worker.apply_faults()
         await asyncio.sleep(fault.seconds)
+
+    async def _make_reply_topics(self, fault: Fault, injected: InjectedFault) -> None:
+        await self._topic_faults.make_reply_topics(fault.seconds)
+
+    async def _remake_topics(self, fault: Fault, injected: InjectedFault) -> None:
+        await self._topic_faults.remake_topics()
+        injected.partitions = list(range(self._topic_faults.partitions))
+        injected.began_s = self._now_s()
+
+    async def _send_bomb(self, fault: Fault, injected: InjectedFault) -> None:
+        injected.what = f"partition {await self._topic_faults.send_bomb(fault.pick)}"
 
 
 def _pick(fault: Fault, targets: Sequence[T]) -> T:

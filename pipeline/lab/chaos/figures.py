@@ -20,7 +20,9 @@ MEANINGS: Final = {
     "lost": "requests without a terminal event",
     "out_of_order": "replies out of the order of their key",
     "duplicated": "terminal events beyond one a request",
-    "duplicated_per_kill": "the same for each kill of a worker",
+    "duplicated_per_kill": "the same for each kill or suspension of a worker",
+    "aborted_answers": "replies to requests of aborted transactions",
+    "lag": "records of the request topic that are not committed in the end",
     "customer_answers": "answers through our own client",
     "customer_repeated": "repeated replies to its requests on the topic",
     "customer_doubled": "answers that our client returned twice",
@@ -36,6 +38,8 @@ MEANINGS: Final = {
     "crashes": "worker processes that a text has ended",
     "unwanted_exits": "worker processes that ended for another unplanned reason",
     "takeover_kill_p95_s": "from kill -9 of a worker until its partitions have replies, p95, s",
+    "takeover_suspend_p95_s": "from SIGSTOP of a worker until its partitions have replies, p95, s",
+    "takeover_remake_p95_s": "from the making of new topics until their partitions have replies, p95, s",
     "takeover_stop_p95_s": "from SIGTERM of a worker until its partitions have replies, p95, s",
     "ready_p95_s": "from the start of a worker, after SIGTERM of the last, until it reads, p95, s",
     "calm_per_s": "answers in time a second, calm",
@@ -101,13 +105,18 @@ def _figure(scenario: str, name: str, value: float | None, goal: float | None) -
 def _audited(report: ChaosReport) -> dict[str, float | None]:
     judgment = report.judgment
     with_client = report.scenario.customer_per_s > 0
-    kills = sum(fault.kind == "kill_worker" and bool(fault.partitions) for fault in report.happened)
+    kills = sum(
+        fault.kind in ("kill_worker", "suspend_worker") and bool(fault.partitions)
+        for fault in report.happened
+    )
     return {
         "requests": judgment.requests,
         "lost": judgment.lost,
         "out_of_order": judgment.out_of_order,
         "duplicated": judgment.duplicated,
         "duplicated_per_kill": judgment.duplicated / kills if kills else None,
+        "aborted_answers": report.aborted_answers if report.scenario.transactions_per_s else None,
+        "lag": report.lag,
         "customer_answers": report.customer_answers if with_client else None,
         "customer_repeated": report.customer_repeated if with_client else None,
         "customer_doubled": report.customer_doubled if with_client else None,
@@ -118,11 +127,17 @@ def _audited(report: ChaosReport) -> dict[str, float | None]:
 
 
 def _takeovers(report: ChaosReport) -> dict[str, float | None]:
-    return {
-        "takeover_kill_p95_s": _percentile(takeovers(report.seen, report.happened, "kill_worker"), 95),
-        "takeover_stop_p95_s": _percentile(takeovers(report.seen, report.happened, "stop_worker"), 95),
-        "ready_p95_s": _percentile(report.ready_s, 95),
+    kinds = {
+        "kill": "kill_worker",
+        "suspend": "suspend_worker",
+        "remake": "remake_topics",
+        "stop": "stop_worker",
     }
+    found = {
+        f"takeover_{name}_p95_s": _percentile(takeovers(report.seen, report.happened, kind), 95)
+        for name, kind in kinds.items()
+    }
+    return {**found, "ready_p95_s": _percentile(report.ready_s, 95)}
 
 
 def _paces(report: ChaosReport) -> dict[str, float | None]:

@@ -19,6 +19,8 @@ COLORS: Final = {
     "cache": "tab:green",
     "clock": "tab:brown",
     "device": "tab:blue",
+    "topics": "tab:olive",
+    "records": "tab:pink",
 }
 MAX_BINS: Final = 300
 

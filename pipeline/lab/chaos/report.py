@@ -36,6 +36,8 @@ class ChaosReport(Struct, frozen=True):
     device: DeviceCounts
     settled_s: float | None
     judgment: Judgment
+    lag: int = 0
+    aborted_answers: int = 0
     skipped: int = 0
     rebalances: int = 0
     customer_answers: int = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +22,11 @@ from .client_load import ClientLoad
 from .faults import FaultInjector
 from .faulty_session import DeviceCounts
 from .report import WARM_SHARE, ChaosReport
-from .request_log import ObservedEnd, RequestLog
+from .request_log import ABORTED, ObservedEnd, RequestLog
 from .scenario import TASK, Scenario
 from .schedule import calm_s, schedule
+from .strangers import TransactionLoad, final_lag
+from .topic_faults import TopicFaults
 from .worker_pool import WorkerPool
 
 READY_S: Final = 90.0
@@ -67,17 +69,29 @@ class Runner:
         """Send load, inject faults, wait for open requests, audit. Raises BrokerError."""
         async with AsyncExitStack() as stack:
             broker = await stack.enter_async_context(KafkaBroker(self._config.kafka))
-            await broker.ensure_topics(topic_specs(self._topics, self._config.kafka, self._config.retries))
+            specs = topic_specs(self._topics, self._config.kafka, self._config.retries)
+            await broker.ensure_topics(specs)
+            replies = await broker.consume([self._topics.replies, self._topics.dead_letters])
             pool = WorkerPool(self._folder, self._config, self._scenario.restart_after_s, self._now_s)
             stack.callback(pool.stop)
             await self._start(pool)
             group = f"{self._topics.prefix}.{TASK}"  # the workers' default
-            injector = FaultInjector(self._kafka, pool, self._topics.requests, group, self._now_s)
+            topic_faults = TopicFaults(
+                broker, self._kafka.bootstrap, specs, self._requests, replies, self._read
+            )
+            injector = FaultInjector(
+                self._kafka, pool, self._topics.requests, group, self._now_s, topic_faults
+            )
             client_load = ClientLoad(broker, self._topics.prefix)
-            settled_s = await self._load_with_faults(broker, pool, injector, client_load)
+            self._requests.begin()
+            watching = [self._read(replies), pool.supervise(), self._sample_open()]
+            settled_s = await self._load_with_faults(broker, watching, injector, client_load)
+            partitions = self._scenario.partitions
+            lag = await final_lag(self._kafka.bootstrap, group, self._topics.requests, partitions)
             self._show("Auditing the topics")
-            judgment = await final_judgment(auditor(self._config, self._folder), SETTLE_S / 3)
-            return self._report(pool, injector, client_load, settled_s, judgment)
+            judge = auditor(self._config, self._folder, self._requests)
+            judgment = await final_judgment(judge, SETTLE_S / 3)
+            return self._report(pool, injector, client_load, settled_s, judgment, lag)
 
     def _now_s(self) -> float:
         return self._requests.now_s
@@ -88,26 +102,26 @@ class Runner:
         await asyncio.gather(*(pool.wait_ready(worker, READY_S) for worker in workers))
 
     async def _load_with_faults(
-        self, broker: Broker, pool: WorkerPool, injector: FaultInjector, client_load: ClientLoad
+        self,
+        broker: Broker,
+        watching: Sequence[Coroutine[Any, Any, None]],
+        injector: FaultInjector,
+        client_load: ClientLoad,
     ) -> float | None:
         """When the last request ended; None when some were still open after the limit."""
-        replies = await broker.consume([self._topics.replies, self._topics.dead_letters])
-        self._requests = RequestLog(self._topics)  # its time begins now
         async with asyncio.TaskGroup() as tasks:
-            watching = [
-                tasks.create_task(self._read(replies)),
-                tasks.create_task(pool.supervise()),
-                tasks.create_task(self._sample_open()),
-            ]
+            watchers = [tasks.create_task(one) for one in watching]
             faults = tasks.create_task(self._inject(injector))
-            client = tasks.create_task(self._load_client(client_load))
+            others = [
+                tasks.create_task(self._load_client(client_load)),
+                tasks.create_task(self._load_transactions()),
+            ]
             await self._load(broker, faults)
             injector.too_late = True
-            await faults
-            await client
+            await asyncio.wait([faults, *others])
             self._show("The load is over; waiting for open requests")
             settled_s = await self._settle()
-            for task in watching:
+            for task in watchers:
                 task.cancel()
         return settled_s
 
@@ -132,13 +146,19 @@ class Runner:
         if per_s := self._scenario.customer_per_s:
             await client_load.send(per_s, time.monotonic() + self._seconds)
 
+    async def _load_transactions(self) -> None:
+        scenario = self._scenario
+        if scenario.transactions_per_s:
+            await asyncio.sleep(self._calm_s)
+            load = TransactionLoad(self._kafka.bootstrap, self._topics, self._requests.sent)
+            plans = [requests(scenario.mix, run, self._seed) for run in ("committed", ABORTED)]
+            await load.send(plans, scenario.transactions_per_s, lambda: self._now_s() >= self._seconds)
+
     def _pace(self, *, calm: bool) -> Pace:
         load = self._scenario.load
         if not calm and load.times_capacity:
             warm_s = self._calm_s * WARM_SHARE
-            return ConstantRate(
-                load.times_capacity * answered_per_s(self._requests.seen, warm_s, self._calm_s)
-            )
+            return ConstantRate(load.times_capacity * self._requests.answered_per_s(warm_s, self._calm_s))
         if load.burst:
             return Bursts(load.burst, load.burst_every_s)
         if load.open:
@@ -177,6 +197,7 @@ class Runner:
         client_load: ClientLoad,
         settled_s: float | None,
         judgment: Judgment,
+        lag: int,
     ) -> ChaosReport:
         statuses = pool.statuses()
         client_replies = self._requests.client_replies
@@ -201,6 +222,8 @@ class Runner:
             ),
             settled_s=settled_s,
             judgment=judgment,
+            lag=lag,
+            aborted_answers=self._requests.aborted_answers,
             customer_answers=len(client_load.answers),
             customer_doubled=client_load.doubled,
             customer_repeated=client_replies.total() - len(client_replies),
@@ -219,9 +242,3 @@ def config_of(scenario: Scenario, bootstrap: str) -> Config:
     for name, changes in scenario.config.items():
         tables[name] = tables.get(name, {}) | changes
     return msgspec.convert(tables, Config)
-
-
-def answered_per_s(seen: list[ObservedEnd], begin_s: float, end_s: float) -> float:
-    """Results per second between two times; at least 1, because a pace must not be 0."""
-    results = sum(begin_s <= end.at_s < end_s and end.code == "result" for end in seen)
-    return max(1.0, results / (end_s - begin_s))

@@ -19,6 +19,8 @@ KINDS: Final = {
     "cache": ("delete_cache", "garble_cache"),
     "clock": ("step_clock",),
     "device": ("stall_device", "fail_device", "shrink_device"),
+    "topics": ("make_reply_topics", "remake_topics"),
+    "records": ("send_bomb",),
 }
 """The kinds of faults by area."""
 
@@ -32,7 +34,8 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         times: number in the scenario's own time, scaled to the length of the run; at least one.
         seconds: shortest and longest duration: until the broker restarts, the worker or device
-            continues, the additional worker leaves. For a clock: smallest and largest error.
+            continues, the additional worker leaves, the reply topics are deleted. For a clock:
+            smallest and largest error.
     """
 
     kind: str
@@ -65,8 +68,9 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """A calm without faults, then a storm with faults.
 
     ``storm`` holds the fields of the mix that differ after the calm. ``customer_per_s`` more
-    requests per second come through our own client. ``goals`` are limits by the name of a figure.
-    A scenario that measures the speed of workers needs one broker only: each takes CPU time.
+    requests per second come through our own client; after the calm, ``transactions_per_s``
+    transactions from another. ``goals`` are limits by the name of a figure. A scenario that
+    measures the speed of workers needs one broker only: each takes CPU time.
 
     Raises ValueError when the calm is longer than half of the time.
     """
@@ -81,6 +85,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     restart_after_s: float = 1.0
     cache: bool = True
     customer_per_s: float = 0.0
+    transactions_per_s: float = 0.0
     load: Load = Load(per_s=100)
     mix: Mix = Mix()
     storm: dict[str, Any] = {}

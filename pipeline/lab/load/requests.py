@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from ....schemas.topics import PRIORITIES, Header, Topics
 from ...broker.base import Headers, Message
+from .hostile import KINDS as HOSTILE
+from .hostile import hostile_headers, hostile_text
 
 FAILS: Final = "rehearsefails"
 ABORTS: Final = "rehearseaborts"
@@ -33,7 +35,8 @@ LONG: Final = 400  # words: more than one window of the model
 class Mix(Struct, frozen=True, forbid_unknown_fields=True):
     """The shares of the kinds of requests, each 0 to 1; a request is of one bad kind at most.
 
-    With ``one_fails_in`` = n the device fails at every n-th request.
+    With ``one_fails_in`` = n the device fails at every n-th request. Those of ``own_replies_share``
+    name one of ``reply_topics`` reply topics, the first ones most often.
     """
 
     words: tuple[int, int] = (5, 40)
@@ -50,13 +53,19 @@ class Mix(Struct, frozen=True, forbid_unknown_fields=True):
     one_fails_in: int = 0
     aborts_share: float = 0.0
     away_share: float = 0.0
+    giant_share: float = 0.0
+    marks_share: float = 0.0
+    headers_share: float = 0.0
+    own_replies_share: float = 0.0
+    reply_topics: int = 100
 
 
 class Planned(NamedTuple):
     """One request without the parts that depend on the time of its send.
 
-    ``kind`` is good, again (a good one, repeated), garbage, fails, aborts or away. Without an ``id`` the reply
-    carries the origin of the record (topic/partition/offset).
+    ``kind`` is good, again (a good one, repeated), garbage, fails, aborts, away, own_replies, or one of
+    `hostile`. Without an ``id`` the reply carries the origin of the record (topic/partition/offset).
+    ``replies`` is the last part of the name of a reply topic.
     """
 
     kind: str
@@ -65,6 +74,7 @@ class Planned(NamedTuple):
     value: bytes
     headers: Headers = ()
     deadline_s: float | None = None
+    replies: str = ""
 
     @property
     def good(self) -> bool:
@@ -73,11 +83,14 @@ class Planned(NamedTuple):
 
     def message(self, topics: Topics, now: float) -> Message:
         """The record to send at the Unix time ``now``."""
+        headers = self.headers
+        if self.replies:
+            headers = (*headers, (Header.REPLY_TOPIC, f"{topics.replies}.{self.replies}".encode()))
         if self.deadline_s is None:
-            return Message(topics.requests, self.value, self.key, self.headers)
+            return Message(topics.requests, self.value, self.key, headers)
         due = b"%d" % round((now + self.deadline_s) * 1e3)
         value = self.value.replace(DUE.encode(), DUE.encode() + due)
-        return Message(topics.requests, value, self.key, (*self.headers, (Header.DEADLINE_MS, due)))
+        return Message(topics.requests, value, self.key, (*headers, (Header.DEADLINE_MS, due)))
 
 
 def requests(mix: Mix, run: str, seed: int) -> Iterator[Planned]:
@@ -101,6 +114,10 @@ def _one(rng: random.Random, mix: Mix, identity: str, pool: list[str]) -> Planne
         "fails": mix.fails_share,
         "aborts": mix.aborts_share,
         "away": mix.away_share,
+        "own_replies": mix.own_replies_share,
+        "giant": mix.giant_share,
+        "marks": mix.marks_share,
+        "headers": mix.headers_share,
     }
     left = rng.random()
     key, headers = _key_and_headers(rng, mix)
@@ -108,6 +125,8 @@ def _one(rng: random.Random, mix: Mix, identity: str, pool: list[str]) -> Planne
         if left < share:
             if kind == "garbage":
                 return _garbage(rng, identity, key, headers)
+            if kind in ("own_replies", *HOSTILE):
+                return _strange(rng, mix, kind, identity)
             return _poisonous(rng, mix, kind, identity)
         left -= share
     return _good(rng, mix, identity, key, headers, pool)
@@ -124,6 +143,17 @@ def _good(
     if rng.random() < mix.deadline_share:
         text, deadline_s = f"{text} {DUE}", mix.deadline_s
     return Planned("good", identity, key, _body(identity, text), headers, deadline_s)
+
+
+def _strange(rng: random.Random, mix: Mix, kind: str, identity: str) -> Planned:
+    """A request of a stranger, whose keys nobody else uses."""
+    number = rng.randrange(mix.keys)
+    key = b"stranger-%d" % number
+    if kind == "own_replies":
+        chosen = int(mix.reply_topics * rng.random() ** 3)
+        return Planned(kind, identity, key, _body(identity, _text(rng, mix.words)), replies=f"own-{chosen}")
+    text = f"{identity} {hostile_text(kind, number)}"
+    return Planned(kind, identity, key, _body(identity, text), hostile_headers(kind))
 
 
 def _poisonous(rng: random.Random, mix: Mix, kind: str, identity: str) -> Planned:

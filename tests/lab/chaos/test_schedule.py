@@ -92,7 +92,7 @@ def test_each_scenario_is_valid(name: str) -> None:
 
 
 def test_an_unknown_scenario_is_an_error_that_names_all() -> None:
-    with pytest.raises(UsageError, match=r"no scenario 'alll'\. Use one of: all, brokers"):
+    with pytest.raises(UsageError, match=r"no scenario 'alll'\. Use one of: all, bombs, brokers"):
         load_scenario("alll")
 
 
