@@ -172,7 +172,7 @@ def _machines(report: ChaosReport) -> dict[str, float | None]:
         "late_rows": report.device.late_rows,
         "latest_ms": report.device.latest_s * 1e3 if report.device.late_rows else None,
         "device_rows": report.device.rows,
-        "memory_mb": max((mb for *_, mb in report.memory_mb), default=None),
+        "memory_mb": report.peak_mb or None,
         "memory_growth": memory_growth(report.memory_mb),
         "settled_after_s": None if settled is None else max(0.0, settled - report.seconds),
     }

@@ -36,6 +36,7 @@ class ChaosReport(Struct, frozen=True):
     device: DeviceCounts
     settled_s: float | None
     judgment: Judgment
+    peak_mb: float = 0.0
     lag: int = 0
     aborted_answers: int = 0
     skipped: int = 0

@@ -22,7 +22,7 @@ from .client_load import ClientLoad
 from .faults import FaultInjector
 from .faulty_session import DeviceCounts
 from .report import WARM_SHARE, ChaosReport
-from .request_log import ABORTED, ObservedEnd, RequestLog
+from .request_log import ABORTED, RequestLog
 from .scenario import TASK, Scenario
 from .schedule import calm_s, schedule
 from .strangers import TransactionLoad, final_lag
@@ -214,6 +214,7 @@ class Runner:
             sent=self._requests.sent_at,
             open=self._open,
             memory_mb=pool.memory_mb,
+            peak_mb=pool.peak_mb,
             rebalances=max((status.rebalances for status in statuses), default=0),
             device=DeviceCounts(
                 rows=sum(status.rows for status in statuses),

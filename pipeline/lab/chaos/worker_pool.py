@@ -83,6 +83,8 @@ class WorkerPool:
         self.exits: list[WorkerExit] = []
         self.memory_mb: list[tuple[float, int, int, float]] = []
         """Seconds since the start, worker number, process id, resident MB."""
+        self.peak_mb = 0.0
+        """The largest resident memory of any process at any moment, also between measurements."""
         self.ready_s: list[float] = []
         """Seconds from the start of a process until it reads requests.
 
@@ -183,9 +185,17 @@ class WorkerPool:
         for worker in self.active():
             try:
                 resident_mb = psutil.Process(worker.process.pid).memory_info().rss / 1e6
-            except psutil.NoSuchProcess:
+                self.peak_mb = max(self.peak_mb, resident_mb, peak_mb(worker.process.pid))
+            except (psutil.NoSuchProcess, OSError):
                 continue
             self.memory_mb.append((self._now_s(), worker.number, worker.process.pid, resident_mb))
+
+
+def peak_mb(pid: int) -> float:
+    """The largest resident memory of a process so far; 0 on systems other than Linux."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
 
 
 def make_home(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import sys
 import time
 
 import msgspec
@@ -17,6 +19,7 @@ from inferstream.pipeline.lab.chaos.auditing import judgment_of
 from inferstream.pipeline.lab.chaos.request_log import ABORTED, RequestLog
 from inferstream.pipeline.lab.chaos.strangers import TransactionLoad, bomb, final_lag, send_batch
 from inferstream.pipeline.lab.chaos.topic_faults import TopicFaults
+from inferstream.pipeline.lab.chaos.worker_pool import peak_mb
 from inferstream.pipeline.lab.load.hostile import HEADERS, STRANGER
 from inferstream.pipeline.lab.load.requests import Mix, Planned, requests
 from inferstream.pipeline.ops.audit.report import AuditReport
@@ -107,6 +110,16 @@ def test_only_requests_that_the_run_saw_end_elsewhere_are_not_lost() -> None:
     assert judgment_of(report, unseen=9).lost == 0
     report.missing = 1
     assert judgment_of(report, unseen=9).lost == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_of_memory_is_known_after_the_memory_was_freed() -> None:
+    used = bytearray(100_000_000)
+    used[::4096] = bytes(1) * len(used[::4096])
+    size = len(used) / 1e6
+    del used
+    assert peak_mb(os.getpid()) > size
+    assert peak_mb(0) == 0, "there is no such process"
 
 
 @pytest.mark.kafka
