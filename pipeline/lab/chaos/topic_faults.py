@@ -12,7 +12,7 @@ OWN_REPLY_TOPICS: Final = 10
 """Of the reply topics that requests name, the first ones are made at times."""
 
 APPLIED_S: Final = 2.0
-"""A broker may take a record for this time after a topic was deleted."""
+"""For this time some brokers may not know that a topic was made or deleted."""
 
 
 class TopicFaults:
@@ -50,6 +50,7 @@ class TopicFaults:
         suffixes = [f"own-{number}" for number in range(OWN_REPLY_TOPICS)]
         names = [f"{replies.name}.{suffix}" for suffix in suffixes]
         await self._broker.ensure_topics([replies._replace(name=name) for name in names])
+        await asyncio.sleep(APPLIED_S)
         reader = await self._broker.consume(names)
         reading = asyncio.ensure_future(self._read(reader))
         await asyncio.sleep(seconds)
@@ -63,8 +64,7 @@ class TopicFaults:
         """Delete all topics of the task at once, and make them again."""
         names = [spec.name for spec in self._specs]
         await delete_topics(self._bootstrap, names)
-        while any([await self._broker.partitions(name) for name in names]):
-            pass
+        await asyncio.sleep(APPLIED_S)
         await self._broker.ensure_topics(self._specs)
         self._log.forget_open()
         await self._replies.seek(dict.fromkeys(self._replies.assignment(), 0))
