@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Final
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -109,7 +108,7 @@ class KafkaPublisher:
     def _open(self, topic: str) -> TopicWriter:
         is_foreign = self._own and topic not in self._own
         route = self._foreign if is_foreign else self._route
-        writer = self._writers[topic] = TopicWriter(topic, route, partial(self._forget, topic))
+        writer = self._writers[topic] = TopicWriter(topic, route, lambda: self._forget(topic, writer))
         task = self._loop.create_task(self._find_partitions(topic, writer))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
@@ -128,10 +127,10 @@ class KafkaPublisher:
             self._writers.pop(topic, None)
             writer.fail(broker_error(error, self._config, f"write to the topic {topic}"))
 
-    def _forget(self, topic: str) -> None:
+    def _forget(self, topic: str, writer: TopicWriter) -> None:
         """The topic is gone: the next message for it asks for it again."""
-        writer = self._writers.pop(topic, None)
-        if writer is not None:
+        if self._writers.get(topic) is writer:
+            del self._writers[topic]
             writer.route.producers.current.client._topics.discard(topic)
 
     async def _watch_for_gone_topics(self) -> None:
@@ -141,7 +140,7 @@ class KafkaPublisher:
             before_s = self._loop.time() - GONE_CHECK_S
             late = {topic: found for topic, one in self._writers.items() if (found := one.late(before_s))}
             counts = await asyncio.gather(*map(self.topics.partitions, late), return_exceptions=True)
-            for topic in late:
+            for topic in late.keys() & self._writers.keys():  # some were forgotten meanwhile
                 self._warn_of_waiting(topic)
             misses = Counter({topic: misses[topic] for topic in late})
             for (topic, writers), count in zip(late.items(), counts, strict=True):

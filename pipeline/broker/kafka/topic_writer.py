@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ...errors import InferstreamError
+from ...errors import InferstreamError, NotWritable
 from ..base import Message
 from ..partitioner import partition_of
 from ..refusals import no_partition
@@ -24,6 +24,7 @@ class TopicWriter:
         self._writers: list[PartitionWriter] = []
         self._waiting: list[Entry] = []
         self._turn = -1
+        self._is_gone = False
 
     @property
     def partitions(self) -> int:
@@ -44,7 +45,7 @@ class TopicWriter:
     def grow(self, partitions: int) -> None:
         """The topic now has this number of partitions. Never shrinks."""
         for partition in range(len(self._writers), partitions):
-            self._writers.append(PartitionWriter(self.route, self._limit, partition, self._on_gone))
+            self._writers.append(PartitionWriter(self.route, self._limit, partition, self._give_up))
         waiting = self._waiting
         self._waiting = []
         for entry in waiting:
@@ -56,6 +57,15 @@ class TopicWriter:
         self._waiting = []
         for writer in self._writers:
             writer.fail(error)
+
+    def _give_up(self, error: NotWritable) -> None:
+        """One partition has found the topic gone. The others are not watched any more: they end too."""
+        # Once: later, batches of the same partitions may be those of a topic made anew.
+        if not self._is_gone:
+            self._is_gone = True
+            self._on_gone()
+            for writer in self._writers:
+                writer.give_up(error)
 
     def late(self, before_s: float) -> list[PartitionWriter]:
         """The writers whose batch was sent before this time and is not acknowledged."""

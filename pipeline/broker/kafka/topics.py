@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -12,6 +13,7 @@ from aiokafka.errors import (
     NoError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.metadata import MetadataRequest
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 ATTEMPTS: Final = 100
 BACKOFF_S: Final = 0.1
 CREATE_TIMEOUT_MS: Final = 20_000
+OTHER_BROKER_S: Final = 1.0
+"""A broker that does not answer within this time is not asked for topics that others do not know."""
+
 TOPICS_AT_ONCE: Final = 1_000
 """Topics in one request: Kafka answers with about 100 bytes for each."""
 
@@ -157,16 +162,20 @@ class TopicAdmin:
         )
 
     async def _describe(self, topics: list[str]) -> dict[str, Described]:
+        """What the brokers know of these topics: a busy one may not know yet that a topic was made."""
         if not topics:
             return {}
-        response = await self._send(MetadataRequest(topics, allow_auto_topic_creation=False))
-        return {
-            topic["topic"]: (
-                for_code(topic["error_code"]),
-                [part["leader"] >= 0 for part in topic["partitions"]],
-            )
-            for topic in response.to_object()["topics"]
-        }
+        found = _described(await self._send(_request(topics)))
+        client = self._producers.current.client
+        brokers = client.cluster.brokers()
+        for broker in brokers if len(brokers) > 1 else ():
+            unknown = [topic for topic, (error, _) in found.items() if error is UnknownTopicOrPartitionError]
+            if not unknown:
+                break
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(OTHER_BROKER_S):
+                    found |= _described(await client.send(broker.nodeId, _request(unknown)))
+        return found
 
     async def _send(self, request: MetadataRequest) -> Any:
         client = self._producers.current.client
@@ -180,6 +189,17 @@ class TopicAdmin:
                     if not error.retriable:
                         raise broker_error(error, self._config, "describe topics") from error
                 await asyncio.sleep(BACKOFF_S)
+
+
+def _request(topics: list[str]) -> MetadataRequest:
+    return MetadataRequest(topics, allow_auto_topic_creation=False)
+
+
+def _described(response: Any) -> dict[str, Described]:
+    return {
+        topic["topic"]: (for_code(topic["error_code"]), [part["leader"] >= 0 for part in topic["partitions"]])
+        for topic in response.to_object()["topics"]
+    }
 
 
 def _new_topic(spec: TopicSpec) -> tuple[Any, ...]:

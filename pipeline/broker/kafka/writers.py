@@ -85,9 +85,13 @@ class PartitionWriter:
     """Appends to one partition of a topic, in the order of the calls."""
 
     def __init__(
-        self, route: Route, limit: SizeLimit, partition: int, on_gone: Callable[[], None] = lambda: None
+        self,
+        route: Route,
+        limit: SizeLimit,
+        partition: int,
+        on_gone: Callable[[NotWritable], None] = lambda error: None,
     ) -> None:
-        """``on_gone`` is called when the topic, or this partition of it, is gone."""
+        """``on_gone`` is called with the error when the topic, or this partition of it, is gone."""
         self._producers, self._config, self._topics = route
         self._limit = limit
         self._partition = partition
@@ -127,7 +131,7 @@ class PartitionWriter:
     def _failure(self, error: Exception) -> InferstreamError:
         topic = self._limit.topic
         if self._gone is not None:
-            self._on_gone()
+            self._on_gone(self._gone)
             return self._gone
         failure = broker_error(error, self._config, f"write to the topic {topic}")
         # Only this topic is concerned; other topics of the same broker are written to.
@@ -199,13 +203,14 @@ class PartitionWriter:
         topic = self._limit.topic
         known = producer.client.cluster.partitions_for_topic(topic)
         if known and self._partition not in known:
-            self._on_gone()
-            raise NotWritable(
+            error = NotWritable(
                 f"The topic {topic} was deleted and created again with {len(known)} partitions, fewer than "
                 "before: restart the worker. If it needs more partitions, first delete the topic, or add "
                 f"partitions with kafka-topics.sh --bootstrap-server {self._config.bootstrap} --alter "
                 f"--topic {topic}."
             )
+            self._on_gone(error)
+            raise error
 
     async def _check_topic(self, producer: Any) -> None:
         """Raise NotWritable if the topic is gone: aiokafka would wait 40 s for it."""

@@ -49,7 +49,7 @@ class TopicFaults:
         replies = self._specs[1]
         suffixes = [f"own-{number}" for number in range(OWN_REPLY_TOPICS)]
         names = [f"{replies.name}.{suffix}" for suffix in suffixes]
-        await self._broker.ensure_topics([replies._replace(name=name) for name in names])
+        await self._broker.ensure_topics([replies._replace(name=name, partitions=1) for name in names])
         await asyncio.sleep(APPLIED_S)
         reader = await self._broker.consume(names)
         reading = asyncio.ensure_future(self._read(reader))

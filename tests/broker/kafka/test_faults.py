@@ -1,21 +1,26 @@
 """Faults of Kafka, on a broker of this file's own, which tests may kill."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 from support.broker_contract import TIMEOUT_S, take
 
 from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.kafka import connection
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
+from inferstream.pipeline.broker.kafka.topics import TopicAdmin
 from inferstream.pipeline.config import KafkaConfig
-from inferstream.pipeline.errors import BrokerError
+from inferstream.pipeline.errors import BrokerError, NotWritable
 from inferstream.pipeline.kafka_local.cluster import LocalKafka
+from inferstream.pipeline.lab.chaos.strangers import delete_topics
 
 pytestmark = pytest.mark.kafka
 
@@ -156,6 +161,75 @@ async def test_a_topic_created_again_during_a_send_fails_with_the_reason(
         monkeypatch.setattr(AIOKafkaProducer, "send_batch", send_late)
         with pytest.raises(BrokerError, match="was deleted and created again with 1 partitions"):
             await broker.publish(Message(unique, b"2", partition=1))
+
+
+async def test_a_topic_that_others_delete_under_load_keeps_no_record_waiting(
+    own_kafka: LocalKafka, unique: str
+) -> None:
+    """Each partition finds it out by itself: by its batch in flight, or before its next one."""
+    foreign = [f"{unique}.{number}" for number in range(8)]
+    sent: list[asyncio.Future[None]] = []
+    ended: list[asyncio.Future[None]] = []
+
+    async def load(broker: KafkaBroker) -> None:
+        for number in itertools.count():
+            sent.extend(broker.publish(Message(name, b"x", b"%d" % number)) for name in foreign)
+            await asyncio.sleep(0.01)
+
+    async with KafkaBroker(KafkaConfig(bootstrap=own_kafka.bootstrap)) as broker:
+        for _ in range(2):
+            await broker.ensure_topics([TopicSpec(name, 4) for name in foreign])
+            loading = asyncio.create_task(load(broker))
+            await until_ended(sent, 100, failed=False)
+            await delete_topics(own_kafka.bootstrap, foreign)
+            await until_ended(sent, 1_000, failed=True)
+            loading.cancel()
+            sent, ended = [], [*ended, *sent]
+        errors = await asyncio.wait_for(asyncio.gather(*ended, return_exceptions=True), TIMEOUT_S)
+    assert {type(error) for error in errors} == {type(None), NotWritable}
+
+
+async def until_ended(sent: list[asyncio.Future[None]], count: int, *, failed: bool) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while sum(one.done() and bool(one.exception()) == failed for one in sent) < count:  # noqa: ASYNC110
+            await asyncio.sleep(METADATA_POLL_S)
+
+
+class OneBrokerKnows:
+    """A client of three brokers, of which the second knows a new topic."""
+
+    cluster: Any
+
+    def __init__(self, asked_first: int) -> None:
+        self.cluster = self
+        self.asked_first = asked_first
+
+    def brokers(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(nodeId=number) for number in (1, 2, 3)]
+
+    def get_random_node(self) -> int:
+        return self.asked_first
+
+    async def send(self, node: int, request: Any) -> Any:
+        if node == 1 != self.asked_first:
+            raise KafkaConnectionError("it is down")
+        error = 0 if node == 2 else UnknownTopicOrPartitionError.errno
+        topics = [
+            {"topic": "new", "error_code": error, "partitions": [{"leader": 1}] * (node == 2)},
+            {"topic": "none", "error_code": UnknownTopicOrPartitionError.errno, "partitions": []},
+        ]
+        asked = request._topics
+        return SimpleNamespace(
+            to_object=lambda: {"topics": [topic for topic in topics if topic["topic"] in asked]}
+        )
+
+
+@pytest.mark.parametrize("asked_first", [1, 2, 3])
+async def test_a_topic_is_missing_only_where_no_broker_knows_it(asked_first: int) -> None:
+    producers: Any = SimpleNamespace(current=SimpleNamespace(client=OneBrokerKnows(asked_first)))
+    admin = TopicAdmin(producers, KafkaConfig())
+    assert await admin.partitions("new") == 1
+    assert await admin.partitions("none") is None
 
 
 async def test_no_record_is_lost_while_a_broker_restarts(breakable_kafka: LocalKafka, unique: str) -> None:
