@@ -46,6 +46,10 @@ class PartitionQueue:
     given: int = -1
     forgotten: bool = False
 
+    def is_behind(self, offset: int) -> bool:
+        """Whether a record with this offset cannot follow in the partition as it was."""
+        return offset < self.given or (bool(self.slots) and offset <= self.slots[-1].offset)
+
     @property
     def span(self) -> int:
         return self.slots[-1].offset - self.slots[0].offset + 1 if self.slots else 0

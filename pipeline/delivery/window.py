@@ -71,6 +71,10 @@ class Window:
         queue = self._queues.get((record.topic, record.partition))  # type: ignore[call-overload]
         if queue is None:
             queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
+        if queue.is_behind(record.offset):
+            # The topic was made anew: its offsets begin again. What was read of the old one is still
+            # answered, and no offset of it is committed.
+            queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
         slot = Slot(queue, record.offset, record.key)
         queue.slots.append(slot)
         if record.key is not None:

@@ -10,6 +10,7 @@ from ..errors import UsageError
 POLL_RECORDS: Final = 2_000
 SILENCE_MS: Final = 3_000
 SILENT_POLLS: Final = 2
+NONE_DELETED: Final[Mapping[TopicPartition, int]] = {}
 
 
 async def end_offsets(broker: Broker, topics: Sequence[str]) -> dict[TopicPartition, int]:
@@ -34,8 +35,10 @@ class Scan:
         starts: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
         silence_ms: int = SILENCE_MS,
+        deleted: Mapping[TopicPartition, int] = NONE_DELETED,
     ) -> None:
         self._consumer = consumer
+        self._deleted = deleted
         self._ends = ends
         self._silence_ms = silence_ms
         self._started = {at: starts.get(at, 0) for at in ends}
@@ -69,10 +72,11 @@ class Scan:
                 ends |= await consumer.end_offsets([at for at in consumer.assignment() if at.topic == topic])
             wanted = {at: offset for at, offset in (starts or {}).items() if at in ends}
             _check(wanted, ends)
-            begins = await consumer.begin_offsets(ends)
-            begins = {at: max(offset, wanted.get(at, 0)) for at, offset in begins.items()}
+            oldest = await consumer.begin_offsets(ends)
+            begins = {at: max(offset, wanted.get(at, 0)) for at, offset in oldest.items()}
+            deleted = {at: begins[at] - wanted.get(at, 0) for at in begins}
             await consumer.seek(begins)
-            yield cls(consumer, begins, ends, silence_ms)
+            yield cls(consumer, begins, ends, silence_ms, deleted)
         finally:
             await consumer.close()
 
@@ -84,6 +88,10 @@ class Scan:
     def total(self) -> int:
         """The number of offsets from the starts to the ends."""
         return sum(max(0, end - self._started[at]) for at, end in self._ends.items())
+
+    def deleted(self, topic: str) -> int:
+        """The number of offsets of a topic that retention has deleted before they were read."""
+        return sum(count for at, count in self._deleted.items() if at.topic == topic)
 
     @property
     def done(self) -> int:

@@ -15,7 +15,7 @@ from inferstream.pipeline.config import WindowConfig
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.slots import Slot
 from inferstream.pipeline.delivery.window import Window
-from inferstream.pipeline.errors import BrokerError, ReplyTooLarge
+from inferstream.pipeline.errors import BrokerError, NotWritable, ReplyTooLarge
 
 TOPIC = "requests"
 P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
@@ -589,3 +589,69 @@ async def test_partitions_that_nothing_was_read_of_are_forgotten_without_effect(
     assert window.running == 1
     window.forget([P1, P0, P0])
     assert (window.running, window.full_partitions()) == (0, set())
+
+
+async def test_a_topic_made_anew_begins_a_new_window(window: Window, publisher: FakePublisher) -> None:
+    """Its offsets begin again: nothing of the old one is committed, and the span is that of the new one."""
+    old = admit(window, a_record(1_000))
+    window.read_to({P0: 1_001})
+    new = admit(window, a_record(0))
+    window.read_to({P0: 1})
+    assert window.full_partitions() == set()
+    answer(window, old)
+    await acknowledge(publisher)
+    assert window.positions() == {}
+    answer(window, new)
+    await acknowledge(publisher)
+    assert (window.positions(), window.running) == ({P0: 1}, 0)
+
+
+async def test_what_was_read_and_is_never_returned_is_committed(
+    window: Window, publisher: FakePublisher
+) -> None:
+    """Control records, aborted records, and partitions in which there is nothing."""
+    window.read_to({P0: 0, P1: 7})
+    assert window.positions() == {P0: 0, P1: 7}
+    one = admit(window, a_record(0))
+    window.read_to({P0: 4, P1: 7})
+    assert window.positions() == {}, "offset 0 is not finished"
+    answer(window, one)
+    await acknowledge(publisher)
+    assert window.positions() == {P0: 4}
+    window.forget([P0])
+    window.read_to({P0: 9, P1: 7})
+    assert window.positions() == {}, "another worker owns P0"
+    window.begin([P0])
+    window.read_to({P0: 9, P1: 7})
+    assert window.positions() == {P0: 9}
+
+
+async def test_a_reply_that_cannot_be_written_is_replaced_and_ends_no_worker(
+    window: Window, publisher: FakePublisher
+) -> None:
+    watching = asyncio.create_task(window.watch())
+    (first, record), (second, later) = (admit(window, a_record(offset, b"k")) for offset in (0, 1))
+    letter = Outcome((a_message(record, "letter"),))
+    window.complete(first, Outcome((a_message(record),), if_not_writable=lambda _: letter))
+    window.complete(second, Outcome((a_message(later),)))
+    publisher.open[0][1].set_exception(NotWritable("The topic is gone."))
+    await acknowledge(publisher)
+    await acknowledge(publisher)
+    assert publisher.texts == ["0/0/reply", "0/1/reply", "0/0/letter"]
+    assert window.positions() == {P0: 2}
+    assert await is_waiting(watching)
+    watching.cancel()
+
+
+async def test_a_dead_letter_follows_a_failure_that_cannot_be_written(
+    window: Window, publisher: FakePublisher
+) -> None:
+    slot, record = admit(window, a_record(0))
+    cause = Outcome((a_message(record, "letter with the cause"),))
+    other = Outcome((a_message(record, "another letter"),))
+    window.complete(slot, Outcome((a_message(record),), then=cause, if_not_writable=lambda _: other))
+    publisher.open[0][1].set_exception(NotWritable("The topic is gone."))
+    await acknowledge(publisher)
+    await acknowledge(publisher)
+    assert publisher.texts == ["0/0/reply", "0/0/letter with the cause"]
+    assert window.positions() == {P0: 1}

@@ -52,7 +52,7 @@ class SecuredKafka(NamedTuple):
         for done in admin.create_acls([binding]).values():
             done.result(30)
 
-    def config(self, user: str, **settings: str) -> KafkaConfig:
+    def config(self, user: str, **settings: str | None) -> KafkaConfig:
         given = {"security_protocol": "SASL_PLAINTEXT", "username": user, "password": PASSWORD} | settings
         return KafkaConfig(bootstrap=self.secured, **given)  # type: ignore[arg-type]
 

@@ -22,6 +22,7 @@ from ..refusals import log_lost, no_group
 from ..starts import log_starts
 from .connection import broker_error, connection_arguments
 from .fetching import BoundedConsumer
+from .membership import Membership
 from .reaching import bounded, look_up_s
 from .rebalances import Rebalances, for_kafka
 from .records import records_of
@@ -47,6 +48,7 @@ class KafkaConsumer:
     ) -> None:
         self._config = config
         self._group = group
+        self._membership = Membership(group, member)
         self._stopping: asyncio.Task[None] | None = None
         self._consumer: Any = BoundedConsumer(
             **connection_arguments(config),
@@ -99,7 +101,8 @@ class KafkaConsumer:
                 self._rebalances.positions[at] = records[-1].offset + 1
             return records_of(fetched)
         except (KafkaError, ConsumerStoppedError) as error:
-            raise broker_error(error, self._config, "poll for records") from error
+            failure = self._membership.explains(error)
+            raise failure or broker_error(error, self._config, "poll for records") from error
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._rebalances.assigned
@@ -132,8 +135,10 @@ class KafkaConsumer:
         try:
             if ours:
                 await self._consumer.commit(ours)
-        except (CommitFailedError, IllegalStateError):
+        except (CommitFailedError, IllegalStateError) as error:
             log_lost(ours)
+            if "UnknownMemberId" in f"{error.__cause__!r} {error.__context__!r}":
+                self._membership.was_unknown()
         except KafkaError as error:
             raise broker_error(error, self._config, f"commit offsets of the group {self._group}") from error
 

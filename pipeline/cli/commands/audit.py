@@ -39,6 +39,7 @@ ROWS: Final = {
     "retried": "records that returned from a retry topic",
     "kept": "dead letters that accompany a failure reply",
     "unknown": "replies to requests that are not in the topic",
+    "deleted": "requests that retention has deleted before this audit: they are not judged",
     "unreadable": "records on reply topics that are not replies",
 }
 ALWAYS: Final = ("requests", "results", "missing", "out_of_order", "duplicated")

@@ -127,7 +127,9 @@ def command(
         )
     if out and not source:
         raise UsageError("--out goes with --file: the answer to one text is printed.")
-    connecting = connection(task, [model] if model else [], config, kafka=kafka, embedded=embedded)
+    connecting = connection(
+        task, [model] if model else [], config, kafka=kafka, embedded=embedded, timeout_s=timeout_s
+    )
     options = {"threshold": threshold, "clean": clean}
     how: dict[str, Any] = {
         "model": model,

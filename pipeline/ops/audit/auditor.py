@@ -41,6 +41,7 @@ async def audit(
         now_ms = round(clock() * 1e3)
         async with Scan.open(broker, audited.names, {**(starts or {}), **file.positions()}) as scan:
             progress(0, scan.total)
+            deleted = scan.deleted(audited.topics.requests)
             async for records in scan.batches():
                 file.store(records, audited)
                 progress(scan.done, scan.total)
@@ -50,6 +51,7 @@ async def audit(
             judge.case(case)
         for reply in out_of_order(file.ordered_replies()):
             judge.out_of_order(reply)
+        judge.report.deleted = deleted
         return judge.report
 
 

@@ -40,6 +40,7 @@ class AuditReport(Struct):
         duplicated_chunks: chunks beyond one for each time that a request was sent.
         out_of_order: first replies before the first reply to an earlier request of their key.
         unknown: ids of replies and dead letters whose requests are not (or no longer) in the topic.
+        deleted: offsets of the request topic that retention has deleted before they were read.
         unreadable: records on reply topics that are not replies.
         examples: up to 10 ids of each problem.
     """
@@ -65,6 +66,7 @@ class AuditReport(Struct):
     out_of_order: int = 0
     unknown: int = 0
     unreadable: int = 0
+    deleted: int = 0
     oldest_open: Oldest | None = None
     unread_topics: list[str] = field(default_factory=list)
     examples: dict[str, list[str]] = field(default_factory=dict)

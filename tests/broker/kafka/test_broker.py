@@ -112,9 +112,15 @@ async def test_a_batch_that_is_too_large_unpacked_is_named_with_its_offsets(
     assert (unread.unread.first_offset, unread.offset) == (1, 3)
 
 
-@pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}, {"security_protocol": "SASL_PLAINTEXT"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bootstrap": "127.0.0.1:1", "username": None, "password": None},
+        {"security_protocol": "SASL_PLAINTEXT"},
+    ],
+)
 async def test_a_failed_connection_names_its_three_possible_causes(
-    kafka: str, settings: dict[str, str]
+    kafka: str, settings: dict[str, str | None]
 ) -> None:
     config = KafkaConfig(**({"bootstrap": kafka, "username": "u", "password": "p"} | settings))
     with pytest.raises(BrokerError, match=r"no broker listens.*security protocol.*password"):

@@ -93,10 +93,15 @@ async def test_a_user_without_any_right_to_write_gets_an_error(secured: SecuredK
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"password": "no"}, {"security_protocol": "PLAINTEXT"}, {"sasl_mechanism": "PLAIN"}]
+    "wrong",
+    [
+        {"password": "no"},
+        {"security_protocol": "PLAINTEXT", "username": None, "password": None},
+        {"sasl_mechanism": "PLAIN"},
+    ],
 )
 async def test_wrong_credentials_raise_the_error_with_the_three_causes(
-    secured: SecuredKafka, config: KafkaConfig, unique: str, wrong: dict[str, str]
+    secured: SecuredKafka, config: KafkaConfig, unique: str, wrong: dict[str, str | None]
 ) -> None:
     with pytest.raises(BrokerError, match=r"no broker listens.*security protocol.*password"):
         async with KafkaBroker(secured.config(unique, **wrong)):

@@ -368,6 +368,16 @@ async def test_records_that_retention_deleted_are_not_waited_for(tmp_path: Path)
             assert scan.done == scan.total == 1
 
 
+async def test_requests_that_retention_has_deleted_are_counted(local: Writer) -> None:
+    """Otherwise the audit of a topic whose requests are all gone says: 0 requests, nothing missing."""
+    for identity in ("a", "b"):
+        await local.ask(identity)
+    assert isinstance(local.broker, EmbeddedBroker)
+    await local.broker.trim({TopicPartition(local.topics.requests, 0): 2})
+    report = await local.judge()
+    assert (report.requests, report.deleted) == (0, 2)
+
+
 async def test_records_that_retention_deletes_during_the_scan_do_not_block_it(tmp_path: Path) -> None:
     async with EmbeddedBroker(tmp_path) as broker:
         await broker.ensure_topics([TopicSpec("t", 1)])

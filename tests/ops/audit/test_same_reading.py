@@ -1,0 +1,64 @@
+"""Worker and auditor read a record each in their own way: they must agree on what it says, whatever its bytes."""
+
+from contextlib import suppress
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.handler_rig import LIMITS, NOW_S, TOPICS
+
+from inferstream.pipeline.broker.base import Record, Unread
+from inferstream.pipeline.delivery.dead_letters import batch_letter
+from inferstream.pipeline.delivery.request_reader import RequestReader
+from inferstream.pipeline.errors import BadRequest
+from inferstream.pipeline.ops.audit.facts import Audited, EventFact, RequestFact
+from inferstream.schemas.codec import DecodeError
+from inferstream.schemas.topics import Header
+
+AUDITED = Audited(TOPICS)
+READER = RequestReader(TOPICS, LIMITS.max_request_bytes, lambda: 0.0, lambda: NOW_S)
+NAMES = st.sampled_from([Header.ORDER, Header.REPLY_TOPIC, Header.ORIGIN, Header.ATTEMPT, "\\xff"]) | st.text(
+    max_size=4
+)
+BYTES = st.binary(max_size=12) | st.sampled_from(
+    [b"any", b"inferstream.echo.requests/1/2", b"\xff\xfe", b"2", b""]
+)
+BODIES = st.binary(max_size=40) | st.sampled_from(
+    [
+        b'{"id": "a", "text": "t"}',
+        b'{"id": "\xff", "text": "t"}',
+        b'{"id": 7}',
+        b'{"id": "%s", "text": "t"}' % (b"x" * 1_001),
+    ]
+)
+
+
+@given(
+    body=st.none() | BODIES,
+    key=st.none() | st.binary(max_size=3),
+    headers=st.lists(st.tuples(NAMES, BYTES), max_size=5).map(tuple),
+)
+def test_worker_and_auditor_agree(
+    body: bytes | None, key: bytes | None, headers: tuple[tuple[str, bytes], ...]
+) -> None:
+    record = Record(TOPICS.requests, 1, 41, key, body, headers, 0)
+    arrival = READER.arrival(record)
+    with suppress(BadRequest, DecodeError):
+        READER.read(arrival)
+    fact = AUDITED.fact(record)
+    assert isinstance(fact, RequestFact)
+    if not any(name == Header.ORIGIN for name, _ in headers):  # a malformed one is ignored by the worker
+        assert fact.identity == arrival.reply_id
+    assert (fact.key is not None) == arrival.keeps_order
+    assert (fact.reply_topic or TOPICS.replies) == (arrival.reply_topic or TOPICS.replies)
+
+
+@given(first=st.integers(0, 1 << 60), count=st.integers(1, 1 << 31), size=st.integers(0, 1 << 30))
+def test_a_batch_that_cannot_be_read_ends_with_its_dead_letter(first: int, count: int, size: int) -> None:
+    unread = Unread(first, size, "it is damaged")
+    record = Record(TOPICS.requests, 1, first + count - 1, None, None, (), 0, unread)
+    asked = AUDITED.fact(record)
+    assert isinstance(asked, RequestFact)
+    (letter,) = batch_letter(record, unread, TOPICS.dead_letters, NOW_S).messages
+    ended = AUDITED.fact(Record(TOPICS.dead_letters, 0, 0, letter.key, letter.value, letter.headers, 0))
+    assert isinstance(ended, EventFact)
+    assert (ended.kind, ended.identity, asked.requests) == ("letter", asked.identity, count)
