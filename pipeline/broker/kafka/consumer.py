@@ -101,8 +101,8 @@ class KafkaConsumer:
                 self._rebalances.positions[at] = records[-1].offset + 1
             return records_of(fetched)
         except (KafkaError, ConsumerStoppedError) as error:
-            failure = self._membership.explains(error)
-            raise failure or broker_error(error, self._config, "poll for records") from error
+            taken = self._membership.explains(error)
+            raise taken or broker_error(error, self._config, "poll for records") from error
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._rebalances.assigned
@@ -171,9 +171,8 @@ class KafkaConsumer:
         return {TopicPartition(*at): offset for at, offset in bounds.items()}
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
-        assigned = self._consumer.assignment()
         for at, offset in offsets.items():
-            if at in assigned:
+            if at in self._consumer.assignment():
                 self._consumer.seek(KafkaPartition(*at), offset)
                 self._rebalances.positions[at] = offset
 
@@ -198,7 +197,7 @@ class KafkaConsumer:
             raise
 
     async def _tell_start(self, partitions: Collection[TopicPartition]) -> None:
-        """Log what the group begins with. The work does not wait for a broker that is slow to tell."""
+        """Log what the group begins with, unless the broker is slow to tell."""
         if self._group is None or not partitions:
             return
         try:
