@@ -9,6 +9,8 @@ NEW_PARTITIONS: Final = 4
 
 MAX_INT: Final = 2**31 - 1
 Count = Annotated[int, Meta(ge=1, le=MAX_INT, description=f"a whole number from 1 to {MAX_INT}")]
+Partitions = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
+LaneCount = Annotated[int, Meta(ge=1, le=1_024, description="a whole number from 1 to 1024")]
 Milliseconds = Annotated[
     int, Meta(ge=1, le=MAX_INT, description=f"a whole number of milliseconds from 1 to {MAX_INT}")
 ]
@@ -70,7 +72,7 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     key_file: Text | None = None
     key_password: Text | None = None
     topic_prefix: Prefix = "inferstream"
-    partitions: Count | None = None  # if given, existing topics must have this number too
+    partitions: Partitions | None = None  # if given, existing topics must have this number too
     replication: Replication = -1  # of new topics; -1: the default of the brokers
     retention_ms: Retention = 7 * 24 * 3600 * 1000
     session_timeout_ms: Milliseconds = 6_000
@@ -128,7 +130,7 @@ class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The device and its batches. None means that the value is chosen for this machine."""
 
     provider: ProviderName | None = None  # cpu, cuda, tensorrt
-    lanes: Count | None = None
+    lanes: LaneCount | None = None
     token_budget: Count | None = None  # the largest number of padded tokens of one batch
     max_rows: Count = 64
     run_timeout_s: Timeout = (

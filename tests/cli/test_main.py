@@ -207,6 +207,35 @@ def test_a_full_disk_behind_the_output_is_one_sentence(words: list[str], tmp_pat
     assert done.stderr == "Error: Cannot write the output or a file: No space left on device.\n"
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=lambda environment: next(iter(environment.values())),
+)
+def test_an_output_that_cannot_hold_our_text_gets_escapes(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    taxonomy = tmp_path / "t.toml"
+    taxonomy.write_text(
+        '[categories."größe → ✓"]\ndescription = "a"\n[categories.b]\ndescription = "b"\n', "utf-8"
+    )
+    program = Path(sys.executable).with_name("inferstream")
+    done = subprocess.run(
+        [program, "triage", "check", taxonomy],
+        capture_output=True,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\u2713" in done.stdout
+    done = subprocess.run([program, "größe→"], capture_output=True, env={**os.environ, **environment})
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_full_disk_behind_both_outputs_has_the_same_status() -> None:
     program = Path(sys.executable).with_name("inferstream")
     with open("/dev/full", "wb") as full:  # noqa: PTH123

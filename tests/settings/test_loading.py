@@ -72,6 +72,10 @@ def test_every_setting_takes_its_default(name: str) -> None:
             "window.max_in_flight in {path} is 0: it must be a whole number from 1",
         ),
         ("[engine]\nlanes = 0", "engine.lanes in {path} is 0: it must be a whole number from 1"),
+        ("[engine]\nlanes = 1_000_000", "is 1000000: it must be a whole number from 1 to 1024."),
+        ("[kafka]\nreplication = 40_000", "is 40000: it must be a whole number from 1 on"),
+        ("[kafka]\nreplication = 0", "is 0: it must be a whole number from 1 on"),
+        ("[kafka]\npartitions = 1_000_000", "it must be a whole number from 1 to 100000."),
         ("[breaker]\nshare = 1.5", "is 1.5: it must be a number from 0 to 1."),
         ("[retries]\ntiers_s = [1, 0]", "is [1, 0]: it must be a list; each of it a whole number from 1"),
         (

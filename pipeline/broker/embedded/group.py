@@ -143,7 +143,9 @@ class Group:
         else:
             begins = {at: bound.first for at, bound in bounds.items()}
             ends = {at: bound.next for at, bound in bounds.items()}
-            log_starts(self._name, committed, begins, ends)
+            # Offsets do not expire here: a group without them is new.
+            known = {at: begins[at] if offset is None else offset for at, offset in committed.items()}
+            log_starts(self._name, known, begins, ends)
             await member.assign({at: offset or 0 for at, offset in committed.items()})
 
 
