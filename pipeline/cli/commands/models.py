@@ -92,7 +92,10 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show one model: source, limits, digests, agreement with float32, and of a text alone with company."""
+    """Show one model: source, limits, digests, agreement with float32.
+
+    Also how much the company of a batch changes an answer.
+    """
     from ...models.registry import ModelRegistry
 
     row = _row(ModelRegistry().load(name))
