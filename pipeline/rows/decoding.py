@@ -34,13 +34,13 @@ FOREIGN: Final = {
 def decoded(content: bytes, source: str) -> str:
     """The text of a whole file. Raises UsageError that names the line of the first byte that is not UTF-8."""
     if kind := foreign_kind(content):
-        raise UsageError(f"{source} {kind}.")
+        raise UsageError(f"{_capital(source)} {kind}.")
     try:
         return content.decode().removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"{source} is not UTF-8: line {line} has the byte 0x{content[error.start]:02X} "
+            f"{_capital(source)} is not UTF-8: line {line} has the byte 0x{content[error.start]:02X} "
             f"(offset {error.start}): save it as UTF-8."
         ) from error
 
@@ -51,6 +51,10 @@ def read_text(path: Path, source: str) -> str:
         return decoded(path.read_bytes(), source)
     except OSError as error:
         raise UsageError(f"Cannot read {source}: {error.strerror}.") from error
+
+
+def _capital(source: str) -> str:
+    return source[:1].upper() + source[1:] if source.startswith("the ") else source
 
 
 def foreign_kind(head: bytes) -> str | None:

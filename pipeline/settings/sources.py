@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from ..config import Config
 from ..errors import UsageError
+from ..rows.decoding import read_text
 
 VARIABLE_PREFIX: Final = "INFERSTREAM"
 TABLES: Final[dict[str, type[Struct]]] = {one.name: one.type for one in structs.fields(Config)}
@@ -41,10 +42,8 @@ def setting_variables() -> dict[str, str]:
 def from_file(path: Path) -> Givens:
     """The settings of a TOML file. Raises UsageError for a file or a name that is wrong."""
     try:
-        tables = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
-    except OSError as error:
-        raise UsageError(f"Cannot read the settings file {path}: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        tables = msgspec.toml.decode(read_text(path, f"the settings file {path}"), type=dict[str, Any])
+    except msgspec.DecodeError as error:
         raise UsageError(f"The settings file {path} is not TOML: {error}.") from error
     givens = {}
     for table, values in tables.items():

@@ -104,6 +104,8 @@ def fit(
         f"{measured.calibration_error:.3f} with temperature {fitted.head.temperature:.3f}."
     )
     print_skipped(train.skipped)
+    if fitted.repeated:
+        click.echo(f"{fitted.repeated} test tickets are among those fitted on: they were not measured.")
     click.echo(f"\nServe it: inferstream worker triage --model {name} …")
 
 

@@ -49,6 +49,8 @@ def _triage(output: TriageOutput) -> RenderableType:
     facts.add_row("priority", urgency(output.priority))
     facts.add_row("route", output.route)
     facts.add_row("needs a human", Text("yes", "bold yellow") if output.needs_human else "no")
+    if output.note:
+        facts.add_row("note", Text(output.note, "yellow"))
     others = Table.grid(padding=(0, 2))
     for other in output.runners_up:
         others.add_row(

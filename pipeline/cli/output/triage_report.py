@@ -23,6 +23,7 @@ CLASS_COLUMNS = {
     "f1": "F1",
     "mistaken_for": "MISTAKEN FOR",
 }
+FEW_ROWS = 100  # the 95 % interval of an accuracy is then about 8 points to each side
 THRESHOLD_COLUMNS = {"threshold": "THRESHOLD", "automatic": "ANSWERED WITHOUT A HUMAN", "accuracy": "RIGHT"}
 
 
@@ -40,6 +41,8 @@ def print_report(report: "TriageReport", title: str) -> None:
         f"\n{title}: {report.accuracy:.1%} of {report.rows} tickets right, macro F1 {report.macro_f1:.3f}, "
         f"expected calibration error {report.calibration_error:.3f}."
     )
+    if report.rows < FEW_ROWS:
+        click.echo("These are few tickets: on others the figures will differ.")
 
 
 def print_skipped(rows: int) -> None:

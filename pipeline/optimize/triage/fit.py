@@ -33,6 +33,7 @@ class Fitted(NamedTuple):
 
     head: Head
     report: TriageReport
+    repeated: int  # rows of ``test`` that are not measured, since their texts were fitted on
 
 
 def fit(
@@ -53,6 +54,8 @@ def fit(
     if test is None:
         train, test = hold_out(train)
     _check(train, FOLDS)
+    given = len(test.texts)
+    test = test.without(train.texts)
     if not test.texts:
         raise UsageError(
             "All test tickets are among the tickets that the model is fitted on; give other tickets by --test."
@@ -83,7 +86,7 @@ def fit(
         priorities=train.priorities,
         clean=UNSET if train.clean == NONE else train.clean,
     )
-    return Fitted(head, report)
+    return Fitted(head, report, given - len(test.texts))
 
 
 def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
@@ -92,8 +95,7 @@ def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
     rows = np.arange(len(data.texts))
     kept, held = train_test_split(rows, test_size=TEST_SHARE, stratify=data.labels, random_state=SEED)
     train = data.at(kept.tolist())
-    seen = set(train.texts)
-    return train, data.at([i for i in held.tolist() if data.texts[i] not in seen])
+    return train, data.at(held.tolist()).without(train.texts)
 
 
 def _check(data: Labeled, min_rows: int) -> None:

@@ -30,6 +30,11 @@ class Labeled(NamedTuple):
             texts=[self.texts[i] for i in indices], labels=[self.labels[i] for i in indices], skipped=0
         )
 
+    def without(self, texts: list[str]) -> "Labeled":
+        """The rows with other texts than these."""
+        seen = set(texts)
+        return self.at([i for i, text in enumerate(self.texts) if text not in seen])
+
     def cleaned(self, kind: str | None) -> "Labeled":
         """With cleaned texts, see `tasks/mail/cleaning`; a row of which nothing is left counts as skipped."""
         if kind is None or kind == NONE:

@@ -73,7 +73,12 @@ def indices_of(labels: Sequence[str], known: Sequence[str]) -> Indices:
 
 
 def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageReport:
-    """Measure the classifier on unit vectors (rows, dimensions) with the true labels, as indices (rows,)."""
+    """Measure the classifier on unit vectors (rows, dimensions) with the true labels, as indices (rows,).
+
+    Raises UsageError without a row.
+    """
+    if not len(truth):
+        raise UsageError("There is no ticket to measure on: give tickets with a text and a label.")
     scores = classifier.scores(vectors)
     confidences = softmax(scores / np.float32(classifier.temperature))
     given = confidences.argmax(axis=1)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ...errors import UsageError
+from ...rows.decoding import read_text
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 0.04  # of cosines; suits MiniLM with a few phrases per category
@@ -70,12 +71,7 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
     if path is None:
         text = files(__package__).joinpath("default_taxonomy.toml").read_text("utf-8")
         return parse_taxonomy(text, "built-in")
-    try:
-        return parse_taxonomy(path.read_text("utf-8"), str(path))
-    except OSError as error:
-        raise UsageError(f"Cannot read the taxonomy {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The taxonomy {path} is not UTF-8; save it as UTF-8.") from error
+    return parse_taxonomy(read_text(path, f"the taxonomy {path}"), str(path))
 
 
 def parse_taxonomy(text: str, source: str) -> Taxonomy:

@@ -1,5 +1,7 @@
 """`inferstream request` with a responder that serves the same folder in another thread."""
 
+import csv
+import gzip
 import io
 import json
 import signal
@@ -257,3 +259,137 @@ def test_the_kind_of_a_failure_decides_the_exit_status(
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command) == 0
     assert "inferstream " + command[0] + " " in capsys.readouterr().out.partition("\n")[2]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+CSV = b'Nr,Body,Note\r\n7,"a\r\n""b"", c",x\r\n8,b\xff,y\r\n9,d,z\r\n'
+COLUMNS = ("--text", "Body", "--id", "Nr")
+
+
+def test_csv_in_is_csv_out_with_the_answers_beside_the_rows(run_request: Run, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(CSV)
+    assert run_request("--file", str(source), "--out", str(out), *COLUMNS) == 3, "one text fails"
+    whole = out.read_bytes()
+    assert whole.startswith("\ufeffNr,Body,Note,triage_category,triage_confidence".encode())
+    rows = table(out)
+    assert [(row["Nr"], row["Note"], row["triage_route"], row["triage_error"]) for row in rows] == [
+        ("7", "x", 'a\r\n"b", c', ""),
+        ("8", "y", "", "not_utf8"),
+        ("9", "z", "d", ""),
+    ]
+    assert rows[0]["Body"] == 'a\r\n"b", c'
+    assert rows[0]["triage_needs_human"] == "false"
+    assert run_request("--file", str(source), "--out", str(out), *COLUMNS) == 3
+    assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize("cut", [0, 2, 20, 200, 210, 260, 330, 400, 500])
+def test_a_table_continues_after_its_last_complete_row(
+    run_request: Run, responder: Responder, tmp_path: Path, cut: int
+) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(CSV)
+    assert run_request("--file", str(source), "--out", str(out), *COLUMNS) == 3
+    whole = out.read_bytes()
+    out.write_bytes(whole[:cut])
+    assert run_request("--file", str(source), "--out", str(out), *COLUMNS) == 3
+    assert out.read_bytes() == whole
+
+
+def test_a_table_of_another_input_is_not_continued(
+    run_request: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(CSV)
+    run_request("--file", str(source), "--out", str(out), *COLUMNS)
+    source.write_bytes(CSV.replace(b"9,d,z", b"9,e,z"))
+    assert run_request("--file", str(source), "--out", str(out), *COLUMNS) == 2
+    assert "does not belong to this input (row 3 differs)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.csv", "id;text\n1;größe\n".encode("cp1252"), ["--delimiter", ";", "--encoding", "cp1252"]),
+        ("a.txt", "id\ttext\n1\tgröße\n".encode("utf-16"), ["--format", "tsv", "--encoding", "utf-16"]),
+        ("a.csv.gz", gzip.compress("id,text\n1,größe\n".encode()), []),
+        ("a.tsv", "id\ttext\r1\tgröße\r".encode(), []),
+        ("a.JSONL", '\ufeff{"id": 1, "text": "größe"}\n'.encode(), []),
+        (
+            "a.jsonl",
+            '{"ticket": 1, "body": "größe", "options": 7}\n'.encode(),
+            ["--text", "body", "--id", "ticket"],
+        ),
+    ],
+)
+def test_dialects(run_request: Run, tmp_path: Path, name: str, content: bytes, options: list[str]) -> None:
+    source, out = tmp_path / name, tmp_path / "out.jsonl"
+    source.write_bytes(content)
+    assert run_request("--file", str(source), "--out", str(out), *options) == 0
+    assert [(line["id"], line["output"]["route"]) for line in lines(out)] == [("1", "größe")]
+
+
+def test_a_mistake_in_the_last_line_of_csv_stops_before_the_first_is_sent(
+    run_request: Run, responder: Responder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id,text\n" + "1,a\n" * 500 + "2,Hello, world\n")
+    assert run_request("--file", str(source), "--out", str(tmp_path / "out.jsonl")) == 2
+    assert "line 502 has 3 cells, and the header has 2" in capsys.readouterr().err
+    assert responder.texts == []
+
+
+def test_one_bad_line_of_json_fails_alone(run_request: Run, tmp_path: Path) -> None:
+    source, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
+    bad = [
+        '{"text": "a", "text": "b"}',
+        '{"text": NaN}',
+        '{"text": "\\ud800"}',
+        '["a"]',
+        '{"text": "a\0"}',
+        "{" * 5_000,
+    ]
+    source.write_bytes("\n".join(['{"text": "x"}', *bad, '{"text": "y"}']).encode() + b'\n{"text": "\xff"}\n')
+    assert run_request("--file", str(source), "--out", str(out)) == 3
+    assert routes(out) == ["x", *["not_json"] * 3, "wrong_type", *["not_json"] * 2, "y", "not_utf8"]
+    assert "'text' twice" in lines(out)[1]["message"]
+    assert "--encoding cp1252" in lines(out)[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "content", "sentence"),
+    [
+        ("a.txt", "out.csv", "a\n", "is CSV, and the input is not: name it .jsonl"),
+        ("a.csv", "out.csv", "text,triage_category\na,b\n", "has a column 'triage_category' already"),
+    ],
+)
+def test_tables_that_cannot_be(
+    run_request: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    out: str,
+    content: str,
+    sentence: str,
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert run_request("--file", str(tmp_path / name), "--out", str(tmp_path / out)) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_text_from_standard_input_that_is_not_utf8(
+    run_request: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\ntw\xf6\n")))
+    assert run_request("-") == 2
+    assert "Standard input is not UTF-8: line 2 has the byte 0xF6 (offset 6)" in capsys.readouterr().err
+
+
+def test_clean_is_an_option_of_the_request(run_request: Run, responder: Responder) -> None:
+    assert run_request("a", "--clean", "mail") == 0
+    assert responder.requests[0].options == {"clean": "mail"}

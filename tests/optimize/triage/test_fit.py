@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from support import ROOT
@@ -14,6 +15,7 @@ from inferstream.pipeline.optimize.triage.labeled import Labeled, read_labeled
 from inferstream.pipeline.optimize.triage.report import indices_of, measure
 from inferstream.pipeline.tasks.pooling import embed
 from inferstream.pipeline.tasks.triage.classifier import Classifier
+from inferstream.pipeline.tasks.triage.head import Head
 from inferstream.pipeline.tasks.triage.taxonomy import parse_taxonomy
 
 TICKETS = ROOT / "examples" / "tickets.jsonl"
@@ -40,7 +42,8 @@ def fit_csv(minilm: MiniLM, path: Path) -> Fitted:
 )
 def test_fit_on_a_small_csv(minilm: MiniLM, tmp_path: Path, labels: set[str]) -> None:
     fitted = fit_csv(minilm, write_csv(tmp_path, labels))
-    head, report = fitted
+    head, report, repeated = fitted
+    assert repeated == 0
     assert head.labels == tuple(sorted(labels))
     assert (head.base, head.encoder_digest) == ("minilm-int8", minilm.manifest.digest)
     assert report.accuracy == head.measured.accuracy >= 0.8
@@ -118,6 +121,49 @@ def test_invalid_files_are_refused(tmp_path: Path, name: str, content: str, sent
     with pytest.raises(UsageError) as error:
         read_labeled(tmp_path / name)
     assert sentence in str(error.value)
+
+
+def test_tickets_that_were_fitted_on_are_not_measured(minilm: MiniLM, tmp_path: Path) -> None:
+    data = read_labeled(write_csv(tmp_path, {"payment_problem", "login_problem"}), "message", "queue")
+
+    def fitted(test: Labeled) -> Fitted:
+        return fit(data, test, minilm.manifest, minilm.tokenizer, minilm.session, lambda *_: None)
+
+    more = data._replace(texts=[*data.texts, "I cannot log in"], labels=[*data.labels, "login_problem"])
+    found = fitted(more)
+    assert (found.report.rows, found.repeated) == (1, len(data.texts))
+    for nothing_new in (data, data._replace(texts=[], labels=[])):
+        with pytest.raises(
+            UsageError, match="All test tickets are among the tickets that the model is fitted on"
+        ):
+            fitted(nothing_new)
+
+
+def test_nothing_to_measure_is_an_error_and_no_figure() -> None:
+    classifier = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 1.0, b"")
+    with pytest.raises(UsageError, match="no ticket to measure on"):
+        measure(classifier, np.zeros((0, 2), np.float32), np.zeros(0, np.intp))
+
+
+def test_a_model_that_was_fitted_on_cleaned_mails_says_so(minilm: MiniLM, tmp_path: Path) -> None:
+    data = read_labeled(write_csv(tmp_path, {"payment_problem", "login_problem"}), "message", "queue")
+    mails = data._replace(
+        texts=[f"<p>{text}</p><blockquote>{data.texts[0]}</blockquote>" for text in data.texts]
+    )
+
+    def head(tickets: Labeled) -> Head:
+        return fit(tickets, None, minilm.manifest, minilm.tokenizer, minilm.session, lambda *_: None).head
+
+    cleaned = head(mails.cleaned("mail"))
+    assert (cleaned.cleaning, head(data).cleaning) == ("mail", "none")
+    assert b"clean" not in head(data).encoded(), "heads of other releases keep their version"
+    assert msgspec.msgpack.decode(cleaned.encoded(), type=Head) == cleaned
+
+
+def test_a_row_of_which_cleaning_leaves_nothing_is_counted() -> None:
+    data = Labeled(["<p>late</p>", "<style>p {}</style><br>"], ["a", "b"], {}, {}, skipped=2)
+    assert data.cleaned("mail") == Labeled(["late"], ["a"], {}, {}, 3, "mail")
+    assert data.cleaned(None) is data
 
 
 def test_every_scalar_is_a_label_and_nothing_is_none(tmp_path: Path) -> None:
