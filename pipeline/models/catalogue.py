@@ -34,6 +34,7 @@ class Published(Struct, frozen=True):
     max_tokens: int
     pooling: Literal["mean", "cls"]
     license: str
+    languages: str
 
 
 MINILM = Published(
@@ -65,6 +66,13 @@ MINILM = Published(
     max_tokens=256,
     pooling="mean",
     license="Apache-2.0",
+    languages="English",
 )
 
 CATALOGUE: dict[str, Published] = {model.name: model for model in (MINILM,)}
+
+
+def languages_of(name: str) -> str | None:
+    """The languages of the model or variant ``name``; None if its files do not say them."""
+    published = CATALOGUE.get(name) or CATALOGUE.get(name.rpartition("-")[0])
+    return published.languages if published else None

@@ -115,11 +115,14 @@ def _print(manifests: "list[Manifest]", as_json: bool) -> None:
 
 
 def _row(manifest: "Manifest") -> dict[str, Any]:
+    from ...models.catalogue import languages_of
+
     row: dict[str, Any] = msgspec.to_builtins(manifest)
     agreement = manifest.agreement
     independence = manifest.independence
     size_bytes = Path(manifest.graph_path).stat().st_size if Path(manifest.graph_path).exists() else 0
     return row | {
+        "languages": languages_of(manifest.name) or "not said by its files",
         "version": manifest.version,
         "size": f"{size_bytes / 1e6:.0f} MB",
         "labels": f"{agreement.label:.1%} of {agreement.sentences}" if agreement else None,

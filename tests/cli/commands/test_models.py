@@ -7,6 +7,7 @@ import pytest
 from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.cli.main import run
+from inferstream.pipeline.models.catalogue import languages_of
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def test_pull_list_and_show(model: Path, home: Path, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert int8["graph_sha256"] in shown
     assert "of 240" in shown
+    assert "not said by its files" in shown, "its languages"
 
     assert run(["models", "show", "mine-int8", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == int8
@@ -71,3 +73,9 @@ def test_a_mistake_prints_one_sentence(
     assert err.startswith("Error: ")
     assert sentence in err
     assert len(err.splitlines()) == 1
+
+
+def test_the_languages_of_a_published_model_are_known() -> None:
+    assert [languages_of(name) for name in ("minilm", "minilm-int8", "minilm-fp32", "mine")] == [
+        "English"
+    ] * 3 + [None]
