@@ -7,6 +7,8 @@ from msgspec import Meta, Struct, field
 NEW_PARTITIONS: Final = 4
 """Partitions of new topics if the settings give no number."""
 
+MAX_REQUEST_TOKENS: Final = 65_536
+
 MAX_INT: Final = 2**31 - 1
 Count = Annotated[int, Meta(ge=1, le=MAX_INT, description=f"a whole number from 1 to {MAX_INT}")]
 Partitions = Annotated[int, Meta(ge=1, le=100_000, description="a whole number from 1 to 100000")]
@@ -87,6 +89,7 @@ class WindowConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds for the records that a worker has read and not yet committed."""
 
     max_in_flight: Count = 1_024  # requests running
+    max_bytes: Size = 8_000_000  # of the requests that were read and have no durable answer yet
     max_span: Count = 8_192  # offsets from the oldest unfinished record of a partition to the newest one read
     commit_interval_ms: Milliseconds = 250
     revoke_timeout_ms: MillisecondsOrNone = 3_000
@@ -121,6 +124,7 @@ class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     max_request_bytes: Size = 1_000_000
+    max_request_tokens: Count = MAX_REQUEST_TOKENS  # of a text: what one request may cost the device
     max_reply_bytes: Size = 1_000_000
     reply_topics: list[Text] = field(default_factory=lambda: ["{prefix}.{task}.replies.*"])
     echo_headers: list[Text] = field(default_factory=list)

@@ -62,7 +62,8 @@ class Handler:
             return self._failures.end(arrival, error)
         if isinstance(found, EngineAnswer):
             return self._answers.outcome(arrival, found)
-        return self._admission.admitted(job.tenant, self._run(arrival, found))
+        size = len(arrival.record.value or b"")
+        return self._admission.admitted(job.tenant, size, self._run(arrival, found))
 
     async def _run(self, arrival: Arrival, flight: Flight) -> Outcome:
         """Wait for the device. A request whose order matters is retried here, in its place."""

@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..broker.base import Record
 from .outcome import Outcome
 
 
@@ -19,6 +20,7 @@ class Slot:
     queue: "PartitionQueue"
     offset: int
     key: bytes | None
+    size: int
     next_of_key: "Slot | None" = None
     blocked: bool = False
     outcome: Outcome | None = None
@@ -67,3 +69,11 @@ class Unacknowledged(NamedTuple):
             return None
         error = self.acknowledgement.exception()
         return None if error is None or self.outcome.mends(error) else error
+
+
+def size_of(record: Record) -> int:
+    """The bytes of a record that its sender chooses."""
+    size = len(record.value or b"") + len(record.key or b"")
+    for name, value in record.headers:
+        size += len(name) + len(value)
+    return size

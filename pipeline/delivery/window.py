@@ -9,7 +9,7 @@ from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
 from .linger import Busy, Linger, idle
 from .outcome import Outcome
-from .slots import PartitionQueue, Slot, Unacknowledged
+from .slots import PartitionQueue, Slot, Unacknowledged, size_of
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
@@ -17,9 +17,10 @@ Publish = Callable[[Message], "asyncio.Future[None]"]
 class Window:
     """Bounded in-flight records. Lives on the event loop.
 
-    Two bounds: the records running, and for each partition the span since its oldest unfinished
-    offset, so that one slow request neither stalls its neighbors nor makes redelivery grow without
-    limit. The span also bounds the replies that the broker has not acknowledged yet.
+    Three bounds: the records running, the bytes of the records that are not finished, and for each
+    partition the span since its oldest unfinished offset, so that one slow request neither stalls
+    its neighbors nor makes redelivery grow without limit. The span also bounds the replies that the
+    broker has not acknowledged yet.
     """
 
     def __init__(self, config: WindowConfig, publish: Publish, busy: Busy = idle) -> None:
@@ -29,6 +30,8 @@ class Window:
         """Records admitted whose outcome is not known yet."""
         self.terminal_events = 0
         """Records whose outcome is durable."""
+        self.bytes = 0
+        """The size of the records that are not finished: a dead letter holds its record until it is durable."""
         self._publish = publish
         self._queues: dict[TopicPartition, PartitionQueue] = {}
         self._forgotten: set[TopicPartition] = set()
@@ -40,7 +43,12 @@ class Window:
     @property
     def room(self) -> int:
         """How many more records may be admitted now."""
-        return self.config.max_in_flight - self.running
+        return self.config.max_in_flight - self.running if self.bytes < self.config.max_bytes else 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How many more bytes may be admitted now."""
+        return max(0, self.config.max_bytes - self.bytes)
 
     def full_partitions(self) -> set[TopicPartition]:
         """Partitions whose span has reached its bound: they pause until their oldest record is done."""
@@ -75,7 +83,7 @@ class Window:
             # The topic was made anew: its offsets begin again. What was read of the old one is still
             # answered, and no offset of it is committed.
             queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
-        slot = Slot(queue, record.offset, record.key)
+        slot = Slot(queue, record.offset, record.key, size_of(record))
         queue.slots.append(slot)
         if record.key is not None:
             previous = queue.last_of_key.get(record.key)
@@ -84,6 +92,7 @@ class Window:
                 slot.blocked = True
             queue.last_of_key[record.key] = slot
         self.running += 1
+        self.bytes += slot.size
         return slot
 
     def complete(self, slot: Slot, outcome: Outcome) -> None:
@@ -148,6 +157,8 @@ class Window:
             for slot in queue.slots:
                 if slot.outcome is None and not slot.done:
                     self.running -= 1
+                if not slot.done:
+                    self.bytes -= slot.size
                 if slot.task is not None:
                     slot.task.cancel()
         self._changed.set()
@@ -227,7 +238,9 @@ class Window:
 
     def _finish(self, slot: Slot) -> None:
         slot.done = True
-        # The outcome holds the reply's bytes, and the slot may stay queued behind unfinished earlier offsets.
+        self.bytes -= slot.size
+        # The slot may stay queued behind unfinished earlier offsets: what it holds would not be bounded.
         slot.outcome = None
+        slot.key = None
         slot.next_of_key = None
         self.terminal_events += 1

@@ -20,6 +20,11 @@ POLL_MS: Final = 200
 MAX_POLL_RECORDS: Final = 256
 """Records of one poll: bounds how long replies and heartbeats wait for the event loop."""
 
+FIRST_RECORD_BYTES: Final = 32_768
+"""The expected size of a record until some have been read."""
+
+LEAST_RECORD_BYTES: Final = 1_024
+
 ROOM_SHARE: Final = 16
 """A full window is read into again when this part of it (1/16) is free."""
 
@@ -62,6 +67,7 @@ class Worker:
         self._draining = asyncio.Event()
         self._committing = asyncio.Lock()
         self._paused: frozenset[TopicPartition] = frozenset()
+        self._record_bytes = FIRST_RECORD_BYTES
 
     @property
     def ready(self) -> bool:
@@ -113,13 +119,18 @@ class Worker:
             # With no room everything is paused, and the poll only keeps the membership. Records that
             # it returns all the same must be admitted: later commits would skip one left out.
             room = self._room()
-            max_records = max(1, min(room, MAX_POLL_RECORDS))
-            for record in await consumer.poll(max_records, POLL_MS if room > 0 else 0):
+            for record in await consumer.poll(self._max_records(room), POLL_MS if room > 0 else 0):
                 self._accept(record, tasks)
             self.window.read_to(consumer.positions())
             # A poll that finds records does not yield to the event loop. Under load, fewer and larger
             # polls cost less, here and on the broker (docs/decisions/0008).
             await asyncio.sleep(LINGER_S if self.window.busy() else 0)
+
+    def _max_records(self, room: int) -> int:
+        """How many records to poll for: as many as fit, if they are as large as the largest one of late."""
+        fitting = self.window.room_bytes // self._record_bytes
+        self._record_bytes = max(LEAST_RECORD_BYTES, self._record_bytes * 3 // 4)
+        return max(1, min(room, MAX_POLL_RECORDS, fitting))
 
     async def _wait_for_room(self) -> None:
         """Wait up to `POLL_MS` until a share of the window is free.
@@ -139,6 +150,7 @@ class Worker:
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
         is_trial = self.breaker is not None and self.breaker.begin_trial()
         slot = self.window.admit(record)
+        self._record_bytes = max(self._record_bytes, slot.size)
         outcome = self._handler.handle(record)
         if isinstance(outcome, Outcome):
             self.window.complete(slot, outcome)

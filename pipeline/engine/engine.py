@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
+from ..config import MAX_REQUEST_TOKENS
 from ..errors import Overloaded, Poison, UnknownModel
 from ..tasks.base import Task
 from .cache.disk import DiskCache
@@ -61,7 +62,9 @@ class Engine:
         memory: MemoryCache | None,
         disk: DiskCache | None,
         clock: Callable[[], float],
+        max_tokens: int = MAX_REQUEST_TOKENS,
     ) -> None:
+        """A text of more than ``max_tokens``, the overlaps of its rows included, ends as TooLarge."""
         self.flights = Flights(clock)
         self._models = models
         self._devices = list(dict.fromkeys(entry.device for entry in models.values()))
@@ -69,7 +72,7 @@ class Engine:
         self._memory = memory
         self._disk = disk
         self.clock = clock
-        self._preparer = Preparer(disk, clock)
+        self._preparer = Preparer(disk, clock, max_tokens)
         # Checked once: most requests have neither options nor a tenant.
         self._plain = {name: _options(entry.task, Job("")) for name, entry in models.items()}
 

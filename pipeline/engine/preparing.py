@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..errors import DeviceError, InferstreamError
+from ..errors import DeviceError, InferstreamError, TooLarge
 from ..tasks.base import Row
 from .batching import Entry
 from .cache.disk import DiskCache
@@ -14,11 +14,11 @@ from .flights import Flight, TooLate, by_task
 MAX_FLIGHTS_PER_CALL: Final = 64
 """Enough to amortize the tokenizer call, few enough to feed the device early."""
 
-MAX_CHARACTERS_PER_CALL: Final = 65_536
+MAX_CHARACTERS_PER_CALL: Final = 32_768
 """Bounds the memory of a call: the tokenizer needs up to 430 bytes for each character."""
 
 LONG_CHARACTERS: Final = 16_384
-"""Longer texts are prepared one by one in a thread of their own: tokenizing may take 8 ms for 1 000 characters."""
+"""Longer texts are prepared in a thread of their own: tokenizing may take 8 ms for 1 000 characters."""
 
 
 FlightQueue = queue.SimpleQueue[Flight | None]
@@ -30,9 +30,11 @@ class Preparer:
     Two threads, each in order: short texts do not wait for a long one.
     """
 
-    def __init__(self, disk: DiskCache | None, clock: Callable[[], float]) -> None:
+    def __init__(self, disk: DiskCache | None, clock: Callable[[], float], max_tokens: int) -> None:
+        """A text of more than ``max_tokens`` tokens fails with TooLarge."""
         self._disk = disk
         self._clock = clock
+        self._max_tokens = max_tokens
         # Unbounded by themselves; they hold at most the requests that the worker's window has admitted.
         self._short: FlightQueue = queue.SimpleQueue()
         self._long: FlightQueue = queue.SimpleQueue()
@@ -117,6 +119,9 @@ class Preparer:
 
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
         lengths = [len(row) for row in rows]
+        if sum(lengths) > self._max_tokens:
+            self._fail_flight(flight, _too_many_tokens(sum(lengths), self._max_tokens))
+            return
         arrivals = flight.batcher.arrivals(flight, lengths)
         entries = [
             Entry(row, flight, arrived=arrived, later=number > 0)
@@ -134,9 +139,19 @@ class Preparer:
             return
         if not isinstance(error, InferstreamError):
             error = DeviceError(f"The text could not be tokenized: {error!r}.")
-        flights[0].batcher.settle(flights[0])
-        flights[0].fail(error)
-        self._land(flights)
+        self._fail_flight(flights[0], error)
+
+    def _fail_flight(self, flight: Flight, error: InferstreamError) -> None:
+        flight.batcher.settle(flight)
+        flight.fail(error)
+        self._land([flight])
+
+
+def _too_many_tokens(tokens: int, max_tokens: int) -> TooLarge:
+    return TooLarge(
+        f"The text has {tokens} tokens, more than the {max_tokens} allowed: split it, or raise "
+        "`max_request_tokens` in the worker's settings."
+    )
 
 
 def _take(source: FlightQueue) -> list[Flight]:

@@ -140,7 +140,7 @@ def _range(seen: Inputs, scales: NDArray[np.float32] | None) -> tuple[float, flo
 def _chunks(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Windows]:
     """The windows of the texts in order, cut after each CHUNK_TOKENS tokens."""
     chunks: list[Windows] = []
-    chunk: list[list[int]] = []
+    chunk: list[Sequence[int]] = []
     tokens = 0
     for window in chain.from_iterable(tokenizer.encode(texts)):
         chunk.append(window)

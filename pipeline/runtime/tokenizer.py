@@ -1,15 +1,23 @@
 """Turns texts into windows of token ids. A long text becomes several overlapping windows; no token is cut off."""
 
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from tokenizers import Tokenizer as FastTokenizer
 
 from ..errors import ModelError
 from .vocabulary import Reading, Vocabulary
 
-OVERLAP_TOKENS = 32
+OVERLAP_TOKENS: Final = 32
+
+PIECE_CHARACTERS: Final = 8_192
+"""A longer text is tokenized in pieces: the library needs up to 430 bytes of memory for each character."""
+
+CUT_CHARACTERS: Final = 1_024
+"""A piece ends at the last space among so many characters; without one it ends at its last character."""
 
 
 class Tokenizer:
@@ -32,19 +40,63 @@ class Tokenizer:
             self._fast.num_special_tokens_to_add(is_pair=False),
             getattr(self._fast.model, "unk_token", None),
         )
-        overlap = min(OVERLAP_TOKENS, max_tokens // 4)
+        overlap = self._overlap = min(OVERLAP_TOKENS, max_tokens // 4)
         # The library keeps the rest of a truncated text as `overflowing` windows; `encode` returns
         # all of them.
         self._fast.enable_truncation(max_tokens, stride=overlap, strategy="longest_first")
+        self._before, self._after = self._special_tokens()
 
-    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def encode(self, texts: Sequence[str]) -> list[list[Sequence[int]]]:
         """The windows of each text, as token ids with special tokens; one window if the text fits.
 
         Neighboring windows share up to 32 tokens. An empty text is one window of special tokens.
         """
-        encodings = self._fast.encode_batch_fast(list(texts))
-        return [[first.ids, *(rest.ids for rest in first.overflowing)] for first in encodings]
+        short = [text for text in texts if len(text) <= PIECE_CHARACTERS]
+        encodings = iter(self._fast.encode_batch_fast(short) if short else ())
+        windows: list[list[Sequence[int]]] = []
+        for text in texts:
+            if len(text) > PIECE_CHARACTERS:
+                windows.append(self._windows(self._ids(text)))
+            else:
+                first = next(encodings)
+                windows.append([first.ids, *(rest.ids for rest in first.overflowing)])
+        return windows
 
     def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
         """How much of ``text``, which `encode` has cut into ``windows``, the model can read."""
         return self._vocabulary.reading(text, windows)
+
+    def _ids(self, text: str) -> "array[int]":
+        """All token ids of a long text, without special tokens, 4 bytes each."""
+        ids = array("i")
+        for piece in _pieces(text):
+            (first,) = self._fast.encode_batch_fast([piece], add_special_tokens=False)
+            ids.extend(first.ids)
+            for rest in first.overflowing:
+                ids.extend(rest.ids[self._overlap :])
+        return ids
+
+    def _windows(self, ids: "array[int]") -> list[Sequence[int]]:
+        """The windows that the library would make of these ids."""
+        size = self.max_tokens - len(self._before) - len(self._after)
+        last = max(0, len(ids) - self._overlap)
+        starts = range(0, max(1, last), size - self._overlap)
+        return [self._before + ids[start : start + size] + self._after for start in starts]
+
+    def _special_tokens(self) -> "tuple[array[int], array[int]]":
+        """The ids before and after the tokens of a text."""
+        (bare,) = self._fast.encode_batch_fast(["a"], add_special_tokens=False)
+        (whole,) = self._fast.encode_batch_fast(["a"])
+        before = next(n for n in range(len(whole.ids)) if whole.ids[n : n + len(bare.ids)] == bare.ids)
+        return array("i", whole.ids[:before]), array("i", whole.ids[before + len(bare.ids) :])
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that end at a space if there is one: no word is cut then."""
+    start = 0
+    while len(text) - start > PIECE_CHARACTERS:
+        end = start + PIECE_CHARACTERS
+        cut = next((at for at in range(end, end - CUT_CHARACTERS, -1) if text[at].isspace()), end)
+        yield text[start:cut]
+        start = cut
+    yield text[start:]

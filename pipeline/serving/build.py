@@ -78,7 +78,14 @@ def build_worker(
     metrics = Metrics()
     entries = _model_entries(config, list(models) or [config.triage.model], metrics, batcher, session_of)
     memory, disk = _caches(config.cache)
-    engine = Engine(entries, default=next(iter(entries)), memory=memory, disk=disk, clock=time.monotonic)
+    engine = Engine(
+        entries,
+        default=next(iter(entries)),
+        memory=memory,
+        disk=disk,
+        clock=time.monotonic,
+        max_tokens=config.limits.max_request_tokens,
+    )
     topics = Topics(task, config.kafka.topic_prefix)
     return build_serving(config, broker, topics, engine, metrics, group=group, member=member)
 
@@ -100,7 +107,7 @@ def build_serving(
     # What reads a request, and decides whether it may go to the device.
     reader = RequestReader(topics, config.limits.max_request_bytes, engine.clock, time.time)
     reply_topics = ReplyTopics(topics, config.limits, broker.partitions)
-    admission = Admission(config.window.max_in_flight)
+    admission = Admission(config.window.max_in_flight, config.window.max_bytes)
 
     # What makes its outcome.
     breaker = Breaker(config.breaker, time.monotonic)

@@ -359,12 +359,33 @@ def test_a_single_tenant_may_use_the_whole_window_and_several_share_it() -> None
     with ExitStack() as running:
         for _ in range(9):
             assert admission.is_within_share("a")
-            running.enter_context(closing(admission.admitted("a", nothing())))
+            running.enter_context(closing(admission.admitted("a", 1, nothing())))
         assert admission.is_within_share("a")
-        running.enter_context(closing(admission.admitted("b", nothing())))
+        running.enter_context(closing(admission.admitted("b", 1, nothing())))
         assert admission.is_within_share("b")
         assert not admission.is_within_share("a")
         assert admission.refusal("a").retry_after_ms
         assert admission.is_within_share("c")
     assert admission.is_within_share("a")
     assert admission.in_progress == {}, "a tenant without requests is forgotten"
+
+
+def test_a_share_is_also_one_of_the_bytes() -> None:
+    admission = Admission(100, 1_000)
+    with ExitStack() as running:
+
+        def admit(tenant: str, size: int) -> None:
+            running.enter_context(closing(admission.admitted(tenant, size, nothing())))
+
+        admit("large", 600)
+        assert admission.is_within_share("large"), "no other tenant is active"
+        admit("small", 10)
+        assert not admission.is_within_share("large"), "one request, and more than half of the bytes"
+        assert admission.is_within_share("small")
+        assert "600 bytes" in str(admission.refusal("large"))
+        admit("small", 480)
+        assert admission.is_within_share("small")
+        admit("small", 10)
+        assert not admission.is_within_share("small")
+        assert admission.is_within_share("third"), "the first request of a tenant"
+    assert admission.is_within_share("large")

@@ -237,6 +237,10 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.window.running == len(self.unanswered)
         assert self.window.room == BOUNDS.max_in_flight - self.window.running >= 0
         assert self.window.terminal_events == self.events
+        unfinished = [
+            asked for records in self.asked.values() for asked in records.values() if not asked.finished
+        ]
+        assert self.window.bytes == sum(2 + len(asked.record.key or b"") for asked in unfinished)
 
     @invariant()
     def a_reply_goes_out_once_when_those_before_it_of_its_key_have(self) -> None:
@@ -655,3 +659,47 @@ async def test_a_dead_letter_follows_a_failure_that_cannot_be_written(
     await acknowledge(publisher)
     assert publisher.texts == ["0/0/reply", "0/0/letter with the cause"]
     assert window.positions() == {P0: 1}
+
+
+async def test_the_window_is_full_at_its_bytes_until_the_answers_are_durable(
+    publisher: FakePublisher,
+) -> None:
+    window = Window(WindowConfig(max_in_flight=100, max_bytes=1_000), publisher)
+    large = Record(TOPIC, 0, 0, b"k" * 100, b"v" * 300, (("n" * 50, b"h" * 150),), 0)
+    first = Admitted(window.admit(large), large)
+    assert (window.bytes, window.room, window.room_bytes) == (600, 99, 400)
+    second = Admitted(window.admit(large._replace(offset=1)), large._replace(offset=1))
+    assert (window.bytes, window.room, window.room_bytes) == (1_200, 0, 0)
+    waiting = asyncio.create_task(window.has_room(1, 60_000))
+    answer(window, second)
+    answer(window, first)
+    await asyncio.sleep(0)
+    assert not waiting.done(), "a dead letter would hold the record until it is durable"
+    await acknowledge(publisher)
+    await asyncio.wait_for(waiting, 5)
+    assert (window.bytes, window.room) == (0, 100)
+
+
+async def test_finished_records_behind_an_unfinished_one_hold_no_keys(
+    window: Window, publisher: FakePublisher
+) -> None:
+    admit(window, a_record(0))
+    finished = [admit(window, a_record(number, b"k" * 1_000)) for number in range(1, 5)]
+    for one in finished:
+        answer(window, one)
+    await acknowledge(publisher)
+    assert [(one.slot.done, one.slot.key) for one in finished] == [(True, None)] * 4
+    assert window.bytes == 2
+
+
+async def test_forgotten_partitions_give_their_bytes_back(window: Window, publisher: FakePublisher) -> None:
+    answered, running = admit(window, a_record(0)), admit(window, a_record(1))
+    done = admit(window, a_record(2))
+    for one in (done, answered):
+        answer(window, one)
+    publisher.open[0][1].set_result(None)
+    await asyncio.sleep(0)
+    window.forget([P0])
+    answer(window, running)
+    await acknowledge(publisher)
+    assert window.bytes == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.errors import ModelError
-from inferstream.pipeline.runtime.tokenizer import Tokenizer
+from inferstream.pipeline.runtime.tokenizer import PIECE_CHARACTERS, Tokenizer, _pieces
 
 CLS, SEP = 2, 3
 
@@ -66,3 +66,46 @@ def test_an_invalid_tokenizer_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
         Tokenizer(tmp_path / "tokenizer.json", 48)
+
+
+LONG = {
+    "words": "my card was charged twice and the refund is late ?? " * 1_500,
+    "words, line breaks and scripts": "card ümlaut\n漢字漢字\trefund\u00a0zebra!? x" * 1_500,
+    "no space at all": "!?" * 30_000,
+    "Han without spaces": "漢字" * 20_000,
+    "spaces only at the end": "漢" * 20_000 + " card" * 3_000,
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("max_tokens", [48, 256])
+def test_a_text_that_is_tokenized_in_pieces_has_the_windows_that_the_library_makes(
+    path: Path, kind: str, max_tokens: int
+) -> None:
+    tokenizer = Tokenizer(path, max_tokens)
+    text = LONG[kind]
+    assert len(text) > 3 * PIECE_CHARACTERS
+    (whole,) = tokenizer._fast.encode_batch_fast([text])
+    expected = [whole.ids, *(rest.ids for rest in whole.overflowing)]
+    ((*windows,),) = tokenizer.encode([text])
+    assert [list(window) for window in windows] == expected
+
+
+def test_short_and_long_texts_keep_their_places(path: Path) -> None:
+    tokenizer = Tokenizer(path, 48)
+    texts = ["card", LONG["words"], "refund", "", LONG["no space at all"], "zebra"]
+    together = tokenizer.encode(texts)
+    assert [[list(w) for w in one] for one in together] == [
+        [list(w) for w in tokenizer.encode([text])[0]] for text in texts
+    ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(text=st.text(st.sampled_from("ab ?漢\u0301\n"), max_size=400), piece=st.integers(8, 60))
+def test_pieces_lose_nothing_and_are_bounded(text: str, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("inferstream.pipeline.runtime.tokenizer.PIECE_CHARACTERS", piece)
+        patched.setattr("inferstream.pipeline.runtime.tokenizer.CUT_CHARACTERS", piece // 4)
+        pieces = list(_pieces(text))
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) <= piece

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.config import MAX_REQUEST_TOKENS
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.disk import DiskCache
 from inferstream.pipeline.engine.cache.memory import MemoryCache
@@ -26,7 +27,13 @@ class EngineRig:
     """An engine with two models on one device."""
 
     def __init__(
-        self, *, cached: bool = True, disk: Path | None = None, lanes: int = 2, limits: Limits | None = None
+        self,
+        *,
+        cached: bool = True,
+        disk: Path | None = None,
+        lanes: int = 2,
+        limits: Limits | None = None,
+        max_tokens: int = MAX_REQUEST_TOKENS * 2,
     ) -> None:
         self.clock = FakeClock()
         self.session = FakeSession(poison=[ord(POISON)])
@@ -43,6 +50,7 @@ class EngineRig:
             memory=MemoryCache(1_000_000) if cached else None,
             disk=DiskCache(disk, 10_000_000) if disk else None,
             clock=self.clock,
+            max_tokens=max_tokens,
         )
 
     async def ask(self, text: str, **more: Any) -> EngineAnswer:

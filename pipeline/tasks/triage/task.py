@@ -1,5 +1,6 @@
 """The task `triage` for the engine: options, rows, and answers from vectors."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ NOTHING_TO_READ: Final = "There is nothing to read in the text: it has no letter
 DECIMALS: Final = 4  # of a confidence; further digits depend on the other rows of the batch
 
 
-class UnreadableRow(list[int]):
+class UnreadableRow(array[int]):
     """A row of a text that the model cannot read for the most part; `Triage.finish` says so in the answer."""
 
 
@@ -90,11 +91,11 @@ class Triage:
 
         return cleaned(text, kind)
 
-    def _rows(self, text: str, windows: list[list[int]]) -> list[Row]:
+    def _rows(self, text: str, windows: list[Row]) -> list[Row]:
         reading = self._tokenizer.reading(text, windows)
         if reading == "nothing":
             raise BlankText(NOTHING_TO_READ)
-        return [*(windows if reading == "most" else map(UnreadableRow, windows))]
+        return windows if reading == "most" else [UnreadableRow("i", window) for window in windows]
 
     def collate(self, rows: Sequence[Row]) -> Feeds:
         """Pad the rows to the longest one."""

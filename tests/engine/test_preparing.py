@@ -1,0 +1,89 @@
+"""Preparing: calls are bounded, short texts do not wait for long ones, and a text has a largest size."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from support.echo import echoed
+from support.engine_rig import SMALL, EngineRig, an_engine_rig
+
+from inferstream.pipeline.engine.preparing import (
+    LONG_CHARACTERS,
+    MAX_CHARACTERS_PER_CALL,
+    MAX_FLIGHTS_PER_CALL,
+)
+from inferstream.pipeline.errors import DeadlineExceeded, TooLarge
+from inferstream.pipeline.tasks.base import Row
+
+
+class Calls:
+    """The calls of the tokenizer, in a rig; those for long texts wait until `release`."""
+
+    def __init__(self, rig: EngineRig) -> None:
+        self.texts: list[list[str]] = []
+        self.release = threading.Event()
+        self._prepare = rig.tasks[SMALL].prepare
+        rig.tasks[SMALL].prepare = self.prepare  # type: ignore[method-assign]
+
+    def prepare(self, texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
+        self.texts.append(list(texts))
+        if max(map(len, texts)) > LONG_CHARACTERS:
+            assert self.release.wait(20)
+        return self._prepare(texts, options)
+
+
+async def test_short_texts_do_not_wait_for_a_long_one_to_be_tokenized() -> None:
+    async with an_engine_rig() as rig:
+        calls = Calls(rig)
+        long = "long " * LONG_CHARACTERS
+        (held,) = rig.asked(long)
+        assert [(await asked).output for asked in rig.asked("a", "b")] == [echoed("a"), echoed("b")]
+        assert not held.done()
+        calls.release.set()
+        assert (await held).output == echoed(long.strip())
+
+
+async def test_a_call_is_bounded_in_characters_and_texts() -> None:
+    async with an_engine_rig() as rig:
+        calls = Calls(rig)
+        calls.release.set()
+        texts = [f"{number} " + "x" * (LONG_CHARACTERS - 10) for number in range(20)]
+        texts += [f"long {number} " + "x" * LONG_CHARACTERS for number in range(5)]
+        texts += [f"short {number}" for number in range(200)]
+        for asked, text in zip(rig.asked(*texts), texts, strict=True):
+            assert (await asked).output == echoed(text)
+    assert sorted(text for call in calls.texts for text in call) == sorted(texts)
+    for call in calls.texts:
+        assert len(call) <= MAX_FLIGHTS_PER_CALL
+        longest = max(map(len, call))
+        assert sum(map(len, call)) < MAX_CHARACTERS_PER_CALL + longest
+        assert longest <= LONG_CHARACTERS or min(map(len, call)) > LONG_CHARACTERS
+
+
+async def test_a_text_of_too_many_tokens_is_refused_with_the_limit_and_what_to_do() -> None:
+    async with an_engine_rig(max_tokens=100) as rig:
+        (over, fits) = rig.asked("x" * 101, "y" * 100)
+        assert (await fits).output == echoed("y" * 100)
+        with pytest.raises(TooLarge, match=r"101 tokens, more than the 100 allowed.*max_request_tokens"):
+            await over
+        assert rig.device.batcher.backlog_ms == 0.0
+
+
+async def test_what_nobody_waits_for_any_more_is_not_tokenized() -> None:
+    async with an_engine_rig() as rig:
+        calls = Calls(rig)
+        long = "x" * (LONG_CHARACTERS + 1)
+        first = rig.asked(long + "first")
+        late = rig.asked(long + "late", expires=rig.clock() + 1e6)
+        (left,) = rig.asked(long + "left")
+        while not calls.texts:  # noqa: ASYNC110 - a thread of the engine fills it
+            await asyncio.sleep(0.001)
+        left.cancel()
+        rig.clock.advance(2e6)
+        calls.release.set()
+        with pytest.raises(DeadlineExceeded):
+            await late[0]
+        await asyncio.gather(*first, *rig.asked(long + "last"))
+        assert [call[0][-4:] for call in calls.texts] == ["irst", "last"]
