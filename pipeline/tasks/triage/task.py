@@ -27,7 +27,7 @@ NOTHING_TO_READ: Final = "There is nothing to read in the text: it has no letter
 DECIMALS: Final = 4  # of a confidence; further digits depend on the other rows of the batch
 
 
-class UnreadableRow(array[int]):
+class UnreadableRow(array):  # type: ignore[type-arg]  # not subscriptable before Python 3.12
     """A row of a text that the model cannot read for the most part; `Triage.finish` says so in the answer."""
 
 
