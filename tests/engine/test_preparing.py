@@ -81,6 +81,7 @@ async def test_what_nobody_waits_for_any_more_is_not_tokenized() -> None:
         while not calls.texts:  # noqa: ASYNC110 - a thread of the engine fills it
             await asyncio.sleep(0.001)
         left.cancel()
+        await asyncio.wait([left])
         rig.clock.advance(2e6)
         calls.release.set()
         with pytest.raises(DeadlineExceeded):
