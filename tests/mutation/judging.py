@@ -15,7 +15,7 @@ from observing import Covered
 
 TIMES = 5
 """A test may take this many times as long as without a fault, plus the slack; longer counts as noticed."""
-SLACK_S = 10.0
+SLACK_S = 5.0
 
 Report = Callable[[Mutant, str, str, float], None]
 """Gets a mutant, how it ended ("killed", "timeout", "survived" or "not reached"), the failed test, the seconds."""
