@@ -4,10 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.broker.base import Headers, Message, Record
+from inferstream.pipeline.broker.base import Headers, Message, Record, Unread
+from inferstream.pipeline.config import BreakerConfig, RetryConfig
+from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.dead_letters import MAX_ATTEMPT_BYTES, dead_letter
-from inferstream.pipeline.errors import DeviceError
-from inferstream.schemas.topics import Header
+from inferstream.pipeline.delivery.failures import FailurePolicy, WorkerStamp
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.replies import ReplyBuilder
+from inferstream.pipeline.delivery.retry_returner import RetryReturner
+from inferstream.pipeline.errors import DeviceError, NotWritable, ReplyTooLarge, UnreadableBatch
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.topics import Header, Topics
 
 TOPIC = "dead-letters"
 ERROR = DeviceError("The model cannot run this input.")
@@ -58,3 +65,73 @@ def test_a_notice_leaves_out_a_header_on_the_attempts_that_is_larger_than_ours_c
     for size in (MAX_ATTEMPT_BYTES, MAX_ATTEMPT_BYTES + 1):
         _, notice = letter_and_notice(a_record(headers=((name, b"x" * size),)))
         assert (name in dict(notice.headers)) == (size == MAX_ATTEMPT_BYTES)
+
+
+def test_a_letter_without_a_key_gets_one_where_its_topic_takes_no_other() -> None:
+    """A topic that is compacted keeps only the last record of a key, so the key is the record's place."""
+    refused = NotWritable("A compacted topic takes no record without a key.")
+    keyless = dead_letter(a_record(key=None), TOPIC, ERROR, AT_S)
+    assert keyless.mends(refused)
+    keyed = keyless.instead(refused)
+    assert keyed is not None
+    (first,), (letter,) = keyless.messages, keyed.messages
+    assert letter == first._replace(key=HERE[1], headers=(*first.headers, (Header.KEYLESS, b"1")))
+    assert not keyed.mends(refused)
+    assert keyed.instead(refused) is None, "a topic that takes neither ends the worker"
+    with_key = dead_letter(a_record(), TOPIC, ERROR, AT_S)
+    assert with_key.instead(refused) is None
+    for outcome in (keyless, keyed, with_key):
+        notice = outcome.instead(ReplyTooLarge("too large"))
+        assert notice is not None
+        assert notice.messages[0].key is None
+        assert notice.instead(ReplyTooLarge("too large")) is None
+        small = notice.instead(refused)
+        assert small is not None
+        (plain,), (placed,) = notice.messages, small.messages
+        assert placed == plain._replace(key=HERE[1], headers=(*plain.headers, (Header.KEYLESS, b"1")))
+
+
+def test_what_follows_an_outcome_also_follows_what_replaces_it() -> None:
+    """The dead letter behind a Failure is not lost with it."""
+    letter = Outcome((Message("letters", b"letter"),))
+    own = Outcome((Message("letters", b"own"),))
+    small = Outcome((Message("replies", b"small"),))
+    gone, large = NotWritable("gone"), ReplyTooLarge("too large")
+    failure = Outcome((Message("replies", b"large"),), lambda: small, letter, lambda _: own)
+    assert failure.instead(large) == small._replace(then=letter)
+    assert failure.instead(gone) == letter, "it has a dead letter already"
+    assert failure._replace(then=None).instead(gone) == own
+    with_own = Outcome((Message("replies", b"retry"),), lambda: small._replace(then=own), letter)
+    assert with_own.instead(large) == small._replace(then=own)
+    for outcome, error in ((letter, large), (letter, gone), (failure, DeviceError("no"))):
+        assert (outcome.mends(error), outcome.instead(error)) == (False, None)
+
+
+def test_a_batch_that_cannot_be_read_is_one_letter_that_names_its_requests() -> None:
+    record = a_record(None, key=None)._replace(unread=Unread(17, 28_000, "its bomb is too large"))
+    policy = FailurePolicy(
+        Topics("echo"),
+        RetryConfig(),
+        ReplyBuilder("echo", 1_000),
+        metrics := Metrics(),
+        Breaker(BreakerConfig(), lambda: 0.0),
+        WorkerStamp("w", lambda: AT_S),
+    )
+    for outcome, worker in (
+        (policy.unreadable(record, record.unread or Unread(0, 0, "")), ((Header.WORKER, b"w"),)),
+        (RetryReturner(Topics("echo"), 30, lambda: AT_S).handle(record), ()),
+    ):
+        assert isinstance(outcome, Outcome)
+        (letter,) = outcome.messages
+        assert letter._replace(headers=()) == Message("inferstream.echo.dead-letters", b"", b"requests/3/17")
+        headers = dict(letter.headers)
+        assert "requests/3/17 to requests/3/41" in headers.pop(Header.ERROR_MESSAGE).decode()
+        assert headers == {
+            Header.ORIGIN: b"requests/3/17",
+            Header.LAST_OFFSET: b"41",
+            Header.ERROR_CODE: UnreadableBatch.code.encode(),
+            Header.FAILED_AT_MS: FAILED_AT[1],
+            Header.LEFT_OUT: b"28000",
+            **dict(worker),
+        }
+    assert metrics.failed_requests == 1

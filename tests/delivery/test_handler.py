@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.engine_rig import LARGE, POISON, SMALL
 from support.handler_rig import LIMITS, MINE, NOW_S, THERE, TOPICS, HandlerRig, a_handler_rig
 
-from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.broker.base import Record, Unread
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.outcome import Outcome
@@ -413,6 +413,13 @@ async def test_a_dead_letter_that_is_too_large_says_where_its_body_is(rig: Handl
     assert headers[Header.ORIGIN] == WHERE.encode()
     assert headers[Header.ERROR_CODE] == b"reply_topic_not_allowed"
     assert sum(map(len, headers.values())) < 1_000
+
+
+async def test_a_batch_that_cannot_be_read_is_a_dead_letter(rig: HandlerRig) -> None:
+    record = a_record(None, key=None)._replace(unread=Unread(17, 28_000, "it is a bomb"))
+    message = await rig.message(record)
+    assert (message.topic, dict(message.headers)[Header.LAST_OFFSET]) == (TOPICS.dead_letters, b"41")
+    assert rig.metrics.failed_requests == 1
 
 
 async def test_a_reply_over_our_own_limit_is_a_failure(rig: HandlerRig) -> None:

@@ -1,14 +1,22 @@
 """A reply repeats what belongs to its request, and none is larger than it may be."""
 
+from collections.abc import Callable
+
 import pytest
 from msgspec import Raw
 
 from inferstream.pipeline.broker.base import Headers, Message, Record
 from inferstream.pipeline.delivery.arrival import MAX_ID_CHARACTERS, Arrival, header_map
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.replies import ReplyBuilder, short_message
+from inferstream.pipeline.delivery.replies import MAX_ECHO_BYTES, ReplyBuilder, short_message
 from inferstream.pipeline.engine.engine import EngineAnswer
-from inferstream.pipeline.errors import BadHeader, DeviceUnavailable, InferstreamError, Overloaded
+from inferstream.pipeline.errors import (
+    BadHeader,
+    DeviceUnavailable,
+    InferstreamError,
+    NotWritable,
+    Overloaded,
+)
 from inferstream.schemas.codec import DecodeError, decode_reply
 from inferstream.schemas.messages import BatchInfo, Failure, Result, Timings
 from inferstream.schemas.topics import ANY_ORDER, Header
@@ -133,3 +141,35 @@ def test_order_matters_where_there_is_a_key_and_no_word_to_the_contrary(
 def test_of_a_repeated_header_the_last_value_counts() -> None:
     assert an_arrival(headers=(("a", b"1"), ("b", b"2"), ("a", b"3"))).headers == {"a": b"3", "b": b"2"}
     assert an_arrival().headers == {}
+
+
+def test_a_reply_repeats_the_headers_that_are_asked_for_as_far_as_there_is_room() -> None:
+    builder = ReplyBuilder("echo", 1_000, ["correlation-*", "Ref"])
+    asked = (("Correlation-Id", b"1"), ("ref", b"2"), ("correlation-id", b"3"))
+    headers = (("else", b"0"), *asked, TRACE, ("xref", b"4"), ("correlation", b"5"))
+    assert only(builder.result(an_arrival(headers=headers), ANSWER)).headers == (*asked, TRACE)
+    room = MAX_ECHO_BYTES - len("refö".encode())
+    builder = ReplyBuilder("echo", 1_000, ["refö", "after"])
+    for size, echoed in ((room - 1, 1), (room, 1), (room + 1, 0)):
+        headers = (("refö", b"x" * size), ("after", b"1"))
+        assert len(only(builder.result(an_arrival(headers=headers), ANSWER)).headers) == echoed
+
+
+def test_a_reply_that_cannot_be_written_ends_as_the_worker_says() -> None:
+    ends: list[Arrival] = []
+
+    def undeliverable(arrival: Arrival) -> Callable[[NotWritable], Outcome]:
+        ends.append(arrival)
+        return lambda error: Outcome((Message("dead-letters", str(error).encode()),))
+
+    builder = ReplyBuilder("echo", 1_000, undeliverable=undeliverable)
+    arrival = an_arrival()
+    result, failure = builder.result(arrival, ANSWER), builder.failure(arrival, DeviceUnavailable("gone"))
+    for outcome in (result, smaller(result), smaller(smaller(result)), failure, smaller(failure)):
+        instead = outcome.instead(NotWritable("It was deleted."))
+        assert outcome.mends(NotWritable(""))
+        assert instead == Outcome((Message("dead-letters", b"It was deleted."),))
+    assert set(map(id, ends)) == {id(arrival)}
+    for outcome in (ReplyBuilder("echo", 1_000).result(arrival, ANSWER),):
+        assert not outcome.mends(NotWritable(""))
+        assert outcome.instead(NotWritable("")) is None, "that ends the worker"

@@ -1,6 +1,7 @@
 """A broken disk cache costs speed, never an answer."""
 
 import errno
+import gc
 import logging
 import os
 import pickle
@@ -12,14 +13,20 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.cache.disk import LOCK_TIMEOUT_S, REOPEN_DELAY_S, DiskCache
-from inferstream.pipeline.engine.cache.folder import CacheFolder, is_broken
+from inferstream.pipeline.engine.cache.folder import (
+    CacheFolder,
+    is_broken,
+    is_locked,
+    is_of_one_value,
+    is_unwritable,
+)
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 VALUE = b'{"category": "billing"}'
@@ -546,3 +553,125 @@ def test_a_read_only_cache_that_cannot_be_read_is_a_miss(
     cache = DiskCache(tmp_path, 10_000_000)
     assert cache.get(KEY) is None
     cache.close()
+
+
+def open_files_in(folder: Path) -> list[str]:
+    """The open files of this process that lie in the folder."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists the folder
+            found.append(str(link.readlink()))
+    return [path for path in found if path.startswith(str(folder))]
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
+)
+def test_a_closed_cache_has_no_thread_and_no_open_file(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    cache = DiskCache(tmp_path, 10_000_000)
+    for key in keys(50):
+        cache.put(key, VALUE)
+    assert [thread.name for thread in set(threading.enumerate()) - before] == ["disk-cache"]
+    cache.get(KEY)
+    cache.close()
+    assert set(threading.enumerate()) <= before
+    assert open_files_in(tmp_path) == []
+    reopened = DiskCache(tmp_path, 10_000_000)
+    assert [reopened.get(key) for key in keys(50)] == [VALUE] * 50, "what was put is written first"
+    reopened.close()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
+)
+def test_files_that_are_replaced_are_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)  # a log record that is kept holds its error, and so the files
+    clock = FakeClock()
+    cache = DiskCache(tmp_path, 10_000_000, clock=clock)
+    for _ in range(4):
+        garbage(tmp_path)
+        stored(cache)
+        clock.advance(REOPEN_DELAY_S)
+        stored(cache)
+    cache.close()
+    gc.collect()
+    assert open_files_in(tmp_path) == []
+
+
+def test_the_files_are_bounded(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 200_000)
+    for number in range(500):
+        cache.put(b"%016d" % number, os.urandom(2_000))
+    cache.close()
+    assert sum(path.stat().st_size for path in databases(tmp_path)) < 700_000
+
+
+def test_a_cache_that_was_locked_is_read_again_after_the_back_off(tmp_path: Path) -> None:
+    clock = FakeClock()
+    cache = DiskCache(tmp_path, 10_000_000, shards=1, clock=clock)
+    stored(cache)
+    hung = sqlite3.connect(databases(tmp_path)[0], isolation_level=None)
+    hung.execute("BEGIN EXCLUSIVE")
+    assert cache.get(KEY) is None
+    hung.close()
+    clock.advance(REOPEN_DELAY_S - 0.01)
+    assert cache.get(KEY) is None
+    clock.advance(0.01)
+    assert cache.get(KEY) == VALUE
+    cache.close()
+
+
+def test_a_folder_in_which_no_files_can_be_opened_keeps_what_it_has(tmp_path: Path) -> None:
+    folder = CacheFolder(tmp_path / "deep" / "below")
+    path, _ = folder.open(Path.mkdir, None)
+    (path / "kept").write_text("")
+    error = OSError(errno.ENOSPC, "No space left on device")
+
+    def fail(_: Path) -> None:
+        raise error
+
+    for broken in (None, path):  # in use, or to be replaced
+        with pytest.raises(OSError, match="No space left") as raised:
+            folder.open(fail, broken)
+        assert raised.value is error
+        assert folder.current() == path
+    assert [found.name for found in path.iterdir()] == ["kept"]
+
+
+def test_a_folder_that_replaces_another_is_alone(tmp_path: Path) -> None:
+    folder = CacheFolder(tmp_path)
+    first, _ = folder.open(Path.mkdir, None)
+    assert folder.open(Path.exists, None) == (first, True), "the one in use is opened again"
+    (tmp_path / "answers" / "stray").write_text("")
+    (first / "file").write_text("")
+    second, _ = folder.open(Path.mkdir, first)
+    assert second != first
+    assert {path.name for path in (tmp_path / "answers").iterdir()} == {"current", second.name}
+    assert folder.current() == second
+
+
+@pytest.mark.parametrize(
+    ("number", "unwritable"),
+    [
+        (errno.ENOSPC, True),
+        (errno.EROFS, True),
+        (errno.EACCES, True),
+        (errno.ENOENT, False),
+        (errno.EMFILE, False),
+    ],
+)
+def test_an_error_of_the_system_is_never_a_broken_file(number: int, unwritable: bool) -> None:
+    error = OSError(number, "refused")
+    assert (is_broken(error), is_unwritable(error)) == (False, unwritable)
+    assert (is_locked(error), is_of_one_value(error)) == (False, False)
+
+
+def test_an_error_of_one_value_is_told_from_an_error_of_the_files(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "good")) as connection, pytest.raises(sqlite3.Error) as raised:
+        connection.execute("SELECT ?", (object(),))
+    assert is_of_one_value(raised.value)
+    with closing(sqlite3.connect(tmp_path / "good")) as connection, pytest.raises(sqlite3.Error) as raised:
+        connection.execute("SELECT * FROM missing")
+    assert not is_of_one_value(raised.value)
+    assert not is_of_one_value(ValueError("another version"))
