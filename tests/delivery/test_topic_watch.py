@@ -7,7 +7,7 @@ from inferstream.pipeline.config import LimitConfig
 from inferstream.pipeline.delivery.arrival import Arrival
 from inferstream.pipeline.delivery.reply_topics import ReplyTopics
 from inferstream.pipeline.delivery.topic_watch import TopicWatch
-from inferstream.pipeline.errors import BrokerError
+from inferstream.pipeline.errors import BrokerError, NotWritable, ReplyTopicNotAllowed
 from inferstream.schemas.topics import Topics
 
 TOPICS = Topics("triage")
@@ -61,3 +61,38 @@ async def test_replies_use_partitions_that_were_added() -> None:
     cluster.topics[TOPICS.replies] = None
     with pytest.raises(BrokerError, match="was deleted"):
         await replies.refresh()
+
+
+async def test_a_named_reply_topic_that_is_gone_is_forgotten_and_one_that_grew_is_used() -> None:
+    names = [f"{TOPICS.replies}.{name}" for name in ("gone", "grown", "silent")]
+    cluster = Cluster(**{TOPICS.replies: 2}, **dict.fromkeys(names, 2))
+    replies = ReplyTopics(TOPICS, LimitConfig(), cluster.partitions)
+    for topic in (TOPICS.replies, *names):
+        await replies.check(topic)
+    cluster.topics |= dict(zip(names, (None, 5, BrokerError("No answer.")), strict=True))
+    await replies.refresh()
+    found = {}
+    for topic in (TOPICS.replies, *names):
+        arrival = Arrival(Record(TOPICS.requests, 4, 0, None, b"{}", (), 0), {}, topic)
+        found[topic] = (replies.assign(arrival), arrival.reply_partition)
+    assert found == dict(
+        zip((TOPICS.replies, *names), [(True, 0), (False, None), (True, 4), (True, 0)], strict=True)
+    )
+    with pytest.raises(ReplyTopicNotAllowed, match="does not exist"):
+        await replies.check(names[0])
+    cluster.topics[names[0]] = 1
+    again = ReplyTopics(TOPICS, LimitConfig(), cluster.partitions)
+    await again.check(names[0])
+
+
+async def test_a_reply_topic_that_took_no_reply_is_asked_for_again() -> None:
+    cluster = Cluster(**{f"{TOPICS.replies}.mine": 2})
+    replies = ReplyTopics(TOPICS, LimitConfig(), cluster.partitions)
+    arrival = Arrival(Record(TOPICS.requests, 3, 0, None, b"{}", (), 0), {}, f"{TOPICS.replies}.mine")
+    await replies.check(arrival.reply_topic)
+    assert replies.assign(arrival)
+    error = replies.gone(arrival.reply_topic, NotWritable("It was deleted: create it."))
+    assert isinstance(error, ReplyTopicNotAllowed)
+    assert f"{TOPICS.replies}.mine" in str(error)
+    assert "It was deleted: create it. Then replay the request." in str(error)
+    assert not replies.assign(arrival)
