@@ -268,20 +268,10 @@ async def test_a_full_window_stops_reading_and_keeps_polling(broker: EmbeddedBro
     handler = FakeHandler(*values)
     worker = a_worker(broker, handler, WindowConfig(max_in_flight=5, commit_interval_ms=10))
     async with running(worker):
-        consumer = worker.consumer
-        assert consumer is not None
-        polls, poll = 0, consumer.poll
-
-        async def counted(max_records: int, timeout_ms: int) -> Any:
-            nonlocal polls
-            polls += 1
-            return await poll(max_records, timeout_ms)
-
-        consumer.poll = counted  # type: ignore[method-assign]
         await ask_by_key(broker, values, 40)
         await until(lambda: len(handler.begun) == 5)
-        full, polls = worker.window.running, 0
-        await until(lambda: polls >= 2)
+        full, polls = worker.window.running, counted_polls(worker)
+        await until(lambda: polls() >= 2)
         assert (full, worker.window.running, worker.window.room) == (5, 5, 0)
         for value in values:
             handler.held[value].set()
@@ -334,6 +324,48 @@ async def test_after_a_trial_that_decides_nothing_comes_another(broker: Embedded
         await ask(broker, b"bad request", b"at once: bad request", b"fine", partition=0)
         await replies(broker, 4)
     assert not breaker.is_open
+
+
+async def test_a_trial_is_over_when_it_ends_and_not_when_another_request_does(broker: EmbeddedBroker) -> None:
+    class DiesByText(FakeHandler):
+        async def answer(self, record: Record, value: bytes) -> Outcome:
+            if value == b"dead":
+                breaker.dead()
+            return await super().answer(record, value)
+
+    breaker = Breaker(BreakerConfig(in_a_row=1, cooldown_s=0.0), time.monotonic)
+    handler = DiesByText(b"old", b"trial")
+    worker = a_worker(broker, handler, breaker=breaker)
+    assert not worker.ready
+    async with running(worker):
+        await ask(broker, b"old", partition=0)
+        await handler.wait_for(b"old")
+        await ask(broker, b"dead", partition=0)
+        await replies(broker, 1)
+        await ask(broker, b"trial", b"next", partition=0)
+        await handler.wait_for(b"trial")
+        handler.held[b"old"].set()
+        await replies(broker, 2)
+        polls = counted_polls(worker)
+        await until(lambda: polls() >= 2)
+        assert b"next" not in handler.begun
+        handler.held[b"trial"].set()
+        await handler.wait_for(b"next")
+
+
+def counted_polls(worker: Worker) -> Callable[[], int]:
+    """Gives the number of polls of the worker from now on."""
+    consumer = worker.consumer
+    assert consumer is not None
+    polls, poll = 0, consumer.poll
+
+    async def counted(max_records: int, timeout_ms: int) -> Any:
+        nonlocal polls
+        polls += 1
+        return await poll(max_records, timeout_ms)
+
+    consumer.poll = counted  # type: ignore[method-assign]
+    return lambda: polls
 
 
 async def test_the_log_names_what_is_served(broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture) -> None:
