@@ -4,7 +4,9 @@ InferstreamError
 ├── UsageError                a wrong option, argument or file of the user; exit status 2
 ├── BadRequest                the request is wrong; a retry cannot help
 │   ├── NotUtf8, NotJson, EmptyBody, WrongType, MissingText, BlankText, TooLarge
-│   ├── UnknownTask, UnknownModel, UnknownOption, BadHeader
+│   ├── UnknownTask, UnknownOption, BadHeader
+│   ├── UnknownModel
+│   │   └── ModelElsewhere    this worker lacks the model; another one of the group may have it
 │   ├── DeadlineExceeded      its deadline passed before its result was ready
 │   ├── UnreadableBatch       the batch of the request cannot be read; it becomes a dead letter
 │   ├── ReplyTopicNotAllowed  its reply topic is not allowed; the request becomes a dead letter
@@ -79,6 +81,10 @@ class UnknownTask(BadRequest):
 
 class UnknownModel(BadRequest):
     code = "unknown_model"
+
+
+class ModelElsewhere(UnknownModel):
+    retryable = True
 
 
 class UnknownOption(BadRequest):

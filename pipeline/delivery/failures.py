@@ -9,7 +9,14 @@ from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, Topics
 from ..broker.base import Record, Unread
 from ..config import RetryConfig
-from ..errors import DeviceError, InferstreamError, Poison, ReplyTopicNotAllowed, UnreadableBatch
+from ..errors import (
+    DeviceError,
+    InferstreamError,
+    ModelElsewhere,
+    Poison,
+    ReplyTopicNotAllowed,
+    UnreadableBatch,
+)
 from ..telemetry import Metrics
 from .arrival import Arrival
 from .breaker import Breaker
@@ -54,6 +61,7 @@ class FailurePolicy:
         self._breaker = breaker
         self._stamp = stamp
         self._budget = RetryBudget(retries)
+        self._elsewhere_budget = RetryBudget(retries)  # so that misspelled models leave the other to failures
 
     def unreadable(self, record: Record, unread: Unread) -> Outcome:
         """The end of a batch that cannot be read: nobody knows to whom a reply could go."""
@@ -72,6 +80,7 @@ class FailurePolicy:
     def request_was_read(self) -> None:
         """Count one request: retries are bounded by a share of the requests."""
         self._budget.earn()
+        self._elsewhere_budget.earn()
 
     def retry_or_end(
         self, arrival: Arrival, error: Exception, version: str, waited_s: float
@@ -105,6 +114,24 @@ class FailurePolicy:
         self._breaker.trial_failed()
         message = to_retry_topic(arrival, self._topics, attempt, tier_s)
         return Outcome((message,), if_too_large=lambda: self.end(arrival, error, version))
+
+    def elsewhere(self, arrival: Arrival, error: ModelElsewhere) -> Outcome:
+        """A request for a model that this worker lacks: the next attempt may meet another worker.
+
+        It waits in the retry topic of the shortest delay: time does not help, only another member of the
+        group. A request whose order matters would meet this worker again and ends at once.
+        """
+        number = attempt_of(arrival.headers)
+        if arrival.keeps_order or delay_s(number, self._retries) is None:
+            return self.end(arrival, error)
+        now_s = self._stamp.wall_clock()
+        tier_s = min(self._retries.tiers_s)
+        if _deadline_s(arrival) < now_s + tier_s or not self._elsewhere_budget.spend():
+            return self.end(arrival, error)
+        attempt = Attempt(number, error.code, round(now_s * 1e3), self._stamp.worker)
+        self._metrics.retried(error.code)
+        message = to_retry_topic(arrival, self._topics, attempt, tier_s)
+        return Outcome((message,), if_too_large=lambda: self.end(arrival, error))
 
     def end(self, arrival: Arrival, error: Exception, version: str = "") -> Outcome:
         """The terminal event: a Failure to the caller, and a dead letter if the worker is at fault.

@@ -5,7 +5,7 @@ import asyncio
 from ..broker.base import Record
 from ..engine.engine import Engine, EngineAnswer
 from ..engine.flights import Flight
-from ..errors import ReplyTopicNotAllowed
+from ..errors import ModelElsewhere, ReplyTopicNotAllowed
 from .admission import Admission
 from .answers import AnswerPolicy
 from .arrival import Arrival
@@ -58,6 +58,8 @@ class Handler:
                 found = cached
             else:
                 raise self._admission.refusal(job.tenant)
+        except ModelElsewhere as error:
+            return self._failures.elsewhere(arrival, error)
         except Exception as error:
             return self._failures.end(arrival, error)
         if isinstance(found, EngineAnswer):

@@ -9,7 +9,7 @@ import msgspec
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..config import MAX_REQUEST_TOKENS
-from ..errors import Overloaded, Poison, UnknownModel
+from ..errors import ModelElsewhere, Overloaded, Poison
 from ..tasks.base import Task
 from .cache.disk import DiskCache
 from .cache.keys import content_key, content_prefix
@@ -100,7 +100,7 @@ class Engine:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.
 
         Synchronous, so that a cached answer needs no asyncio task (docs/decisions/0004). Raises
-        UnknownModel, UnknownOption, WrongType, Poison, or Overloaded if the device cannot run it
+        ModelElsewhere, UnknownOption, WrongType, Poison, or Overloaded if the device cannot run it
         before the deadline.
         """
         began = self.clock()
@@ -129,7 +129,7 @@ class Engine:
         return flight
 
     def lookup(self, job: Job) -> EngineAnswer | None:
-        """The answer if it is in memory. Raises UnknownModel, UnknownOption or WrongType."""
+        """The answer if it is in memory. Raises ModelElsewhere, UnknownOption or WrongType."""
         began = self.clock()
         model, _, _, key = self._identify(job)
         return self._cached(model.task, key, began)
@@ -139,8 +139,9 @@ class Engine:
         name = job.model or self._default
         model = self._models.get(name)
         if model is None:
-            raise UnknownModel(
-                f"There is no model {name!r} here; this worker serves {', '.join(self._models)}."
+            raise ModelElsewhere(
+                f"There is no model {name!r} here; this worker serves {', '.join(self._models)}. Only another "
+                "worker of its group could have it."
             )
         plain = not job.options and not job.tenant
         options, prefix = self._plain[name] if plain else _options(model.task, job)

@@ -22,6 +22,7 @@ from inferstream.pipeline.errors import (
     DeviceOutOfMemory,
     DeviceUnavailable,
     InferstreamError,
+    ModelElsewhere,
     Overloaded,
     Poison,
     ReplyTopicNotAllowed,
@@ -193,3 +194,55 @@ def test_each_request_that_is_read_earns_its_share_of_a_retry() -> None:
         assert isinstance(found, Outcome)
         retried.append(only(found).topic == TOPICS.retry("1s"))
     assert retried == [True, *[False, False, False, True] * 2, False, False, False]
+
+
+@settings(max_examples=200)
+@given(
+    attempt=st.integers(1, 5),
+    tiers_s=st.lists(st.integers(1, 30), max_size=3),
+    deadline_ms=st.none() | st.integers(-1, 40_000),
+    key=st.sampled_from([None, b"key"]),
+    in_any_order=st.booleans(),
+    budget=st.integers(0, 1),
+)
+def test_a_model_of_another_worker_is_looked_for_through_the_shortest_tier(
+    attempt: int,
+    tiers_s: list[int],
+    deadline_ms: int | None,
+    key: bytes | None,
+    in_any_order: bool,
+    budget: int,
+) -> None:
+    headers = [(Header.ATTEMPT, b"%d" % attempt), (Header.MODEL, b"gpt")]
+    if deadline_ms is not None:
+        headers.append((Header.DEADLINE_MS, b"%d" % (NOW_MS + deadline_ms)))
+    if in_any_order:
+        headers.append((Header.ORDER, ANY_ORDER))
+    rig = a_rig(RetryConfig(tiers_s, max_attempts=4, budget_share=0, budget_burst=budget))
+    found = rig.policy.elsewhere(an_arrival(key, tuple(headers)), ModelElsewhere("There is no model 'gpt'."))
+    message = only(found)
+    is_in_time = deadline_ms is None or not tiers_s or deadline_ms >= min(tiers_s) * 1_000
+    has_next = attempt < 4 and bool(tiers_s) and bool(budget)
+    if has_next and is_in_time and (key is None or in_any_order):
+        assert message.topic == TOPICS.retry(f"{min(tiers_s)}s")
+        assert dict(message.headers)[Header.ATTEMPT] == b"%d" % (attempt + 1)
+        assert b"unknown_model" in dict(message.headers)[Header.HISTORY]
+        assert rig.retried() == 1
+        fallback = found.if_too_large
+        assert fallback is not None
+        message = only(fallback())
+    assert message.topic == TOPICS.replies
+    reply = decode_reply(message.value)
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.retryable) == ("unknown_model", True)
+    assert found.then is None, "no dead letter: the worker is not at fault"
+
+
+def test_misspelled_models_leave_the_retries_of_failures_to_others() -> None:
+    rig = a_rig(RetryConfig([1], budget_share=0, budget_burst=1))
+    for _ in range(3):
+        rig.policy.elsewhere(an_arrival(), ModelElsewhere("There is no model 'gpt'."))
+    assert rig.retried() == 1
+    found = rig.policy.retry_or_end(an_arrival(), UNAVAILABLE, "v1", 0)
+    assert isinstance(found, Outcome)
+    assert only(found).topic == TOPICS.retry("1s")

@@ -9,11 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.engine_rig import LARGE, POISON, SMALL
-from support.handler_rig import LIMITS, MINE, NOW_S, THERE, TOPICS, HandlerRig, a_handler_rig
+from support.handler_rig import (
+    LIMITS,
+    MINE,
+    NOW_S,
+    THERE,
+    TOPICS,
+    HandlerRig,
+    a_handler_rig,
+    handler_over,
+    only,
+    outcome_of,
+)
 
 from inferstream.pipeline.broker.base import Record, Unread
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.config import LimitConfig
+from inferstream.pipeline.config import LimitConfig, RetryConfig
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.reply_topics import MAX_MISSING, MISSING_S, ReplyTopics
 from inferstream.pipeline.delivery.request_reader import RequestReader
@@ -68,7 +79,6 @@ BAD: dict[str, tuple[bytes | None, dict[str, bytes], str, str]] = {
     "only spaces": (asking(" \n\t\u3000"), {}, "blank_text", "`text` is blank"),
     "too large": (asking("x" * 10_000), {}, "too_large", "10012 bytes, more than the 10000 allowed"),
     "unknown task": (asking(task="translate"), {}, "unknown_task", "serves 'echo', not 'translate'"),
-    "unknown model": (asking(), {Header.MODEL: b"gpt"}, "unknown_model", "no model 'gpt'"),
     "model not UTF-8": (asking(), {Header.MODEL: b"\xff"}, "bad_header", "'model'"),
     "unknown option": (asking(options={"volume": 1}), {}, "unknown_option", "volume"),
     "deadline past": (asking(), {Header.DEADLINE_MS: b"1"}, "deadline_exceeded", "a later one"),
@@ -141,6 +151,22 @@ async def test_bad_input_gets_a_code_and_a_sentence(rig: HandlerRig, name: str) 
     assert len(reply.message) < 400
     assert rig.metrics.failed_requests == 1
     assert code == "device_error" or rig.engine_rig.session.runs == [], "it never reached the device"
+
+
+async def test_a_model_that_this_worker_lacks_is_told_as_what_it_is(rig: HandlerRig) -> None:
+    reply = await reply_to(rig, asking(), {Header.MODEL: b"gpt"})
+    assert isinstance(reply, Failure)
+    assert (reply.code, reply.retryable) == ("unknown_model", True)
+    assert "no model 'gpt' here" in reply.message
+    assert "another worker of its group" in reply.message
+    assert rig.engine_rig.session.runs == [], "it never reached the device"
+
+
+async def test_a_request_for_another_model_goes_to_the_retry_topic_before_it_fails(rig: HandlerRig) -> None:
+    handler = handler_over(rig.engine_rig.engine, retries=RetryConfig([1, 30]))
+    outcome = await outcome_of(handler, a_record(asking(), {Header.MODEL: b"gpt"}, key=None))
+    assert only(outcome).topic == TOPICS.retry("1s")
+    assert (only(outcome).value, dict(only(outcome).headers)[Header.MODEL]) == (asking(), b"gpt")
 
 
 @pytest.mark.parametrize(
