@@ -1,11 +1,14 @@
 """The command line imports lazily, ends with the right status, and prints no traceback for a mistake of the user."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import click
@@ -13,6 +16,7 @@ import pytest
 from support import ROOT
 
 from inferstream.pipeline.cli import main as cli_main
+from inferstream.pipeline.cli.failures import EXTRAS
 from inferstream.pipeline.cli.main import SUMMARIES, cli, run
 from inferstream.pipeline.errors import BrokerError, InferstreamError, UnknownModel, UsageError
 
@@ -66,6 +70,23 @@ for name in SUMMARIES:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_every_package_of_an_extra_is_known_by_its_module() -> None:
+    """Otherwise a plain install shows a traceback in place of the extra to install."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    modules = {
+        re.sub(r"[-_.]+", "-", package).lower(): module
+        for module, packages in packages_distributions().items()
+        for package in packages
+        if module in EXTRAS
+    }
+    wanted = {
+        re.split(r"[<>=\[]", line)[0]
+        for extra in ("cpu", "faust", "fit", "bench", "kafka-local")
+        for line in extras[extra]
+    }
+    assert wanted <= modules.keys()
 
 
 @pytest.mark.parametrize("name", ["dead-letters", "models", "triage"])
