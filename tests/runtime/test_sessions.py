@@ -16,7 +16,8 @@ from inferstream.pipeline.errors import (
     ModelError,
     ProviderUnavailable,
 )
-from inferstream.pipeline.graphs.bert.float32 import BertEncoder, read_config
+from inferstream.pipeline.graphs.bert.files import read_config
+from inferstream.pipeline.graphs.bert.float32 import BertEncoder
 from inferstream.pipeline.graphs.builder import GraphBuilder, write_model
 from inferstream.pipeline.runtime.sessions import Session, device_error
 
