@@ -1,5 +1,6 @@
 """The dialect of a file: its format, delimiter, encoding and compression, by its name and by options."""
 
+import codecs
 import io
 from pathlib import Path
 from typing import Final, Literal
@@ -84,8 +85,10 @@ def _delimiter(given: str) -> str:
 def _encoding(given: str) -> str:
     try:
         io.TextIOWrapper(io.BytesIO(), given)
+        return codecs.lookup(given).name.removesuffix(
+            "-sig"
+        )  # a byte order mark of UTF-8 is read in any case
     except (LookupError, UnicodeError, ValueError) as error:
         raise UsageError(
             f"--encoding {given!r} is not an encoding of text: use utf-8, utf-16, cp1252 or latin-1, for example."
         ) from error
-    return given

@@ -1,5 +1,6 @@
 """The lines of an open file as text, with their numbers, in memory for one line."""
 
+import codecs
 import gzip
 import io
 import zlib
@@ -75,6 +76,8 @@ class TextLines:
         head = buffer.peek(HEAD_BYTES)[:HEAD_BYTES]
         if self._encoding == UTF8 and (kind := foreign_kind(head)):
             raise UsageError(f"{self.source} {kind}.")
+        if self._encoding != UTF8 and head.startswith(codecs.BOM_UTF8):
+            raise UsageError(f"{self.source} begins with the byte order mark of UTF-8: leave out --encoding.")
         end = "\r" if b"\r" in head and b"\n" not in head else "\n"
         return io.TextIOWrapper(buffer, self._encoding, "surrogateescape", newline=end)
 

@@ -136,6 +136,15 @@ def test_whatever_the_bytes_are_there_are_rows_or_a_sentence(
             assert text is None or text.encode()
 
 
+def test_an_encoding_has_many_names_and_a_mark_contradicts_another(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(CSV.encode("utf-8-sig"))
+    for name in ("utf8", "UTF-8", "utf-8-sig", "u8"):
+        assert texts_of(path, dialect_of(path, encoding=name)) == ["Größe"]
+    with pytest.raises(UsageError, match="begins with the byte order mark of UTF-8: leave out --encoding"):
+        texts_of(path, dialect_of(path, encoding="cp1252"))
+
+
 def test_the_text_of_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "t.toml"
     path.write_bytes("\ufeffa = 'ö'\n".encode())

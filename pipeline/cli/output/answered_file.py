@@ -24,6 +24,7 @@ DASH: Final = Path("-")
 SOME_FAILED: Final = 3
 """Exit status if each line has its reply, and some are failures."""
 TABLES: Final = frozenset({".csv", ".tsv", ".tab"})
+NOT_WRITTEN: Final = frozenset({".gz", ".zip", ".xlsx", ".xls", ".ods", ".parquet"})
 Write = Callable[[Result | Failure], None]
 
 
@@ -121,6 +122,8 @@ class AnsweredFile:
             return StandardOutput()
         if out.exists() and self._source.exists() and out.samefile(self._source):
             raise UsageError(f"--out is the input itself: name another file than {self._source}.")
+        if out.suffix.lower() in NOT_WRITTEN:
+            raise UsageError(f"--out is written as JSON Lines or CSV: name {out} .jsonl or .csv.")
         if out.suffix.lower() not in TABLES:
             return stack.enter_context(ReplyFile(out))
         if self._dialect.format != "csv":

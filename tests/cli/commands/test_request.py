@@ -365,6 +365,8 @@ def test_one_bad_line_of_json_fails_alone(run_request: Run, tmp_path: Path) -> N
     ("name", "out", "content", "sentence"),
     [
         ("a.txt", "out.csv", "a\n", "is CSV, and the input is not: name it .jsonl"),
+        ("a.csv", "out.csv.gz", "text\na\n", "--out is written as JSON Lines or CSV"),
+        ("a.csv", "out.XLSX", "text\na\n", "--out is written as JSON Lines or CSV"),
         ("a.csv", "out.csv", "text,triage_category\na,b\n", "has a column 'triage_category' already"),
     ],
 )
