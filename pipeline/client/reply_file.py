@@ -15,6 +15,8 @@ from ..errors import UsageError
 from ..locks import lock_file
 
 BUFFER_BYTES: Final = 1 << 20
+REPLY: Final = b'{"type":"'
+"""What a line begins with; anything else in the file is not ours, and is kept."""
 FAILURE: Final = b'{"type":"failure"'
 
 
@@ -32,7 +34,7 @@ def open_alone(path: Path) -> BinaryIO:
 class ReplyFile:
     """The file of replies, one JSON object a line.
 
-    Opening it keeps the complete lines of an interrupted run and cuts off an incomplete last line.
+    It keeps the complete lines of an interrupted run; `skip` cuts off an incomplete last line.
 
     Raises UsageError if another process is writing to the file.
 
@@ -47,6 +49,8 @@ class ReplyFile:
         self.lines = 0
         self.failures = 0
         self._last_line = b""
+        self._end = 0
+        self._torn = b""
         self._recover()
 
     def __enter__(self) -> Self:
@@ -63,11 +67,14 @@ class ReplyFile:
         item = None
         for _ in range(self.lines):
             item = next(items, None)
+        if not REPLY.startswith(self._torn):
+            raise UsageError(f"{self.path} holds something else than replies: name another --out.")
         if self.lines and (item is None or item.id != _id_of(self._last_line)):
             raise UsageError(
                 f"{self.path} does not belong to this input (line {self.lines} has another id): "
                 "name another --out, or remove the file to start again."
             )
+        self._file.truncate(self._end)
 
     def write(self, reply: Result | Failure) -> None:
         self._file.write(encode(reply) + b"\n")
@@ -75,16 +82,16 @@ class ReplyFile:
         self.failures += isinstance(reply, Failure)
 
     def _recover(self) -> None:
-        """Count the complete lines, and cut off an incomplete last line."""
+        """Count the complete lines, and remember where an incomplete last line begins."""
         self._file.seek(0)
-        end = 0
         for line in self._file:
             if line.endswith(b"\n"):
                 self.lines += 1
                 self.failures += line.startswith(FAILURE)
                 self._last_line = line
-                end += len(line)
-        self._file.truncate(end)
+                self._end += len(line)
+            else:
+                self._torn = line[: len(REPLY)]
 
 
 class _ReplyId(msgspec.Struct):

@@ -39,6 +39,8 @@ class ReplyTable:
         self.failures = 0
         self._header: list[str] = []
         self._last_row: list[str] = []
+        self._end = 0
+        self._torn = b""
         self._recover()
 
     def __enter__(self) -> Self:
@@ -63,6 +65,9 @@ class ReplyTable:
                 f"{self.path} does not belong to this input (row {self.lines} differs): "
                 "name another --out, or remove the file to start again."
             )
+        if not self._header and not BYTE_ORDER_MARK.encode().startswith(self._torn):
+            raise UsageError(f"{self.path} holds something else than answers: name another --out.")
+        self._file.truncate(self._end)
 
     def write(self, reply: Result | Failure) -> None:
         if not self._header:
@@ -95,12 +100,11 @@ class ReplyTable:
         return line.getvalue().encode()
 
     def _recover(self) -> None:
-        """Count the complete rows, and cut off an incomplete last one.
+        """Count the complete rows, and remember where an incomplete last one begins.
 
         All quotes in the file are our own, so a row ends at the end of a line with an even number of them so far.
         """
         self._file.seek(0)
-        end = 0
         quotes = 0
         row: list[bytes] = []
         for line in self._file:
@@ -109,10 +113,10 @@ class ReplyTable:
             if quotes % 2 or not line.endswith(b"\n"):
                 continue
             whole = b"".join(row)
-            end += len(whole)
+            self._end += len(whole)
             self._recovered(whole.decode("utf-8-sig", "replace"))
             row = []
-        self._file.truncate(end)
+        self._torn = b"".join(row)[:3]
 
     def _recovered(self, row: str) -> None:
         cells = next(csv.reader(io.StringIO(row, newline=""), delimiter=self._delimiter), [])

@@ -134,6 +134,19 @@ def test_a_run_continues_after_the_last_complete_line(
     assert (responder.records, out.read_bytes()) == ([], whole)
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+@pytest.mark.parametrize("content", ["no line end", "a\nb\nno line end", "a,b\n1,2\n", '"open', '{"a": 1}'])
+def test_a_file_of_something_else_is_kept_as_it_is(
+    run_request: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / name
+    source.write_text("text\na\nb\n")
+    out.write_text(content)
+    assert run_request("--file", str(source), "--out", str(out)) == 2
+    assert "name another --out" in capsys.readouterr().err
+    assert out.read_text() == content
+
+
 @pytest.mark.parametrize("changed", ["x\ny\n", "a\n"])
 def test_replies_to_another_file_are_not_extended(
     run_request: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str
