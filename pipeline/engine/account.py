@@ -149,6 +149,7 @@ class Account:
     def put(self, entry: Entry, number: int) -> None:
         """A row waits. ``number`` decides between rows that are due at the same time."""
         work = self._of(entry.flight.tenant)
+        work.served_ms = self._served_ms(work)
         work.rows += 1
         work.later_ms[entry.priority] += entry.solo_ms * entry.later
         self._schedule(work, entry, number)
@@ -198,12 +199,12 @@ class Account:
         """
         mine = self._tenants.get(tenant)
         own_ms = mine.due_by(due) if mine is not None else 0.0
-        served_ms = self._reached_ms
-        if mine is not None:
-            served_ms = max(served_ms, mine.served_ms) if mine.is_empty else mine.served_ms
+        served_ms = self._served_ms(mine) if mine is not None else self._reached_ms
         ahead_ms = served_ms + own_ms + PRIORITY_DELAYS_S[priority] * 1e3
         return own_ms + sum(
-            work.within_ms(ahead_ms - work.served_ms) for work in self._tenants.values() if work is not mine
+            work.within_ms(ahead_ms - self._served_ms(work))
+            for work in self._tenants.values()
+            if work is not mine
         )
 
     def _of(self, tenant: str) -> TenantWork:
@@ -211,9 +212,11 @@ class Account:
         if work is None:
             self._forget_idle()
             work = self._tenants[tenant] = TenantWork(self._reached_ms)
-        elif work.is_empty:
-            work.served_ms = max(work.served_ms, self._reached_ms)
         return work
+
+    def _served_ms(self, work: TenantWork) -> float:
+        """From where the tenant goes on: while none of its rows waits it saves nothing up."""
+        return work.served_ms if work.rows else max(work.served_ms, self._reached_ms)
 
     def _schedule(self, work: TenantWork, entry: Entry, number: int) -> None:
         entry.booked = entry.due  # read once: a request that joins may change it

@@ -221,3 +221,20 @@ def test_later_rows_are_due_at_their_share_of_the_device() -> None:
     other = world.put(Text(2 * ROW))
     assert other.entries[0].due == flight.entries[0].due, "the first row of each text is due at once"
     assert other.entries[1].due > flight.entries[-1].due, "later rows: one text after the other"
+
+
+def test_a_tenant_saves_nothing_up_while_its_long_texts_are_tokenized() -> None:
+    """Else its rows would all go first when they come, and others would be predicted to wait for them."""
+    world = World()
+    expecting = a_flight(b"", batcher=world.batcher, started_at=world.clock(), tenant="long")
+    expecting.text = "x" * 1_000_000
+    world.batcher.expect(expecting)
+    for _ in range(2_000):
+        world.put(Text(100, tenant="short"))
+        world.step()
+    assert world.before_ms(Text(20, tenant="short")) <= SLACK_MS
+    world.batcher.settle(expecting)
+    world.put(Text(500 * ROW, tenant="long"))
+    for _ in range(20):
+        flight = world.put(Text(20, tenant="short"))
+        assert world.work_before(flight) <= SLACK_MS
