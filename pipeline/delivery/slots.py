@@ -74,6 +74,6 @@ class Unacknowledged(NamedTuple):
 def size_of(record: Record) -> int:
     """The bytes of a record that its sender chooses."""
     size = len(record.value or b"") + len(record.key or b"")
-    for name, value in record.headers:
-        size += len(name) + len(value)
+    for name, content in record.headers:
+        size += len(name) + len(content)
     return size
