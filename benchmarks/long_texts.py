@@ -58,7 +58,7 @@ async def main(piece: str, characters: int, texts: int) -> None:
             waits.append(time.monotonic() - asked)
             await asyncio.sleep(0.05)
         ended: Any = Counter(one.result() for one in long)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6
         print(f"peak: {peak} MB, after: {resident_mb()} MB, {time.monotonic() - began:.1f} s")
         waits.sort()
         print(f"long: {dict(ended)}; short: {dict(codes)}, longest wait {waits[-1]:.2f} s")
