@@ -108,14 +108,15 @@ def command(
       inferstream request triage "I was charged twice" --kafka 127.0.0.1:9092 --json
     A file of tickets. After an interrupt, run the same command again to continue:
       inferstream request triage --file tickets.jsonl --out routed.jsonl
+    A table of Excel, answered beside its rows:
+      inferstream request triage --file tickets.csv --delimiter ';' --encoding cp1252 --out routed.csv
     From a pipe, one text a line:
       grep refund mails.txt | inferstream request triage --file - --format txt
 
     Formats of a file: jsonl, one request object a line, e.g. {"text": "…"}, optionally with "id" and
     "options"; csv, with a column "text", optionally with a column "id"; tsv, the same with tabs; txt, one text
     a line. The name may end in .gz; the encoding is UTF-8. CSV is read strictly: a mistake in it stops the run
-    and names the line. --text and --id name other columns, --delimiter and --encoding another dialect:
-      inferstream request triage --file tickets.csv --delimiter ';' --encoding cp1252 --out routed.csv
+    and names the line. --text and --id name other columns, --delimiter and --encoding another dialect.
 
     Each line of the file gets one line: its reply, or a failure that says what is wrong with it. Exit status:
     0 if all were answered; 3 if each line has its reply and some are failures; 1 if the run stopped; 2 for a

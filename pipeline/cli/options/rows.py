@@ -10,21 +10,21 @@ from ...rows.dialect import FILE_FORMATS, Dialect, dialect_of
 
 DATA = click.argument("data", type=click.Path(path_type=Path))
 text_column = click.option(
-    "--text", default="text", show_default=True, metavar="COLUMN", help="Column with the text."
+    "--text", default="text", show_default=True, metavar="COLUMN", help="Column or field with the text."
 )
 label_column = click.option(
     "--label",
     default="label",
     show_default=True,
     metavar="COLUMN",
-    help="Column with the correct category.",
+    help="Column or field with the correct category.",
 )
 id_column = click.option(
     "--id",
     default="id",
     show_default=True,
     metavar="COLUMN",
-    help="Column with your id of a request.",
+    help="Column or field with your id of a request.",
 )
 clean = click.option(
     "--clean",
