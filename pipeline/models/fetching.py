@@ -56,7 +56,7 @@ class Downloader:
                     raise
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if isinstance(error, (httpx.ConnectError, httpx.InvalidURL)) or attempt == MAX_STALLS - 1:
-                    raise Unreachable(f"{_host(url)} did not send {url} ({_reason(error)}).") from error
+                    raise Unreachable(f"Cannot fetch {url} ({_reason(error)}).") from error
             self._pause(0.5 * 2**attempt)
         raise AssertionError("the last attempt raises")
 

@@ -46,7 +46,10 @@ def pull(
     if hub_id and not folder:
         base, _ = split_name(known_as or hub_id.model_name)
         return _pull_from_hub(registry, base, hub_id, progress, catalogue)
-    base, _ = split_name(name)
+    try:
+        base, _ = split_name(name)
+    except UsageError as error:
+        raise UsageError(f"{str(error).rstrip('.')}; a model of the hub has an id, ORG/NAME.") from error
     published = catalogue.get(base)
     plan = _plan(base, published, folder, catalogue)
     with Downloader(progress) as downloader:

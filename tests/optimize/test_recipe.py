@@ -153,6 +153,9 @@ def test_a_catalogue_name_requires_the_catalogues_digests(
 def test_wrong_names_and_folders_are_refused(registry: ModelRegistry, tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match=r"known: minilm\..*--from"):
         pull(registry, "other", quiet)
+    for name in ("all-MiniLM-L6-v2", "https://hub/a/b", "../mine"):
+        with pytest.raises(UsageError, match=r"not a model name.*ORG/NAME"):
+            pull(registry, name, quiet)
     with pytest.raises(UsageError, match="There is no folder"):
         pull(registry, "other", quiet, tmp_path / "absent")
     with pytest.raises(UsageError, match=r"no config\.json"):
