@@ -1,6 +1,7 @@
 """Why no connection came about. aiokafka writes that to its log only."""
 
 import asyncio
+import os
 import socket
 import ssl
 from typing import Final
@@ -45,7 +46,9 @@ def _in_words(error: Exception, during: str) -> str:
         case ConnectionResetError():
             return f"the connection was closed{during}"
         case _:
-            return (getattr(error, "strerror", None) or str(error)).lower()
+            # asyncio puts the address into `strerror`, which the sentence has already.
+            number = getattr(error, "errno", None)
+            return (os.strerror(number) if number else str(error)).lower()
 
 
 def _words(error: ssl.SSLError) -> str:

@@ -17,8 +17,8 @@ TIMED: Final = (
     "in seconds. Set its message.timestamp.type to LogAppendTime."
 )
 CLOSED: Final = (
-    "has fewer replicas than its min.insync.replicas: nothing can be written to it. Lower this setting, or "
-    "add replicas."
+    "has fewer replicas than its min.insync.replicas: before version 4.1, Kafka takes no record for it. Lower "
+    "this setting, or add replicas."
 )
 
 ASKED_FOR: Final = (*RELIED_ON, "min.insync.replicas")

@@ -46,6 +46,6 @@ async def _no_answer(config: KafkaConfig, client: Any, doing: str, limit_s: floa
             f"reached from here: {', '.join(failed)}. Correct their advertised.listeners, or the way to them."
         )
     return BrokerError(
-        f"Kafka did not {doing} within {limit_s:g} s, although {', '.join(advertised)} accepts connections: "
-        "check that all of its brokers are up."
+        f"Kafka did not {doing} within {limit_s:g} s: {', '.join(advertised)} accepts connections, but does not "
+        "answer. Check that all of its brokers are up, and that their advertised.listeners are right."
     )

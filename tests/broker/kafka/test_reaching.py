@@ -57,8 +57,7 @@ async def test_an_advertised_address_that_cannot_be_reached_is_named(misnamed: t
         async with asyncio.timeout(20), Client(config) as client:
             await client.request("triage", "text", timeout_s=5)
     assert address in str(raised.value)
-    if address == CLOSED:
-        assert "advertised.listeners" in str(raised.value)
+    assert "advertised.listeners" in str(raised.value)
 
 
 async def test_an_address_that_accepts_and_never_answers_is_named(silent_port: int) -> None:
@@ -79,7 +78,7 @@ async def test_a_broker_that_freezes_bounds_all_look_ups(
             kafka.suspend(1)
             try:
                 for look_up in (broker.partitions(unique), broker.consume([unique])):
-                    with pytest.raises(BrokerError, match=r"Kafka did not .* within 1 s, although"):
+                    with pytest.raises(BrokerError, match=r"Kafka did not .* within 1 s: .* does not answer"):
                         await asyncio.wait_for(look_up, 20)
                 with pytest.raises(BrokerError, match=r"read the offsets of partitions"):
                     async with asyncio.timeout(60):
