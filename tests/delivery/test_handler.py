@@ -70,7 +70,7 @@ BAD: dict[str, tuple[bytes | None, dict[str, bytes], str, str]] = {
     "empty body": (b"", {}, "empty_body", "body is empty"),
     "not UTF-8": (b'{"text":"\xff"}', {}, "not_utf8", "encode the JSON as UTF-8"),
     "not JSON": (b"I was charged twice", {}, "not_json", "not JSON"),
-    "nested too deeply": (b'{"a":' + b"[" * 9_000, {}, "not_json", "nested too deeply"),
+    "nested too deeply": (b'{"a":' + b"[" * 9_000, {}, "not_json", "The body is not JSON ("),
     "not an object": (b'["text"]', {}, "wrong_type", "JSON object"),
     "a number for a text": (b'{"text":7}', {}, "wrong_type", "`text` must be a string"),
     "options not an object": (b'{"text":"a","options":1}', {}, "wrong_type", "`options` must be an object"),

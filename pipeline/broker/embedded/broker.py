@@ -114,7 +114,13 @@ class EmbeddedBroker:
 
     def _group(self, name: str) -> Group:
         if name not in self._groups:
-            self._groups[name] = Group(name, self._database, self._topics, self._rebalance_timeout_ms)
+            self._groups[name] = Group(
+                name,
+                self._database,
+                self._topics,
+                self._rebalance_timeout_ms,
+                temporary=self._directory is None,
+            )
         return self._groups[name]
 
     async def _count(self, topic: str) -> int:

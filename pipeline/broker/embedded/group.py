@@ -72,8 +72,18 @@ class GroupMember:
 class Group:
     """One consumer group. A lock holds it for this process, so all of its members live here."""
 
-    def __init__(self, name: str, database: Database, topics: TopicTable, rebalance_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        topics: TopicTable,
+        rebalance_timeout_ms: int,
+        *,
+        temporary: bool = False,
+    ) -> None:
+        """``temporary``: the log began with this process, so each group is new."""
         self._name = name
+        self._temporary = temporary
         self._database = database
         self._topics = topics
         self._rebalance_timeout_ms = rebalance_timeout_ms
@@ -143,9 +153,8 @@ class Group:
         else:
             begins = {at: bound.first for at, bound in bounds.items()}
             ends = {at: bound.next for at, bound in bounds.items()}
-            # Offsets do not expire here: a group without them is new.
-            known = {at: begins[at] if offset is None else offset for at, offset in committed.items()}
-            log_starts(self._name, known, begins, ends)
+            if not self._temporary:
+                log_starts(self._name, committed, begins, ends)
             await member.assign({at: offset or 0 for at, offset in committed.items()})
 
 
