@@ -29,6 +29,7 @@ def publish(folder: Path) -> Published:
         max_tokens=48,
         pooling="mean",
         license="CC0",
+        languages="English",
     )
 
 
