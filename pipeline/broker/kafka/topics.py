@@ -65,20 +65,25 @@ class TopicAdmin:
 
     async def _answer_all(self) -> None:
         """Ask for all topics that are asked for, many in one request."""
-        await asyncio.sleep(0)  # what is asked at once goes together
-        while self._asked:
-            taken = [self._asked.popitem() for _ in range(min(len(self._asked), TOPICS_AT_ONCE))]
-            asked = {topic: future for topic, future in taken if not future.cancelled()}
-            try:
-                found = await self._describe(list(asked))
-            except BrokerError as error:
-                for future in asked.values():
-                    future.set_exception(error)
+        try:
+            await asyncio.sleep(0)  # what is asked at once goes together
+            while self._asked:
+                taken = [self._asked.popitem() for _ in range(min(len(self._asked), TOPICS_AT_ONCE))]
+                await self._answer(dict(taken))
+        finally:
+            self._asking = None
+
+    async def _answer(self, asked: dict[str, asyncio.Future[Described]]) -> None:
+        try:
+            found = await self._describe(list(asked))
+            for topic, future in asked.items():
+                future.set_result(found[topic])
+        except Exception as error:
+            failure = broker_error(error, self._config, "describe topics")
+            for future in asked.values():
+                if not future.done():
+                    future.set_exception(failure)
                     future.exception()  # nobody may wait any more
-            else:
-                for topic, future in asked.items():
-                    future.set_result(found[topic])
-        self._asking = None
 
     async def ensure(self, specs: Collection[TopicSpec]) -> None:
         """Create the missing topics, and wait until each partition has a leader. Raises BrokerError.
@@ -89,8 +94,13 @@ class TopicAdmin:
         if missing:
             await self._create(missing)
         await self._wait_for_leaders(specs)
-        for fault in await self.faults([spec.name for spec in specs if spec not in missing]):
-            log.warning("%s", fault)
+        try:
+            faults = await self.faults([spec.name for spec in specs if spec not in missing])
+        except BrokerError as error:
+            log.debug("The settings of the topics could not be checked: %s", error)
+        else:
+            for fault in faults:
+                log.warning("%s", fault)
 
     async def faults(self, topics: Collection[str]) -> list[str]:
         """What is wrong with these topics, as far as this user may see it."""
