@@ -703,3 +703,19 @@ async def test_forgotten_partitions_give_their_bytes_back(window: Window, publis
     answer(window, running)
     await acknowledge(publisher)
     assert window.bytes == 0
+
+
+async def test_an_earlier_acknowledgement_does_not_hide_that_a_later_reply_of_the_key_has_failed(
+    window: Window, publisher: FakePublisher
+) -> None:
+    first, second, third = (admit(window, a_record(offset, b"k")) for offset in range(3))
+    answer(window, first)
+    answer(window, second)
+    (_, one), (_, two) = publisher.open
+    one.set_result(None)
+    await asyncio.sleep(0)
+    two.set_exception(BrokerError("refused"))
+    answer(window, third)  # before the loop has told the window of the error
+    assert publisher.texts == ["0/0/reply", "0/1/reply"]
+    with pytest.raises(BrokerError, match="refused"):
+        await asyncio.wait_for(window.watch(), 5)

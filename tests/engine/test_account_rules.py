@@ -159,7 +159,7 @@ def compare(account: Account, plain: PlainAccount) -> None:
 
 def test_within_a_bucket_the_work_is_due_evenly_from_its_first_to_its_last_row() -> None:
     account = Account()
-    for arrived in (0.0, 0.1, 0.2):
+    for arrived in (0.1, 0.2, 0.0):
         account.put(a_row(10.0, priority=HIGH, arrived=100.0 + arrived), 0)
     ask = {-0.01: 0.0, 0.0: 0.0, 0.05: 7.5, 0.1: 15.0, 0.2: 30.0, 0.24: 30.0, 0.25: 30.0, 9.0: 30.0}
     found = {later: account.before_ms("", HIGH, 100.0 + later) for later in ask}
@@ -168,6 +168,20 @@ def test_within_a_bucket_the_work_is_due_evenly_from_its_first_to_its_last_row()
     bucket.ms = 4.0
     assert [bucket.due_by(due) for due in (4.9, 5.0, 5.1)] == [0.0, 4.0, 4.0]
     assert [bucket_of(due) for due in (0.0, 0.24, 0.25, -0.1)] == [0, 0, 1, -1]
+
+
+def test_what_has_gone_leaves_no_rounding_errors_while_the_tenant_has_other_work() -> None:
+    account = Account()
+    account.expect("a", [Part(200.0, 10.0, LOW)])
+    entries = [a_row(ms, "a", HIGH, later=True) for ms in (0.1, 0.2, 0.3)]
+    for number, entry in enumerate(entries):
+        account.put(entry, number)
+    for entry in entries:
+        entry.waiting = False
+        account.take(entry, ran=False)
+    assert account.later_ms("a", LOW) == 0.0
+    assert account.before_ms("a", HIGH, 150.0) == 0.0
+    assert account.before_ms("a", HIGH, 200.0) == 10.0
 
 
 def test_of_rows_that_are_due_at_the_same_time_the_one_put_first_is_the_head() -> None:
