@@ -38,12 +38,16 @@ class PlainAccount:
         return rows + [part for name, part in self.expected if name == tenant]
 
     def arrives(self, tenant: str) -> None:
-        """A tenant that comes back begins where the one that is served is."""
+        """A new tenant begins where the one that is served is."""
         if tenant not in self.served:
             for idle in list(self.served):
                 self.forget(idle)
-        if not self.parts(tenant):
-            self.served[tenant] = max(self.served.get(tenant, 0.0), self.reached)
+            self.served[tenant] = self.reached
+
+    def goes_on_at(self, tenant: str) -> float:
+        """While none of its rows waits, a tenant saves nothing up."""
+        served = self.served.get(tenant, 0.0)
+        return served if self.first(tenant) else max(served, self.reached)
 
     def forget(self, tenant: str) -> None:
         """A tenant without work is forgotten, unless it has had more than others."""
@@ -92,6 +96,7 @@ def test_all_figures_are_those_of_a_plain_sum(
     for number, (step, tenant, priority, amount, arrived, later) in enumerate(steps):
         if step == "put":
             plain.arrives(tenant)
+            plain.served[tenant] = plain.goes_on_at(tenant)
             entry = a_row(amount, tenant, priority, arrived, later)
             account.put(entry, number)
             plain.waiting.append(entry)
@@ -146,11 +151,11 @@ def compare(account: Account, plain: PlainAccount) -> None:
         own_ms = sum(part.ms for part in parts if part.due < due)
         if any(part.due == due for part in parts):
             continue
-        served = plain.served[tenant] if parts else max(plain.served.get(tenant, 0.0), plain.reached)
+        served = plain.goes_on_at(tenant)
         for priority in range(3):
             ahead_ms = served + own_ms + PRIORITY_DELAYS_S[priority] * 1e3
             others = sum(
-                plain.within(other, ahead_ms - plain.served[other])
+                plain.within(other, ahead_ms - plain.goes_on_at(other))
                 for other in plain.served
                 if other != tenant
             )

@@ -11,7 +11,7 @@ from operator import attrgetter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.entries import an_entry
+from support.entries import a_flight, an_entry
 from support.reference_plan import plan
 
 from inferstream.pipeline.clock import FakeClock
@@ -288,3 +288,23 @@ def test_rows_that_run_alone_and_others_are_counted() -> None:
     assert rig.batcher.backlog_ms == pytest.approx(2 * COST.ms(1, 10) + COST.ms(1, 30))
     assert [len(batch) for batch in rig.take_all()] == [1, 1, 1]
     assert (len(rig.batcher), rig.batcher.backlog_ms) == (0, 0.0)
+
+
+def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() -> None:
+    rig = BatcherRig()
+    flight = a_flight(batcher=rig.batcher, started_at=START)
+    for characters, rows in ((100, 1), (3_000, 3)):
+        flight.text = "x" * characters
+        row_ms = COST.ms(1, min(256, characters // 4 + 2))
+        rig.batcher.expect(flight)
+        assert rig.batcher.backlog_ms == pytest.approx(rows * row_ms)
+        assert rig.batcher.later_rows_ms(characters) == pytest.approx((rows - 1) * row_ms)
+        rig.batcher.settle(flight)
+        assert rig.batcher.backlog_ms == 0.0
+    rig.batcher.expect(flight)
+    rig.batcher.settle(flight, [100, 100, 50])
+    assert rig.batcher.backlog_ms == 0.0
+    assert rig.batcher.later_rows_ms(100) == 0.0
+    assert rig.batcher.later_rows_ms(3_000) > 2 * COST.ms(1, 100), (
+        "rows of 100 tokens: there are more of them"
+    )
