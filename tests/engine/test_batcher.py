@@ -305,6 +305,5 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
     rig.batcher.settle(flight, [100, 100, 50])
     assert rig.batcher.backlog_ms == 0.0
     assert rig.batcher.later_rows_ms(100) == 0.0
-    assert rig.batcher.later_rows_ms(3_000) > 2 * COST.ms(1, 100), (
-        "rows of 100 tokens: there are more of them"
-    )
+    expected_ms = 7 * COST.ms(1, 100)
+    assert rig.batcher.later_rows_ms(3_000) == pytest.approx(expected_ms), "8 rows of 100 tokens now"
