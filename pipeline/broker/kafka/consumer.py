@@ -16,7 +16,6 @@ from aiokafka.errors import (
 )
 
 from ...config import KafkaConfig
-from ...errors import BrokerError
 from ..base import Listener, Record, TopicPartition
 from ..refusals import log_lost, no_group
 from ..starts import log_starts
@@ -205,7 +204,7 @@ class KafkaConsumer:
                 committed = await self.committed(partitions)
                 begins = await self.begin_offsets(partitions)
                 ends = await self.end_offsets(partitions)
-        except (BrokerError, TimeoutError) as error:
+        except Exception as error:  # only the sentence is lost
             log.debug(
                 "The offsets of the group %s could not be compared with its topics: %s", self._group, error
             )

@@ -43,14 +43,14 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
             self.positions.clear()
 
     async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        self.assigned = frozenset(TopicPartition(*partition) for partition in assigned)
+        given = frozenset(TopicPartition(*partition) for partition in assigned)
+        await self._tell(given - self._told)
+        self._told = given
+        self.assigned = given
         # aiokafka forgets in a rebalance which partitions were paused, also of those that stay.
         self.paused &= self.assigned
         self._consumer.pause(*for_kafka(self.paused))
         try:
-            new = self.assigned - self._told
-            self._told = self.assigned
-            await self._tell(new)
             if self._listener is not None:
                 await self._listener.assigned(self.assigned)
         except Exception as error:
