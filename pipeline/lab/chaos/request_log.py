@@ -81,6 +81,10 @@ class RequestLog:
             if planned.replies:
                 self._own_replies[planned.id] = planned.replies
 
+    def refused(self, planned: Planned) -> None:
+        """The request was not sent, since its topic was gone."""
+        self._sent.pop(planned.id or "", None)
+
     def forget_open(self) -> None:
         """The topics were deleted, with all open requests."""
         self._sent.clear()

@@ -127,7 +127,7 @@ class Runner:
 
     async def _load(self, broker: Broker, faults: "asyncio.Task[None]") -> None:
         """The calm, then the storm until the last fault has ended, within a limit."""
-        generator = LoadGenerator(broker, self._topics, self._requests.sent)
+        generator = LoadGenerator(broker, self._topics, self._requests.sent, refused=self._requests.refused)
         scenario = self._scenario
         self._show("Calm")
         calm = requests(scenario.mix, "calm", self._seed)

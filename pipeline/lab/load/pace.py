@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol
 
 from ....schemas.topics import Topics
 from ...broker.base import Broker
+from ...errors import NotWritable
 from .requests import Planned
 
 MAX_UNACKNOWLEDGED: Final = 5_000
@@ -78,11 +80,14 @@ class LoadGenerator:
         topics: Topics,
         sent: Callable[[Planned], None],
         *,
+        refused: Callable[[Planned], None] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """``refused`` is called with each request whose topic is gone; without it, that is an error."""
         self._broker = broker
         self._topics = topics
         self._sent = sent
+        self._refused = refused
         self._wall_clock = wall_clock
         self._unacknowledged: set[asyncio.Future[None]] = set()
         self._error: BaseException | None = None
@@ -118,9 +123,12 @@ class LoadGenerator:
         self._sent(planned)
         future = self._broker.publish(planned.message(self._topics, self._wall_clock()))
         self._unacknowledged.add(future)
-        future.add_done_callback(self._acknowledged)
+        future.add_done_callback(partial(self._acknowledged, planned))
 
-    def _acknowledged(self, future: asyncio.Future[None]) -> None:
+    def _acknowledged(self, planned: Planned, future: asyncio.Future[None]) -> None:
         self._unacknowledged.discard(future)
         if not future.cancelled() and (error := future.exception()):
-            self._error = error
+            if self._refused and isinstance(error, NotWritable):
+                self._refused(planned)
+            else:
+                self._error = error

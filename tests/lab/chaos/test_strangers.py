@@ -5,22 +5,25 @@ import itertools
 import os
 import sys
 import time
+from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
-from inferstream.pipeline.broker.base import Consumer, Record, TopicSpec
+from inferstream.pipeline.broker.base import Consumer, Message, Record, TopicSpec
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.errors import NotWritable
 from inferstream.pipeline.lab.chaos.auditing import judgment_of
 from inferstream.pipeline.lab.chaos.request_log import ABORTED, RequestLog
 from inferstream.pipeline.lab.chaos.strangers import TransactionLoad, bomb, final_lag, send_batch
 from inferstream.pipeline.lab.chaos.topic_faults import TopicFaults
 from inferstream.pipeline.lab.chaos.worker_pool import peak_mb
 from inferstream.pipeline.lab.load.hostile import HEADERS, STRANGER
+from inferstream.pipeline.lab.load.pace import ConstantRate, LoadGenerator
 from inferstream.pipeline.lab.load.requests import Mix, Planned, requests
 from inferstream.pipeline.ops.audit.report import AuditReport
 from inferstream.schemas.codec import decode_request, encode
@@ -120,6 +123,21 @@ def test_the_peak_of_memory_is_known_after_the_memory_was_freed() -> None:
     del used
     assert peak_mb(os.getpid()) > size
     assert peak_mb(0) == 0, "there is no such process"
+
+
+async def test_a_request_whose_topic_is_gone_was_not_sent(clock: FakeClock) -> None:
+    class TopicIsGone:
+        def publish(self, message: Message) -> "asyncio.Future[None]":
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future.set_exception(NotWritable("There is no topic."))
+            return future
+
+    gone: Any = TopicIsGone()
+    log = RequestLog(TOPICS, clock)
+    generator = LoadGenerator(gone, TOPICS, log.sent, refused=log.refused)
+    await generator.send(requests(Mix(), "run", 1), ConstantRate(1e3), lambda: len(log.sent_at) >= 3)
+    await generator.flush(5)
+    assert (len(log.sent_at), log.open) == (3, 0)
 
 
 @pytest.mark.kafka
