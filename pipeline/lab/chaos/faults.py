@@ -200,7 +200,6 @@ class FaultInjector:
     async def _remake_topics(self, fault: Fault, injected: InjectedFault) -> None:
         await self._topic_faults.remake_topics()
         injected.partitions = list(range(self._topic_faults.partitions))
-        injected.began_s = self._now_s()
 
     async def _send_bomb(self, fault: Fault, injected: InjectedFault) -> None:
         injected.what = f"partition {await self._topic_faults.send_bomb(fault.pick)}"

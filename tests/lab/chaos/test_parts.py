@@ -115,6 +115,14 @@ def test_takeover_is_the_longest_silence_of_any_partition_of_the_ended_worker() 
     assert takeovers(seen, injected, "kill_worker") == [], "the silence lasted until the next fault"
 
 
+def test_topics_that_are_made_again_are_taken_over_from_then_on() -> None:
+    seen = [ObservedEnd(at / 10, 0, "good", "result", 0.1) for at in range(95)]
+    seen += [ObservedEnd(15 + at / 10, 0, "good", "result", 0.1) for at in range(200)]
+    assert takeovers(seen, [InjectedFault("remake_topics", 9.5, 12.5, "", [0])], "remake_topics") == [
+        pytest.approx(2.5)
+    ]
+
+
 def test_partitions_without_any_later_reply_are_not_left_out() -> None:
     seen = [ObservedEnd(at / 10, 0, "good", "result", 0.1) for at in range(100)]
     injected = [InjectedFault("kill_worker", 9.9, 9.9, "worker 1", [0])]
