@@ -13,17 +13,24 @@ STRANGER: Final = (Header.TENANT, b"stranger")
 BYTES: Final = 990_000
 """Of a text: with the rest of the body below `max_request_bytes`."""
 
+ACCEPTED_BYTES: Final = 240_000
+"""Of a text with fewer tokens than `max_request_tokens`."""
+
 HEADERS: Final = 100_000
 SENTENCE: Final = "my parcel never came and nobody answers, please refund it "
 
 
 def hostile_text(kind: str, number: int) -> str:
-    """A megabyte of words, of punctuation (a token for each character), or of combining marks."""
+    """A megabyte of words, of punctuation (a token for each character), or of combining marks.
+
+    Every third giant is a quarter of that, and runs.
+    """
     if kind == "headers":
         return SENTENCE
     if kind == "marks":
-        return repeated("\u0301\u0316", 4)
-    return repeated("!?", 2) if number % 2 else repeated(SENTENCE, len(SENTENCE))
+        return repeated("\u0301\u0316", BYTES)
+    giants = (("!?", BYTES), (SENTENCE, BYTES), (SENTENCE, ACCEPTED_BYTES))
+    return repeated(*giants[number % 3])
 
 
 def hostile_headers(kind: str) -> Headers:
@@ -32,8 +39,8 @@ def hostile_headers(kind: str) -> Headers:
 
 @cache
 def repeated(text: str, size: int) -> str:
-    """``text``, which has ``size`` bytes, until it has `BYTES`."""
-    return text * (BYTES // size)
+    """``text`` as often as ``size`` bytes of UTF-8 take it."""
+    return text * (size // len(text.encode()))
 
 
 @cache

@@ -56,7 +56,9 @@ def test_after_the_short_scenario_nothing_is_lost_and_nothing_left_behind(
     assert figures["requests"] > 2_500
     assert figures["failures"] > 100, "garbage gets failure replies"
     assert figures["dead_letters"] > 0, "a reply topic that is not allowed gives a dead letter"
-    assert figures["faults"] + figures["faults_skipped"] == 5
+    assert figures["faults"] + figures["faults_skipped"] == 6
+    assert figures["aborted_answers"] == 0
+    assert figures["memory_mb"] < 400, "a bomb is 900 MB"
     assert figures["customer_answers"] > 50
     assert (figures["customer_doubled"], figures["customer_unanswered"]) == (0, 0)
     out = tmp_path / "out" / "short"

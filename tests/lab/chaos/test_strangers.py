@@ -56,9 +56,14 @@ def test_hostile_requests_are_as_large_as_a_topic_takes_and_of_another_tenant_th
         assert (one.key or b"").startswith(b"stranger") == hostile
         assert decode_request(one.value).id == one.id
         assert len(one.value) < MAX_REQUEST_BYTES
-        if one.kind in ("giant", "marks"):
+        if one.kind == "marks":
             assert len(one.value) > 0.98 * MAX_REQUEST_BYTES
         assert (len(dict(one.headers)) > HEADERS) == (one.kind == "headers")
+
+
+def test_giants_are_as_large_as_a_topic_takes_or_as_a_worker_runs() -> None:
+    planned = itertools.islice(requests(Mix(giant_share=1), "run", 1), 20)
+    assert {round(len(one.value), -4) for one in planned} == {990_000, 240_000}
 
 
 def test_some_requests_name_reply_topics_of_which_the_first_are_frequent() -> None:
