@@ -126,7 +126,8 @@ class RequestLog:
         if identity.startswith(ABORTED):
             self.aborted_answers += 1
             return
-        self._gone.discard(identity)
+        if record.topic == self._topics.dead_letters:
+            self._gone.discard(identity)
         now = self.now_s
         waiting = self._sent.get(identity)
         if waiting:
