@@ -97,7 +97,8 @@ async def test_a_device_that_hangs_costs_no_membership(
             body = json.dumps({"id": str(number), "text": f"text {number}"}).encode()
             await broker.publish(Message(topics.requests, body))
         await until(lambda: serving.worker.window.running == 5)
-        await until(lambda: "Serving 2 partitions." in caplog.text)
+        # The consumers of the requests and of the retry topic have joined.
+        await until(lambda: caplog.text.count("Serving 2 partitions.") == 2)
         joined = caplog.text.count("Serving")
         await asyncio.sleep(SESSION_S + 2)
         assert serving.worker.window.running == 5, "nothing more was read"

@@ -61,13 +61,14 @@ def failing_worker(
     retries: RetryConfig = RETRIES,
     breaker_config: BreakerConfig = BREAKER,
     partitions: int = 2,
+    run_timeout_s: float = 60.0,
 ) -> Serving:
     """The workers that `build_serving` makes, for the task `echo` and a device that fails; not started."""
     device = Device(
         session or FailingSession(),
         Limits(4_096, 64),
         Cost((10.0, 0.01, 0.0001, 1e-7)),
-        LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=2.0),
+        LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=run_timeout_s),
         note=CrashNote(crashes, 2),
     )
     served = {"echo-small": ModelEntry(Echo(), device)}
@@ -102,7 +103,7 @@ def main(directory: Path, topic: str = "", when: str = "") -> None:
     """Serve the folder until SIGTERM, or until the first record for ``topic``."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     broker = KillingBroker(directory / "topics", topic, when)
-    serving = failing_worker(broker, directory / "crashes", Topics("echo"))
+    serving = failing_worker(broker, directory / "crashes", Topics("echo"), run_timeout_s=2.0)
 
     async def serve() -> None:
         with one_error():
