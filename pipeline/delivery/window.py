@@ -80,7 +80,7 @@ class Window:
         if queue is None:
             queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
         if queue.is_behind(record.offset):
-            # The topic was made anew: its offsets begin again. What was read of the old one is still
+            # The topic was created again: its offsets begin again. What was read of the old one is still
             # answered, and no offset of it is committed.
             queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
         slot = Slot(queue, record.offset, record.key, size_of(record))

@@ -84,7 +84,8 @@ class Retention:
         """The time by which records are old: the earlier of the clock, and the clock without its steps ahead."""
         wall_ms, steady_ms = self._clock_ms(), self._steady_ms()
         step_ms = (wall_ms - self._last_ms) - (steady_ms - self._last_steady_ms)
-        self._last_ms, self._last_steady_ms = wall_ms, steady_ms
+        self._last_ms = wall_ms
+        self._last_steady_ms = steady_ms
         if abs(step_ms) >= STEP_MS:
             self._stepped_ms += step_ms
             log.warning(

@@ -60,7 +60,7 @@ class TopicWriter:
 
     def _give_up(self, error: NotWritable) -> None:
         """One partition has found the topic gone. The others are not watched any more: they end too."""
-        # Once: later, batches of the same partitions may be those of a topic made anew.
+        # Once: later, batches of the same partitions may be those of a topic that was created again.
         if not self._is_gone:
             self._is_gone = True
             self._on_gone()
