@@ -20,12 +20,17 @@ from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.errors import InferstreamError
 from inferstream.pipeline.serving.build import build_worker
+from inferstream.schemas.messages import Request
 
 SHORT_DEADLINE_S = 2.0
 
 
 def resident_mb() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 10**6
+
+
+def job_of(text: str, **more: Any) -> Job:
+    return Job("triage", Request(text=text), **more)
 
 
 async def code_of(engine: Engine, job: Job) -> str:
@@ -40,12 +45,12 @@ async def main(piece: str, characters: int, texts: int) -> None:
     config = Config(cache=CacheConfig(disk_bytes=0))
     engine = build_worker(config, EmbeddedBroker()).engine
     async with engine:
-        await code_of(engine, Job("warm up"))
+        await code_of(engine, job_of("warm up"))
         print(f"before: {resident_mb()} MB")
         began = time.monotonic()
         long = [
             asyncio.create_task(
-                code_of(engine, Job(f"{number} " + piece * (characters // len(piece)), tenant="long"))
+                code_of(engine, job_of(f"{number} " + piece * (characters // len(piece)), tenant="long"))
             )
             for number in range(texts)
         ]
@@ -53,7 +58,7 @@ async def main(piece: str, characters: int, texts: int) -> None:
         codes: Counter[str] = Counter()
         while not all(one.done() for one in long):
             asked = time.monotonic()
-            job = Job(f"card {asked}", tenant="short", expires=engine.clock() + SHORT_DEADLINE_S)
+            job = job_of(f"card {asked}", tenant="short", expires=engine.clock() + SHORT_DEADLINE_S)
             codes[await code_of(engine, job)] += 1
             waits.append(time.monotonic() - asked)
             await asyncio.sleep(0.05)

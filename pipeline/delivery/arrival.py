@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ...schemas.messages import Request
 from ...schemas.topics import ANY_ORDER, Header, header_values, origin
 from ..broker.base import Record
 from ..engine.job import Job
@@ -12,7 +13,7 @@ from ..engine.job import Job
 MAX_ID_CHARACTERS: Final = 1_000
 
 NO_HEADERS: Final[Mapping[str, bytes]] = {}
-NO_JOB: Final = Job("")
+NO_JOB: Final = Job("", Request())
 ORIGIN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}/[0-9]{1,10}/[0-9]{1,19}")
 
 

@@ -72,11 +72,11 @@ class RequestReader:
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
         if not headers:
-            return Job(str(request.text), options=request.options)
+            return Job(self._topics.task, request)
         return Job(
-            str(request.text),
+            self._topics.task,
+            request,
             model=_header(headers, Header.MODEL, str, "a name", None),
-            options=request.options,
             tenant=_header(headers, Header.TENANT, str, "a name", ""),
             expires=self._expires(headers),
             priority=_header(headers, Header.PRIORITY, PRIORITIES.index, LEVELS, NORMAL),

@@ -60,7 +60,7 @@ class Batcher:
 
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
-        row_ms, rows = self._texts.rows(len(flight.text))
+        row_ms, rows = self._texts.rows(flight.size)
         due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
         with self._changed:
             priority = flight.priority
@@ -74,7 +74,7 @@ class Batcher:
     def settle(self, flight: "Flight", lengths: Sequence[int] = ()) -> None:
         """The text was tokenized, to rows of these lengths, or has ended: forget the estimate."""
         if lengths:
-            self._texts.observe(len(flight.text), lengths)
+            self._texts.observe(flight.size, lengths)
         with self._changed:
             self._account.settle(flight.tenant, flight.expected)
             flight.expected = []

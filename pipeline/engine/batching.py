@@ -4,12 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..tasks.base import Row
+from ..runtime.model import Row
 
 if TYPE_CHECKING:
     from .flights import Flight
@@ -57,12 +54,12 @@ class Entry:
         "solo_ms",
         "waiting",
     )
-    output: NDArray[np.float32]
+    output: Any
 
     def __init__(self, row: Row, flight: "Flight", *, arrived: float, later: bool = False) -> None:
         self.row = row
         self.flight = flight
-        self.length = len(row)
+        self.length = row.length
         self.arrived = arrived
         self.expires = flight.expires
         self.priority = flight.priority

@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable
 
 from ..errors import DeviceLost
-from ..runtime.model import Model
-from ..tasks.base import Task
+from ..runtime.model import Model, Row
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry, Limits
 from .cost import Cost, CostSample, calibrate
@@ -44,17 +43,15 @@ class Device:
         self._land: Callable[[list[Flight]], None] = _ignore
         self.on_batch: Callable[[BatchStats], None] = _ignore
 
-    def learn(self, task: Task, max_length: int) -> None:
+    def learn(self, max_length: int) -> None:
         """Measure what shapes cost on this device, unless an earlier process has stored it."""
         if not self.cost.learned:
-            calibrate(
-                self.cost, lambda rows, length: self._measure(task, rows, length), max_length=max_length
-            )
+            calibrate(self.cost, self._measure, max_length=max_length)
 
-    def _measure(self, task: Task, rows: int, length: int) -> float:
-        feeds = task.collate([[0] * length] * rows)
+    def _measure(self, rows: int, length: int) -> float:
+        batch = [Row([0] * length) for _ in range(rows)]
         began = self._settings.stopwatch()
-        self._model.run(feeds)
+        self._model.step(batch)
         return (self._settings.stopwatch() - began) * 1e3
 
     def start(self, land: Callable[[list[Flight]], None], fail: Callable[[BaseException], None]) -> None:
@@ -78,11 +75,11 @@ class Device:
         for lane in self._lanes:
             lane.start()
 
-    def wait_s(self, job: Job, now: float) -> float:
-        """Predicted seconds until the job would be answered, see `Forecast.wait_s`."""
+    def wait_s(self, job: Job, size: int, now: float) -> float:
+        """Predicted seconds until the job, a content of ``size`` characters, would be answered."""
         due = min(now + PRIORITY_DELAYS_S[job.priority], job.expires)
         before_ms = self.batcher.before_ms(job.tenant, job.priority, due)
-        later_ms = self.batcher.later_rows_ms(len(job.text))
+        later_ms = self.batcher.later_rows_ms(size)
         return self._forecast.wait_s(before_ms + later_ms, busy=self.batcher.busy)
 
     @property

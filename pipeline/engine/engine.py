@@ -1,24 +1,21 @@
-"""The engine: from a request's text to its answer, by cache, single-flight, batches and runs."""
+"""The engine: from a request to its answer, by cache, single-flight, batches and steps."""
 
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Self
-
-import msgspec
+from typing import NamedTuple, Self
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..config import MAX_REQUEST_TOKENS
-from ..errors import ModelElsewhere, Overloaded, Poison
-from ..tasks.base import Task
+from ..errors import Overloaded, Poison
 from .cache.disk import DiskCache
-from .cache.keys import content_key, content_prefix
+from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Dropped, Flight, Flights
 from .job import Job
-from .normal_form import normal_form
 from .preparing import Preparer
+from .questions import JobReader, ModelEntry, Question
 from .run_limit import TICK_S
 from .timings import flight_timings, total_timings
 
@@ -40,15 +37,8 @@ class EngineAnswer(NamedTuple):
     batch: BatchInfo | None
 
 
-class ModelEntry(NamedTuple):
-    """A task and the device it runs on. Several entries may share one device."""
-
-    task: Task
-    device: Device
-
-
 class Engine:
-    """Serves one task by one or several models.
+    """Serves tasks, each by one or several models.
 
     Lives on an event loop; tokenizing and running have their own threads. ``async with`` starts and
     stops the threads. The owner must also await `watch`.
@@ -56,25 +46,25 @@ class Engine:
 
     def __init__(
         self,
-        models: Mapping[str, ModelEntry],
+        models: Mapping[str, Mapping[str, ModelEntry]],
         *,
-        default: str,
         memory: MemoryCache | None,
         disk: DiskCache | None,
         clock: Callable[[], float],
         max_tokens: int = MAX_REQUEST_TOKENS,
     ) -> None:
-        """A text of more than ``max_tokens``, the overlaps of its rows included, ends as TooLarge."""
+        """``models`` by task and name; the first of a task is its default.
+
+        A request with more than ``max_tokens``, the overlaps of its rows included, ends as TooLarge.
+        """
         self.flights = Flights(clock)
-        self._models = models
-        self._devices = list(dict.fromkeys(entry.device for entry in models.values()))
-        self._default = default
+        self._questions = JobReader(models)
+        entries = [entry for of_task in models.values() for entry in of_task.values()]
+        self._devices = list(dict.fromkeys(entry.device for entry in entries))
         self._memory = memory
         self._disk = disk
         self.clock = clock
         self._preparer = Preparer(disk, clock, max_tokens)
-        # Checked once: most requests have neither options nor a tenant.
-        self._plain = {name: _options(entry.task, Job("")) for name, entry in models.items()}
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -104,65 +94,62 @@ class Engine:
         before the deadline.
         """
         began = self.clock()
-        model, text, options, key = self._identify(job)
-        if (answer := self._cached(model.task, key, began)) is not None:
+        question = self._questions.read(job)
+        if (answer := self._cached(question, began)) is not None:
             return answer
-        flight = self.flights.join(key, job.expires, job.priority) if self._memory is not None else None
+        shared = question.repeats and self._memory is not None
+        flight = self.flights.join(question.key, job.expires, job.priority) if shared else None
         if flight is None:
-            self._check(model.device, key, job, began)
-            flight = Flight(
-                key,
-                model.task,
-                model.device.batcher,
-                text,
-                options,
-                started_at=began,
-                suspect=model.device.is_suspect(key),
-                tenant=job.tenant,
-                expires=job.expires,
-                priority=job.priority,
-            )
-            if self._memory is not None:
+            flight = self._take_off(question, job, began)
+            if shared:
                 self.flights.start(flight)
             flight.batcher.expect(flight)
             self._preparer.put(flight)
         return flight
 
+    def _take_off(self, question: Question, job: Job, now: float) -> Flight:
+        """A new flight. Raises Poison or Overloaded."""
+        task, device = question.entry
+        content = question.ask.content
+        size = len(content) if isinstance(content, str) else len(content_bytes(content))
+        self._check(device, question.key, job, size, now)
+        return Flight(
+            question.key,
+            task,
+            device.batcher,
+            question.ask,
+            size,
+            started_at=now,
+            keep=question.repeats,
+            suspect=device.is_suspect(question.key),
+            tenant=job.tenant,
+            expires=job.expires,
+            priority=job.priority,
+        )
+
     def lookup(self, job: Job) -> EngineAnswer | None:
         """The answer if it is in memory. Raises ModelElsewhere, UnknownOption or WrongType."""
         began = self.clock()
-        model, _, _, key = self._identify(job)
-        return self._cached(model.task, key, began)
+        return self._cached(self._questions.read(job), began)
 
-    def _identify(self, job: Job) -> tuple[ModelEntry, str, Any, bytes]:
-        """Resolve the model, the normalized text, the checked options and the content key."""
-        name = job.model or self._default
-        model = self._models.get(name)
-        if model is None:
-            raise ModelElsewhere(
-                f"There is no model {name!r} here; this worker serves {', '.join(self._models)}. Only another "
-                "worker of its group could have it."
-            )
-        plain = not job.options and not job.tenant
-        options, prefix = self._plain[name] if plain else _options(model.task, job)
-        text = normal_form(job.text)
-        return model, text, options, content_key(prefix, text)
-
-    def _cached(self, task: Task, key: bytes, began: float) -> EngineAnswer | None:
-        stored = self._memory.get(key) if self._memory is not None else None
+    def _cached(self, question: Question, began: float) -> EngineAnswer | None:
+        if self._memory is None or not question.repeats:
+            return None
+        stored = self._memory.get(question.key)
         if stored is None:
             return None
+        task = question.entry.task
         return EngineAnswer(
             stored, task.model, task.version, "memory", total_timings(began, self.clock()), None
         )
 
-    def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
+    def _check(self, device: Device, key: bytes, job: Job, size: int, now: float) -> None:
         """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
         if device.is_poison(key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if job.expires == math.inf:
             return
-        wait_s = device.wait_s(job, now)
+        wait_s = device.wait_s(job, size, now)
         allowed_s = (job.expires - now) * MAX_WAIT_SHARE
         if wait_s > allowed_s:
             raise Overloaded(
@@ -224,7 +211,7 @@ class Engine:
 
     def _land(self, flights: Iterable[Flight]) -> None:
         for flight in flights:
-            if self._memory is not None and isinstance(flight.result, bytes):
+            if self._memory is not None and flight.keep and isinstance(flight.result, bytes):
                 self._memory.put(flight.key, flight.result)
                 # Without a batch the answer was read from the disk.
                 if self._disk is not None and flight.batch is not None:
@@ -237,9 +224,3 @@ class Engine:
             device.stop()
         if self._disk is not None:
             self._disk.close()
-
-
-def _options(task: Task, job: Job) -> tuple[Any, bytes]:
-    """The checked options, and every part of the content key except the text."""
-    checked = task.options(job.options)
-    return checked, content_prefix(job.tenant, task.digest, task.name, msgspec.json.encode(checked))

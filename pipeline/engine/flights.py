@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DeadlineExceeded, InferstreamError
-from ..tasks.base import Task
+from ..tasks.base import Ask, Task
 from .account import Part
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
@@ -43,13 +43,14 @@ class Flight:
     key: bytes
     task: Task
     batcher: Batcher
-    text: str
-    options: Any
+    ask: Ask
+    size: int  # of the content, in characters
     started_at: float
+    keep: bool = True  # the answer may be cached
     suspect: bool = False  # the content was on the device when a process died
     tenant: str = ""
 
-    # Written by the batcher: what the account expects while the text is not tokenized.
+    # Written by the batcher: what the account expects while it has no rows.
     expected: Sequence[Part] = ()
 
     # Written by the event loop, here and in `Flights`.

@@ -1,18 +1,17 @@
 """One request to the engine."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
-NO_OPTIONS: Final[Mapping[str, Any]] = {}
+from ...schemas.messages import Request
 
 
 class Job(NamedTuple):
-    """``expires`` is in seconds of the engine's clock; without a model the default one answers."""
+    """``expires`` is in seconds of the engine's clock; without a model the task's default one answers."""
 
-    text: str
+    task: str
+    request: Request
     model: str | None = None
-    options: Mapping[str, Any] = NO_OPTIONS
     tenant: str = ""
     expires: float = math.inf
     priority: int = 1

@@ -3,10 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
 from ..runtime.model import Model
@@ -112,7 +109,7 @@ class Lane(threading.Thread):
             if runnable := self._shared.batcher.runnable(half):  # time has passed since the batch was taken
                 self._run(runnable)
 
-    def _run_recorded(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats] | None:
+    def _run_recorded(self, batch: list[Entry]) -> tuple[Sequence[Any], BatchStats] | None:
         """Run while the batch's keys are recorded: after a crash the next process reads them.
 
         Returns None if the row was dropped: a suspect waits until no other suspect runs, and may
@@ -134,7 +131,7 @@ class Lane(threading.Thread):
             finally:
                 note.finished(self._number)
 
-    def _run_timed(self, batch: list[Entry]) -> tuple[NDArray[np.float32], BatchStats]:
+    def _run_timed(self, batch: list[Entry]) -> tuple[Sequence[Any], BatchStats]:
         shared = self._shared
         rows = len(batch)
         length = max(entry.length for entry in batch)
@@ -143,7 +140,7 @@ class Lane(threading.Thread):
         watch = shared.stopwatch()
         shared.run_limit.begin(self._number, rows, rows * length, predicted_s)
         try:
-            outputs = shared.model.run(batch[0].flight.task.collate([entry.row for entry in batch]))[0]
+            outputs = shared.model.step([entry.row for entry in batch])
         except InferstreamError:
             raise
         except MemoryError as error:
@@ -157,9 +154,7 @@ class Lane(threading.Thread):
         tokens = sum(entry.length for entry in batch)
         return outputs, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
 
-    def _store_outputs(
-        self, batch: list[Entry], outputs: NDArray[np.float32], stats: BatchStats
-    ) -> list[Flight]:
+    def _store_outputs(self, batch: list[Entry], outputs: Sequence[Any], stats: BatchStats) -> list[Flight]:
         """Give each row's output to its flight; returns the flights whose rows have all run."""
         with self._shared.outputs_lock:
             ran_at = self._shared.clock() - stats.ms / 1e3
@@ -192,9 +187,8 @@ def _results(task: Task, flights: list[Flight]) -> Sequence[bytes | InferstreamE
     finished = [
         Finished(
             [e.output for e in flight.entries],
-            [e.length for e in flight.entries],
-            flight.options,
             [e.row for e in flight.entries],
+            flight.ask.options,
         )
         for flight in flights
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..errors import DeviceError, InferstreamError, TooLarge
-from ..tasks.base import Row
+from ..runtime.model import Row
 from .batching import Entry
 from .cache.disk import DiskCache
 from .flights import Flight, TooLate, by_task
@@ -53,7 +53,7 @@ class Preparer:
             thread.start()
 
     def put(self, flight: Flight) -> None:
-        (self._long if len(flight.text) > LONG_CHARACTERS else self._short).put(flight)
+        (self._long if flight.size > LONG_CHARACTERS else self._short).put(flight)
 
     def stop(self) -> None:
         """Prepare the queued flights and end the threads."""
@@ -96,7 +96,7 @@ class Preparer:
         found: list[Flight] = []
         missing: list[Flight] = []
         for flight in flights:
-            flight.result = disk.get(flight.key)
+            flight.result = disk.get(flight.key) if flight.keep else None
             (missing if flight.result is None else found).append(flight)
         for flight in found:
             flight.batcher.settle(flight)
@@ -106,9 +106,7 @@ class Preparer:
 
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
-            prepared = flights[0].task.prepare(
-                [flight.text for flight in flights], [flight.options for flight in flights]
-            )
+            prepared = flights[0].task.prepare([flight.ask for flight in flights])
         except (
             BaseException
         ) as error:  # a panic in the tokenizer is no Exception, but one text caused it as well
@@ -118,7 +116,7 @@ class Preparer:
             self._board(flight, rows)
 
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
-        lengths = [len(row) for row in rows]
+        lengths = [row.length for row in rows]
         if sum(lengths) > self._max_tokens:
             self._fail_flight(flight, _too_many_tokens(sum(lengths), self._max_tokens))
             return
@@ -160,12 +158,12 @@ def _take(source: FlightQueue) -> list[Flight]:
     if flight is None:
         return []
     flights = [flight]
-    characters = len(flight.text)
+    characters = flight.size
     while len(flights) < MAX_FLIGHTS_PER_CALL and characters < MAX_CHARACTERS_PER_CALL and not source.empty():
         flight = source.get()
         if flight is None:
             source.put(None)
             break
         flights.append(flight)
-        characters += len(flight.text)
+        characters += flight.size
     return flights

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.manifest import Agreement, Independence
-from ..runtime.model import Model
-from ..tasks.pooling import Tokenizes, collate, embed, pool
+from ..runtime.encoder import collate
+from ..runtime.graph import Graph
+from ..tasks.pooling import Tokenizes, embed, pool
 
 Embeddings = NDArray[np.float32]
 SAMPLE = "sentences.tsv"
@@ -40,7 +41,7 @@ def agreement(original: Embeddings, variant: Embeddings, labels: Sequence[str], 
 
 
 def independence(
-    texts: Sequence[str], labels: Sequence[str], alone: Embeddings, tokenizer: Tokenizes, session: Model
+    texts: Sequence[str], labels: Sequence[str], alone: Embeddings, tokenizer: Tokenizes, session: Graph
 ) -> Independence:
     """Embed ``texts`` in company and compare with ``alone``, their vectors when each window runs alone.
 
@@ -60,7 +61,7 @@ def independence(
     )
 
 
-def _embed_mixed(texts: Sequence[str], tokenizer: Tokenizes, session: Model) -> Embeddings:
+def _embed_mixed(texts: Sequence[str], tokenizer: Tokenizes, session: Graph) -> Embeddings:
     encoded = tokenizer.encode(texts)
     rows = [row for windows in encoded for row in windows]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))

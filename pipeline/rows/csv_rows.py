@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ..errors import UsageError
 from .dialect import option_of
-from .row import Row
+from .row import FileRow
 from .text_lines import MAX_LINE_CHARACTERS, TextLines
 
 HINT: Final = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
@@ -37,7 +37,7 @@ class CsvRows:
         self._wanted = wanted
         self._raw: list[str] = []  # the lines of the row that is being read
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[FileRow]:
         """Raises UsageError that names the line of the first mistake."""
         csv.field_size_limit(MAX_LINE_CHARACTERS)
         reader = csv.reader(self._read_lines(), delimiter=self._delimiter, strict=True)
@@ -52,7 +52,7 @@ class CsvRows:
                 continue
             if len(cells) != len(self.columns):
                 raise self._lines.error(_ragged(len(cells), len(self.columns), self._delimiter), line)
-            yield Row(line, {name: cells[positions[name]] for name in names}, cells)
+            yield FileRow(line, {name: cells[positions[name]] for name in names}, cells)
 
     def _read_lines(self) -> Iterator[str]:
         for line in self._lines:

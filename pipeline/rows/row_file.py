@@ -9,13 +9,13 @@ from .cells import NoText, text_of
 from .csv_rows import CsvRows, Wanted
 from .dialect import Dialect, dialect_of
 from .json_rows import NotAnObject, json_object
-from .row import Row
+from .row import FileRow
 from .text_lines import TextLines
 
 TEXT: Final = "text"
 
 
-def read_rows(path: Path, wanted: Wanted, dialect: Dialect | None = None) -> Iterator[Row]:
+def read_rows(path: Path, wanted: Wanted, dialect: Dialect | None = None) -> Iterator[FileRow]:
     """The rows of a file in which each row must be right. Blank lines are no rows.
 
     Without a ``dialect``, that of the file's name. Raises UsageError that names the line of the first mistake.
@@ -33,7 +33,7 @@ def read_rows(path: Path, wanted: Wanted, dialect: Dialect | None = None) -> Ite
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def cell_of(path: Path, row: Row, column: str) -> str | None:
+def cell_of(path: Path, row: FileRow, column: str) -> str | None:
     """The text in a column, see `cells.text_of`. Raises UsageError that names line and column."""
     try:
         return text_of(row.values.get(column))
@@ -41,23 +41,23 @@ def cell_of(path: Path, row: Row, column: str) -> str | None:
         raise UsageError(f"{path}, line {row.line}: {column!r} {error}: give a text or a number.") from error
 
 
-def _rows(lines: TextLines, dialect: Dialect, wanted: Wanted) -> Iterator[Row]:
+def _rows(lines: TextLines, dialect: Dialect, wanted: Wanted) -> Iterator[FileRow]:
     match dialect.format:
         case "csv":
             yield from CsvRows(lines, dialect.delimiter, wanted)
         case "jsonl":
             yield from _objects(lines)
         case "txt":
-            yield from (Row(lines.number, {TEXT: line.rstrip("\r\n")}) for line in lines if line.strip())
+            yield from (FileRow(lines.number, {TEXT: line.rstrip("\r\n")}) for line in lines if line.strip())
 
 
-def _objects(lines: TextLines) -> Iterator[Row]:
+def _objects(lines: TextLines) -> Iterator[FileRow]:
     for line in lines:
         if not line.strip():
             continue
         if problem := lines.undecoded(line):
             raise lines.error(problem)
         try:
-            yield Row(lines.number, json_object(line))
+            yield FileRow(lines.number, json_object(line))
         except NotAnObject as error:
             raise lines.error(str(error)) from error

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..clock import FakeClock
 from ..errors import DeviceError, DeviceOutOfMemory
-from .model import Feeds
+from .graph import Feeds
 
 TIMEOUT_S = 10.0
 NO_FAILURES: Mapping[int, type[Exception]] = {}

@@ -1,23 +1,58 @@
-"""What the pipeline needs of a model on a device."""
+"""What the engine needs of a model on a device: it runs one step for some rows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-from numpy.typing import NDArray
+RUN: Final = "run"
+"""The only phase of a model that takes one step."""
 
-Feeds = Mapping[str, NDArray[Any]]
-"""The inputs of one run by name. The first dimension of each is the row of the batch."""
+
+class Row:
+    """One row of a request, as its next step needs it. A task's rows may have further fields.
+
+    A step reads ``tokens``. The scheduler reads ``phase`` and ``length``: rows of one phase run
+    together, padded to the longest of them. ``steps_left`` is the expected number of steps after the
+    next one. ``state`` belongs to the model: what it keeps on the device between two steps.
+    """
+
+    __slots__ = ("length", "phase", "state", "steps_left", "tokens")
+
+    def __init__(self, tokens: Sequence[int], phase: str = RUN, steps_left: float = 0.0) -> None:
+        self.tokens = tokens
+        self.length = len(tokens)
+        self.phase = phase
+        self.steps_left = steps_left
+        self.state: Any = None
+
+
+class More(NamedTuple):
+    """The result of a step after which the row takes another one.
+
+    ``pieces``: the parts of the answer that this step made, in the order of the answer.
+    """
+
+    pieces: Sequence[Any] = ()
 
 
 class Model(Protocol):
-    """A graph that is loaded on a device, see `runtime/sessions.Session`. Several threads may call it at once."""
+    """A network on a device. Several lanes may call it at once, each for rows of its own.
 
-    def run(self, feeds: Feeds) -> Sequence[NDArray[Any]]:
-        """Run one batch; returns the outputs in the order of the graph, each with one entry for
-        each row.
+    There is one for each kind of network, not one for each task: an encoder serves all tasks whose
+    rows it reads.
+    """
 
-        An encoder takes ``input_ids`` and ``attention_mask``, int64 (rows, length), and returns one
-        output: float32 (rows, dimensions). Raises DeviceError, DeviceOutOfMemory, DeviceUnavailable
-        or DeviceLost.
+    phases: Sequence[str]
+    """The phases of its rows. Costs and limits are kept for each."""
+
+    def step(self, rows: Sequence[Row]) -> Sequence[Any]:
+        """Run the device once, for rows of one phase.
+
+        Returns, for each row, its output; or `More`, after the row was changed to what its next step
+        needs. Raises DeviceError, DeviceOutOfMemory, DeviceUnavailable or DeviceLost; the rows are then
+        as they were, and may be given again in smaller batches.
         """
+        ...
+
+    def drop(self, rows: Sequence[Row]) -> None:
+        """Free what these rows keep on the device: they take no further step. Called from any thread."""
         ...

@@ -17,7 +17,7 @@ from ..errors import (
     ProviderUnavailable,
 )
 from ..graphs.devices import ANY, DEVICE
-from .model import Feeds
+from .graph import Feeds
 from .providers import Provider, candidates, unavailable
 
 # Parts of ONNX Runtime's messages, in lower case. The types of its errors do not distinguish these

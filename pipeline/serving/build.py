@@ -34,13 +34,15 @@ from ..engine.cache.memory import MemoryCache
 from ..engine.cost import Cost
 from ..engine.crash_note import CrashNote
 from ..engine.device import Device
-from ..engine.engine import Engine, ModelEntry
+from ..engine.engine import Engine
 from ..engine.lanes import LaneSettings
+from ..engine.questions import ModelEntry
 from ..errors import UsageError
 from ..home import expanded, home_folder
 from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry, split_name
-from ..runtime.model import Model
+from ..runtime.encoder import Encoder
+from ..runtime.graph import Graph
 from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
 from ..tasks.triage.loading import load_triage
@@ -60,7 +62,7 @@ def build_worker(
     group: str | None = None,
     member: str | None = None,
     batcher: type[Batcher] = Batcher,
-    session_of: Callable[[Session], Model] = lambda session: session,
+    graph_of: Callable[[Session], Graph] = lambda session: session,
 ) -> Serving:
     """A worker for ``task`` on ``broker``, which the caller starts and stops. Loads the models.
 
@@ -69,18 +71,17 @@ def build_worker(
         group: the consumer group, ``inferstream.<task>`` by default.
         member: makes the membership static: a restart within the session timeout moves no partitions.
         batcher: how waiting rows become batches; a benchmark compares another way with ours.
-        session_of: what the lanes run instead of the session; a test of faults wraps it.
+        graph_of: what the lanes run instead of the session; a test of faults wraps it.
 
     Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
     """
     if task not in TASKS:
         raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
     metrics = Metrics()
-    entries = _model_entries(config, list(models) or [config.triage.model], metrics, batcher, session_of)
+    entries = _model_entries(config, list(models) or [config.triage.model], metrics, batcher, graph_of)
     memory, disk = _caches(config.cache)
     engine = Engine(
-        entries,
-        default=next(iter(entries)),
+        {task: entries},
         memory=memory,
         disk=disk,
         clock=time.monotonic,
@@ -182,7 +183,7 @@ def _model_entries(
     names: Sequence[str],
     metrics: Metrics,
     batcher: type[Batcher],
-    session_of: Callable[[Session], Model],
+    graph_of: Callable[[Session], Graph],
 ) -> dict[str, ModelEntry]:
     """The models by name. Those on the same graph share one session and its lanes.
 
@@ -195,10 +196,10 @@ def _model_entries(
     for name in names:
         manifest, make = load_triage(registry, name, config.triage)
         if manifest.name not in devices:
-            devices[manifest.name] = _device(manifest, config.engine, metrics, batcher, session_of)
+            devices[manifest.name] = _device(manifest, config.engine, metrics, batcher, graph_of)
         session, device = devices[manifest.name]
         task = make(session)
-        device.learn(task, manifest.max_tokens)
+        device.learn(manifest.max_tokens)
         entries[name] = ModelEntry(task, device)
         for same in _other_names(name, manifest):
             entries.setdefault(same, entries[name])
@@ -218,7 +219,7 @@ def _device(
     config: EngineConfig,
     metrics: Metrics,
     batcher: type[Batcher],
-    session_of: Callable[[Session], Model],
+    graph_of: Callable[[Session], Graph],
 ) -> tuple[Session, Device]:
     session = Session(manifest.graph_path, provider=config.provider)
     settings = LaneSettings(
@@ -229,7 +230,7 @@ def _device(
         run_timeout_s=config.run_timeout_s,
     )
     device = Device(
-        session_of(session),
+        Encoder(graph_of(session), manifest.pad_id),
         Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
         Cost.load(home_folder() / "costs" / f"{manifest.version}-{session.provider}.json"),
         settings,

@@ -1,31 +1,34 @@
-"""The interface between the engine and a task: texts to rows of tokens, rows of output to answers."""
+"""The interface between the engine and a task: requests to rows, outputs of rows to answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from ...schemas.messages import Request
+from ..runtime.model import Row
 
-from ..runtime.model import Feeds
 
-Row = Sequence[int]
-"""The token ids of one row of a batch, with special tokens; the scheduler uses its length."""
+class Ask(NamedTuple):
+    """A request as its task reads it: ``content`` from `Task.read`, ``options`` from `Task.options`."""
+
+    content: Any
+    options: Any
 
 
 class Finished(NamedTuple):
-    """The results of all rows of one request: an output vector and a length for each row, in order.
+    """What a model made of all rows of one request: the output of each row, in order.
 
-    ``rows`` are those that `Task.prepare` made.
+    ``rows`` are those that `Task.prepare` made. ``pieces`` are all that the steps have brought, in
+    the order of the rows.
     """
 
-    outputs: Sequence[NDArray[np.float32]]
-    lengths: Sequence[int]
+    outputs: Sequence[Any]
+    rows: Sequence[Row]
     options: Any
-    rows: Sequence[Row] = ()
+    pieces: Sequence[Any] = ()
 
 
 class Task(Protocol):
-    """A task with its model. Several threads call it at once; it keeps no state between calls."""
+    """A task with its model, and without the device. Several threads call it; it keeps no state between calls."""
 
     name: str
     """The name of the task in topic names."""
@@ -40,16 +43,32 @@ class Task(Protocol):
         """The checked options. Raises UnknownOption or WrongType."""
         ...
 
-    def prepare(self, texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
-        """Tokenize each text, by its options. Runs in the preparing thread.
+    def repeats(self, options: Any) -> bool:
+        """Whether an equal request has an equal answer, so that it may be cached and shared."""
+        ...
 
-        A text that is too long for the model becomes several overlapping rows; no token is lost. Raises BlankText for
-        a text in which there is nothing to read; the caller then prepares each text alone.
+    def read(self, request: Request) -> Any:
+        """What of the request, besides its options, decides its answer, in normal form.
+
+        A string, or what msgspec encodes. Runs on the event loop, so in time linear in its size. Raises a
+        BadRequest.
         """
         ...
 
-    def collate(self, rows: Sequence[Row]) -> Feeds:
-        """The inputs of one run: the rows, padded to the longest one."""
+    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
+        """The rows of each request; at least one. Runs in the preparing thread.
+
+        A text that is too long for the model becomes several overlapping rows; no token is lost. Raises
+        BlankText for a text in which there is nothing to read; the caller then prepares each request
+        alone.
+        """
+        ...
+
+    def tell(self, pieces: Sequence[Any], start: int) -> bytes | None:
+        """The JSON of a list with the pieces from ``start`` on, for a chunk; None to tell nothing yet.
+
+        ``pieces`` are all that are known so far. Runs on the event loop.
+        """
         ...
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:

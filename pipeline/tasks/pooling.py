@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.model import Feeds, Model
+from ..runtime.encoder import collate
+from ..runtime.graph import Graph
 from ..runtime.vocabulary import Reading
-from .base import Row
 
 Floats = NDArray[np.float32]
 BATCH_TOKENS = 512  # default bound of the padded tokens of one batch outside the engine
@@ -20,22 +20,9 @@ class Tokenizes(Protocol):
 
     pad_id: int
 
-    def encode(self, texts: Sequence[str]) -> list[list[Row]]: ...
+    def encode(self, texts: Sequence[str]) -> list[list[Sequence[int]]]: ...
 
     def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading: ...
-
-
-def collate(rows: Sequence[Row], pad_id: int) -> Feeds:
-    """``input_ids`` and ``attention_mask``, int64, of shape (rows, length of the longest row)."""
-    if len(rows) == 1:
-        alone = np.array([rows[0]], np.int64)
-        return {"input_ids": alone, "attention_mask": np.ones_like(alone)}
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    longest = int(lengths.max())
-    real = np.arange(longest) < lengths[:, None]
-    ids = np.full((len(rows), longest), pad_id, np.int64)
-    ids[real] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
-    return {"input_ids": ids, "attention_mask": real.astype(np.int64)}
 
 
 def pool(outputs: Sequence[Floats], lengths: Sequence[int], windows: Sequence[int]) -> Floats:
@@ -64,7 +51,7 @@ def unit(vectors: Floats) -> Floats:
 def embed(
     texts: Sequence[str],
     tokenizer: Tokenizes,
-    session: Model,
+    session: Graph,
     advance: Callable[[int, int], None] | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Floats:
@@ -86,7 +73,7 @@ def embed(
     return pool(vectors, [len(row) for row in rows], [len(text) for text in encoded])
 
 
-def pack(rows: Sequence[Row], batch_tokens: int) -> list[list[int]]:
+def pack(rows: Sequence[Sequence[int]], batch_tokens: int) -> list[list[int]]:
     """Batches of rows with similar lengths, the shortest first; a batch is a list of indices of
     ``rows``.
 

@@ -24,8 +24,10 @@ from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Reply, Result
@@ -86,13 +88,14 @@ class Simulation:
         cost = Cost()
         shapes = [(rows, length) for rows in (1, 2, 4, ROWS) for length in (1, 5, 10, 20, 30)]
         cost.fit(CostSample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
-        device = Device(self.session, Limits(4_096, ROWS), cost, LaneSettings(1, self.clock, self.clock))
+        device = Device(
+            Encoder(self.session), Limits(4_096, ROWS), cost, LaneSettings(1, self.clock, self.clock)
+        )
         self.batcher = device.batcher
         self._put = device.batcher.put
         device.batcher.put = self.put  # type: ignore[method-assign]
         self.engine = Engine(
-            {"echo-small": ModelEntry(Echo(), device)},
-            default="echo-small",
+            {"echo": {"echo-small": ModelEntry(Echo(), device)}},
             memory=MemoryCache(0),
             disk=None,
             clock=self.clock,

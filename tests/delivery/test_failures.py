@@ -31,7 +31,8 @@ from inferstream.pipeline.errors import (
     Poison,
     ReplyTooLarge,
 )
-from inferstream.pipeline.tasks.base import Row
+from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.tasks.base import Ask
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
@@ -244,10 +245,10 @@ async def test_a_tokenizer_that_panics_at_one_text_harms_no_other() -> None:
         (task, *_) = rig.tasks.values()
         prepare = task.prepare
 
-        def panicking(texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
-            if any("panic" in text for text in texts):
+        def panicking(asks: Sequence[Ask]) -> list[list[Row]]:
+            if any("panic" in ask.content for ask in asks):
                 raise Panic("impossible")
-            return prepare(texts, options)
+            return prepare(asks)
 
         task.prepare = panicking  # type: ignore[method-assign]
         bodies = [json.dumps({"id": text, "text": text}).encode() for text in ("one", "panic", "two")]

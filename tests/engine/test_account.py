@@ -15,6 +15,7 @@ from inferstream.pipeline.engine.batcher import LATER_SHARE, Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.flights import Flight
+from inferstream.pipeline.runtime.model import Row
 
 COST = Cost((1.0, 0.05, 0.04, 1e-5))
 ROW = 256
@@ -59,7 +60,7 @@ class World:
         arrivals = self.batcher.arrivals(flight, text.lengths)
         flight.board(
             [
-                Entry([0] * length, flight, arrived=arrived, later=number > 0)
+                Entry(Row([0] * length), flight, arrived=arrived, later=number > 0)
                 for number, (length, arrived) in enumerate(zip(text.lengths, arrivals, strict=True))
             ],
             self.clock(),
@@ -227,7 +228,7 @@ def test_a_tenant_saves_nothing_up_while_its_long_texts_are_tokenized() -> None:
     """Else its rows would all go first when they come, and others would be predicted to wait for them."""
     world = World()
     expecting = a_flight(b"", batcher=world.batcher, started_at=world.clock(), tenant="long")
-    expecting.text = "x" * 1_000_000
+    expecting.size = 1_000_000
     world.batcher.expect(expecting)
     for _ in range(2_000):
         world.put(Text(100, tenant="short"))

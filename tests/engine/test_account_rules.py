@@ -11,6 +11,7 @@ from inferstream.pipeline.engine.account import BUCKET_S, Account, Bucket, Part,
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.text_cost import SPECIAL_TOKENS, WEIGHT, TextCost
+from inferstream.pipeline.runtime.model import Row
 
 HIGH, NORMAL, LOW = range(3)
 
@@ -18,7 +19,7 @@ HIGH, NORMAL, LOW = range(3)
 def a_row(
     ms: float, tenant: str = "", priority: int = NORMAL, arrived: float = 100.0, later: bool = False
 ) -> Entry:
-    entry = Entry([1], a_flight(tenant=tenant, priority=priority), arrived=arrived, later=later)
+    entry = Entry(Row([1]), a_flight(tenant=tenant, priority=priority), arrived=arrived, later=later)
     entry.solo_ms = ms
     entry.waiting = True
     return entry

@@ -120,7 +120,7 @@ def test_each_row_runs_once_or_is_dropped_once(arrivals: list[list[Entry]], boun
     assert all(entry.cancelled or is_late(entry) for entry in rig.dropped)
     for batch in taken:
         assert len(batch) == 1 or not any(entry.alone for entry in batch)
-        assert len(batch) == 1 or len(batch) * max(map(len, (e.row for e in batch))) <= bound.token_budget
+        assert len(batch) == 1 or len(batch) * max(entry.length for entry in batch) <= bound.token_budget
     assert (len(rig.batcher), rig.batcher.backlog_ms) == (0, 0.0)
 
 
@@ -294,7 +294,7 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
     rig = BatcherRig()
     flight = a_flight(batcher=rig.batcher, started_at=START)
     for characters, rows in ((100, 1), (3_000, 3)):
-        flight.text = "x" * characters
+        flight.size = characters
         row_ms = COST.ms(1, min(256, characters // 4 + 2))
         rig.batcher.expect(flight)
         assert rig.batcher.backlog_ms == pytest.approx(rows * row_ms)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.echo import echoed
+from support.echo import a_job, echoed
 from support.engine_rig import LARGE, POISON, SMALL, EngineRig, an_engine_rig
 
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.engine import EngineAnswer
 from inferstream.pipeline.engine.flights import Flight
-from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, UnknownModel, UnknownOption
 
 
@@ -40,10 +39,10 @@ async def test_the_same_text_at_the_same_time_runs_once() -> None:
 
 async def test_begin_answers_from_memory_without_waiting() -> None:
     async with an_engine_rig() as rig:
-        first = rig.engine.begin(Job("text"))
+        first = rig.engine.begin(a_job("text"))
         assert isinstance(first, Flight)
-        await rig.engine.arrive(first, Job("text"))
-        found = rig.engine.begin(Job("text"))
+        await rig.engine.arrive(first, a_job("text"))
+        found = rig.engine.begin(a_job("text"))
         assert isinstance(found, EngineAnswer)
         assert (found.cache, found.model, found.version) == ("memory", SMALL, "echo-small-1")
 

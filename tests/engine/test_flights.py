@@ -12,6 +12,7 @@ from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import BatchStats, Entry
 from inferstream.pipeline.engine.flights import Flight, Flights, TooLate, by_task, fail_flights, fail_late
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
+from inferstream.pipeline.runtime.model import Row
 
 KEY = b"key"
 HIGH, NORMAL, LOW = range(3)
@@ -32,7 +33,7 @@ def flights(clock: FakeClock) -> Flights:
 def boarded(flights: Flights, clock: FakeClock, *, rows: int = 1, expires: float = math.inf) -> Flight:
     """A flight that has started and whose rows are prepared."""
     flight = a_flight(KEY, started_at=clock(), expires=expires)
-    flight.board([Entry([1], flight, arrived=clock()) for _ in range(rows)], clock())
+    flight.board([Entry(Row([1]), flight, arrived=clock()) for _ in range(rows)], clock())
     flights.start(flight)
     return flight
 
@@ -83,7 +84,7 @@ async def test_rows_that_board_after_all_waiters_have_left_are_cancelled(
     flights.start(flight)
     (task,) = await waiting_tasks(flights, flight, 1)
     await cancelled(task)
-    flight.board([Entry([1], flight, arrived=clock())], clock())
+    flight.board([Entry(Row([1]), flight, arrived=clock())], clock())
     assert flight.entries[0].cancelled
 
 
@@ -170,7 +171,7 @@ async def test_the_latest_deadline_counts_in_any_order_of_boarding_and_joining(
 ) -> None:
     flight = a_flight(KEY, expires=clock() + 1)
     flights.start(flight)
-    entries = [Entry([1], flight, arrived=clock())]
+    entries = [Entry(Row([1]), flight, arrived=clock())]
     flights.join(KEY, clock() + 9, NORMAL)  # after the rows were made, before they board
     flight.board(entries, clock())
     assert flight.entries[0].expires == clock() + 9
@@ -181,7 +182,7 @@ async def test_an_urgent_request_moves_the_rows_of_the_flight_that_it_joins(
 ) -> None:
     flight = a_flight(KEY, priority=LOW)
     flights.start(flight)
-    rows = [Entry([1], flight, arrived=clock())]
+    rows = [Entry(Row([1]), flight, arrived=clock())]
     flights.join(KEY, math.inf, NORMAL)
     flight.board(rows, clock())
     assert rows[0].due == an_entry(arrived=clock(), priority=NORMAL).due

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.device_rig import AMPLE, TIMEOUT_S, DeviceRig, a_device_rig
-from support.echo import Echo, echoed
+from support.echo import echoed
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
@@ -21,6 +21,7 @@ from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 
 POISON = "\u2620"
@@ -74,17 +75,10 @@ def test_any_exception_of_the_session_fails_the_row_alone() -> None:
     assert results["good"] == echoed("good")
 
 
-def test_a_row_that_cannot_be_collated_fails_alone() -> None:
-    class FailingCollate(Echo):
-        def collate(self, rows: Any) -> Any:
-            if any(ord("!") in row for row in rows):
-                raise MemoryError
-            return super().collate(rows)
-
-    session, task = FakeSession(), FailingCollate()
-    with a_device_rig(session) as rig:
+def test_a_row_for_which_there_is_no_memory_fails_alone() -> None:
+    with a_device_rig(FakeSession(fail_on={ord("!"): MemoryError})) as rig:
         with rig.busy_lane():
-            rig.put("good", "bad!", "fine", task=task)
+            rig.put("good", "bad!", "fine")
         results = rig.wait(4)
     assert isinstance(results["bad!"], DeviceError | DeviceOutOfMemory)
     assert (results["good"], results["fine"]) == (echoed("good"), echoed("fine"))
@@ -108,7 +102,7 @@ def test_a_text_of_several_rows_keeps_the_error_of_the_row_that_failed() -> None
         landed = rig.landed.get(timeout=TIMEOUT_S)
         rig.put("next")
         results = [landed.result]
-        while landed.text != "next":
+        while landed.ask.content != "next":
             landed = rig.landed.get(timeout=TIMEOUT_S)
             results.append(landed.result)
     assert results.pop() == echoed("next")
@@ -222,19 +216,19 @@ def test_each_run_updates_the_cost() -> None:
 
 
 def a_device(session: FakeSession, clock: FakeClock, path: Path) -> Device:
-    return Device(session, AMPLE, Cost.load(path), LaneSettings(1, clock, clock))
+    return Device(Encoder(session), AMPLE, Cost.load(path), LaneSettings(1, clock, clock))
 
 
 def test_a_device_is_measured_once_and_its_cost_is_stored(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "cost.json"
     first, second = (FakeSession(clock=clock, cost_ms=lambda rows, length: 1.0 + rows) for _ in range(2))
     device = a_device(first, clock, path)
-    device.learn(Echo(), 32)
+    device.learn(32)
     assert device.cost.ms(8, 16) == pytest.approx(9.0, rel=0.02)
     device.start(print, print)
     device.stop()
     again = a_device(second, clock, path)
-    again.learn(Echo(), 32)
+    again.learn(32)
     assert second.runs == []
     assert again.cost.ms(8, 16) == device.cost.ms(8, 16)
 
@@ -247,7 +241,7 @@ def test_a_cost_that_cannot_be_stored_logs_a_warning(
     clock = FakeClock()
     session = FakeSession(clock=clock, cost_ms=lambda rows, length: 1.0 + rows)
     device = a_device(session, clock, tmp_path / "file" / "cost.json")
-    device.learn(Echo(), 32)
+    device.learn(32)
     device.start(print, print)
     device.stop()
     assert "cost of batches cannot be stored" in caplog.text

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from support.echo import echoed
@@ -15,7 +14,8 @@ from inferstream.pipeline.engine.preparing import (
     MAX_FLIGHTS_PER_CALL,
 )
 from inferstream.pipeline.errors import DeadlineExceeded, TooLarge
-from inferstream.pipeline.tasks.base import Row
+from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.tasks.base import Ask
 
 
 class Calls:
@@ -27,11 +27,12 @@ class Calls:
         self._prepare = rig.tasks[SMALL].prepare
         rig.tasks[SMALL].prepare = self.prepare  # type: ignore[method-assign]
 
-    def prepare(self, texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
-        self.texts.append(list(texts))
+    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
+        texts = [ask.content for ask in asks]
+        self.texts.append(texts)
         if max(map(len, texts)) > LONG_CHARACTERS:
             assert self.release.wait(20)
-        return self._prepare(texts, options)
+        return self._prepare(asks)
 
 
 async def test_short_texts_do_not_wait_for_a_long_one_to_be_tokenized() -> None:

@@ -15,6 +15,7 @@ from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import BatchStats, Entry, split_runnable
 from inferstream.pipeline.engine.flights import Dropped, Flight, Flights, fail_flights, fail_late
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError
+from inferstream.pipeline.runtime.model import Row
 
 KEY = b"key"
 FAR_S = 1e6
@@ -59,7 +60,7 @@ class OneContent(RuleBasedStateMachine):
         if flight is None:
             flight = a_flight(KEY, started_at=self.clock(), expires=expires)
             self.flights.start(flight)
-            flight.board([Entry([1], flight, arrived=self.clock()) for _ in range(2)], self.clock())
+            flight.board([Entry(Row([1]), flight, arrived=self.clock()) for _ in range(2)], self.clock())
             self.living.append(flight)
         self.waiters.append(Waiter(expires, self.loop.create_task(self.flights.wait(flight, expires))))
         if turn:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.rows.csv_rows import CsvRows, Wanted
-from inferstream.pipeline.rows.row import Row
+from inferstream.pipeline.rows.row import FileRow
 from inferstream.pipeline.rows.text_lines import MAX_LINE_CHARACTERS, TextLines
 
 WANTED = Wanted({"--text": "text"}, ["id"])
 
 
-def rows_of(content: str | bytes, delimiter: str = ",", wanted: Wanted = WANTED) -> list[Row]:
+def rows_of(content: str | bytes, delimiter: str = ",", wanted: Wanted = WANTED) -> list[FileRow]:
     encoded = content.encode() if isinstance(content, str) else content
     return list(CsvRows(TextLines(io.BytesIO(encoded), "t.csv"), delimiter, wanted))
 

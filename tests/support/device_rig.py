@@ -14,8 +14,9 @@ from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.flights import Flight
 from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
-from support.echo import Echo
+from support.echo import Echo, asked
 
 TIMEOUT_S = 10.0
 AMPLE = Limits(4_096, 64)
@@ -40,7 +41,7 @@ class DeviceRig:
         self.session = session
         self.clock = clock or FakeClock()
         self.device = Device(
-            session,
+            Encoder(session),
             limits,
             cost or Cost(CHEAP_ROWS),
             LaneSettings(lanes, self.clock, self.clock),
@@ -78,20 +79,22 @@ class DeviceRig:
             key,
             task,
             self.device.batcher,
-            text,
-            task.options({}),
+            asked(text),
+            len(text),
             self.clock(),
             suspect=self.device.is_suspect(key),
             expires=expires,
         )
-        rows = task.prepare([text], [task.options({})])[0]
+        rows = task.prepare([asked(text)])[0]
         flight.board([Entry(row, flight, arrived=self.clock()) for row in rows], self.clock())
         return flight
 
     def wait(self, count: int) -> dict[str, bytes | Exception | None]:
         """The results of the next landings, by text; each text lands once."""
         landed = [self.landed.get(timeout=TIMEOUT_S) for _ in range(count)]
-        results: dict[str, bytes | Exception | None] = {flight.text: flight.result for flight in landed}
+        results: dict[str, bytes | Exception | None] = {
+            flight.ask.content: flight.result for flight in landed
+        }
         assert len(results) == count
         return results
 

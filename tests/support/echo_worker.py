@@ -17,9 +17,11 @@ from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import BrokerError
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted, run_alone
@@ -42,14 +44,13 @@ def echo_worker(
 ) -> Hosted:
     """A worker for the task `echo` over the folder, not started."""
     device = Device(
-        session,
+        Encoder(session),
         Limits(4_096, 64),
         Cost((10.0, 0.01, 0.0001, 1e-7)),
         LaneSettings(1, time.monotonic, time.monotonic),
     )
     engine = Engine(
-        {"echo-small": ModelEntry(Echo(), device)},
-        default="echo-small",
+        {"echo": {"echo-small": ModelEntry(Echo(), device)}},
         memory=None,
         disk=None,
         clock=time.monotonic,

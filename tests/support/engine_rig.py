@@ -13,11 +13,12 @@ from inferstream.pipeline.engine.cache.disk import DiskCache
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, EngineAnswer, ModelEntry
-from inferstream.pipeline.engine.job import Job
+from inferstream.pipeline.engine.engine import Engine, EngineAnswer
 from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
-from support.echo import Echo
+from support.echo import Echo, a_job
 
 POISON = "\u2620"
 SMALL, LARGE = "echo-small", "echo-large"
@@ -38,15 +39,14 @@ class EngineRig:
         self.clock = FakeClock()
         self.session = FakeSession(poison=[ord(POISON)])
         self.device = Device(
-            self.session,
+            Encoder(self.session),
             limits or Limits(4_096, 64),
             Cost((10.0, 0.01, 0.0001, 1e-7)),
             LaneSettings(lanes, self.clock, self.clock),
         )
         self.tasks = {name: Echo(name) for name in (SMALL, LARGE)}
         self.engine = Engine(
-            {name: ModelEntry(task, self.device) for name, task in self.tasks.items()},
-            default=SMALL,
+            {"echo": {name: ModelEntry(task, self.device) for name, task in self.tasks.items()}},
             memory=MemoryCache(1_000_000) if cached else None,
             disk=DiskCache(disk, 10_000_000) if disk else None,
             clock=self.clock,
@@ -54,7 +54,7 @@ class EngineRig:
         )
 
     async def ask(self, text: str, **more: Any) -> EngineAnswer:
-        return await self.engine.answer(Job(text, **more))
+        return await self.engine.answer(a_job(text, **more))
 
     def asked(self, *texts: str, **more: Any) -> list["asyncio.Task[EngineAnswer]"]:
         return [asyncio.create_task(self.ask(text, **more)) for text in texts]

@@ -7,7 +7,8 @@ from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.flights import Flight
-from support.echo import Echo
+from inferstream.pipeline.runtime.model import Row
+from support.echo import Echo, asked
 
 ECHO = Echo()
 UNUSED_BATCHER = Batcher(Cost(), Limits(1, 1), FakeClock(), lambda dropped: None)
@@ -27,8 +28,8 @@ def a_flight(
         key,
         ECHO,
         batcher,
-        "text",
-        ECHO.options({}),
+        asked("text"),
+        4,
         started_at,
         suspect=suspect,
         tenant=tenant,
@@ -49,6 +50,6 @@ def an_entry(
 ) -> Entry:
     """A row of a flight of its own."""
     flight = a_flight(started_at=arrived, expires=expires, priority=priority, suspect=alone, tenant=tenant)
-    entry = Entry([7] * length, flight, arrived=arrived)
+    entry = Entry(Row([7] * length), flight, arrived=arrived)
     entry.cancelled = cancelled
     return entry

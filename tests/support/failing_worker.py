@@ -16,9 +16,11 @@ from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.build import build_serving
 from inferstream.pipeline.serving.hosting import one_error
@@ -65,14 +67,14 @@ def failing_worker(
 ) -> Serving:
     """The workers that `build_serving` makes, for the task `echo` and a device that fails; not started."""
     device = Device(
-        session or FailingSession(),
+        Encoder(session) or FailingSession(),
         Limits(4_096, 64),
         Cost((10.0, 0.01, 0.0001, 1e-7)),
         LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=run_timeout_s),
         note=CrashNote(crashes, 2),
     )
     served = {"echo-small": ModelEntry(Echo(), device)}
-    engine = Engine(served, default="echo-small", memory=None, disk=None, clock=time.monotonic)
+    engine = Engine({"echo": served}, memory=None, disk=None, clock=time.monotonic)
     kafka = KafkaConfig(partitions=partitions)
     config = Config(kafka=kafka, window=window, retries=retries, breaker=breaker_config)
     return build_serving(config, broker, topics, engine, Metrics())

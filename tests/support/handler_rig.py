@@ -21,9 +21,11 @@ from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, ModelEntry
+from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
+from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
@@ -132,11 +134,10 @@ class FailingHandlerRig:
         clock = FakeClock()
         self._session = FailingTextSession(poison=[ord("!")])
         cost = Cost((10.0, 0.01, 0.0001, 1e-7))
-        device = Device(self._session, Limits(4_096, 64), cost, LaneSettings(1, clock, clock))
+        device = Device(Encoder(self._session), Limits(4_096, 64), cost, LaneSettings(1, clock, clock))
         self._task = Echo()
         self._engine = Engine(
-            {"echo-small": ModelEntry(self._task, device)},
-            default="echo-small",
+            {"echo": {"echo-small": ModelEntry(self._task, device)}},
             memory=MemoryCache(100_000),
             disk=None,
             clock=clock,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inferstream.pipeline.tasks.pooling import collate, embed, pack, pool, unit
+from inferstream.pipeline.runtime.encoder import collate
+from inferstream.pipeline.tasks.pooling import embed, pack, pool, unit
 
 rows_of_tokens = st.lists(st.lists(st.integers(0, 30_000), min_size=1, max_size=40), min_size=1, max_size=12)
 

@@ -7,9 +7,11 @@ from typing import Final
 
 from ...config import TriageConfig
 from ...models.registry import ModelRegistry
+from ...runtime.encoder import Encoder
+from ...runtime.model import Row
 from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
-from ...tasks.base import Row
+from ...tasks.base import Ask
 from ...tasks.pooling import pack
 from ...tasks.triage.loading import load_triage
 from .runs import Cpu, Run
@@ -22,9 +24,10 @@ class RawLoop:
 
     def __init__(self, model: str) -> None:
         manifest, make = load_triage(ModelRegistry(), model, TriageConfig())
-        self._session = Session(manifest.graph_path)
-        self._task = make(self._session)
-        self._lanes = default_lanes(self._session.provider)
+        session = Session(manifest.graph_path)
+        self._model = Encoder(session, manifest.pad_id)
+        self._task = make(session)
+        self._lanes = default_lanes(session.provider)
         self._budget = BUDGETS[-1]
 
     def tune(self, texts: Sequence[str]) -> None:
@@ -42,11 +45,10 @@ class RawLoop:
         """Tokenize, sort, and run batches of at most the budget's padded tokens."""
         began = time.perf_counter()
         cpu_began = time.process_time()
-        rows = [
-            row for rows in self._task.prepare(texts, [self._task.options({})] * len(texts)) for row in rows
-        ]
+        rows = self._rows(texts)
         # The longest batches first, so that no lane runs a long one alone at the end.
-        batches = iter([[rows[i] for i in batch] for batch in reversed(pack(rows, self._budget))])
+        packed = reversed(pack([row.tokens for row in rows], self._budget))
+        batches = iter([[rows[i] for i in batch] for batch in packed])
         lock = threading.Lock()
         lanes = [threading.Thread(target=self._lane, args=(batches, lock)) for _ in range(self._lanes)]
         for lane in lanes:
@@ -61,10 +63,15 @@ class RawLoop:
         latencies_ms = []
         for text in texts:
             began = time.perf_counter()
-            for row in self._task.prepare([text], [self._task.options({})])[0]:
-                self._session.run(self._task.collate([row]))
+            for row in self._rows([text]):
+                self._model.step([row])
             latencies_ms.append((time.perf_counter() - began) * 1e3)
         return latencies_ms
+
+    def _rows(self, texts: Sequence[str]) -> list[Row]:
+        options = self._task.options({})
+        prepared = self._task.prepare([Ask(text, options) for text in texts])
+        return [row for rows in prepared for row in rows]
 
     def _lane(self, batches: Iterator[Sequence[Row]], lock: threading.Lock) -> None:
         while True:
@@ -72,4 +79,4 @@ class RawLoop:
                 batch = next(batches, None)
             if batch is None:
                 return
-            self._session.run(self._task.collate(batch))
+            self._model.step(batch)

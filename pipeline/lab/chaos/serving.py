@@ -44,7 +44,7 @@ class FaultControl:
         self._rebalances = 0
         self._stopped = threading.Event()
 
-    def session_of(self, session: Session) -> FaultySession:
+    def graph_of(self, session: Session) -> FaultySession:
         """The session that the lanes use in place of ``session``."""
         decode = decoder(self._settings.config.triage.model)
         self._session = FaultySession(session, decode, lambda: self._faults, self._clock.real)
@@ -102,7 +102,7 @@ def serve(settings: WorkerSettings, clock: "SteppedClock") -> None:
     config = settings.config
     control = FaultControl(settings, clock)
     broker = KafkaBroker(config.kafka)
-    serving = build_worker(config, broker, models=[config.triage.model], session_of=control.session_of)
+    serving = build_worker(config, broker, models=[config.triage.model], graph_of=control.graph_of)
     tune_process()
     following = threading.Thread(target=control.follow, args=(serving,), daemon=True)
     following.start()

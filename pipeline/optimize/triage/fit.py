@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from ...errors import UsageError
 from ...models.manifest import Manifest
-from ...runtime.model import Model
+from ...runtime.graph import Graph
 from ...tasks.pooling import Tokenizes
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
@@ -41,7 +41,7 @@ def fit(
     test: Labeled | None,
     manifest: Manifest,
     tokenizer: Tokenizes,
-    session: Model,
+    session: Graph,
     progress: Progress,
 ) -> Fitted:
     """Fit a head on ``train`` and measure it on ``test``; without ``test``, a fifth of the rows is

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from ...errors import UsageError
-from ...runtime.model import Model
+from ...runtime.graph import Graph
 from ...tasks.pooling import Tokenizes, embed
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, calibration_error, softmax
@@ -50,7 +50,7 @@ class TriageReport(Struct, frozen=True):
 
 
 def embed_with(
-    texts: list[str], tokenizer: Tokenizes, session: Model, progress: Progress, step: str
+    texts: list[str], tokenizer: Tokenizes, session: Graph, progress: Progress, step: str
 ) -> Floats:
     """Embed the texts; reports the number of finished windows to ``progress``."""
     done = 0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UsageError
-from ...runtime.model import Model
+from ...runtime.graph import Graph
 from ..pooling import Tokenizes, embed
 from .confidence import Floats
 from .taxonomy import Taxonomy
@@ -54,7 +54,7 @@ def routing_of(
     classifier: Classifier,
     taxonomy: Taxonomy,
     tokenizer: Tokenizes,
-    session: Model,
+    session: Graph,
     fallback: Destinations,
 ) -> Routing:
     """The routing of each label: by the taxonomy, else by ``fallback``, else the taxonomy's
@@ -83,7 +83,7 @@ def routing_of(
     )
 
 
-def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session: Model) -> Floats:
+def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session: Graph) -> Floats:
     if taxonomy.urgency is None:
         return np.zeros(dimensions, np.float32)
     urgent, calm = (

@@ -10,7 +10,7 @@ from ...home import expanded
 from ...models.catalogue import CATALOGUE
 from ...models.manifest import Manifest
 from ...models.registry import ModelRegistry, split_name
-from ...runtime.model import Model
+from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from .classifier import Classifier, Destinations, Routing, routing_of
 from .head import Head, HeadStore
@@ -21,7 +21,7 @@ from .zero_shot import zero_shot
 
 def load_triage(
     registry: ModelRegistry, name: str, config: TriageConfig
-) -> tuple[Manifest, Callable[[Model], Triage]]:
+) -> tuple[Manifest, Callable[[Graph], Triage]]:
     """The manifest of the encoder, and a function that builds the task from a session of that
     encoder.
 
@@ -34,7 +34,7 @@ def load_triage(
         registry, name, expanded(config.taxonomy, "triage.taxonomy") if config.taxonomy else None
     )
 
-    def make(session: Model) -> Triage:
+    def make(session: Graph) -> Triage:
         classifier = model.classifier(session)
         routing = model.routing(session, classifier)
         if config.threshold is not None:
@@ -62,13 +62,13 @@ class TriageModel:
         """How texts are cleaned where the request does not say it: as for the fit."""
         return self._head.cleaning if self._head else NONE
 
-    def classifier(self, session: Model) -> Classifier:
+    def classifier(self, session: Graph) -> Classifier:
         """The classifier of the fitted head; for an encoder's name, a zero-shot one from the taxonomy."""
         if self._head:
             return self._head.classifier()
         return zero_shot(self._taxonomy, self.tokenizer, session)
 
-    def routing(self, session: Model, classifier: Classifier) -> Routing:
+    def routing(self, session: Graph, classifier: Classifier) -> Routing:
         """The routing of the classifier's labels. Raises UsageError."""
         fallback = self._head.destinations if self._head else Destinations()
         return routing_of(classifier, self._taxonomy, self.tokenizer, session, fallback)

@@ -1,6 +1,5 @@
 """The task `triage` for the engine: options, rows, and answers from vectors."""
 
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,9 +9,10 @@ from msgspec import UNSET
 
 from ....schemas.messages import Category, TriageOptions, TriageOutput
 from ...errors import BlankText, UnknownOption, WrongType
-from ...runtime.model import Feeds
-from ..base import Finished, Row
-from ..pooling import Tokenizes, collate, pool
+from ...runtime.model import Row
+from ..base import Ask, Finished
+from ..pooling import Tokenizes, pool
+from ..text import TextTask
 from .classifier import Classifier, Routing, digest_of
 from .confidence import softmax
 
@@ -27,11 +27,11 @@ NOTHING_TO_READ: Final = "There is nothing to read in the text: it has no letter
 DECIMALS: Final = 4  # of a confidence; further digits depend on the other rows of the batch
 
 
-class UnreadableRow(array):  # type: ignore[type-arg]  # not subscriptable before Python 3.12
+class UnreadableRow(Row):
     """A row of a text that the model cannot read for the most part; `Triage.finish` says so in the answer."""
 
 
-class Triage:
+class Triage(TextTask):
     """The task `triage`, see `tasks/base.Task`."""
 
     name = "triage"
@@ -76,11 +76,9 @@ class Triage:
             raise WrongType(f"The option 'runners_up' must be 0 or more, not {options.runners_up}.")
         return options
 
-    def prepare(self, texts: Sequence[str], options: Sequence[TriageOptions]) -> list[list[Row]]:
+    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
         """The windows of each text, see `runtime/tokenizer`. Raises BlankText."""
-        read = [
-            self._cleaned(text, one.clean or self._clean) for text, one in zip(texts, options, strict=True)
-        ]
+        read = [self._cleaned(content, options.clean or self._clean) for content, options in asks]
         encoded = self._tokenizer.encode(read)
         return [self._rows(text, windows) for text, windows in zip(read, encoded, strict=True)]
 
@@ -91,21 +89,18 @@ class Triage:
 
         return cleaned(text, kind)
 
-    def _rows(self, text: str, windows: list[Row]) -> list[Row]:
+    def _rows(self, text: str, windows: list[Sequence[int]]) -> list[Row]:
         reading = self._tokenizer.reading(text, windows)
         if reading == "nothing":
             raise BlankText(NOTHING_TO_READ)
-        return windows if reading == "most" else [UnreadableRow("i", window) for window in windows]
-
-    def collate(self, rows: Sequence[Row]) -> Feeds:
-        """Pad the rows to the longest one."""
-        return collate(rows, self._tokenizer.pad_id)
+        kind = Row if reading == "most" else UnreadableRow
+        return [kind(window) for window in windows]
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
         """The JSON of a TriageOutput for each request."""
         windows = [len(one.outputs) for one in finished]
         vectors = [vector for one in finished for vector in one.outputs]
-        lengths = [length for one in finished for length in one.lengths]
+        lengths = [row.length for one in finished for row in one.rows]
         scores = pool(vectors, lengths, windows) @ self._weights + self._bias
         confidences = softmax(scores[:, :-1])
         order = np.argsort(-confidences, axis=1, kind="stable")

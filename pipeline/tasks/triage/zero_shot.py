@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ...runtime.model import Model
+from ...runtime.graph import Graph
 from ..pooling import Tokenizes, embed, unit
 from .classifier import Classifier
 from .taxonomy import Taxonomy
 
 
-def zero_shot(taxonomy: Taxonomy, tokenizer: Tokenizes, session: Model) -> Classifier:
+def zero_shot(taxonomy: Taxonomy, tokenizer: Tokenizes, session: Graph) -> Classifier:
     """Scores are cosines to the mean direction of a category's phrases: its description and its
     examples.
 

@@ -15,8 +15,9 @@ from inferstream.pipeline.graphs.bert.int8 import pairs_over_limit
 from inferstream.pipeline.graphs.builder import write_model
 from inferstream.pipeline.optimize.evaluate import independence, load_sample
 from inferstream.pipeline.optimize.quantize import calibration_texts
+from inferstream.pipeline.runtime.encoder import collate
 from inferstream.pipeline.runtime.sessions import Session
-from inferstream.pipeline.tasks.pooling import collate, embed
+from inferstream.pipeline.tasks.pooling import embed
 
 QUERY_KEY_VALUE = 3
 LARGEST_16 = 2**15 - 1

@@ -19,6 +19,7 @@ from inferstream.pipeline.lab.bench.policies import FifoBatcher, SingleBatcher
 from inferstream.pipeline.lab.bench.rounds import MIN_ROUNDS, rotated, run_rounds
 from inferstream.pipeline.lab.bench.runs import Cpu, Paced, Run
 from inferstream.pipeline.lab.bench.tickets import mixed, read_texts, shortened
+from inferstream.pipeline.runtime.model import Row
 
 FLAT_MB = [100.0, 200.0, 210.0, 208.0, 209.0, 211.0, 210.0, 212.0]
 
@@ -185,7 +186,7 @@ def test_a_file_without_texts_is_the_users_mistake(
 def an_entry(number: int, prepared: float) -> Entry:
     flight = a_flight(b"k%d" % number, started_at=prepared)
     flight.prepared_at = prepared
-    return Entry([0] * (5 + number % 7), flight, arrived=float(number))
+    return Entry(Row([0] * (5 + number % 7)), flight, arrived=float(number))
 
 
 @pytest.mark.parametrize(("policy", "rows"), [(FifoBatcher, 32), (SingleBatcher, 1)])

@@ -13,7 +13,8 @@ from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.triage.fit import fit
 from inferstream.pipeline.optimize.triage.labeled import read_labeled
-from inferstream.pipeline.tasks.base import Finished
+from inferstream.pipeline.runtime.encoder import Encoder
+from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.triage.head import Head, HeadStore
 from inferstream.pipeline.tasks.triage.loading import load_triage
 from inferstream.pipeline.tasks.triage.task import Triage
@@ -39,12 +40,11 @@ def head(minilm: MiniLM) -> Head:
 
 def answers(task: Triage, minilm: MiniLM, texts: list[str]) -> list[dict[str, object]]:
     """One text at a time."""
+    encoder = Encoder(minilm.session, minilm.manifest.pad_id)
     found = []
-    for windows in task.prepare(texts, [task.options({})] * len(texts)):
-        outputs = [minilm.session.run(task.collate([row]))[0][0] for row in windows]
-        found.append(
-            json.loads(task.finish([Finished(outputs, list(map(len, windows)), task.options({}))])[0])
-        )
+    for rows in task.prepare([Ask(text, task.options({})) for text in texts]):
+        outputs = [encoder.step([row])[0] for row in rows]
+        found.append(json.loads(task.finish([Finished(outputs, rows, task.options({}))])[0]))
     return found
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferstream.pipeline.errors import BlankText, UnknownOption, WrongType
+from inferstream.pipeline.runtime.model import Row
 from inferstream.pipeline.runtime.vocabulary import Reading
-from inferstream.pipeline.tasks.base import Finished, Task
+from inferstream.pipeline.tasks.base import Ask, Finished, Task
 from inferstream.pipeline.tasks.triage.classifier import Classifier, Routing
 from inferstream.pipeline.tasks.triage.task import Triage
 from inferstream.schemas.messages import TriageOptions
@@ -46,7 +47,9 @@ def triage(tokenizer: Any = None, clean: str = "none", **changes: Any) -> Triage
 
 
 def finished(*vectors: Sequence[float], options: TriageOptions = DEFAULTS) -> Finished:
-    return Finished([np.float32(v) / np.linalg.norm(v) for v in vectors], [10] * len(vectors), options)
+    return Finished(
+        [np.float32(v) / np.linalg.norm(v) for v in vectors], [Row([7] * 10)] * len(vectors), options
+    )
 
 
 def answer(one: Finished, task: Triage | None = None) -> dict[str, Any]:
@@ -150,15 +153,15 @@ def test_the_version_changes_with_everything_that_decides_an_answer() -> None:
     assert triage().digest == triage().digest
 
 
-def test_prepare_and_collate() -> None:
+def test_prepare() -> None:
     task = triage()
-    assert task.prepare(["a", "b"], [DEFAULTS] * 2) == [[[101, 102], [101, 102]]] * 2
-    assert task.collate([[5, 6, 7], [8]])["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    prepared = task.prepare([Ask("a", DEFAULTS), Ask("b", DEFAULTS)])
+    assert [[row.tokens for row in rows] for rows in prepared] == [[[101, 102], [101, 102]]] * 2
 
 
 def test_a_text_with_nothing_to_read_is_blank() -> None:
     with pytest.raises(BlankText, match="nothing to read"):
-        triage().prepare(["blank"], [DEFAULTS])
+        triage().prepare([Ask("blank", DEFAULTS)])
 
 
 @settings(deadline=None)
@@ -167,14 +170,15 @@ def test_an_unreadable_text_needs_a_human_and_has_no_confident_answer(
     vectors: list[list[float]], threshold: float
 ) -> None:
     task = triage()
-    (rows,) = task.prepare(["unreadable"], [DEFAULTS])
+    (rows,) = task.prepare([Ask("unreadable", DEFAULTS)])
+    rows = rows[:1] * len(vectors)
     options = TriageOptions(threshold=threshold)
     one = finished(*vectors, options=options)._replace(rows=rows)
     found = answer(one, task)
     assert found["needs_human"] is True
     assert found["confidence"] == pytest.approx(1 / 3, abs=1e-4)
     assert "cannot read" in found["note"]
-    assert "note" not in answer(one._replace(rows=[[1, 2]]), task)
+    assert "note" not in answer(one._replace(rows=[Row([1, 2])] * len(vectors)), task)
 
 
 def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
@@ -194,7 +198,7 @@ def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     ):
         tokenizer = Seen()
         task = triage(tokenizer=tokenizer, clean=of_the_model)
-        task.prepare([mail], [task.options({"clean": of_the_request} if of_the_request else {})])
+        task.prepare([Ask(mail, task.options({"clean": of_the_request} if of_the_request else {}))])
         assert tokenizer.texts == [read]
     assert triage(clean="mail").version != triage().version
     with pytest.raises(WrongType, match="The option 'clean' has the wrong type: Invalid enum value 'pdf'"):

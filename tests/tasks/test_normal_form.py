@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.engine.normal_form import (
+from inferstream.pipeline.tasks.normal_form import (
     MAX_CHARACTERS,
     MAX_MARKS,
     has_long_run_of_marks,

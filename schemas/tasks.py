@@ -1,0 +1,10 @@
+"""The contracts of the tasks that come with inferstream, by name."""
+
+from typing import Final
+
+from .contract import Contract
+from .messages import TriageOptions, TriageOutput
+
+CONTRACTS: Final[dict[str, Contract]] = {
+    "triage": Contract(TriageOptions, TriageOutput),
+}
