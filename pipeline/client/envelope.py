@@ -7,12 +7,14 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from ...schemas.codec import encode
 from ...schemas.messages import Request
-from ...schemas.topics import ANY_ORDER, PRIORITIES, Header
+from ...schemas.topics import ANY_ORDER, Header
 from ..broker.base import Headers, Message
-from ..errors import NotUtf8, UsageError, WrongType
+from ..errors import NotUtf8, WrongType
+from .arguments import check
 
 KEY_BYTES: Final = 8
 
@@ -20,12 +22,8 @@ _options: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class Envelope(Struct, frozen=True):
-    """The attributes of a request outside its body, see `Header`.
+    """The attributes of a request outside its body, see `Header`. Raises UsageError for a wrong argument."""
 
-    Raises UsageError for an unknown priority.
-    """
-
-    reply_topic: str
     model: str | None = None
     tenant: str | None = None
     priority: str | None = None
@@ -34,20 +32,19 @@ class Envelope(Struct, frozen=True):
     traceparent: str | None = None
 
     def __post_init__(self) -> None:
-        if self.priority is not None and self.priority not in PRIORITIES:
-            raise UsageError(
-                f"There is no priority `{self.priority}`: choose one of {', '.join(PRIORITIES)}."
-            )
+        check(**asdict(self))
 
 
-def request_message(topic: str, request: Request, envelope: Envelope, clock: Callable[[], float]) -> Message:
+def request_message(
+    topic: str, reply_topic: str, request: Request, envelope: Envelope, clock: Callable[[], float]
+) -> Message:
     """The message that publishes ``request`` to ``topic``; ``clock`` is the Unix time in seconds.
 
     Raises NotUtf8 or WrongType for a request that cannot be encoded as JSON.
     """
     try:
         key = content_hash(request, envelope.model) if envelope.key is None else envelope.key
-        return Message(topic, encode(request), key, _headers(envelope, clock))
+        return Message(topic, encode(request), key, _headers(reply_topic, envelope, clock))
     except UnicodeEncodeError as error:
         raise NotUtf8("The request holds half of a surrogate pair: send text that UTF-8 can hold.") from error
     except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
@@ -56,10 +53,10 @@ def request_message(topic: str, request: Request, envelope: Envelope, clock: Cal
         ) from error
 
 
-def _headers(envelope: Envelope, clock: Callable[[], float]) -> Headers:
+def _headers(reply_topic: str, envelope: Envelope, clock: Callable[[], float]) -> Headers:
     deadline = None if envelope.timeout_s is None else str(int((clock() + envelope.timeout_s) * 1000))
     values = (
-        (Header.REPLY_TOPIC, envelope.reply_topic),
+        (Header.REPLY_TOPIC, reply_topic),
         (Header.TRACEPARENT, envelope.traceparent or new_traceparent()),
         (Header.DEADLINE_MS, deadline),
         (Header.PRIORITY, envelope.priority),

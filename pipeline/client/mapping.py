@@ -18,7 +18,8 @@ async def mapped(
     """Send each item and yield its finished future.
 
     Reads ``items`` only as fast as the futures are consumed: at most ``max_in_flight`` items are sent whose
-    future is not consumed yet. Raises what ``items`` or ``send`` raises. On exit, cancels all other futures.
+    future is not consumed yet. What ``items`` or ``send`` raises, is raised after the futures of the items before.
+    On exit, cancels all other futures.
 
     Args:
         ordered: yield the futures in the order of ``items``; otherwise in the order of completion.
@@ -28,19 +29,25 @@ async def mapped(
     sent: set[asyncio.Future[Reply]] = set()
 
     async def feed() -> None:
+        failure: Exception | None = None
         try:
-            async for item in _each(items):
-                await slots.acquire()
-                future = send(item)
-                sent.add(future)
-                if ordered:
-                    ready.put_nowait(future)
-                else:
-                    future.add_done_callback(ready.put_nowait)
-            for _ in range(max_in_flight):  # all slots are free: every future was consumed
-                await slots.acquire()
+            try:
+                async for item in _each(items):
+                    await slots.acquire()
+                    future = send(item)
+                    sent.add(future)
+                    if ordered:
+                        ready.put_nowait(future)
+                    else:
+                        future.add_done_callback(ready.put_nowait)
+            except Exception as error:
+                failure = error
+            if sent:
+                await asyncio.wait(sent)
         finally:
             ready.put_nowait(None)
+        if failure:
+            raise failure
 
     feeder = asyncio.create_task(feed())
     try:

@@ -1,56 +1,67 @@
 """Replies: decodes them, and resolves the pending requests of one task."""
 
 import asyncio
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
 
 import msgspec
 from msgspec import structs
 
 from ...schemas.codec import DecodeError, decode_reply
-from ...schemas.messages import Chunk, Failure, Result, TriageOutput
+from ...schemas.messages import Chunk, Failure, Result
+from ...schemas.tasks import CONTRACTS
 from .. import errors
 from ..broker.base import Broker, Consumer, Record
-from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge, WrongType
+from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
 
-OUTPUTS: Final[dict[str, type[Any]]] = {"triage": TriageOutput}
-"""The type of each task's output. The output of any other task is plain JSON."""
 POLL_RECORDS: Final = 2_000
 POLL_MS: Final = 1_000
 
+Output_co = TypeVar("Output_co", covariant=True)
 
-class Answer(NamedTuple):
+
+class Answer(NamedTuple, Generic[Output_co]):
     """The answer to one request: the task's output, e.g. a TriageOutput, and the whole reply."""
 
-    output: Any
+    output: Output_co
     reply: Result
 
 
-def answer_of(reply: Result) -> Answer:
-    """Decode the output of ``reply``. Raises InferstreamError if this version cannot decode it."""
+@lru_cache(maxsize=64)
+def decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
+    """The decoder of a type of output. Raises TypeError if msgspec does not know it."""
+    return msgspec.json.Decoder(cast(Any, kind))
+
+
+def output_of(task: str) -> Any:
+    """The type of the task's output. The output of a task that is not known here is plain JSON."""
+    return CONTRACTS[task].output if task in CONTRACTS else Any
+
+
+def answer_of(reply: Result, output: Any = None) -> Answer[Any]:
+    """Decode the output of ``reply``, as ``output`` or as its task's type.
+
+    Raises InferstreamError if it is of another shape.
+    """
+    kind = output or output_of(reply.task)
     try:
-        output = msgspec.json.decode(reply.output, type=OUTPUTS.get(reply.task, Any))
+        return Answer(decoder(kind).decode(reply.output), reply)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        advice = "Correct `output`" if output else "Install the version of inferstream that the worker runs"
         raise InferstreamError(
-            f"The reply to {reply.id} cannot be decoded as an output of `{reply.task}` ({error}). "
-            "Install the version of inferstream that the worker runs."
+            f"The reply to {reply.id} cannot be decoded as an output of `{reply.task}` ({error}). {advice}."
         ) from error
-    return Answer(output, reply)
 
 
-def answer_or_failure(reply: Result | Failure) -> Answer | Failure:
-    """The answer, or the Failure of a reply whose output this version cannot decode: it must not end the others."""
+def answer_or_failure(reply: Result | Failure, output: Any = None) -> Answer[Any] | Failure:
+    """The answer, or the Failure of a reply that cannot be decoded: it must not end the others."""
     if isinstance(reply, Failure):
         return reply
     try:
-        return answer_of(reply)
+        return answer_of(reply, output)
     except InferstreamError as error:
         return Failure(reply.id, reply.task, error.code, str(error), model=reply.model, version=reply.version)
-
-
-def wrong_item(item: object, item_id: str, task: str) -> Failure:
-    """The Failure of an item of `Client.map` that is no text, as NaN in a column of pandas."""
-    sentence = f"An item is a string or a Request, not {type(item).__name__}: leave it out."
-    return Failure(item_id, task, WrongType.code, sentence)
 
 
 def error_of(failure: Failure) -> InferstreamError:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final, Self, get_origin
 
 import msgspec
+from msgspec import Struct
 
 from ...schemas.messages import Failure, Request, Result
 from ..errors import UsageError
 from ..rows.decoding import BYTE_ORDER_MARK
-from .replies import OUTPUTS
+from .replies import output_of
 from .reply_file import open_alone
 from .request_file import RequestFile
 
@@ -130,8 +131,8 @@ class ReplyTable:
 
 def _fields(task: str) -> list[str]:
     """The fields of the task's output that fit into a cell."""
-    kind = OUTPUTS.get(task)
-    if kind is None:
+    kind = output_of(task)
+    if not (isinstance(kind, type) and issubclass(kind, Struct)):
         return [WHOLE_OUTPUT]
     return [field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is not list]
 

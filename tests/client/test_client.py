@@ -3,15 +3,15 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import structs
-from support.responder import TOPICS, Behavior, Responder, answer_all, answer_all_except, result
+from support.responder import TOPICS, Behavior, answer_all_except, result, served
 
 import inferstream
 from inferstream import (
@@ -41,24 +41,6 @@ from inferstream.schemas.messages import Chunk, Reply
 
 def failing(code: str) -> Behavior:
     return lambda record, request: [Failure(str(request.id), "triage", code, "Do this.")]
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
-    async with EmbeddedBroker(tmp_path) as broker:
-        await broker.ensure_topics([TopicSpec(TOPICS.requests, 4), TopicSpec(TOPICS.replies, 4)])
-        yield broker
-
-
-@asynccontextmanager
-async def served(
-    broker: EmbeddedBroker, behavior: Behavior = answer_all
-) -> AsyncGenerator[tuple[Client, Responder]]:
-    responder = Responder(broker, behavior)
-    async with asyncio.TaskGroup() as tasks, Client(broker=broker) as client:
-        running = tasks.create_task(responder.run())
-        yield client, responder
-        running.cancel()
 
 
 async def published_request(broker: Broker, topics: Topics) -> Request:
@@ -320,7 +302,7 @@ async def test_map_gives_an_item_of_another_type_as_its_failure(broker: Embedded
 async def test_map_yields_a_timeout_as_the_failure_of_its_item(broker: EmbeddedBroker) -> None:
     async with served(broker, answer_all_except("b")) as (client, _):
         await client.request("triage", "a")  # opens the reply topic: the timeout covers the replies only
-        answers = [answer async for answer in client.map("triage", "abc", timeout_s=2)]
+        answers = [answer async for answer in client.map("triage", list("abc"), timeout_s=2)]
     assert [answer.code if isinstance(answer, Failure) else answer.output.route for answer in answers] == [
         "a",
         "timeout",

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
 
+from inferstream import Client
 from inferstream.pipeline.broker.base import Message, Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.schemas.codec import decode_request, encode
@@ -76,6 +77,18 @@ class Responder:
     @property
     def texts(self) -> list[str]:
         return [str(request.text) for request in self.requests]
+
+
+@asynccontextmanager
+async def served(
+    broker: EmbeddedBroker, behavior: Behavior = answer_all
+) -> AsyncGenerator[tuple[Client, Responder]]:
+    """A client and the responder that answers it."""
+    responder = Responder(broker, behavior)
+    async with asyncio.TaskGroup() as tasks, Client(broker=broker) as client:
+        running = tasks.create_task(responder.run())
+        yield client, responder
+        running.cancel()
 
 
 @contextmanager

@@ -143,7 +143,7 @@ async def _run(
         with screen.progress() as bar:
             task = bar.add_task("", total=len(traffic.requests), figures="")
 
-            def observe(request: Request, answer: Answer | Failure, figures: Figures) -> None:
+            def observe(request: Request, answer: Answer[Any] | Failure, figures: Figures) -> None:
                 nonlocal drawn
                 tickets.add(request, answer)
                 if figures.now - drawn > REDRAW_S or figures.replies == len(traffic.requests):

@@ -10,7 +10,8 @@ import click
 
 from ....schemas.codec import encode
 from ....schemas.topics import PRIORITIES
-from ...client.client import DEFAULT_TIMEOUT_S, Client
+from ...client.client import Client
+from ...client.keywords import DEFAULT_TIMEOUT_S
 from ...client.replies import Answer
 from ...config import Config
 from ...errors import UsageError
@@ -156,6 +157,6 @@ def command(
 
 async def _answer_text(
     connecting: AbstractAsyncContextManager[Client], task: str, text: str, **how: Any
-) -> Answer:
+) -> Answer[Any]:
     async with connecting as client:
         return await client.request(task, text, **how)

@@ -22,7 +22,7 @@ SOURCES: Final = {
 URGENCY: Final = {"urgent": "bold red", "high": "red", "normal": "", "low": "dim"}
 
 
-def print_answer(answer: Answer) -> None:
+def print_answer(answer: Answer[Any]) -> None:
     """Print the answer to standard output, at most 78 columns wide."""
     console = Console(highlight=False)
     output = answer.output

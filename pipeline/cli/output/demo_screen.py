@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 from rich.console import Console, Group, RenderableType
@@ -38,7 +38,7 @@ class ShownTickets(Struct):
     best: dict[str, tuple[str, TriageOutput]] = field(default_factory=dict)
     for_a_human: tuple[str, TriageOutput] | None = None
 
-    def add(self, request: Request, answer: Answer | Failure) -> None:
+    def add(self, request: Request, answer: Answer[Any] | Failure) -> None:
         text = str(request.text)
         if isinstance(answer, Failure) or not 25 <= len(text) <= MAX_SHOWN_CHARACTERS:
             return

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ....schemas.messages import Failure, Request
 from ...broker.base import Broker
@@ -20,7 +20,7 @@ from .traffic import Traffic
 MAX_IN_FLIGHT: Final = 64
 TIMEOUT_S: Final = 60.0
 
-Observe = Callable[[Request, Answer | Failure, Figures], None]
+Observe = Callable[[Request, Answer[Any] | Failure, Figures], None]
 """Called with each request, its reply, and the figures so far."""
 
 

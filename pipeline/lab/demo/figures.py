@@ -1,6 +1,7 @@
 """The figures of a demo run, computed from the replies."""
 
 from collections import Counter
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -29,7 +30,7 @@ class Figures(Struct):
     model: str = ""
     version: str = ""
 
-    def observe(self, answer: Answer | Failure, sent: float, now: float, expected: str | None) -> None:
+    def observe(self, answer: Answer[Any] | Failure, sent: float, now: float, expected: str | None) -> None:
         """Count one reply that arrived ``now``, with the time and category of its request."""
         self.now = now
         self.latencies_s.append(now - sent)

@@ -1,0 +1,150 @@
+"""The methods of `Client`: their types, their documentation, and the check of their arguments.
+
+The overloads are made from the contracts in `schemas/tasks.py`; tests/client/test_types.py writes them again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Literal, TypeVar, Unpack, overload
+
+from msgspec import Struct
+
+from ...schemas.messages import Failure, TriageOptions, TriageOutput
+from .arguments import check, options_of
+from .envelope import Envelope
+from .keywords import DEFAULT_TIMEOUT_S, Content, Items, MapKeywords, Plain, Priority, RequestKeywords
+from .replies import Answer
+
+Output = TypeVar("Output")
+
+
+class Call(Struct, frozen=True):
+    """The checked arguments that all methods share. Raises UsageError or WrongType for a wrong one."""
+
+    task: str
+    envelope: Envelope
+    given: Any = None
+    output: Any = None
+
+    def __post_init__(self) -> None:
+        check(task=self.task, options=self.given, output=self.output)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return options_of(self.given)
+
+
+class AsyncCalls(ABC):
+    """Typed methods over the untyped ones of a client."""
+
+    # Overloads of request
+    @overload
+    async def request(
+        self, task: Literal["triage"], text: Content, **how: Unpack[RequestKeywords[TriageOptions]]
+    ) -> Answer[TriageOutput]: ...
+    @overload
+    async def request(
+        self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
+    ) -> Answer[Output]: ...
+    @overload
+    async def request(
+        self, task: str, text: Content, **how: Unpack[RequestKeywords[Plain]]
+    ) -> Answer[Any]: ...
+
+    # End of overloads
+
+    async def request(
+        self,
+        task: str,
+        text: Content,
+        *,
+        id: str | None = None,  # noqa: A002
+        model: str | None = None,
+        options: Struct | Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        priority: Priority | None = None,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        key: bytes | None = None,
+        traceparent: str | None = None,
+        output: Any = None,
+    ) -> Answer[Any]:
+        """Send one request and wait for its answer.
+
+        Args:
+            task: the name of the task, e.g. ``triage``. It decides the type of the answer's ``output``.
+            text: the text for the model; or a Request, for a task whose content is not one text.
+            id: your id of the request, unique among the pending ones. Default: a new id.
+            model: the name of a model that the workers serve. Default: the first model of the worker.
+            options: options of the task: a dict, or the task's own type, e.g. ``TriageOptions(threshold=0.7)``.
+            tenant: the tenant of the request. Cached answers are never shared between tenants.
+            priority: ``high``, ``normal`` or ``low``. Default: ``normal``.
+            timeout_s: seconds to wait for the answer; a worker does not start the request later than
+                that. None: no limit.
+            key: the record key. Requests of one key are answered in order. Default: a hash of the
+                content, without an order.
+            traceparent: W3C Trace Context, copied to the reply. Default: a new trace.
+            output: the type of the answer's ``output``, for a task that is not one of ours.
+
+        Raises the error with the ``code`` of the failure (see `errors.py`), or Timeout.
+        """
+        check(text=text, id=id)
+        envelope = Envelope(model, tenant, priority, timeout_s, key, traceparent)
+        call = Call(task, envelope, options, output)
+        return await self._request(call, text, id)
+
+    # Overloads of map
+    @overload
+    def map(
+        self, task: Literal["triage"], texts: Items, **how: Unpack[MapKeywords[TriageOptions]]
+    ) -> AsyncGenerator[Answer[TriageOutput] | Failure, None]: ...
+    @overload
+    def map(
+        self, task: str, texts: Items, *, output: type[Output], **how: Unpack[MapKeywords[Struct]]
+    ) -> AsyncGenerator[Answer[Output] | Failure, None]: ...
+    @overload
+    def map(
+        self, task: str, texts: Items, **how: Unpack[MapKeywords[Plain]]
+    ) -> AsyncGenerator[Answer[Any] | Failure, None]: ...
+
+    # End of overloads
+
+    def map(
+        self,
+        task: str,
+        texts: Items,
+        *,
+        model: str | None = None,
+        options: Struct | Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        priority: Priority | None = None,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        max_in_flight: int = 256,
+        ordered: bool = True,
+        output: Any = None,
+    ) -> AsyncGenerator[Answer[Any] | Failure, None]:
+        """Send a request for each text and yield its Answer or its Failure. Memory use is constant.
+
+        Reads ``texts`` only as fast as the answers are consumed. An item is a text; or a Request, whose
+        own options override ``options``; or a Failure, which is yielded in its place. The id of a reply
+        is the id of its item, also if several items have the same; if the item has no id, its position,
+        from 0.
+
+        Args:
+            max_in_flight: maximum number of requests that are sent and whose answer is not consumed yet.
+            ordered: yield the answers in the order of ``texts``; otherwise in the order of arrival.
+
+        The other arguments are those of `request`. Raises Fatal errors, and ShuttingDown if the client is
+        closed; every other error is the Failure of its item. What ``texts`` raises, is raised after the
+        answers to the items before it.
+        """
+        check(texts=texts, max_in_flight=max_in_flight, ordered=ordered)
+        call = Call(task, Envelope(model, tenant, priority, timeout_s), options, output)
+        return self._map(call, texts, max_in_flight, ordered)
+
+    @abstractmethod
+    async def _request(self, call: Call, content: Content, request_id: str | None) -> Answer[Any]: ...
+
+    @abstractmethod
+    def _map(
+        self, call: Call, items: Items, max_in_flight: int, ordered: bool
+    ) -> AsyncGenerator[Answer[Any] | Failure, None]: ...
