@@ -4,7 +4,7 @@ import asyncio
 
 from ..broker.base import Record
 from ..engine.engine import Engine, EngineAnswer
-from ..engine.flights import Flight
+from ..engine.flight import Flight
 from ..errors import ModelElsewhere, ReplyTopicNotAllowed
 from .admission import Admission
 from .answers import AnswerPolicy

@@ -1,29 +1,26 @@
 """Rows that wait for a device: any thread puts them in, free lanes take them out in batches."""
 
 import itertools
-import math
 import threading
-from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from .account import Account, Part, spread
-from .batching import PRIORITY_DELAYS_S, Entry, Limits, ShapeCost, choose, rank_of, split_runnable
+from .account import Account
+from .batching import PRIORITY_DELAYS_S, Entry, split_runnable
+from .carried import Carried
+from .phase_queue import PhaseQueue
+from .tenant_work import Part, spread
 from .text_cost import TextCost
 
 if TYPE_CHECKING:
-    from .flights import Flight
+    from .flight import Flight
 
 LATER_SHARE: Final = 0.5
 """The share of the device at which the later rows of a tenant's long texts are due.
 
 What it does not need goes to them as well: nothing waits while a lane is idle.
 """
-
-RANK: Final = 1 << 48
-"""More rows than a batcher ever gets: orders rows by length, then by arrival."""
 
 
 class Batcher:
@@ -34,24 +31,22 @@ class Batcher:
 
     def __init__(
         self,
-        cost: ShapeCost,
-        limits: Limits,
+        phases: Mapping[str, PhaseQueue],
         clock: Callable[[], float],
         drop: Callable[[list[Entry]], None],
         lanes: int = 1,
     ) -> None:
-        """``drop`` gets the rows that must not run any more; it is called from any thread."""
-        self.limits = limits
-        self._configured_limits = limits
-        self._cost = cost
+        """``phases``: those of the model, the first step's first.
+
+        ``drop`` gets the rows that must not run any more; it is called from any thread.
+        """
+        self.phases = phases
+        self._first = next(iter(phases.values()))
         self._clock = clock
         self._drop = drop
         self._later_ms_in_a_second = lanes * 1e3 * LATER_SHARE
         self._account = Account()
-        self._texts = TextCost(cost)
-        self._waiting: list[Entry] = []  # sorted by rank
-        # A heap by deadline; entries that were taken stay until they come up.
-        self._expiries: list[tuple[float, int, Entry]] = []
+        self._texts = TextCost(self._first.cost)
         self._alone: deque[Entry] = deque()
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -60,7 +55,7 @@ class Batcher:
 
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
-        row_ms, rows = self._texts.rows(flight.size)
+        row_ms, rows = self._texts.rows(flight.size, flight.steps)
         due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
         with self._changed:
             priority = flight.priority
@@ -90,7 +85,7 @@ class Batcher:
             with self._changed:
                 later_ms = self._account.later_ms(flight.tenant, flight.priority)
             for length in lengths[1:]:
-                later_ms += self._cost.ms(1, length)
+                later_ms += self._first.cost.ms(1, length) * flight.steps
                 arrivals.append(flight.started_at + later_ms / self._later_ms_in_a_second)
         return arrivals
 
@@ -98,18 +93,24 @@ class Batcher:
         """Queue the entries and wake idle lanes."""
         with self._changed:
             for entry in entries:
-                entry.solo_ms = self._cost.ms(1, entry.length)
+                queue = self.phases[entry.phase]
+                self._predict(entry)
                 number = next(self._numbers)
                 self._account.put(entry, number)
                 if entry.alone:
                     self._alone.append(entry)
                 else:
-                    entry.rank = entry.length * RANK + number
-                    insort(self._waiting, entry, key=rank_of)
-                    entry.waiting = True
-                    if entry.expires < math.inf:
-                        heappush(self._expiries, (entry.expires, number, entry))
+                    queue.put(entry, number)
             self._changed.notify(self._idle_lanes)
+
+    def carry_on(self, entries: Iterable[Entry]) -> None:
+        """These rows take another step on the lane that has them: predict what is left of them."""
+        with self._changed:
+            for entry in entries:
+                entry.phase = entry.row.phase
+                entry.length = entry.row.length
+                self._predict(entry)
+                self._account.carry(entry)
 
     def reschedule(self, entries: Iterable[Entry]) -> None:
         """Account for an earlier ``due`` of these entries, as far as they wait."""
@@ -118,18 +119,23 @@ class Batcher:
                 if entry.waiting:
                     self._account.reschedule(entry, next(self._numbers))
 
-    def take(self) -> list[Entry] | None:
-        """Block until a batch can run; None once the batcher is closed and empty."""
+    def take(self, carried: Carried) -> list[Entry] | None:
+        """The next batch of a lane; blocks until there is one.
+
+        An empty list tells that all rows of the step had to be dropped. None: it is closed, nothing is left.
+        """
         while True:
             with self._changed:
                 self._idle_lanes += 1
-                self._changed.wait_for(lambda: self._waiting or self._alone or self._closed)
+                if not carried:
+                    self._changed.wait_for(lambda: len(self) or self._closed)
                 late = self._take_late()
-                batch = self._take_batch()
+                steps = bool(carried)
+                batch = self._step_of(carried) if steps else self._take_waiting()
                 self._idle_lanes -= 1
             if late:
                 self._drop(late)
-            if runnable := self.runnable(batch):
+            if (runnable := self.runnable(batch)) or steps:
                 return runnable
             if self._closed and not batch:
                 return None
@@ -141,47 +147,54 @@ class Batcher:
             self._drop(dropped)
         return runnable
 
-    def _take_batch(self) -> list[Entry]:
+    def _step_of(self, carried: Carried) -> list[Entry]:
+        """The next step of the carried rows, which rows of the same phase join while they are due first.
+
+        If the row that is due first cannot join, it runs before them, at the head of a batch of its own;
+        the step after that is theirs.
+        """
+        queue = self.phases[carried.phase]
+        full = len(carried) >= queue.limits.max_running
+        group = carried.take(queue.limits.max_rows)
+        before = len(group)
+        while (head := self._joining(full=full)) is not None and queue.fits(head, group):
+            queue.remove(head)
+            self._taken([head])
+            group.append(head)
+        if (self._alone or head) and not carried.owed and len(group) == before:
+            carried.put_back(group)
+            carried.owed = True
+            return self._take_waiting()
+        carried.owed = False
+        for entry in group[:before]:
+            self._account.step(entry)
+        return group
+
+    def _joining(self, *, full: bool) -> Entry | None:
+        """The row that is due first, unless it would be one more to carry for a full lane."""
+        head = self._account.head() if not self._alone else None
+        return None if head is None or (full and head.row.steps_left > 0) else head
+
+    def _take_waiting(self) -> list[Entry]:
         """Take out the next batch, expired and cancelled rows included; suspects first, each alone.
 
         The account gives the head without reading all rows (docs/decisions/0005).
         """
+        batch: list[Entry] = []
         if self._alone:
             batch = [self._alone.popleft()]
         elif (head := self._account.head()) is not None:
-            waiting = self._waiting
-            position = bisect_left(waiting, head.rank, key=rank_of)
-            low, high = choose(waiting, position, self._clock(), self._cost, self.limits, self._idle_lanes)
-            batch = waiting[low:high]
-            del waiting[low:high]
-        else:
-            return []
+            queue = self.phases[head.phase]
+            batch = queue.take_batch(head, self._clock(), self._idle_lanes)
         self._taken(batch)
         return batch
 
     def _take_late(self) -> list[Entry]:
-        """Take out the rows that would miss their deadline even alone.
-
-        Under overload they would fill the batches.
-
-        Always leaves one row: if predictions are too pessimistic, only a run can correct them.
-        """
-        late: list[Entry] = []
+        """Take out the rows that would miss their deadline even alone, see `PhaseQueue.late`."""
         now = self._clock()
-        while len(self._waiting) > 1 and self._expiries:
-            expires, _, entry = self._expiries[0]
-            if entry.waiting and expires - entry.solo_ms * self._cost.stretch / 1e3 >= now:
-                break
-            heappop(self._expiries)
-            if not entry.waiting:
-                continue
-            if entry.expires > expires:  # a request with a later deadline has joined
-                heappush(self._expiries, (entry.expires, next(self._numbers), entry))
-                continue
-            del self._waiting[bisect_left(self._waiting, entry.rank, key=rank_of)]
-            self._taken([entry], ran=False)
-            entry.judged = expires
-            late.append(entry)
+        late = [entry for queue in self.phases.values() for entry in queue.late(now)]
+        for entry in late:
+            self._account.take(entry, ran=False)
         return late
 
     def close(self) -> None:
@@ -190,22 +203,19 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
 
-    def shrink(self, padded_tokens: int) -> None:
-        """Limit batches to half of this size, which did not fit into the device's memory."""
+    def shrink(self, batch: list[Entry]) -> None:
+        """This batch did not fit into the device's memory: limit those of its phase to half of it."""
         with self._changed:
-            half = max(1, padded_tokens // 2)
-            self.limits = self.limits._replace(token_budget=min(self.limits.token_budget, half))
+            self.phases[batch[0].phase].shrink(len(batch) * max(entry.length for entry in batch))
 
-    def recover(self) -> None:
-        """A batch has run: raise a reduced token budget by 1 % of the configured one, up to that."""
-        configured = self._configured_limits.token_budget
-        if self.limits.token_budget < configured:
+    def recover(self, phase: str) -> None:
+        """A batch of the phase has run, see `PhaseQueue.recover`."""
+        if self.phases[phase].is_reduced:
             with self._changed:
-                raised = self.limits.token_budget + max(1, configured // 100)
-                self.limits = self.limits._replace(token_budget=min(raised, configured))
+                self.phases[phase].recover()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._alone)
+        return sum(len(queue.waiting) for queue in self.phases.values()) + len(self._alone)
 
     @property
     def busy(self) -> bool:
@@ -223,14 +233,17 @@ class Batcher:
         with self._changed:
             return self._account.before_ms(tenant, priority, due)
 
-    def later_rows_ms(self, characters: int) -> float:
-        """The solo cost of all rows of a text but the first, by an estimate."""
-        row_ms, rows = self._texts.rows(characters)
-        return row_ms * (rows - 1)
+    def own_ms(self, flight: "Flight") -> float:
+        """The solo cost of a request without its first step, by an estimate."""
+        row_ms, rows = self._texts.rows(flight.size, flight.steps)
+        return row_ms * rows - row_ms / flight.steps
 
-    def _taken(self, batch: Iterable[Entry], *, ran: bool = True) -> None:
+    def _predict(self, entry: Entry) -> None:
+        """Set what its next step and all of its steps will cost alone."""
+        entry.step_ms = self.phases[entry.phase].cost.ms(1, entry.length)
+        entry.solo_ms = entry.step_ms * (1.0 + entry.row.steps_left)
+
+    def _taken(self, batch: Iterable[Entry]) -> None:
         for entry in batch:
             entry.waiting = False
-            self._account.take(entry, ran=ran)
-        if not self._waiting:
-            self._expiries.clear()
+            self._account.take(entry, ran=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ..runtime.model import Row
 
 if TYPE_CHECKING:
-    from .flights import Flight
+    from .flight import Flight
 
 PRIORITY_DELAYS_S = (0.0, 0.25, 5.0)
 """Seconds from a row's arrival until it is due, for priority high, normal and low.
@@ -30,10 +30,12 @@ class Entry:
     first of its text (``later``) lies behind the arrival of the text, see `Batcher.arrivals`.
 
     An entry that is ``alone`` shares no batch: its content was on the device when a process died.
-    ``solo_ms`` is the predicted cost of running it alone. A row that is dropped as too late keeps
-    in ``judged`` the deadline by which it was. Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``solo_ms``, ``waiting``, ``rank``, ``booked``), the
-    lane that takes it (``output``, ``judged``).
+    ``step_ms`` is the predicted cost of its next step alone, ``solo_ms`` that of all steps that are
+    left. A row that is dropped as too late keeps in ``judged`` the deadline by which it was.
+    ``steps`` counts the steps that have run, the first of them at ``ran_at``. ``pieces`` wait until
+    the rows before it in its request have ended. Writers: the flight (``expires``, ``due``,
+    ``cancelled``), the batcher under its lock (``step_ms``, ``solo_ms``, ``waiting``, ``rank``,
+    ``booked``), the lane that has taken it (all others).
     """
 
     __slots__ = (
@@ -44,14 +46,20 @@ class Entry:
         "due",
         "expires",
         "flight",
+        "has_output",
         "judged",
         "later",
         "length",
         "output",
+        "phase",
+        "pieces",
         "priority",
+        "ran_at",
         "rank",
         "row",
         "solo_ms",
+        "step_ms",
+        "steps",
         "waiting",
     )
     output: Any
@@ -59,6 +67,7 @@ class Entry:
     def __init__(self, row: Row, flight: "Flight", *, arrived: float, later: bool = False) -> None:
         self.row = row
         self.flight = flight
+        self.phase = row.phase
         self.length = row.length
         self.arrived = arrived
         self.expires = flight.expires
@@ -66,7 +75,12 @@ class Entry:
         self.due = min(arrived + PRIORITY_DELAYS_S[self.priority], self.expires)
         self.alone = flight.suspect
         self.cancelled = False
+        self.step_ms = 0.0
         self.solo_ms = 0.0
+        self.steps = 0
+        self.ran_at = 0.0
+        self.pieces: list[Any] | None = None
+        self.has_output = False
         self.later = later
         self.waiting = False
         self.rank = 0
@@ -78,10 +92,15 @@ class Entry:
 
 
 class Limits(NamedTuple):
-    """Bounds of one batch. ``token_budget`` counts padded tokens: rows times the longest row."""
+    """Bounds of one batch. ``token_budget`` counts padded tokens: rows times the longest row.
+
+    ``max_running`` bounds the rows of a lane that are between two steps: they hold memory of the
+    device.
+    """
 
     token_budget: int
     max_rows: int
+    max_running: int = 256
 
 
 class BatchStats(NamedTuple):
@@ -155,7 +174,7 @@ def _best_slice(
     """
     start = max(0, position - limits.max_rows)
     nearby = waiting[start : position + limits.max_rows]
-    alone = list(accumulate((entry.solo_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
+    alone = list(accumulate((entry.step_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
     best, best_gain = (position, position + 1), 1.0
     for high in _ends(waiting, position, limits.max_rows):
         longest = waiting[high - 1].length

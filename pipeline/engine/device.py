@@ -2,21 +2,26 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..errors import DeviceLost
-from ..runtime.model import Model, Row
+from ..runtime.model import RUN, Model, Row
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry, Limits
 from .cost import Cost, CostSample, calibrate
 from .crash_note import CrashNote
-from .flights import Flight, fail_late
+from .flight import Flight
+from .flights import fail_late
 from .forecast import Forecast
-from .job import Job
 from .lanes import Lane, LaneContext, LaneSettings
+from .phase_queue import PhaseQueue
 from .run_limit import RunLimit
 
 log = logging.getLogger(__name__)
+
+
+def _ignore(_: object) -> None:
+    """The callback until one is set."""
 
 
 class Device:
@@ -26,17 +31,19 @@ class Device:
         self,
         model: Model,
         limits: Limits,
-        cost: Cost,
+        costs: Mapping[str, Cost],
         settings: LaneSettings,
         *,
         note: CrashNote | None = None,
         batcher: type[Batcher] = Batcher,
     ) -> None:
+        """``costs``: what is known of each phase of the model; ``limits`` hold for each of them."""
         self._model = model
-        self.cost = cost
+        self.costs = costs
         self._settings = settings
         self._note = note
-        self.batcher = batcher(cost, limits, settings.clock, self._drop, settings.lanes)
+        phases = {phase: PhaseQueue(costs[phase], limits) for phase in model.phases}
+        self.batcher = batcher(phases, settings.clock, self._drop, settings.lanes)
         self._forecast = Forecast(settings.lanes)
         self._run_limit = RunLimit(settings.lanes, settings.run_timeout_s)
         self._lanes: list[Lane] = []
@@ -44,9 +51,13 @@ class Device:
         self.on_batch: Callable[[BatchStats], None] = _ignore
 
     def learn(self, max_length: int) -> None:
-        """Measure what shapes cost on this device, unless an earlier process has stored it."""
-        if not self.cost.learned:
-            calibrate(self.cost, self._measure, max_length=max_length)
+        """Measure what shapes cost on this device, unless an earlier process has stored it.
+
+        Only for a model with one step: what later steps cost is learned while they run.
+        """
+        cost = self.costs.get(RUN)
+        if cost is not None and not cost.learned:
+            calibrate(cost, self._measure, max_length=max_length)
 
     def _measure(self, rows: int, length: int) -> float:
         batch = [Row([0] * length) for _ in range(rows)]
@@ -54,13 +65,18 @@ class Device:
         self._model.step(batch)
         return (self._settings.stopwatch() - began) * 1e3
 
-    def start(self, land: Callable[[list[Flight]], None], fail: Callable[[BaseException], None]) -> None:
-        """Start the lanes. ``land`` and ``fail`` are called from their threads."""
+    def start(
+        self,
+        land: Callable[[list[Flight]], None],
+        fail: Callable[[BaseException], None],
+        tell: Callable[[list[Flight]], None] = _ignore,
+    ) -> None:
+        """Start the lanes. ``land``, ``fail`` and ``tell``, for new pieces, are called from their threads."""
         self._land = land
         context = LaneContext(
             model=self._model,
             batcher=self.batcher,
-            cost=self.cost,
+            costs=self.costs,
             note=self._note,
             clock=self._settings.clock,
             stopwatch=self._settings.stopwatch,
@@ -68,6 +84,7 @@ class Device:
             suspect_lock=threading.Lock(),
             run_limit=self._run_limit,
             land=land,
+            tell=tell,
             fail=fail,
             on_batch=self._observe,
         )
@@ -75,12 +92,11 @@ class Device:
         for lane in self._lanes:
             lane.start()
 
-    def wait_s(self, job: Job, size: int, now: float) -> float:
-        """Predicted seconds until the job, a content of ``size`` characters, would be answered."""
-        due = min(now + PRIORITY_DELAYS_S[job.priority], job.expires)
-        before_ms = self.batcher.before_ms(job.tenant, job.priority, due)
-        later_ms = self.batcher.later_rows_ms(size)
-        return self._forecast.wait_s(before_ms + later_ms, busy=self.batcher.busy)
+    def wait_s(self, flight: Flight, now: float) -> float:
+        """Predicted seconds until the flight, which is not expected yet, would land; see `Forecast.wait_s`."""
+        due = min(now + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
+        return self._forecast.wait_s(before_ms + self.batcher.own_ms(flight), busy=self.batcher.busy)
 
     @property
     def backlog_s(self) -> float:
@@ -120,21 +136,19 @@ class Device:
         if self._note is not None:
             self._note.close()
         try:
-            self.cost.save()
+            for cost in self.costs.values():
+                cost.save()
         except OSError as error:
             log.warning(
                 "The measured cost of batches cannot be stored (%s): the next start measures it again.", error
             )
 
-    def _observe(self, batch: BatchStats, solo_ms: float) -> None:
+    def _observe(self, batch: BatchStats, phase: str, solo_ms: float) -> None:
         # Several lanes call this; an update that is lost between them hardly changes an average.
         self._forecast.observe(batch.ms, solo_ms)
-        self.cost.observe_wall(CostSample(batch.rows, batch.padded_tokens // batch.rows, batch.ms))
+        self.costs[phase].observe_wall(CostSample(batch.rows, batch.padded_tokens // batch.rows, batch.ms))
         self.on_batch(batch)
 
     def _drop(self, entries: list[Entry]) -> None:
+        self._model.drop([entry.row for entry in entries])
         self._land(fail_late(entries))
-
-
-def _ignore(_: object) -> None:
-    """The callback until one is set."""

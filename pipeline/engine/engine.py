@@ -12,7 +12,8 @@ from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
 from .device import Device
-from .flights import Dropped, Flight, Flights
+from .flight import Dropped, Flight
+from .flights import Flights
 from .job import Job
 from .preparing import Preparer
 from .questions import JobReader, ModelEntry, Question
@@ -71,7 +72,7 @@ class Engine:
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self._preparer.start(self._land_soon, self._fail_soon)
         for device in self._devices:
-            device.start(self._land_soon, self._fail_soon)
+            device.start(self._land_soon, self._fail_soon, self._tell_soon)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -112,20 +113,22 @@ class Engine:
         task, device = question.entry
         content = question.ask.content
         size = len(content) if isinstance(content, str) else len(content_bytes(content))
-        self._check(device, question.key, job, size, now)
-        return Flight(
+        flight = Flight(
             question.key,
             task,
             device.batcher,
             question.ask,
             size,
             started_at=now,
+            steps=task.steps(question.ask),
             keep=question.repeats,
             suspect=device.is_suspect(question.key),
             tenant=job.tenant,
             expires=job.expires,
             priority=job.priority,
         )
+        self._check(flight, device, now)
+        return flight
 
     def lookup(self, job: Job) -> EngineAnswer | None:
         """The answer if it is in memory. Raises ModelElsewhere, UnknownOption or WrongType."""
@@ -143,14 +146,14 @@ class Engine:
             stored, task.model, task.version, "memory", total_timings(began, self.clock()), None
         )
 
-    def _check(self, device: Device, key: bytes, job: Job, size: int, now: float) -> None:
+    def _check(self, flight: Flight, device: Device, now: float) -> None:
         """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
-        if device.is_poison(key):
+        if device.is_poison(flight.key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
-        if job.expires == math.inf:
+        if flight.expires == math.inf:
             return
-        wait_s = device.wait_s(job, size, now)
-        allowed_s = (job.expires - now) * MAX_WAIT_SHARE
+        wait_s = device.wait_s(flight, now)
+        allowed_s = (flight.expires - now) * MAX_WAIT_SHARE
         if wait_s > allowed_s:
             raise Overloaded(
                 f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later.",
@@ -183,7 +186,7 @@ class Engine:
             )
         status = "miss" if self._memory is not None else "off"
         batch = BatchInfo(flight.batch.rows, flight.batch.tokens, flight.batch.padded_tokens)
-        timings = flight_timings(flight, flight.batch.ms, self.clock())
+        timings = flight_timings(flight, self.clock())
         return EngineAnswer(output, task.model, task.version, status, timings, batch)
 
     async def answer(self, job: Job) -> EngineAnswer:
@@ -205,6 +208,12 @@ class Engine:
         """`_land` for the other threads."""
         self._loop.call_soon_threadsafe(self._land, flights)
 
+    def _tell_soon(self, flights: list[Flight]) -> None:
+        """New pieces have come: call the watchers, if there are any."""
+        watched = [flight for flight in flights if flight.watchers]
+        if watched:
+            self._loop.call_soon_threadsafe(_tell, watched)
+
     def _fail_soon(self, error: BaseException) -> None:
         """`fail` for the other threads."""
         self._loop.call_soon_threadsafe(self.fail, error)
@@ -224,3 +233,9 @@ class Engine:
             device.stop()
         if self._disk is not None:
             self._disk.close()
+
+
+def _tell(flights: Iterable[Flight]) -> None:
+    for flight in flights:
+        for watcher in list(flight.watchers):
+            watcher()

@@ -1,18 +1,20 @@
-"""A lane: takes the next batch of a device, runs it, and finishes the answers."""
+"""A lane: takes the next batch of a device, runs a step of it, and finishes the answers."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
-from ..runtime.model import Model
+from ..runtime.model import Last, Model, More
 from ..tasks.base import Finished, Task
 from .batcher import Batcher
 from .batching import BatchStats, Entry
+from .carried import Carried
 from .cost import Cost, CostSample
 from .crash_note import CrashNote
-from .flights import Flight, by_task, fail_flights
+from .flight import Flight
+from .flights import by_task, fail_flights
 from .run_limit import RunLimit
 
 Clock = Callable[[], float]
@@ -42,7 +44,7 @@ class LaneContext(NamedTuple):
 
     model: Model
     batcher: Batcher
-    cost: Cost
+    costs: Mapping[str, Cost]
     note: CrashNote | None
     clock: Clock
     stopwatch: Clock
@@ -50,27 +52,34 @@ class LaneContext(NamedTuple):
     suspect_lock: threading.Lock
     run_limit: RunLimit
     land: Callable[[list[Flight]], None]
+    tell: Callable[[list[Flight]], None]
     fail: Callable[[BaseException], None]
-    on_batch: Callable[[BatchStats, float], None]
+    on_batch: Callable[[BatchStats, str, float], None]
 
 
 class Lane(threading.Thread):
     """A thread that runs one batch at a time. onnxruntime releases the GIL meanwhile.
 
     A free lane takes its own next batch, so the device does not wait for the event loop between two
-    batches (docs/decisions/0005).
+    batches (docs/decisions/0005). Rows that take another step stay on their lane: what they keep on the
+    device is not moved.
     """
 
     def __init__(self, number: int, shared: LaneContext) -> None:
         super().__init__(name=f"lane-{number}", daemon=True)
         self._number = number
         self._shared = shared
+        self._carried = Carried()
+        self._noted: list[bytes] = []
 
     def run(self) -> None:
         """Run batches until the batcher is closed."""
         try:
-            while (batch := self._shared.batcher.take()) is not None:
-                self._run(batch)
+            while (batch := self._shared.batcher.take(self._carried)) is not None:
+                if batch:
+                    self._run(batch)
+                if not self._carried:
+                    self._clear_note()
         except BaseException as error:  # a lane that ends silently would leave its requests open forever
             self._shared.fail(error)
 
@@ -85,21 +94,21 @@ class Lane(threading.Thread):
             return
         if ran is None:
             return
-        outputs, stats = ran
-        self._shared.batcher.recover()
-        self._shared.on_batch(stats, sum(entry.solo_ms for entry in batch))
-        complete = self._store_outputs(batch, outputs, stats)
-        self._clear_suspects(complete)
-        self._shared.land(_finish(complete, self._shared.clock))
+        results, stats = ran
+        phase = batch[0].phase
+        self._shared.batcher.recover(phase)
+        self._shared.on_batch(stats, phase, sum(entry.step_ms for entry in batch))
+        self._store(batch, results, stats)
 
     def _handle_failure(self, batch: list[Entry], error: InferstreamError) -> None:
         if isinstance(error, DeviceOutOfMemory):
-            self._shared.batcher.shrink(len(batch) * max(entry.length for entry in batch))
+            self._shared.batcher.shrink(batch)
         # An unavailable device fails each half too: the batch fails, its requests are retried
         # later.
         unavailable = isinstance(error, DeviceUnavailable)
         if len(batch) == 1 or unavailable:
             flights = fail_flights(batch, error)
+            self._shared.model.drop([entry.row for entry in batch])
             if not unavailable:
                 self._clear_suspects(flights)
             self._shared.land(flights)
@@ -122,25 +131,37 @@ class Lane(threading.Thread):
         with self._shared.suspect_lock if alone else nullcontext():
             if alone and not self._shared.batcher.runnable(batch):
                 return None
-            note.running(self._number, (entry.flight.key for entry in batch))
+            self._write_note(note, batch)
             try:
                 return self._run_timed(batch)
             except DeviceLost:
                 note.keep()  # one of these may be the cause, as after a crash
                 raise
-            finally:
-                note.finished(self._number)
+
+    def _write_note(self, note: CrashNote, batch: list[Entry]) -> None:
+        """Record the contents of the batch, if they are not those of the step before."""
+        keys = [entry.flight.key for entry in batch]
+        if keys != self._noted:
+            note.running(self._number, keys)
+            self._noted = keys
+
+    def _clear_note(self) -> None:
+        """Nothing of this lane is on the device."""
+        if self._noted and self._shared.note is not None:
+            self._shared.note.finished(self._number)
+            self._noted = []
 
     def _run_timed(self, batch: list[Entry]) -> tuple[Sequence[Any], BatchStats]:
         shared = self._shared
         rows = len(batch)
         length = max(entry.length for entry in batch)
-        predicted_s = shared.cost.ms(rows, length) * shared.cost.stretch / 1e3
+        cost = shared.costs[batch[0].phase]
+        predicted_s = cost.ms(rows, length) * cost.stretch / 1e3
         began = shared.clock()
         watch = shared.stopwatch()
         shared.run_limit.begin(self._number, rows, rows * length, predicted_s)
         try:
-            outputs = shared.model.step([entry.row for entry in batch])
+            results = shared.model.step([entry.row for entry in batch])
         except InferstreamError:
             raise
         except MemoryError as error:
@@ -150,19 +171,38 @@ class Lane(threading.Thread):
         finally:
             shared.run_limit.end(self._number)
         ms = (shared.stopwatch() - watch) * 1e3
-        shared.cost.observe(CostSample(rows, length, max(ms, 1e-3)))
+        cost.observe(CostSample(rows, length, max(ms, 1e-3)))
         tokens = sum(entry.length for entry in batch)
-        return outputs, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
+        return results, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
 
-    def _store_outputs(self, batch: list[Entry], outputs: Sequence[Any], stats: BatchStats) -> list[Flight]:
-        """Give each row's output to its flight; returns the flights whose rows have all run."""
-        with self._shared.outputs_lock:
-            ran_at = self._shared.clock() - stats.ms / 1e3
-            return [
-                entry.flight
-                for entry, output in zip(batch, outputs, strict=True)
-                if entry.flight.add_output(entry, output, ran_at, stats)
-            ]
+    def _store(self, batch: list[Entry], results: Sequence[Any], stats: BatchStats) -> None:
+        """Give each row's result to its flight; carry the rows on that take another step."""
+        shared = self._shared
+        complete: list[Flight] = []
+        going_on: list[Entry] = []
+        told: list[Flight] = []
+        with shared.outputs_lock:
+            now = shared.clock()
+            began = now - stats.ms / 1e3
+            for entry, result in zip(batch, results, strict=True):
+                flight = entry.flight
+                entry.steps += 1
+                if entry.steps == 1:
+                    entry.ran_at = began
+                if isinstance(result, (More, Last)):
+                    flight.add_pieces(entry, result.pieces)
+                    told.append(flight)
+                if isinstance(result, More):
+                    going_on.append(entry)
+                elif flight.add_output(entry, _output(result), now, stats):
+                    complete.append(flight)
+        if going_on:
+            shared.batcher.carry_on(going_on)
+            self._carried.put(going_on)
+        if told:
+            shared.tell(told)
+        self._clear_suspects(complete)
+        shared.land(_finish(complete, shared.clock))
 
     def _clear_suspects(self, flights: list[Flight]) -> None:
         """Clear the suspicion: the process survived these flights."""
@@ -170,6 +210,10 @@ class Lane(threading.Thread):
             for flight in flights:
                 if flight.suspect:
                     self._shared.note.clear(flight.key)
+
+
+def _output(result: Any) -> Any:
+    return result.output if isinstance(result, Last) else result
 
 
 def _finish(flights: list[Flight], clock: Clock) -> list[Flight]:
@@ -189,6 +233,7 @@ def _results(task: Task, flights: list[Flight]) -> Sequence[bytes | InferstreamE
             [e.output for e in flight.entries],
             [e.row for e in flight.entries],
             flight.ask.options,
+            flight.pieces,
         )
         for flight in flights
     ]

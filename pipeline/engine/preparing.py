@@ -9,7 +9,8 @@ from ..errors import DeviceError, InferstreamError, TooLarge
 from ..runtime.model import Row
 from .batching import Entry
 from .cache.disk import DiskCache
-from .flights import Flight, TooLate, by_task
+from .flight import Flight, TooLate
+from .flights import by_task
 
 MAX_FLIGHTS_PER_CALL: Final = 64
 """Enough to amortize the tokenizer call, few enough to feed the device early."""

@@ -1,7 +1,7 @@
 """The timings of an answer, in milliseconds."""
 
 from ...schemas.messages import Timings
-from .flights import Flight
+from .flight import Flight
 
 
 def total_timings(began: float, now: float) -> Timings:
@@ -9,13 +9,13 @@ def total_timings(began: float, now: float) -> Timings:
     return Timings(total_ms=_ms(now - began))
 
 
-def flight_timings(flight: Flight, run_ms: float, now: float) -> Timings:
+def flight_timings(flight: Flight, now: float) -> Timings:
     """For the request that started the flight."""
     return Timings(
         prepare_ms=_ms(flight.prepared_at - flight.started_at),
         wait_ms=_ms(flight.ran_at - flight.prepared_at),
-        run_ms=round(run_ms, 3),
-        finish_ms=_ms(flight.finished_at - flight.ran_at - run_ms / 1e3),
+        run_ms=round(flight.run_ms, 3),
+        finish_ms=_ms(flight.finished_at - flight.ran_at - flight.run_ms / 1e3),
         total_ms=_ms(now - flight.started_at),
     )
 

@@ -34,6 +34,13 @@ class More(NamedTuple):
     pieces: Sequence[Any] = ()
 
 
+class Last(NamedTuple):
+    """The result of a row's last step that also made pieces. An output alone means no pieces."""
+
+    output: Any
+    pieces: Sequence[Any]
+
+
 class Model(Protocol):
     """A network on a device. Several lanes may call it at once, each for rows of its own.
 
@@ -47,8 +54,8 @@ class Model(Protocol):
     def step(self, rows: Sequence[Row]) -> Sequence[Any]:
         """Run the device once, for rows of one phase.
 
-        Returns, for each row, its output; or `More`, after the row was changed to what its next step
-        needs. Raises DeviceError, DeviceOutOfMemory, DeviceUnavailable or DeviceLost; the rows are then
+        Returns, for each row, its output, or `Last`; or `More`, after the row was changed to what its
+        next step needs. Raises DeviceError, DeviceOutOfMemory, DeviceUnavailable or DeviceLost; the rows are then
         as they were, and may be given again in smaller batches.
         """
         ...

@@ -43,6 +43,7 @@ from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry, split_name
 from ..runtime.encoder import Encoder
 from ..runtime.graph import Graph
+from ..runtime.model import RUN
 from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
 from ..tasks.triage.loading import load_triage
@@ -232,7 +233,7 @@ def _device(
     device = Device(
         Encoder(graph_of(session), manifest.pad_id),
         Limits(config.token_budget or _token_budget(session.provider), config.max_rows),
-        Cost.load(home_folder() / "costs" / f"{manifest.version}-{session.provider}.json"),
+        {RUN: Cost.load(home_folder() / "costs" / f"{manifest.version}-{session.provider}.json")},
         settings,
         note=CrashNote(home_folder() / "crashes" / manifest.name, settings.lanes),
         batcher=batcher,

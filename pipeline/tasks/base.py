@@ -55,6 +55,10 @@ class Task(Protocol):
         """
         ...
 
+    def steps(self, ask: Ask) -> float:
+        """The expected steps of a row of this request; 1 for a model that takes one step."""
+        ...
+
     def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
         """The rows of each request; at least one. Runs in the preparing thread.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...schemas.messages import Request
+from .base import Ask
 from .normal_form import normal_form
 
 
@@ -17,6 +18,10 @@ class TextTask:
     def read(self, request: Request) -> str:
         """The text in normal form: texts that differ only in that share an answer."""
         return normal_form(str(request.text))
+
+    def steps(self, ask: Ask) -> float:
+        """1: the model takes one step."""
+        return 1.0
 
     def tell(self, pieces: Sequence[Any], start: int) -> bytes | None:
         """None: the answer has no pieces."""

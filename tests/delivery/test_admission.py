@@ -29,6 +29,7 @@ from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Reply, Result
 from inferstream.schemas.topics import PRIORITIES, Header
@@ -89,7 +90,7 @@ class Simulation:
         shapes = [(rows, length) for rows in (1, 2, 4, ROWS) for length in (1, 5, 10, 20, 30)]
         cost.fit(CostSample(rows, length, run_s(rows, length) * 1e3) for rows, length in shapes)
         device = Device(
-            Encoder(self.session), Limits(4_096, ROWS), cost, LaneSettings(1, self.clock, self.clock)
+            Encoder(self.session), Limits(4_096, ROWS), {RUN: cost}, LaneSettings(1, self.clock, self.clock)
         )
         self.batcher = device.batcher
         self._put = device.batcher.put

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from support.entries import a_flight
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.engine.account import BUCKET_S, Account, Part, spread
+from inferstream.pipeline.engine.account import Account
 from inferstream.pipeline.engine.batcher import LATER_SHARE, Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
+from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.flights import Flight
-from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.engine.flight import Flight
+from inferstream.pipeline.engine.phase_queue import PhaseQueue
+from inferstream.pipeline.engine.tenant_work import BUCKET_S, Part, spread
+from inferstream.pipeline.runtime.model import RUN, Row
 
 COST = Cost((1.0, 0.05, 0.04, 1e-5))
 ROW = 256
@@ -44,7 +47,7 @@ class World:
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.clock = FakeClock()
-        self.batcher = Batcher(COST, limits, self.clock, lambda dropped: None)
+        self.batcher = Batcher({RUN: PhaseQueue(COST, limits)}, self.clock, lambda dropped: None)
         self.ended: dict[Flight, float] = {}
         self.ran_ms: Counter[str] = Counter()
 
@@ -74,7 +77,7 @@ class World:
 
     def step(self) -> list[Entry]:
         """Run one batch."""
-        batch = self.batcher.take()
+        batch = self.batcher.take(Carried())
         assert batch
         self.clock.advance(COST.ms(len(batch), max(entry.length for entry in batch)) / 1e3)
         for entry in batch:

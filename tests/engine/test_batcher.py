@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
 
 import pytest
@@ -17,7 +18,10 @@ from support.reference_plan import plan
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
+from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.phase_queue import PhaseQueue
+from inferstream.pipeline.runtime.model import RUN
 
 START = 1_000.0
 COST = Cost((1.0, 0.05, 0.02, 1e-5))
@@ -51,14 +55,14 @@ class BatcherRig:
     def __init__(self, limits: Limits = SMALL) -> None:
         self.clock = FakeClock(START)
         self.dropped: list[Entry] = []
-        self.batcher = Batcher(COST, limits, self.clock, self.dropped.extend)
+        self.batcher = Batcher({RUN: PhaseQueue(COST, limits)}, self.clock, self.dropped.extend)
 
     def put(self, *entries: Entry) -> None:
         self.batcher.put(entries)
 
     def take_all(self) -> list[list[Entry]]:
         self.batcher.close()
-        return list(iter(self.batcher.take, None))
+        return list(iter(partial(self.batcher.take, Carried()), None))
 
 
 def is_late(entry: Entry) -> bool:
@@ -110,7 +114,7 @@ def test_each_row_runs_once_or_is_dropped_once(arrivals: list[list[Entry]], boun
     for entries in arrivals:
         rig.put(*entries)
         if any(not entry.cancelled and not is_late(entry) for entry in entries):
-            taken.append(rig.batcher.take() or [])
+            taken.append(rig.batcher.take(Carried()) or [])
     taken += rig.take_all()
     everything = [entry for entries in arrivals for entry in entries]
     must_not = [entry for entry in everything if entry.cancelled or entry.expires <= START]
@@ -157,7 +161,7 @@ def test_rescheduling_a_row_that_does_not_wait_changes_nothing() -> None:
     early, late = an_aged_entry(10), an_aged_entry(20)
     rig.batcher.reschedule([late])  # made, not put yet
     rig.put(early)
-    assert rig.batcher.take() == [early]
+    assert rig.batcher.take(Carried()) == [early]
     rig.batcher.reschedule([early])  # already taken
     rig.put(late)
     assert rig.take_all() == [[late]]
@@ -170,7 +174,7 @@ def test_a_low_priority_is_not_starved_by_a_flood_of_high() -> None:
     for _ in range(1_200):  # two arrive for each that runs; 100 run in a second
         for _ in range(2):
             rig.put(an_entry(40, arrived=rig.clock(), priority=HIGH))
-        if rig.batcher.take() == [low]:
+        if rig.batcher.take(Carried()) == [low]:
             break
         rig.clock.advance(0.01)
     assert START + PRIORITY_DELAYS_S[LOW] <= rig.clock() < START + 2 * PRIORITY_DELAYS_S[LOW] + 0.05
@@ -191,7 +195,7 @@ def test_rows_that_would_be_late_even_alone_never_run_while_others_wait(
         rig.clock.advance(later_s)
         if not any(not entry.cancelled and entry.expires == math.inf for entry in here):
             continue  # it would wait for a row that can run
-        batch = rig.batcher.take() or []
+        batch = rig.batcher.take(Carried()) or []
         now = rig.clock()
         left = [entry for entry in here if not entry.alone and entry not in rig.dropped]
         late = [e for e in left if e.expires - COST.ms(1, e.length) * COST.stretch / 1e3 < now]
@@ -203,7 +207,9 @@ def test_rows_that_would_be_late_even_alone_never_run_while_others_wait(
 def test_idle_lanes_share_what_arrives(lanes: int) -> None:
     rig = BatcherRig(Limits(10**6, 64))
     batches: queue.Queue[list[Entry] | None] = queue.Queue()
-    threads = [threading.Thread(target=lambda: batches.put(rig.batcher.take())) for _ in range(lanes)]
+    threads = [
+        threading.Thread(target=lambda: batches.put(rig.batcher.take(Carried()))) for _ in range(lanes)
+    ]
     assert rig.batcher.busy
     for thread in threads:
         thread.start()
@@ -226,8 +232,8 @@ def test_a_lane_without_work_sleeps() -> None:
         asked += 1
         return clock()
 
-    rig.batcher = Batcher(COST, SMALL, counted, rig.dropped.extend)
-    lane = threading.Thread(target=rig.batcher.take)
+    rig.batcher = Batcher({RUN: PhaseQueue(COST, SMALL)}, counted, rig.dropped.extend)
+    lane = threading.Thread(target=rig.batcher.take, args=(Carried(),))
     lane.start()
     until_asleep(lane)
     lane.join(0.05)
@@ -240,7 +246,7 @@ def test_a_lane_without_work_sleeps() -> None:
 def test_a_closed_batcher_ends_its_lanes() -> None:
     rig = BatcherRig()
     ended: queue.Queue[list[Entry] | None] = queue.Queue()
-    lanes = [threading.Thread(target=lambda: ended.put(rig.batcher.take())) for _ in range(3)]
+    lanes = [threading.Thread(target=lambda: ended.put(rig.batcher.take(Carried()))) for _ in range(3)]
     for lane in lanes:
         lane.start()
     until_asleep(*lanes)
@@ -253,7 +259,7 @@ def test_rows_that_are_cancelled_or_expired_are_dropped_and_the_lane_waits_on() 
     gone = [an_aged_entry(10, cancelled=True), an_aged_entry(20, left=-1)]
     rig.put(*gone)
     taken: queue.Queue[list[Entry] | None] = queue.Queue()
-    lane = threading.Thread(target=lambda: taken.put(rig.batcher.take()))
+    lane = threading.Thread(target=lambda: taken.put(rig.batcher.take(Carried())))
     lane.start()
     until_asleep(lane)
     runs = an_aged_entry(10)
@@ -266,19 +272,19 @@ def test_the_token_budget_halves_to_what_did_not_fit_and_grows_back_by_a_hundred
     rig = BatcherRig(Limits(1_000, 16))
     budgets = []
     for padded_tokens in (1_001, 3, 1, 800):
-        rig.batcher.shrink(padded_tokens)
-        budgets.append(rig.batcher.limits.token_budget)
+        rig.batcher.phases[RUN].shrink(padded_tokens)
+        budgets.append(rig.batcher.phases[RUN].limits.token_budget)
     assert budgets == [500, 1, 1, 1], "a larger batch that fails does not raise it"
     for _ in range(3):
-        rig.batcher.recover()
-    assert rig.batcher.limits == Limits(31, 16)
+        rig.batcher.recover(RUN)
+    assert rig.batcher.phases[RUN].limits == Limits(31, 16)
     for _ in range(200):
-        rig.batcher.recover()
-    assert rig.batcher.limits == Limits(1_000, 16)
+        rig.batcher.recover(RUN)
+    assert rig.batcher.phases[RUN].limits == Limits(1_000, 16)
     small = BatcherRig(Limits(20, 16))
-    small.batcher.shrink(20)
-    small.batcher.recover()
-    assert small.batcher.limits.token_budget == 11, "by one at least"
+    small.batcher.phases[RUN].shrink(20)
+    small.batcher.recover(RUN)
+    assert small.batcher.phases[RUN].limits.token_budget == 11, "by one at least"
 
 
 def test_rows_that_run_alone_and_others_are_counted() -> None:
@@ -298,12 +304,14 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
         row_ms = COST.ms(1, min(256, characters // 4 + 2))
         rig.batcher.expect(flight)
         assert rig.batcher.backlog_ms == pytest.approx(rows * row_ms)
-        assert rig.batcher.later_rows_ms(characters) == pytest.approx((rows - 1) * row_ms)
+        assert rig.batcher.own_ms(flight) == pytest.approx((rows - 1) * row_ms)
         rig.batcher.settle(flight)
         assert rig.batcher.backlog_ms == 0.0
     rig.batcher.expect(flight)
     rig.batcher.settle(flight, [100, 100, 50])
     assert rig.batcher.backlog_ms == 0.0
-    assert rig.batcher.later_rows_ms(100) == 0.0
+    flight.size = 100
+    assert rig.batcher.own_ms(flight) == 0.0
+    flight.size = 3_000
     expected_ms = 7 * COST.ms(1, 100)
-    assert rig.batcher.later_rows_ms(3_000) == pytest.approx(expected_ms), "8 rows of 100 tokens now"
+    assert rig.batcher.own_ms(flight) == pytest.approx(expected_ms), "8 rows of 100 tokens now"

@@ -10,7 +10,8 @@ from support.entries import a_flight, an_entry
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import BatchStats, Entry
-from inferstream.pipeline.engine.flights import Flight, Flights, TooLate, by_task, fail_flights, fail_late
+from inferstream.pipeline.engine.flight import Flight, TooLate
+from inferstream.pipeline.engine.flights import Flights, by_task, fail_flights, fail_late
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
 from inferstream.pipeline.runtime.model import Row
 
@@ -240,10 +241,12 @@ def test_a_flight_keeps_what_its_timings_are_made_of(flights: Flights, clock: Fa
     assert flight.prepared_at == clock()
     last = BatchStats(2, 7, 8, 1.5)
     for entry, stats in zip(flight.entries, (STATS, last), strict=True):
-        flight.add_output(entry, OUTPUT, clock(), stats)
+        entry.steps = 1
+        entry.ran_at = clock()
+        flight.add_output(entry, OUTPUT, clock() + 0.5, stats)
         clock.advance(1)
     assert all(entry.output is OUTPUT for entry in flight.entries)
-    assert (flight.ran_at, flight.batch) == (clock() - 1, last)
+    assert (flight.ran_at, flight.run_ms, flight.batch) == (clock() - 1, last.ms, last)
 
 
 def test_flights_are_grouped_by_their_task(flights: Flights) -> None:

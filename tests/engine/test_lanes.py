@@ -16,6 +16,7 @@ from support.echo import echoed
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import Entry, Limits
+from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
@@ -23,6 +24,7 @@ from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 
 POISON = "\u2620"
 
@@ -116,12 +118,12 @@ def test_out_of_memory_halves_the_budget_and_it_recovers() -> None:
         with rig.busy_lane():
             rig.put(*texts)
         assert rig.wait(65) == {text: echoed(text) for text in ["held", *texts]}
-        assert rig.device.batcher.limits.token_budget < 512
+        assert rig.device.batcher.phases[RUN].limits.token_budget < 512
         session.max_padded_tokens = math.inf
         for n in range(120):
             rig.put(f"more {n}")
             rig.wait(1)
-        assert rig.device.batcher.limits == Limits(512, 64)
+        assert rig.device.batcher.phases[RUN].limits == Limits(512, 64)
 
 
 def test_a_row_that_never_fits_fails_alone() -> None:
@@ -136,9 +138,9 @@ def test_a_row_that_never_fits_fails_alone() -> None:
 
 def test_a_larger_batch_that_fails_never_raises_the_budget() -> None:
     batcher = DeviceRig(FakeSession()).device.batcher
-    batcher.shrink(1_000)
-    batcher.shrink(4_000)
-    assert batcher.limits.token_budget == 500
+    batcher.phases[RUN].shrink(1_000)
+    batcher.phases[RUN].shrink(4_000)
+    assert batcher.phases[RUN].limits.token_budget == 500
 
 
 def test_expired_rows_never_reach_the_device() -> None:
@@ -174,8 +176,8 @@ def test_a_suspect_that_expires_while_it_waits_for_another_does_not_run(tmp_path
     taken: queue.Queue[list[Entry] | None] = queue.Queue()
 
     class Watched(Batcher):
-        def take(self) -> list[Entry] | None:
-            batch = super().take()
+        def take(self, carried: Carried) -> list[Entry] | None:
+            batch = super().take(carried)
             taken.put(batch)
             return batch
 
@@ -216,7 +218,7 @@ def test_each_run_updates_the_cost() -> None:
 
 
 def a_device(session: FakeSession, clock: FakeClock, path: Path) -> Device:
-    return Device(Encoder(session), AMPLE, Cost.load(path), LaneSettings(1, clock, clock))
+    return Device(Encoder(session), AMPLE, {RUN: Cost.load(path)}, LaneSettings(1, clock, clock))
 
 
 def test_a_device_is_measured_once_and_its_cost_is_stored(tmp_path: Path) -> None:
@@ -224,13 +226,13 @@ def test_a_device_is_measured_once_and_its_cost_is_stored(tmp_path: Path) -> Non
     first, second = (FakeSession(clock=clock, cost_ms=lambda rows, length: 1.0 + rows) for _ in range(2))
     device = a_device(first, clock, path)
     device.learn(32)
-    assert device.cost.ms(8, 16) == pytest.approx(9.0, rel=0.02)
+    assert device.costs[RUN].ms(8, 16) == pytest.approx(9.0, rel=0.02)
     device.start(print, print)
     device.stop()
     again = a_device(second, clock, path)
     again.learn(32)
     assert second.runs == []
-    assert again.cost.ms(8, 16) == device.cost.ms(8, 16)
+    assert again.costs[RUN].ms(8, 16) == device.costs[RUN].ms(8, 16)
 
 
 def test_a_cost_that_cannot_be_stored_logs_a_warning(
@@ -246,7 +248,7 @@ def test_a_cost_that_cannot_be_stored_logs_a_warning(
     device.stop()
     assert "cost of batches cannot be stored" in caplog.text
     assert (tmp_path / "file").read_text() == "in the way"
-    assert device.cost.learned
+    assert device.costs[RUN].learned
 
 
 def dies(_: object) -> None:

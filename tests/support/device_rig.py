@@ -12,10 +12,11 @@ from inferstream.pipeline.engine.cache.keys import content_key
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.flights import Flight
+from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 from support.echo import Echo, asked
 
 TIMEOUT_S = 10.0
@@ -43,7 +44,7 @@ class DeviceRig:
         self.device = Device(
             Encoder(session),
             limits,
-            cost or Cost(CHEAP_ROWS),
+            {RUN: cost or Cost(CHEAP_ROWS)},
             LaneSettings(lanes, self.clock, self.clock),
             note=note,
             batcher=batcher,

@@ -23,6 +23,7 @@ from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted, run_alone
 from inferstream.pipeline.serving.serving import Serving
@@ -46,7 +47,7 @@ def echo_worker(
     device = Device(
         Encoder(session),
         Limits(4_096, 64),
-        Cost((10.0, 0.01, 0.0001, 1e-7)),
+        {RUN: Cost((10.0, 0.01, 0.0001, 1e-7))},
         LaneSettings(1, time.monotonic, time.monotonic),
     )
     engine = Engine(

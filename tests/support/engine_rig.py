@@ -18,6 +18,7 @@ from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 from support.echo import Echo, a_job
 
 POISON = "\u2620"
@@ -41,7 +42,7 @@ class EngineRig:
         self.device = Device(
             Encoder(self.session),
             limits or Limits(4_096, 64),
-            Cost((10.0, 0.01, 0.0001, 1e-7)),
+            {RUN: Cost((10.0, 0.01, 0.0001, 1e-7))},
             LaneSettings(lanes, self.clock, self.clock),
         )
         self.tasks = {name: Echo(name) for name in (SMALL, LARGE)}

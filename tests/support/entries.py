@@ -6,12 +6,13 @@ from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.flights import Flight
-from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.engine.flight import Flight
+from inferstream.pipeline.engine.phase_queue import PhaseQueue
+from inferstream.pipeline.runtime.model import RUN, Row
 from support.echo import Echo, asked
 
 ECHO = Echo()
-UNUSED_BATCHER = Batcher(Cost(), Limits(1, 1), FakeClock(), lambda dropped: None)
+UNUSED_BATCHER = Batcher({RUN: PhaseQueue(Cost(), Limits(1, 1))}, FakeClock(), lambda dropped: None)
 
 
 def a_flight(

@@ -22,6 +22,7 @@ from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 from inferstream.pipeline.serving.build import build_serving
 from inferstream.pipeline.serving.hosting import one_error
 from inferstream.pipeline.serving.serving import Serving
@@ -69,7 +70,7 @@ def failing_worker(
     device = Device(
         Encoder(session) or FailingSession(),
         Limits(4_096, 64),
-        Cost((10.0, 0.01, 0.0001, 1e-7)),
+        {RUN: Cost((10.0, 0.01, 0.0001, 1e-7))},
         LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=run_timeout_s),
         note=CrashNote(crashes, 2),
     )

@@ -27,6 +27,7 @@ from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
@@ -134,7 +135,7 @@ class FailingHandlerRig:
         clock = FakeClock()
         self._session = FailingTextSession(poison=[ord("!")])
         cost = Cost((10.0, 0.01, 0.0001, 1e-7))
-        device = Device(Encoder(self._session), Limits(4_096, 64), cost, LaneSettings(1, clock, clock))
+        device = Device(Encoder(self._session), Limits(4_096, 64), {RUN: cost}, LaneSettings(1, clock, clock))
         self._task = Echo()
         self._engine = Engine(
             {"echo": {"echo-small": ModelEntry(self._task, device)}},

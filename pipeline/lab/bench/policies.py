@@ -5,6 +5,8 @@ from operator import attrgetter
 
 from ...engine.batcher import Batcher
 from ...engine.batching import Entry
+from ...engine.carried import Carried
+from ...runtime.model import RUN
 
 FIFO_ROWS = 32
 FIFO_DELAY_S = 0.010
@@ -13,7 +15,10 @@ arrival_of = attrgetter("arrived")
 
 
 class FifoBatcher(Batcher):
-    """Batches of 32 rows in order of arrival; a smaller batch runs when its oldest row has waited 10 ms."""
+    """Batches of 32 rows in order of arrival; a smaller batch runs when its oldest row has waited 10 ms.
+
+    For models that take one step.
+    """
 
     rows = FIFO_ROWS
     delay_s = FIFO_DELAY_S
@@ -23,20 +28,21 @@ class FifoBatcher(Batcher):
         with self._changed:
             self._changed.notify_all()
 
-    def take(self) -> list[Entry] | None:
+    def take(self, carried: Carried) -> list[Entry] | None:
+        waiting = self.phases[RUN].waiting
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            while 0 < len(self._waiting) < self.rows and not self._closed and (left_s := self._left_s()) > 0:
+            self._changed.wait_for(lambda: waiting or self._closed)
+            while 0 < len(waiting) < self.rows and not self._closed and (left_s := self._left_s()) > 0:
                 self._changed.wait(left_s)
-            batch = sorted(self._waiting, key=arrival_of)[: self.rows]
+            batch = sorted(waiting, key=arrival_of)[: self.rows]
             for entry in batch:
-                self._waiting.remove(entry)
+                waiting.remove(entry)
             self._taken(batch)
             closed = self._closed
-        return batch or (None if closed else self.take())
+        return batch or (None if closed else [])
 
     def _left_s(self) -> float:
-        oldest = min(entry.flight.prepared_at for entry in self._waiting)
+        oldest = min(entry.flight.prepared_at for entry in self.phases[RUN].waiting)
         return oldest + self.delay_s - self._clock()
 
 

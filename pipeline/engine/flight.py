@@ -1,0 +1,151 @@
+"""A flight: one content on its way through the device, for all requests that ask for it."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import DeadlineExceeded, InferstreamError
+from ..tasks.base import Ask, Task
+from .batcher import Batcher
+from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
+from .tenant_work import Part
+
+EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
+
+
+class TooLate(DeadlineExceeded):
+    """The rows were dropped since they would have missed ``judged``, the latest deadline known then.
+
+    It is the error of the requests with that deadline or an earlier one. A request that joined
+    while the rows were being dropped may have more time, or no deadline.
+    """
+
+    def __init__(self, judged: float) -> None:
+        super().__init__(EXPIRED)
+        self.judged = judged
+
+
+class Dropped(Exception):
+    """The flight ended for the deadline of other requests: this one must start a new flight."""
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One content on its way through the device, shared by all requests for it.
+
+    Waiters are independent. The rows are dropped only when the last waiter has left. Stamps are
+    clock seconds.
+    """
+
+    # Fixed when it is created.
+    key: bytes
+    task: Task
+    batcher: Batcher
+    ask: Ask
+    size: int  # of the content, in characters
+    started_at: float
+    steps: float = 1.0  # the expected steps of a row
+    keep: bool = True  # the answer may be cached
+    suspect: bool = False  # the content was on the device when a process died
+    tenant: str = ""
+
+    # Written by the batcher: what the account expects while it has no rows.
+    expected: Sequence[Part] = ()
+
+    # Written by the event loop, here and in `Flights`.
+    expires: float = math.inf
+    priority: int = 1
+    waiters: set["asyncio.Future[bytes]"] = field(default_factory=set)
+    watchers: list[Callable[[], None]] = field(default_factory=list)  # called when pieces have come
+    joining: int = 1  # requests that have joined and do not wait yet
+    abandoned: bool = False
+    landed: bool = False
+
+    # Written by the preparing thread, in `board`; `Flights.land` empties ``entries``.
+    entries: list[Entry] = field(default_factory=list)
+    prepared_at: float = 0.0
+
+    # Written by the lanes of one device: in `add_output` they hold its outputs lock, and the lane
+    # that ran the last row sets ``finished_at``.
+    outputs: int = 0  # rows that have run
+    pieces: list[Any] = field(default_factory=list)  # of the answer, as far as they are known, in order
+    telling: int = 0  # the row whose pieces come next: those of later rows wait in their entries
+    ran_at: float = 0.0  # when the first step of the row that ended last began
+    run_ms: float = 0.0  # from there to the end of its last step
+    batch: BatchStats | None = None  # of the row that ran last; stays None if the answer was on disk
+    finished_at: float = 0.0
+
+    # Written once, before landing: by the preparing thread if the answer is on disk or the text
+    # cannot be tokenized, otherwise by a lane. Of two lanes that fail two rows at the same moment
+    # both may write their error, and the last one stays.
+    result: bytes | InferstreamError | None = None
+
+    def board(self, entries: list[Entry], now: float) -> None:
+        """Set the rows that must run before the flight lands."""
+        self.entries = entries
+        self.prepared_at = now
+        self._update_entries()
+
+    def extend(self, expires: float, priority: int) -> None:
+        """Account for a new waiter: the latest deadline and the highest priority count."""
+        self.joining += 1
+        self.expires = max(self.expires, expires)
+        self.priority = min(self.priority, priority)
+        self._update_entries()
+
+    def abandon(self) -> None:
+        """Drop the rows that have not run: the last waiter has left."""
+        self.abandoned = True
+        self._update_entries()
+
+    def add_pieces(self, entry: Entry, pieces: Sequence[Any]) -> None:
+        """Append what a step of one row has made of the answer, or keep it until the row's turn."""
+        if self.telling < len(self.entries) and entry is self.entries[self.telling]:
+            self.pieces.extend(pieces)
+        else:
+            if entry.pieces is None:
+                entry.pieces = []
+            entry.pieces.extend(pieces)
+
+    def add_output(self, entry: Entry, output: Any, ended_at: float, batch: BatchStats) -> bool:
+        """Store the output of one row. Returns whether all rows have run now."""
+        entry.output = output
+        entry.has_output = True
+        self.outputs += 1
+        self.ran_at = entry.ran_at
+        self.run_ms = batch.ms if entry.steps == 1 else (ended_at - entry.ran_at) * 1e3
+        self.batch = batch
+        if len(self.entries) > 1:
+            self._next_rows_turn()
+        # Never true after a failure: a row has no output, or the flight has landed without entries.
+        return self.outputs == len(self.entries)
+
+    def _next_rows_turn(self) -> None:
+        """Tell the pieces of the rows that follow those that have ended."""
+        while self.telling < len(self.entries) and self.entries[self.telling].has_output:
+            self.telling += 1
+            if self.telling < len(self.entries):
+                following = self.entries[self.telling]
+                self.pieces.extend(following.pieces or ())
+                following.pieces = None
+
+    def fail(self, error: InferstreamError) -> None:
+        """End with this error, and drop the rows that have not run."""
+        self.result = error
+        self._update_entries()
+
+    def _update_entries(self) -> None:
+        """Copy deadline, priority and cancellation to the rows.
+
+        The preparing thread, a lane and the event loop call this, each after it has changed the
+        flight, so the last of them copies everything. No statement calls a function between its
+        read and its write: under the GIL no other thread runs in between.
+        """
+        for entry in self.entries:
+            entry.expires = self.expires
+            entry.cancelled = self.abandoned or self.result is not None
+            due = entry.arrived + PRIORITY_DELAYS_S[self.priority]
+            if due < entry.due:  # noqa: PLR1730 - min() would be a call
+                entry.due = due

@@ -1,0 +1,100 @@
+"""The rows that wait for a step of one phase, with the cost and the limits of its batches."""
+
+import math
+from bisect import bisect_left, insort
+from heapq import heappop, heappush
+from typing import Final
+
+from .batching import Entry, Limits, ShapeCost, choose, rank_of
+
+RANK: Final = 1 << 48
+"""More rows than a batcher ever gets: orders rows by length, then by arrival."""
+
+
+class PhaseQueue:
+    """Sorted by length, so that neighbors make a batch. Its batcher holds the lock."""
+
+    def __init__(self, cost: ShapeCost, limits: Limits) -> None:
+        self.cost = cost
+        self.limits = limits
+        self.waiting: list[Entry] = []  # sorted by rank
+        self._configured_limits = limits
+        # A heap by deadline; entries that were taken stay until they come up.
+        self._expiries: list[tuple[float, int, Entry]] = []
+
+    def put(self, entry: Entry, number: int) -> None:
+        """``number`` differs between all rows."""
+        entry.rank = entry.length * RANK + number
+        insort(self.waiting, entry, key=rank_of)
+        entry.waiting = True
+        if entry.expires < math.inf:
+            heappush(self._expiries, (entry.expires, number, entry))
+
+    def take_batch(self, head: Entry, now: float, idle_lanes: int) -> list[Entry]:
+        """Take out the batch around its head, expired and cancelled rows included."""
+        waiting = self.waiting
+        position = bisect_left(waiting, head.rank, key=rank_of)
+        low, high = choose(waiting, position, now, self.cost, self.limits, idle_lanes)
+        batch = waiting[low:high]
+        del waiting[low:high]
+        self._taken()
+        return batch
+
+    def remove(self, entry: Entry) -> None:
+        """Take out one row."""
+        del self.waiting[bisect_left(self.waiting, entry.rank, key=rank_of)]
+        self._taken()
+
+    def late(self, now: float) -> list[Entry]:
+        """The rows that would miss their deadline even alone, taken out.
+
+        Under overload they would fill the batches. Always leaves one row: if predictions are too
+        pessimistic, only a run can correct them.
+        """
+        late: list[Entry] = []
+        while len(self.waiting) > 1 and self._expiries:
+            expires, number, entry = self._expiries[0]
+            if entry.waiting and expires - entry.solo_ms * self.cost.stretch / 1e3 >= now:
+                break
+            heappop(self._expiries)
+            if not entry.waiting:
+                continue
+            if entry.expires > expires:  # a request with a later deadline has joined
+                heappush(self._expiries, (entry.expires, number, entry))
+                continue
+            self.remove(entry)
+            entry.waiting = False
+            entry.judged = expires
+            late.append(entry)
+        return late
+
+    def fits(self, entry: Entry, group: list[Entry]) -> bool:
+        """Whether the row may join the step of ``group``: within the limits, and no slower than apart."""
+        if entry.phase != group[0].phase or group[0].alone:
+            return False
+        rows = len(group)
+        longest = max(one.length for one in group)
+        length = max(longest, entry.length)
+        if rows >= self.limits.max_rows or (rows + 1) * length > self.limits.token_budget:
+            return False
+        return self.cost.ms(rows + 1, length) <= self.cost.ms(rows, longest) + self.cost.ms(1, entry.length)
+
+    def shrink(self, padded_tokens: int) -> None:
+        """Limit batches to half of this size, which did not fit into the device's memory."""
+        half = max(1, padded_tokens // 2)
+        self.limits = self.limits._replace(token_budget=min(self.limits.token_budget, half))
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether batches are smaller than configured."""
+        return self.limits.token_budget < self._configured_limits.token_budget
+
+    def recover(self) -> None:
+        """A batch has run: raise a reduced token budget by 1 % of the configured one, up to that."""
+        configured = self._configured_limits.token_budget
+        raised = self.limits.token_budget + max(1, configured // 100)
+        self.limits = self.limits._replace(token_budget=min(raised, configured))
+
+    def _taken(self) -> None:
+        if not self.waiting:
+            self._expiries.clear()
