@@ -21,13 +21,15 @@ class Account:
     def __init__(self) -> None:
         self._tenants: dict[str, TenantWork] = {}
         self._reached_ms = 0.0  # ``served_ms`` of the tenant served last
-        self._carried = 0
-        self._carried_ms = 0.0
+        self.unended = 0
+        """The rows, waiting or running, that need a step after their next one."""
+        self.further_ms = 0.0
+        """The solo cost of these further steps."""
 
     @property
     def total_ms(self) -> float:
-        """All work, with what is left of the rows that lanes carry."""
-        return self._carried_ms + sum(work.total_ms for work in self._tenants.values())
+        """All work, with the further steps of rows that wait or run."""
+        return self.further_ms + sum(work.total_ms for work in self._tenants.values())
 
     def later_ms(self, tenant: str, priority: int) -> float:
         """Waiting rows of the tenant that are not the first of their text, of this priority or a higher one."""
@@ -72,22 +74,24 @@ class Account:
         work.rows -= 1
         work.later_ms[entry.priority] -= entry.solo_ms * entry.later
         if ran:
-            work.served_ms += entry.step_ms
+            work.served_ms += entry.solo_ms
         if not work.rows:
             work.queue.clear()
             work.later_ms = [0.0] * len(PRIORITY_DELAYS_S)
         self._forget(tenant, work)
 
-    def carry(self, entry: Entry) -> None:
-        """A lane carries the row to its next step. No new row waits for it: it can join that step."""
-        self._carried += 1
-        self._carried_ms += entry.solo_ms
+    def served(self, entry: Entry) -> None:
+        """A row that is carried has its next step."""
+        self._of(entry.flight.tenant).served_ms += entry.solo_ms
 
-    def step(self, entry: Entry) -> None:
-        """The row has its next step now, or was dropped before."""
-        self._carried -= 1
-        self._carried_ms = self._carried_ms - entry.solo_ms if self._carried else 0.0
-        self._of(entry.flight.tenant).served_ms += entry.step_ms
+    def plan(self, entry: Entry, further_ms: float) -> None:
+        """After its next step the row needs ``further_ms``: no new row waits for it, but it is work to be done."""
+        if entry.further_ms or further_ms:
+            self.unended += bool(further_ms) - bool(entry.further_ms)
+            self.further_ms += further_ms - entry.further_ms
+            entry.further_ms = further_ms
+            if not self.unended:
+                self.further_ms = 0.0  # exactly: removes the rounding errors
 
     def head(self) -> Entry | None:
         """The row that heads the next batch; None if none waits."""

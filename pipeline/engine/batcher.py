@@ -3,24 +3,13 @@
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
 
 from .account import Account
-from .batching import PRIORITY_DELAYS_S, Entry, split_runnable
+from .batching import Entry, split_runnable
 from .carried import Carried
+from .expected_work import ExpectedWork
 from .phase_queue import PhaseQueue
-from .tenant_work import Part, spread
-from .text_cost import TextCost
-
-if TYPE_CHECKING:
-    from .flight import Flight
-
-LATER_SHARE: Final = 0.5
-"""The share of the device at which the later rows of a tenant's long texts are due.
-
-What it does not need goes to them as well: nothing waits while a lane is idle.
-"""
 
 
 class Batcher:
@@ -44,50 +33,14 @@ class Batcher:
         self._first = next(iter(phases.values()))
         self._clock = clock
         self._drop = drop
-        self._later_ms_in_a_second = lanes * 1e3 * LATER_SHARE
+        self._lanes = lanes
         self._account = Account()
-        self._texts = TextCost(self._first.cost)
         self._alone: deque[Entry] = deque()
         self._numbers = itertools.count()
         self._changed = threading.Condition()
+        self.expected = ExpectedWork(self._account, self._changed, self._first.cost, lanes)
         self._idle_lanes = 0
         self._closed = False
-
-    def expect(self, flight: "Flight") -> None:
-        """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
-        row_ms, rows = self._texts.rows(flight.size, flight.steps)
-        due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
-        with self._changed:
-            priority = flight.priority
-            parts = [Part(due, row_ms, priority)]
-            if rows > 1:
-                due += self._account.later_ms(flight.tenant, priority) / self._later_ms_in_a_second
-                parts += spread(due, row_ms * (rows - 1), priority, self._later_ms_in_a_second)
-            flight.expected = parts
-            self._account.expect(flight.tenant, parts)
-
-    def settle(self, flight: "Flight", lengths: Sequence[int] = ()) -> None:
-        """The text was tokenized, to rows of these lengths, or has ended: forget the estimate."""
-        if lengths:
-            self._texts.observe(flight.size, lengths)
-        with self._changed:
-            self._account.settle(flight.tenant, flight.expected)
-            flight.expected = []
-
-    def arrivals(self, flight: "Flight", lengths: Sequence[int]) -> list[float]:
-        """When each row of the text counts as arrived, in clock seconds.
-
-        The later rows of a long text are due one after the other, behind those of the tenant's
-        other long texts, so that they take `LATER_SHARE` of the device and short texts run in between.
-        """
-        arrivals = [flight.started_at]
-        if len(lengths) > 1:
-            with self._changed:
-                later_ms = self._account.later_ms(flight.tenant, flight.priority)
-            for length in lengths[1:]:
-                later_ms += self._first.cost.ms(1, length) * flight.steps
-                arrivals.append(flight.started_at + later_ms / self._later_ms_in_a_second)
-        return arrivals
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Queue the entries and wake idle lanes."""
@@ -110,7 +63,14 @@ class Batcher:
                 entry.phase = entry.row.phase
                 entry.length = entry.row.length
                 self._predict(entry)
-                self._account.carry(entry)
+
+    def end(self, entries: Iterable[Entry]) -> None:
+        """These rows take no further step: forget what was planned for them."""
+        planned = [entry for entry in entries if entry.further_ms]
+        if planned:
+            with self._changed:
+                for entry in planned:
+                    self._account.plan(entry, 0.0)
 
     def reschedule(self, entries: Iterable[Entry]) -> None:
         """Account for an earlier ``due`` of these entries, as far as they wait."""
@@ -134,7 +94,7 @@ class Batcher:
                 batch = self._step_of(carried) if steps else self._take_waiting()
                 self._idle_lanes -= 1
             if late:
-                self._drop(late)
+                self._end_late(late)
             if (runnable := self.runnable(batch)) or steps:
                 return runnable
             if self._closed and not batch:
@@ -144,8 +104,12 @@ class Batcher:
         """The rows that may still run; drops the cancelled and the expired ones."""
         runnable, dropped = split_runnable(batch, self._clock())
         if dropped:
-            self._drop(dropped)
+            self._end_late(dropped)
         return runnable
+
+    def _end_late(self, entries: list[Entry]) -> None:
+        self.end(entries)
+        self._drop(entries)
 
     def _step_of(self, carried: Carried) -> list[Entry]:
         """The next step of the carried rows, which rows of the same phase join while they are due first.
@@ -167,7 +131,7 @@ class Batcher:
             return self._take_waiting()
         carried.owed = False
         for entry in group[:before]:
-            self._account.step(entry)
+            self._account.served(entry)
         return group
 
     def _joining(self, *, full: bool) -> Entry | None:
@@ -233,15 +197,16 @@ class Batcher:
         with self._changed:
             return self._account.before_ms(tenant, priority, due)
 
-    def own_ms(self, flight: "Flight") -> float:
-        """The solo cost of a request without its first step, by an estimate."""
-        row_ms, rows = self._texts.rows(flight.size, flight.steps)
-        return row_ms * rows - row_ms / flight.steps
+    @property
+    def blocking_ms(self) -> float:
+        """The solo cost of the further steps of all rows, if the lanes carry as many rows as they may."""
+        full = self._account.unended >= self._lanes * self._first.limits.max_running
+        return self._account.further_ms if full else 0.0
 
     def _predict(self, entry: Entry) -> None:
         """Set what its next step and all of its steps will cost alone."""
-        entry.step_ms = self.phases[entry.phase].cost.ms(1, entry.length)
-        entry.solo_ms = entry.step_ms * (1.0 + entry.row.steps_left)
+        entry.solo_ms = self.phases[entry.phase].cost.ms(1, entry.length)
+        self._account.plan(entry, entry.solo_ms * entry.row.steps_left)
 
     def _taken(self, batch: Iterable[Entry]) -> None:
         for entry in batch:

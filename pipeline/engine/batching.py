@@ -30,11 +30,11 @@ class Entry:
     first of its text (``later``) lies behind the arrival of the text, see `Batcher.arrivals`.
 
     An entry that is ``alone`` shares no batch: its content was on the device when a process died.
-    ``step_ms`` is the predicted cost of its next step alone, ``solo_ms`` that of all steps that are
-    left. A row that is dropped as too late keeps in ``judged`` the deadline by which it was.
+    ``solo_ms`` is the predicted cost of its next step alone, ``further_ms`` that of all steps behind
+    it. A row that is dropped as too late keeps in ``judged`` the deadline by which it was.
     ``steps`` counts the steps that have run, the first of them at ``ran_at``. ``pieces`` wait until
     the rows before it in its request have ended. Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``step_ms``, ``solo_ms``, ``waiting``, ``rank``,
+    ``cancelled``), the batcher under its lock (``solo_ms``, ``further_ms``, ``waiting``, ``rank``,
     ``booked``), the lane that has taken it (all others).
     """
 
@@ -46,6 +46,7 @@ class Entry:
         "due",
         "expires",
         "flight",
+        "further_ms",
         "has_output",
         "judged",
         "later",
@@ -58,7 +59,6 @@ class Entry:
         "rank",
         "row",
         "solo_ms",
-        "step_ms",
         "steps",
         "waiting",
     )
@@ -75,8 +75,8 @@ class Entry:
         self.due = min(arrived + PRIORITY_DELAYS_S[self.priority], self.expires)
         self.alone = flight.suspect
         self.cancelled = False
-        self.step_ms = 0.0
         self.solo_ms = 0.0
+        self.further_ms = 0.0
         self.steps = 0
         self.ran_at = 0.0
         self.pieces: list[Any] | None = None
@@ -174,7 +174,7 @@ def _best_slice(
     """
     start = max(0, position - limits.max_rows)
     nearby = waiting[start : position + limits.max_rows]
-    alone = list(accumulate((entry.step_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
+    alone = list(accumulate((entry.solo_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
     best, best_gain = (position, position + 1), 1.0
     for high in _ends(waiting, position, limits.max_rows):
         longest = waiting[high - 1].length

@@ -96,7 +96,9 @@ class Device:
         """Predicted seconds until the flight, which is not expected yet, would land; see `Forecast.wait_s`."""
         due = min(now + PRIORITY_DELAYS_S[flight.priority], flight.expires)
         before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
-        return self._forecast.wait_s(before_ms + self.batcher.own_ms(flight), busy=self.batcher.busy)
+        before_ms += self.batcher.expected.later_rows_ms(flight.size) + self.batcher.blocking_ms
+        wait_s = self._forecast.wait_s(before_ms, busy=self.batcher.busy)
+        return wait_s + self._forecast.steps_s(flight.further_steps)
 
     @property
     def backlog_s(self) -> float:
@@ -145,7 +147,7 @@ class Device:
 
     def _observe(self, batch: BatchStats, phase: str, solo_ms: float) -> None:
         # Several lanes call this; an update that is lost between them hardly changes an average.
-        self._forecast.observe(batch.ms, solo_ms)
+        self._forecast.observe(batch.ms, solo_ms, further=phase != self._model.phases[0])
         self.costs[phase].observe_wall(CostSample(batch.rows, batch.padded_tokens // batch.rows, batch.ms))
         self.on_batch(batch)
 

@@ -104,7 +104,7 @@ class Engine:
             flight = self._take_off(question, job, began)
             if shared:
                 self.flights.start(flight)
-            flight.batcher.expect(flight)
+            flight.batcher.expected.expect(flight)
             self._preparer.put(flight)
         return flight
 
@@ -120,7 +120,7 @@ class Engine:
             question.ask,
             size,
             started_at=now,
-            steps=task.steps(question.ask),
+            further_steps=task.further_steps(question.ask),
             keep=question.repeats,
             suspect=device.is_suspect(question.key),
             tenant=job.tenant,

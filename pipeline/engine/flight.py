@@ -46,7 +46,7 @@ class Flight:
     ask: Ask
     size: int  # of the content, in characters
     started_at: float
-    steps: float = 1.0  # the expected steps of a row
+    further_steps: float = 0.0  # expected after the first one
     keep: bool = True  # the answer may be cached
     suspect: bool = False  # the content was on the device when a process died
     tenant: str = ""

@@ -22,9 +22,15 @@ class Forecast:
         self._lanes = lanes
         self._pace = 1.0
         self._batch_ms = 0.0
+        self._step_ms = 0.0
 
-    def observe(self, wall_ms: float, solo_ms: float) -> None:
-        """Account for a batch of rows with a summed solo cost of ``solo_ms``."""
+    def observe(self, wall_ms: float, solo_ms: float, *, further: bool = False) -> None:
+        """Account for a batch of rows with a summed solo cost of ``solo_ms``.
+
+        ``further``: it was not the first step of its rows.
+        """
+        if further:
+            self._step_ms += EWMA_WEIGHT * (wall_ms - self._step_ms)
         self._batch_ms += EWMA_WEIGHT * (wall_ms - self._batch_ms)
         if solo_ms > 0:
             self._pace += EWMA_WEIGHT * (min(wall_ms / solo_ms, MAX_RATIO) - self._pace)
@@ -32,6 +38,10 @@ class Forecast:
     def drain_s(self, solo_ms: float) -> float:
         """Wall seconds to run rows whose summed solo cost is ``solo_ms``, on all lanes."""
         return solo_ms * self._pace / self._lanes / 1e3
+
+    def steps_s(self, steps: float) -> float:
+        """Wall seconds of ``steps`` steps of one row, which it shares with others."""
+        return steps * self._step_ms / 1e3
 
     def wait_s(self, before_ms: float, *, busy: bool) -> float:
         """Predicted seconds until a new row has run.

@@ -97,7 +97,7 @@ class Lane(threading.Thread):
         results, stats = ran
         phase = batch[0].phase
         self._shared.batcher.recover(phase)
-        self._shared.on_batch(stats, phase, sum(entry.step_ms for entry in batch))
+        self._shared.on_batch(stats, phase, sum(entry.solo_ms for entry in batch))
         self._store(batch, results, stats)
 
     def _handle_failure(self, batch: list[Entry], error: InferstreamError) -> None:
@@ -108,6 +108,7 @@ class Lane(threading.Thread):
         unavailable = isinstance(error, DeviceUnavailable)
         if len(batch) == 1 or unavailable:
             flights = fail_flights(batch, error)
+            self._shared.batcher.end(batch)
             self._shared.model.drop([entry.row for entry in batch])
             if not unavailable:
                 self._clear_suspects(flights)
@@ -180,6 +181,7 @@ class Lane(threading.Thread):
         shared = self._shared
         complete: list[Flight] = []
         going_on: list[Entry] = []
+        ended: list[Entry] = []
         told: list[Flight] = []
         with shared.outputs_lock:
             now = shared.clock()
@@ -194,11 +196,14 @@ class Lane(threading.Thread):
                     told.append(flight)
                 if isinstance(result, More):
                     going_on.append(entry)
-                elif flight.add_output(entry, _output(result), now, stats):
+                    continue
+                ended.append(entry)
+                if flight.add_output(entry, _output(result), now, stats):
                     complete.append(flight)
         if going_on:
             shared.batcher.carry_on(going_on)
             self._carried.put(going_on)
+        shared.batcher.end(ended)
         if told:
             shared.tell(told)
         self._clear_suspects(complete)

@@ -54,7 +54,10 @@ class PhaseQueue:
         late: list[Entry] = []
         while len(self.waiting) > 1 and self._expiries:
             expires, number, entry = self._expiries[0]
-            if entry.waiting and expires - entry.solo_ms * self.cost.stretch / 1e3 >= now:
+            if (
+                entry.waiting
+                and expires - (entry.solo_ms + entry.further_ms) * self.cost.stretch / 1e3 >= now
+            ):
                 break
             heappop(self._expiries)
             if not entry.waiting:

@@ -84,7 +84,7 @@ class Preparer:
         for flight in flights:
             expires = flight.expires  # read once: a request may join just now, with a later deadline
             if flight.abandoned or expires <= now:
-                flight.batcher.settle(flight)
+                flight.batcher.expected.settle(flight)
                 flight.fail(TooLate(expires))
                 late.append(flight)
         if not late:
@@ -100,7 +100,7 @@ class Preparer:
             flight.result = disk.get(flight.key) if flight.keep else None
             (missing if flight.result is None else found).append(flight)
         for flight in found:
-            flight.batcher.settle(flight)
+            flight.batcher.expected.settle(flight)
         if found:
             self._land(found)
         return missing
@@ -121,13 +121,13 @@ class Preparer:
         if sum(lengths) > self._max_tokens:
             self._fail_flight(flight, _too_many_tokens(sum(lengths), self._max_tokens))
             return
-        arrivals = flight.batcher.arrivals(flight, lengths)
+        arrivals = flight.batcher.expected.arrivals(flight, lengths)
         entries = [
             Entry(row, flight, arrived=arrived, later=number > 0)
             for number, (row, arrived) in enumerate(zip(rows, arrivals, strict=True))
         ]
         flight.board(entries, self._clock())
-        flight.batcher.settle(flight, lengths)
+        flight.batcher.expected.settle(flight, lengths)
         flight.batcher.put(entries)
 
     def _isolate(self, flights: list[Flight], error: BaseException) -> None:
@@ -141,7 +141,7 @@ class Preparer:
         self._fail_flight(flights[0], error)
 
     def _fail_flight(self, flight: Flight, error: InferstreamError) -> None:
-        flight.batcher.settle(flight)
+        flight.batcher.expected.settle(flight)
         flight.fail(error)
         self._land([flight])
 

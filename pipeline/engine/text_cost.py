@@ -20,11 +20,11 @@ class TextCost:
         self._tokens_of_a_character = 0.25
         self._max_length = 256
 
-    def rows(self, characters: int, steps: float = 1.0) -> tuple[float, int]:
-        """The expected milliseconds of one row, which takes ``steps`` steps, and the number of rows."""
+    def rows(self, characters: int) -> tuple[float, int]:
+        """The expected milliseconds of one row, and the number of rows."""
         tokens = math.ceil(characters * self._tokens_of_a_character) + SPECIAL_TOKENS
         rows = math.ceil(tokens / self._max_length)
-        return self._cost.ms(1, min(tokens, self._max_length)) * steps, rows
+        return self._cost.ms(1, min(tokens, self._max_length)), rows
 
     def observe(self, characters: int, lengths: Sequence[int]) -> None:
         """Learn from a text that was tokenized: the lengths of its rows."""

@@ -55,8 +55,8 @@ class Task(Protocol):
         """
         ...
 
-    def steps(self, ask: Ask) -> float:
-        """The expected steps of a row of this request; 1 for a model that takes one step."""
+    def further_steps(self, ask: Ask) -> float:
+        """The expected steps of this request after the first one; 0 for a model that takes one step."""
         ...
 
     def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:

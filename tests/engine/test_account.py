@@ -11,10 +11,11 @@ from support.entries import a_flight
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.account import Account
-from inferstream.pipeline.engine.batcher import LATER_SHARE, Batcher
+from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.expected_work import LATER_SHARE
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.phase_queue import PhaseQueue
 from inferstream.pipeline.engine.tenant_work import BUCKET_S, Part, spread
@@ -60,7 +61,7 @@ class World:
             priority=text.priority,
             tenant=text.tenant,
         )
-        arrivals = self.batcher.arrivals(flight, text.lengths)
+        arrivals = self.batcher.expected.arrivals(flight, text.lengths)
         flight.board(
             [
                 Entry(Row([0] * length), flight, arrived=arrived, later=number > 0)
@@ -232,12 +233,12 @@ def test_a_tenant_saves_nothing_up_while_its_long_texts_are_tokenized() -> None:
     world = World()
     expecting = a_flight(b"", batcher=world.batcher, started_at=world.clock(), tenant="long")
     expecting.size = 1_000_000
-    world.batcher.expect(expecting)
+    world.batcher.expected.expect(expecting)
     for _ in range(2_000):
         world.put(Text(100, tenant="short"))
         world.step()
     assert world.before_ms(Text(20, tenant="short")) <= SLACK_MS
-    world.batcher.settle(expecting)
+    world.batcher.expected.settle(expecting)
     world.put(Text(500 * ROW, tenant="long"))
     for _ in range(20):
         flight = world.put(Text(20, tenant="short"))

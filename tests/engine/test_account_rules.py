@@ -21,7 +21,6 @@ def a_row(
     ms: float, tenant: str = "", priority: int = NORMAL, arrived: float = 100.0, later: bool = False
 ) -> Entry:
     entry = Entry(Row([1]), a_flight(tenant=tenant, priority=priority), arrived=arrived, later=later)
-    entry.step_ms = ms
     entry.solo_ms = ms
     entry.waiting = True
     return entry

@@ -302,13 +302,13 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
     for characters, rows in ((100, 1), (3_000, 3)):
         flight.size = characters
         row_ms = COST.ms(1, min(256, characters // 4 + 2))
-        rig.batcher.expect(flight)
+        rig.batcher.expected.expect(flight)
         assert rig.batcher.backlog_ms == pytest.approx(rows * row_ms)
         assert rig.batcher.own_ms(flight) == pytest.approx((rows - 1) * row_ms)
-        rig.batcher.settle(flight)
+        rig.batcher.expected.settle(flight)
         assert rig.batcher.backlog_ms == 0.0
-    rig.batcher.expect(flight)
-    rig.batcher.settle(flight, [100, 100, 50])
+    rig.batcher.expected.expect(flight)
+    rig.batcher.expected.settle(flight, [100, 100, 50])
     assert rig.batcher.backlog_ms == 0.0
     flight.size = 100
     assert rig.batcher.own_ms(flight) == 0.0

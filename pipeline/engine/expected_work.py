@@ -1,0 +1,72 @@
+"""The work of requests that have no rows yet, and when the rows of a long text are due."""
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from .account import Account
+from .batching import PRIORITY_DELAYS_S, ShapeCost
+from .tenant_work import Part, spread
+from .text_cost import TextCost
+
+if TYPE_CHECKING:
+    from .flight import Flight
+
+LATER_SHARE: Final = 0.5
+"""The share of the device at which the later rows of a tenant's long texts are due.
+
+What it does not need goes to them as well: nothing waits while a lane is idle.
+"""
+
+
+class ExpectedWork:
+    """Part of a batcher, whose account and lock it uses."""
+
+    def __init__(self, account: Account, lock: threading.Condition, cost: ShapeCost, lanes: int) -> None:
+        """``cost``: of the first step."""
+        self._account = account
+        self._lock = lock
+        self._cost = cost
+        self._later_ms_in_a_second = lanes * 1e3 * LATER_SHARE
+        self._estimate = TextCost(cost)
+
+    def expect(self, flight: "Flight") -> None:
+        """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
+        row_ms, rows = self._estimate.rows(flight.size)
+        due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        with self._lock:
+            priority = flight.priority
+            parts = [Part(due, row_ms, priority)]
+            if rows > 1:
+                due += self._account.later_ms(flight.tenant, priority) / self._later_ms_in_a_second
+                parts += spread(due, row_ms * (rows - 1), priority, self._later_ms_in_a_second)
+            flight.expected = parts
+            self._account.expect(flight.tenant, parts)
+
+    def settle(self, flight: "Flight", lengths: Sequence[int] = ()) -> None:
+        """The text was tokenized, to rows of these lengths, or has ended: forget the estimate."""
+        if lengths:
+            self._estimate.observe(flight.size, lengths)
+        with self._lock:
+            self._account.settle(flight.tenant, flight.expected)
+            flight.expected = []
+
+    def arrivals(self, flight: "Flight", lengths: Sequence[int]) -> list[float]:
+        """When each row of the text counts as arrived, in clock seconds.
+
+        The later rows of a long text are due one after the other, behind those of the tenant's
+        other long texts, so that they take `LATER_SHARE` of the device and short texts run in between.
+        """
+        arrivals = [flight.started_at]
+        if len(lengths) > 1:
+            with self._lock:
+                later_ms = self._account.later_ms(flight.tenant, flight.priority)
+            for length in lengths[1:]:
+                later_ms += self._cost.ms(1, length)
+                arrivals.append(flight.started_at + later_ms / self._later_ms_in_a_second)
+        return arrivals
+
+    def later_rows_ms(self, characters: int) -> float:
+        """The solo cost of all rows of a text but the first, by an estimate."""
+        row_ms, rows = self._estimate.rows(characters)
+        return row_ms * (rows - 1)
