@@ -304,14 +304,12 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
         row_ms = COST.ms(1, min(256, characters // 4 + 2))
         rig.batcher.expected.expect(flight)
         assert rig.batcher.backlog_ms == pytest.approx(rows * row_ms)
-        assert rig.batcher.own_ms(flight) == pytest.approx((rows - 1) * row_ms)
+        assert rig.batcher.expected.later_rows_ms(characters) == pytest.approx((rows - 1) * row_ms)
         rig.batcher.expected.settle(flight)
         assert rig.batcher.backlog_ms == 0.0
     rig.batcher.expected.expect(flight)
     rig.batcher.expected.settle(flight, [100, 100, 50])
     assert rig.batcher.backlog_ms == 0.0
-    flight.size = 100
-    assert rig.batcher.own_ms(flight) == 0.0
-    flight.size = 3_000
+    assert rig.batcher.expected.later_rows_ms(100) == 0.0
     expected_ms = 7 * COST.ms(1, 100)
-    assert rig.batcher.own_ms(flight) == pytest.approx(expected_ms), "8 rows of 100 tokens now"
+    assert rig.batcher.expected.later_rows_ms(3_000) == pytest.approx(expected_ms), "8 rows of 100 tokens now"

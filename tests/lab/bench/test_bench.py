@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from support.entries import a_flight
 
 from inferstream.pipeline.engine.batching import Entry, Limits
+from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.phase_queue import PhaseQueue
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.lab.bench.against import TreeRound, against_figures, against_speeds
 from inferstream.pipeline.lab.bench.figures import BenchFigure, figures, speeds
@@ -19,7 +21,7 @@ from inferstream.pipeline.lab.bench.policies import FifoBatcher, SingleBatcher
 from inferstream.pipeline.lab.bench.rounds import MIN_ROUNDS, rotated, run_rounds
 from inferstream.pipeline.lab.bench.runs import Cpu, Paced, Run
 from inferstream.pipeline.lab.bench.tickets import mixed, read_texts, shortened
-from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.runtime.model import RUN, Row
 
 FLAT_MB = [100.0, 200.0, 210.0, 208.0, 209.0, 211.0, 210.0, 212.0]
 
@@ -191,14 +193,14 @@ def an_entry(number: int, prepared: float) -> Entry:
 
 @pytest.mark.parametrize(("policy", "rows"), [(FifoBatcher, 32), (SingleBatcher, 1)])
 def test_baselines_take_rows_in_order_of_arrival(policy: type[FifoBatcher], rows: int) -> None:
-    batcher = policy(Cost(), Limits(4_096, 64), clock=lambda: 1_000.0, drop=lambda _: None)
+    batcher = policy({RUN: PhaseQueue(Cost(), Limits(4_096, 64))}, clock=lambda: 1_000.0, drop=lambda _: None)
     batcher.put(an_entry(number, prepared=0.0) for number in range(70))
     taken = []
     while len(taken) < 70:
-        batch = batcher.take()
+        batch = batcher.take(Carried())
         assert batch is not None
         assert len(batch) == min(rows, 70 - len(taken))
         taken += [entry.arrived for entry in batch]
     assert taken == sorted(taken)
     batcher.close()
-    assert batcher.take() is None
+    assert batcher.take(Carried()) is None
