@@ -16,6 +16,8 @@ InferstreamError
 │   ├── DeviceUnavailable
 │   │   └── DeviceLost        until the process is started again
 │   └── Timeout               the client received no reply in time
+├── Cancelled                 the caller has cancelled it, or the caller's lease ran out
+│   └── Superseded            a newer request takes its place
 ├── DeviceError               the model cannot run this input
 │   └── Poison                this input ended worker processes
 └── Fatal                     the process cannot continue; it exits non-zero
@@ -142,6 +144,14 @@ class ShuttingDown(Transient):
 
 class Timeout(Transient):
     code = "timeout"
+
+
+class Cancelled(InferstreamError):
+    code = "cancelled"
+
+
+class Superseded(Cancelled):
+    code = "superseded"
 
 
 class DeviceError(InferstreamError):

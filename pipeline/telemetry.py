@@ -34,6 +34,12 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.cancels = Counter(
+            "inferstream_cancelled",
+            "Requests that ended before their answer: cancelled, superseded, or their client's lease ran out.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.batch_rows = Histogram(
             "inferstream_batch_rows", "Rows of each batch that ran.", buckets=ROWS, registry=self.registry
         )
@@ -65,6 +71,10 @@ class Metrics:
     def retried(self, code: str) -> None:
         """Count a request that went to a retry topic."""
         self.retries.labels(code).inc()
+
+    def cancelled(self, reason: str) -> None:
+        """Count a request that was ended: cancelled, superseded or lease."""
+        self.cancels.labels(reason).inc()
 
     def ran(self, rows: int, tokens: int, padded_tokens: int, ms: float) -> None:
         """Count a batch of the device. The lanes call this from their threads."""

@@ -59,7 +59,7 @@ _ids: Final = msgspec.json.Decoder(str)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def encode(message: Request | Reply) -> bytes:
+def encode(message: Struct) -> bytes:
     """The JSON of ``message``.
 
     Raises UnicodeEncodeError for half a surrogate pair, TypeError for an option that JSON cannot

@@ -10,12 +10,15 @@ from typing import Any, Final
 
 import msgspec
 
+from .cancels import Cancel, Heartbeat
 from .messages import Reply, Request, TriageOptions, TriageOutput
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MESSAGES: Final[dict[str, Any]] = {
     "request": Request,
     "reply": Reply,
+    "cancel": Cancel,
+    "heartbeat": Heartbeat,
     "triage-options": TriageOptions,
     "triage-output": TriageOutput,
 }

@@ -22,6 +22,11 @@ class Topics(NamedTuple):
         return f"{self.prefix}.{self.task}.replies"
 
     @property
+    def cancels(self) -> str:
+        """What clients do not want any more, and their heartbeats, see `cancels`."""
+        return f"{self.prefix}.{self.task}.cancels"
+
+    @property
     def dead_letters(self) -> str:
         return f"{self.prefix}.{self.task}.dead-letters"
 
@@ -48,6 +53,11 @@ class Header:
     ATTEMPT: Final = "attempt"  # 1 on the first delivery
     NOT_BEFORE_MS: Final = "not-before-ms"  # Unix time in milliseconds when a retry is due
     ORIGIN: Final = "origin"  # topic/partition/offset of the first delivery
+    ORIGIN_MS: Final = (
+        "origin-ms"  # Unix time in milliseconds of the first delivery, on records that are retried
+    )
+    LEASE: Final = "lease"  # a name of the client: without its heartbeats the request is cancelled
+    LEASE_MS: Final = "lease-ms"  # how long the lease lasts without a heartbeat; default 10 000
     LAST_OFFSET: Final = (
         "last-offset"  # of the requests that a dead letter stands for; the first is in ORIGIN
     )

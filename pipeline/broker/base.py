@@ -174,6 +174,13 @@ class Consumer(Protocol):
         """
         ...
 
+    async def offsets_at(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """The offset of each partition's first record with this timestamp (Unix ms) or a later one.
+
+        It is the end offset if there is no such record.
+        """
+        ...
+
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Continue each of these partitions at the given offset."""
         ...

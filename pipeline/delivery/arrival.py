@@ -9,6 +9,7 @@ from ...schemas.messages import Request
 from ...schemas.topics import ANY_ORDER, Header, header_values, origin
 from ..broker.base import Record
 from ..engine.job import Job
+from .leases import Lease
 
 MAX_ID_CHARACTERS: Final = 1_000
 
@@ -28,6 +29,7 @@ class Arrival:
         reply_partition: set when the reply topic is known to exist.
         id: the one in the body; set by the `RequestReader`.
         job: what the engine is asked; set by the `RequestReader`.
+        lease: that of its client, if the request has one; set by the `RequestReader`.
     """
 
     record: Record
@@ -36,6 +38,7 @@ class Arrival:
     reply_partition: int | None = None
     id: str | None = None
     job: Job = NO_JOB
+    lease: Lease | None = None
 
     @property
     def reply_id(self) -> str:

@@ -33,6 +33,7 @@ class Handler:
         self._admission = admission
         self._answers = answers
         self._failures = failures
+        self._cancels = reader.cancels
 
     def handle(self, record: Record) -> Outcome | PendingOutcome:
         """The outcome, or an awaitable of it. Neither raises, whatever the record holds.
@@ -42,6 +43,8 @@ class Handler:
         """
         if record.unread is not None:
             return self._failures.unreadable(record, record.unread)
+        if record.timestamp_ms < self._cancels.since_ms:
+            return self._handle_when_covered(record)
         self._failures.request_was_read()
         arrival = self._reader.arrival(record)
         if not self._reply_topics.assign(arrival):
@@ -65,7 +68,27 @@ class Handler:
         if isinstance(found, EngineAnswer):
             return self._answers.outcome(arrival, found)
         size = len(arrival.record.value or b"")
-        return self._admission.admitted(job.tenant, size, self._run(arrival, found))
+        return self._admission.admitted(job.tenant, size, self._run_unless_cancelled(arrival, found))
+
+    async def _handle_when_covered(self, record: Record) -> Outcome:
+        """`handle` a record when the cancels since it was sent are known."""
+        await self._cancels.cover(record.timestamp_ms)
+        found = self.handle(record)
+        return found if isinstance(found, Outcome) else await found
+
+    async def _run_unless_cancelled(self, arrival: Arrival, flight: Flight) -> Outcome:
+        """`_run`, until the request is cancelled. Then it leaves its flight, and ends."""
+        with self._cancels.running(arrival) as running:
+            try:
+                outcome = await self._run(arrival, flight)
+            except asyncio.CancelledError:
+                if not running.ends_it():
+                    raise
+            else:  # it may have had nothing to wait for
+                if not running.ends_it():
+                    return outcome
+        assert running.error is not None
+        return self._failures.end(arrival, running.error)
 
     async def _run(self, arrival: Arrival, flight: Flight) -> Outcome:
         """Wait for the device. A request whose order matters is retried here, in its place."""

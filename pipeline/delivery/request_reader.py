@@ -11,6 +11,8 @@ from ..broker.base import Record
 from ..engine.job import Job
 from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask
 from .arrival import MAX_ID_CHARACTERS, Arrival, header_map
+from .cancels import Cancels
+from .leases import DEFAULT_LEASE_S, MAX_LEASE_S, MAX_NAME_CHARACTERS, MIN_LEASE_S, Lease
 
 LEVELS: Final = f"one of {', '.join(PRIORITIES)}"
 NORMAL: Final = PRIORITIES.index("normal")
@@ -31,11 +33,13 @@ class RequestReader:
         max_request_bytes: int,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        cancels: Cancels | None = None,
     ) -> None:
         self._topics = topics
         self._max_bytes = max_request_bytes
         self._clock = clock
         self._wall_clock = wall_clock
+        self.cancels = cancels or Cancels()
 
     def arrival(self, record: Record) -> Arrival:
         """The record with its headers parsed. Raises nothing, whatever the headers hold."""
@@ -46,7 +50,10 @@ class RequestReader:
         )
 
     def read(self, arrival: Arrival) -> Job:
-        """Decode and check; set the arrival's ``id`` and ``job``. Raises DecodeError or a BadRequest."""
+        """Decode and check; set the arrival's ``id``, ``job`` and ``lease``.
+
+        Raises DecodeError, a BadRequest, or Cancelled.
+        """
         value = arrival.record.value
         if value is not None and len(value) > self._max_bytes:
             raise TooLarge(
@@ -68,6 +75,10 @@ class RequestReader:
                 f"This topic serves {task!r}, not {request.task!r}: send `task` {task!r} or none."
             )
         arrival.job = self._job(request, arrival.headers)
+        if Header.LEASE in arrival.headers:
+            arrival.lease = _lease(arrival.headers)
+        if self.cancels.known:
+            self.cancels.check(arrival)
         return arrival.job
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
@@ -113,6 +124,26 @@ def _header(
         return parse(value.decode())
     except (ValueError, OverflowError) as error:
         raise BadHeader(f"The header {name!r} must be {wanted}, got {value[:40]!r}.") from error
+
+
+def _lease(headers: Mapping[str, bytes]) -> Lease:
+    wanted = f"a name of at most {MAX_NAME_CHARACTERS} characters"
+    name = _header(headers, Header.LEASE, _short, wanted, "")
+    units = f"a number of milliseconds from {MIN_LEASE_S * 1e3:.0f} to {MAX_LEASE_S * 1e3:.0f}"
+    return Lease(name, _header(headers, Header.LEASE_MS, _lasting, units, DEFAULT_LEASE_S))
+
+
+def _short(name: str) -> str:
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise ValueError(name)
+    return name
+
+
+def _lasting(milliseconds: str) -> float:
+    seconds = int(milliseconds) / 1e3
+    if not MIN_LEASE_S <= seconds <= MAX_LEASE_S:
+        raise ValueError(milliseconds)
+    return seconds
 
 
 def other_unit(deadline_s: float, now_s: float) -> str | None:

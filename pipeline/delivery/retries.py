@@ -24,6 +24,9 @@ MAX_HISTORY: Final = 20
 """Attempts in the history. It travels in a header, which must stay small."""
 
 
+WRITTEN_ANEW: Final = (Header.NOT_BEFORE_MS, Header.ORIGIN, Header.ORIGIN_MS)
+
+
 class Attempt(NamedTuple):
     """One failed attempt in a record's history. ``at_ms`` is Unix time."""
 
@@ -71,6 +74,14 @@ def tier_name(seconds: int) -> str:
     return f"{seconds}s"
 
 
+def asked_ms(arrival: Arrival) -> int:
+    """The Unix time of the first delivery, in milliseconds. A retried record has it in a header."""
+    if attempt_of(arrival.headers) == 1:
+        return arrival.record.timestamp_ms
+    value = arrival.headers.get(Header.ORIGIN_MS, b"")
+    return int(value) if value.isdigit() and len(value) < 16 else arrival.record.timestamp_ms
+
+
 def retry_topics(topics: Topics, config: RetryConfig) -> list[str]:
     """One topic for each tier: its delay is constant, so the first in is the first due."""
     return [topics.retry(tier_name(seconds)) for seconds in sorted(set(config.tiers_s))]
@@ -90,9 +101,10 @@ def to_retry_topic(
     due_ms = attempt.at_ms + round(seconds * 1e3 * (1 + JITTER * spread()))
     record = arrival.record
     headers = (
-        *_without(with_attempt(arrival, attempt).record.headers, Header.NOT_BEFORE_MS, Header.ORIGIN),
+        *_without(with_attempt(arrival, attempt).record.headers, *WRITTEN_ANEW),
         (Header.NOT_BEFORE_MS, b"%d" % due_ms),
         (Header.ORIGIN, origin_of(record, arrival.headers).encode()),
+        (Header.ORIGIN_MS, b"%d" % max(0, asked_ms(arrival))),
     )
     return Message(topics.retry(tier_name(seconds)), record.value or b"", record.key, headers)
 

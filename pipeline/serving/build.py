@@ -15,6 +15,7 @@ from ..config import CacheConfig, Config, EngineConfig, KafkaConfig, RetryConfig
 from ..delivery.admission import Admission
 from ..delivery.answers import AnswerPolicy
 from ..delivery.breaker import Breaker
+from ..delivery.cancel_reader import CancelReader, cancel_span_s
 from ..delivery.failures import FailurePolicy, WorkerStamp
 from ..delivery.handler import Handler
 from ..delivery.linger import BUSY_BACKLOG_S
@@ -107,7 +108,9 @@ def build_serving(
     specs = topic_specs(topics, config.kafka, config.retries)
 
     # What reads a request, and decides whether it may go to the device.
-    reader = RequestReader(topics, config.limits.max_request_bytes, engine.clock, time.time)
+    cancels = CancelReader(broker, topics.cancels, metrics, cancel_span_s(config.retries))
+    max_bytes = config.limits.max_request_bytes
+    reader = RequestReader(topics, max_bytes, engine.clock, time.time, cancels.cancels)
     reply_topics = ReplyTopics(topics, config.limits, broker.partitions)
     admission = Admission(config.window.max_in_flight, config.window.max_bytes)
 
@@ -127,7 +130,7 @@ def build_serving(
     subscription = Subscription([topics.requests], group, member)
     topic_watch = TopicWatch(broker.partitions, [spec.name for spec in specs])
     checks = partial(check_regularly, topic_watch.check, reply_topics.refresh)
-    worker = Worker(broker, handler, window, subscription, [engine.watch, checks], breaker)
+    worker = Worker(broker, handler, window, subscription, [engine.watch, checks, cancels.run], breaker)
     tiers = sorted(set(config.retries.tiers_s))
     returners = [_returner(config, broker, topics, seconds, subscription) for seconds in tiers]
 
@@ -165,7 +168,8 @@ def topic_specs(
     topics: Topics, kafka: KafkaConfig, retries: RetryConfig = DEFAULT_RETRIES
 ) -> list[TopicSpec]:
     """The topics that a task needs."""
-    names = (topics.requests, topics.replies, topics.dead_letters, *retry_topics(topics, retries))
+    fixed = (topics.requests, topics.replies, topics.cancels, topics.dead_letters)
+    names = (*fixed, *retry_topics(topics, retries))
     return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
 
 

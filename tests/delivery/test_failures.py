@@ -180,6 +180,7 @@ async def test_the_path_of_a_failing_request_is_short_and_its_headers_are_parsed
             assert [name for name in names if name.startswith("Handler.")] == [
                 "Handler.handle",
                 "Handler._answer",
+                "Handler._run_unless_cancelled",
                 "Handler._run",
             ]
             assert names.count("header_map") == 1

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferstream.schemas.cancels import Cancel, Heartbeat, decode_cancel
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request, encode
 from inferstream.schemas.messages import BatchInfo, Chunk, Failure, Request, Result, Timings, TriageOutput
 
@@ -44,6 +45,11 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
         version="1f6e2c9b",
     ),
 }
+CANCELS: dict[str, Cancel | Heartbeat] = {
+    "cancel": Cancel("t1"),
+    "cancel-superseded": Cancel("inferstream.translate.requests/0/17", "superseded"),
+    "heartbeat": Heartbeat("8f2c11d09a7b4e35"),
+}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -75,6 +81,26 @@ def test_golden_bytes_are_read_and_written(name: str) -> None:
     message = MESSAGES[name]
     assert encode(message) == golden
     assert (decode_request if isinstance(message, Request) else decode_reply)(golden) == message
+
+
+@pytest.mark.parametrize("name", CANCELS)
+def test_golden_cancels_are_read_and_written(name: str) -> None:
+    golden = (GOLDEN / f"{name}.json").read_bytes()
+    assert encode(CANCELS[name]) == golden
+    assert decode_cancel(golden) == CANCELS[name]
+
+
+def test_a_cancel_with_a_reason_of_a_later_version_cancels() -> None:
+    assert decode_cancel(b'{"id":"t1","reason":"bored","new":[1]}') == Cancel("t1")
+
+
+@given(st.binary() | BODIES)
+def test_any_bytes_are_a_cancel_or_a_decode_error(value: bytes) -> None:
+    try:
+        message = decode_cancel(value)
+    except DecodeError:
+        return
+    assert isinstance(message, Cancel | Heartbeat)
 
 
 def test_unknown_fields_are_ignored() -> None:

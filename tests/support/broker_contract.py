@@ -88,6 +88,22 @@ class BrokerContract:
     def parts(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
+    async def test_the_offset_of_a_time_is_that_of_the_first_record_that_is_not_older(
+        self, broker: Broker, topic: str, parts: list[TopicPartition]
+    ) -> None:
+        for number in range(3):
+            await broker.publish(Message(topic, b"%d" % number, partition=0))
+            await asyncio.sleep(0.01)  # the clock of the records must move on
+        reader = await broker.consume([topic])
+        times = [record.timestamp_ms for record in await take(reader, 3)]
+        assert times == sorted(times)
+        for offset, time_ms in enumerate(times):
+            found = await reader.offsets_at({parts[0]: time_ms, parts[1]: time_ms})
+            assert found == {parts[0]: times.index(times[offset]), parts[1]: 0}
+        assert await reader.offsets_at({parts[0]: times[-1] + 1}) == {parts[0]: 3}
+        assert await reader.offsets_at({parts[0]: times[0] - 3_600_000}) == {parts[0]: 0}
+        assert await reader.offsets_at({}) == {}
+
     # Publishing
 
     async def test_each_partition_keeps_the_order_of_the_calls(self, broker: Broker, topic: str) -> None:

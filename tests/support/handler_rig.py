@@ -11,6 +11,7 @@ from inferstream.pipeline.config import BreakerConfig, LimitConfig, RetryConfig
 from inferstream.pipeline.delivery.admission import Admission
 from inferstream.pipeline.delivery.answers import AnswerPolicy
 from inferstream.pipeline.delivery.breaker import Breaker
+from inferstream.pipeline.delivery.cancels import Cancels
 from inferstream.pipeline.delivery.failures import FailurePolicy, WorkerStamp
 from inferstream.pipeline.delivery.handler import Handler
 from inferstream.pipeline.delivery.outcome import Outcome
@@ -62,6 +63,7 @@ def handler_over(
     retries: RetryConfig = NO_RETRIES,
     admission: Admission | None = None,
     wall_clock: Callable[[], float] = lambda: NOW_S,
+    cancels: Cancels | None = None,
 ) -> Handler:
     """A handler of the task `echo` over the engine, whose clock it shares. Its worker is called "w"."""
     metrics = metrics or Metrics()
@@ -69,7 +71,7 @@ def handler_over(
     replies = ReplyBuilder(TOPICS.task, limits.max_reply_bytes)
     return Handler(
         engine,
-        RequestReader(TOPICS, limits.max_request_bytes, engine.clock, wall_clock),
+        RequestReader(TOPICS, limits.max_request_bytes, engine.clock, wall_clock, cancels),
         ReplyTopics(TOPICS, limits, partitions),
         admission or Admission(10_000),
         AnswerPolicy(replies, metrics, breaker),

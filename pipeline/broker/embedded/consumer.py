@@ -86,6 +86,9 @@ class EmbeddedConsumer:
         bounds = await self._database.run(self._log.topics.bounds, partitions)
         return {at: bound.next for at, bound in bounds.items()}
 
+    async def offsets_at(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        return await self._database.run(self._log.offsets_at, times_ms)
+
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         for at, offset in offsets.items():
             if at in self._member.positions:

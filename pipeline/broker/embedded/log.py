@@ -74,6 +74,14 @@ class Log:
         found = ((at, self._read(at, offset)) for at, offset in positions.items())
         return {at: records for at, records in found if records}
 
+    def offsets_at(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """The offset of the first record of each partition that is not older; its end if all are."""
+        offsets = {}
+        for at, bound in self.topics.bounds(times_ms).items():
+            oldest = self._retention.oldest_since(self.topics.id_of(at), times_ms[at])
+            offsets[at] = bound.next if oldest is None else max(oldest, bound.first)
+        return offsets
+
     def trim(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Delete the records before these offsets."""
         for at, offset in offsets.items():

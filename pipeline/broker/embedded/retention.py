@@ -63,7 +63,7 @@ class Retention:
         now_ms = self._now_ms()
         try:
             for partition_id, next_offset, retention_ms, unread in self._rows():
-                oldest = self._oldest_since(partition_id, now_ms - retention_ms)
+                oldest = self.oldest_since(partition_id, now_ms - retention_ms)
                 offset = next_offset if oldest is None else oldest
                 self.trim(partition_id, offset if unread is None else min(offset, unread))
         except sqlite3.OperationalError as error:
@@ -79,6 +79,13 @@ class Retention:
             )
             delete = "DELETE FROM batches WHERE position >= ? AND position + records <= ? AND position < ?"
             connection.execute(delete, [first, first + offset, first + offset])
+
+    def oldest_since(self, partition_id: int, since_ms: int) -> int | None:
+        """The offset of the first batch that is not older; None if all are."""
+        first, last = span_of(partition_id)
+        arguments = {"first": first, "last": last, "since": since_ms}
+        row = self._database.connection.execute(OLDEST_TO_KEEP, arguments).fetchone()
+        return row[0] - first if row else None
 
     def _now_ms(self) -> int:
         """The time by which records are old: the earlier of the clock, and the clock without its steps ahead."""
@@ -96,13 +103,6 @@ class Retention:
 
     def _rows(self) -> list[tuple[int, int, int, int | None]]:
         return self._database.connection.execute(PARTITIONS).fetchall()
-
-    def _oldest_since(self, partition_id: int, since_ms: int) -> int | None:
-        """The offset of the first batch that is not older; None if all are."""
-        first, last = span_of(partition_id)
-        arguments = {"first": first, "last": last, "since": since_ms}
-        row = self._database.connection.execute(OLDEST_TO_KEEP, arguments).fetchone()
-        return row[0] - first if row else None
 
 
 def span_of(partition_id: int) -> tuple[int, int]:

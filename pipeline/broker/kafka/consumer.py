@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from ..starts import log_starts
 from .connection import broker_error, connection_arguments
 from .fetching import BoundedConsumer
 from .membership import Membership
+from .offset_look_ups import OffsetLookUps
 from .reaching import bounded, look_up_s
 from .rebalances import Rebalances, for_kafka
 from .records import records_of
@@ -35,8 +36,6 @@ TELL_START_S: Final = 3.0
 REQUEST_MARGIN_MS: Final = 5_000
 
 log = logging.getLogger(__name__)
-
-OffsetLookup = Callable[[Collection[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]]
 
 
 class KafkaConsumer:
@@ -65,6 +64,7 @@ class KafkaConsumer:
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
         self._rebalances = Rebalances(self._consumer, listener, self._tell_start)
+        self._look_ups = OffsetLookUps(self._consumer, config)
 
     async def join(self, topics: Collection[str]) -> None:
         """Join the group; returns with the first assignment. Leaves nothing open if it raises BrokerError."""
@@ -153,21 +153,13 @@ class KafkaConsumer:
         return dict(zip(partitions, offsets, strict=True))
 
     async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        return await self._bounds(self._consumer.beginning_offsets, partitions)
+        return await self._look_ups.begins(partitions)
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        return await self._bounds(self._consumer.end_offsets, partitions)
+        return await self._look_ups.ends(partitions)
 
-    async def _bounds(
-        self, look_up: OffsetLookup, partitions: Collection[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        doing = "read the offsets of partitions"
-        try:
-            async with bounded(self._config, self._consumer._client, doing, look_up_s(self._config)):
-                bounds = await look_up(for_kafka(partitions))
-        except KafkaError as error:
-            raise broker_error(error, self._config, doing) from error
-        return {TopicPartition(*at): offset for at, offset in bounds.items()}
+    async def offsets_at(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        return await self._look_ups.at(times_ms)
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         for at, offset in offsets.items():

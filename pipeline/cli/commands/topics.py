@@ -18,6 +18,7 @@ COLUMNS: Final = {"topic": "TOPIC", "partitions": "PARTITIONS", "state": "STATE"
 PURPOSES: Final = {
     "requests": "requests of producers; workers share its partitions",
     "replies": "replies to requests that name no other reply topic",
+    "cancels": "what clients do not want any more, and their heartbeats",
     "dead_letters": "requests that could not be answered, with the reason",
 }
 RETENTION: Final = setting(

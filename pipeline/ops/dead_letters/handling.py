@@ -30,6 +30,7 @@ REMOVED: Final = frozenset(
         Header.VERSION,
         Header.HISTORY,
         Header.ATTEMPT,
+        Header.ORIGIN_MS,
         Header.NOT_BEFORE_MS,
         Header.DEADLINE_MS,
         Header.KEYLESS,

@@ -1,0 +1,152 @@
+"""What of the cancels concerns the requests of one worker: on arrival, and while they are in progress."""
+
+import asyncio
+import math
+from typing import Any, Final, Self
+
+from ...schemas.topics import Header
+from ..errors import Cancelled, Superseded
+from ..telemetry import Metrics
+from .arrival import Arrival
+from .cancel_memory import CancelMemory, KnownCancel, RequestName
+from .leases import Leases
+from .retries import asked_ms
+
+ANSWERS_ALL: Final = -math.inf
+
+
+class Cancels:
+    """Ends requests that are not wanted any more. Lives on the event loop; `CancelReader` fills it.
+
+    Attributes:
+        since_ms: the cancels sent from this time on are known, in Unix time. A request that is older
+            must wait for `cover`: its cancel may not have been read.
+    """
+
+    def __init__(
+        self, leases: Leases | None = None, metrics: Metrics | None = None, since_ms: float = ANSWERS_ALL
+    ) -> None:
+        """Without ``since_ms`` nothing is waited for: there is no reader."""
+        self.memory = CancelMemory()
+        self.known = self.memory.known
+        self.since_ms = since_ms
+        self._wanted_ms = math.inf
+        self.wanted = asyncio.Event()
+        self._leases = leases
+        self._metrics = metrics
+        self._covered = asyncio.Event()
+        self._running: dict[RequestName, set[RunningRequest]] = {}
+
+    def check(self, arrival: Arrival) -> None:
+        """Raise Cancelled or Superseded if a cancel of this request is known."""
+        found = self.memory.find(_name(arrival), asked_ms(arrival), arrival.headers.get(Header.TRACEPARENT))
+        if found is not None:
+            self.count(found.reason)
+            raise _error(found.reason)
+
+    def running(self, arrival: Arrival) -> "RunningRequest":
+        """To be entered by the task that waits for the device, and left when it has ended."""
+        return RunningRequest(self, arrival)
+
+    def add(self, name: RequestName, cancel: KnownCancel) -> None:
+        """Remember a cancel, and end the requests in progress that it names."""
+        self.memory.add(name, cancel)
+        for request in tuple(self._running.get(name, ())):
+            request.check()
+
+    async def cover(self, timestamp_ms: int) -> None:
+        """Return when the cancels are known that were sent from this time on."""
+        while timestamp_ms < self.since_ms:
+            self._wanted_ms = min(self._wanted_ms, timestamp_ms)
+            self.wanted.set()
+            await self._covered.wait()
+
+    def take_wanted_ms(self) -> float:
+        """The oldest time that is waited for; what comes later is waited for anew."""
+        wanted_ms = self._wanted_ms
+        self._wanted_ms = math.inf
+        self.wanted.clear()
+        return wanted_ms
+
+    def covered(self, since_ms: float) -> None:
+        """The cancels from this time on are known now, or will never be."""
+        self.since_ms = since_ms
+        self._covered.set()
+        self._covered = asyncio.Event()
+
+    def begin(self, request: "RunningRequest") -> None:
+        self._running.setdefault(request.name, set()).add(request)
+        if request.lease is not None and self._leases is not None:
+            self._leases.hold(request.lease, request)
+        request.check()
+
+    def end(self, request: "RunningRequest") -> None:
+        of_name = self._running[request.name]
+        of_name.discard(request)
+        if not of_name:
+            del self._running[request.name]
+        if request.lease is not None and self._leases is not None:
+            self._leases.release(request.lease, request)
+
+    def count(self, reason: str) -> None:
+        """Count a request that ends: cancelled, superseded, or lease."""
+        if self._metrics is not None:
+            self._metrics.cancelled(reason)
+
+
+class RunningRequest:
+    """A request that waits for the device, in the asyncio task that enters this.
+
+    A cancel ends the wait of the task with CancelledError: so the request leaves its flight, whose
+    rows are dropped if it was the last one.
+    """
+
+    def __init__(self, cancels: Cancels, arrival: Arrival) -> None:
+        self.name = _name(arrival)
+        self.lease = arrival.lease
+        self.error: Cancelled | None = None
+        """Why it ends, once it is known that it ends."""
+        self._cancels = cancels
+        self._asked_ms = asked_ms(arrival)
+        self._trace = arrival.headers.get(Header.TRACEPARENT)
+        self._task: asyncio.Task[Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._cancels.begin(self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._cancels.end(self)
+
+    def check(self) -> None:
+        """End it if a cancel of it is known."""
+        found = self._cancels.memory.find(self.name, self._asked_ms, self._trace)
+        if found is not None:
+            self._end(found.reason, _error(found.reason))
+
+    def lapse(self) -> None:
+        """Its lease ran out."""
+        assert self.lease is not None
+        sentence = f"The lease {self.lease.name!r} ran out: its client sent no heartbeat for {self.lease.lasts_s:g} s."
+        self._end("lease", Cancelled(sentence))
+
+    def ends_it(self) -> bool:
+        """Whether this has cancelled its task, and nothing else has. Called once, by that task."""
+        return self.error is not None and self._task is not None and not self._task.uncancel()
+
+    def _end(self, reason: str, error: Cancelled) -> None:
+        if self.error is None and self._task is not None:
+            self.error = error
+            self._cancels.count(reason)
+            self._task.cancel()
+
+
+def _name(arrival: Arrival) -> RequestName:
+    return RequestName(arrival.job.tenant, arrival.reply_id)
+
+
+def _error(reason: str) -> Cancelled:
+    if reason == Superseded.code:
+        return Superseded("A newer request takes the place of this one, as its sender has said.")
+    return Cancelled("The request was cancelled by its sender.")
