@@ -36,7 +36,7 @@ configs = st.builds(
     budget_share=st.floats(0, 2),
     budget_burst=st.integers(0, 50),
 )
-REPLACED = (Header.ATTEMPT, Header.NOT_BEFORE_MS, Header.ORIGIN, Header.HISTORY)
+REPLACED = (Header.ATTEMPT, Header.NOT_BEFORE_MS, Header.ORIGIN, Header.ORIGIN_MS, Header.HISTORY)
 ours = st.sampled_from(REPLACED)
 histories = st.lists(st.tuples(st.integers(), st.text(max_size=5), st.integers(), st.text(max_size=5))).map(
     lambda lines: json.dumps(lines).encode()
