@@ -108,19 +108,17 @@ def build_serving(
     specs = topic_specs(topics, config.kafka, config.retries)
 
     # What reads a request, and decides whether it may go to the device.
+    limits = config.limits
     cancels = CancelReader(broker, topics.cancels, metrics, cancel_span_s(config.retries))
-    max_bytes = config.limits.max_request_bytes
-    reader = RequestReader(topics, max_bytes, engine.clock, time.time, cancels.cancels)
-    reply_topics = ReplyTopics(topics, config.limits, broker.partitions)
+    reader = RequestReader(topics, limits.max_request_bytes, engine.clock, time.time, cancels.cancels)
+    reply_topics = ReplyTopics(topics, limits, broker.partitions)
     admission = Admission(config.window.max_in_flight, config.window.max_bytes)
 
     # What makes its outcome.
     breaker = Breaker(config.breaker, time.monotonic)
     stamp = WorkerStamp(f"{socket.gethostname()}/{os.getpid()}", time.time)
-    undeliverable = Undelivered(topics, reply_topics, metrics, stamp)
-    replies = ReplyBuilder(
-        topics.task, config.limits.max_reply_bytes, config.limits.echo_headers, undeliverable.end_of
-    )
+    end_of = Undelivered(topics, reply_topics, metrics, stamp).end_of
+    replies = ReplyBuilder(topics.task, limits.max_reply_bytes, limits.echo_headers, end_of)
     answers = AnswerPolicy(replies, metrics, breaker)
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
@@ -168,8 +166,8 @@ def topic_specs(
     topics: Topics, kafka: KafkaConfig, retries: RetryConfig = DEFAULT_RETRIES
 ) -> list[TopicSpec]:
     """The topics that a task needs."""
-    fixed = (topics.requests, topics.replies, topics.cancels, topics.dead_letters)
-    names = (*fixed, *retry_topics(topics, retries))
+    names = [topics.requests, topics.replies, topics.cancels, topics.dead_letters]
+    names += retry_topics(topics, retries)
     return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
 
 
