@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..config import MAX_REQUEST_TOKENS
 from ..errors import Overloaded, Poison
+from ..tasks.base import Ask
 from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
@@ -98,11 +99,11 @@ class Engine:
         question = self._questions.read(job)
         if (answer := self._cached(question, began)) is not None:
             return answer
-        shared = question.repeats and self._memory is not None
-        flight = self.flights.join(question.key, job.expires, job.priority) if shared else None
+        keep = question.choices.repeats and self._memory is not None
+        flight = self.flights.join(question.key, job.expires, job.priority) if keep else None
         if flight is None:
             flight = self._take_off(question, job, began)
-            if shared:
+            if keep:
                 self.flights.start(flight)
             flight.batcher.expected.expect(flight)
             self._preparer.put(flight)
@@ -111,17 +112,17 @@ class Engine:
     def _take_off(self, question: Question, job: Job, now: float) -> Flight:
         """A new flight. Raises Poison or Overloaded."""
         task, device = question.entry
-        content = question.ask.content
-        size = len(content) if isinstance(content, str) else len(content_bytes(content))
+        content = question.content
+        ask = Ask(content, question.choices.options)
         flight = Flight(
             question.key,
             task,
             device.batcher,
-            question.ask,
-            size,
+            ask,
+            len(content) if isinstance(content, str) else len(content_bytes(content)),
             started_at=now,
-            further_steps=task.further_steps(question.ask),
-            keep=question.repeats,
+            further_steps=task.further_steps(ask),
+            keep=question.choices.repeats,
             suspect=device.is_suspect(question.key),
             tenant=job.tenant,
             expires=job.expires,
@@ -136,7 +137,7 @@ class Engine:
         return self._cached(self._questions.read(job), began)
 
     def _cached(self, question: Question, began: float) -> EngineAnswer | None:
-        if self._memory is None or not question.repeats:
+        if self._memory is None or not question.choices.repeats:
             return None
         stored = self._memory.get(question.key)
         if stored is None:

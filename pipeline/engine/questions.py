@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..errors import ModelElsewhere
-from ..tasks.base import Ask, Task
+from ..tasks.base import Task
 from .cache.keys import content_key, content_prefix
 from .device import Device
 from .job import Job
@@ -28,12 +28,12 @@ class Choices(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A job, resolved: who answers it, what its task has read, its content key, and `Task.repeats`."""
+    """A job, resolved: who answers it, what its task has read, and its content key."""
 
     entry: ModelEntry
-    ask: Ask
+    content: Any
+    choices: Choices
     key: bytes
-    repeats: bool
 
 
 class JobReader:
@@ -42,36 +42,31 @@ class JobReader:
     def __init__(self, models: Mapping[str, Mapping[str, ModelEntry]]) -> None:
         """``models`` by task and name; the first of a task is its default."""
         self._models = models
-        self._defaults = {task: next(iter(of_task.values())) for task, of_task in models.items()}
-        # Checked once: most requests have neither options nor a tenant.
-        self._plain = {
-            entry.task: _choices(entry.task, {}, "")
-            for of_task in models.values()
-            for entry in of_task.values()
-        }
+        # Choices of requests without options and tenant, as most are, by task and model; by None the default.
+        self._plain: dict[str, dict[str | None, tuple[ModelEntry, Choices]]] = {}
+        for task, of_task in models.items():
+            known = {name: (entry, _choices(entry.task, {}, "")) for name, entry in of_task.items()}
+            self._plain[task] = {None: next(iter(known.values()))}
+            self._plain[task].update(known)
 
     def read(self, job: Job) -> Question:
         """Raises ModelElsewhere, UnknownOption, WrongType, or another BadRequest of the task."""
-        entry = self._entry(job)
+        request = job.request
+        known = self._plain[job.task].get(job.model)
+        if known is None:
+            raise self._elsewhere(job)
+        entry, choices = known
         task = entry.task
-        given = job.request.options
-        choices = _choices(task, given, job.tenant) if given or job.tenant else self._plain[task]
-        content = task.read(job.request)
-        return Question(
-            entry, Ask(content, choices.options), content_key(choices.prefix, content), choices.repeats
-        )
+        if request.options or job.tenant:
+            choices = _choices(task, request.options, job.tenant)
+        content = task.read(request)
+        return Question(entry, content, choices, content_key(choices.prefix, content))
 
-    def _entry(self, job: Job) -> ModelEntry:
-        if not job.model:
-            return self._defaults[job.task]
-        models = self._models[job.task]
-        entry = models.get(job.model)
-        if entry is None:
-            raise ModelElsewhere(
-                f"There is no model {job.model!r} here; this worker serves {', '.join(models)}. Only another "
-                "worker of its group could have it."
-            )
-        return entry
+    def _elsewhere(self, job: Job) -> ModelElsewhere:
+        return ModelElsewhere(
+            f"There is no model {job.model!r} here; this worker serves {', '.join(self._models[job.task])}. Only "
+            "another worker of its group could have it."
+        )
 
 
 def _choices(task: Task, given: Mapping[str, Any], tenant: str) -> Choices:

@@ -31,6 +31,8 @@ def content_bytes(content: Any) -> bytes:
 
 def content_key(prefix: bytes, content: Any) -> bytes:
     """blake2b of prefix and content, 16 bytes: equal exactly if both are equal."""
-    person = b"" if isinstance(content, str) else STRUCTURED
-    hashed = hashlib.blake2b(prefix + content_bytes(content), digest_size=DIGEST_BYTES, person=person)
-    return hashed.digest()
+    if isinstance(content, str):  # most contents are
+        text = content.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(prefix + text, digest_size=DIGEST_BYTES).digest()
+    structured = prefix + _encoder.encode(content)
+    return hashlib.blake2b(structured, digest_size=DIGEST_BYTES, person=STRUCTURED).digest()
