@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .pipeline.client.client import Client
     from .pipeline.client.replies import Answer
+    from .pipeline.client.sync_client import SyncClient
     from .pipeline.config import Config, KafkaConfig
     from .pipeline.errors import (
         BadHeader,
@@ -89,6 +90,7 @@ __all__ = [
     "Request",
     "Result",
     "ShuttingDown",
+    "SyncClient",
     "Timeout",
     "Timings",
     "TooLarge",
@@ -112,6 +114,7 @@ _MODULES = (
     "pipeline.settings.loading",
     "pipeline.client.replies",
     "pipeline.client.client",
+    "pipeline.client.sync_client",
     "pipeline.serving.edge",
 )
 """Modules that define the public names. Those that import few packages come first."""

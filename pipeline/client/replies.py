@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from ...schemas.codec import DecodeError, decode_reply
 from ...schemas.messages import Chunk, Failure, Result
@@ -21,7 +21,7 @@ POLL_MS: Final = 1_000
 Output_co = TypeVar("Output_co", covariant=True)
 
 
-class Answer(NamedTuple, Generic[Output_co]):
+class Answer(Struct, Generic[Output_co], frozen=True):
     """The answer to one request: the task's output, e.g. a TriageOutput, and the whole reply."""
 
     output: Output_co

@@ -25,6 +25,12 @@ ASYNC = {
     "request": Method("async def request", "text: Content", "RequestKeywords", "Answer[OUTPUT]"),
     "map": Method("def map", "texts: Items", "MapKeywords", "AsyncGenerator[Answer[OUTPUT] | Failure, None]"),
 }
+SYNC = {
+    "request": Method("def request", "text: Content", "RequestKeywords", "Answer[OUTPUT]"),
+    "map": Method(
+        "def map", "texts: Iterable[Item]", "MapKeywords", "Generator[Answer[OUTPUT] | Failure, None, None]"
+    ),
+}
 
 
 def with_overloads(source: str, methods: Mapping[str, Method], contracts: Mapping[str, Contract]) -> str:

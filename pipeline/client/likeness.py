@@ -1,0 +1,31 @@
+"""Decorators for a method that takes the arguments of another: they are documented once."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def like(source: Callable[..., Any]) -> Callable[[F], F]:
+    """The method gets the docstring of ``source`` and, for `help`, its parameters."""
+
+    def decorate(method: F) -> F:
+        method.__doc__ = source.__doc__
+        returned = inspect.signature(method).return_annotation
+        method.__signature__ = inspect.signature(source).replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return method
+
+    return decorate
+
+
+def made_like(
+    source: Callable[Concatenate[Any, P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, P], None]]:
+    """The constructor takes the arguments of the constructor ``source``, also for a type checker."""
+
+    def decorate(method: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:
+        return like(source)(method)
+
+    return decorate

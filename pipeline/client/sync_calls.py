@@ -1,0 +1,70 @@
+"""The methods of `SyncClient`: those of `Client` without `await`. Their documentation is the same.
+
+The overloads are made from the contracts in `schemas/tasks.py`; tests/client/test_types.py writes them again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
+from typing import Any, Literal, TypeVar, Unpack, overload
+
+from msgspec import Struct
+
+from ...schemas.messages import Failure, TriageOptions, TriageOutput
+from .calls import AsyncCalls
+from .keywords import Content, Item, MapKeywords, Plain, RequestKeywords
+from .likeness import like
+from .replies import Answer
+
+Output = TypeVar("Output")
+
+
+class SyncCalls(ABC):
+    """Typed methods over the untyped ones of a client."""
+
+    # Overloads of request
+    @overload
+    def request(
+        self, task: Literal["triage"], text: Content, **how: Unpack[RequestKeywords[TriageOptions]]
+    ) -> Answer[TriageOutput]: ...
+    @overload
+    def request(
+        self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
+    ) -> Answer[Output]: ...
+    @overload
+    def request(self, task: str, text: Content, **how: Unpack[RequestKeywords[Plain]]) -> Answer[Any]: ...
+
+    # End of overloads
+
+    @like(AsyncCalls.request)
+    def request(self, task: str, text: Content, **how: Any) -> Answer[Any]:
+        return self._request(task, text, how)
+
+    # Overloads of map
+    @overload
+    def map(
+        self, task: Literal["triage"], texts: Iterable[Item], **how: Unpack[MapKeywords[TriageOptions]]
+    ) -> Generator[Answer[TriageOutput] | Failure, None, None]: ...
+    @overload
+    def map(
+        self, task: str, texts: Iterable[Item], *, output: type[Output], **how: Unpack[MapKeywords[Struct]]
+    ) -> Generator[Answer[Output] | Failure, None, None]: ...
+    @overload
+    def map(
+        self, task: str, texts: Iterable[Item], **how: Unpack[MapKeywords[Plain]]
+    ) -> Generator[Answer[Any] | Failure, None, None]: ...
+
+    # End of overloads
+
+    @like(AsyncCalls.map)
+    def map(
+        self, task: str, texts: Iterable[Item], **how: Any
+    ) -> Generator[Answer[Any] | Failure, None, None]:
+        return self._map(task, texts, how)
+
+    @abstractmethod
+    def _request(self, task: str, text: Content, how: dict[str, Any]) -> Answer[Any]: ...
+
+    @abstractmethod
+    def _map(
+        self, task: str, texts: Iterable[Item], how: dict[str, Any]
+    ) -> Generator[Answer[Any] | Failure, None, None]: ...

@@ -1,0 +1,75 @@
+"""A user's program: right use, and the types that mypy must see."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, assert_type
+
+from msgspec import Struct
+
+from inferstream import (
+    Answer,
+    Category,
+    Client,
+    Failure,
+    KafkaConfig,
+    Overloaded,
+    Request,
+    SyncClient,
+    TriageOptions,
+    TriageOutput,
+)
+
+
+class SentimentOptions(Struct, frozen=True):
+    scale: int = 5
+
+
+class SentimentOutput(Struct, frozen=True):
+    label: str
+
+
+async def known_task(client: Client) -> float:
+    answer = await client.request(
+        "triage", "I was charged twice", priority="high", tenant="acme", timeout_s=5
+    )
+    assert_type(answer, Answer[TriageOutput])
+    runners_up: list[Category] = answer.output.runners_up
+    await client.request("triage", "a", options=TriageOptions(threshold=0.7))
+    await client.request("triage", "a", options={"threshold": 0.7})
+    await client.request("triage", Request("a", id="t1"), id=None, key=b"t", traceparent=None)
+    return answer.output.confidence + len(runners_up)
+
+
+async def many(client: Client) -> None:
+    async for answer in client.map("triage", ["a", Request("b")], max_in_flight=8, ordered=False):
+        if isinstance(answer, Failure):
+            print(answer.code, answer.message)
+        else:
+            assert_type(answer, Answer[TriageOutput])
+            print(answer.output.category, answer.reply.model)
+
+
+async def task_of_ones_own(client: Client, name: str, options: Mapping[str, Any]) -> str:
+    assert_type(await client.request(name, "a", options=options), Answer[Any])
+    answer = await client.request("sentiment", "a", output=SentimentOutput, options=SentimentOptions(3))
+    assert_type(answer, Answer[SentimentOutput])
+    assert_type((await client.request("topics", "a", output=list[str])).output, list[str])
+    return answer.output.label
+
+
+def synchronous() -> None:
+    with SyncClient("127.0.0.1:9092", prefix="mine") as client:
+        try:
+            answer = client.request("triage", "a", options=TriageOptions(clean="mail"))
+        except Overloaded as error:
+            print(error.retry_after_ms)
+            return
+        assert_type(answer, Answer[TriageOutput])
+        for reply in client.map("triage", ["a"], timeout_s=None):
+            if isinstance(reply, Answer):
+                assert_type(reply.output, TriageOutput)
+        for own in client.map("sentiment", ["a"], output=SentimentOutput):
+            if isinstance(own, Answer):
+                assert_type(own.output, SentimentOutput)
+    SyncClient(embedded=Path("folder")).close()
+    Client(KafkaConfig(bootstrap="a:9092"), reply_topic="mine.{task}")

@@ -1,0 +1,45 @@
+"""A user's program with one mistake a line. The words of mypy's error stand behind it."""
+
+from msgspec import Struct
+
+from inferstream import Answer, Client, SyncClient, TriageOptions
+
+
+class OtherOptions(Struct, frozen=True):
+    scale: int = 5
+
+
+async def asynchronous(client: Client) -> None:
+    answer = await client.request("triage", "a")
+    answer.output.categry  # E: has no attribute "categry"
+    answer.ouptut  # E: has no attribute "ouptut"
+    answer.reply.modell  # E: has no attribute "modell"
+    answer.output.confidence.upper()  # E: has no attribute "upper"
+    TriageOptions(treshold=0.7)  # E: Unexpected keyword argument "treshold"
+    TriageOptions(threshold="high")  # E: expected "float | None"
+    TriageOptions(clean="html")  # E: expected "Literal['mail', 'none'] | None"
+    await client.request("triage", "a", options=OtherOptions())  # E: No overload variant
+    await client.request("triage", "a", options=["threshold"])  # E: No overload variant
+    await client.request("triage", "a", tmieout_s=5)  # E: did you mean "timeout_s"
+    await client.request("triage", "a", priority="urgent")  # E: No overload variant
+    await client.request("triage", "a", timeout_s="5")  # E: No overload variant
+    await client.request("triage", "a", key="k")  # E: No overload variant
+    await client.request("triage", "a", output=OtherOptions())  # E: No overload variant
+    await client.request("triage", b"a")  # E: No overload variant
+    await client.request("triage")  # E: No overload variant
+    client.map("triage", 7)  # E: No overload variant
+    client.map("triage", [None])  # E: List item 0 has incompatible type "None"
+    async for mapped in client.map("triage", ["a"]):
+        mapped.output  # E: Item "Failure" of "Answer[TriageOutput] | Failure" has no attribute "output"
+        if isinstance(mapped, Answer):
+            mapped.output.categry  # E: has no attribute "categry"
+
+
+def synchronous(client: SyncClient) -> None:
+    client.request("triage", "a").output.categry  # E: has no attribute "categry"
+    client.request("triage", "a", tmieout_s=5)  # E: did you mean "timeout_s"
+    for mapped in client.map("triage", ["a"]):
+        if isinstance(mapped, Answer):
+            mapped.output.categry  # E: has no attribute "categry"
+    SyncClient("127.0.0.1:9092", perfix="mine")  # E: Unexpected keyword argument "perfix"
+    SyncClient(9092)  # E: incompatible type "int"
