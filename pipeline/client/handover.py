@@ -11,13 +11,13 @@ from .loop_thread import CLOSED
 from .replies import Answer
 
 
-class Mark:
+class Signal:
     """A step of a map that is no answer."""
 
 
-WANTED: Final = Mark()
+WANTED: Final = Signal()
 """The map reads its next item: hand it over."""
-ENDED: Final = Mark()
+ENDED: Final = Signal()
 
 
 class Raised(NamedTuple):
@@ -52,10 +52,10 @@ class MapSteps:
     def __init__(self, begin: Callable[[AsyncIterator[Any]], AsyncGenerator[Answer[Any] | Failure]]) -> None:
         self._items = Handover()
         self._answers = begin(self._items)
-        self._next: asyncio.Task[Answer[Any] | Failure | Mark] | None = None
+        self._next: asyncio.Task[Answer[Any] | Failure | Signal] | None = None
         self._closed = False
 
-    async def step(self, item: object = WANTED) -> Answer[Any] | Failure | Mark:
+    async def step(self, item: object = WANTED) -> Answer[Any] | Failure | Signal:
         """Hand over ``item`` if there is one. Return the next answer, WANTED or ENDED."""
         if item is not WANTED:
             self._items.give(item)

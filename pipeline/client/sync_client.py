@@ -11,7 +11,7 @@ from ...schemas.messages import Failure
 from ..errors import ShuttingDown, UsageError
 from .arguments import check
 from .client import Client
-from .handover import ENDED, WANTED, MapSteps, Mark, Raised
+from .handover import ENDED, WANTED, MapSteps, Raised, Signal
 from .keywords import Content, Item
 from .likeness import made_like
 from .loop_thread import CLOSED, LoopThread
@@ -114,7 +114,7 @@ class SyncClient(SyncCalls):
                 item = WANTED
                 if step is WANTED:
                     item = _next_of(items)
-                elif not isinstance(step, Mark):
+                elif not isinstance(step, Signal):
                     yield step
         finally:
             self._maps.discard(steps)
