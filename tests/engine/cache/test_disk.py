@@ -13,10 +13,11 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.open_files import has_proc, open_files_in
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.cache.disk import LOCK_TIMEOUT_S, REOPEN_DELAY_S, DiskCache
@@ -555,18 +556,7 @@ def test_a_read_only_cache_that_cannot_be_read_is_a_miss(
     cache.close()
 
 
-def open_files_in(folder: Path) -> list[str]:
-    """The open files of this process that lie in the folder."""
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one that lists the folder
-            found.append(str(link.readlink()))
-    return [path for path in found if path.startswith(str(folder))]
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
-)
+@has_proc
 def test_a_closed_cache_has_no_thread_and_no_open_file(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     cache = DiskCache(tmp_path, 10_000_000)
@@ -582,9 +572,7 @@ def test_a_closed_cache_has_no_thread_and_no_open_file(tmp_path: Path) -> None:
     reopened.close()
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
-)
+@has_proc
 def test_files_that_are_replaced_are_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)  # a log record that is kept holds its error, and so the files
     clock = FakeClock()
