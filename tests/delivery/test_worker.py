@@ -196,6 +196,35 @@ async def test_draining_finishes_what_runs(broker: EmbeddedBroker) -> None:
     assert (await committed(broker))[P0] == 2
 
 
+async def test_a_worker_that_drains_reads_nothing_more(broker: EmbeddedBroker) -> None:
+    """It goes on to poll, else it would lose its membership; what such a poll returned, nobody would answer."""
+    handler = FakeHandler(b"slow")
+    worker = a_worker(broker, handler)
+    await ask(broker, b"slow", partition=0)
+    async with running(worker):
+        await handler.wait_for(b"slow")
+        assert worker.consumer is not None
+        poll = worker.consumer.poll
+        polls = 0
+        read: list[Record] = []
+
+        async def noted(max_records: int, timeout_ms: int) -> list[Record]:
+            nonlocal polls
+            polls += 1
+            found = list(await poll(max_records, timeout_ms))
+            read.extend(found)
+            return found
+
+        worker.drain()
+        worker.consumer.poll = noted  # type: ignore[assignment, method-assign]
+        await until(lambda: polls >= 2)
+        await ask(broker, *numbered(3), partition=0)
+        await until(lambda: polls >= 5 or bool(read))
+        assert read == []
+        handler.held[b"slow"].set()
+    assert (await committed(broker))[P0] == 1
+
+
 async def test_a_request_that_is_not_finished_in_time_is_left_to_the_next_worker(
     broker: EmbeddedBroker,
 ) -> None:
@@ -389,6 +418,31 @@ async def test_a_background_task_that_fails_ends_the_worker(broker: EmbeddedBrok
             await worker.run()
     assert caught.group_contains(LookupError)
     assert not worker.ready
+
+
+async def test_a_worker_that_fails_is_not_ready_while_it_leaves_its_group(broker: EmbeddedBroker) -> None:
+    failing = asyncio.Event()
+
+    async def fails_later() -> None:
+        await failing.wait()
+        await fails()
+
+    worker = a_worker(broker, FakeHandler(), background=[fails_later])
+    task = asyncio.create_task(worker.run())
+    await until(lambda: worker.ready)
+    assert worker.consumer is not None
+    close = worker.consumer.close
+    was_ready = []
+
+    async def noted() -> None:
+        was_ready.append(worker.ready)
+        await close()
+
+    worker.consumer.close = noted  # type: ignore[method-assign]
+    failing.set()
+    with pytest.raises(ExceptionGroup):
+        await asyncio.wait_for(task, 10)
+    assert was_ready == [False]
 
 
 async def test_a_reply_that_cannot_be_published_ends_the_worker(broker: EmbeddedBroker) -> None:
