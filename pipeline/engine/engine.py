@@ -2,21 +2,19 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Self
-
-import msgspec
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 from ..config import MAX_REQUEST_TOKENS
 from ..errors import ModelElsewhere, Overloaded, Poison
 from ..tasks.base import Task
 from .cache.disk import DiskCache
-from .cache.keys import content_key, content_prefix
+from .cache.keys import content_key
 from .cache.memory import MemoryCache
 from .device import Device
 from .flights import Dropped, Flight, Flights
-from .job import Job
+from .job import Job, options_of
 from .normal_form import normal_form
 from .preparing import Preparer
 from .run_limit import TICK_S
@@ -73,8 +71,9 @@ class Engine:
         self._disk = disk
         self.clock = clock
         self._preparer = Preparer(disk, clock, max_tokens)
+        self._took_s = 0.0
         # Checked once: most requests have neither options nor a tenant.
-        self._plain = {name: _options(entry.task, Job("")) for name, entry in models.items()}
+        self._plain = {name: options_of(Job(""), entry.task) for name, entry in models.items()}
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -144,7 +143,7 @@ class Engine:
                 "worker of its group could have it."
             )
         plain = not job.options and not job.tenant
-        options, prefix = self._plain[name] if plain else _options(model.task, job)
+        options, prefix = self._plain[name] if plain else options_of(job, model.task)
         text = normal_form(job.text)
         return model, text, options, content_key(prefix, text)
 
@@ -209,6 +208,14 @@ class Engine:
         """Predicted seconds until all that waits has run, on the device with most of it."""
         return max(device.backlog_s for device in self._devices)
 
+    @property
+    def delay_s(self) -> float:
+        """How long everybody waits: `backlog_s`, or less if the quickest text of the last batch took less.
+
+        The rows of a long text are a backlog that holds up no other tenant.
+        """
+        return min(self.backlog_s, self._took_s)
+
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""
         if not self._broken.done():
@@ -222,7 +229,9 @@ class Engine:
         """`fail` for the other threads."""
         self._loop.call_soon_threadsafe(self.fail, error)
 
-    def _land(self, flights: Iterable[Flight]) -> None:
+    def _land(self, flights: Collection[Flight]) -> None:
+        ran = (flight for flight in flights if flight.batch is not None and isinstance(flight.result, bytes))
+        self._took_s = min((one.finished_at - one.started_at for one in ran), default=self._took_s)
         for flight in flights:
             if self._memory is not None and isinstance(flight.result, bytes):
                 self._memory.put(flight.key, flight.result)
@@ -237,9 +246,3 @@ class Engine:
             device.stop()
         if self._disk is not None:
             self._disk.close()
-
-
-def _options(task: Task, job: Job) -> tuple[Any, bytes]:
-    """The checked options, and every part of the content key except the text."""
-    checked = task.options(job.options)
-    return checked, content_prefix(job.tenant, task.digest, task.name, msgspec.json.encode(checked))

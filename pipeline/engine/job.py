@@ -4,6 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from ..tasks.base import Task
+from .cache.keys import content_prefix
+
 NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
@@ -16,3 +21,12 @@ class Job(NamedTuple):
     tenant: str = ""
     expires: float = math.inf
     priority: int = 1
+
+
+def options_of(job: Job, task: Task) -> tuple[Any, bytes]:
+    """The checked options, and every part of the content key except the text.
+
+    Raises UnknownOption or WrongType.
+    """
+    checked = task.options(job.options)
+    return checked, content_prefix(job.tenant, task.digest, task.name, msgspec.json.encode(checked))

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..errors import DeviceError, InferstreamError, TooLarge
+from ..errors import DeviceError, InferstreamError, too_many_tokens
 from ..tasks.base import Row
 from .batching import Entry
 from .cache.disk import DiskCache
@@ -107,7 +107,7 @@ class Preparer:
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
             prepared = flights[0].task.prepare(
-                [flight.text for flight in flights], [flight.options for flight in flights]
+                [flight.text for flight in flights], [flight.options for flight in flights], self._max_tokens
             )
         except (
             BaseException
@@ -120,7 +120,7 @@ class Preparer:
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
         lengths = [len(row) for row in rows]
         if sum(lengths) > self._max_tokens:
-            self._fail_flight(flight, _too_many_tokens(sum(lengths), self._max_tokens))
+            self._fail_flight(flight, too_many_tokens(self._max_tokens))
             return
         arrivals = flight.batcher.arrivals(flight, lengths)
         entries = [
@@ -145,13 +145,6 @@ class Preparer:
         flight.batcher.settle(flight)
         flight.fail(error)
         self._land([flight])
-
-
-def _too_many_tokens(tokens: int, max_tokens: int) -> TooLarge:
-    return TooLarge(
-        f"The text has {tokens} tokens, more than the {max_tokens} allowed: split it, or raise "
-        "`max_request_tokens` in the worker's settings."
-    )
 
 
 def _take(source: FlightQueue) -> list[Flight]:

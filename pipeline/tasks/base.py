@@ -40,11 +40,14 @@ class Task(Protocol):
         """The checked options. Raises UnknownOption or WrongType."""
         ...
 
-    def prepare(self, texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
+    def prepare(
+        self, texts: Sequence[str], options: Sequence[Any], max_tokens: int | None = None
+    ) -> list[list[Row]]:
         """Tokenize each text, by its options. Runs in the preparing thread.
 
         A text that is too long for the model becomes several overlapping rows; no token is lost. Raises BlankText for
-        a text in which there is nothing to read; the caller then prepares each text alone.
+        a text in which there is nothing to read; the caller then prepares each text alone. Of a text whose rows have
+        more than ``max_tokens``, the rest need not be tokenized: TooLarge may be raised instead.
         """
         ...
 

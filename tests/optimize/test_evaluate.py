@@ -38,7 +38,7 @@ class Words:
 
     pad_id = 0
 
-    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
         return [[[len(word) for word in text.split()]] for text in texts]
 
 

@@ -35,7 +35,9 @@ class Echo:
         except msgspec.ValidationError as error:
             raise UnknownOption(f"{error}: leave it out.") from error
 
-    def prepare(self, texts: Sequence[str], options: Sequence[Any] = ()) -> list[list[Row]]:
+    def prepare(
+        self, texts: Sequence[str], options: Sequence[Any] = (), max_tokens: int | None = None
+    ) -> list[list[Row]]:
         if any(self._unreadable in text for text in texts):
             raise ValueError("a text that cannot be tokenized")
         self.prepared.extend(texts)

@@ -39,6 +39,10 @@ class TopicFaults:
         self._read = read
         self._bomb = b""
 
+    async def prepare(self) -> None:
+        """Make the bomb before the load: that takes a core for a second."""
+        self._bomb = await asyncio.to_thread(bomb)
+
     @property
     def partitions(self) -> int:
         """The number of partitions of each topic."""
@@ -72,7 +76,7 @@ class TopicFaults:
     async def send_bomb(self, pick: float) -> int:
         """Send a bomb to a partition of the request topic. Returns its number."""
         if not self._bomb:
-            self._bomb = await asyncio.to_thread(bomb)
+            await self.prepare()
         partition = int(pick * self.partitions)
         await send_batch(self._bootstrap, self._specs[0].name, partition, self._bomb)
         return partition

@@ -76,12 +76,14 @@ class Triage:
             raise WrongType(f"The option 'runners_up' must be 0 or more, not {options.runners_up}.")
         return options
 
-    def prepare(self, texts: Sequence[str], options: Sequence[TriageOptions]) -> list[list[Row]]:
-        """The windows of each text, see `runtime/tokenizer`. Raises BlankText."""
+    def prepare(
+        self, texts: Sequence[str], options: Sequence[TriageOptions], max_tokens: int | None = None
+    ) -> list[list[Row]]:
+        """The windows of each text, see `runtime/tokenizer`. Raises BlankText or TooLarge."""
         read = [
             self._cleaned(text, one.clean or self._clean) for text, one in zip(texts, options, strict=True)
         ]
-        encoded = self._tokenizer.encode(read)
+        encoded = self._tokenizer.encode(read, max_tokens)
         return [self._rows(text, windows) for text, windows in zip(read, encoded, strict=True)]
 
     def _cleaned(self, text: str, kind: str) -> str:

@@ -72,8 +72,8 @@ def test_the_request_log_pairs_ends_with_requests(clock: FakeClock) -> None:
     log.read(reply("inferstream.triage.requests/0/7", code="not_json"))
     assert log.open == 0
     assert log.seen == [
-        ObservedEnd(2, 3, "good", "result", 2),
-        ObservedEnd(3, 3, "again", "result", 3),
+        ObservedEnd(2, 3, "good", "result", 2, "a"),
+        ObservedEnd(3, 3, "again", "result", 3, "a"),
         ObservedEnd(3, 0, "garbage", "not_json", None),
     ]
     log.read(reply("a"))

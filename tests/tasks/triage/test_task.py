@@ -23,7 +23,7 @@ LABELS = ("refund", "login", "outage")
 class NoTokenizer:
     pad_id = 0
 
-    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
         return [[[101, 102], [101, 102]] for _ in texts]
 
     def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
@@ -181,9 +181,9 @@ def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     class Seen(NoTokenizer):
         texts: Sequence[str] = ()
 
-        def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
             self.texts = texts
-            return super().encode(texts)
+            return super().encode(texts, limit)
 
     mail = "<p>late</p>"
     for of_the_model, of_the_request, read in (
