@@ -23,6 +23,7 @@ class Calls:
 
     def __init__(self, rig: EngineRig) -> None:
         self.texts: list[list[str]] = []
+        self.limits: set[int | None] = set()
         self.release = threading.Event()
         self._prepare = rig.tasks[SMALL].prepare
         rig.tasks[SMALL].prepare = self.prepare  # type: ignore[method-assign]
@@ -31,6 +32,7 @@ class Calls:
         self, texts: Sequence[str], options: Sequence[Any], max_tokens: int | None = None
     ) -> list[list[Row]]:
         self.texts.append(list(texts))
+        self.limits.add(max_tokens)
         if max(map(len, texts)) > LONG_CHARACTERS:
             assert self.release.wait(20)
         return self._prepare(texts, options, max_tokens)
@@ -66,11 +68,13 @@ async def test_a_call_is_bounded_in_characters_and_texts() -> None:
 
 async def test_a_text_of_too_many_tokens_is_refused_with_the_limit_and_what_to_do() -> None:
     async with an_engine_rig(max_tokens=100) as rig:
+        calls = Calls(rig)
         (over, fits) = rig.asked("x" * 101, "y" * 100)
         assert (await fits).output == echoed("y" * 100)
         with pytest.raises(TooLarge, match=r"more than the 100 tokens allowed.*max_request_tokens"):
             await over
         assert rig.device.batcher.backlog_ms == 0.0
+        assert calls.limits == {100}, "the task need not read on"
 
 
 async def test_what_nobody_waits_for_any_more_is_not_tokenized() -> None:

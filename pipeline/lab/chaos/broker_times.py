@@ -4,6 +4,7 @@ The run shares its cores with the workers. The time that a request or a reply wa
 process is not the workers' doing, and does not count here.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,17 +12,21 @@ from ....schemas.codec import DecodeError, decode_request
 from ...broker.base import Broker, Record
 from .request_log import ObservedEnd
 
+READ_S: Final = 60.0
 MAX_RECORDS: Final = 500
 MAX_WAIT_MS: Final = 200
 
 
 async def stored_requests(broker: Broker, topic: str) -> dict[str, list[int]]:
-    """When the broker stored the requests of a topic, Unix milliseconds by id."""
+    """When the broker stored the requests of a topic, Unix milliseconds by id; what can be read in `READ_S`."""
     reader = await broker.consume([topic])
     stored: dict[str, list[int]] = {}
     try:
         ends = await reader.end_offsets(reader.assignment())
-        while any(reader.positions().get(at, 0) < end for at, end in ends.items()):
+        latest = time.monotonic() + READ_S
+        while time.monotonic() < latest and any(
+            reader.positions().get(at, 0) < end for at, end in ends.items()
+        ):
             for record in await reader.poll(MAX_RECORDS, MAX_WAIT_MS):
                 if identity := _id_of(record):
                     stored.setdefault(identity, []).append(record.timestamp_ms)

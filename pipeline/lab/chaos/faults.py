@@ -82,6 +82,7 @@ class FaultInjector:
             "fail_device": self._disturb_device,
             "shrink_device": self._disturb_device,
             "make_reply_topics": self._make_reply_topics,
+            "make_other_topics": self._make_other_topics,
             "remake_topics": self._remake_topics,
             "send_bomb": self._send_bomb,
         }
@@ -196,6 +197,9 @@ class FaultInjector:
 
     async def _make_reply_topics(self, fault: Fault, injected: InjectedFault) -> None:
         await self._topic_faults.make_reply_topics(fault.seconds)
+
+    async def _make_other_topics(self, fault: Fault, injected: InjectedFault) -> None:
+        await self._topic_faults.make_other_topics(fault.seconds)
 
     async def _remake_topics(self, fault: Fault, injected: InjectedFault) -> None:
         await self._topic_faults.remake_topics()

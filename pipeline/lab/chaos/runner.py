@@ -87,13 +87,7 @@ class Runner:
             )
             client_load = ClientLoad(broker, self._topics.prefix)
             self._requests.begin()
-            samples = self._samples
-            watching = [
-                self._read(replies),
-                pool.supervise(),
-                samples.sample_open(),
-                samples.sample_behind(),
-            ]
+            watching = [self._read(replies), pool.supervise(), *self._samples.samplers()]
             settled_s = await self._load_with_faults(broker, watching, injector, client_load)
             partitions = self._scenario.partitions
             lag = await final_lag(self._kafka.bootstrap, group, self._topics.requests, partitions)

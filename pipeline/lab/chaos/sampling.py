@@ -1,7 +1,8 @@
 """What the run samples of itself: how many requests are open, and how late its own event loop is."""
 
 import asyncio
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from .request_log import RequestLog
 
@@ -17,6 +18,10 @@ class RunSamples:
         self.open: list[tuple[float, int]] = []
         self.behind: list[tuple[float, float]] = []
         """How many seconds later than due the event loop came back to this sampler."""
+
+    def samplers(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Take samples until they are cancelled."""
+        return self.sample_open(), self.sample_behind()
 
     async def sample_open(self) -> None:
         while True:

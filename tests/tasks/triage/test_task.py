@@ -180,9 +180,11 @@ def test_an_unreadable_text_needs_a_human_and_has_no_confident_answer(
 def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     class Seen(NoTokenizer):
         texts: Sequence[str] = ()
+        limit: int | None = None
 
         def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
             self.texts = texts
+            self.limit = limit
             return super().encode(texts, limit)
 
     mail = "<p>late</p>"
@@ -194,8 +196,8 @@ def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     ):
         tokenizer = Seen()
         task = triage(tokenizer=tokenizer, clean=of_the_model)
-        task.prepare([mail], [task.options({"clean": of_the_request} if of_the_request else {})])
-        assert tokenizer.texts == [read]
+        task.prepare([mail], [task.options({"clean": of_the_request} if of_the_request else {})], 7)
+        assert (tokenizer.texts, tokenizer.limit) == ([read], 7)
     assert triage(clean="mail").version != triage().version
     with pytest.raises(WrongType, match="The option 'clean' has the wrong type: Invalid enum value 'pdf'"):
         triage().options({"clean": "pdf"})
