@@ -13,6 +13,7 @@ from ..load.requests import Mix
 from ..statistics import median, percentile
 from .report import TURN_S, WARM_SHARE, ChaosReport
 from .request_log import ObservedEnd
+from .strangers import IN_TRANSACTION
 from .takeover import takeovers
 
 MEANINGS: Final = {
@@ -66,7 +67,7 @@ LOWER_LIMITS: Final = ("throughput_share", "rebalances")
 """For these the goal is a lower limit; for all others an upper limit."""
 
 GOOD: Final = ("good", "again")
-"""Kinds of requests that must end with a result."""
+"""Kinds of requests whose speed counts."""
 
 WAY_BACK_S: Final = 0.25
 """Allowed time from the worker, which applies the deadline, to the run."""
@@ -126,7 +127,7 @@ def _audited(report: ChaosReport) -> dict[str, float | None]:
         "customer_doubled": report.customer_doubled if with_client else None,
         "customer_unanswered": report.customer_unanswered if with_client else None,
         **judgment.ends,
-        "harmed": sum(one.kind in GOOD and one.code != "result" for one in report.seen),
+        "harmed": sum(one.kind in (*GOOD, IN_TRANSACTION) and one.code != "result" for one in report.seen),
     }
 
 

@@ -174,6 +174,17 @@ def test_figures_are_compared_with_their_goals() -> None:
     assert "throughput_share" not in found, "it has no meaning below full load"
 
 
+def test_requests_in_transactions_must_end_with_a_result_and_are_no_measure_of_latency() -> None:
+    seen = [ObservedEnd(at / 10, 0, "good", "result", 0.05, stored_s=0.04) for at in range(400)]
+    seen += [ObservedEnd(20.0, 0, "in_transaction", "result", 0.5, stored_s=0.5)] * 100
+    seen += [
+        ObservedEnd(21.0, 0, "in_transaction", "device_error", 0.5),
+        ObservedEnd(21.0, 0, "giant", "x", 1),
+    ]
+    found = {figure.name: figure.value for figure in figures(report(seen=seen))}
+    assert (found["calm_p99_ms"], found["storm_p99_ms"], found["harmed"]) == (40, 40, 1)
+
+
 def test_throughput_under_faults_is_a_share_of_the_calm_at_full_load() -> None:
     seen = [ObservedEnd(at / 20, 0, "good", "result", 0.05) for at in range(200)]
     seen += [ObservedEnd(10 + at / 16, 0, "good", "result", 0.05) for at in range(480)]
