@@ -1,6 +1,5 @@
 """The thread that prepares requests for a device: disk cache lookup and tokenizing, in groups."""
 
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,24 +9,16 @@ from ..tasks.base import Row
 from .batching import Entry
 from .cache.disk import DiskCache
 from .flights import Flight, TooLate, by_task
-
-MAX_FLIGHTS_PER_CALL: Final = 64
-"""Enough to amortize the tokenizer call, few enough to feed the device early."""
-
-MAX_CHARACTERS_PER_CALL: Final = 32_768
-"""Bounds the memory of a call: the tokenizer needs up to 430 bytes for each character."""
+from .text_queue import TextQueue
 
 LONG_CHARACTERS: Final = 16_384
 """Longer texts are prepared in a thread of their own: tokenizing may take 8 ms for 1 000 characters."""
 
 
-FlightQueue = queue.SimpleQueue[Flight | None]
-
-
 class Preparer:
     """Takes flights off the event loop and puts their rows into their batcher.
 
-    Two threads, each in order: short texts do not wait for a long one.
+    Two threads, so that short texts do not wait for a long one. In each, tenants take turns.
     """
 
     def __init__(self, disk: DiskCache | None, clock: Callable[[], float], max_tokens: int) -> None:
@@ -35,9 +26,8 @@ class Preparer:
         self._disk = disk
         self._clock = clock
         self._max_tokens = max_tokens
-        # Unbounded by themselves; they hold at most the requests that the worker's window has admitted.
-        self._short: FlightQueue = queue.SimpleQueue()
-        self._long: FlightQueue = queue.SimpleQueue()
+        self._short = TextQueue()
+        self._long = TextQueue()
         self._threads = [
             threading.Thread(target=self._loop, args=(source,), name=name, daemon=True)
             for source, name in ((self._short, "prepare"), (self._long, "prepare-long"))
@@ -57,14 +47,14 @@ class Preparer:
 
     def stop(self) -> None:
         """Prepare the queued flights and end the threads."""
-        self._short.put(None)
-        self._long.put(None)
+        self._short.close()
+        self._long.close()
         for thread in self._threads:
             thread.join()
 
-    def _loop(self, source: FlightQueue) -> None:
+    def _loop(self, source: TextQueue) -> None:
         try:
-            while flights := _take(source):
+            while flights := source.take():
                 self._prepare(flights)
         except BaseException as error:  # a thread that ends silently would leave its requests open forever
             self._fail(error)
@@ -145,20 +135,3 @@ class Preparer:
         flight.batcher.settle(flight)
         flight.fail(error)
         self._land([flight])
-
-
-def _take(source: FlightQueue) -> list[Flight]:
-    """Block for a flight and take what one call may hold; empty once stopped."""
-    flight = source.get()
-    if flight is None:
-        return []
-    flights = [flight]
-    characters = len(flight.text)
-    while len(flights) < MAX_FLIGHTS_PER_CALL and characters < MAX_CHARACTERS_PER_CALL and not source.empty():
-        flight = source.get()
-        if flight is None:
-            source.put(None)
-            break
-        flights.append(flight)
-        characters += len(flight.text)
-    return flights

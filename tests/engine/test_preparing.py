@@ -9,19 +9,17 @@ import pytest
 from support.echo import echoed
 from support.engine_rig import SMALL, EngineRig, an_engine_rig
 
-from inferstream.pipeline.engine.preparing import (
-    LONG_CHARACTERS,
-    MAX_CHARACTERS_PER_CALL,
-    MAX_FLIGHTS_PER_CALL,
-)
+from inferstream.pipeline.engine.preparing import LONG_CHARACTERS
+from inferstream.pipeline.engine.text_queue import MAX_CHARACTERS_PER_CALL, MAX_FLIGHTS_PER_CALL
 from inferstream.pipeline.errors import DeadlineExceeded, TooLarge
 from inferstream.pipeline.tasks.base import Row
 
 
 class Calls:
-    """The calls of the tokenizer, in a rig; those for long texts wait until `release`."""
+    """The calls of the tokenizer, in a rig; those for texts of ``held`` characters wait until `release`."""
 
-    def __init__(self, rig: EngineRig) -> None:
+    def __init__(self, rig: EngineRig, held: int = LONG_CHARACTERS + 1) -> None:
+        self._held = held
         self.texts: list[list[str]] = []
         self.limits: set[int | None] = set()
         self.release = threading.Event()
@@ -33,7 +31,7 @@ class Calls:
     ) -> list[list[Row]]:
         self.texts.append(list(texts))
         self.limits.add(max_tokens)
-        if max(map(len, texts)) > LONG_CHARACTERS:
+        if max(map(len, texts)) >= self._held:
             assert self.release.wait(20)
         return self._prepare(texts, options, max_tokens)
 
@@ -94,3 +92,23 @@ async def test_what_nobody_waits_for_any_more_is_not_tokenized() -> None:
             await late[0]
         await asyncio.gather(*first, *rig.asked(long + "last"))
         assert [call[0][-4:] for call in calls.texts] == ["irst", "last"]
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["short texts", "long texts"])
+async def test_a_tenant_waits_for_one_call_and_not_for_all_texts_of_another(long: bool) -> None:
+    size = LONG_CHARACTERS + 1 if long else LONG_CHARACTERS - 10
+    async with an_engine_rig(cached=False, max_tokens=1_000_000) as rig:
+        calls = Calls(rig, held=size)
+        asked = rig.asked(*[f"{number} ".ljust(size, "x") for number in range(30)], tenant="stranger")
+        while not calls.texts:  # noqa: ASYNC110 - a thread of the engine fills it
+            await asyncio.sleep(0.001)
+        asked += rig.asked(*[f"mine {number} ".ljust(size, "x") for number in range(3)])
+        await asyncio.sleep(0)  # a task puts its text into the queue in its first turn
+        calls.release.set()
+        await asyncio.gather(*asked)
+    order = [text.split()[0] for call in calls.texts for text in call]
+    mine = [place for place, word in enumerate(order) if word == "mine"]
+    first_call = len(calls.texts[0])
+    assert mine[0] <= first_call + 1, order
+    assert mine[2] <= first_call + 5, "in turns"
+    assert [int(word) for word in order if word != "mine"] == list(range(30)), "in order"
