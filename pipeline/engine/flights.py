@@ -11,6 +11,7 @@ from ..tasks.base import Task
 from .account import Part
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
+from .shared_error import own_copy, without_frames
 
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
 
@@ -18,8 +19,7 @@ EXPIRED = "The deadline passed before the device was reached: send the request a
 class TooLate(DeadlineExceeded):
     """The rows were dropped since they would have missed ``judged``, the latest deadline known then.
 
-    It is the error of the requests with that deadline or an earlier one. A request that joined
-    while the rows were being dropped may have more time, or no deadline.
+    It is the error of the requests with that deadline or an earlier one. A later one may have joined.
     """
 
     def __init__(self, judged: float) -> None:
@@ -105,7 +105,7 @@ class Flight:
 
     def fail(self, error: InferstreamError) -> None:
         """End with this error, and drop the rows that have not run."""
-        self.result = error
+        self.result = without_frames(error)
         self._update_entries()
 
     def _update_entries(self) -> None:
@@ -179,6 +179,7 @@ class Flights:
                 timer.cancel()
             if waiter in flight.waiters:
                 self._leave(flight, waiter)
+            del waiter  # it has the error, whose traceback has this frame: a cycle
 
     def land(self, flight: Flight) -> None:
         """Give the result, or the error, to every waiter."""
@@ -192,7 +193,7 @@ class Flights:
             if waiter.done():
                 continue
             if isinstance(flight.result, InferstreamError):
-                waiter.set_exception(flight.result)
+                waiter.set_exception(own_copy(flight.result))
             else:
                 waiter.set_result(_result(flight))
 
@@ -239,7 +240,7 @@ def fail_late(entries: Iterable[Entry]) -> list[Flight]:
 
 def _result(flight: Flight) -> bytes:
     if isinstance(flight.result, InferstreamError):
-        raise flight.result
+        raise own_copy(flight.result)
     assert flight.result is not None
     return flight.result
 

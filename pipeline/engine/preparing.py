@@ -67,7 +67,7 @@ class Preparer:
             self._tokenize(group)
 
     def _drop_late(self, flights: list[Flight]) -> list[Flight]:
-        """Land the flights that nobody waits for any more, or only too late; returns the others."""
+        """Land the flights without waiters, and those that are too late; returns the others."""
         now = self._clock()
         late: list[Flight] = []
         for flight in flights:

@@ -26,7 +26,7 @@ BETWEEN_RESTARTS_S: Final = 2.0
 
 
 class InjectedFault(Struct):
-    """A fault and its target. ``partitions`` are those that nobody served after it began."""
+    """A fault and its target. ``partitions`` are those without a worker after it began."""
 
     kind: str
     began_s: float
