@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from .account import Account, Part, spread
+from .account import Account
 from .batching import PRIORITY_DELAYS_S, Entry, Limits, ShapeCost, choose, rank_of, split_runnable
+from .tenant_work import Part, spread
 from .text_cost import TextCost
 
 if TYPE_CHECKING:
@@ -215,8 +216,7 @@ class Batcher:
     @property
     def backlog_ms(self) -> float:
         """The summed solo cost of what waits, texts included that are not tokenized yet."""
-        with self._changed:
-            return self._account.total_ms
+        return self._account.total_ms  # without the lock: a float is read whole
 
     def before_ms(self, tenant: str, priority: int, due: float) -> float:
         """The solo cost of what will run before a new row; see `Account.before_ms`."""

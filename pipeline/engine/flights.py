@@ -8,10 +8,10 @@ from typing import Any
 
 from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
-from .account import Part
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
 from .shared_error import own_copy, without_frames
+from .tenant_work import Part
 
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
 

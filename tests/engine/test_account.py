@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from support.entries import a_flight
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.engine.account import BUCKET_S, Account, Part, spread
+from inferstream.pipeline.engine.account import Account
 from inferstream.pipeline.engine.batcher import LATER_SHARE, Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.flights import Flight
+from inferstream.pipeline.engine.tenant_work import BUCKET_S, Part, spread
 
 COST = Cost((1.0, 0.05, 0.04, 1e-5))
 ROW = 256

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.entries import a_flight
 
-from inferstream.pipeline.engine.account import BUCKET_S, Account, Bucket, Part, bucket_of
+from inferstream.pipeline.engine.account import Account
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.tenant_work import BUCKET_S, Bucket, Part, bucket_of
 from inferstream.pipeline.engine.text_cost import SPECIAL_TOKENS, WEIGHT, TextCost
 
 HIGH, NORMAL, LOW = range(3)
