@@ -32,7 +32,8 @@ class RequestReader:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> None:
-        self._topics = topics
+        self._task = topics.task
+        self._replies = topics.replies
         self._max_bytes = max_request_bytes
         self._clock = clock
         self._wall_clock = wall_clock
@@ -41,9 +42,7 @@ class RequestReader:
         """The record with its headers parsed. Raises nothing, whatever the headers hold."""
         headers = header_map(record)
         named = headers.get(Header.REPLY_TOPIC)
-        return Arrival(
-            record, headers, self._topics.replies if named is None else named.decode(errors="replace")
-        )
+        return Arrival(record, headers, self._replies if named is None else named.decode(errors="replace"))
 
     def read(self, arrival: Arrival) -> Job:
         """Decode and check; set the arrival's ``id`` and ``job``. Raises DecodeError or a BadRequest."""
@@ -62,10 +61,9 @@ class RequestReader:
             raise TooLarge(
                 f"The field `id` is longer than {MAX_ID_CHARACTERS} characters: send a shorter one."
             )
-        task = self._topics.task
-        if request.task is not None and request.task != task:
+        if request.task is not None and request.task != self._task:
             raise UnknownTask(
-                f"This topic serves {task!r}, not {request.task!r}: send `task` {task!r} or none."
+                f"This topic serves {self._task!r}, not {request.task!r}: send `task` {self._task!r} or none."
             )
         arrival.job = self._job(request, arrival.headers)
         return arrival.job
