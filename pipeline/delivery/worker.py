@@ -150,8 +150,7 @@ class Worker:
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
         is_trial = self.breaker is not None and self.breaker.begin_trial()
         slot = self.window.admit(record)
-        if slot.size > self._record_bytes:
-            self._record_bytes = slot.size
+        self._record_bytes = max(self._record_bytes, slot.size)
         outcome = self._handler.handle(record)
         if isinstance(outcome, Outcome):
             self.window.complete(slot, outcome)

@@ -108,7 +108,8 @@ class Engine:
             return answer
         flight = self.flights.join(key, job.expires, job.priority) if self._memory is not None else None
         if flight is None:
-            self._check(model.device, key, job, began)
+            suspect = model.device.is_suspect(key)
+            self._check(model.device, key if suspect else None, job, began)
             flight = Flight(
                 key,
                 model.task,
@@ -116,7 +117,7 @@ class Engine:
                 text,
                 options,
                 started_at=began,
-                suspect=model.device.is_suspect(key),
+                suspect=suspect,
                 tenant=job.tenant,
                 expires=job.expires,
                 priority=job.priority,
@@ -155,9 +156,13 @@ class Engine:
             stored, task.model, task.version, "memory", total_timings(began, self.clock()), None
         )
 
-    def _check(self, device: Device, key: bytes, job: Job, now: float) -> None:
-        """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
-        if device.is_poison(key):
+    def _check(self, device: Device, suspect: bytes | None, job: Job, now: float) -> None:
+        """Raise Poison for known-bad content, Overloaded if the deadline cannot be met.
+
+        ``suspect`` is the key of a content that may be poison: for the others, which are nearly all,
+        the file of suspects is looked at once.
+        """
+        if suspect is not None and device.is_poison(suspect):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if job.expires == math.inf:
             return
