@@ -15,10 +15,10 @@ from support.entries import a_flight, an_entry
 from support.reference_plan import plan
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.engine.account import BUCKET_S
 from inferstream.pipeline.engine.batcher import LATER_SHARE, Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.tenant_work import BUCKET_S
 
 START = 1_000.0
 COST = Cost((1.0, 0.05, 0.02, 1e-5))
