@@ -157,11 +157,7 @@ class Engine:
         )
 
     def _check(self, device: Device, suspect: bytes | None, job: Job, now: float) -> None:
-        """Raise Poison for known-bad content, Overloaded if the deadline cannot be met.
-
-        ``suspect`` is the key of a content that may be poison: for the others, which are nearly all,
-        the file of suspects is looked at once.
-        """
+        """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
         if suspect is not None and device.is_poison(suspect):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if job.expires == math.inf:
