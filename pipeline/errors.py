@@ -77,6 +77,14 @@ class TooLarge(BadRequest):
     code = "too_large"
 
 
+def too_many_tokens(max_tokens: int) -> TooLarge:
+    """The error for a text of more than ``max_tokens``."""
+    return TooLarge(
+        f"The text has more than the {max_tokens} tokens allowed: split it, or raise `max_request_tokens` in "
+        "the worker's settings."
+    )
+
+
 class UnknownTask(BadRequest):
     code = "unknown_task"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.connections import expect_open_connections_of_diskcache
 from support.kafka_server import running_kafka
 
 from inferstream.pipeline.clock import FakeClock
@@ -20,6 +21,7 @@ REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
 
 
 def pytest_configure() -> None:
+    expect_open_connections_of_diskcache()
     # A process started in the background by a shell ignores SIGINT, and so would its subprocesses.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Programs in `support` run as `python -m support.NAME`.

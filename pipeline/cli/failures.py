@@ -65,7 +65,7 @@ def print_failure(error: BaseException) -> int:
     Raises any other error again: it is a defect.
     """
     cause = _cause(error)
-    if isinstance(cause, BrokenPipeError):  # nobody reads the output any more, as with `| head`
+    if isinstance(cause, BrokenPipeError):  # the reader of the output has ended, as with `| head`
         return 1
     sentence = _sentence(cause)
     if sentence is None:

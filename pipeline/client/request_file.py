@@ -30,7 +30,7 @@ class RequestFile:
     Attributes:
         header: the columns of a CSV file, once the first item was asked for.
         keeps_cells: whether ``cells`` is filled; false at first.
-        cells: the cells of the rows of CSV that were read and that nobody has taken out, the oldest first.
+        cells: the cells of the rows of CSV that were read and not taken out yet, the oldest first.
     """
 
     def __init__(

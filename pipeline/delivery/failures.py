@@ -64,7 +64,7 @@ class FailurePolicy:
         self._elsewhere_budget = RetryBudget(retries)  # so that misspelled models leave the other to failures
 
     def unreadable(self, record: Record, unread: Unread) -> Outcome:
-        """The end of a batch that cannot be read: nobody knows to whom a reply could go."""
+        """The end of a batch that cannot be read: where a reply should go is unknown."""
         self._metrics.failed(UnreadableBatch.code)
         log.warning(
             "%s/%s: the batch of the offsets %s to %s cannot be read, since %s. A dead letter names them.",

@@ -6,11 +6,11 @@ from typing import Final, Generic, TypeVar
 
 LINGER_S: Final = 0.05
 
-BUSY_BACKLOG_S: Final = 0.2
-"""Linger only when the device backlog is longer than this: `LINGER_S` more is then negligible."""
+BUSY_DELAY_S: Final = 0.2
+"""Linger only when the device keeps everybody waiting for longer than this: `LINGER_S` more is then negligible."""
 
 Busy = Callable[[], bool]
-"""Whether the device backlog is longer than `BUSY_BACKLOG_S`."""
+"""Whether the device keeps everybody waiting for longer than `BUSY_DELAY_S`."""
 
 T = TypeVar("T")
 

@@ -97,7 +97,8 @@ class ReplyBuilder:
     def _message(self, arrival: Arrival, identity: str, body: bytes) -> Message:
         record = arrival.record
         key = record.key or identity.encode()
-        return Message(arrival.reply_topic, body, key, self._echo(record.headers), arrival.reply_partition)
+        echoed = self._echo(record.headers) if record.headers else ()
+        return Message(arrival.reply_topic, body, key, echoed, arrival.reply_partition)
 
     def _echo(self, headers: Headers) -> Headers:
         """The headers of a request that its reply repeats, as long as there is room for them."""

@@ -69,11 +69,13 @@ class ReplyTopics:
                 "or have this one added to `reply_topics` in the worker's settings."
             )
         asking = self._asking.setdefault(topic, asyncio.Lock())
-        async with asking:
-            if topic not in self._partitions:
-                await self._find(topic)
-        if not asking.locked():
-            self._asking.pop(topic, None)
+        try:
+            async with asking:
+                if topic not in self._partitions:
+                    await self._find(topic)
+        finally:  # also for a topic that is missing: requests choose the names
+            if not asking.locked():
+                self._asking.pop(topic, None)
 
     async def refresh(self) -> None:
         """Ask for all known topics again: partitions that were added are used, topics that are gone are forgotten.

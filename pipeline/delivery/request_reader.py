@@ -35,7 +35,8 @@ class RequestReader:
         wall_clock: Callable[[], float],
         cancels: Cancels | None = None,
     ) -> None:
-        self._topics = topics
+        self._task = topics.task
+        self._replies = topics.replies
         self._max_bytes = max_request_bytes
         self._clock = clock
         self._wall_clock = wall_clock
@@ -45,9 +46,7 @@ class RequestReader:
         """The record with its headers parsed. Raises nothing, whatever the headers hold."""
         headers = header_map(record)
         named = headers.get(Header.REPLY_TOPIC)
-        return Arrival(
-            record, headers, self._topics.replies if named is None else named.decode(errors="replace")
-        )
+        return Arrival(record, headers, self._replies if named is None else named.decode(errors="replace"))
 
     def read(self, arrival: Arrival) -> Job:
         """Decode and check; set the arrival's ``id``, ``job`` and ``lease``.
@@ -69,10 +68,9 @@ class RequestReader:
             raise TooLarge(
                 f"The field `id` is longer than {MAX_ID_CHARACTERS} characters: send a shorter one."
             )
-        task = self._topics.task
-        if request.task is not None and request.task != task:
+        if request.task is not None and request.task != self._task:
             raise UnknownTask(
-                f"This topic serves {task!r}, not {request.task!r}: send `task` {task!r} or none."
+                f"This topic serves {self._task!r}, not {request.task!r}: send `task` {self._task!r} or none."
             )
         arrival.job = self._job(request, arrival.headers)
         if Header.LEASE in arrival.headers:
@@ -83,9 +81,9 @@ class RequestReader:
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
         if not headers:
-            return Job(self._topics.task, request)
+            return Job(self._task, request)
         return Job(
-            self._topics.task,
+            self._task,
             request,
             model=_header(headers, Header.MODEL, str, "a name", None),
             tenant=_header(headers, Header.TENANT, str, "a name", ""),

@@ -46,7 +46,8 @@ class RetryBudget:
 
     def earn(self) -> None:
         """Add the share that one request earns."""
-        self._tokens = min(self._max_tokens, self._tokens + self._share)
+        if self._tokens < self._max_tokens:
+            self._tokens = min(self._max_tokens, self._tokens + self._share)
 
     def spend(self) -> bool:
         """Take one retry out of the budget; False if there is none left."""

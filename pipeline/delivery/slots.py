@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..broker.base import Record
 from .outcome import Outcome
@@ -14,7 +13,8 @@ class Slot:
     """One record, from its admission until its offset is part of the committed prefix.
 
     Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the
-    record before it in the chain was published.
+    record before it in the chain was published. ``acknowledgement`` is that of the last message that
+    was published for it, until it has come.
     """
 
     queue: "PartitionQueue"
@@ -24,9 +24,18 @@ class Slot:
     next_of_key: "Slot | None" = None
     blocked: bool = False
     outcome: Outcome | None = None
+    acknowledgement: "asyncio.Future[None] | None" = None
     unacknowledged: int = 0
     done: bool = False
     task: "asyncio.Task[None] | None" = None
+
+    def failed_for_good(self) -> BaseException | None:
+        """The error of the last message, if nothing replaces it; None as long as there is none."""
+        last, outcome = self.acknowledgement, self.outcome
+        if last is None or not last.done() or last.cancelled():
+            return None
+        error = last.exception()
+        return None if error is None or (outcome is not None and outcome.mends(error)) else error
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +43,8 @@ class PartitionQueue:
     """The slots of one partition in offset order.
 
     Attributes:
-        unacknowledged_of_key: the last message that was published of each key.
+        unacknowledged_of_key: the last record of each key for which something was published that is
+            not durable yet.
         read_to: the offset behind all that was read; also behind what is never returned, such as
             the control records of transactions.
         given: the offset that was given to be committed last.
@@ -43,7 +53,7 @@ class PartitionQueue:
 
     slots: deque[Slot] = field(default_factory=deque)
     last_of_key: dict[bytes, Slot] = field(default_factory=dict)
-    unacknowledged_of_key: dict[bytes, "Unacknowledged"] = field(default_factory=dict)
+    unacknowledged_of_key: dict[bytes, Slot] = field(default_factory=dict)
     read_to: int = -1
     given: int = -1
     forgotten: bool = False
@@ -55,20 +65,6 @@ class PartitionQueue:
     @property
     def span(self) -> int:
         return self.slots[-1].offset - self.slots[0].offset + 1 if self.slots else 0
-
-
-class Unacknowledged(NamedTuple):
-    """A message that was published and is not durable yet, and the outcome it belongs to."""
-
-    acknowledgement: "asyncio.Future[None]"
-    outcome: Outcome
-
-    def failed_for_good(self) -> BaseException | None:
-        """The error that nothing replaces; None as long as there is none."""
-        if not self.acknowledgement.done() or self.acknowledgement.cancelled():
-            return None
-        error = self.acknowledgement.exception()
-        return None if error is None or self.outcome.mends(error) else error
 
 
 def size_of(record: Record) -> int:

@@ -19,21 +19,22 @@ class Undelivered:
     def __init__(
         self, topics: Topics, reply_topics: ReplyTopics, metrics: Metrics, stamp: WorkerStamp
     ) -> None:
-        self._topics = topics
+        self._own = topics.replies
+        self._dead_letters = topics.dead_letters
         self._reply_topics = reply_topics
         self._metrics = metrics
         self._stamp = stamp
 
     def end_of(self, arrival: Arrival) -> Callable[[NotWritable], Outcome] | None:
         """Makes the dead letter; None if the reply topic is the task's own."""
-        return None if arrival.reply_topic == self._topics.replies else partial(self._letter, arrival)
+        return None if arrival.reply_topic == self._own else partial(self._letter, arrival)
 
     def _letter(self, arrival: Arrival, error: NotWritable) -> Outcome:
         refusal = self._reply_topics.gone(arrival.reply_topic, error)
         self._metrics.failed(refusal.code)
         return dead_letter(
             arrival.record,
-            self._topics.dead_letters,
+            self._dead_letters,
             refusal,
             self._stamp.wall_clock(),
             worker=self._stamp.worker,

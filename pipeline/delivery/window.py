@@ -9,7 +9,7 @@ from ..broker.base import Message, Record, TopicPartition
 from ..config import WindowConfig
 from .linger import Busy, Linger, idle
 from .outcome import Outcome
-from .slots import PartitionQueue, Slot, Unacknowledged, size_of
+from .slots import PartitionQueue, Slot, size_of
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
@@ -37,7 +37,7 @@ class Window:
         self._forgotten: set[TopicPartition] = set()
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
-        self._error: BaseException = asyncio.CancelledError()
+        self._error: BaseException | None = None
         self._linger: Linger[Slot] = Linger(self._send, busy)
 
     @property
@@ -72,7 +72,8 @@ class Window:
     async def watch(self) -> None:
         """Return never; raise the error of a publish that failed for good."""
         await self._broken.wait()
-        raise self._error
+        if self._error is not None:
+            raise self._error
 
     def admit(self, record: Record) -> Slot:
         """Add the record. The caller must `complete` its slot."""
@@ -182,11 +183,10 @@ class Window:
         The process ends then, and the next owner of the partition answers both in order. A future
         that has failed tells its callbacks only in the next turn of the loop, hence the second look.
         """
-        if slot.key is not None and not self._broken.is_set():
-            earlier = slot.queue.unacknowledged_of_key.get(slot.key)
-            if earlier is not None and (error := earlier.failed_for_good()):
-                self._break(error)
-        return not self._broken.is_set()
+        earlier = slot.queue.unacknowledged_of_key.get(slot.key) if slot.key is not None else None
+        if earlier is not None and self._error is None and (error := earlier.failed_for_good()):
+            self._break(error)
+        return self._error is None
 
     def _break(self, error: BaseException) -> None:
         """Publish nothing more, and let `watch` raise the error."""
@@ -205,7 +205,8 @@ class Window:
                 self._acknowledged(slot, acknowledgement)
                 continue
             if slot.key is not None:
-                slot.queue.unacknowledged_of_key[slot.key] = Unacknowledged(acknowledgement, outcome)
+                slot.acknowledgement = acknowledgement
+                slot.queue.unacknowledged_of_key[slot.key] = slot
             acknowledgement.add_done_callback(partial(self._acknowledged, slot))
 
     def _acknowledged(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
@@ -213,9 +214,9 @@ class Window:
         outcome = slot.outcome
         cancelled = acknowledgement.cancelled()
         error = None if cancelled else acknowledgement.exception()
-        if slot.key is not None:
-            last = slot.queue.unacknowledged_of_key.get(slot.key)
-            if last is not None and last.acknowledgement is acknowledgement:
+        if slot.acknowledgement is acknowledgement:
+            slot.acknowledgement = None
+            if slot.key is not None and slot.queue.unacknowledged_of_key.get(slot.key) is slot:
                 del slot.queue.unacknowledged_of_key[slot.key]
         if slot.queue.forgotten:
             return

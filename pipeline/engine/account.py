@@ -19,17 +19,17 @@ class Account:
     """
 
     def __init__(self) -> None:
+        self.total_ms = 0.0
+        """The sum of all that waits, and of the further steps of rows that run.
+
+        Kept, not added up: it is read for each reply, without a lock.
+        """
         self._tenants: dict[str, TenantWork] = {}
         self._reached_ms = 0.0  # ``served_ms`` of the tenant served last
         self.unended = 0
         """The rows, waiting or running, that need a step after their next one."""
         self.further_ms = 0.0
         """The solo cost of these further steps."""
-
-    @property
-    def total_ms(self) -> float:
-        """All work, with the further steps of rows that wait or run."""
-        return self.further_ms + sum(work.total_ms for work in self._tenants.values())
 
     def later_ms(self, tenant: str, priority: int) -> float:
         """Waiting rows of the tenant that are not the first of their text, of this priority or a higher one."""
@@ -40,13 +40,13 @@ class Account:
         """Add the work of a text that is not tokenized yet."""
         work = self._of(tenant)
         for part in parts:
-            work.add(part)
+            self._add(work, part)
 
     def settle(self, tenant: str, parts: Iterable[Part]) -> None:
         """Remove what was expected: the text is tokenized, or has ended."""
         work = self._tenants[tenant]
         for part in parts:
-            work.remove(part)
+            self._remove(work, part)
         self._forget(tenant, work)
 
     def put(self, entry: Entry, number: int) -> None:
@@ -60,7 +60,7 @@ class Account:
     def reschedule(self, entry: Entry, number: int) -> None:
         """The row, which waits, is due earlier."""
         work = self._tenants[entry.flight.tenant]
-        work.remove(_part(entry))
+        self._remove(work, _part(entry))
         work.later_ms[entry.priority] -= entry.solo_ms * entry.later
         entry.priority = entry.flight.priority
         work.later_ms[entry.priority] += entry.solo_ms * entry.later
@@ -70,7 +70,7 @@ class Account:
         """The row waits no longer: it runs, or it was dropped."""
         tenant = entry.flight.tenant
         work = self._tenants[tenant]
-        work.remove(_part(entry))
+        self._remove(work, _part(entry))
         work.rows -= 1
         work.later_ms[entry.priority] -= entry.solo_ms * entry.later
         if ran:
@@ -89,9 +89,9 @@ class Account:
         if entry.further_ms or further_ms:
             self.unended += bool(further_ms) - bool(entry.further_ms)
             self.further_ms += further_ms - entry.further_ms
+            self.total_ms += further_ms - entry.further_ms
             entry.further_ms = further_ms
-            if not self.unended:
-                self.further_ms = 0.0  # exactly: removes the rounding errors
+            self._round()
 
     def head(self) -> Entry | None:
         """The row that heads the next batch; None if none waits."""
@@ -136,13 +136,29 @@ class Account:
 
     def _schedule(self, work: TenantWork, entry: Entry, number: int) -> None:
         entry.booked = entry.due  # read once: a request that joins may change it
-        work.add(_part(entry))
+        self._add(work, _part(entry))
         heappush(work.queue, (entry.booked, number, entry))
+
+    def _add(self, work: TenantWork, part: Part) -> None:
+        work.add(part)
+        self.total_ms += part.ms
+
+    def _remove(self, work: TenantWork, part: Part) -> None:
+        work.remove(part)
+        self.total_ms -= part.ms
 
     def _forget(self, tenant: str, work: TenantWork) -> None:
         """A tenant without work is forgotten, unless it has had more than others."""
         if work.is_empty and (work.served_ms <= self._reached_ms or len(self._tenants) == 1):
             del self._tenants[tenant]
+            self._round()
+
+    def _round(self) -> None:
+        """Remove the rounding errors of sums that are zero."""
+        if not self.unended:
+            self.further_ms = 0.0
+            if not self._tenants:
+                self.total_ms = 0.0
 
     def _forget_idle(self) -> None:
         for tenant, work in list(self._tenants.items()):

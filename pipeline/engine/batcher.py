@@ -189,8 +189,7 @@ class Batcher:
     @property
     def backlog_ms(self) -> float:
         """The summed solo cost of what waits, texts included that are not tokenized yet."""
-        with self._changed:
-            return self._account.total_ms
+        return self._account.total_ms  # without the lock: a float is read whole
 
     def before_ms(self, tenant: str, priority: int, due: float) -> float:
         """The solo cost of what will run before a new row; see `Account.before_ms`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Self
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
@@ -14,7 +14,7 @@ from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
 from .device import Device
 from .flight import Dropped, Flight
-from .flights import Flights
+from .flights import Flights, tell_watchers
 from .job import Job
 from .preparing import Preparer
 from .questions import JobReader, ModelEntry, Question
@@ -67,6 +67,7 @@ class Engine:
         self._disk = disk
         self.clock = clock
         self._preparer = Preparer(disk, clock, max_tokens)
+        self._took_s = 0.0
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -149,7 +150,7 @@ class Engine:
 
     def _check(self, flight: Flight, device: Device, now: float) -> None:
         """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
-        if device.is_poison(flight.key):
+        if flight.suspect and device.is_poison(flight.key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if flight.expires == math.inf:
             return
@@ -200,6 +201,14 @@ class Engine:
         """Predicted seconds until all that waits has run, on the device with most of it."""
         return max(device.backlog_s for device in self._devices)
 
+    @property
+    def delay_s(self) -> float:
+        """How long everybody waits: `backlog_s`, or less if the quickest text of the last batch took less.
+
+        The rows of a long text are a backlog that holds up no other tenant.
+        """
+        return min(self.backlog_s, self._took_s)
+
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""
         if not self._broken.done():
@@ -213,13 +222,15 @@ class Engine:
         """New pieces have come: call the watchers, if there are any."""
         watched = [flight for flight in flights if flight.watchers]
         if watched:
-            self._loop.call_soon_threadsafe(_tell, watched)
+            self._loop.call_soon_threadsafe(tell_watchers, watched)
 
     def _fail_soon(self, error: BaseException) -> None:
         """`fail` for the other threads."""
         self._loop.call_soon_threadsafe(self.fail, error)
 
-    def _land(self, flights: Iterable[Flight]) -> None:
+    def _land(self, flights: Collection[Flight]) -> None:
+        ran = (flight for flight in flights if flight.batch is not None and isinstance(flight.result, bytes))
+        self._took_s = min((one.finished_at - one.started_at for one in ran), default=self._took_s)
         for flight in flights:
             if self._memory is not None and flight.keep and isinstance(flight.result, bytes):
                 self._memory.put(flight.key, flight.result)
@@ -234,9 +245,3 @@ class Engine:
             device.stop()
         if self._disk is not None:
             self._disk.close()
-
-
-def _tell(flights: Iterable[Flight]) -> None:
-    for flight in flights:
-        for watcher in list(flight.watchers):
-            watcher()

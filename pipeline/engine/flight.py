@@ -10,6 +10,7 @@ from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Ask, Task
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
+from .shared_error import without_frames
 from .tenant_work import Part
 
 EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
@@ -18,8 +19,7 @@ EXPIRED = "The deadline passed before the device was reached: send the request a
 class TooLate(DeadlineExceeded):
     """The rows were dropped since they would have missed ``judged``, the latest deadline known then.
 
-    It is the error of the requests with that deadline or an earlier one. A request that joined
-    while the rows were being dropped may have more time, or no deadline.
+    It is the error of the requests with that deadline or an earlier one. A later one may have joined.
     """
 
     def __init__(self, judged: float) -> None:
@@ -133,7 +133,7 @@ class Flight:
 
     def fail(self, error: InferstreamError) -> None:
         """End with this error, and drop the rows that have not run."""
-        self.result = error
+        self.result = without_frames(error)
         self._update_entries()
 
     def _update_entries(self) -> None:

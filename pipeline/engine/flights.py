@@ -8,6 +8,7 @@ from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
 from .batching import Entry
 from .flight import EXPIRED, Dropped, Flight, TooLate
+from .shared_error import own_copy
 
 
 class Flights:
@@ -66,6 +67,7 @@ class Flights:
                 timer.cancel()
             if waiter in flight.waiters:
                 self._leave(flight, waiter)
+            del waiter  # it has the error, whose traceback has this frame: a cycle
 
     def land(self, flight: Flight) -> None:
         """Give the result, or the error, to every waiter."""
@@ -79,7 +81,7 @@ class Flights:
             if waiter.done():
                 continue
             if isinstance(flight.result, InferstreamError):
-                waiter.set_exception(flight.result)
+                waiter.set_exception(own_copy(flight.result))
             else:
                 waiter.set_result(_result(flight))
 
@@ -124,9 +126,16 @@ def fail_late(entries: Iterable[Entry]) -> list[Flight]:
     return failed
 
 
+def tell_watchers(flights: Iterable[Flight]) -> None:
+    """Pieces of these flights have come. Call it on the event loop."""
+    for flight in flights:
+        for watcher in list(flight.watchers):
+            watcher()
+
+
 def _result(flight: Flight) -> bytes:
     if isinstance(flight.result, InferstreamError):
-        raise flight.result
+        raise own_copy(flight.result)
     assert flight.result is not None
     return flight.result
 

@@ -1,34 +1,25 @@
 """The thread that prepares requests for a device: disk cache lookup and tokenizing, in groups."""
 
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..errors import DeviceError, InferstreamError, TooLarge
+from ..errors import DeviceError, InferstreamError, too_many_tokens
 from ..runtime.model import Row
 from .batching import Entry
 from .cache.disk import DiskCache
 from .flight import Flight, TooLate
 from .flights import by_task
-
-MAX_FLIGHTS_PER_CALL: Final = 64
-"""Enough to amortize the tokenizer call, few enough to feed the device early."""
-
-MAX_CHARACTERS_PER_CALL: Final = 32_768
-"""Bounds the memory of a call: the tokenizer needs up to 430 bytes for each character."""
+from .text_queue import TextQueue
 
 LONG_CHARACTERS: Final = 16_384
 """Longer texts are prepared in a thread of their own: tokenizing may take 8 ms for 1 000 characters."""
 
 
-FlightQueue = queue.SimpleQueue[Flight | None]
-
-
 class Preparer:
     """Takes flights off the event loop and puts their rows into their batcher.
 
-    Two threads, each in order: short texts do not wait for a long one.
+    Two threads, so that short texts do not wait for a long one. In each, tenants take turns.
     """
 
     def __init__(self, disk: DiskCache | None, clock: Callable[[], float], max_tokens: int) -> None:
@@ -36,9 +27,8 @@ class Preparer:
         self._disk = disk
         self._clock = clock
         self._max_tokens = max_tokens
-        # Unbounded by themselves; they hold at most the requests that the worker's window has admitted.
-        self._short: FlightQueue = queue.SimpleQueue()
-        self._long: FlightQueue = queue.SimpleQueue()
+        self._short = TextQueue()
+        self._long = TextQueue()
         self._threads = [
             threading.Thread(target=self._loop, args=(source,), name=name, daemon=True)
             for source, name in ((self._short, "prepare"), (self._long, "prepare-long"))
@@ -58,14 +48,14 @@ class Preparer:
 
     def stop(self) -> None:
         """Prepare the queued flights and end the threads."""
-        self._short.put(None)
-        self._long.put(None)
+        self._short.close()
+        self._long.close()
         for thread in self._threads:
             thread.join()
 
-    def _loop(self, source: FlightQueue) -> None:
+    def _loop(self, source: TextQueue) -> None:
         try:
-            while flights := _take(source):
+            while flights := source.take():
                 self._prepare(flights)
         except BaseException as error:  # a thread that ends silently would leave its requests open forever
             self._fail(error)
@@ -78,7 +68,7 @@ class Preparer:
             self._tokenize(group)
 
     def _drop_late(self, flights: list[Flight]) -> list[Flight]:
-        """Land the flights that nobody waits for any more, or only too late; returns the others."""
+        """Land the flights without waiters, and those that are too late; returns the others."""
         now = self._clock()
         late: list[Flight] = []
         for flight in flights:
@@ -107,7 +97,7 @@ class Preparer:
 
     def _tokenize(self, flights: list[Flight]) -> None:
         try:
-            prepared = flights[0].task.prepare([flight.ask for flight in flights])
+            prepared = flights[0].task.prepare([flight.ask for flight in flights], self._max_tokens)
         except (
             BaseException
         ) as error:  # a panic in the tokenizer is no Exception, but one text caused it as well
@@ -119,7 +109,7 @@ class Preparer:
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
         lengths = [row.length for row in rows]
         if sum(lengths) > self._max_tokens:
-            self._fail_flight(flight, _too_many_tokens(sum(lengths), self._max_tokens))
+            self._fail_flight(flight, too_many_tokens(self._max_tokens))
             return
         arrivals = flight.batcher.expected.arrivals(flight, lengths)
         entries = [
@@ -144,27 +134,3 @@ class Preparer:
         flight.batcher.expected.settle(flight)
         flight.fail(error)
         self._land([flight])
-
-
-def _too_many_tokens(tokens: int, max_tokens: int) -> TooLarge:
-    return TooLarge(
-        f"The text has {tokens} tokens, more than the {max_tokens} allowed: split it, or raise "
-        "`max_request_tokens` in the worker's settings."
-    )
-
-
-def _take(source: FlightQueue) -> list[Flight]:
-    """Block for a flight and take what one call may hold; empty once stopped."""
-    flight = source.get()
-    if flight is None:
-        return []
-    flights = [flight]
-    characters = flight.size
-    while len(flights) < MAX_FLIGHTS_PER_CALL and characters < MAX_CHARACTERS_PER_CALL and not source.empty():
-        flight = source.get()
-        if flight is None:
-            source.put(None)
-            break
-        flights.append(flight)
-        characters += flight.size
-    return flights

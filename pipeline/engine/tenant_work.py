@@ -1,4 +1,4 @@
-"""The work of one tenant, in device-milliseconds by due time."""
+"""The waiting work of one tenant, in device-milliseconds, by due time."""
 
 import math
 from collections.abc import Iterator
@@ -53,10 +53,6 @@ class TenantWork:
         """A heap by due time. Entries that were taken stay until they come up."""
         self._by_due: dict[int, Bucket] = {}
         self._parts = 0
-
-    @property
-    def total_ms(self) -> float:
-        return sum(self.by_priority_ms)
 
     @property
     def is_empty(self) -> bool:

@@ -109,7 +109,7 @@ class Steps(TextTask):
         """One for each character."""
         return float(len(ask.content) * ask.options.repeat)
 
-    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         """The code points of each text, in rows."""
         return [self._rows(ask.content * ask.options.repeat) for ask in asks]
 

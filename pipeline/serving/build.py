@@ -18,7 +18,7 @@ from ..delivery.breaker import Breaker
 from ..delivery.cancel_reader import CancelReader, cancel_span_s
 from ..delivery.failures import FailurePolicy, WorkerStamp
 from ..delivery.handler import Handler
-from ..delivery.linger import BUSY_BACKLOG_S
+from ..delivery.linger import BUSY_DELAY_S
 from ..delivery.replies import ReplyBuilder
 from ..delivery.reply_topics import ReplyTopics
 from ..delivery.request_reader import RequestReader
@@ -124,7 +124,7 @@ def build_serving(
 
     # The loops over the broker.
     handler = Handler(engine, reader, reply_topics, admission, answers, failures)
-    window = Window(config.window, broker.publish, busy=lambda: engine.backlog_s > BUSY_BACKLOG_S)
+    window = Window(config.window, broker.publish, busy=lambda: engine.delay_s > BUSY_DELAY_S)
     subscription = Subscription([topics.requests], group, member)
     topic_watch = TopicWatch(broker.partitions, [spec.name for spec in specs])
     checks = partial(check_regularly, topic_watch.check, reply_topics.refresh)

@@ -59,12 +59,13 @@ class Task(Protocol):
         """The expected steps of this request after the first one; 0 for a model that takes one step."""
         ...
 
-    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         """The rows of each request; at least one. Runs in the preparing thread.
 
         A text that is too long for the model becomes several overlapping rows; no token is lost. Raises
         BlankText for a text in which there is nothing to read; the caller then prepares each request
-        alone.
+        alone. Of a request whose rows have more than ``max_tokens``, the rest need not be prepared: TooLarge
+        may be raised instead.
         """
         ...
 

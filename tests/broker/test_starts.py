@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from confluent_kafka.admin import AdminClient
 from support.broker_contract import take
 
 from inferstream.pipeline.broker.base import Broker, Message, TopicPartition, TopicSpec
@@ -51,14 +52,39 @@ async def test_a_start_without_offsets_says_how_many_requests_it_means(
     for number in range(5):
         await broker.publish(Message(unique, b"v", partition=number % 2))
     member = await broker.consume([unique], group=unique)
+    await take(member, 5)  # if the start has failed, this raises the reason
     assert f"The group {unique} has no offsets for {unique}: it reads the 5 records" in caplog.text
-    await take(member, 5)
     await member.commit({TopicPartition(unique, 0): 3, TopicPartition(unique, 1): 2})
     await member.close()
     caplog.clear()
     member = await broker.consume([unique], group=unique)
     await member.close()
     assert "has no offsets" not in caplog.text
+
+
+@pytest.mark.kafka
+async def test_offsets_that_kafka_deleted_are_told_with_how_many_requests_it_means(
+    kafka: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kafka deletes the offsets of a group without members after 7 days (`offsets.retention.minutes`)."""
+    at = TopicPartition(unique, 0)
+    async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
+        await broker.ensure_topics([TopicSpec(unique, 1)])
+        for _ in range(5):
+            await broker.publish(Message(unique, b"v"))
+        member = await broker.consume([unique], group=unique)
+        await take(member, 5)
+        await member.commit({at: 5})
+        await member.close()
+        caplog.clear()
+        admin = AdminClient({"bootstrap.servers": kafka})
+        await asyncio.to_thread(admin.delete_consumer_groups([unique])[unique].result, 30)
+        with caplog.at_level(logging.WARNING, "inferstream"):
+            member = await broker.consume([unique], group=unique)
+            await take(member, 5)
+            await member.close()
+    said = f"has no offsets for {unique}: it reads the 5 records that are there. If the group is not new, its offsets"
+    assert said in caplog.text
 
 
 async def test_records_that_were_deleted_unread_are_counted(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
-from support import ROOT
+from support import INFERSTREAM, ROOT
 
 from inferstream.pipeline.cli import main as cli_main
 from inferstream.pipeline.cli.failures import EXTRAS
@@ -272,10 +273,38 @@ def test_options_are_read_from_environment_variables(
     assert "INFERSTREAM_KAFKA_BROKERS (for --brokers)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["request", "triage", "text"], ["topics", "triage", "--list"]])
-def test_an_unreachable_broker_prints_one_sentence(command: list[str]) -> None:
-    program = Path(sys.executable).with_name("inferstream")
-    done = subprocess.run([program, *command, "--kafka", "127.0.0.1:1"], capture_output=True, text=True)
+UNREACHABLE = [
+    ["request", "triage", "text"],
+    ["topics", "triage", "--list"],
+    ["topics", "triage"],
+    ["audit", "triage"],
+    ["dead-letters", "triage", "list"],
+    ["dead-letters", "triage", "show", "0/1"],
+    ["dead-letters", "triage", "replay", "--code", "internal", "--yes"],
+    ["dead-letters", "triage", "purge", "0/1", "--yes"],
+]
+
+
+def assert_unreachable(command: list[str], address: str) -> None:
+    done = subprocess.run(
+        [INFERSTREAM, *command, "--kafka", address],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"INFERSTREAM_KAFKA_CONNECT_TIMEOUT_MS": "1000"},
+        timeout=60,
+    )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("Error: Cannot reach Kafka")
+    assert address in done.stderr
+
+
+@pytest.mark.parametrize("command", UNREACHABLE)
+def test_a_refused_connection_prints_one_sentence(command: list[str]) -> None:
+    assert_unreachable(command, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize("command", [["audit", "triage"], ["dead-letters", "triage", "list"]])
+def test_a_broker_that_never_answers_prints_one_sentence(command: list[str]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        assert_unreachable(command, f"127.0.0.1:{server.getsockname()[1]}")

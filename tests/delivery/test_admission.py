@@ -354,6 +354,20 @@ async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
         assert admission.in_progress == {}, "also those that never started are no longer counted"
 
 
+async def test_the_bytes_of_the_requests_in_progress_count_against_the_share() -> None:
+    async with an_engine_rig() as rig:
+        handler = handler_over(rig.engine, admission=Admission(100, 1_000))
+        await outcome_of(handler, asking("", ""))  # the reply topic is known from now on
+        asked = [("x" * 400, "a"), ("of b", "b"), ("y" * 400, "a"), ("of a", "a"), ("of b, too", "b")]
+        begun = [handler.handle(asking(text, tenant)) for text, tenant in asked]
+        refused = [found for found in begun if isinstance(found, Outcome)]
+        assert refused == [begun[3]], "the tenant has more than half of the bytes, in two requests"
+        assert decode_reply(refused[0].messages[0].value).code == "overloaded"  # type: ignore[union-attr]
+        for found in begun:
+            if not isinstance(found, Outcome):
+                found.close()
+
+
 async def nothing() -> None:
     pass
 

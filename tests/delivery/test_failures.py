@@ -196,6 +196,27 @@ async def test_a_request_whose_order_matters_is_retried_in_its_place() -> None:
         assert isinstance(reply, Result)
 
 
+async def test_a_retry_in_place_is_not_made_before_the_shortest_delay() -> None:
+    loop = asyncio.get_running_loop()
+    async with a_handler(RetryConfig(tiers_s=[30, 1], max_attempts=3)) as (handler, rig):
+        rig.session.max_padded_tokens = TOO_LITTLE
+        began = loop.time()
+        answering = asyncio.create_task(outcome_of(handler, a_record(key=b"conversation")))
+        await rig.begun(1)
+        rig.session.max_padded_tokens = 100
+        await answering
+        assert loop.time() - began >= 1.0
+
+
+async def test_a_request_for_another_model_waits_for_the_shortest_delay() -> None:
+    async with a_handler(RetryConfig(tiers_s=[30, 1])) as (handler, _):
+        message = only(await outcome_of(handler, a_record({Header.MODEL: b"elsewhere"})))
+    assert message.topic == TOPICS.retry("1s")
+    headers = dict(message.headers)
+    assert NOW_MS + 1_000 <= int(headers[Header.NOT_BEFORE_MS]) <= NOW_MS + 1_200
+    assert json.loads(headers[Header.HISTORY]) == [[1, "unknown_model", NOW_MS, "w"]]
+
+
 async def test_a_retry_in_place_that_is_refused_becomes_a_failure() -> None:
     async with a_handler() as (handler, rig):
         rig.session.max_padded_tokens = TOO_LITTLE

@@ -1,6 +1,7 @@
 """Whatever a record holds, it ends in exactly one message: an answer, a failure that says what to do, a dead letter."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -410,6 +411,25 @@ async def test_a_bounded_number_of_missing_topics_is_remembered(clock: FakeClock
     broker.asked.clear()
     assert await refused(reply_topics, names[0], names[1]) == 2
     assert broker.asked == names[1:2], "the topic that was asked for longest ago is forgotten first"
+
+
+def locks() -> int:
+    """The locks in this process."""
+    gc.collect()
+    return sum(isinstance(one, asyncio.Lock) for one in gc.get_objects())
+
+
+async def test_a_question_that_has_ended_leaves_nothing_behind(clock: FakeClock) -> None:
+    """Requests choose the names: what each of them left would never be bounded."""
+    broker = FakeTopics()
+    reply_topics = ReplyTopics(TOPICS, LIMITS, broker.partitions, clock)
+    there = [f"{TOPICS.replies}.there.{number}" for number in range(50)]
+    missing = [f"{TOPICS.replies}.missing.{number}" for number in range(50)]
+    broker.topics = dict.fromkeys(there, 1)
+    before = locks()
+    assert await refused(reply_topics, *there, *missing, *there, *missing) == 2 * len(missing)
+    await asyncio.sleep(0)  # in this turn the loop still holds the refusals, with their frames
+    assert locks() == before
 
 
 async def test_beyond_the_bound_each_new_missing_topic_displaces_the_oldest(clock: FakeClock) -> None:

@@ -545,6 +545,43 @@ async def test_a_publish_that_is_cancelled_is_no_answer_and_no_error(
     watching.cancel()
 
 
+@pytest.mark.parametrize("refused", [None, ReplyTooLarge("too large"), NotWritable("gone")])
+async def test_a_reply_that_is_no_error_for_good_holds_back_no_later_one_of_its_key(
+    window: Window, publisher: FakePublisher, refused: Exception | None
+) -> None:
+    """It was cancelled, or is refused and replaced; the loop has not told the window yet."""
+    watching = asyncio.create_task(window.watch())
+    first, second = admit(window, a_record(0, b"k")), admit(window, a_record(1, b"k"))
+    instead = Outcome((a_message(first.record, "instead"),))
+    outcome = Outcome((a_message(first.record),), lambda: instead, if_not_writable=lambda _: instead)
+    window.complete(first.slot, outcome)
+    (_, acknowledgement) = publisher.open[0]
+    if refused is None:
+        acknowledgement.cancel()
+    else:
+        acknowledgement.set_exception(refused)
+    answer(window, second)
+    await acknowledge(publisher)
+    await acknowledge(publisher)
+    assert "0/1/reply" in publisher.texts
+    assert window.positions() == ({} if refused is None else {P0: 2})
+    assert await is_waiting(watching)
+    watching.cancel()
+
+
+async def test_all_messages_are_published_also_if_each_is_durable_at_once(publisher: FakePublisher) -> None:
+    def at_once(message: Message) -> "asyncio.Future[None]":
+        future = publisher(message)
+        future.set_result(None)
+        return future
+
+    window = Window(BOUNDS, at_once)
+    slot, record = admit(window, a_record(0))
+    window.complete(slot, Outcome((a_message(record, "one"), a_message(record, "two"))))
+    assert publisher.texts == ["0/0/one", "0/0/two"]
+    assert (window.positions(), window.terminal_events) == ({P0: 1}, 1)
+
+
 async def test_an_acknowledgement_after_an_error_does_not_finish_what_failed(
     window: Window, publisher: FakePublisher
 ) -> None:

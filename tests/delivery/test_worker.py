@@ -5,10 +5,10 @@ import gc
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from support.engine_rig import an_engine_rig
@@ -20,7 +20,7 @@ from inferstream.pipeline.config import BreakerConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.window import Window
-from inferstream.pipeline.delivery.worker import Subscription, Worker
+from inferstream.pipeline.delivery.worker import MAX_POLL_RECORDS, Subscription, Worker
 from inferstream.pipeline.errors import BrokerError
 from inferstream.schemas.codec import decode_reply
 
@@ -196,6 +196,35 @@ async def test_draining_finishes_what_runs(broker: EmbeddedBroker) -> None:
     assert (await committed(broker))[P0] == 2
 
 
+async def test_a_worker_that_drains_reads_nothing_more(broker: EmbeddedBroker) -> None:
+    """It goes on to poll, else it would lose its membership; what such a poll returned, nobody would answer."""
+    handler = FakeHandler(b"slow")
+    worker = a_worker(broker, handler)
+    await ask(broker, b"slow", partition=0)
+    async with running(worker):
+        await handler.wait_for(b"slow")
+        assert worker.consumer is not None
+        poll = worker.consumer.poll
+        polls = 0
+        read: list[Record] = []
+
+        async def noted(max_records: int, timeout_ms: int) -> list[Record]:
+            nonlocal polls
+            polls += 1
+            found = list(await poll(max_records, timeout_ms))
+            read.extend(found)
+            return found
+
+        worker.drain()
+        worker.consumer.poll = noted  # type: ignore[assignment, method-assign]
+        await until(lambda: polls >= 2)
+        await ask(broker, *numbered(3), partition=0)
+        await until(lambda: polls >= 5 or bool(read))
+        assert read == []
+        handler.held[b"slow"].set()
+    assert (await committed(broker))[P0] == 1
+
+
 async def test_a_request_that_is_not_finished_in_time_is_left_to_the_next_worker(
     broker: EmbeddedBroker,
 ) -> None:
@@ -276,6 +305,102 @@ async def test_a_full_window_stops_reading_and_keeps_polling(broker: EmbeddedBro
         for value in values:
             handler.held[value].set()
         assert len(await replies(broker, 40)) == 40
+
+
+class Poll(NamedTuple):
+    """One poll: what it asked for, and what was paused and full at that moment."""
+
+    max_records: int
+    paused: frozenset[TopicPartition]
+    full: frozenset[TopicPartition]
+
+
+def noted_polls(worker: Worker) -> list[Poll]:
+    """The polls of the worker from now on."""
+    consumer = worker.consumer
+    assert consumer is not None
+    poll, pause, resume = consumer.poll, consumer.pause, consumer.resume
+    paused: set[TopicPartition] = set()
+    noted: list[Poll] = []
+
+    async def noted_poll(max_records: int, timeout_ms: int) -> Sequence[Record]:
+        full = consumer.assignment() if worker.window.room <= 0 else worker.window.full_partitions()
+        noted.append(Poll(max_records, frozenset(paused), frozenset(full)))
+        return await poll(max_records, timeout_ms)
+
+    def noted_pause(partitions: Collection[TopicPartition]) -> None:
+        paused.update(partitions)
+        pause(partitions)
+
+    def noted_resume(partitions: Collection[TopicPartition]) -> None:
+        paused.difference_update(partitions)
+        resume(partitions)
+
+    consumer.poll, consumer.pause, consumer.resume = noted_poll, noted_pause, noted_resume  # type: ignore[method-assign]
+    return noted
+
+
+async def test_at_each_poll_what_is_full_is_paused_and_nothing_else(broker: EmbeddedBroker) -> None:
+    values = numbered(400)
+    config = WindowConfig(max_in_flight=12, max_span=8, commit_interval_ms=10)
+    worker = a_worker(broker, FakeHandler(), config)
+    async with running(worker):
+        polls = noted_polls(worker)
+        await ask_by_key(broker, values, 40)
+        await replies(broker, 400)
+        seen = list(polls)
+    assert [poll.paused for poll in seen] == [poll.full for poll in seen]
+    assert any(poll.full for poll in seen)
+
+
+async def test_a_worker_with_room_waits_for_nothing_but_records(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferstream.pipeline.delivery.worker.POLL_MS", 60_000)  # no wait ends by itself
+    handler = FakeHandler(b"held", b"held, too")
+    worker = a_worker(broker, handler, WindowConfig(max_in_flight=2, commit_interval_ms=10))
+    async with running(worker):
+        await ask(broker, b"held", partition=0)
+        await handler.wait_for(b"held")
+        await ask(broker, b"0", partition=0)
+        await handler.wait_for(b"0")
+        await ask(broker, b"held, too", partition=0)
+        await handler.wait_for(b"held, too")
+        await ask(broker, b"1", partition=0)  # the window is full
+        handler.held[b"held"].set()
+        await handler.wait_for(b"1")
+        handler.held[b"held, too"].set()
+        await replies(broker, 4)
+        worker.drain()
+        await ask(broker, b"2", partition=0)  # ends the poll
+
+
+async def test_with_a_full_window_a_worker_sleeps(broker: EmbeddedBroker) -> None:
+    handler = FakeHandler(b"held")
+    worker = a_worker(broker, handler, WindowConfig(max_in_flight=1, commit_interval_ms=10_000))
+    async with running(worker):
+        await ask(broker, b"held", partition=0)
+        await handler.wait_for(b"held")
+        polls = noted_polls(worker)
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert len(polls) < 10
+        handler.held[b"held"].set()
+
+
+async def test_after_a_large_record_polls_grow_again(broker: EmbeddedBroker) -> None:
+    config = WindowConfig(max_bytes=400_000, commit_interval_ms=10)
+    worker = a_worker(broker, FakeHandler(), config)
+    async with running(worker):
+        polls = noted_polls(worker)
+        await ask(broker, b"x" * 300_000, partition=0)
+        await replies(broker, 1)
+        asked = 1
+        while polls[-1].max_records < MAX_POLL_RECORDS:
+            await ask(broker, b"%d" % asked, partition=0)
+            asked += 1
+            await replies(broker, asked)
+    assert min(poll.max_records for poll in polls) == 1
 
 
 async def test_a_slow_request_pauses_its_own_partition_only(broker: EmbeddedBroker) -> None:
@@ -389,6 +514,31 @@ async def test_a_background_task_that_fails_ends_the_worker(broker: EmbeddedBrok
             await worker.run()
     assert caught.group_contains(LookupError)
     assert not worker.ready
+
+
+async def test_a_worker_that_fails_is_not_ready_while_it_leaves_its_group(broker: EmbeddedBroker) -> None:
+    failing = asyncio.Event()
+
+    async def fails_later() -> None:
+        await failing.wait()
+        await fails()
+
+    worker = a_worker(broker, FakeHandler(), background=[fails_later])
+    task = asyncio.create_task(worker.run())
+    await until(lambda: worker.ready)
+    assert worker.consumer is not None
+    close = worker.consumer.close
+    was_ready = []
+
+    async def noted() -> None:
+        was_ready.append(worker.ready)
+        await close()
+
+    worker.consumer.close = noted  # type: ignore[method-assign]
+    failing.set()
+    with pytest.raises(ExceptionGroup):
+        await asyncio.wait_for(task, 10)
+    assert was_ready == [False]
 
 
 async def test_a_reply_that_cannot_be_published_ends_the_worker(broker: EmbeddedBroker) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from hypothesis import given, settings
@@ -209,6 +210,32 @@ def test_what_was_expected_and_has_ended_leaves_nothing(
     assert account.total_ms == 0.0
     assert all(account.before_ms(tenant, LOW, 1e6) == 0.0 for tenant in ("", "a", "b"))
     assert not account._tenants
+
+
+@settings(max_examples=60, deadline=None)
+@given(mixtures, st.integers(0, 30), mixtures)
+def test_the_sum_that_is_kept_is_that_of_all_that_waits(
+    first: list[Text], steps: int, then: list[Text]
+) -> None:
+    world = World()
+    for text in first:
+        world.put(text)
+    for _ in range(steps):
+        if len(world.batcher):
+            world.step()
+    for text in then:
+        world.put(text)
+    waiting_ms = sum(sum(work.by_priority_ms) for work in world.batcher._account._tenants.values())
+    assert math.isclose(world.batcher.backlog_ms, waiting_ms, abs_tol=1e-6)
+
+
+def test_the_backlog_is_read_while_a_lane_plans_its_batch() -> None:
+    """It is read for each reply: waiting for the lock of the lanes took a tenth of a cached answer."""
+    world = World()
+    world.put(Text(20))
+    with world.batcher._changed, ThreadPoolExecutor(1) as other:
+        reading = other.submit(lambda: world.batcher.backlog_ms)
+        assert reading.result(timeout=10) == COST.ms(1, 20)
 
 
 def test_spread_work_is_due_at_its_rate() -> None:

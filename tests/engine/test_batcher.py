@@ -20,8 +20,10 @@ from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.expected_work import LATER_SHARE
 from inferstream.pipeline.engine.phase_queue import PhaseQueue
-from inferstream.pipeline.runtime.model import RUN
+from inferstream.pipeline.engine.tenant_work import BUCKET_S
+from inferstream.pipeline.runtime.model import RUN, Row
 
 START = 1_000.0
 COST = Cost((1.0, 0.05, 0.02, 1e-5))
@@ -145,6 +147,25 @@ def test_a_row_whose_deadline_was_extended_is_not_too_late() -> None:
         entry.expires = math.inf
     assert sum(map(len, rig.take_all())) == 2
     assert rig.dropped == []
+
+
+@pytest.mark.parametrize("has_run", [True, False], ids=["has run", "has more time now"])
+def test_a_row_that_is_not_late_hides_no_longer_one_that_is(has_run: bool) -> None:
+    """A long row can be too late before a short one with an earlier deadline."""
+    rig = BatcherRig(Limits(10**6, 1))
+    short_s, long_s = COST.ms(1, 10) / 1e3, COST.ms(1, 300) / 1e3
+    first = an_aged_entry(10, age=5, left=1.0)
+    late = an_aged_entry(300, left=1.0 + long_s / 2)
+    other = an_aged_entry(20)
+    rig.put(first, late, other)
+    if has_run:
+        assert rig.batcher.take(Carried()) == [first]
+        rig.clock.advance(1.0 - 2 * short_s)
+    else:
+        first.expires = math.inf  # a request has joined
+        rig.clock.advance(1.0)
+    assert rig.batcher.take(Carried()) == [other if has_run else first]
+    assert rig.dropped == [late]
 
 
 def test_a_rescheduled_row_goes_first() -> None:
@@ -313,3 +334,21 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
     assert rig.batcher.expected.later_rows_ms(100) == 0.0
     expected_ms = 7 * COST.ms(1, 100)
     assert rig.batcher.expected.later_rows_ms(3_000) == pytest.approx(expected_ms), "8 rows of 100 tokens now"
+
+
+def test_the_later_rows_of_a_text_are_expected_behind_those_that_wait() -> None:
+    batcher = BatcherRig().batcher
+    flight = a_flight(batcher=batcher, started_at=START)
+    lengths = [200] * 101
+    for number, arrived in enumerate(batcher.expected.arrivals(flight, lengths)):
+        batcher.put([Entry(Row([7] * lengths[number]), flight, arrived=arrived, later=number > 0)])
+    waiting_ms = batcher.backlog_ms
+    flight.size = 300_000
+    batcher.expected.expect(flight)
+    all_ms = batcher.backlog_ms
+    rate_ms = 1e3 * LATER_SHARE  # in a second
+    until = START + PRIORITY_DELAYS_S[NORMAL] + (waiting_ms - COST.ms(1, 200)) / rate_ms
+    assert batcher.before_ms("", NORMAL, until - BUCKET_S) <= waiting_ms + COST.ms(1, 256)
+    until += batcher.expected.later_rows_ms(300_000) / rate_ms
+    assert batcher.before_ms("", NORMAL, until - 2 * BUCKET_S) < all_ms
+    assert batcher.before_ms("", NORMAL, until + BUCKET_S) == pytest.approx(all_ms)

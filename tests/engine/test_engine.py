@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from support.engine_rig import LARGE, POISON, SMALL, EngineRig, an_engine_rig
 from inferstream.pipeline.engine.batching import Entry, Limits
 from inferstream.pipeline.engine.engine import EngineAnswer
 from inferstream.pipeline.engine.flight import Flight
-from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, UnknownModel, UnknownOption
+from inferstream.pipeline.errors import (
+    DeadlineExceeded,
+    DeviceError,
+    InferstreamError,
+    UnknownModel,
+    UnknownOption,
+)
 
 
 async def settled(tasks: list["asyncio.Task[EngineAnswer]"]) -> list[Any]:
@@ -249,21 +256,65 @@ async def test_watching_a_healthy_engine_never_returns() -> None:
         watching.cancel()
 
 
+@contextmanager
+def nothing_left_to_collect() -> Iterator[None]:
+    """Fails if the block leaves flights or rows that only the garbage collector would free."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = [found for found in gc.garbage if isinstance(found, Flight | Entry)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
+
+
 async def test_requests_leave_no_reference_cycles() -> None:
     """A worker collects garbage rarely: reference counts must free finished requests."""
     async with an_engine_rig() as rig:
         await rig.ask("warm")
-        gc.collect()
-        gc.disable()
-        try:
+        with nothing_left_to_collect():
             await asyncio.gather(
                 *rig.asked(*[f"text {n}" for n in range(50)], "long " * 50, "twice", "twice")
             )
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            left = [found for found in gc.garbage if isinstance(found, Flight | Entry)]
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-    assert left == []
+
+
+async def ask_and_fail(rig: EngineRig, *texts: str, **more: Any) -> None:
+    assert {isinstance(error, InferstreamError) for error in await settled(rig.asked(*texts, **more))} == {
+        True
+    }
+
+
+async def fail_on_the_device(rig: EngineRig) -> None:
+    await ask_and_fail(rig, POISON, POISON, f"{POISON} once more", POISON + "long " * 50)
+
+
+async def fail_in_the_tokenizer(rig: EngineRig) -> None:
+    await ask_and_fail(rig, "\0", "\0", "also \0")
+
+
+async def fail_for_the_deadline(rig: EngineRig) -> None:
+    rig.session.stall()
+    runs = len(rig.session.shapes)
+    running = rig.asked(f"after {runs} runs")
+    await rig.begun(runs + 1)
+    await ask_and_fail(rig, *[f"late after {runs} runs"] * 2, expires=rig.clock() + 0.05)
+    rig.session.release()
+    await settled(running)
+
+
+@pytest.mark.parametrize("fail", [fail_on_the_device, fail_in_the_tokenizer, fail_for_the_deadline])
+async def test_failed_requests_leave_no_reference_cycles(
+    fail: Callable[[EngineRig], Coroutine[Any, Any, None]],
+) -> None:
+    """An error has the frames that it was raised in, and these have the flight, which has the error."""
+    async with an_engine_rig() as rig:
+        await rig.ask("warm")
+        await fail(rig)
+        with nothing_left_to_collect():
+            await fail(rig)
+            await asyncio.sleep(0)  # the event loop lets go of the errors

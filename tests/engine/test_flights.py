@@ -9,11 +9,15 @@ from support.echo import Echo
 from support.entries import a_flight, an_entry
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.engine.batching import BatchStats, Entry
+from inferstream.pipeline.engine.batcher import Batcher
+from inferstream.pipeline.engine.batching import BatchStats, Entry, Limits
+from inferstream.pipeline.engine.carried import Carried
+from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.flight import Flight, TooLate
 from inferstream.pipeline.engine.flights import Flights, by_task, fail_flights, fail_late
+from inferstream.pipeline.engine.phase_queue import PhaseQueue
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
-from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.runtime.model import RUN, Row
 
 KEY = b"key"
 HIGH, NORMAL, LOW = range(3)
@@ -190,6 +194,22 @@ async def test_an_urgent_request_moves_the_rows_of_the_flight_that_it_joins(
     flights.join(KEY, math.inf, HIGH)
     flights.join(KEY, math.inf, LOW)
     assert rows[0].due == an_entry(arrived=clock(), priority=HIGH).due
+
+
+async def test_a_request_that_is_no_more_urgent_leaves_the_rows_of_its_flight_in_their_place(
+    flights: Flights, clock: FakeClock
+) -> None:
+    batcher = Batcher({RUN: PhaseQueue(Cost(), Limits(1_000, 1))}, clock, [].extend)
+    rows = []
+    for key in (KEY, b"another"):
+        flight = a_flight(key, batcher=batcher, started_at=clock())
+        flight.board([Entry(Row([1]), flight, arrived=clock())], clock())
+        flights.start(flight)
+        batcher.put(flight.entries)
+        rows += flight.entries
+    for priority in (NORMAL, LOW):
+        flights.join(KEY, math.inf, priority)
+    assert batcher.take(Carried()) == rows[:1]
 
 
 async def test_landing_an_abandoned_flight_leaves_the_new_one_for_its_content(

@@ -8,31 +8,31 @@ import pytest
 from support.echo import echoed
 from support.engine_rig import SMALL, EngineRig, an_engine_rig
 
-from inferstream.pipeline.engine.preparing import (
-    LONG_CHARACTERS,
-    MAX_CHARACTERS_PER_CALL,
-    MAX_FLIGHTS_PER_CALL,
-)
+from inferstream.pipeline.engine.preparing import LONG_CHARACTERS
+from inferstream.pipeline.engine.text_queue import MAX_CHARACTERS_PER_CALL, MAX_FLIGHTS_PER_CALL
 from inferstream.pipeline.errors import DeadlineExceeded, TooLarge
 from inferstream.pipeline.runtime.model import Row
 from inferstream.pipeline.tasks.base import Ask
 
 
 class Calls:
-    """The calls of the tokenizer, in a rig; those for long texts wait until `release`."""
+    """The calls of the tokenizer, in a rig; those for texts of ``held`` characters wait until `release`."""
 
-    def __init__(self, rig: EngineRig) -> None:
+    def __init__(self, rig: EngineRig, held: int = LONG_CHARACTERS + 1) -> None:
+        self._held = held
         self.texts: list[list[str]] = []
+        self.limits: set[int | None] = set()
         self.release = threading.Event()
         self._prepare = rig.tasks[SMALL].prepare
         rig.tasks[SMALL].prepare = self.prepare  # type: ignore[method-assign]
 
-    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         texts = [ask.content for ask in asks]
         self.texts.append(texts)
-        if max(map(len, texts)) > LONG_CHARACTERS:
+        self.limits.add(max_tokens)
+        if max(map(len, texts)) >= self._held:
             assert self.release.wait(20)
-        return self._prepare(asks)
+        return self._prepare(asks, max_tokens)
 
 
 async def test_short_texts_do_not_wait_for_a_long_one_to_be_tokenized() -> None:
@@ -65,11 +65,13 @@ async def test_a_call_is_bounded_in_characters_and_texts() -> None:
 
 async def test_a_text_of_too_many_tokens_is_refused_with_the_limit_and_what_to_do() -> None:
     async with an_engine_rig(max_tokens=100) as rig:
+        calls = Calls(rig)
         (over, fits) = rig.asked("x" * 101, "y" * 100)
         assert (await fits).output == echoed("y" * 100)
-        with pytest.raises(TooLarge, match=r"101 tokens, more than the 100 allowed.*max_request_tokens"):
+        with pytest.raises(TooLarge, match=r"more than the 100 tokens allowed.*max_request_tokens"):
             await over
         assert rig.device.batcher.backlog_ms == 0.0
+        assert calls.limits == {100}, "the task need not read on"
 
 
 async def test_what_nobody_waits_for_any_more_is_not_tokenized() -> None:
@@ -89,3 +91,23 @@ async def test_what_nobody_waits_for_any_more_is_not_tokenized() -> None:
             await late[0]
         await asyncio.gather(*first, *rig.asked(long + "last"))
         assert [call[0][-4:] for call in calls.texts] == ["irst", "last"]
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["short texts", "long texts"])
+async def test_a_tenant_waits_for_one_call_and_not_for_all_texts_of_another(long: bool) -> None:
+    size = LONG_CHARACTERS + 1 if long else LONG_CHARACTERS - 10
+    async with an_engine_rig(cached=False, max_tokens=1_000_000) as rig:
+        calls = Calls(rig, held=size)
+        asked = rig.asked(*[f"{number} ".ljust(size, "x") for number in range(30)], tenant="stranger")
+        while not calls.texts:  # noqa: ASYNC110 - a thread of the engine fills it
+            await asyncio.sleep(0.001)
+        asked += rig.asked(*[f"mine {number} ".ljust(size, "x") for number in range(3)])
+        await asyncio.sleep(0)  # a task puts its text into the queue in its first turn
+        calls.release.set()
+        await asyncio.gather(*asked)
+    order = [text.split()[0] for call in calls.texts for text in call]
+    mine = [place for place, word in enumerate(order) if word == "mine"]
+    first_call = len(calls.texts[0])
+    assert mine[0] <= first_call + 1, order
+    assert mine[2] <= first_call + 5, "in turns"
+    assert [int(word) for word in order if word != "mine"] == list(range(30)), "in order"

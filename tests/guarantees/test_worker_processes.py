@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from support import INFERSTREAM
 from support.foreign_client import ForeignClient
 
 from inferstream.pipeline.home import home_folder
+from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.lab.worker_process import WorkerProcess, serve_task
 from inferstream.schemas.topics import Topics
 
@@ -173,6 +174,44 @@ def test_garbage_from_a_foreign_client_is_answered_and_others_are_too(
     client.read(2)
     codes = {reply["id"]: reply.get("code") for reply in client.replies}
     assert codes == {"bad": "blank_text", "good": None}
+
+
+COMPLAINT = "I was charged twice for order 4711. Please refund the second payment."
+MAIL = f"""<html><body><div>{COMPLAINT}</div>
+<div class="gmail_quote">On Mon, 3 Feb 2025 at 10:12, Shop &lt;help@shop.example&gt; wrote:<br>
+<blockquote>Thank you for your order! Download our app, and rate the delivery of your parcel.</blockquote></div>
+</body></html>"""
+
+
+def test_a_mail_that_is_cleaned_has_the_answer_of_its_text(fleet: Fleet, client: ForeignClient) -> None:
+    fleet.start().wait_ready()
+    cleaned = {"clean": "mail"}
+    requests = [("plain", COMPLAINT, {}), ("mail", MAIL, cleaned), ("as it is", MAIL, {})]
+    client.send([(name, {"id": name, "text": text, "options": given}) for name, text, given in requests])
+    client.read(len(requests))
+    outputs = {reply["id"]: reply["output"] for reply in client.replies}
+    assert outputs["mail"] == outputs["plain"]
+    assert outputs["as it is"] != outputs["plain"]
+
+
+def test_a_healthy_start_and_end_on_a_new_kafka_warn_of_nothing(topics: Topics, tmp_path: Path) -> None:
+    """Without the topic of its offsets, which Kafka makes for its first group."""
+    with LocalKafka(tmp_path / "kafka", port=0) as kafka:
+        fleet = Fleet(kafka.bootstrap, topics, tmp_path)
+        try:
+            workers = fleet.two_that_share()
+            client = ForeignClient(kafka.bootstrap, topics)
+            client.send(islice(requests(), SOME))
+            client.read(SOME)
+            client.close()
+            for worker in reversed(workers):
+                worker.signal(signal.SIGTERM)
+                assert worker.wait() == 0
+        finally:
+            for worker in fleet.workers:
+                worker.kill()
+    lines = [line for worker in fleet.workers for line in worker.output.splitlines()]
+    assert [line for line in lines if " INFO inferstream." not in line] == []
 
 
 def test_a_worker_on_kafka_has_its_pages_and_its_three_topics_and_nothing_of_fausts(

@@ -52,6 +52,9 @@ class Child:
                     os.waitpid(self.pid, 0)
                     return "timeout", None
                 time.sleep(0.01)
+        except KeyboardInterrupt:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise
         finally:
             os.close(self._reading)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inferstream.pipeline.optimize.evaluate import agreement, independence, load_sample
-from inferstream.pipeline.runtime.model import Feeds
+from inferstream.pipeline.runtime.graph import Feeds
 
 ORIGINAL = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], np.float32)
 LABELS = ["left", "left", "up", "up"]
@@ -38,7 +38,7 @@ class Words:
 
     pad_id = 0
 
-    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
         return [[[len(word) for word in text.split()]] for text in texts]
 
 

@@ -1,5 +1,6 @@
 """Windows of token ids: nothing is cut off, nothing is padded."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tiny_model import write_tiny_model
 
-from inferstream.pipeline.errors import ModelError
+from inferstream.pipeline.errors import ModelError, TooLarge
 from inferstream.pipeline.runtime.tokenizer import PIECE_CHARACTERS, Tokenizer, _pieces
 
 CLS, SEP = 2, 3
@@ -109,3 +110,35 @@ def test_pieces_lose_nothing_and_are_bounded(text: str, piece: int) -> None:
         pieces = list(_pieces(text))
     assert "".join(pieces) == text
     assert max(map(len, pieces)) <= piece
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("max_tokens", [48, 256])
+def test_a_text_is_too_large_from_the_first_token_over_the_limit_on(
+    path: Path, kind: str, max_tokens: int
+) -> None:
+    tokenizer = Tokenizer(path, max_tokens)
+    (windows,) = tokenizer.encode([LONG[kind]])
+    tokens = sum(map(len, windows))
+    assert tokenizer.encode([LONG[kind]], tokens) == [windows]
+    with pytest.raises(TooLarge, match=rf"more than the {tokens - 1} tokens allowed.*`max_request_tokens`"):
+        tokenizer.encode([LONG[kind]], tokens - 1)
+
+
+@pytest.mark.parametrize("text", ["!?" * 500_000, "漢" * 300_000, "my card was charged " * 50_000])
+def test_what_lies_behind_the_limit_is_not_tokenized(
+    path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    read: list[str] = []
+
+    def pieces(text: str) -> Iterator[str]:
+        for piece in _pieces(text):
+            read.append(piece)
+            yield piece
+
+    monkeypatch.setattr("inferstream.pipeline.runtime.tokenizer._pieces", pieces)
+    limit = 20_000
+    with pytest.raises(TooLarge):
+        Tokenizer(path, 256).encode([text], limit)
+    characters_of_a_token = len("my card was charged ") / 4
+    assert sum(map(len, read)) <= characters_of_a_token * limit + PIECE_CHARACTERS

@@ -37,7 +37,7 @@ class Echo(TextTask):
         except msgspec.ValidationError as error:
             raise UnknownOption(f"{error}: leave it out.") from error
 
-    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         texts = [ask.content for ask in asks]
         if any(self._unreadable in text for text in texts):
             raise ValueError("a text that cannot be tokenized")

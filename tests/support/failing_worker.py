@@ -65,6 +65,7 @@ def failing_worker(
     breaker_config: BreakerConfig = BREAKER,
     partitions: int = 2,
     run_timeout_s: float = 60.0,
+    model: str = "echo-small",
 ) -> Serving:
     """The workers that `build_serving` makes, for the task `echo` and a device that fails; not started."""
     device = Device(
@@ -74,7 +75,7 @@ def failing_worker(
         LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=run_timeout_s),
         note=CrashNote(crashes, 2),
     )
-    served = {"echo-small": ModelEntry(Echo(), device)}
+    served = {model: ModelEntry(Echo(model), device)}
     engine = Engine({"echo": served}, memory=None, disk=None, clock=time.monotonic)
     kafka = KafkaConfig(partitions=partitions)
     config = Config(kafka=kafka, window=window, retries=retries, breaker=breaker_config)

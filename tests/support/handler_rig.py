@@ -18,6 +18,7 @@ from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.replies import ReplyBuilder
 from inferstream.pipeline.delivery.reply_topics import ReplyTopics
 from inferstream.pipeline.delivery.request_reader import RequestReader
+from inferstream.pipeline.delivery.undelivered import Undelivered
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
@@ -68,14 +69,17 @@ def handler_over(
     """A handler of the task `echo` over the engine, whose clock it shares. Its worker is called "w"."""
     metrics = metrics or Metrics()
     breaker = breaker or Breaker(BreakerConfig(), engine.clock)
-    replies = ReplyBuilder(TOPICS.task, limits.max_reply_bytes)
+    reply_topics = ReplyTopics(TOPICS, limits, partitions)
+    stamp = WorkerStamp("w", wall_clock)
+    undeliverable = Undelivered(TOPICS, reply_topics, metrics, stamp)
+    replies = ReplyBuilder(TOPICS.task, limits.max_reply_bytes, undeliverable=undeliverable.end_of)
     return Handler(
         engine,
         RequestReader(TOPICS, limits.max_request_bytes, engine.clock, wall_clock, cancels),
-        ReplyTopics(TOPICS, limits, partitions),
+        reply_topics,
         admission or Admission(10_000),
         AnswerPolicy(replies, metrics, breaker),
-        FailurePolicy(TOPICS, retries, replies, metrics, breaker, WorkerStamp("w", wall_clock)),
+        FailurePolicy(TOPICS, retries, replies, metrics, breaker, stamp),
     )
 
 

@@ -82,7 +82,7 @@ class LetterTokenizer:
 
     pad_id = 0
 
-    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
         return [[[*text[i : i + 8].encode()] for i in range(0, len(text), 8)] for text in texts]
 
 

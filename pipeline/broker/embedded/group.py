@@ -186,10 +186,12 @@ def _lock(group: str, directory: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         connection.close()
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-            raise BrokerError(f"Cannot lock {path} ({error}): check the file permissions.") from error
+            raise BrokerError(
+                f"Cannot lock {path} ({error}): check the file permissions, or remove the file."
+            ) from error
         raise BrokerError(
             f"Another process already serves the consumer group {group} in {directory}: stop it first, "
             "or use Kafka to share the work between processes."

@@ -41,7 +41,7 @@ class Retention:
     Args:
         clock_ms: the Unix time in milliseconds, as records have it. It may be set while this runs:
             a step ahead makes no record older.
-        steady_ms: milliseconds of a clock that nobody sets.
+        steady_ms: milliseconds of a clock that is never set.
     """
 
     def __init__(

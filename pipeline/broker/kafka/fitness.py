@@ -9,11 +9,11 @@ RELIED_ON: Final = {"cleanup.policy": "delete", "message.timestamp.type": "LogAp
 """Set for the topics that are created here: the brokers' defaults may differ."""
 
 COMPACTED: Final = (
-    "is compacted: Kafka deletes requests that nobody has read if a later one has the same key, and "
+    "is compacted: Kafka deletes unread requests if a later one has the same key, and "
     "refuses records without a key. Set its cleanup.policy to delete."
 )
 TIMED: Final = (
-    "keeps the times of the producers: Kafka deletes requests that nobody has read if their time is old or "
+    "keeps the times of the producers: Kafka deletes unread requests if their time is old or "
     "in seconds. Set its message.timestamp.type to LogAppendTime."
 )
 CLOSED: Final = (

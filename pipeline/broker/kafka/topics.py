@@ -83,7 +83,7 @@ class TopicAdmin:
             for future in asked.values():
                 if not future.done():
                     future.set_exception(failure)
-                    future.exception()  # nobody may wait any more
+                    future.exception()  # perhaps no caller waits any more
 
     async def ensure(self, specs: Collection[TopicSpec]) -> None:
         """Create the missing topics, and wait until each partition has a leader. Raises BrokerError.

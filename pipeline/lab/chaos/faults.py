@@ -26,7 +26,7 @@ BETWEEN_RESTARTS_S: Final = 2.0
 
 
 class InjectedFault(Struct):
-    """A fault and its target. ``partitions`` are those that nobody served after it began."""
+    """A fault and its target. ``partitions`` are those without a worker after it began."""
 
     kind: str
     began_s: float
@@ -82,6 +82,7 @@ class FaultInjector:
             "fail_device": self._disturb_device,
             "shrink_device": self._disturb_device,
             "make_reply_topics": self._make_reply_topics,
+            "make_other_topics": self._make_other_topics,
             "remake_topics": self._remake_topics,
             "send_bomb": self._send_bomb,
         }
@@ -196,6 +197,9 @@ class FaultInjector:
 
     async def _make_reply_topics(self, fault: Fault, injected: InjectedFault) -> None:
         await self._topic_faults.make_reply_topics(fault.seconds)
+
+    async def _make_other_topics(self, fault: Fault, injected: InjectedFault) -> None:
+        await self._topic_faults.make_other_topics(fault.seconds)
 
     async def _remake_topics(self, fault: Fault, injected: InjectedFault) -> None:
         await self._topic_faults.remake_topics()

@@ -13,6 +13,7 @@ from ..load.requests import Mix
 from ..statistics import median, percentile
 from .report import TURN_S, WARM_SHARE, ChaosReport
 from .request_log import ObservedEnd
+from .strangers import IN_TRANSACTION
 from .takeover import takeovers
 
 MEANINGS: Final = {
@@ -48,6 +49,10 @@ MEANINGS: Final = {
     "calm_p99_ms": "latency of good requests, calm, p99, ms",
     "storm_p99_ms": "latency of good requests, under faults, p99, ms",
     "latency_share": "the second ÷ the first",
+    "run_calm_p99_ms": "the same as the run itself sees it, calm, p99, ms",
+    "run_storm_p99_ms": "the same as the run itself sees it, under faults, p99, ms",
+    "behind_calm_p99_ms": "how late the run's own event loop is, calm, p99, ms",
+    "behind_storm_p99_ms": "how late the run's own event loop is, under faults, p99, ms",
     "worst_s": "longest latency of a good request, s",
     "late_rows": "rows that reached the device after their deadline",
     "latest_ms": "delay of the latest of them, ms",
@@ -62,7 +67,7 @@ LOWER_LIMITS: Final = ("throughput_share", "rebalances")
 """For these the goal is a lower limit; for all others an upper limit."""
 
 GOOD: Final = ("good", "again")
-"""Kinds of requests that must end with a result."""
+"""Kinds of requests whose speed counts."""
 
 WAY_BACK_S: Final = 0.25
 """Allowed time from the worker, which applies the deadline, to the run."""
@@ -122,7 +127,7 @@ def _audited(report: ChaosReport) -> dict[str, float | None]:
         "customer_doubled": report.customer_doubled if with_client else None,
         "customer_unanswered": report.customer_unanswered if with_client else None,
         **judgment.ends,
-        "harmed": sum(one.kind in GOOD and one.code != "result" for one in report.seen),
+        "harmed": sum(one.kind in (*GOOD, IN_TRANSACTION) and one.code != "result" for one in report.seen),
     }
 
 
@@ -145,8 +150,8 @@ def _paces(report: ChaosReport) -> dict[str, float | None]:
     storm = (report.calm_s + TURN_S, report.seconds)
     calm_per_s = _in_time(report.seen, report.scenario.mix, *calm)
     storm_per_s = _in_time(report.seen, report.scenario.storm_mix, *storm)
-    calm_p99 = _percentile(_latencies_s(report.seen, *calm), 99)
-    storm_p99 = _percentile(_latencies_s(report.seen, *storm), 99)
+    calm_p99 = _percentile(_stored_s(report.seen, *calm), 99)
+    storm_p99 = _percentile(_stored_s(report.seen, *storm), 99)
     return {
         "calm_per_s": calm_per_s,
         "storm_per_s": storm_per_s,
@@ -155,6 +160,10 @@ def _paces(report: ChaosReport) -> dict[str, float | None]:
         "calm_p99_ms": _ms(calm_p99),
         "storm_p99_ms": _ms(storm_p99),
         "latency_share": storm_p99 / calm_p99 if storm_p99 and calm_p99 else None,
+        "run_calm_p99_ms": _ms(_percentile(_latencies_s(report.seen, *calm), 99)),
+        "run_storm_p99_ms": _ms(_percentile(_latencies_s(report.seen, *storm), 99)),
+        "behind_calm_p99_ms": _ms(_percentile(_behind_s(report.behind, *calm), 99)),
+        "behind_storm_p99_ms": _ms(_percentile(_behind_s(report.behind, *storm), 99)),
         "worst_s": max(_latencies_s(report.seen, 0, math.inf), default=None),
     }
 
@@ -185,14 +194,20 @@ def _in_time(seen: Sequence[ObservedEnd], mix: Mix, begin_s: float, end_s: float
 
 
 def _latencies_s(seen: Sequence[ObservedEnd], begin_s: float, end_s: float) -> list[float]:
-    return [
-        one.latency_s
-        for one in seen
-        if begin_s <= one.at_s < end_s
-        and one.code == "result"
-        and one.kind in GOOD
-        and one.latency_s is not None
-    ]
+    return [one.latency_s for one in _results(seen, begin_s, end_s) if one.latency_s is not None]
+
+
+def _stored_s(seen: Sequence[ObservedEnd], begin_s: float, end_s: float) -> list[float]:
+    return [one.stored_s for one in _results(seen, begin_s, end_s) if one.stored_s is not None]
+
+
+def _results(seen: Sequence[ObservedEnd], begin_s: float, end_s: float) -> list[ObservedEnd]:
+    """The results of good requests between two times."""
+    return [one for one in seen if begin_s <= one.at_s < end_s and one.code == "result" and one.kind in GOOD]
+
+
+def _behind_s(behind: Sequence[tuple[float, float]], begin_s: float, end_s: float) -> list[float]:
+    return [late_s for at_s, late_s in behind if begin_s <= at_s < end_s]
 
 
 def memory_growth(memory_mb: Sequence[tuple[float, int, int, float]]) -> float | None:

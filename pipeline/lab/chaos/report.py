@@ -20,7 +20,10 @@ TURN_S: Final = 2.0
 
 
 class ChaosReport(Struct, frozen=True):
-    """Times are seconds since the load began. The load ended after ``seconds``."""
+    """Times are seconds since the load began. The load ended after ``seconds``.
+
+    ``behind``: at some times, how late the run's own event loop was.
+    """
 
     scenario: Scenario
     seed: int
@@ -46,3 +49,4 @@ class ChaosReport(Struct, frozen=True):
     customer_repeated: int = 0
     customer_unanswered: int = 0
     ready_s: list[float] = []
+    behind: list[tuple[float, float]] = []

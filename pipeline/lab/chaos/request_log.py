@@ -24,7 +24,8 @@ class ObservedEnd(NamedTuple):
     """A reply or dead letter that ended a request, ``at_s`` after the start of the load.
 
     ``kind`` is the kind of the request (good, again, garbage, …), ``code`` is "result" or the failure's code.
-    ``latency_s`` is None when the request is not known.
+    ``latency_s`` is None when the request is not known. ``replied_ms`` is the Unix time at which the
+    broker stored the end. ``stored_s`` is the latency by the broker's clock, see `broker_times`.
     """
 
     at_s: float
@@ -32,6 +33,9 @@ class ObservedEnd(NamedTuple):
     kind: str
     code: str
     latency_s: float | None
+    id: str = ""
+    replied_ms: int = 0
+    stored_s: float | None = None
 
 
 class RequestLog:
@@ -135,7 +139,9 @@ class RequestLog:
             if not waiting:
                 del self._sent[identity]
             self.own_replies += record.topic not in (self._topics.replies, self._topics.dead_letters)
-            self.seen.append(ObservedEnd(now, record.partition, kind, code, now - sent_at))
+            self.seen.append(
+                ObservedEnd(now, record.partition, kind, code, now - sent_at, identity, record.timestamp_ms)
+            )
         elif identity.startswith(f"{self._topics.requests}/") and identity not in self._ended_origins:
             self._ended_origins.add(identity)
             self.seen.append(ObservedEnd(now, record.partition, "garbage", code, None))

@@ -18,11 +18,13 @@ from ...serving.build import topic_specs
 from ..load.pace import Bursts, ConstantRate, LoadGenerator, Pace, Saturating
 from ..load.requests import requests
 from .auditing import Judgment, auditor, final_judgment
+from .broker_times import stored_requests, with_broker_times
 from .client_load import ClientLoad
 from .faults import FaultInjector
 from .faulty_session import DeviceCounts
 from .report import WARM_SHARE, ChaosReport
-from .request_log import ABORTED, RequestLog
+from .request_log import ABORTED, ObservedEnd, RequestLog
+from .sampling import RunSamples
 from .scenario import TASK, Scenario
 from .schedule import calm_s, schedule
 from .strangers import TransactionLoad, final_lag
@@ -33,7 +35,6 @@ READY_S: Final = 90.0
 SETTLE_S: Final = 90.0
 FLUSH_S: Final = 60.0
 POLL_S: Final = 0.2
-SAMPLE_S: Final = 0.5
 MAX_LONGER: Final = 0.5
 """Faults take longer on a slow machine: the load may be prolonged by this share."""
 
@@ -62,7 +63,7 @@ class Runner:
         self._config = config_of(scenario, kafka.bootstrap)
         self._topics = Topics(TASK, self._config.kafka.topic_prefix)
         self._requests = RequestLog(self._topics)
-        self._open: list[tuple[float, int]] = []
+        self._samples = RunSamples(self._requests)
         self._loaded_s = seconds
 
     async def run(self) -> ChaosReport:
@@ -79,19 +80,23 @@ class Runner:
             topic_faults = TopicFaults(
                 broker, self._kafka.bootstrap, specs, self._requests, replies, self._read
             )
+            if any(fault.kind == "send_bomb" for fault in self._planned):
+                await topic_faults.prepare()
             injector = FaultInjector(
                 self._kafka, pool, self._topics.requests, group, self._now_s, topic_faults
             )
             client_load = ClientLoad(broker, self._topics.prefix)
             self._requests.begin()
-            watching = [self._read(replies), pool.supervise(), self._sample_open()]
+            watching = [self._read(replies), pool.supervise(), *self._samples.samplers()]
             settled_s = await self._load_with_faults(broker, watching, injector, client_load)
             partitions = self._scenario.partitions
             lag = await final_lag(self._kafka.bootstrap, group, self._topics.requests, partitions)
             self._show("Auditing the topics")
+            stored = await stored_requests(broker, self._topics.requests)
+            seen = with_broker_times(self._requests.seen, stored)
             judge = auditor(self._config, self._folder, self._requests)
             judgment = await final_judgment(judge, SETTLE_S / 3)
-            return self._report(pool, injector, client_load, settled_s, judgment, lag)
+            return self._report(pool, injector, client_load, settled_s, judgment, lag, seen)
 
     def _now_s(self) -> float:
         return self._requests.now_s
@@ -177,11 +182,6 @@ class Runner:
             for record in await replies.poll(2_000, 100):
                 self._requests.read(record)
 
-    async def _sample_open(self) -> None:
-        while True:
-            self._open.append((self._now_s(), self._requests.open))
-            await asyncio.sleep(SAMPLE_S)
-
     async def _settle(self) -> float | None:
         end = time.monotonic() + SETTLE_S
         while self._requests.open > 0:
@@ -198,6 +198,7 @@ class Runner:
         settled_s: float | None,
         judgment: Judgment,
         lag: int,
+        seen: list[ObservedEnd],
     ) -> ChaosReport:
         statuses = pool.statuses()
         client_replies = self._requests.client_replies
@@ -210,9 +211,10 @@ class Runner:
             planned=self._planned,
             happened=injector.injected,
             exits=pool.exits,
-            seen=self._requests.seen,
+            seen=seen,
             sent=self._requests.sent_at,
-            open=self._open,
+            open=self._samples.open,
+            behind=self._samples.behind,
             memory_mb=pool.memory_mb,
             peak_mb=pool.peak_mb,
             rebalances=max((status.rebalances for status in statuses), default=0),

@@ -19,7 +19,7 @@ KINDS: Final = {
     "cache": ("delete_cache", "garble_cache"),
     "clock": ("step_clock",),
     "device": ("stall_device", "fail_device", "shrink_device"),
-    "topics": ("make_reply_topics", "remake_topics"),
+    "topics": ("make_reply_topics", "make_other_topics", "remake_topics"),
     "records": ("send_bomb",),
 }
 """The kinds of faults by area."""

@@ -39,6 +39,10 @@ class TopicFaults:
         self._read = read
         self._bomb = b""
 
+    async def prepare(self) -> None:
+        """Make the bomb before the load: that takes a core for a second."""
+        self._bomb = await asyncio.to_thread(bomb)
+
     @property
     def partitions(self) -> int:
         """The number of partitions of each topic."""
@@ -46,9 +50,17 @@ class TopicFaults:
 
     async def make_reply_topics(self, seconds: float) -> None:
         """Reply topics exist for a while; requests name them before, then and afterwards."""
-        replies = self._specs[1]
         suffixes = [f"own-{number}" for number in range(OWN_REPLY_TOPICS)]
-        names = [f"{replies.name}.{suffix}" for suffix in suffixes]
+        await self._exist([f"{self._specs[1].name}.{suffix}" for suffix in suffixes], seconds)
+        self._log.forget_replies(suffixes)
+
+    async def make_other_topics(self, seconds: float) -> None:
+        """The same with topics that no request names: what Kafka needs for that, and no worker."""
+        prefix = self._specs[1].name.partition(".")[0]
+        await self._exist([f"{prefix}.others.{number}" for number in range(OWN_REPLY_TOPICS)], seconds)
+
+    async def _exist(self, names: Sequence[str], seconds: float) -> None:
+        replies = self._specs[1]
         await self._broker.ensure_topics([replies._replace(name=name, partitions=1) for name in names])
         await asyncio.sleep(APPLIED_S)
         reader = await self._broker.consume(names)
@@ -58,7 +70,6 @@ class TopicFaults:
         await reader.close()
         await delete_topics(self._bootstrap, names)
         await asyncio.sleep(APPLIED_S)
-        self._log.forget_replies(suffixes)
 
     async def remake_topics(self) -> None:
         """Delete all topics of the task at once, and make them again."""
@@ -72,7 +83,7 @@ class TopicFaults:
     async def send_bomb(self, pick: float) -> int:
         """Send a bomb to a partition of the request topic. Returns its number."""
         if not self._bomb:
-            self._bomb = await asyncio.to_thread(bomb)
+            await self.prepare()
         partition = int(pick * self.partitions)
         await send_batch(self._bootstrap, self._specs[0].name, partition, self._bomb)
         return partition

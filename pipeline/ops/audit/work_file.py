@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -89,7 +90,10 @@ class WorkFile:
         """``name`` says what is audited. Raises UsageError for a file of another audit, or in use."""
         try:
             self._connection = sqlite3.connect(path or "", isolation_level=None, timeout=1.0)
-            self._open(path, name)
+            with ExitStack() as on_error:
+                on_error.callback(self._connection.close)
+                self._open(path, name)
+                on_error.pop_all()
         except sqlite3.OperationalError as error:
             raise UsageError(f"Cannot use {path} as the work file ({error}): name another --work.") from error
         except sqlite3.DatabaseError as error:
@@ -177,7 +181,6 @@ class WorkFile:
         connection.execute("INSERT INTO audited SELECT ? WHERE NOT EXISTS (SELECT 1 FROM audited)", (name,))
         ((known,),) = connection.execute("SELECT name FROM audited")
         if known != name:
-            connection.close()
             raise UsageError(
                 f"{path} is the work file of an audit of {known}, not of {name}: name another --work."
             )

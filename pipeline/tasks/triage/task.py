@@ -76,10 +76,10 @@ class Triage(TextTask):
             raise WrongType(f"The option 'runners_up' must be 0 or more, not {options.runners_up}.")
         return options
 
-    def prepare(self, asks: Sequence[Ask]) -> list[list[Row]]:
-        """The windows of each text, see `runtime/tokenizer`. Raises BlankText."""
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
+        """The windows of each text, see `runtime/tokenizer`. Raises BlankText or TooLarge."""
         read = [self._cleaned(content, options.clean or self._clean) for content, options in asks]
-        encoded = self._tokenizer.encode(read)
+        encoded = self._tokenizer.encode(read, max_tokens)
         return [self._rows(text, windows) for text, windows in zip(read, encoded, strict=True)]
 
     def _cleaned(self, text: str, kind: str) -> str:

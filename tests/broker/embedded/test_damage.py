@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from support.broker_contract import take
+from support.open_files import has_proc, open_files_in
 
 from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.embedded.database import FILE_NAME
+from inferstream.pipeline.broker.embedded.group import LOCK_DIRECTORY
 from inferstream.pipeline.errors import BrokerError
 
 
@@ -31,6 +33,19 @@ async def test_a_damaged_log_fails_the_reader(tmp_path: Path) -> None:
         reader = await broker.consume(["t"])
         with pytest.raises(BrokerError, match="damaged"):
             await take(reader, 400)
+
+
+@has_proc
+async def test_a_lock_of_a_group_that_cannot_be_used_is_named_and_closed(tmp_path: Path) -> None:
+    lock = tmp_path / LOCK_DIRECTORY / "g.lock"
+    lock.parent.mkdir()
+    lock.write_bytes(b"not a database, but long enough to be taken for one" * 100)
+    async with EmbeddedBroker(tmp_path) as broker:
+        await broker.ensure_topics([TopicSpec("t", 1)])
+        with pytest.raises(BrokerError, match=r"Cannot lock .*g\.lock \(file is not a database\)") as refused:
+            await broker.consume(["t"], group="g")
+        assert refused.tb is not None, "it keeps the lock alive"
+        assert open_files_in(lock.parent) == []
 
 
 async def test_a_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`inferstream models` with a model of the user."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # `pull` sets it if it is not set, for the whole process
     return tmp_path
 
 
@@ -46,6 +49,22 @@ def test_pull_list_and_show(model: Path, home: Path, capsys: pytest.CaptureFixtu
 
     assert run(["models", "show", "mine-int8", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == int8
+
+
+THREADS = """
+import sys
+from threadpoolctl import threadpool_info
+from inferstream.pipeline.cli.main import run
+assert run(["models", "pull", "mine", "--from", sys.argv[1]]) == 0
+print([pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"])
+"""
+
+
+def test_a_pull_computes_in_one_thread(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a product spin while they wait for each other: on a busy machine that took most of the CPU time."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    done = subprocess.run([sys.executable, "-c", THREADS, str(model)], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] in {"[1]", "[]"}, done.stderr
 
 
 def test_without_models_list_names_the_command_that_fetches_one(capsys: pytest.CaptureFixture[str]) -> None:

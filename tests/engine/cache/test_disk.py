@@ -13,13 +13,14 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.open_files import has_proc, open_files_in
 
 from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.engine.cache.disk import LOCK_TIMEOUT_S, REOPEN_DELAY_S, DiskCache
+from inferstream.pipeline.engine.cache.disk import LOCK_TIMEOUT_S, REOPEN_DELAY_S, DiskCache, PlainDisk
 from inferstream.pipeline.engine.cache.folder import (
     CacheFolder,
     is_broken,
@@ -27,6 +28,7 @@ from inferstream.pipeline.engine.cache.folder import (
     is_of_one_value,
     is_unwritable,
 )
+from inferstream.pipeline.engine.cache.read_only import ReadOnlyCache
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 VALUE = b'{"category": "billing"}'
@@ -174,7 +176,10 @@ def test_a_folder_that_comes_back_is_used_again(tmp_path: Path) -> None:
     (tmp_path / "answers").write_text("not a folder")
     cache = DiskCache(tmp_path, 10_000_000, clock=clock)
     (tmp_path / "answers").unlink()
-    assert not works(cache)
+    stored(cache)
+    clock.advance(REOPEN_DELAY_S - 0.01)
+    stored(cache)
+    assert not works(cache), "not before the back-off is over"
     clock.advance(REOPEN_DELAY_S)
     stored(cache)
     assert works(cache)
@@ -488,7 +493,7 @@ def keys(count: int) -> list[bytes]:
     return [number.to_bytes(16, "big") for number in range(count)]
 
 
-def test_a_full_disk_is_read_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_read_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = DiskCache(tmp_path, 10_000_000)
     for key in keys(100):
         cache.put(key, VALUE)
@@ -503,6 +508,14 @@ def test_a_full_disk_is_read_on(tmp_path: Path) -> None:
     cache.flush()
     assert all(cache.get(key) == VALUE for key in keys(100))
     assert any(cache.get(b"%016d" % number) is None for number in range(2_000)), "the disk was not full"
+    refusals = 1
+    for seconds in (0.0, REOPEN_DELAY_S - 0.01, 0.01, 0.0):
+        clock.advance(seconds)
+        refusals += seconds == 0.01
+        for number in range(100):
+            cache.put(b"%016d" % (number + 5_000), os.urandom(20_000))
+        cache.flush()
+        assert caplog.text.count("cannot be written") == refusals, "one attempt in 30 s"
     limit_pages(tmp_path, 1_000_000)
     cache.close()
     assert set((tmp_path / "answers").iterdir()) == folders, "the files were replaced"
@@ -528,6 +541,7 @@ def test_a_cache_that_may_not_be_written_is_read(tmp_path: Path, caplog: pytest.
         cache.put(KEY, VALUE)
         cache.flush()
         assert cache.get(KEY) is None
+        assert [cache.get(key) for key in keys(100)] == [VALUE] * 100, "it is read on"
     clock.advance(REOPEN_DELAY_S)
     cache.put(KEY, VALUE)
     cache.flush()
@@ -555,18 +569,7 @@ def test_a_read_only_cache_that_cannot_be_read_is_a_miss(
     cache.close()
 
 
-def open_files_in(folder: Path) -> list[str]:
-    """The open files of this process that lie in the folder."""
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one that lists the folder
-            found.append(str(link.readlink()))
-    return [path for path in found if path.startswith(str(folder))]
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
-)
+@has_proc
 def test_a_closed_cache_has_no_thread_and_no_open_file(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     cache = DiskCache(tmp_path, 10_000_000)
@@ -582,9 +585,7 @@ def test_a_closed_cache_has_no_thread_and_no_open_file(tmp_path: Path) -> None:
     reopened.close()
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
-)
+@has_proc
 def test_files_that_are_replaced_are_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)  # a log record that is kept holds its error, and so the files
     clock = FakeClock()
@@ -620,6 +621,36 @@ def test_a_cache_that_was_locked_is_read_again_after_the_back_off(tmp_path: Path
     clock.advance(0.01)
     assert cache.get(KEY) == VALUE
     cache.close()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the open files of a process are read from /proc"
+)
+def test_a_closed_cache_that_may_not_be_written_has_no_open_file(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, 10_000_000)
+    stored(cache)
+    cache.close()
+    (folder,) = {database.parents[1] for database in databases(tmp_path)}
+    read_only = ReadOnlyCache(folder, 4, PlainDisk)
+    assert len(open_files_in(tmp_path)) == 4
+    read_only.close()
+    assert open_files_in(tmp_path) == []
+
+
+def test_without_a_name_of_the_folder_in_use_a_new_one_is_opened_and_nothing_else(tmp_path: Path) -> None:
+    paths: list[object] = []
+
+    def open_files(path: Path) -> None:
+        paths.append(path)
+        path.mkdir()
+
+    folder = CacheFolder(tmp_path)
+    for broken in (None, tmp_path / "answers" / "broken"):
+        (tmp_path / "answers" / "current").unlink(missing_ok=True)
+        path, _ = folder.open(open_files, broken)
+        assert folder.current() == path
+        assert paths.pop() == path
+        assert paths == []
 
 
 def test_a_folder_in_which_no_files_can_be_opened_keeps_what_it_has(tmp_path: Path) -> None:
@@ -675,3 +706,28 @@ def test_an_error_of_one_value_is_told_from_an_error_of_the_files(tmp_path: Path
         connection.execute("SELECT * FROM missing")
     assert not is_of_one_value(raised.value)
     assert not is_of_one_value(ValueError("another version"))
+
+
+def test_a_rollback_that_fails_is_judged_by_what_it_was_for(tmp_path: Path) -> None:
+    """On a full disk SQLite has rolled back itself, and the rollback of diskcache fails."""
+    with closing(sqlite3.connect(tmp_path / "good", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE whole (value)")
+        connection.execute("PRAGMA max_page_count = 2")
+
+        def failed(later: str, first: str = "INSERT INTO whole VALUES (zeroblob(100000))") -> sqlite3.Error:
+            def both() -> None:
+                try:
+                    connection.execute(first)
+                finally:
+                    connection.execute(later)
+
+            with pytest.raises(sqlite3.Error) as raised:
+                both()
+            return raised.value
+
+        full = failed("ROLLBACK")
+        assert (is_broken(full), is_unwritable(full)) == (False, True)
+        another = failed("SELECT * FROM missing")
+        assert (is_broken(another), is_unwritable(another)) == (True, False)
+        no_transaction = failed("ROLLBACK", first="SELECT 1")
+        assert (is_of_one_value(no_transaction), is_unwritable(no_transaction)) == (False, False)

@@ -72,8 +72,8 @@ def test_the_request_log_pairs_ends_with_requests(clock: FakeClock) -> None:
     log.read(reply("inferstream.triage.requests/0/7", code="not_json"))
     assert log.open == 0
     assert log.seen == [
-        ObservedEnd(2, 3, "good", "result", 2),
-        ObservedEnd(3, 3, "again", "result", 3),
+        ObservedEnd(2, 3, "good", "result", 2, "a"),
+        ObservedEnd(3, 3, "again", "result", 3, "a"),
         ObservedEnd(3, 0, "garbage", "not_json", None),
     ]
     log.read(reply("a"))
@@ -172,6 +172,17 @@ def test_figures_are_compared_with_their_goals() -> None:
     assert (found["takeover_stop_p95_s"].value, found["takeover_stop_p95_s"].met) == (None, False)
     assert found["settled_after_s"].value == 1.5
     assert "throughput_share" not in found, "it has no meaning below full load"
+
+
+def test_requests_in_transactions_must_end_with_a_result_and_are_no_measure_of_latency() -> None:
+    seen = [ObservedEnd(at / 10, 0, "good", "result", 0.05, stored_s=0.04) for at in range(400)]
+    seen += [ObservedEnd(20.0, 0, "in_transaction", "result", 0.5, stored_s=0.5)] * 100
+    seen += [
+        ObservedEnd(21.0, 0, "in_transaction", "device_error", 0.5),
+        ObservedEnd(21.0, 0, "giant", "x", 1),
+    ]
+    found = {figure.name: figure.value for figure in figures(report(seen=seen))}
+    assert (found["calm_p99_ms"], found["storm_p99_ms"], found["harmed"]) == (40, 40, 1)
 
 
 def test_throughput_under_faults_is_a_share_of_the_calm_at_full_load() -> None:

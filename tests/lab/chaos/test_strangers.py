@@ -208,6 +208,15 @@ async def test_topics_are_made_and_deleted_and_what_is_not_committed_is_counted(
         assert (read, log.open) == ([named], 0)
         assert await broker.partitions(named) is None
 
+        making = asyncio.create_task(faults.make_other_topics(1.0))
+        while await broker.partitions(f"{unique}.others.0") is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        log.sent(own("b", "own-0"))
+        await making
+        assert await broker.partitions(f"{unique}.others.0") is None
+        assert log.open == 1, "no request named them"
+        log.forget_open()
+
         await broker.publish(Planned("good", "c", b"k", b"{}").message(topics, time.time()))
         log.sent(Planned("good", "c", b"k", b"{}"))
         assert await final_lag(kafka, unique, topics.requests, 2) == 1

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.open_files import has_proc, open_files_in
 
 from inferstream.pipeline.broker.base import Broker, Headers, Message, Record, TopicPartition, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
@@ -332,6 +333,19 @@ async def test_a_work_file_belongs_to_one_task_and_one_audit(local: Writer, tmp_
         await local.judge(work=work)
     with pytest.raises(UsageError, match="is the work file of an audit of another"):
         await local.judge(work=work)
+
+
+@has_proc
+def test_a_work_file_that_is_refused_is_closed(tmp_path: Path) -> None:
+    work, notes = tmp_path / "work", tmp_path / "notes"
+    notes.write_text("my notes")
+    with WorkFile(work, "one"):
+        pass
+    for path in (work, notes):
+        with pytest.raises(UsageError) as refused:
+            WorkFile(path, "another")
+        assert refused.tb is not None, "it keeps the work file alive"
+        assert open_files_in(tmp_path) == []
 
 
 async def test_missing_topics_are_named(local: Writer) -> None:

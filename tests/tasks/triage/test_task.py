@@ -24,7 +24,7 @@ LABELS = ("refund", "login", "outage")
 class NoTokenizer:
     pad_id = 0
 
-    def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
         return [[[101, 102], [101, 102]] for _ in texts]
 
     def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
@@ -184,10 +184,12 @@ def test_an_unreadable_text_needs_a_human_and_has_no_confident_answer(
 def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     class Seen(NoTokenizer):
         texts: Sequence[str] = ()
+        limit: int | None = None
 
-        def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[list[int]]]:
             self.texts = texts
-            return super().encode(texts)
+            self.limit = limit
+            return super().encode(texts, limit)
 
     mail = "<p>late</p>"
     for of_the_model, of_the_request, read in (
@@ -198,8 +200,9 @@ def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     ):
         tokenizer = Seen()
         task = triage(tokenizer=tokenizer, clean=of_the_model)
-        task.prepare([Ask(mail, task.options({"clean": of_the_request} if of_the_request else {}))])
-        assert tokenizer.texts == [read]
+        options = task.options({"clean": of_the_request} if of_the_request else {})
+        task.prepare([Ask(mail, options)], 7)
+        assert (tokenizer.texts, tokenizer.limit) == ([read], 7)
     assert triage(clean="mail").version != triage().version
     with pytest.raises(WrongType, match="The option 'clean' has the wrong type: Invalid enum value 'pdf'"):
         triage().options({"clean": "pdf"})
