@@ -287,7 +287,7 @@ class AnyOrder(RuleBasedStateMachine):
                 assert at not in self.window.full_partitions()
 
 
-AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60)
 TestAnyOrder = AnyOrder.TestCase
 
 
