@@ -265,10 +265,12 @@ async def test_a_tokenizer_that_panics_at_one_text_harms_no_other() -> None:
         (task, *_) = rig.tasks.values()
         prepare = task.prepare
 
-        def panicking(texts: Sequence[str], options: Sequence[Any]) -> list[list[Row]]:
+        def panicking(
+            texts: Sequence[str], options: Sequence[Any], max_tokens: int | None = None
+        ) -> list[list[Row]]:
             if any("panic" in text for text in texts):
                 raise Panic("impossible")
-            return prepare(texts, options)
+            return prepare(texts, options, max_tokens)
 
         task.prepare = panicking  # type: ignore[method-assign]
         bodies = [json.dumps({"id": text, "text": text}).encode() for text in ("one", "panic", "two")]
