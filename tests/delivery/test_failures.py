@@ -219,6 +219,7 @@ async def test_a_retry_in_place_that_is_refused_becomes_a_failure() -> None:
     async with a_handler() as (handler, rig):
         rig.session.max_padded_tokens = TOO_LITTLE
         poisoned = iter([False, True])
+        rig.device.is_suspect = lambda _: True  # type: ignore[method-assign]
         rig.device.is_poison = lambda _: next(poisoned)  # type: ignore[method-assign]
         reply = decode_reply(only(await outcome_of(handler, a_record(key=b"conversation"))).value)
         assert isinstance(reply, Failure)
