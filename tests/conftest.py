@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.connections import expect_open_connections_of_diskcache
 from support.kafka_server import running_kafka
 
@@ -18,6 +19,12 @@ pytest_plugins = ["support.minilm_model"]
 
 REQUIRE_ALL = "INFERSTREAM_REQUIRE_ALL"
 """If this variable is set, a test fails instead of being skipped when a tool is missing."""
+
+# Speed is not tested by the clock: on a busy machine an example took longer than hypothesis's 200 ms, and drawing
+# longer than it allows.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings().deadline is not None:  # the mutation run has a profile of its own
+    settings.load_profile("any speed")
 
 
 def pytest_configure() -> None:

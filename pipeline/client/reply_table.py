@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Self, get_origin
+from typing import Any, BinaryIO, Final, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -13,48 +13,33 @@ from ...schemas.messages import Failure, Request, Result
 from ..errors import UsageError
 from ..rows.decoding import BYTE_ORDER_MARK
 from .replies import output_of
-from .reply_file import open_alone
 from .request_file import RequestFile
+from .resumable_file import ResumableFile
 
 WHOLE_OUTPUT: Final = "output"
 FAILURE_FIELDS: Final = ("error", "message")
 
 
-class ReplyTable:
+class ReplyTable(ResumableFile):
     """A CSV file in UTF-8 with a byte order mark, so that Excel reads it as what it is.
 
     Its columns are those of the input, and for each simple field of the task's output one that begins with the
-    name of the task; ``triage_error`` and ``triage_message`` are filled for failures. It is resumable as
-    `ReplyFile` is, and has the same attributes.
+    name of the task; ``triage_error`` and ``triage_message`` are filled for failures. A line
+    of it is a row.
     """
 
     def __init__(self, path: Path, requests: RequestFile, task: str, delimiter: str) -> None:
-        self.path = path
         self._requests = requests
         requests.keeps_cells = True
         self._fields = _fields(task)
         self._added = [f"{task}_{name}" for name in (*self._fields, *FAILURE_FIELDS)]
         self._delimiter = delimiter
-        self._file = open_alone(path)
-        self.lines = 0
-        self.failures = 0
         self._header: list[str] = []
         self._last_row: list[str] = []
-        self._end = 0
         self._torn = b""
-        self._recover()
+        super().__init__(path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._file.close()
-
-    def skip(self, items: Iterator[Request | Failure]) -> None:
-        """Consume the items whose replies are in this file.
-
-        Raises UsageError if the last row differs from that of the input: the file belongs to another input.
-        """
+    def _check(self, items: Iterator[Request | Failure]) -> None:
         cells: list[str] = []
         for _ in range(self.lines):
             next(items, None)
@@ -62,30 +47,24 @@ class ReplyTable:
         end = -len(self._added)
         wrong = self.lines and _encodable(cells) != self._last_row[:end]
         if wrong or (self._header and self._header[end:] != self._added):
-            raise UsageError(
-                f"{self.path} does not belong to this input (row {self.lines} differs): "
-                "name another --out, or remove the file to start again."
-            )
+            raise self._of_another_input("row", "differs")
         if not self._header and not BYTE_ORDER_MARK.encode().startswith(self._torn):
             raise UsageError(f"{self.path} holds something else than answers: name another --out.")
-        self._file.truncate(self._end)
 
-    def write(self, reply: Result | Failure) -> None:
-        if not self._header:
-            self._start()
+    def _encoded(self, reply: Result | Failure) -> bytes:
+        start = b"" if self._header else self._start()
         cells = _encodable(self._requests.cells.popleft())
-        self._file.write(self._line(cells + self._answer(reply)))
-        self.lines += 1
-        self.failures += isinstance(reply, Failure)
+        return start + self._line(cells + self._answer(reply))
 
-    def _start(self) -> None:
+    def _start(self) -> bytes:
+        """The line of the columns. Raises UsageError if the input has one of the answer's."""
         columns = self._requests.header
         if taken := sorted(set(columns) & set(self._added)):
             raise UsageError(
                 f"The input has a column {taken[0]!r} already: rename it, or it would be there twice."
             )
         self._header = columns + self._added
-        self._file.write(BYTE_ORDER_MARK.encode() + self._line(self._header))
+        return BYTE_ORDER_MARK.encode() + self._line(self._header)
 
     def _answer(self, reply: Result | Failure) -> list[str]:
         if isinstance(reply, Failure):
@@ -100,15 +79,14 @@ class ReplyTable:
         csv.writer(line, delimiter=self._delimiter).writerow(cells)
         return line.getvalue().encode()
 
-    def _recover(self) -> None:
-        """Count the complete rows, and remember where an incomplete last one begins.
+    def _recover(self, lines: BinaryIO) -> None:
+        """See the base.
 
         All quotes in the file are our own, so a row ends at the end of a line with an even number of them so far.
         """
-        self._file.seek(0)
         quotes = 0
         row: list[bytes] = []
-        for line in self._file:
+        for line in lines:
             row.append(line)
             quotes += line.count(b'"')
             if quotes % 2 or not line.endswith(b"\n"):

@@ -221,6 +221,7 @@ async def test_a_retry_in_place_that_is_refused_becomes_a_failure() -> None:
     async with a_handler() as (handler, rig):
         rig.session.max_padded_tokens = TOO_LITTLE
         poisoned = iter([False, True])
+        rig.device.is_suspect = lambda _: True  # type: ignore[method-assign]
         rig.device.is_poison = lambda _: next(poisoned)  # type: ignore[method-assign]
         reply = decode_reply(only(await outcome_of(handler, a_record(key=b"conversation"))).value)
         assert isinstance(reply, Failure)
@@ -267,10 +268,10 @@ async def test_a_tokenizer_that_panics_at_one_text_harms_no_other() -> None:
         (task, *_) = rig.tasks.values()
         prepare = task.prepare
 
-        def panicking(asks: Sequence[Ask]) -> list[list[Row]]:
+        def panicking(asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
             if any("panic" in ask.content for ask in asks):
                 raise Panic("impossible")
-            return prepare(asks)
+            return prepare(asks, max_tokens)
 
         task.prepare = panicking  # type: ignore[method-assign]
         bodies = [json.dumps({"id": text, "text": text}).encode() for text in ("one", "panic", "two")]

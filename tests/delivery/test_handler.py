@@ -548,7 +548,7 @@ def test_any_record_ends_in_exactly_one_message() -> None:
         opened = a_handler_rig()
         rig = runner.run(opened.__aenter__())
 
-        @settings(max_examples=300, deadline=None)
+        @settings(max_examples=300)
         @given(bodies, any_headers, st.none() | st.binary(max_size=3))
         def check(value: bytes | None, headers: tuple[tuple[str, bytes], ...], key: bytes | None) -> None:
             record = Record(TOPICS.requests, 0, 0, key, value, headers, 0)

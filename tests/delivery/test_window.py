@@ -287,7 +287,7 @@ class AnyOrder(RuleBasedStateMachine):
                 assert at not in self.window.full_partitions()
 
 
-AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=60)
 TestAnyOrder = AnyOrder.TestCase
 
 
@@ -531,6 +531,17 @@ async def test_settling_ends_at_its_time_if_something_is_unfinished(
     await acknowledge(publisher)
     for partitions, settled in (([P1], True), ([], True), ([P0], False), ([P0, P1], False), (None, False)):
         assert await asyncio.wait_for(window.settle(partitions, 20), 5) is settled
+
+
+async def test_what_is_finished_in_the_last_millisecond_is_settled(
+    window: Window, publisher: FakePublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 0.0)  # time stands still
+    answer(window, admit(window, a_record(0)))
+    settling = asyncio.create_task(window.settle(None, 1))
+    assert await is_waiting(settling)
+    await acknowledge(publisher)
+    assert await settling
 
 
 async def test_a_publish_that_is_cancelled_is_no_answer_and_no_error(

@@ -106,7 +106,7 @@ long_texts = st.builds(Text, st.integers(1_000, 60_000), tenants, st.integers(0,
 mixtures = st.lists(st.one_of(texts, texts, texts, long_texts), max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(mixtures, st.integers(0, 30), mixtures, texts, st.booleans())
 def test_what_is_predicted_to_run_before_a_request_is_within_a_factor_of_what_does(
     first: list[Text], steps: int, then: list[Text], asked: Text, batched: bool
@@ -161,7 +161,7 @@ def test_a_tenant_with_many_long_texts_leaves_others_and_its_own_short_texts_the
     assert max(waits["giant"]) < 1.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(1, 2_000), min_size=1, max_size=6),
     st.lists(st.integers(1, 2_000), min_size=1, max_size=6),

@@ -89,7 +89,7 @@ takes = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(rows, rows, texts, takes, takes), max_size=25))
 def test_all_figures_are_those_of_a_plain_sum(
     steps: list[tuple[str, str, int, int, float, bool]],

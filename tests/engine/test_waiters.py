@@ -122,7 +122,7 @@ class OneContent(RuleBasedStateMachine):
                 assert waiter.expires > self.clock()
 
 
-OneContent.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+OneContent.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 TestOneContent = OneContent.TestCase
 
 

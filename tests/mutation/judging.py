@@ -16,6 +16,8 @@ from observing import Covered
 TIMES = 5
 """A test may take this many times as long as without a fault, plus the slack; longer counts as noticed."""
 SLACK_S = 5.0
+BEGIN_S = 120.0
+"""Until the first test runs, on a machine that is busy with other work."""
 
 Report = Callable[[Mutant, str, str, float], None]
 """Gets a mutant, how it ended ("killed", "timeout", "survived" or "not reached"), the failed test, the seconds."""
@@ -100,7 +102,7 @@ class Judge:
             session.config.pluginmanager.register(self.chooser)
             session.config.args = sorted({test.partition("::")[0] for test in seconds})
             return True
-        status, failed = child.result(TIMES * sum(seconds.values()) + SLACK_S)
+        status, failed = child.result(BEGIN_S + TIMES * sum(seconds.values()) + SLACK_S * len(seconds))
         ends = {"0": "survived", "timeout": "timeout", str(-signal.SIGALRM): "timeout"}
         self._report(one, ends.get(status, "killed"), failed or f"status {status}", time.monotonic() - began)
         return False

@@ -29,7 +29,7 @@ def within_limit(weight: np.ndarray) -> np.ndarray:
     return weight
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), width=st.sampled_from([16, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS]))
 def test_the_output_error_is_smaller_than_with_rounding_to_nearest(seed: int, width: int) -> None:
     inputs, weight = layer(seed, width, width // 4)
@@ -39,7 +39,7 @@ def test_the_output_error_is_smaller_than_with_rounding_to_nearest(seed: int, wi
     assert found < 0.7 * error(inputs, weight, nearest, nearest_scales).sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     width=st.sampled_from([1, 2, 7, 16, BLOCK_ROWS + 1, 2 * BLOCK_ROWS]),

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.errors import UsageError
@@ -32,7 +32,6 @@ cell = st.text(
 ).filter(lambda text: "\0" not in text and not text.startswith("\ufeff") and "\n\ufeff" not in text)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(cell, cell, cell), max_size=8),
     st.sampled_from([",", ";", "\t", "|"]),
@@ -51,7 +50,6 @@ def test_what_was_written_is_read(rows: list[tuple[str, ...]], delimiter: str, h
     assert [tuple(row.cells or ()) for row in rows_of(content, delimiter)] == rows
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cell, cell), min_size=1, max_size=6), st.data())
 def test_a_quote_too_many_never_changes_what_is_read(
     rows: list[tuple[str, ...]], data: st.DataObject

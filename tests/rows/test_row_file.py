@@ -118,7 +118,7 @@ def test_a_bad_file_names_the_line(tmp_path: Path, name: str, content: bytes, se
     assert sentence in str(error.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(
     content=st.binary(max_size=60)
     | st.text('ab,"\n\r\0\ufeffé;', max_size=40).map(lambda text: text.encode()),

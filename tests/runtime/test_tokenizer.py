@@ -36,7 +36,7 @@ def test_one_token_over_the_limit_makes_a_second_window(path: Path) -> None:
     assert [len(window) for window in over] == [48, 2 + 12 + 1]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     words=st.lists(
         st.sampled_from(["card", "refund", "my", "x", "zebra", "??", "ümlaut", "漢字"]), max_size=300
@@ -101,7 +101,7 @@ def test_short_and_long_texts_keep_their_places(path: Path) -> None:
     ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(text=st.text(st.sampled_from("ab ?漢\u0301\n"), max_size=400), piece=st.integers(8, 60))
 def test_pieces_lose_nothing_and_are_bounded(text: str, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patched:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT
 from support.minilm_model import MiniLM
@@ -70,7 +70,6 @@ def test_emoji_numbers_and_some_foreign_words_do_no_harm(minilm: MiniLM, text: s
     assert reading(minilm, text) == "most"
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=60))
 def test_any_text_has_a_reading(minilm: MiniLM, text: str) -> None:
     assert reading(minilm, text) in {"nothing", "little", "most"}

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ...errors import BrokerError
+from ..options.ports import PORT
 
 if TYPE_CHECKING:
     from ...kafka_local.cluster import LocalKafka
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=PORT,
     default=9092,
     show_default=True,
     help="Port of the first broker; the others follow. 0 takes free ports.",

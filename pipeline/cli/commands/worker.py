@@ -9,6 +9,7 @@ import click
 from ...config import Config
 from ...errors import UsageError
 from ..options.broker import open_broker
+from ..options.ports import PORT
 from ..options.settings import KAFKA, PIPELINE, TOPICS, with_settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 )
 @click.option(
     "--web-port",
-    type=click.IntRange(0, 65_535),
+    type=PORT,
     default=6066,
     show_default=True,
     help="Port for them; 0 chooses a free port and logs it, for several workers on one machine.",

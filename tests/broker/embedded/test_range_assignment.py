@@ -1,6 +1,6 @@
 """How a group's partitions are divided among its members."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import TopicPartition
@@ -11,7 +11,6 @@ subscriptions = st.lists(st.sets(st.sampled_from(sorted(SIZES)), min_size=1), mi
 
 
 @given(subscriptions)
-@settings(deadline=None)
 def test_each_partition_has_one_owner_who_subscribed_to_it(subscribed: list[set[str]]) -> None:
     shares = range_assignment([{topic: SIZES[topic] for topic in topics} for topics in subscribed])
     owned = [partition for share in shares for partition in share]
@@ -28,7 +27,6 @@ def test_each_partition_has_one_owner_who_subscribed_to_it(subscribed: list[set[
 
 
 @given(st.integers(1, 6), st.integers(1, 20))
-@settings(deadline=None)
 def test_shares_differ_by_one_at_most(members: int, partitions: int) -> None:
     lengths = [len(share) for share in range_assignment([{"t": partitions}] * members)]
     assert max(lengths) - min(lengths) <= 1

@@ -78,7 +78,7 @@ def worst_inputs(weight: np.ndarray) -> np.ndarray:
     return np.array(rows, np.uint8)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_every_matrix_of_a_built_graph_keeps_the_pair_limit(
     seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -151,7 +151,7 @@ def test_the_product_inside_the_attention_is_exact(minilm_graph: onnx.ModelProto
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_row_has_the_same_vector_in_every_batch(tiny: Session, data: st.DataObject) -> None:
     tokens = st.integers(4, len(VOCABULARY) - 1)

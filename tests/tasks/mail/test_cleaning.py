@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from time import thread_time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.tasks.mail.cleaning import MAIL, cleaned
@@ -150,7 +150,6 @@ PIECES = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30).map("".join))
 def test_any_text_has_an_answer(text: str) -> None:
     assert isinstance(cleaned(text, MAIL), str)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.errors import BlankText, UnknownOption, WrongType
@@ -101,7 +101,6 @@ coordinate = st.floats(-1, 1, width=32)
 vector = st.lists(coordinate, min_size=4, max_size=4).filter(lambda v: np.linalg.norm(v) > 0.1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(vector, min_size=1, max_size=3), min_size=1, max_size=8))
 def test_an_answer_does_not_depend_on_its_neighbors(requests: list[list[list[float]]]) -> None:
     task = triage()
@@ -164,7 +163,6 @@ def test_a_text_with_nothing_to_read_is_blank() -> None:
         triage().prepare([Ask("blank", DEFAULTS)])
 
 
-@settings(deadline=None)
 @given(st.lists(vector, min_size=1, max_size=3), st.floats(0, 1))
 def test_an_unreadable_text_needs_a_human_and_has_no_confident_answer(
     vectors: list[list[float]], threshold: float
