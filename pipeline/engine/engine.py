@@ -27,6 +27,12 @@ MAX_WAIT_SHARE = 0.75
 Predictions are noisy, and a late answer displaces one that would have been in time.
 """
 
+Follow = Callable[[Flight], None]
+
+
+def not_followed(flight: Flight) -> None:
+    """`Follow` of a job whose answer is wanted whole."""
+
 
 class EngineAnswer(NamedTuple):
     """The answer to a job. ``output`` is the JSON of the task's output."""
@@ -161,12 +167,14 @@ class Engine:
                 retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3),
             )
 
-    async def arrive(self, flight: Flight, job: Job) -> EngineAnswer:
+    async def arrive(self, flight: Flight, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """The answer to the job, whose flight this is. Raises its error, or DeadlineExceeded.
 
         A job never ends for the deadline of another one: if its flight did, it gets a new flight.
+        ``follow`` is called with each flight of the job, for the pieces of its answer.
         """
         while True:
+            follow(flight)
             try:
                 return await self._arrival(flight, job.expires)
             except Dropped:
@@ -190,10 +198,10 @@ class Engine:
         timings = flight_timings(flight, self.clock())
         return EngineAnswer(output, task.model, task.version, status, timings, batch)
 
-    async def answer(self, job: Job) -> EngineAnswer:
+    async def answer(self, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """`begin` and `arrive` in one."""
         found = self.begin(job)
-        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job)
+        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job, follow)
 
     @property
     def backlog_s(self) -> float:
