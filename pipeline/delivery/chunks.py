@@ -14,7 +14,7 @@ CHUNK_BYTES: Final = 16_384
 """Bytes of pieces in one chunk, unless one piece alone has more: 1 024 requests in flight then hold 16 MB at most."""
 
 
-class Part(NamedTuple):
+class AnswerPart(NamedTuple):
     """Some pieces of an answer: ``output`` is the JSON of a list of them, ``start`` the position of the first."""
 
     seq: int
@@ -31,7 +31,7 @@ class Chunks:
     told from there on.
     """
 
-    def __init__(self, slot: Slot, message: Callable[[Part], Message | None]) -> None:
+    def __init__(self, slot: Slot, message: Callable[[AnswerPart], Message | None]) -> None:
         """``message`` makes a reply of a part; None if it is too large for one: then no more is told."""
         self.position = 0
         """Pieces that were told."""
@@ -87,7 +87,7 @@ class Chunks:
         if output is None:
             return None
         self._most = max(self._most, count * 2)
-        message = self._message(Part(self.seq, start, output, task.model, task.version))
+        message = self._message(AnswerPart(self.seq, start, output, task.model, task.version))
         if message is None:
             self._slot.chunks = None
             return None

@@ -15,7 +15,7 @@ from ..broker.base import Headers, Message
 from ..engine.engine import EngineAnswer
 from ..errors import InferstreamError, NotWritable, Overloaded, ReplyTooLarge
 from .arrival import Arrival
-from .chunks import Part
+from .chunks import AnswerPart
 from .outcome import Outcome
 
 MAX_ECHO_BYTES: Final = 4_096
@@ -66,7 +66,7 @@ class ReplyBuilder:
         too_large = partial(self._too_large, arrival, reply, identity)
         return Outcome((reply,), too_large, if_not_writable=self._end(arrival))
 
-    def chunk(self, arrival: Arrival, part: Part) -> Message | None:
+    def chunk(self, arrival: Arrival, part: AnswerPart) -> Message | None:
         """The reply with a part of an answer that is being made; None if it is larger than a reply may be."""
         identity = arrival.reply_id
         body = codec.encode(

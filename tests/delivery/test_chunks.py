@@ -16,7 +16,7 @@ from inferstream.pipeline.broker.base import Headers, Message, Record, TopicPart
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import RetryConfig, WindowConfig
 from inferstream.pipeline.delivery.arrival import Arrival, header_map
-from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, Chunks, Part
+from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, AnswerPart, Chunks
 from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import MAX_KEY_BYTES, ReplyBuilder
 from inferstream.pipeline.delivery.slots import PartitionQueue, Slot
@@ -57,7 +57,7 @@ class Told:
     """Parts that a slot without a window was given, and pulls at once."""
 
     def __init__(self, most_bytes: int = 1_000_000) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[AnswerPart] = []
         self._most_bytes = most_bytes
         record = Record(TOPICS.requests, 0, 0, None, b"{}", (), 0)
         self.slot = PartitionQueue(self._pull).append(record)
@@ -79,7 +79,7 @@ class Told:
         while slot.chunks is not None and slot.chunks() is not None:
             pass
 
-    def _message(self, part: Part) -> Message | None:
+    def _message(self, part: AnswerPart) -> Message | None:
         if len(part.output) > self._most_bytes:
             return None
         self.parts.append(part)
@@ -168,7 +168,7 @@ def an_arrival(key: bytes | None = b"key", headers: Headers = (TRACE,)) -> Arriv
     return Arrival(record, header_map(record), "replies.mine", 2, "t1")
 
 
-PART = Part(4, 7, b'["a"]', "small", "v1")
+PART = AnswerPart(4, 7, b'["a"]', "small", "v1")
 
 
 def test_a_chunk_goes_where_the_reply_will_go() -> None:
