@@ -134,6 +134,10 @@ class PendingReplies:
     def is_pending(self, request_id: str) -> bool:
         return request_id in self._pending
 
+    def ids_of(self, caller_id: str) -> list[str]:
+        """The ids of the pending requests that the caller knows by this id."""
+        return [request_id for request_id, one in self._pending.items() if one.caller_id == caller_id]
+
     def abandon(self) -> None:
         """Stop reading, and fail all pending requests with ShuttingDown."""
         self._reader.cancel()
