@@ -131,6 +131,11 @@ class PendingReplies:
             _fail(pending, self._ended)
         return reply
 
+    def fail(self, request_id: str, error: Exception) -> None:
+        """End a pending request with ``error``, if it is still pending."""
+        if pending := self._pending.get(request_id):
+            _fail(pending, error)
+
     def is_pending(self, request_id: str) -> bool:
         return request_id in self._pending
 
