@@ -2,49 +2,24 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from ...schemas.cancels import Cancel, decode_cancel
 from ...schemas.codec import DecodeError, decode_request, encode
-from ...schemas.messages import Failure, Reply, Request, Result
-from ...schemas.tasks import CONTRACTS
-from ...schemas.topics import ANY_ORDER, Header, header_values
-from ..broker.base import Listener, Message, Record, TopicPartition, TopicSpec
-from ..errors import InferstreamError, UnknownOption, UsageError, WrongType
+from ...schemas.messages import Failure, Reply, Result
+from ...schemas.topics import Header, header_values
+from ..broker.base import Listener, Message, TopicSpec
+from ..errors import InferstreamError, UsageError
+from .fake_consumer import FakeConsumer
 from .gate import Gate
+from .sent_request import SentRequest, caller_id, check_options, sent_request
 
 MODEL = "fake"
 VERSION = "1"
-
-
-class SentRequest(Struct, frozen=True):
-    """A request as a client has sent it.
-
-    Attributes:
-        id: of an item of `map` without an id: its position.
-        key: the record key; None if the content decides it, so that no order is asked for.
-        timeout_s: None if there is no limit.
-        body: the whole body, for tasks whose content is not one text.
-    """
-
-    task: str
-    text: str
-    id: str
-    options: dict[str, Any]
-    model: str | None
-    tenant: str | None
-    priority: str | None
-    timeout_s: float | None
-    key: bytes | None
-    traceparent: str | None
-    body: Request
-
-
-Answering = Callable[[SentRequest], Any]
 
 
 class FakeBroker:
@@ -159,92 +134,8 @@ class FakeBroker:
             consumer.put(topic, encode(reply))
 
 
-class FakeConsumer:
-    """Reads the replies. All else that a consumer can do has no effect: there are no groups here."""
-
-    def __init__(self, topics: Collection[str]) -> None:
-        self._topics = frozenset(topics)
-        self._values: asyncio.Queue[Record] = asyncio.Queue()
-
-    def put(self, topic: str, value: bytes) -> None:
-        """A reply, if it is for this consumer. The reply to a cancel names no topic and is for all."""
-        if topic in self._topics or not topic:
-            self._values.put_nowait(Record(topic, 0, 0, None, value, (), 0))
-
-    async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        return [await self._values.get()]
-
-    async def close(self) -> None: ...
-
-    def assignment(self) -> frozenset[TopicPartition]:
-        return frozenset()
-
-    def positions(self) -> Mapping[TopicPartition, int]:
-        return {}
-
-    def pause(self, partitions: Collection[TopicPartition]) -> None: ...
-
-    def resume(self, partitions: Collection[TopicPartition]) -> None: ...
-
-    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
-
-    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
-        return {}
-
-    async def begin_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        return {}
-
-    async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        return {}
-
-    async def offsets_at(self, times_ms: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        return {}
-
-    async def seek(self, offsets: Mapping[TopicPartition, int]) -> None: ...
-
-
 async def _awaited(answer: Awaitable[Any]) -> Any:
     return await answer
-
-
-def sent_request(task: str, message: Message, request: Request) -> SentRequest:
-    """The request as its caller knows it. The client's clock must stand at 0."""
-    values = {name: value.decode() for name, value in header_values(message.headers).items()}
-    deadline_ms = values.get(Header.DEADLINE_MS)
-    return SentRequest(
-        task,
-        str(request.text),
-        caller_id(request.id or ""),
-        request.options,
-        values.get(Header.MODEL),
-        values.get(Header.TENANT),
-        values.get(Header.PRIORITY),
-        None if deadline_ms is None else int(deadline_ms) / 1e3,
-        None if values.get(Header.ORDER) == ANY_ORDER.decode() else message.key,
-        values.get(Header.TRACEPARENT),
-        request,
-    )
-
-
-def caller_id(wire_id: str) -> str:
-    """The id as the caller knows it: `map` adds a number of its own to those of its items."""
-    return wire_id.rpartition("#")[0] or wire_id
-
-
-def check_options(sent: SentRequest) -> None:
-    """Check the options as a worker does, if the task is known. Raises UnknownOption or WrongType."""
-    contract = CONTRACTS.get(sent.task)
-    if contract is None:
-        return
-    names = {field.encode_name for field in msgspec.structs.fields(contract.options)}
-    if unknown := sorted(sent.options.keys() - names):
-        raise UnknownOption(
-            f"The task {sent.task!r} has no option {unknown[0]!r}; its options are: {', '.join(sorted(names))}."
-        )
-    try:
-        msgspec.convert(sent.options, contract.options)
-    except msgspec.ValidationError as error:
-        raise WrongType(f"An option of {sent.task!r} has the wrong type: {error}.") from error
 
 
 def failure_of(error: InferstreamError, task: str, wire_id: str) -> Failure:

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from ..errors import UsageError
 from .arguments import check
 from .client import Client
-from .fake_broker import FakeBroker, SentRequest
+from .fake_broker import FakeBroker
 from .likeness import like, made_like
+from .sent_request import SentRequest
 from .sync_client import SyncClient
 
 
