@@ -14,6 +14,7 @@ SHAPES: Final = {
     "id": ("a string", '{"id": "t1", "text": "I was charged twice"}'),
     "task": ("a string", '{"task": "triage", "text": "I was charged twice"}'),
     "options": ("an object", '{"text": "I was charged twice", "options": {"threshold": 0.5}}'),
+    "stream": ("a boolean", '{"text": "I was charged twice", "stream": true}'),
 }
 JSON_TYPES: Final = {
     "int": "a number",

@@ -14,12 +14,14 @@ class Request(Struct, frozen=True, omit_defaults=True):
         text: the input of the model.
         task: a task that the worker of this topic serves; normally left out.
         options: options of the task, see its ``…Options``.
+        stream: send the answer also in pieces while it is being made, see `Chunk`.
     """
 
     text: str | UnsetType = UNSET
     id: str | None = None
     task: str | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict)
+    stream: bool = False
 
 
 class Timings(Struct, frozen=True):
@@ -62,13 +64,22 @@ class Result(Struct, frozen=True, tag_field="type", tag="result"):
 
 
 class Chunk(Struct, frozen=True, tag_field="type", tag="chunk"):
-    """One piece of a streamed answer; ``seq`` counts from 0. The Result that ends the stream has the next ``seq``."""
+    """Some pieces of an answer that is still being made. A Result with the whole answer, or a Failure, follows.
+
+    Where an answer is cut into chunks depends on time, so a repetition cuts it otherwise: join chunks by ``from``.
+
+    Attributes:
+        seq: counts the chunks of a delivery from 0; the Result or Failure behind them has the next number.
+        from: the position of the first piece in the answer.
+        output: a JSON list of pieces; the task decides what a piece is.
+    """
 
     id: str
     seq: int
     task: str
     model: str
     version: str
+    from_: int = msgspec.field(name="from")
     output: Raw
     v: int = 1
 

@@ -46,6 +46,10 @@ def _is_timeout(value: object) -> bool:
     return math.isfinite(value) and value > 0
 
 
+def _is_lease(value: object) -> bool:
+    return value is None or (_is_timeout(value) and 1 <= value <= 3_600)  # type: ignore[operator]
+
+
 def _is_key(value: object) -> bool:
     return value is None or isinstance(value, bytes)
 
@@ -95,6 +99,8 @@ KINDS: Final = {
     "tenant": Kind(_is_text, "a string or None"),
     "priority": Kind(_is_priority, f"one of {', '.join(PRIORITIES)}, or None"),
     "timeout_s": Kind(_is_timeout, "a number of seconds greater than 0, or None for no limit"),
+    "lease_s": Kind(_is_lease, "a number of seconds from 1 to 3600, or None for no lease"),
+    "reason": Kind(lambda value: value in ("cancelled", "superseded"), "cancelled or superseded"),
     "key": Kind(_is_key, "bytes or None"),
     "traceparent": Kind(_is_text, "a string or None"),
     "options": Kind(_is_options, "a dict by names of options, or the task's own type, as TriageOptions"),

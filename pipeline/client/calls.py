@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
 
+from ...schemas.cancels import Reason
 from ...schemas.messages import Failure, TriageOptions, TriageOutput
 from .arguments import check, options_of
 from .envelope import Envelope
@@ -66,6 +67,7 @@ class AsyncCalls(ABC):
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         key: bytes | None = None,
         traceparent: str | None = None,
+        lease_s: float | None = None,
         output: Any = None,
     ) -> Answer[Any]:
         """Send one request and wait for its answer.
@@ -83,12 +85,15 @@ class AsyncCalls(ABC):
             key: the record key. Requests of one key are answered in order. Default: a hash of the
                 content, without an order.
             traceparent: W3C Trace Context, copied to the reply. Default: a new trace.
+            lease_s: if this process ends without an answer, workers drop the request so many seconds later.
+                Default: it runs to its end.
             output: the type of the answer's ``output``, for a task that is not one of ours.
 
-        Raises the error with the ``code`` of the failure (see `errors.py`), or Timeout.
+        If it is cancelled, or times out, workers drop the request. Raises the error with the ``code`` of the
+        failure (see `errors.py`), or Timeout.
         """
         check(text=text, id=id)
-        envelope = Envelope(model, tenant, priority, timeout_s, key, traceparent)
+        envelope = Envelope(model, tenant, priority, timeout_s, key, traceparent, lease_s)
         call = Call(task, envelope, options, output)
         return await self._request(call, text, id)
 
@@ -118,6 +123,7 @@ class AsyncCalls(ABC):
         tenant: str | None = None,
         priority: Priority | None = None,
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        lease_s: float | None = None,
         max_in_flight: int = 256,
         ordered: bool = True,
         output: Any = None,
@@ -138,8 +144,32 @@ class AsyncCalls(ABC):
         answers to the items before it.
         """
         check(texts=texts, max_in_flight=max_in_flight, ordered=ordered)
-        call = Call(task, Envelope(model, tenant, priority, timeout_s), options, output)
+        call = Call(task, Envelope(model, tenant, priority, timeout_s, lease_s=lease_s), options, output)
         return self._map(call, texts, max_in_flight, ordered)
+
+    async def cancel(
+        self,
+        id: str,  # noqa: A002
+        *,
+        task: str,
+        reason: Reason = "cancelled",
+        tenant: str | None = None,
+    ) -> None:
+        """End a request before its answer; returns when the broker has the cancel. It may come too late.
+
+        Any client may cancel a request, not only the one that has sent it. The sender gets Cancelled or, with
+        the reason ``superseded``, Superseded.
+
+        Args:
+            id: the id of the request; of an item of `map` its id or position.
+            task: the task of the request.
+            tenant: the tenant of the request: the cancel of another one has no effect.
+        """
+        check(id=id, task=task, reason=reason, tenant=tenant)
+        await self._cancel(Call(task, Envelope(tenant=tenant)), id, reason)
+
+    @abstractmethod
+    async def _cancel(self, call: Call, request_id: str, reason: Reason) -> None: ...
 
     @abstractmethod
     async def _request(self, call: Call, content: Content, request_id: str | None) -> Answer[Any]: ...

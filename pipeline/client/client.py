@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from msgspec import structs
 
+from ...schemas.cancels import Reason
 from ...schemas.messages import Failure, Request, Result
 from ...schemas.topics import Topics
 from ..broker.base import Broker
@@ -18,8 +19,10 @@ from ..config import KafkaConfig
 from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
 from .arguments import check, check_item, check_place, check_request, id_of
 from .calls import AsyncCalls, Call
+from .cancels import CancelSender
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
+from .lease import ClientLease
 from .mapping import mapped
 from .owner import Owner
 from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of
@@ -74,6 +77,8 @@ class Client(AsyncCalls):
         self._token = token_hex(6)
         self._numbers = count()
         self._open = False
+        self._cancels = CancelSender(connected.publish)
+        self._lease = ClientLease(connected)
         self._owner: Owner | None = None
         self._stack = AsyncExitStack()
 
@@ -91,6 +96,7 @@ class Client(AsyncCalls):
             return
         async with self._stack:
             self.abandon()
+            await self._lease.close()
             for replies in self._replies.values():
                 await replies.close()
 
@@ -104,7 +110,7 @@ class Client(AsyncCalls):
         request = content if isinstance(content, Request) else Request(text=content)
         check_request(request)
         request_id = request_id or request.id or self._new_id()
-        replies = await self._open_replies(call.task, call.envelope.timeout_s)
+        replies = await self._open_replies(call)
         if replies.is_pending(request_id):
             raise UsageError(f"A request with the id {request_id} is waiting already: give each its own id.")
         request = structs.replace(request, id=request_id, options={**call.options, **request.options})
@@ -116,7 +122,7 @@ class Client(AsyncCalls):
     async def _map(
         self, call: Call, items: Items, max_in_flight: int, ordered: bool
     ) -> AsyncGenerator[Answer[Any] | Failure, None]:
-        replies = await self._open_replies(call.task, call.envelope.timeout_s)
+        replies = await self._open_replies(call)
         positions = count()
         options = call.options
 
@@ -162,7 +168,23 @@ class Client(AsyncCalls):
             envelope,
             self._clock,
         )
-        return replies.expect(request.id or "", caller_id, self._broker.publish(message), envelope.timeout_s)
+        cancels = self._topics(replies.task).cancels
+        if (lease_s := envelope.lease_s) is not None:
+            message = message._replace(headers=(*message.headers, *self._lease.headers(lease_s)))
+        published = self._broker.publish(message)
+        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s)
+        self._cancels.watch(cancels, request.id or "", message.headers, published, reply)
+        if lease_s is not None:
+            self._lease.hold(cancels, lease_s, reply)
+        return reply
+
+    async def _cancel(self, call: Call, request_id: str, reason: Reason) -> None:
+        replies = await self._open_replies(call)
+        topic = self._topics(call.task).cancels
+        if await self._broker.partitions(topic) is None:
+            raise self._missing(topic, call.task)
+        for each in replies.ids_of(request_id) or [request_id]:
+            await self._cancels.cancel(topic, each, call.envelope.tenant, reason)
 
     def _new_id(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
@@ -173,8 +195,10 @@ class Client(AsyncCalls):
     def _topics(self, task: str) -> Topics:
         return Topics(task, self._prefix)
 
-    async def _open_replies(self, task: str, timeout_s: float | None) -> PendingReplies:
-        """The replies of ``task``, opened once. Raises UsageError, ShuttingDown, BrokerError or Timeout."""
+    async def _open_replies(self, call: Call) -> PendingReplies:
+        """The replies of a task, opened once. Raises UsageError, ShuttingDown, BrokerError or Timeout."""
+        task = call.task
+        timeout_s = call.envelope.timeout_s
         if self._owner:
             self._owner.check()
         if not self._open:
@@ -185,6 +209,8 @@ class Client(AsyncCalls):
                     await self._replies.pop(task).close()
                 if task not in self._replies:
                     self._replies[task] = await self._consume_replies(task)
+                if call.envelope.lease_s is not None:
+                    await self._lease.open(self._topics(task).cancels)
         except TimeoutError as error:
             raise Timeout(f"The broker did not answer within {timeout_s:g} s: is it reachable?") from error
         return self._replies[task]
@@ -193,9 +219,12 @@ class Client(AsyncCalls):
         reply_topic = self._reply_topic_of(task)
         for topic in (self._topics(task).requests, reply_topic):
             if await self._broker.partitions(topic) is None:
-                command = f"inferstream worker {task}{self._worker_option}"
-                raise BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
+                raise self._missing(topic, task)
         return await PendingReplies.open(self._broker, task, reply_topic)
+
+    def _missing(self, topic: str, task: str) -> BrokerError:
+        command = f"inferstream worker {task}{self._worker_option}"
+        return BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
 
 
 def _resolved(failure: Failure) -> asyncio.Future[Result | Failure]:

@@ -30,6 +30,7 @@ class Envelope(Struct, frozen=True):
     timeout_s: float | None = None
     key: bytes | None = None
     traceparent: str | None = None
+    lease_s: float | None = None
 
     def __post_init__(self) -> None:
         check(**asdict(self))

@@ -24,6 +24,7 @@ class Keywords(TypedDict, Generic[Options], total=False):
     tenant: str | None
     priority: Priority | None
     timeout_s: float | None
+    lease_s: float | None
 
 
 class RequestKeywords(Keywords[Options], total=False):

@@ -131,8 +131,17 @@ class PendingReplies:
             _fail(pending, self._ended)
         return reply
 
+    def fail(self, request_id: str, error: Exception) -> None:
+        """End a pending request with ``error``, if it is still pending."""
+        if pending := self._pending.get(request_id):
+            _fail(pending, error)
+
     def is_pending(self, request_id: str) -> bool:
         return request_id in self._pending
+
+    def ids_of(self, caller_id: str) -> list[str]:
+        """The ids of the pending requests that the caller knows by this id."""
+        return [request_id for request_id, one in self._pending.items() if one.caller_id == caller_id]
 
     def abandon(self) -> None:
         """Stop reading, and fail all pending requests with ShuttingDown."""

@@ -61,6 +61,13 @@ class SyncCalls(ABC):
     ) -> Generator[Answer[Any] | Failure, None, None]:
         return self._map(task, texts, how)
 
+    @like(AsyncCalls.cancel)
+    def cancel(self, id: str, **how: Any) -> None:  # noqa: A002
+        self._cancel(id, how)
+
+    @abstractmethod
+    def _cancel(self, request_id: str, how: dict[str, Any]) -> None: ...
+
     @abstractmethod
     def _request(self, task: str, text: Content, how: dict[str, Any]) -> Answer[Any]: ...
 

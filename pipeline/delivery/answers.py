@@ -1,11 +1,15 @@
 """What happens with an answer of the engine: it is counted and becomes the reply."""
 
-from ..engine.engine import EngineAnswer
+from functools import partial
+
+from ..engine.engine_answer import EngineAnswer
 from ..telemetry import Metrics
 from .arrival import Arrival
 from .breaker import Breaker
+from .chunks import Chunks
 from .outcome import Outcome
 from .replies import ReplyBuilder
+from .slots import Slot
 
 CACHED = ("memory", "disk")
 
@@ -17,6 +21,10 @@ class AnswerPolicy:
         self._replies = replies
         self._metrics = metrics
         self._breaker = breaker
+
+    def chunks(self, arrival: Arrival, slot: Slot) -> Chunks:
+        """What tells the answer in parts while it is being made."""
+        return Chunks(slot, partial(self._replies.chunk, arrival))
 
     def outcome(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
         """The reply. Only answers that the device computed count for the breaker."""

@@ -9,6 +9,7 @@ from ...schemas.messages import Request
 from ...schemas.topics import ANY_ORDER, Header, header_values, origin
 from ..broker.base import Record
 from ..engine.job import Job
+from .chunks import Chunks
 from .leases import Lease
 
 MAX_ID_CHARACTERS: Final = 1_000
@@ -30,6 +31,7 @@ class Arrival:
         id: the one in the body; set by the `RequestReader`.
         job: what the engine is asked; set by the `RequestReader`.
         lease: that of its client, if the request has one; set by the `RequestReader`.
+        chunks: tell the answer in parts while it is being made; None if it is wanted whole.
     """
 
     record: Record
@@ -39,6 +41,7 @@ class Arrival:
     id: str | None = None
     job: Job = NO_JOB
     lease: Lease | None = None
+    chunks: Chunks | None = None
 
     @property
     def reply_id(self) -> str:

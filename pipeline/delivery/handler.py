@@ -3,7 +3,8 @@
 import asyncio
 
 from ..broker.base import Record
-from ..engine.engine import Engine, EngineAnswer
+from ..engine.engine import Engine, not_followed
+from ..engine.engine_answer import EngineAnswer
 from ..engine.flight import Flight
 from ..errors import ModelElsewhere, ReplyTopicNotAllowed
 from .admission import Admission
@@ -13,6 +14,7 @@ from .failures import FailurePolicy
 from .outcome import Outcome, PendingOutcome
 from .reply_topics import ReplyTopics
 from .request_reader import RequestReader
+from .slots import Slot
 
 
 class Handler:
@@ -35,8 +37,10 @@ class Handler:
         self._failures = failures
         self._cancels = reader.cancels
 
-    def handle(self, record: Record) -> Outcome | PendingOutcome:
+    def handle(self, record: Record, slot: Slot) -> Outcome | PendingOutcome:
         """The outcome, or an awaitable of it. Neither raises, whatever the record holds.
+
+        The awaitable gives the ``slot`` the parts of an answer that is told while it is being made.
 
         A record that needs neither the device nor the broker (a cached answer, a bad request) is
         answered at once: a task for each would cost more than all the rest.
@@ -44,14 +48,14 @@ class Handler:
         if record.unread is not None:
             return self._failures.unreadable(record, record.unread)
         if record.timestamp_ms < self._cancels.since_ms:
-            return self._handle_when_covered(record)
+            return self._handle_when_covered(record, slot)
         self._failures.request_was_read()
         arrival = self._reader.arrival(record)
         if not self._reply_topics.assign(arrival):
-            return self._answer_on_new_topic(arrival)
-        return self._answer(arrival)
+            return self._answer_on_new_topic(arrival, slot)
+        return self._answer(arrival, slot)
 
-    def _answer(self, arrival: Arrival) -> Outcome | PendingOutcome:
+    def _answer(self, arrival: Arrival, slot: Slot) -> Outcome | PendingOutcome:
         """Decode, check, look into the cache; what is left waits for the device in `_run`."""
         try:
             job = self._reader.read(arrival)
@@ -67,13 +71,15 @@ class Handler:
             return self._failures.end(arrival, error)
         if isinstance(found, EngineAnswer):
             return self._answers.outcome(arrival, found)
+        if job.request.stream:
+            arrival.chunks = self._answers.chunks(arrival, slot)
         size = len(arrival.record.value or b"")
         return self._admission.admitted(job.tenant, size, self._run_unless_cancelled(arrival, found))
 
-    async def _handle_when_covered(self, record: Record) -> Outcome:
+    async def _handle_when_covered(self, record: Record, slot: Slot) -> Outcome:
         """`handle` a record when the cancels since it was sent are known."""
         await self._cancels.cover(record.timestamp_ms)
-        found = self.handle(record)
+        found = self.handle(record, slot)
         return found if isinstance(found, Outcome) else await found
 
     async def _run_unless_cancelled(self, arrival: Arrival, flight: Flight) -> Outcome:
@@ -87,31 +93,39 @@ class Handler:
             else:  # it may have had nothing to wait for
                 if not running.ends_it():
                     return outcome
+            finally:
+                if arrival.chunks is not None:
+                    arrival.chunks.end()
         assert running.error is not None
         return self._failures.end(arrival, running.error)
 
     async def _run(self, arrival: Arrival, flight: Flight) -> Outcome:
         """Wait for the device. A request whose order matters is retried here, in its place."""
         began = self._engine.clock()
-        attempt = self._engine.arrive(flight, arrival.job)
+        chunks = arrival.chunks
+        follow = not_followed if chunks is None else chunks.follow
+        attempt = self._engine.arrive(flight, arrival.job, follow)
         while True:
             try:
                 return self._answers.outcome(arrival, await attempt)
             except Exception as error:
+                if chunks is not None and chunks.seq and not flight.keep:
+                    # Another attempt would have other pieces than those that were told.
+                    return self._failures.end(arrival, error, flight.task.version)
                 waited_s = self._engine.clock() - began
                 next_step = self._failures.retry_or_end(arrival, error, flight.task.version, waited_s)
             if isinstance(next_step, Outcome):
                 return next_step
             arrival = next_step.arrival
             await asyncio.sleep(next_step.pause_s)
-            attempt = self._engine.answer(arrival.job)
+            attempt = self._engine.answer(arrival.job, follow)
 
-    async def _answer_on_new_topic(self, arrival: Arrival) -> Outcome:
+    async def _answer_on_new_topic(self, arrival: Arrival, slot: Slot) -> Outcome:
         """`_answer` for a reply topic that is named for the first time: ask the broker for it."""
         try:
             await self._reply_topics.check(arrival.reply_topic)
         except ReplyTopicNotAllowed as error:
             return self._failures.end(arrival, error)
         self._reply_topics.assign(arrival)
-        found = self._answer(arrival)
+        found = self._answer(arrival, slot)
         return found if isinstance(found, Outcome) else await found

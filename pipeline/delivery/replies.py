@@ -9,16 +9,20 @@ from typing import Final
 from msgspec import Raw
 
 from ...schemas import codec
-from ...schemas.messages import Failure, Result
+from ...schemas.messages import Chunk, Failure, Result
 from ...schemas.topics import Header
 from ..broker.base import Headers, Message
-from ..engine.engine import EngineAnswer
+from ..engine.engine_answer import EngineAnswer
 from ..errors import InferstreamError, NotWritable, Overloaded, ReplyTooLarge
 from .arrival import Arrival
+from .chunks import AnswerPart
 from .outcome import Outcome
 
 MAX_ECHO_BYTES: Final = 4_096
 """Bytes of the headers that one reply repeats: what is above, a caller can put into the request's id."""
+
+MAX_KEY_BYTES: Final = 1_024
+"""A longer key is not repeated by every chunk: a key of 1 MB would make each of a hundred tokens 1 MB."""
 
 Undeliverable = Callable[[Arrival], Callable[[NotWritable], Outcome] | None]
 """Gives what makes the end of a request whose reply cannot be written; None if that ends the worker."""
@@ -53,6 +57,7 @@ class ReplyBuilder:
                 cache=answer.cache,
                 timings=answer.timings,
                 batch=answer.batch,
+                seq=0 if arrival.chunks is None else arrival.chunks.seq,
             )
         )
         reply = self._message(arrival, identity, body)
@@ -60,6 +65,25 @@ class ReplyBuilder:
             return self._too_large(arrival, reply, identity)
         too_large = partial(self._too_large, arrival, reply, identity)
         return Outcome((reply,), too_large, if_not_writable=self._end(arrival))
+
+    def chunk(self, arrival: Arrival, part: AnswerPart) -> Message | None:
+        """The reply with a part of an answer that is being made; None if it is larger than a reply may be."""
+        identity = arrival.reply_id
+        body = codec.encode(
+            Chunk(
+                id=identity,
+                seq=part.seq,
+                task=self._task,
+                model=part.model,
+                version=part.version,
+                from_=part.start,
+                output=Raw(part.output),
+            )
+        )
+        if len(body) > self._max_bytes:
+            return None
+        chunk = self._message(arrival, identity, body)
+        return chunk if len(chunk.key or b"") <= MAX_KEY_BYTES else chunk._replace(key=identity.encode())
 
     def failure(self, arrival: Arrival, error: InferstreamError | codec.DecodeError) -> Outcome:
         """The reply with a Failure, which repeats the error's code and, shortened, its sentence."""
@@ -71,6 +95,7 @@ class ReplyBuilder:
             message=short_message(error),
             retryable=isinstance(error, InferstreamError) and error.retryable,
             retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else None,
+            seq=0 if arrival.chunks is None else arrival.chunks.seq,
         )
         return self._or_bare(arrival, self._message(arrival, identity, codec.encode(failure)), identity)
 
@@ -82,6 +107,7 @@ class ReplyBuilder:
             code=ReplyTooLarge.code,
             message=f"The reply has {len(reply.value)} bytes, more than may be published: ask for less, or raise, to "
             "1 MB at most, the topic's max.message.bytes and `max_reply_bytes` in the worker's settings.",
+            seq=0 if arrival.chunks is None else arrival.chunks.seq,
         )
         return self._or_bare(arrival, reply._replace(value=codec.encode(failure)), identity)
 

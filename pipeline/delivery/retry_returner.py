@@ -12,6 +12,7 @@ from .arrival import header_map
 from .dead_letters import batch_letter, dead_letter
 from .outcome import Outcome
 from .retries import JITTER, due_headers
+from .slots import Slot
 
 
 class RetryReturner:
@@ -27,7 +28,7 @@ class RetryReturner:
         self._max_wait_s = delay_s * (1 + JITTER)
         self._wall_clock = wall_clock
 
-    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def handle(self, record: Record, slot: Slot | None = None) -> Outcome | Coroutine[Any, Any, Outcome]:
         """The record for the request topic: at once if it is due, else an awaitable of it."""
         if record.unread is not None:
             return batch_letter(record, record.unread, self._topics.dead_letters, self._wall_clock())

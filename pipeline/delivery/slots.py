@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ..broker.base import Record
+from ...schemas.topics import ANY_ORDER, Header
+from ..broker.base import Headers, Message, Record
 from .outcome import Outcome
 
 
@@ -12,9 +15,14 @@ from .outcome import Outcome
 class Slot:
     """One record, from its admission until its offset is part of the committed prefix.
 
-    Unfinished records of one key form a chain by ``next_of_key``. A slot is ``blocked`` until the
-    record before it in the chain was published. ``acknowledgement`` is that of the last message that
-    was published for it, until it has come.
+    Unfinished records of one key whose order matters form a chain by ``next_of_key``.
+
+    Attributes:
+        key: None also where the order of replies does not matter.
+        blocked: the record before it in the chain has no outcome yet, or is blocked itself.
+        silent: the outcome of the record before it in the chain was not published yet.
+        chunks: gives the next part of the answer, None while there is none; set while parts are told.
+        saying: a part of the answer was published and is not durable yet.
     """
 
     queue: "PartitionQueue"
@@ -23,19 +31,17 @@ class Slot:
     size: int
     next_of_key: "Slot | None" = None
     blocked: bool = False
+    silent: bool = False
+    chunks: Callable[[], Message | None] | None = None
+    saying: bool = False
     outcome: Outcome | None = None
-    acknowledgement: "asyncio.Future[None] | None" = None
     unacknowledged: int = 0
     done: bool = False
     task: "asyncio.Task[None] | None" = None
 
-    def failed_for_good(self) -> BaseException | None:
-        """The error of the last message, if nothing replaces it; None as long as there is none."""
-        last, outcome = self.acknowledgement, self.outcome
-        if last is None or not last.done() or last.cancelled():
-            return None
-        error = last.exception()
-        return None if error is None or (outcome is not None and outcome.mends(error)) else error
+    def say(self) -> None:
+        """More of the answer is known: publish it as soon as its turn has come."""
+        self.queue.say(self)
 
 
 @dataclass(eq=False, slots=True)
@@ -43,17 +49,19 @@ class PartitionQueue:
     """The slots of one partition in offset order.
 
     Attributes:
-        unacknowledged_of_key: the last record of each key for which something was published that is
-            not durable yet.
+        say: publishes the next part of a slot's answer.
+        last_of_key: the last record of each key whose outcome was not published yet.
+        unacknowledged_of_key: the last message that was published of each key.
         read_to: the offset behind all that was read; also behind what is never returned, such as
             the control records of transactions.
         given: the offset that was given to be committed last.
         forgotten: another worker owns the partition now.
     """
 
+    say: Callable[[Slot], None]
     slots: deque[Slot] = field(default_factory=deque)
     last_of_key: dict[bytes, Slot] = field(default_factory=dict)
-    unacknowledged_of_key: dict[bytes, Slot] = field(default_factory=dict)
+    unacknowledged_of_key: dict[bytes, "Unacknowledged"] = field(default_factory=dict)
     read_to: int = -1
     given: int = -1
     forgotten: bool = False
@@ -65,6 +73,52 @@ class PartitionQueue:
     @property
     def span(self) -> int:
         return self.slots[-1].offset - self.slots[0].offset + 1 if self.slots else 0
+
+    def append(self, record: Record) -> Slot:
+        """A slot for the record, behind the earlier one of its key if their order matters."""
+        key = record.key
+        if key is not None and not order_matters(record.headers):
+            key = None
+        slot = Slot(self, record.offset, key, size_of(record))
+        self.slots.append(slot)
+        if key is not None:
+            previous = self.last_of_key.get(key)
+            if previous is not None:
+                previous.next_of_key = slot
+                slot.blocked = previous.blocked or previous.outcome is None
+                slot.silent = True
+            self.last_of_key[key] = slot
+        return slot
+
+    def pass_on(self, key: bytes, following: Slot | None) -> None:
+        """An outcome was published: it is the turn of the next record of its key, if there is one."""
+        if following is None:
+            del self.last_of_key[key]
+        else:
+            following.silent = False
+            self.say(following)
+
+
+class Unacknowledged(NamedTuple):
+    """A message that was published and is not durable yet, and the outcome it belongs to."""
+
+    acknowledgement: "asyncio.Future[None]"
+    outcome: Outcome
+
+    def failed_for_good(self) -> BaseException | None:
+        """The error that nothing replaces; None as long as there is none."""
+        if not self.acknowledgement.done() or self.acknowledgement.cancelled():
+            return None
+        error = self.acknowledgement.exception()
+        return None if error is None or self.outcome.mends(error) else error
+
+
+def order_matters(headers: Headers) -> bool:
+    """Whether replies keep the order of the requests of a key: `Arrival.keeps_order`, before headers are parsed."""
+    for name, value in reversed(headers):
+        if name == Header.ORDER and value:
+            return value != ANY_ORDER
+    return True
 
 
 def size_of(record: Record) -> int:

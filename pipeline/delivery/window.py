@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 
-from ..broker.base import Message, Record, TopicPartition
+from ..broker.base import Record, TopicPartition
 from ..config import WindowConfig
-from .linger import Busy, Linger, idle
+from .linger import Busy, idle
 from .outcome import Outcome
-from .slots import PartitionQueue, Slot, size_of
-
-Publish = Callable[[Message], "asyncio.Future[None]"]
+from .sender import Publish, Sender
+from .slots import PartitionQueue, Slot
 
 
 class Window:
     """Bounded in-flight records. Lives on the event loop.
+
+    Replies keep the order of the records of a key, except where a record says that its order does not
+    matter: then it waits for no other.
 
     Three bounds: the records running, the bytes of the records that are not finished, and for each
     partition the span since its oldest unfinished offset, so that one slow request neither stalls
@@ -32,13 +33,10 @@ class Window:
         """Records whose outcome is durable."""
         self.bytes = 0
         """The size of the records that are not finished: a dead letter holds its record until it is durable."""
-        self._publish = publish
+        self._sender = Sender(publish, busy, self._finish)
         self._queues: dict[TopicPartition, PartitionQueue] = {}
         self._forgotten: set[TopicPartition] = set()
         self._changed = asyncio.Event()
-        self._broken = asyncio.Event()
-        self._error: BaseException | None = None
-        self._linger: Linger[Slot] = Linger(self._send, busy)
 
     @property
     def room(self) -> int:
@@ -71,43 +69,44 @@ class Window:
 
     async def watch(self) -> None:
         """Return never; raise the error of a publish that failed for good."""
-        await self._broken.wait()
-        if self._error is not None:
-            raise self._error
+        await self._sender.watch()
 
     def admit(self, record: Record) -> Slot:
         """Add the record. The caller must `complete` its slot."""
         queue = self._queues.get((record.topic, record.partition))  # type: ignore[call-overload]
         if queue is None:
-            queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
+            queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue(
+                self._sender.say
+            )
         if queue.is_behind(record.offset):
             # The topic was created again: its offsets begin again. What was read of the old one is still
             # answered, and no offset of it is committed.
-            queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue()
-        slot = Slot(queue, record.offset, record.key, size_of(record))
-        queue.slots.append(slot)
-        if record.key is not None:
-            previous = queue.last_of_key.get(record.key)
-            if previous is not None:
-                previous.next_of_key = slot
-                slot.blocked = True
-            queue.last_of_key[record.key] = slot
+            queue = self._queues[TopicPartition(record.topic, record.partition)] = PartitionQueue(
+                self._sender.say
+            )
+        slot: Slot = queue.append(record)
         self.running += 1
         self.bytes += slot.size
         return slot
 
     def complete(self, slot: Slot, outcome: Outcome) -> None:
-        """Publish the outcome as soon as all earlier records of its key have been published."""
+        """Publish the outcome as soon as all earlier records of its key have been published.
+
+        It has the whole answer: no part of it is published from now on.
+        """
         if slot.queue.forgotten:
             return
         slot.outcome = outcome
+        slot.chunks = None
         slot.task = None
         self.running -= 1
         self._changed.set()
         ready: Slot | None = None if slot.blocked else slot
         while ready is not None and ready.outcome is not None:
-            following = self._unblock_next(ready)
-            self._linger.put(ready)
+            following = ready.next_of_key
+            if following is not None:
+                following.blocked = False
+            self._sender.put(ready)
             ready = following
 
     def read_to(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -115,7 +114,7 @@ class Window:
         for partition in positions.keys() - self._forgotten:
             queue = self._queues.get(partition)
             if queue is None:
-                queue = self._queues[partition] = PartitionQueue()
+                queue = self._queues[partition] = PartitionQueue(self._sender.say)
             queue.read_to = positions[partition]
 
     def begin(self, partitions: Collection[TopicPartition]) -> None:
@@ -160,82 +159,10 @@ class Window:
                     self.running -= 1
                 if not slot.done:
                     self.bytes -= slot.size
+                slot.chunks = None
                 if slot.task is not None:
                     slot.task.cancel()
         self._changed.set()
-
-    def _unblock_next(self, slot: Slot) -> Slot | None:
-        """The next record of the key of ``slot``, which is published now."""
-        following = slot.next_of_key
-        if following is not None:
-            following.blocked = False
-        elif slot.key is not None:
-            del slot.queue.last_of_key[slot.key]
-        return following
-
-    def _send(self, slot: Slot) -> None:
-        if slot.outcome is not None and not slot.queue.forgotten:
-            self._publish_all(slot, slot.outcome)
-
-    def _may_publish(self, slot: Slot) -> bool:
-        """False once a publish has failed for good: a later reply would overtake the one that failed.
-
-        The process ends then, and the next owner of the partition answers both in order. A future
-        that has failed tells its callbacks only in the next turn of the loop, hence the second look.
-        """
-        earlier = slot.queue.unacknowledged_of_key.get(slot.key) if slot.key is not None else None
-        if earlier is not None and self._error is None and (error := earlier.failed_for_good()):
-            self._break(error)
-        return self._error is None
-
-    def _break(self, error: BaseException) -> None:
-        """Publish nothing more, and let `watch` raise the error."""
-        self._error = error
-        self._broken.set()
-
-    def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
-        # Replacements do not linger: the next of the key may be about to be published.
-        slot.outcome = outcome
-        slot.unacknowledged = len(outcome.messages)
-        for message in outcome.messages:
-            if not self._may_publish(slot):
-                return
-            acknowledgement = self._publish(message)
-            if acknowledgement.done():  # refused: its replacement goes before the next of the key
-                self._acknowledged(slot, acknowledgement)
-                continue
-            if slot.key is not None:
-                slot.acknowledgement = acknowledgement
-                slot.queue.unacknowledged_of_key[slot.key] = slot
-            acknowledgement.add_done_callback(partial(self._acknowledged, slot))
-
-    def _acknowledged(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
-        """One message is durable, or was refused: continue with what follows, or finish."""
-        outcome = slot.outcome
-        cancelled = acknowledgement.cancelled()
-        error = None if cancelled else acknowledgement.exception()
-        if slot.acknowledgement is acknowledgement:
-            slot.acknowledgement = None
-            if slot.key is not None and slot.queue.unacknowledged_of_key.get(slot.key) is slot:
-                del slot.queue.unacknowledged_of_key[slot.key]
-        if slot.queue.forgotten:
-            return
-        if error is not None and outcome is not None and (instead := outcome.instead(error)):
-            self._publish_all(slot, instead)
-            return
-        if cancelled:
-            return
-        if error is not None:
-            self._break(error)
-            return
-        slot.unacknowledged -= 1
-        if slot.unacknowledged:
-            return
-        if outcome is not None and outcome.then is not None:
-            self._publish_all(slot, outcome.then)
-        else:
-            self._finish(slot)
-            self._changed.set()
 
     def _finish(self, slot: Slot) -> None:
         slot.done = True
@@ -245,3 +172,4 @@ class Window:
         slot.key = None
         slot.next_of_key = None
         self.terminal_events += 1
+        self._changed.set()

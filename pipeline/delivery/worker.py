@@ -32,7 +32,7 @@ ROOM_SHARE: Final = 16
 class RecordHandler(Protocol):
     """What turns records into outcomes: `handler.Handler`, `retry_returner.RetryReturner`."""
 
-    def handle(self, record: Record) -> Outcome | PendingOutcome: ...
+    def handle(self, record: Record, slot: Slot) -> Outcome | PendingOutcome: ...
 
 
 class Subscription(NamedTuple):
@@ -151,7 +151,7 @@ class Worker:
         is_trial = self.breaker is not None and self.breaker.begin_trial()
         slot = self.window.admit(record)
         self._record_bytes = max(self._record_bytes, slot.size)
-        outcome = self._handler.handle(record)
+        outcome = self._handler.handle(record, slot)
         if isinstance(outcome, Outcome):
             self.window.complete(slot, outcome)
             self._end_trial(is_trial)

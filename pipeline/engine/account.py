@@ -82,7 +82,10 @@ class Account:
 
     def served(self, entry: Entry) -> None:
         """A row that is carried has its next step."""
-        self._of(entry.flight.tenant).served_ms += entry.solo_ms
+        tenant = entry.flight.tenant
+        work = self._of(tenant)
+        work.served_ms += entry.solo_ms
+        self._forget(tenant, work)
 
     def plan(self, entry: Entry, further_ms: float) -> None:
         """After its next step the row needs ``further_ms``: no new row waits for it, but it is work to be done."""

@@ -3,9 +3,9 @@
 import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, Self
+from typing import Self
 
-from ...schemas.messages import BatchInfo, CacheStatus, Timings
+from ...schemas.messages import BatchInfo, CacheStatus
 from ..config import MAX_REQUEST_TOKENS
 from ..errors import Overloaded, Poison
 from ..tasks.base import Ask
@@ -13,6 +13,7 @@ from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
 from .device import Device
+from .engine_answer import EngineAnswer
 from .flight import Dropped, Flight
 from .flights import Flights, tell_watchers
 from .job import Job
@@ -27,16 +28,11 @@ MAX_WAIT_SHARE = 0.75
 Predictions are noisy, and a late answer displaces one that would have been in time.
 """
 
+Follow = Callable[[Flight], None]
 
-class EngineAnswer(NamedTuple):
-    """The answer to a job. ``output`` is the JSON of the task's output."""
 
-    output: bytes
-    model: str
-    version: str
-    cache: CacheStatus
-    timings: Timings
-    batch: BatchInfo | None
+def not_followed(flight: Flight) -> None:
+    """`Follow` of a job whose answer is wanted whole."""
 
 
 class Engine:
@@ -162,12 +158,14 @@ class Engine:
                 retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3),
             )
 
-    async def arrive(self, flight: Flight, job: Job) -> EngineAnswer:
+    async def arrive(self, flight: Flight, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """The answer to the job, whose flight this is. Raises its error, or DeadlineExceeded.
 
         A job never ends for the deadline of another one: if its flight did, it gets a new flight.
+        ``follow`` is called with each flight of the job, for the pieces of its answer.
         """
         while True:
+            follow(flight)
             try:
                 return await self._arrival(flight, job.expires)
             except Dropped:
@@ -191,10 +189,10 @@ class Engine:
         timings = flight_timings(flight, self.clock())
         return EngineAnswer(output, task.model, task.version, status, timings, batch)
 
-    async def answer(self, job: Job) -> EngineAnswer:
+    async def answer(self, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """`begin` and `arrive` in one."""
         found = self.begin(job)
-        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job)
+        return found if isinstance(found, EngineAnswer) else await self.arrive(found, job, follow)
 
     @property
     def backlog_s(self) -> float:

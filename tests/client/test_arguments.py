@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import pytest
-from msgspec import Struct, field
+from msgspec import Struct
 from support.responder import answer_all_except, served
+from support.wrong_arguments import WRONG_ITEMS, WRONG_OF_ANY_METHOD, WRONG_OF_MAP, WRONG_OF_REQUEST
 
 from inferstream import (
     Answer,
@@ -16,96 +17,13 @@ from inferstream import (
     Failure,
     InferstreamError,
     KafkaConfig,
-    MissingText,
     Request,
     TriageOptions,
     UsageError,
-    WrongType,
 )
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.client.arguments import options_of
 from inferstream.schemas.codec import decode_request
-
-NAN = float("nan")
-
-
-class OwnRequest(Request, frozen=True):
-    texts: list[str] = field(default_factory=list)
-
-
-WRONG_OF_ANY_METHOD: list[tuple[dict[str, Any], type[InferstreamError], str]] = [
-    ({"task": None}, UsageError, "`task` must be the name of a task, as in 'triage', not None."),
-    ({"task": 7}, UsageError, "`task` must be the name of a task, as in 'triage', not 7."),
-    ({"task": "a b"}, UsageError, "`task` must be the name of a task"),
-    ({"task": ""}, UsageError, "`task` must be the name of a task"),
-    ({"options": ["threshold"]}, WrongType, "`options` must be a dict by names of options, or .*, not list."),
-    ({"options": "threshold"}, WrongType, "`options` must be a dict"),
-    ({"options": {1: 2}}, WrongType, "`options` must be a dict by names"),
-    ({"options": Request("a")}, WrongType, "`options` must be a dict .*, not Request."),
-    (
-        {"timeout_s": "5"},
-        UsageError,
-        "`timeout_s` must be a number of seconds greater than 0, or None .*, not '5'.",
-    ),
-    ({"timeout_s": -1}, UsageError, "`timeout_s` must be .*, not -1."),
-    ({"timeout_s": 0}, UsageError, "`timeout_s` must be .*, not 0."),
-    ({"timeout_s": NAN}, UsageError, "`timeout_s` must be .*, not nan."),
-    ({"timeout_s": float("inf")}, UsageError, "`timeout_s` must be .*, or None for no limit, not inf."),
-    ({"timeout_s": True}, UsageError, "`timeout_s` must be .*, not True."),
-    ({"model": 3}, UsageError, "`model` must be the name of a model or None, not 3."),
-    ({"tenant": 3}, UsageError, "`tenant` must be a string or None, not 3."),
-    (
-        {"priority": "urgent"},
-        UsageError,
-        "`priority` must be one of high, normal, low, or None, not 'urgent'.",
-    ),
-    ({"priority": ["high"]}, UsageError, "`priority` must be one of .*, not list."),
-    (
-        {"output": TriageOptions()},
-        UsageError,
-        "`output` must be the type of the task's output, .*, not TriageOptions.",
-    ),
-    ({"output": 5}, UsageError, "`output` must be the type"),
-]
-WRONG_OF_REQUEST: list[tuple[dict[str, Any], type[InferstreamError], str]] = [
-    ({"text": None}, WrongType, "`text` must be a string or a Request, not None."),
-    (
-        {"text": b"a"},
-        WrongType,
-        r"`text` must be a string or a Request, not bytes: decode it, as in text.decode\(\).",
-    ),
-    ({"text": 7}, WrongType, "`text` must be a string or a Request, not 7."),
-    ({"text": NAN}, WrongType, "`text` must be a string or a Request, not nan."),
-    ({"text": Request()}, MissingText, "no `text`"),
-    (
-        {"text": Request("a", id=5)},
-        WrongType,
-        "The field `id` of the Request must be a string or None, not 5.",
-    ),  # type: ignore[arg-type]
-    ({"text": OwnRequest(texts=[5])}, WrongType, "OwnRequest has a field of the wrong type"),  # type: ignore[list-item]
-    ({"id": 7}, UsageError, "`id` must be a string or None, not 7."),
-    (
-        {"key": "stream-7"},
-        UsageError,
-        r"`key` must be bytes or None, not 'stream-7': encode it, as in key.encode\(\).",
-    ),
-    ({"traceparent": b"00"}, UsageError, "`traceparent` must be a string or None, not bytes."),
-]
-WRONG_OF_MAP: list[tuple[dict[str, Any], type[InferstreamError], str]] = [
-    ({"texts": "one text"}, UsageError, r"`texts` must be a list .*each character .*: write \[text\]."),
-    ({"texts": None}, UsageError, "`texts` must be a list or another iterable of texts, not None."),
-    ({"texts": 7}, UsageError, "`texts` must be a list"),
-    ({"texts": Request("a")}, UsageError, "`texts` must be a list"),
-    ({"max_in_flight": 0}, UsageError, "`max_in_flight` must be a whole number of 1 or more, not 0."),
-    ({"max_in_flight": 1.5}, UsageError, "`max_in_flight` must be a whole number"),
-    ({"ordered": "no"}, UsageError, "`ordered` must be True or False, not 'no'."),
-]
-WRONG_ITEMS: list[Any] = [
-    *(None, NAN, 7, b"a", ["a"], {"text": "a"}, Request(), Request(None), Request(b"a"), Request(5)),  # type: ignore[arg-type]
-    *(Request("a", id=5), Request("a", task=5), Request("a", options=[1])),  # type: ignore[arg-type]
-    *(Request("a", options={1: 2}), Request("a", options={"x": object()}), Request("\ud800")),  # type: ignore[dict-item]
-    *(Request("a", id="\ud800"), OwnRequest(texts=5)),  # type: ignore[arg-type]
-]
 
 
 @pytest.fixture(scope="module")

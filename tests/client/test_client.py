@@ -122,7 +122,7 @@ async def test_replies_to_others_and_invalid_records_are_ignored(broker: Embedde
     def noisy(record: Record, request: Request) -> Iterable[Reply]:
         broker.publish(Message(TOPICS.replies, b"{not json", record.key))
         yield result(Request(text="x", id="someone-else"), "wrong")
-        yield Chunk(str(request.id), 0, "triage", "m", "1", msgspec.Raw(b"{}"))
+        yield Chunk(str(request.id), 0, "triage", "m", "1", 0, msgspec.Raw(b"[]"))
         yield result(request)
         yield result(request, "again")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from support.echo import Echo
 from support.engine_rig import EngineRig, an_engine_rig
-from support.handler_rig import TOPICS, handler_over, outcome_of
+from support.handler_rig import TOPICS, handled, handler_over, outcome_of
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.clock import FakeClock
@@ -142,7 +142,7 @@ class Simulation:
 
     def ask(self, one: Asked) -> None:
         flights = len(self.engine.flights)
-        found = self.handler.handle(self.record(one))
+        found = handled(self.handler, self.record(one))
         if isinstance(found, Outcome):
             self.end(one, found, at_once=True)
             return
@@ -278,8 +278,8 @@ async def test_a_request_that_joins_a_flight_is_not_refused_for_the_wait() -> No
         await simulation.until(lambda: simulation.all_wait)
         late = simulation.record(Asked("text 99", BEGIN, BEGIN + 1.0))
         other = simulation.record(Asked("another", BEGIN, BEGIN + 1.0))
-        assert isinstance(simulation.handler.handle(other), Outcome), "refused"
-        coming = simulation.handler.handle(late)
+        assert isinstance(handled(simulation.handler, other), Outcome), "refused"
+        coming = handled(simulation.handler, late)
         assert not isinstance(coming, Outcome)
         coming.close()
         simulation.session.ends.release(1_000)
@@ -314,7 +314,7 @@ async def reply_of(handler: Handler, record: Record) -> Reply:
 
 async def test_beyond_its_share_a_tenant_gets_cached_answers() -> None:
     async with a_share_in_progress() as (handler, _):
-        found = handler.handle(asking("known", "a"))
+        found = handled(handler, asking("known", "a"))
         assert isinstance(found, Outcome), "at once"
         reply = decode_reply(found.messages[0].value)
         assert isinstance(reply, Result)
@@ -341,7 +341,7 @@ async def test_the_records_of_one_poll_do_not_pass_the_share() -> None:
         await outcome_of(handler, asking("", ""))  # the reply topic is known from now on
 
         def begun(tenant: str, records: int) -> list[PendingOutcome]:
-            found = [handler.handle(asking(f"{number} of {tenant}", tenant)) for number in range(records)]
+            found = [handled(handler, asking(f"{number} of {tenant}", tenant)) for number in range(records)]
             return [one for one in found if not isinstance(one, Outcome)]
 
         other, flood = begun("b", 1), begun("a", 20)
@@ -359,7 +359,7 @@ async def test_the_bytes_of_the_requests_in_progress_count_against_the_share() -
         handler = handler_over(rig.engine, admission=Admission(100, 1_000))
         await outcome_of(handler, asking("", ""))  # the reply topic is known from now on
         asked = [("x" * 400, "a"), ("of b", "b"), ("y" * 400, "a"), ("of a", "a"), ("of b, too", "b")]
-        begun = [handler.handle(asking(text, tenant)) for text, tenant in asked]
+        begun = [handled(handler, asking(text, tenant)) for text, tenant in asked]
         refused = [found for found in begun if isinstance(found, Outcome)]
         assert refused == [begun[3]], "the tenant has more than half of the bytes, in two requests"
         assert decode_reply(refused[0].messages[0].value).code == "overloaded"  # type: ignore[union-attr]

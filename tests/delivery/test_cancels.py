@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from support.engine_rig import EngineRig, an_engine_rig
-from support.handler_rig import NOW_S, TOPICS, handler_over, only, outcome_of
+from support.handler_rig import NOW_S, TOPICS, handled, handler_over, only, outcome_of
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.config import RetryConfig
@@ -202,7 +202,7 @@ async def test_a_request_that_waits_for_its_retry_in_place_ends_at_once() -> Non
 
 async def test_a_cancel_that_is_read_between_the_admission_and_the_wait_is_not_missed() -> None:
     async with a_cancel_rig() as rig:
-        pending = rig.handler.handle(a_record("a"))
+        pending = handled(rig.handler, a_record("a"))
         assert not isinstance(pending, Outcome)
         rig.cancel("a")
         reply = decode_reply(only(await pending).value)

@@ -18,6 +18,7 @@ from support.handler_rig import (
     TOPICS,
     HandlerRig,
     a_handler_rig,
+    handled,
     handler_over,
     only,
     outcome_of,
@@ -232,7 +233,7 @@ async def test_a_request_without_an_id_is_named_by_its_origin(rig: HandlerRig) -
 
 async def test_a_cached_answer_is_known_at_once(rig: HandlerRig) -> None:
     await reply_to(rig, asking())
-    found = rig.handler.handle(a_record(asking()))
+    found = handled(rig.handler, a_record(asking()))
     assert isinstance(found, Outcome)
     reply = decode_reply(found.messages[0].value)
     assert isinstance(reply, Result)

@@ -9,7 +9,7 @@ from inferstream.pipeline.broker.base import Headers, Message, Record
 from inferstream.pipeline.delivery.arrival import MAX_ID_CHARACTERS, Arrival, header_map
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.replies import MAX_ECHO_BYTES, ReplyBuilder, short_message
-from inferstream.pipeline.engine.engine import EngineAnswer
+from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.errors import (
     BadHeader,
     DeviceUnavailable,

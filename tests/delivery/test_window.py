@@ -1,29 +1,34 @@
 """The window's promises, by a state machine that admits, answers, acknowledges and forgets in any order."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inferstream.pipeline.broker.base import Message, Record, TopicPartition
+from inferstream.pipeline.broker.base import Headers, Message, Record, TopicPartition
 from inferstream.pipeline.config import WindowConfig
+from inferstream.pipeline.delivery.arrival import Arrival, header_map
 from inferstream.pipeline.delivery.outcome import Outcome
-from inferstream.pipeline.delivery.slots import Slot
+from inferstream.pipeline.delivery.slots import Slot, order_matters, size_of
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.errors import BrokerError, NotWritable, ReplyTooLarge
+from inferstream.pipeline.ops.audit.facts import Audited, RequestFact
+from inferstream.schemas.topics import ANY_ORDER, Header, Topics
 
 TOPIC = "requests"
 P0, P1 = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 BOUNDS = WindowConfig(max_in_flight=12, max_span=8)
+ANY = ((Header.ORDER, ANY_ORDER),)
 
 
-def a_record(offset: int, key: bytes | None = None, partition: int = 0) -> Record:
-    return Record(TOPIC, partition, offset, key, b"{}", (), 0)
+def a_record(offset: int, key: bytes | None = None, partition: int = 0, headers: Headers = ()) -> Record:
+    return Record(TOPIC, partition, offset, key, b"{}", headers, 0)
 
 
 def a_message(record: Record, text: str = "reply") -> Message:
@@ -77,15 +82,34 @@ class FakePublisher:
 
 @dataclass(eq=False)
 class Tracked:
-    """A record that was admitted, and its progress: an answer of some pieces, perhaps a dead letter behind it."""
+    """A record that was admitted, and its progress.
+
+    Chunks are told first, perhaps; then comes an answer of some pieces, perhaps with a dead letter behind it.
+    """
 
     record: Record
     slot: Slot
+    known: int = 0
+    told: int = 0
+    is_refused: bool = False
     pieces: int = 0
     acknowledged: int = 0
     has_letter: bool = False
     has_letter_if_too_large: bool = False
     letter_is_durable: bool = False
+
+    @property
+    def key(self) -> bytes | None:
+        """None also where the order does not matter."""
+        return None if self.record.headers else self.record.key
+
+    def next_chunk(self) -> Message | None:
+        """All that is known and was not told, in one message."""
+        if self.told == self.known:
+            return None
+        chunk = a_message(self.record, f"chunk {self.told}-{self.known}")
+        self.told = self.known
+        return chunk
 
     @property
     def answered(self) -> bool:
@@ -135,15 +159,28 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.window.room > 0)
     @rule(
-        at=st.sampled_from([P0, P1]), key=st.sampled_from([None, b"a", b"b"]), gap=st.sampled_from([1, 1, 3])
+        at=st.sampled_from([P0, P1]),
+        key=st.sampled_from([None, b"a", b"b"]),
+        headers=st.sampled_from([(), (), ANY]),
+        gap=st.sampled_from([1, 1, 3]),
     )
-    def admit(self, at: TopicPartition, key: bytes | None, gap: int) -> None:
+    def admit(self, at: TopicPartition, key: bytes | None, headers: Headers, gap: int) -> None:
         if at in self.window.full_partitions():
             return
         offset = self.next_offset[at]
         self.next_offset[at] = offset + gap
-        record = a_record(offset, key, at.partition)
+        record = a_record(offset, key, at.partition, headers)
         self.asked[at][offset] = Tracked(record, self.window.admit(record))
+
+    @precondition(lambda self: self.unanswered)
+    @rule(data=st.data(), more=st.integers(0, 3))
+    def know_more(self, data: st.DataObject, more: int) -> None:
+        """More of an answer is known while it is being made."""
+        asked = data.draw(st.sampled_from(self.unanswered))
+        asked.known += more
+        if not asked.is_refused:
+            asked.slot.chunks = asked.next_chunk
+        asked.slot.say()
 
     @precondition(lambda self: self.unanswered)
     @rule(
@@ -174,6 +211,8 @@ class AnyOrder(RuleBasedStateMachine):
         future.set_result(None)
         self.turn()
         asked = self.tracked_of(message)
+        if text_of(message).startswith("chunk"):
+            return
         if text_of(message) in (LETTER, NOTICE):
             asked.letter_is_durable = True
         else:
@@ -193,6 +232,19 @@ class AnyOrder(RuleBasedStateMachine):
         asked.has_letter = asked.has_letter_if_too_large
         at = f"{asked.record.partition}/{asked.record.offset}"
         assert self.publisher.texts[before:] == [f"{at}/{self.smaller_than(message)}"]
+
+    @rule(data=st.data(), error=st.sampled_from([ReplyTooLarge, NotWritable]))
+    def refuse_a_chunk(self, data: st.DataObject, error: type[Exception]) -> None:
+        """Its request gets no more of them. Nothing replaces it."""
+        chunks = [entry for entry in self.publisher.open if "chunk" in text_of(entry[0])]
+        if not chunks:
+            return
+        message, future = data.draw(st.sampled_from(chunks))
+        before = len(self.publisher.published)
+        future.set_exception(error("refused"))
+        self.turn()
+        self.tracked_of(message).is_refused = True
+        assert len(self.publisher.published) == before
 
     @precondition(lambda self: self.stale)
     @rule()
@@ -228,6 +280,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.publisher.published = [entry for entry in self.publisher.published if entry not in forgotten]
         for asked in self.asked[at].values():
             if asked.pieces == 0:  # its answer comes too late
+                asked.known += 1
+                asked.slot.chunks = asked.next_chunk
+                asked.slot.say()
                 self.window.complete(asked.slot, Outcome((a_message(asked.record),)))
         self.asked[at] = {}
         self.next_offset[at] = self.committed[at]
@@ -240,7 +295,7 @@ class AnyOrder(RuleBasedStateMachine):
         unfinished = [
             asked for records in self.asked.values() for asked in records.values() if not asked.finished
         ]
-        assert self.window.bytes == sum(2 + len(asked.record.key or b"") for asked in unfinished)
+        assert self.window.bytes == sum(size_of(asked.record) for asked in unfinished)
 
     @invariant()
     def a_reply_goes_out_once_when_those_before_it_of_its_key_have(self) -> None:
@@ -249,11 +304,40 @@ class AnyOrder(RuleBasedStateMachine):
             blocked = set()
             for offset, asked in sorted(records.items()):
                 if asked.pieces == 0:
-                    blocked.add(asked.record.key)
-                elif asked.record.key is None or asked.record.key not in blocked:
+                    blocked.add(asked.key)
+                elif asked.key is None or asked.key not in blocked:
                     at = f"{asked.record.partition}/{offset}"
                     expected |= {f"{at}/piece {n}" for n in range(asked.pieces)}
         assert sorted(text for text in self.publisher.texts if "piece" in text) == sorted(expected)
+
+    @invariant()
+    def a_part_is_told_once_it_is_known_and_its_turn_has_come(self) -> None:
+        open_chunks = Counter(
+            self.tracked_of(message).slot for message, _ in self.publisher.open if "chunk" in text_of(message)
+        )
+        assert not open_chunks or max(open_chunks.values()) == 1, "at most one of each record is not durable"
+        for records in self.asked.values():
+            blocked = set()
+            for _, asked in sorted(records.items()):
+                waits = asked.key is not None and asked.key in blocked
+                if asked.pieces == 0:
+                    blocked.add(asked.key)
+                    if not (waits or asked.is_refused or open_chunks[asked.slot]):
+                        assert asked.told == asked.known
+
+    @invariant()
+    def the_parts_of_a_record_are_whole_and_before_its_end(self) -> None:
+        told: dict[Slot, int] = defaultdict(int)
+        ended: set[Slot] = set()
+        for message, _ in self.publisher.published:
+            slot = self.tracked_of(message).slot
+            kind, _, numbers = text_of(message).partition(" ")
+            if kind == "chunk":
+                start, end = numbers.split("-")
+                assert (int(start), slot in ended) == (told[slot], False)
+                told[slot] = int(end)
+            else:
+                ended.add(slot)
 
     @invariant()
     def a_dead_letter_goes_out_once_when_the_answer_before_it_is_durable(self) -> None:
@@ -271,7 +355,8 @@ class AnyOrder(RuleBasedStateMachine):
         by_key: dict[tuple[bytes, str], list[int]] = defaultdict(list)
         for message, _ in self.publisher.published:
             partition, offset, text = message.value.decode().split("/")
-            if message.key is not None and text.startswith("piece"):
+            ordered = self.tracked_of(message).key is not None
+            if message.key is not None and ordered and text.startswith(("piece", "chunk")):
                 by_key[message.key, partition].append(int(offset))
         assert all(offsets == sorted(offsets) for offsets in by_key.values())
 
@@ -348,7 +433,7 @@ async def test_after_a_publish_has_failed_for_good_nothing_is_published(
     answer(window, other)
     with pytest.raises(BrokerError, match="the broker is gone"):
         await asyncio.wait_for(window.watch(), 5)
-    while window._linger._ready:  # noqa: ASYNC110 - what is waited for is the window's own timer
+    while window._sender._linger._ready:  # noqa: ASYNC110 - what is waited for is the window's own timer
         await asyncio.sleep(0)
     assert publisher.texts == ["0/0/reply"]
     assert window.positions() == {}
@@ -767,3 +852,187 @@ async def test_an_earlier_acknowledgement_does_not_hide_that_a_later_reply_of_th
     assert publisher.texts == ["0/0/reply", "0/1/reply"]
     with pytest.raises(BrokerError, match="refused"):
         await asyncio.wait_for(window.watch(), 5)
+
+
+class Parts:
+    """The source of a slot's chunks: each `know` adds one that is known and not told."""
+
+    def __init__(self, admitted: Admitted) -> None:
+        self.slot, self._record = admitted
+        self.slot.chunks = self._next
+        self._known = 0
+        self._told = 0
+
+    def know(self, parts: int = 1) -> None:
+        self._known += parts
+        self.slot.say()
+
+    def _next(self) -> Message | None:
+        if self._told == self._known:
+            return None
+        self._told += 1
+        return a_message(self._record, f"part {self._told}")
+
+
+async def test_records_whose_order_does_not_matter_are_not_held_behind_one_another(
+    window: Window, publisher: FakePublisher
+) -> None:
+    ordered, first, second, last = (
+        admit(window, a_record(offset, b"k", headers=headers))
+        for offset, headers in enumerate([(), ANY, ANY, ()])
+    )
+    for one in (last, second, first):
+        answer(window, one)
+    assert publisher.texts == ["0/2/reply", "0/1/reply"]
+    answer(window, ordered)
+    assert publisher.texts[2:] == ["0/0/reply", "0/3/reply"]
+    await acknowledge(publisher)
+    assert window.positions() == {P0: 4}
+
+
+HEADER = st.tuples(
+    st.sampled_from([Header.ORDER, Header.ORDER, Header.TENANT]),
+    st.sampled_from([b"any", b"", b"Any", b"strict"]),
+)
+
+
+@given(st.lists(HEADER, max_size=4).map(tuple), st.sampled_from([None, b"k"]))
+def test_window_handler_and_auditor_agree_whose_order_matters(headers: Headers, key: bytes | None) -> None:
+    """Also where the header is there twice, or empty."""
+    record = a_record(0, key, headers=headers)
+    handled = Arrival(record, header_map(record), "replies").keeps_order
+    assert handled == (key is not None and order_matters(headers))
+    topics = Topics("t")
+    fact = Audited(topics).fact(record._replace(topic=topics.requests))
+    assert isinstance(fact, RequestFact)
+    assert handled == (fact.key is not None)
+
+
+async def let_go(publisher: FakePublisher, count: int) -> None:
+    """Wait until so much is published under load."""
+    async with asyncio.timeout(5):
+        while len(publisher.texts) < count:  # noqa: ASYNC110 - what is waited for is the window's own timer
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("admitted", ["before the end", "while the end lingers"])
+async def test_parts_wait_until_the_end_of_the_earlier_record_is_published(
+    publisher: FakePublisher, admitted: str
+) -> None:
+    """It lingers under load: parts that went out at once would overtake it."""
+    window = Window(BOUNDS, publisher, lambda: True)
+    first = admit(window, a_record(0, b"k"))
+    early = [admit(window, a_record(1, b"k"))] if admitted == "before the end" else []
+    answer(window, first)
+    (second,) = early or [admit(window, a_record(1, b"k"))]
+    other = Parts(admit(window, a_record(2, b"other")))
+    parts = Parts(second)
+    parts.know(2)
+    other.know()
+    assert publisher.texts == ["0/2/part 1"]
+    await let_go(publisher, 3)
+    assert publisher.texts[1:] == ["0/0/reply", "0/1/part 1"]
+    await acknowledge(publisher)
+    assert publisher.texts[3:] == ["0/1/part 2"]
+    answer(window, second)
+    await let_go(publisher, 5)
+    assert publisher.texts[4:] == ["0/1/reply"]
+    assert window._queues[P0].last_of_key == {b"other": other.slot}
+
+
+async def test_of_many_parts_one_is_on_its_way(window: Window, publisher: FakePublisher) -> None:
+    admitted = admit(window, a_record(0, b"k"))
+    parts = Parts(admitted)
+    parts.know(3)
+    parts.know()
+    assert publisher.texts == ["0/0/part 1"]
+    await acknowledge(publisher)
+    assert publisher.texts == ["0/0/part 1", "0/0/part 2"]
+    answer(window, admitted)
+    assert publisher.texts[2:] == ["0/0/reply"]
+    await acknowledge(publisher)
+    parts.know()
+    assert len(publisher.texts) == 3
+    assert (window.positions(), window.terminal_events) == ({P0: 1}, 1)
+    queue = window._queues[P0]
+    assert (queue.unacknowledged_of_key, queue.last_of_key) == ({}, {})
+
+
+async def test_nothing_is_committed_before_the_end(window: Window, publisher: FakePublisher) -> None:
+    Parts(admit(window, a_record(0))).know()
+    await acknowledge(publisher)
+    assert (window.positions(), window.terminal_events, window.running) == ({}, 0, 1)
+
+
+@pytest.mark.parametrize("turn_first", [False, True], ids=["the same turn", "a later turn"])
+async def test_after_a_part_has_failed_for_good_nothing_is_published(
+    window: Window, publisher: FakePublisher, turn_first: bool
+) -> None:
+    """The next owner of the partition makes the parts again, and the outcome."""
+    admitted = admit(window, a_record(0, b"k"))
+    Parts(admitted).know(2)
+    publisher.open[0][1].set_exception(BrokerError("the broker is gone"))
+    if turn_first:
+        await asyncio.sleep(0)
+    answer(window, admitted)
+    with pytest.raises(BrokerError, match="the broker is gone"):
+        await asyncio.wait_for(window.watch(), 5)
+    assert publisher.texts == ["0/0/part 1"]
+
+
+async def test_parts_that_are_refused_at_once_are_left_out(publisher: FakePublisher) -> None:
+    def refuse_parts(message: Message) -> "asyncio.Future[None]":
+        future = publisher(message)
+        if b"part" in message.value:
+            future.set_exception(ReplyTooLarge("too large"))
+        return future
+
+    window = Window(BOUNDS, refuse_parts)
+    admitted = admit(window, a_record(0, b"k"))
+    Parts(admitted).know(3)
+    assert publisher.texts == ["0/0/part 1"]
+    answer(window, admitted)
+    await acknowledge(publisher)
+    assert (publisher.texts[1:], window.positions()) == (["0/0/reply"], {P0: 1})
+
+
+async def test_ten_thousand_parts_that_are_durable_at_once_are_told(publisher: FakePublisher) -> None:
+    def store(message: Message) -> "asyncio.Future[None]":
+        future = publisher(message)
+        future.set_result(None)
+        return future
+
+    window = Window(BOUNDS, store)
+    Parts(admit(window, a_record(0, b"k"))).know(10_000)
+    assert len(publisher.texts) == 10_000
+
+
+async def test_a_part_that_is_cancelled_is_the_last(window: Window, publisher: FakePublisher) -> None:
+    """The broker is being closed."""
+    watching = asyncio.create_task(window.watch())
+    Parts(admit(window, a_record(0, b"k"))).know(2)
+    publisher.open[0][1].cancel()
+    assert await is_waiting(watching)
+    assert len(publisher.texts) == 1
+    watching.cancel()
+
+
+FORGETTABLE: dict[str, Callable[[FakePublisher], None]] = {
+    "durable": FakePublisher.acknowledge_all,
+    "failed": lambda publisher: publisher.open[0][1].set_exception(BrokerError("gone")),
+}
+
+
+@pytest.mark.parametrize("end", FORGETTABLE)
+async def test_a_forgotten_partition_tells_nothing(
+    window: Window, publisher: FakePublisher, end: str
+) -> None:
+    watching = asyncio.create_task(window.watch())
+    parts = Parts(admit(window, a_record(0, b"k")))
+    parts.know(2)
+    window.forget([P0])
+    FORGETTABLE[end](publisher)
+    assert await is_waiting(watching)
+    parts.know()
+    assert publisher.texts == ["0/0/part 1"]
+    watching.cancel()

@@ -19,6 +19,7 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.config import BreakerConfig, WindowConfig
 from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.slots import Slot
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.delivery.worker import MAX_POLL_RECORDS, Subscription, Worker
 from inferstream.pipeline.errors import BrokerError
@@ -41,7 +42,7 @@ class FakeHandler:
         self._turns = Random(7)
         self._topic = reply_topic
 
-    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def handle(self, record: Record, slot: Slot) -> Outcome | Coroutine[Any, Any, Outcome]:
         assert record.value is not None
         if record.value.startswith(b"at once"):
             return self.outcome(record)
@@ -576,10 +577,10 @@ async def test_a_record_forgotten_before_its_first_turn_leaves_no_warning(broker
     """Under `filterwarnings = error` a coroutine that was never awaited fails this test."""
 
     class ForgetsAtOnce(FakeHandler):
-        def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+        def handle(self, record: Record, slot: Slot) -> Outcome | Coroutine[Any, Any, Outcome]:
             if record.value == b"lost":
                 asyncio.get_running_loop().call_soon(worker.window.forget, ALL)
-            return super().handle(record)
+            return super().handle(record, slot)
 
     handler = ForgetsAtOnce()
     worker = a_worker(broker, handler)

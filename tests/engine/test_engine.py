@@ -13,7 +13,7 @@ from support.echo import a_job, echoed
 from support.engine_rig import LARGE, POISON, SMALL, EngineRig, an_engine_rig
 
 from inferstream.pipeline.engine.batching import Entry, Limits
-from inferstream.pipeline.engine.engine import EngineAnswer
+from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.errors import (
     DeadlineExceeded,

@@ -18,7 +18,8 @@ from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, EngineAnswer
+from inferstream.pipeline.engine.engine import Engine
+from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.engine.lanes import LaneSettings
@@ -81,7 +82,7 @@ async def a_steps_rig(**more: Any) -> AsyncIterator[StepsRig]:
     finally:
         rig.session.release()
     assert rig.model.running == set()
-    assert rig.device.batcher.backlog_ms == 0.0
+    assert rig.device.batcher.backlog_ms == pytest.approx(0.0, abs=1e-9)
 
 
 async def until(condition: Callable[[], bool]) -> None:

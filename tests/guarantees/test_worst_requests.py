@@ -5,7 +5,7 @@ import time
 
 import pytest
 from support.engine_rig import an_engine_rig
-from support.handler_rig import TOPICS, handler_over, outcome_of
+from support.handler_rig import TOPICS, a_slot, handler_over, outcome_of
 
 from inferstream.pipeline.broker.base import Headers, Record
 from inferstream.pipeline.config import LimitConfig
@@ -70,8 +70,9 @@ async def test_the_worst_request_of_each_kind_holds_the_event_loop_for_milliseco
     async with an_engine_rig(max_tokens=10 * SIZE) as rig:
         handler = handler_over(rig.engine, limits=LIMITS)
         await outcome_of(handler, record(body("the reply topic is known from now on")))
+        slot = a_slot(WORST[kind])
         began = time.thread_time()
-        found = handler.handle(WORST[kind])
+        found = handler.handle(WORST[kind], slot)
         assert time.thread_time() - began < BOUND_S
         if not isinstance(found, Outcome):
             found.close()

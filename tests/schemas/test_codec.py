@@ -30,8 +30,26 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
         timings=Timings(0.21, 1.5, 6.25, 0.0625, 8.5),
         batch=BatchInfo(rows=8, tokens=118, padded_tokens=120),
     ),
+    "request-stream": Request(text="Tell me a story", id="g1", stream=True),
     "reply-chunk": Chunk(
-        id="g1", seq=3, task="generate", model="m", version="1", output=msgspec.Raw(b'{"text":" and"}')
+        id="g1",
+        seq=3,
+        task="generate",
+        model="m",
+        version="1",
+        from_=7,
+        output=msgspec.Raw(b'[" and"," the"]'),
+    ),
+    "reply-result-behind-chunks": Result(
+        id="g1",
+        task="generate",
+        model="m",
+        version="1",
+        output=msgspec.Raw(b'{"text":"Once and the"}'),
+        seq=4,
+    ),
+    "reply-failure-behind-chunks": Failure(
+        id="g1", task="generate", code="deadline_exceeded", message="The deadline passed.", seq=4
     ),
     "reply-failure": Failure(id="t2", task="triage", code="blank_text", message="The field `text` is blank."),
     "reply-overloaded": Failure(
@@ -55,7 +73,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-BODIES = st.dictionaries(st.sampled_from(["text", "id", "task", "options", "future"]), JSON).map(
+BODIES = st.dictionaries(st.sampled_from(["text", "id", "task", "options", "stream", "future"]), JSON).map(
     lambda body: json.dumps(body).encode()
 )
 CODES = {"empty_body", "not_utf8", "not_json", "wrong_type", "missing_text", "blank_text"}
@@ -129,6 +147,7 @@ def test_unknown_fields_are_ignored() -> None:
         (b'{"text":"a","options":{"x":1' + b"0" * 5000 + b"}}", "wrong_type", "out of range"),
         (b'{"text":"a","id":true}', "wrong_type", "`id` must be a string, got a boolean"),
         (b'{"text":"a","options":[]}', "wrong_type", "`options` must be an object, got an array"),
+        (b'{"text":"a","stream":1}', "wrong_type", "`stream` must be a boolean, got a number"),
         (b"{}", "missing_text", "`text` is missing"),
         (b'{"schema":{"type":"struct"},"payload":{"text":"a"}}', "missing_text", "Kafka Connect or Debezium"),
         (b'{"schema":null,"payload":null}', "missing_text", "schemas.enable=false"),

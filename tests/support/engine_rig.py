@@ -13,7 +13,8 @@ from inferstream.pipeline.engine.cache.disk import DiskCache
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine, EngineAnswer
+from inferstream.pipeline.engine.engine import Engine
+from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.runtime.encoder import Encoder

@@ -69,7 +69,7 @@ def failing_worker(
 ) -> Serving:
     """The workers that `build_serving` makes, for the task `echo` and a device that fails; not started."""
     device = Device(
-        Encoder(session) or FailingSession(),
+        Encoder(session or FailingSession()),
         Limits(4_096, 64),
         {RUN: Cost((10.0, 0.01, 0.0001, 1e-7))},
         LaneSettings(2, time.monotonic, time.monotonic, run_timeout_s=run_timeout_s),

@@ -14,10 +14,11 @@ from inferstream.pipeline.delivery.breaker import Breaker
 from inferstream.pipeline.delivery.cancels import Cancels
 from inferstream.pipeline.delivery.failures import FailurePolicy, WorkerStamp
 from inferstream.pipeline.delivery.handler import Handler
-from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import ReplyBuilder
 from inferstream.pipeline.delivery.reply_topics import ReplyTopics
 from inferstream.pipeline.delivery.request_reader import RequestReader
+from inferstream.pipeline.delivery.slots import PartitionQueue, Slot
 from inferstream.pipeline.delivery.undelivered import Undelivered
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
@@ -65,26 +66,36 @@ def handler_over(
     admission: Admission | None = None,
     wall_clock: Callable[[], float] = lambda: NOW_S,
     cancels: Cancels | None = None,
+    topics: Topics = TOPICS,
 ) -> Handler:
-    """A handler of the task `echo` over the engine, whose clock it shares. Its worker is called "w"."""
+    """A handler of a task over the engine, whose clock it shares. Its worker is called "w"."""
     metrics = metrics or Metrics()
     breaker = breaker or Breaker(BreakerConfig(), engine.clock)
-    reply_topics = ReplyTopics(TOPICS, limits, partitions)
+    reply_topics = ReplyTopics(topics, limits, partitions)
     stamp = WorkerStamp("w", wall_clock)
-    undeliverable = Undelivered(TOPICS, reply_topics, metrics, stamp)
-    replies = ReplyBuilder(TOPICS.task, limits.max_reply_bytes, undeliverable=undeliverable.end_of)
+    undeliverable = Undelivered(topics, reply_topics, metrics, stamp)
+    replies = ReplyBuilder(topics.task, limits.max_reply_bytes, undeliverable=undeliverable.end_of)
     return Handler(
         engine,
-        RequestReader(TOPICS, limits.max_request_bytes, engine.clock, wall_clock, cancels),
+        RequestReader(topics, limits.max_request_bytes, engine.clock, wall_clock, cancels),
         reply_topics,
         admission or Admission(10_000),
         AnswerPolicy(replies, metrics, breaker),
-        FailurePolicy(TOPICS, retries, replies, metrics, breaker, stamp),
+        FailurePolicy(topics, retries, replies, metrics, breaker, stamp),
     )
 
 
+def a_slot(record: Record) -> Slot:
+    """A slot of no window: what is said in it is not published."""
+    return PartitionQueue(lambda slot: None).append(record)
+
+
+def handled(handler: Handler, record: Record) -> Outcome | PendingOutcome:
+    return handler.handle(record, a_slot(record))
+
+
 async def outcome_of(handler: Handler, record: Record) -> Outcome:
-    found = handler.handle(record)
+    found = handled(handler, record)
     return found if isinstance(found, Outcome) else await found
 
 

@@ -18,7 +18,9 @@ from inferstream.pipeline.broker.base import Broker, Message, Record, TopicParti
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig, WindowConfig
+from inferstream.pipeline.delivery.linger import idle
 from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.sender import Publish, Sender
 from inferstream.pipeline.delivery.slots import Slot
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.delivery.worker import Subscription, Worker
@@ -32,13 +34,35 @@ CONFIG: Final = WindowConfig(commit_interval_ms=20, drain_timeout_ms=5_000)
 CHECK_S: Final = 0.01
 
 
-class CommitsBeforeTheAcknowledgement(Window):
+class FinishesEarly(Sender):
     """Finishes a slot before the broker acknowledges its reply."""
 
     def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
         super()._publish_all(slot, outcome)
         if not slot.done:
-            self._finish(slot)
+            self._finished(slot)
+
+
+class SkipsTheFirst(Sender):
+    """Never publishes the first reply, and finishes its slot."""
+
+    def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
+        if slot.offset == 0:
+            self._finished(slot)
+        else:
+            super()._publish_all(slot, outcome)
+
+
+class CommitsBeforeTheAcknowledgement(Window):
+    def __init__(self, config: WindowConfig, publish: Publish) -> None:
+        super().__init__(config, publish)
+        self._sender = FinishesEarly(publish, idle, self._finish)
+
+
+class DropsAReply(Window):
+    def __init__(self, config: WindowConfig, publish: Publish) -> None:
+        super().__init__(config, publish)
+        self._sender = SkipsTheFirst(publish, idle, self._finish)
 
 
 class CommitsPastAHole(Window):
@@ -47,16 +71,6 @@ class CommitsPastAHole(Window):
     def positions(self) -> dict[TopicPartition, int]:
         done = {at: [slot for slot in queue.slots if slot.done] for at, queue in self._queues.items()}
         return {at: slots[-1].offset + 1 for at, slots in done.items() if slots}
-
-
-class DropsAReply(Window):
-    """Never publishes the first reply, and finishes its slot."""
-
-    def _publish_all(self, slot: Slot, outcome: Outcome) -> None:
-        if slot.offset == 0:
-            self._finish(slot)
-        else:
-            super()._publish_all(slot, outcome)
 
 
 WINDOWS: Final[dict[str, type[Window]]] = {
@@ -75,7 +89,7 @@ class FakeHandler:
         self._holds = holds
         self.handled = 0
 
-    def handle(self, record: Record) -> Outcome | Coroutine[Any, Any, Outcome]:
+    def handle(self, record: Record, slot: Slot) -> Outcome | Coroutine[Any, Any, Outcome]:
         self.handled += 1
         identity = str(decode_request(record.value).id)
         if self._holds and identity.startswith("held"):

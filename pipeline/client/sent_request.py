@@ -1,0 +1,75 @@
+"""A request as the test of a user sees it."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ...schemas.messages import Request
+from ...schemas.tasks import CONTRACTS
+from ...schemas.topics import ANY_ORDER, Header, header_values
+from ..broker.base import Message
+from ..errors import UnknownOption, WrongType
+
+
+class SentRequest(Struct, frozen=True):
+    """A request as a client has sent it.
+
+    Attributes:
+        id: of an item of `map` without an id: its position.
+        key: the record key; None if the content decides it, so that no order is asked for.
+        timeout_s: None if there is no limit.
+        body: the whole body, for tasks whose content is not one text.
+    """
+
+    task: str
+    text: str
+    id: str
+    options: dict[str, Any]
+    model: str | None
+    tenant: str | None
+    priority: str | None
+    timeout_s: float | None
+    key: bytes | None
+    traceparent: str | None
+    body: Request
+
+
+def sent_request(task: str, message: Message, request: Request) -> SentRequest:
+    """The request as its caller knows it. The client's clock must stand at 0."""
+    values = {name: value.decode() for name, value in header_values(message.headers).items()}
+    deadline_ms = values.get(Header.DEADLINE_MS)
+    return SentRequest(
+        task,
+        str(request.text),
+        caller_id(request.id or ""),
+        request.options,
+        values.get(Header.MODEL),
+        values.get(Header.TENANT),
+        values.get(Header.PRIORITY),
+        None if deadline_ms is None else int(deadline_ms) / 1e3,
+        None if values.get(Header.ORDER) == ANY_ORDER.decode() else message.key,
+        values.get(Header.TRACEPARENT),
+        request,
+    )
+
+
+def caller_id(wire_id: str) -> str:
+    """The id as the caller knows it: `map` adds a number of its own to those of its items."""
+    return wire_id.rpartition("#")[0] or wire_id
+
+
+def check_options(sent: SentRequest) -> None:
+    """Check the options as a worker does, if the task is known. Raises UnknownOption or WrongType."""
+    contract = CONTRACTS.get(sent.task)
+    if contract is None:
+        return
+    names = {field.encode_name for field in msgspec.structs.fields(contract.options)}
+    if unknown := sorted(sent.options.keys() - names):
+        raise UnknownOption(
+            f"The task {sent.task!r} has no option {unknown[0]!r}; its options are: {', '.join(sorted(names))}."
+        )
+    try:
+        msgspec.convert(sent.options, contract.options)
+    except msgspec.ValidationError as error:
+        raise WrongType(f"An option of {sent.task!r} has the wrong type: {error}.") from error

@@ -1,0 +1,96 @@
+"""The parts in which one answer is told while it is being made."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ..broker.base import Message
+from ..engine.flight import Flight
+from .slots import Slot
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES: Final = 16_384
+"""Bytes of pieces in one chunk, unless one piece alone has more: 1 024 requests in flight then hold 16 MB at most."""
+
+
+class AnswerPart(NamedTuple):
+    """Some pieces of an answer: ``output`` is the JSON of a list of them, ``start`` the position of the first."""
+
+    seq: int
+    start: int
+    output: bytes
+    model: str
+    version: str
+
+
+class Chunks:
+    """Tells the pieces of one request's answer, each once. Lives on the event loop.
+
+    The position is kept when the request is tried again: the pieces that its next flight brings are
+    told from there on.
+    """
+
+    def __init__(self, slot: Slot, message: Callable[[AnswerPart], Message | None]) -> None:
+        """``message`` makes a reply of a part; None if it is too large for one: then no more is told."""
+        self.position = 0
+        """Pieces that were told."""
+        self.seq = 0
+        """Parts that were told: the number of the next one, or of the terminal event."""
+        self._slot = slot
+        self._message = message
+        self._flight: Flight | None = None
+        self._most = 64  # pieces of the next part: as many as fit, by the last ones
+        slot.chunks = self._next
+
+    def follow(self, flight: Flight) -> None:
+        """Tell the pieces of this flight: those it has, and those that come."""
+        self._leave()
+        self._flight = flight
+        flight.watchers.append(self._slot.say)
+        self._slot.say()
+
+    def end(self) -> None:
+        """Tell nothing more: the terminal event comes."""
+        self._leave()
+        self._slot.chunks = None
+
+    def _leave(self) -> None:
+        if self._flight is not None:
+            self._flight.watchers.remove(self._slot.say)
+            self._flight = None
+
+    def _next(self) -> Message | None:
+        flight = self._flight
+        if flight is None or len(flight.pieces) <= self.position:
+            return None
+        try:
+            message = self._part(flight)
+        except Exception:
+            log.exception("A defect in the task %s: its answer comes whole, without parts.", flight.task.name)
+            message = None
+            self._slot.chunks = None
+        return message
+
+    def _part(self, flight: Flight) -> Message | None:
+        """The next part: about `CHUNK_BYTES` of the pieces that were not told yet."""
+        start = self.position
+        known = (
+            flight.pieces if len(flight.pieces) <= start + self._most else flight.pieces[: start + self._most]
+        )
+        task = flight.task
+        count = len(known) - start
+        output = task.tell(known, start)
+        while output is not None and len(output) > CHUNK_BYTES and count > 1:
+            count = self._most = count // 2
+            output = task.tell(known[: start + count], start)
+        if output is None:
+            return None
+        self._most = max(self._most, count * 2)
+        message = self._message(AnswerPart(self.seq, start, output, task.model, task.version))
+        if message is None:
+            self._slot.chunks = None
+            return None
+        self.position = start + count
+        self.seq += 1
+        return message
