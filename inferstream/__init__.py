@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         WrongType,
     )
     from .pipeline.serving.edge import Edge
-    from .pipeline.settings.loading import load_config
+    from .pipeline.tasks.settings import load_config
     from .schemas.messages import (
         BatchInfo,
         Category,
@@ -115,7 +115,7 @@ _MODULES = (
     "schemas.topics",
     "pipeline.errors",
     "pipeline.config",
-    "pipeline.settings.loading",
+    "pipeline.tasks.settings",
     "pipeline.client.replies",
     "pipeline.client.client",
     "pipeline.client.sync_client",
