@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..broker.embedded.broker import EmbeddedBroker
 from ..client.client import Client
 from ..config import Config
 from ..errors import UsageError
+from ..extras import missing_extra
 from ..tasks.catalogue import OURS
-from .build import build_worker
-from .serving import Serving
+
+if TYPE_CHECKING:  # a plain install has no packages to serve with
+    from .serving import Serving
 
 
 class Edge:
@@ -25,12 +28,13 @@ class Edge:
         models: names of its models, the first is the default; the model of the settings if empty.
         tasks: instead of both, several tasks, each with the names of its models.
 
+    Serving needs the extra `cpu` or `gpu`: without it, `Edge` raises UsageError.
     Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises the error that
     ended the worker.
     """
 
     broker: EmbeddedBroker
-    serving: Serving
+    serving: "Serving"
 
     def __init__(
         self,
@@ -43,6 +47,11 @@ class Edge:
     ) -> None:
         if tasks is not None and (not tasks or task or models):
             raise UsageError("Give an Edge either `tasks`, at least one, or `task` and `models`.")
+        try:
+            from .build import build_worker
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "Edge") or error from None
+        self._build_worker = build_worker
         self._config = config or Config()
         self._directory = directory
         self._served = tasks or {task or OURS[0].name: models}
@@ -51,7 +60,9 @@ class Edge:
     async def __aenter__(self) -> Client:
         async with AsyncExitStack() as stack:
             self.broker = await stack.enter_async_context(EmbeddedBroker(self._directory))
-            self.serving = await asyncio.to_thread(build_worker, self._config, self.broker, self._served)
+            self.serving = await asyncio.to_thread(
+                self._build_worker, self._config, self.broker, self._served
+            )
             for one in self.serving.of_tasks:
                 await self.broker.ensure_topics(one.specs)
             running = asyncio.create_task(self.serving.run())
