@@ -43,7 +43,7 @@ async def code_of(engine: Engine, job: Job) -> str:
 
 async def main(piece: str, characters: int, texts: int) -> None:
     config = Config(cache=CacheConfig(disk_bytes=0))
-    engine = build_worker(config, EmbeddedBroker()).engine
+    engine = build_worker(config, EmbeddedBroker(), {"triage": []}).engine
     async with engine:
         await code_of(engine, job_of("warm up"))
         print(f"before: {resident_mb()} MB")

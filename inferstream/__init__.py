@@ -1,7 +1,26 @@
-"""inferstream: a message-queue streaming inference pipeline.
+"""Inference through a message queue: requests in Kafka, answers of ONNX models out, each exactly once.
 
-The public names are listed here; all other names are internal and may change. A name is imported
-at its first use, so that ``import inferstream`` is fast and needs no optional package.
+Ask the workers of a Kafka, in a program with an event loop and in one without:
+
+    async with inferstream.Client("127.0.0.1:9092") as client:
+        answer = await client.request("triage", "I was charged twice")
+        print(answer.output.category)
+
+    with inferstream.SyncClient("127.0.0.1:9092") as client:
+        for answer in client.map("triage", texts):
+            ...
+
+`request` gives an Answer or raises an InferstreamError, whose sentence says what to do; `map` gives an Answer or a
+Failure for each text. `output` has the type of its task: TriageOutput for ``triage``.
+
+    async with inferstream.Edge() as client:      # model, worker and queue in this process, without a Kafka
+    inferstream.testing.FakeClient                # for your tests: no model, no Kafka
+    inferstream.load_config                       # the settings of a worker, from a file and from variables
+
+docs/client.md has all of this with examples, `inferstream --help` the command line.
+
+The names listed here are public; all others are internal and may change. A name is imported at its first use, so
+that ``import inferstream`` is fast and needs no optional package.
 """
 
 from importlib import import_module
@@ -21,6 +40,7 @@ if TYPE_CHECKING:
         DeadlineExceeded,
         DeviceError,
         DeviceOutOfMemory,
+        DeviceUnavailable,
         EmptyBody,
         Fatal,
         InferstreamError,
@@ -29,6 +49,7 @@ if TYPE_CHECKING:
         NotJson,
         NotUtf8,
         Overloaded,
+        Poison,
         ProviderUnavailable,
         ReplyTooLarge,
         ReplyTopicNotAllowed,
@@ -40,11 +61,12 @@ if TYPE_CHECKING:
         UnknownModel,
         UnknownOption,
         UnknownTask,
+        UnreadableBatch,
         UsageError,
         WrongType,
     )
     from .pipeline.serving.edge import Edge
-    from .pipeline.settings.loading import load_config
+    from .pipeline.tasks.settings import load_config
     from .schemas.messages import (
         BatchInfo,
         Category,
@@ -74,6 +96,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeviceError",
     "DeviceOutOfMemory",
+    "DeviceUnavailable",
     "Edge",
     "EmptyBody",
     "Failure",
@@ -86,6 +109,7 @@ __all__ = [
     "NotJson",
     "NotUtf8",
     "Overloaded",
+    "Poison",
     "ProviderUnavailable",
     "Reply",
     "ReplyTooLarge",
@@ -105,6 +129,7 @@ __all__ = [
     "UnknownModel",
     "UnknownOption",
     "UnknownTask",
+    "UnreadableBatch",
     "UsageError",
     "WrongType",
     "load_config",
@@ -115,7 +140,7 @@ _MODULES = (
     "schemas.topics",
     "pipeline.errors",
     "pipeline.config",
-    "pipeline.settings.loading",
+    "pipeline.tasks.settings",
     "pipeline.client.replies",
     "pipeline.client.client",
     "pipeline.client.sync_client",

@@ -1,8 +1,12 @@
 """The settings, each with the values that it may have. `settings` reads and checks them."""
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct, field
+
+from .errors import UsageError
 
 NEW_PARTITIONS: Final = 4
 """Partitions of new topics if the settings give no number."""
@@ -151,16 +155,15 @@ class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
     disk_bytes: SizeOrNone = 1_000_000_000
 
 
-class TriageConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Classification of tickets."""
-
-    model: Text = "minilm-int8"
-    taxonomy: Text | None = None  # path of a TOML file; without it the built-in taxonomy
-    threshold: Share | None = None
+TaskSettings = TypeVar("TaskSettings", bound=Struct)
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings; each field is a table of the TOML file."""
+    """All settings; each field but ``tasks`` is a table of the TOML file.
+
+    ``tasks`` has the settings of tasks by the name of the task, each with the values that are given:
+    ``{"triage": {"threshold": 0.5}}``. In the TOML file they are tables too, e.g. ``[triage]``.
+    """
 
     kafka: KafkaConfig = KafkaConfig()
     window: WindowConfig = WindowConfig()
@@ -169,4 +172,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     breaker: BreakerConfig = BreakerConfig()
     engine: EngineConfig = EngineConfig()
     cache: CacheConfig = CacheConfig()
-    triage: TriageConfig = TriageConfig()
+    tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of_task(self, name: str, kind: type[TaskSettings]) -> TaskSettings:
+        """The settings of a task, as its own type; defaults for what is not given. Raises UsageError."""
+        try:
+            return msgspec.convert(self.tasks.get(name, {}), kind)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"The settings of {name!r} are wrong: {error}.") from error

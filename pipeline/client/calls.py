@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from ...schemas.cancels import Reason
 from ...schemas.messages import Failure, TriageOptions, TriageOutput
-from .arguments import check, options_of
+from ..errors import UsageError
+from .arguments import check, options_of, shown
 from .envelope import Envelope
 from .keywords import DEFAULT_TIMEOUT_S, Content, Items, MapKeywords, Plain, Priority, RequestKeywords
 from .replies import Answer
@@ -165,7 +166,9 @@ class AsyncCalls(ABC):
             task: the task of the request.
             tenant: the tenant of the request: the cancel of another one has no effect.
         """
-        check(id=id, task=task, reason=reason, tenant=tenant)
+        if not isinstance(id, str):
+            raise UsageError(f"`id` must be the id of a request, not {shown(id)}.")
+        check(task=task, reason=reason, tenant=tenant)
         await self._cancel(Call(task, Envelope(tenant=tenant)), id, reason)
 
     @abstractmethod

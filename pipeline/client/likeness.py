@@ -1,10 +1,11 @@
 """Decorators for a method that takes the arguments of another: they are documented once."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -26,6 +27,17 @@ def made_like(
     """The constructor takes the arguments of the constructor ``source``, also for a type checker."""
 
     def decorate(method: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:
+        return like(source)(method)
+
+    return decorate
+
+
+def waiting_like(
+    source: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
+    """The method takes the arguments of the coroutine function ``source``, also for a type checker."""
+
+    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
         return like(source)(method)
 
     return decorate

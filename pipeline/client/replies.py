@@ -10,10 +10,10 @@ from msgspec import Struct, structs
 
 from ...schemas.codec import DecodeError, decode_reply
 from ...schemas.messages import Chunk, Failure, Result
-from ...schemas.tasks import CONTRACTS
 from .. import errors
 from ..broker.base import Broker, Consumer, Record
 from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
+from ..tasks.catalogue import contract_of
 
 POLL_RECORDS: Final = 2_000
 POLL_MS: Final = 1_000
@@ -35,8 +35,9 @@ def decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
 
 
 def output_of(task: str) -> Any:
-    """The type of the task's output. The output of a task that is not known here is plain JSON."""
-    return CONTRACTS[task].output if task in CONTRACTS else Any
+    """The type of the task's output. The output of a task that is not installed here is plain JSON."""
+    contract = contract_of(task)
+    return contract.output if contract else Any
 
 
 def answer_of(reply: Result, output: Any = None) -> Answer[Any]:

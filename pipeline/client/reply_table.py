@@ -24,7 +24,7 @@ class ReplyTable(ResumableFile):
     """A CSV file in UTF-8 with a byte order mark, so that Excel reads it as what it is.
 
     Its columns are those of the input, and for each simple field of the task's output one that begins with the
-    name of the task; ``triage_error`` and ``triage_message`` are filled for failures. A line
+    name of the task; ``TASK_error`` and ``TASK_message`` are filled for failures. A line
     of it is a row.
     """
 

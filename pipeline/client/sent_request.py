@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Struct
 
 from ...schemas.messages import Request
-from ...schemas.tasks import CONTRACTS
 from ...schemas.topics import ANY_ORDER, Header, header_values
 from ..broker.base import Message
 from ..errors import UnknownOption, WrongType
+from ..tasks.catalogue import contract_of
 
 
 class SentRequest(Struct, frozen=True):
@@ -61,7 +61,7 @@ def caller_id(wire_id: str) -> str:
 
 def check_options(sent: SentRequest) -> None:
     """Check the options as a worker does, if the task is known. Raises UnknownOption or WrongType."""
-    contract = CONTRACTS.get(sent.task)
+    contract = contract_of(sent.task)
     if contract is None:
         return
     names = {field.encode_name for field in msgspec.structs.fields(contract.options)}

@@ -12,7 +12,7 @@ from msgspec import Struct
 from ...schemas.messages import Failure, TriageOptions, TriageOutput
 from .calls import AsyncCalls
 from .keywords import Content, Item, MapKeywords, Plain, RequestKeywords
-from .likeness import like
+from .likeness import like, waiting_like
 from .replies import Answer
 
 Output = TypeVar("Output")
@@ -61,12 +61,12 @@ class SyncCalls(ABC):
     ) -> Generator[Answer[Any] | Failure, None, None]:
         return self._map(task, texts, how)
 
-    @like(AsyncCalls.cancel)
-    def cancel(self, id: str, **how: Any) -> None:  # noqa: A002
-        self._cancel(id, how)
+    @waiting_like(AsyncCalls.cancel)
+    def cancel(self, *args: Any, **how: Any) -> None:
+        self._cancel(args, how)
 
     @abstractmethod
-    def _cancel(self, request_id: str, how: dict[str, Any]) -> None: ...
+    def _cancel(self, args: tuple[Any, ...], how: dict[str, Any]) -> None: ...
 
     @abstractmethod
     def _request(self, task: str, text: Content, how: dict[str, Any]) -> Answer[Any]: ...

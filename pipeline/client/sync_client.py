@@ -92,8 +92,8 @@ class SyncClient(SyncCalls):
     def _request(self, task: str, text: Content, how: dict[str, Any]) -> Answer[Any]:
         return self._opened().run(self._client.request(task, text, **how))
 
-    def _cancel(self, request_id: str, how: dict[str, Any]) -> None:
-        self._opened().run(self._client.cancel(request_id, **how))
+    def _cancel(self, args: tuple[Any, ...], how: dict[str, Any]) -> None:
+        self._opened().run(self._client.cancel(*args, **how))
 
     def _map(
         self, task: str, texts: Iterable[Item], how: dict[str, Any]

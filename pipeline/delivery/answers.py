@@ -3,7 +3,7 @@
 from functools import partial
 
 from ..engine.engine_answer import EngineAnswer
-from ..telemetry import Metrics
+from ..telemetry import TaskMetrics
 from .arrival import Arrival
 from .breaker import Breaker
 from .chunks import Chunks
@@ -17,7 +17,7 @@ CACHED = ("memory", "disk")
 class AnswerPolicy:
     """The counterpart of `FailurePolicy` for requests that were answered."""
 
-    def __init__(self, replies: ReplyBuilder, metrics: Metrics, breaker: Breaker) -> None:
+    def __init__(self, replies: ReplyBuilder, metrics: TaskMetrics, breaker: Breaker) -> None:
         self._replies = replies
         self._metrics = metrics
         self._breaker = breaker

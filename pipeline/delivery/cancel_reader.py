@@ -13,7 +13,7 @@ from ...schemas.topics import Header
 from ..broker.base import Broker, Consumer, Record, TopicPartition
 from ..config import RetryConfig
 from ..errors import BrokerError
-from ..telemetry import Metrics
+from ..telemetry import TaskMetrics
 from .arrival import MAX_ID_CHARACTERS, header_map
 from .cancel_memory import CLOCKS_MS, CancelMemory, KnownCancel, RequestName
 from .cancels import Cancels
@@ -41,7 +41,7 @@ class CancelReader:
         self,
         broker: Broker,
         topic: str,
-        metrics: Metrics,
+        metrics: TaskMetrics,
         span_s: float = MIN_SPAN_S,
         *,
         clock: Callable[[], float] = time.monotonic,

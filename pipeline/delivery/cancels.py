@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 from ...schemas.topics import Header
 from ..errors import Cancelled, Superseded
-from ..telemetry import Metrics
+from ..telemetry import TaskMetrics
 from .arrival import Arrival
 from .cancel_memory import CancelMemory, KnownCancel, RequestName
 from .leases import Leases
@@ -24,7 +24,7 @@ class Cancels:
     """
 
     def __init__(
-        self, leases: Leases | None = None, metrics: Metrics | None = None, since_ms: float = ANSWERS_ALL
+        self, leases: Leases | None = None, metrics: TaskMetrics | None = None, since_ms: float = ANSWERS_ALL
     ) -> None:
         """Without ``since_ms`` nothing is waited for: there is no reader."""
         self.memory = CancelMemory()

@@ -17,7 +17,7 @@ from ..errors import (
     ReplyTopicNotAllowed,
     UnreadableBatch,
 )
-from ..telemetry import Metrics
+from ..telemetry import TaskMetrics
 from .arrival import Arrival
 from .breaker import Breaker
 from .dead_letters import batch_letter, dead_letter
@@ -50,7 +50,7 @@ class FailurePolicy:
         topics: Topics,
         retries: RetryConfig,
         replies: ReplyBuilder,
-        metrics: Metrics,
+        metrics: TaskMetrics,
         breaker: Breaker,
         stamp: WorkerStamp,
     ) -> None:

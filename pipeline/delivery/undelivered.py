@@ -5,7 +5,7 @@ from functools import partial
 
 from ...schemas.topics import Topics
 from ..errors import NotWritable
-from ..telemetry import Metrics
+from ..telemetry import TaskMetrics
 from .arrival import Arrival
 from .dead_letters import dead_letter
 from .failures import WorkerStamp
@@ -17,7 +17,7 @@ class Undelivered:
     """Makes dead letters in place of replies. Only the task's own topics end a worker."""
 
     def __init__(
-        self, topics: Topics, reply_topics: ReplyTopics, metrics: Metrics, stamp: WorkerStamp
+        self, topics: Topics, reply_topics: ReplyTopics, metrics: TaskMetrics, stamp: WorkerStamp
     ) -> None:
         self._own = topics.replies
         self._dead_letters = topics.dead_letters

@@ -1,60 +1,75 @@
 """A pipeline in one process: embedded broker, worker, client; the same parts as on Kafka."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...schemas.topics import Topics
 from ..broker.embedded.broker import EmbeddedBroker
 from ..client.client import Client
 from ..config import Config
-from .build import build_worker, topic_specs
-from .serving import Serving
+from ..errors import UsageError
+from ..extras import missing_extra
+from ..tasks.catalogue import OURS
+
+if TYPE_CHECKING:  # a plain install has no packages to serve with
+    from .serving import Serving
 
 
 class Edge:
-    """``async with Edge() as client`` serves a task in this process and gives a client of it.
+    """``async with Edge() as client`` serves tasks in this process and gives a client of them.
 
     Args:
         config: the settings; their Kafka address is not used.
         directory: keeps the topics, so that a restart answers the requests that were left. Without
             a directory the topics end with the process.
-        task: the task to serve.
-        models: names to serve, the first is the default; the models of the settings if empty.
+        task: the task to serve; the first of ours if none is given.
+        models: names of its models, the first is the default; the model of the settings if empty.
+        tasks: instead of both, several tasks, each with the names of its models.
 
+    Serving needs the extra `cpu` or `gpu`: without it, `Edge` raises UsageError.
     Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises the error that
     ended the worker.
     """
 
     broker: EmbeddedBroker
-    serving: Serving
+    serving: "Serving"
 
     def __init__(
         self,
         config: Config | None = None,
         directory: Path | None = None,
         *,
-        task: str = "triage",
+        task: str | None = None,
         models: Sequence[str] = (),
+        tasks: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        if tasks is not None and (not tasks or task or models):
+            raise UsageError("Give an Edge either `tasks`, at least one, or `task` and `models`.")
+        try:
+            from .build import build_worker
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "Edge") or error from None
+        self._build_worker = build_worker
         self._config = config or Config()
         self._directory = directory
-        self._task = task
-        self._models = models
+        self._served = tasks or {task or OURS[0].name: models}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Client:
         async with AsyncExitStack() as stack:
             self.broker = await stack.enter_async_context(EmbeddedBroker(self._directory))
             self.serving = await asyncio.to_thread(
-                build_worker, self._config, self.broker, self._task, models=self._models
+                self._build_worker, self._config, self.broker, self._served
             )
-            topics = Topics(self._task, self._config.kafka.topic_prefix)
-            await self.broker.ensure_topics(topic_specs(topics, self._config.kafka))
+            for one in self.serving.of_tasks:
+                await self.broker.ensure_topics(one.specs)
             running = asyncio.create_task(self.serving.run())
             stack.push_async_callback(self._finish, running)
-            client = await stack.enter_async_context(Client(broker=self.broker, prefix=topics.prefix))
+            client = await stack.enter_async_context(
+                Client(broker=self.broker, prefix=self._config.kafka.topic_prefix)
+            )
             running.add_done_callback(lambda _: client.abandon())
             self._stack = stack.pop_all()
         return client

@@ -25,7 +25,7 @@ CHECK_INTERVAL_S: Final = 0.1
 
 @dataclass
 class Hosted:
-    """A worker with its broker, for a `Host`: which runs it, drains it on a signal, ends with its error.
+    """A worker process with its broker, for a `Host`: which runs it, drains it on a signal, ends with its error.
 
     Attributes:
         drain_timeout_ms: longest time between the signal and the end of the worker.
@@ -33,7 +33,6 @@ class Hosted:
         failure: a sentence on the error that ended the worker, for the log if the process cannot close.
     """
 
-    task: str
     broker: Broker
     serving: Serving
     drain_timeout_ms: int
@@ -69,7 +68,7 @@ class Hosted:
 
     def vitals(self) -> Vitals:
         """What the host must let log regularly."""
-        return Vitals(self.serving.metrics, lambda: self.serving.worker.window.running)
+        return Vitals(self.serving.metrics, lambda: self.serving.running)
 
     async def _end_process_if_closing_hangs(self) -> None:
         """End the process if a failed worker does not close in `CLOSING_S`: a device or broker hangs."""

@@ -1,7 +1,8 @@
-"""Everything that serves one task in a process: it starts, drains and ends as one."""
+"""Everything that serves tasks in a process: it starts, drains and ends as one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..broker.base import Broker, TopicSpec
 from ..delivery.worker import Worker
@@ -9,46 +10,73 @@ from ..engine.engine import Engine
 from ..telemetry import Metrics
 
 
+class TaskWorkers(NamedTuple):
+    """The workers of one task: one answers requests, the others return what is retried.
+
+    ``specs``: topics to create.
+    """
+
+    task: str
+    worker: Worker
+    returners: Sequence[Worker]
+    specs: Sequence[TopicSpec]
+
+
 class Serving:
-    """The engine and the workers of one task. `run` it until `drain`."""
+    """An engine and the workers of its tasks. `run` it until `drain`."""
 
     def __init__(
-        self,
-        broker: Broker,
-        engine: Engine,
-        workers: Sequence[Worker],
-        specs: Sequence[TopicSpec],
-        metrics: Metrics,
+        self, broker: Broker, engine: Engine, of_tasks: Sequence[TaskWorkers], metrics: Metrics
     ) -> None:
-        """``specs``: topics to create. The first of ``workers`` answers requests, the others retries."""
         self.engine = engine
-        self.worker = workers[0]
+        self.of_tasks = of_tasks
         self.metrics = metrics
         self._broker = broker
-        self._workers = workers
-        self._specs = specs
+
+    @property
+    def worker(self) -> Worker:
+        """The worker that answers the requests of the first task."""
+        return self.of_tasks[0].worker
+
+    @property
+    def name(self) -> str:
+        """The tasks, joined by hyphens."""
+        return "-".join(one.task for one in self.of_tasks)
 
     @property
     def ready(self) -> bool:
-        """Whether the worker has joined its group and is not draining."""
-        return self.worker.ready
+        """Whether the workers of all tasks have joined their groups and are not draining."""
+        return all(one.worker.ready for one in self.of_tasks)
 
     @property
-    def stopped(self) -> bool:
-        """Whether the breaker is open: no requests are read. A trial closes it, so `ready` stays true."""
-        return self.worker.breaker is not None and self.worker.breaker.is_open
+    def stopped(self) -> list[str]:
+        """The tasks whose breaker is open: their requests are not read. A trial closes it, so `ready` stays true."""
+        return [one.task for one in self.of_tasks if one.worker.breaker and one.worker.breaker.is_open]
+
+    @property
+    def running(self) -> int:
+        """Requests of all tasks that are read and not answered."""
+        return sum(one.worker.window.running for one in self.of_tasks)
 
     def drain(self) -> None:
         """Read nothing more and finish what runs; then `run` returns."""
-        for worker in self._workers:
+        for worker in self._workers():
             worker.drain()
 
     async def run(self) -> None:
         """Create the topics, serve, drain.
 
-        Raises BrokerError, or an ExceptionGroup of what ended one of the workers.
+        Raises BrokerError, or an ExceptionGroup of what ended the engine or one of the workers.
         """
-        await self._broker.ensure_topics(self._specs)
+        await self._broker.ensure_topics([spec for one in self.of_tasks for spec in one.specs])
         async with self.engine, asyncio.TaskGroup() as tasks:
-            for worker in self._workers:
-                tasks.create_task(worker.run())
+            watching = tasks.create_task(self.engine.watch())
+            async with asyncio.TaskGroup() as workers:
+                for worker in self._workers():
+                    workers.create_task(worker.run())
+            watching.cancel()
+
+    def _workers(self) -> Iterator[Worker]:
+        for one in self.of_tasks:
+            yield one.worker
+            yield from one.returners

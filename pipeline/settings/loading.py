@@ -1,7 +1,7 @@
 """All settings of a command: an option overrides a variable, which overrides the settings file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,34 @@ import msgspec
 
 from ..config import Config
 from .addresses import parse_addresses
-from .sources import TABLES, Givens, from_file, from_variables
+from .sources import OWN_TABLES, Givens, Tables, from_file, from_variables
 from .validation import check
 
 
-def load_config(
+def config_of(
     path: Path | None,
     options: Givens | None = None,
     environment: Mapping[str, str] = os.environ,
+    *,
+    of_tasks: Tables,
+    skipped: Collection[str] = (),
 ) -> Config:
     """The settings in ``path``, overridden by variables, then by ``options``; defaults for the rest.
 
-    Raises UsageError that names the wrong setting and where it was given.
+    ``of_tasks``: the tables of tasks, by the name of the task. Tables of the file that are ``skipped``
+    are not read. Raises UsageError that names the wrong setting and where it was given.
     """
-    givens: Givens = from_file(path) if path else {}
-    givens |= from_variables(environment)
+    known = {**OWN_TABLES, **of_tasks}
+    givens: Givens = from_file(path, known, skipped) if path else {}
+    givens |= from_variables(environment, known)
     givens |= options or {}
-    check(givens)
-    tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+    check(givens, known)
+    values: dict[str, dict[str, Any]] = {}
     for name, given in givens.items():
         table, _, setting = name.partition(".")
-        tables[table][setting] = given.value
+        values.setdefault(table, {})[setting] = given.value
     if "kafka.bootstrap" in givens:
-        tables["kafka"]["bootstrap"] = parse_addresses(str(givens["kafka.bootstrap"].value))
-    return msgspec.convert(tables, Config)
+        values["kafka"]["bootstrap"] = parse_addresses(str(givens["kafka.bootstrap"].value))
+    own = {table: given for table, given in values.items() if table in OWN_TABLES}
+    tasks = {table: given for table, given in values.items() if table not in OWN_TABLES}
+    return msgspec.convert({**own, "tasks": tasks}, Config)

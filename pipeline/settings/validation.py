@@ -1,7 +1,7 @@
 """The checks of settings. An error names the setting, where it was given, its value, and what it may be."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, structs
@@ -9,38 +9,46 @@ from msgspec import Meta, structs
 from ..config import KafkaConfig
 from ..errors import UsageError
 from .addresses import parse_addresses
-from .sources import NAMES, TABLES, Given, Givens
+from .sources import OWN_TABLES, Given, Givens, Tables, names_of, type_of
 
 SECRETS: Final = frozenset({"kafka.password", "kafka.key_password"})
 USER_SETTINGS: Final = ("username", "password", "password_file", "sasl_mechanism")
 CERTIFICATE_SETTINGS: Final = ("ca_file", "cert_file", "key_file", "key_password")
 DEFAULTS: Final = KafkaConfig()
 PLAIN_TYPES: Final = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
+BOUNDS: Final = {
+    "ge": "at least",
+    "gt": "more than",
+    "le": "at most",
+    "lt": "less than",
+    "multiple_of": "a multiple of",
+    "min_length": "of a length of at least",
+    "max_length": "of a length of at most",
+    "pattern": "that matches",
+}
 NOT_SPOKEN: Final = {
     "OAUTHBEARER": "OAUTHBEARER needs a source of tokens, which inferstream does not have",
     "GSSAPI": "Kerberos is not supported",
 }
 
 
-def check(givens: Givens) -> None:
+def check(givens: Givens, tables: Tables = OWN_TABLES) -> None:
     """Raise UsageError for the first value that its setting may not have, alone or beside the others."""
     for path, given in givens.items():
-        _check_value(path, given)
+        _check_value(path, given, type_of(path, tables))
     for problem in ConnectionCheck(givens).problems():
         raise UsageError(problem)
 
 
 def check_kafka(config: KafkaConfig) -> KafkaConfig:
     """``config`` with its addresses as Kafka's clients read them. Raises UsageError."""
-    values = {name: getattr(config, name) for name in NAMES["kafka"]}
+    values = {name: getattr(config, name) for name in names_of(KafkaConfig)}
     changed = {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
     check({f"kafka.{name}": Given(value, f"kafka.{name}") for name, value in changed.items()})
     return structs.replace(config, bootstrap=parse_addresses(config.bootstrap))
 
 
-def _check_value(path: str, given: Given) -> None:
-    table, _, name = path.partition(".")
-    kind = get_type_hints(TABLES[table], include_extras=True)[name]
+def _check_value(path: str, given: Given, kind: Any) -> None:
     try:
         msgspec.convert(given.value, kind)
     except msgspec.ValidationError:
@@ -117,14 +125,32 @@ def _is(path: str, given: Given) -> str:
 
 
 def _allowed(kind: Any) -> str:
-    """What values of this type may be, in words."""
-    if get_origin(kind) is list:
-        return f"a list; each of it {_allowed(get_args(kind)[0])}"
+    """What values of this type may be, in words. The types of tasks from elsewhere may be any."""
+    parts = get_args(kind)
+    if get_origin(kind) is list and parts:
+        return f"a list; each of it {_allowed(parts[0])}"
     if get_origin(kind) is Annotated:
-        return next(str(meta.description) for meta in get_args(kind)[1:] if isinstance(meta, Meta))
+        metas = [meta for meta in parts[1:] if isinstance(meta, Meta)]
+        described = [meta.description for meta in metas if meta.description]
+        return described[0] if described else ", ".join([_allowed(parts[0]), *_bounds(metas)])
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, parts))}"
     if kind in PLAIN_TYPES:
         return PLAIN_TYPES[kind]
-    return next(_allowed(one) for one in get_args(kind) if one is not type(None))
+    others = [one for one in parts if one is not type(None)]
+    return _allowed(others[0]) if others and type(None) in parts else f"a value of the type {_name(kind)}"
+
+
+def _bounds(metas: list[Meta]) -> Iterator[str]:
+    """The bounds of a type that has no description, in words."""
+    for meta in metas:
+        for name, words in BOUNDS.items():
+            if (bound := getattr(meta, name)) is not None:
+                yield f"{words} {bound}"
+
+
+def _name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
 
 
 def _hint(path: str, value: object) -> str:

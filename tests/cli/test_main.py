@@ -17,9 +17,9 @@ import pytest
 from support import INFERSTREAM, ROOT
 
 from inferstream.pipeline.cli import main as cli_main
-from inferstream.pipeline.cli.failures import EXTRAS
 from inferstream.pipeline.cli.main import SUMMARIES, cli, run
 from inferstream.pipeline.errors import BrokerError, InferstreamError, UnknownModel, UsageError
+from inferstream.pipeline.extras import EXTRAS
 
 
 def sqlite_full() -> sqlite3.Error:
@@ -62,7 +62,7 @@ def test_every_help_works_in_a_plain_install() -> None:
     """A plain install is the client: it has none of the packages of the extras."""
     code = """
 import sys
-from inferstream.pipeline.cli.failures import EXTRAS
+from inferstream.pipeline.extras import EXTRAS
 sys.modules.update(dict.fromkeys(EXTRAS))
 from inferstream.pipeline.cli.main import SUMMARIES, run
 for name in SUMMARIES:

@@ -232,9 +232,9 @@ async def test_a_closed_client_cancels_its_requests_with_a_lease_and_no_others(
         for task in waiting:
             with pytest.raises(ShuttingDown):
                 await task
-    found = [message for message, _ in await read(reader, 2)]  # of several partitions: in any order
-    assert sum(isinstance(one, Heartbeat) for one in found) == 1
-    assert Cancel("leased") in found
+    messages = [message for message, _ in await read(reader, 2)]  # on two partitions, in any order
+    assert Cancel("leased") in messages
+    assert any(isinstance(message, Heartbeat) for message in messages)
     await nothing_more(broker, reader)
 
 

@@ -1,10 +1,12 @@
 """The client on the embedded broker, with a responder in place of a worker."""
 
+import ast
 import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from inferstream import (
     UsageError,
     WrongType,
 )
+from inferstream.pipeline import errors
 from inferstream.pipeline.broker.base import Broker, Message, Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.client.envelope import new_traceparent
@@ -366,9 +369,63 @@ async def test_a_thousand_callers_share_a_client(broker: EmbeddedBroker) -> None
 
 
 def test_every_public_name_is_there() -> None:
-    assert [name for name in inferstream.__all__ if name != "Edge" and not hasattr(inferstream, name)] == []
+    assert [name for name in inferstream.__all__ if not hasattr(inferstream, name)] == []
     with pytest.raises(AttributeError, match="Nothing"):
         _ = inferstream.Nothing
+
+
+def test_the_public_names_are_those_that_type_checkers_see() -> None:
+    tree = ast.parse(Path(inferstream.__file__).read_text())
+    for_checkers = next(node for node in tree.body if isinstance(node, ast.If))
+    imported = {
+        alias.name: f"inferstream.{node.module}"
+        for node in for_checkers.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(imported) == sorted(inferstream.__all__)
+    for name, module in imported.items():
+        assert getattr(import_module(module), name) is getattr(inferstream, name)
+
+
+def test_each_code_of_an_error_has_a_public_class() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and "code" in vars(kind)]
+    assert not {kind.__name__ for kind in kinds} - set(inferstream.__all__)
+
+
+HIDE_THE_EXTRAS = """import sys
+for name in ("numpy", "onnx", "onnxruntime", "tokenizers", "diskcache", "filelock", "httpx", "lxml", "quotequail",
+    "huggingface_hub", "platformdirs", "prometheus_client", "safetensors", "faust", "sklearn", "torch"):
+    sys.modules[name] = None
+import inferstream
+"""
+
+
+def test_help_teaches_without_an_extra() -> None:
+    code = HIDE_THE_EXTRAS + "import pydoc; print(pydoc.render_doc(inferstream, renderer=pydoc.plaintext))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    for words in (
+        "inferstream.SyncClient(",
+        "class Client(",
+        "class Edge(",
+        "class Overloaded(",
+        "docs/client.md",
+    ):
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("missing", ["onnxruntime", "numpy", "prometheus_client", "diskcache"])
+def test_edge_without_its_extra_names_it(missing: str) -> None:
+    code = f"""import sys
+sys.modules[{missing!r}] = None
+import inferstream
+try:
+    inferstream.Edge()
+except inferstream.UsageError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "Edge needs more packages: run pip install '.[cpu]' in a checkout of inferstream.\n"
 
 
 def test_the_client_needs_no_extra() -> None:

@@ -17,6 +17,7 @@ from inferstream import (
     Overloaded,
     Request,
     ShuttingDown,
+    Superseded,
     Timeout,
     TriageOptions,
     TriageOutput,
@@ -169,6 +170,23 @@ async def test_leaving_ends_what_is_held() -> None:
         await client.wait_for_requests(1)
     with pytest.raises(ShuttingDown):
         await waiting
+
+
+async def test_a_cancel_ends_what_is_held() -> None:
+    async with FakeClient({"triage": BILLING}) as client:
+        client.hold()
+        waiting = asyncio.create_task(client.request("triage", "a", id="t1"))
+        left = asyncio.create_task(client.request("triage", "b", id="t2"))
+        await client.wait_for_requests(2)
+        await client.cancel("t1", task="triage", reason="superseded")
+        with pytest.raises(Superseded):
+            await waiting
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        client.release()
+        assert (await client.request("triage", "c")).output == BILLING
+    assert client.cancelled == ["t1", "t2"]
 
 
 def test_the_synchronous_one() -> None:

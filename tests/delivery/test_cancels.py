@@ -33,7 +33,8 @@ class CancelRig:
 
     def __init__(self, engine: EngineRig, retries: RetryConfig) -> None:
         self.engine = engine
-        self.metrics = Metrics()
+        self.whole = Metrics()
+        self.metrics = self.whole.of_task("echo")
         self.cancels = Cancels(None, self.metrics)
         self.handler: Handler = handler_over(
             engine.engine, retries=retries, metrics=self.metrics, cancels=self.cancels
@@ -63,7 +64,7 @@ class CancelRig:
     @property
     def counted(self) -> dict[str, float]:
         """Cancelled requests by reason."""
-        (family,) = self.metrics.cancels.collect()
+        (family,) = self.whole.cancels.collect()
         return {one.labels["reason"]: one.value for one in family.samples if one.name.endswith("_total")}
 
 

@@ -113,7 +113,7 @@ def test_a_batch_that_cannot_be_read_is_one_letter_that_names_its_requests() -> 
         Topics("echo"),
         RetryConfig(),
         ReplyBuilder("echo", 1_000),
-        metrics := Metrics(),
+        metrics := Metrics().of_task("echo"),
         Breaker(BreakerConfig(), lambda: 0.0),
         WorkerStamp("w", lambda: AT_S),
     )

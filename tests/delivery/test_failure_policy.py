@@ -51,7 +51,9 @@ def a_rig(retries: RetryConfig) -> Rig:
     metrics, breaker = Metrics(), Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
     stamp = WorkerStamp("w", lambda: NOW_S)
     return Rig(
-        FailurePolicy(TOPICS, retries, ReplyBuilder("echo", 1_000), metrics, breaker, stamp), metrics, breaker
+        FailurePolicy(TOPICS, retries, ReplyBuilder("echo", 1_000), metrics.of_task("echo"), breaker, stamp),
+        metrics,
+        breaker,
     )
 
 
@@ -163,7 +165,7 @@ def test_the_end_of_a_request_is_a_failure_and_a_dead_letter_where_the_worker_is
         assert (letter[Header.WORKER], letter[Header.VERSION]) == (b"w", b"v7")
     assert rig.breaker.is_open == counted
     assert rig.metrics.failed_requests == 1
-    assert b'inferstream_failures_total{code="%s"} 1.0' % code.encode() in rig.metrics.render()
+    assert b'inferstream_failures_total{code="%s",task="echo"} 1.0' % code.encode() in rig.metrics.render()
     assert bool(caplog.records) == (code == "internal" or counted)
 
 
@@ -172,7 +174,12 @@ def test_a_trial_that_must_be_retried_later_keeps_the_breaker_open() -> None:
     breaker = Breaker(BreakerConfig(in_a_row=1, cooldown_s=10.0), lambda: now_s)
     replies = ReplyBuilder("echo", 1_000)
     policy = FailurePolicy(
-        TOPICS, RetryConfig(tiers_s=[1]), replies, Metrics(), breaker, WorkerStamp("w", lambda: NOW_S)
+        TOPICS,
+        RetryConfig(tiers_s=[1]),
+        replies,
+        Metrics().of_task("echo"),
+        breaker,
+        WorkerStamp("w", lambda: NOW_S),
     )
     breaker.dead()
     now_s = 10.0

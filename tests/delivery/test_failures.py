@@ -406,7 +406,9 @@ async def test_the_breaker_counts_what_the_worker_is_to_blame_for(error: Excepti
     breaker = Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
     stamp = WorkerStamp("w", lambda: NOW_S)
     replies = ReplyBuilder("echo", 1_000)
-    failures = FailurePolicy(TOPICS, RetryConfig(tiers_s=[]), replies, Metrics(), breaker, stamp)
+    failures = FailurePolicy(
+        TOPICS, RetryConfig(tiers_s=[]), replies, Metrics().of_task("echo"), breaker, stamp
+    )
     record = a_record()
     arrival = Arrival(record, header_map(record), TOPICS.replies, 0, "t1")
     outcome = failures.retry_or_end(arrival, error, "1", 0.0)

@@ -162,7 +162,7 @@ async def test_the_readiness_page_says_why_nothing_is_read(tmp_path: Path) -> No
     breaker = serving.worker.breaker
     assert breaker is not None
     (port,) = free_ports(1)
-    app = app_for(Delivery(Hosted("echo", broker, serving, 5_000)), web_host="127.0.0.1", web_port=port)
+    app = app_for(Delivery(Hosted(broker, serving, 5_000)), web_host="127.0.0.1", web_port=port)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as web:
         await app.start()
         try:

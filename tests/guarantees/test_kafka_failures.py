@@ -75,7 +75,10 @@ async def test_requests_that_failed_while_the_device_was_gone_are_answered_when_
         ):
             await broker.publish(Message(topics.requests, b'{"text":"hello"}', key, headers, 1))
         await until(
-            lambda: b'inferstream_retries_total{code="device_unavailable"} 2.0' in serving.metrics.render()
+            lambda: (
+                b'inferstream_retries_total{code="device_unavailable",task="echo"} 2.0'
+                in serving.metrics.render()
+            )
         )
         session.gone = False
         found = await replies(broker, topics, 3)

@@ -17,11 +17,11 @@ def metrics() -> Metrics:
 def test_report_counts_since_the_last_one(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     vitals = Vitals(metrics, lambda: 3)
     for status in ("miss", "memory", "flight", "off"):
-        metrics.answered(status, 1.0)
-    metrics.failed("not_json")
+        metrics.of_task("a").answered(status, 1.0)
+    metrics.of_task("b").failed("not_json")
     with caplog.at_level(logging.INFO):
         vitals.report()
-        metrics.answered("memory", 1.0)
+        metrics.of_task("b").answered("memory", 1.0)
         vitals.report()
         vitals.report()
     assert [record.getMessage() for record in caplog.records] == [

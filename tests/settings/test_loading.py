@@ -10,10 +10,11 @@ from msgspec import structs
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.config import Config, KafkaConfig
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.settings.loading import load_config
 from inferstream.pipeline.settings.sources import Given, setting_variables
+from inferstream.pipeline.tasks.settings import all_tables, load_config
 
-NAMES = [f"{table.name}.{one.name}" for table in structs.fields(Config) for one in structs.fields(table.type)]
+TABLES = all_tables()
+NAMES = [f"{table}.{one.name}" for table, kind in TABLES.items() for one in structs.fields(kind)]
 WRONG: dict[type, list[Any]] = {
     int: [-2, 10**30, 1.5, "1", True, [], float("inf")],
     float: [-1, float("nan"), float("inf"), "1", True, []],
@@ -23,10 +24,14 @@ WRONG: dict[type, list[Any]] = {
 }
 
 
-def type_of(name: str) -> type:
+def default_of(name: str) -> Any:
     table, _, setting = name.partition(".")
+    return getattr(TABLES[table](), setting)
+
+
+def type_of(name: str) -> type:
     examples = {"kafka.partitions": 1, "engine.lanes": 1, "engine.token_budget": 1, "triage.threshold": 0.5}
-    value = examples.get(name, getattr(getattr(Config(), table), setting))
+    value = examples.get(name, default_of(name))
     return str if value is None else type(value)
 
 
@@ -53,11 +58,12 @@ def test_every_setting_refuses_what_it_cannot_be(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_takes_its_default(name: str) -> None:
-    table, _, setting = name.partition(".")
-    default = getattr(getattr(Config(), table), setting)
+    default = default_of(name)
     needs = {"kafka.sasl_mechanism"}  # without a user it has no meaning
     if default is not None and name not in needs:
-        assert load_config(None, {name: Given(default, "here")}, environment={}) == Config()
+        config = load_config(None, {name: Given(default, "here")}, environment={})
+        assert structs.replace(config, tasks={}) == Config()
+        assert all(config.of_task(task, TABLES[task]) == TABLES[task]() for task in config.tasks)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +160,7 @@ def test_an_option_overrides_a_variable_which_overrides_the_file(tmp_path: Path)
     assert (engine.lanes, engine.max_rows, engine.token_budget) == (3, 2, 1)
 
 
-@pytest.mark.parametrize(("variable", "name"), setting_variables().items())
+@pytest.mark.parametrize(("variable", "name"), setting_variables(TABLES).items())
 def test_every_setting_has_a_variable_that_is_blamed(variable: str, name: str) -> None:
     wrong = {str: "", list: "-1" if "tiers" in name else ""}.get(type_of(name), "nonsense")
     if not wrong:

@@ -52,7 +52,7 @@ class CancelReaderContract:
     @asynccontextmanager
     async def reading(self, broker: Broker, topic: str, **more: float) -> AsyncIterator[CancelReader]:
         """A reader that runs and has caught up."""
-        reader = CancelReader(broker, topic, Metrics(), **more)
+        reader = CancelReader(broker, topic, Metrics().of_task("echo"), **more)
         task = asyncio.create_task(reader.run())
         try:
             await wait_until(lambda: reader.cancels.since_ms < float("inf") or task.done())
@@ -131,4 +131,4 @@ class CancelReaderContract:
 
     async def test_a_topic_that_is_missing_is_an_error(self, broker: Broker, unique: str) -> None:
         with pytest.raises(BrokerError, match=f"{unique}"):
-            await CancelReader(broker, unique, Metrics()).run()
+            await CancelReader(broker, unique, Metrics().of_task("echo")).run()

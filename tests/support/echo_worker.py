@@ -26,7 +26,7 @@ from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
 from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted, run_alone
-from inferstream.pipeline.serving.serving import Serving
+from inferstream.pipeline.serving.serving import Serving, TaskWorkers
 from inferstream.pipeline.telemetry import Metrics, configure_logging
 from inferstream.workers.app import run
 from support.echo import Echo
@@ -57,14 +57,20 @@ def echo_worker(
         clock=time.monotonic,
     )
     broker, metrics = EmbeddedBroker(directory), Metrics()
+    of_task = metrics.of_task("echo")
     handler = handler_over(
-        engine, limits=LimitConfig(), partitions=broker.partitions, metrics=metrics, wall_clock=time.time
+        engine,
+        limits=LimitConfig(),
+        partitions=broker.partitions,
+        metrics=of_task,
+        wall_clock=time.time,
     )
     window = Window(WindowConfig(drain_timeout_ms=drain_timeout_ms), broker.publish)
     subscription = Subscription([TOPICS.requests], "echo")
-    worker = Worker(broker, handler, window, subscription, [engine.watch, *background])
-    serving = Serving(broker, engine, [worker], topic_specs(TOPICS, KafkaConfig(partitions=1)), metrics)
-    return Hosted("echo", broker, serving, drain_timeout_ms)
+    worker = Worker(broker, handler, window, subscription, background)
+    workers = TaskWorkers("echo", worker, [], topic_specs(TOPICS, KafkaConfig(partitions=1)))
+    serving = Serving(broker, engine, [workers], metrics)
+    return Hosted(broker, serving, drain_timeout_ms)
 
 
 async def lost_disk() -> None:

@@ -23,7 +23,7 @@ from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
-from inferstream.pipeline.serving.build import build_serving
+from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.hosting import one_error
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
@@ -67,7 +67,7 @@ def failing_worker(
     run_timeout_s: float = 60.0,
     model: str = "echo-small",
 ) -> Serving:
-    """The workers that `build_serving` makes, for the task `echo` and a device that fails; not started."""
+    """The workers that `task_workers` makes, for the task `echo` and a device that fails; not started."""
     device = Device(
         Encoder(session or FailingSession()),
         Limits(4_096, 64),
@@ -79,7 +79,9 @@ def failing_worker(
     engine = Engine({"echo": served}, memory=None, disk=None, clock=time.monotonic)
     kafka = KafkaConfig(partitions=partitions)
     config = Config(kafka=kafka, window=window, retries=retries, breaker=breaker_config)
-    return build_serving(config, broker, topics, engine, Metrics())
+    metrics = Metrics()
+    workers = task_workers(config, broker, topics, engine, metrics.of_task(topics.task))
+    return Serving(broker, engine, [workers], metrics)
 
 
 class KillingBroker(EmbeddedBroker):

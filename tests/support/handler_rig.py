@@ -31,7 +31,7 @@ from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import Metrics, TaskMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
 from inferstream.schemas.topics import Header, Topics
@@ -60,7 +60,7 @@ def handler_over(
     *,
     limits: LimitConfig = LIMITS,
     partitions: Callable[[str], Awaitable[int | None]] = partitions_of,
-    metrics: Metrics | None = None,
+    metrics: TaskMetrics | None = None,
     breaker: Breaker | None = None,
     retries: RetryConfig = NO_RETRIES,
     admission: Admission | None = None,
@@ -69,7 +69,7 @@ def handler_over(
     topics: Topics = TOPICS,
 ) -> Handler:
     """A handler of a task over the engine, whose clock it shares. Its worker is called "w"."""
-    metrics = metrics or Metrics()
+    metrics = metrics or Metrics().of_task(topics.task)
     breaker = breaker or Breaker(BreakerConfig(), engine.clock)
     reply_topics = ReplyTopics(topics, limits, partitions)
     stamp = WorkerStamp("w", wall_clock)
@@ -110,7 +110,7 @@ class HandlerRig:
 
     def __init__(self, rig: EngineRig, **more: Any) -> None:
         self.engine_rig = rig
-        self.metrics = Metrics()
+        self.metrics = Metrics().of_task("echo")
         self.asked_for: list[str] = []
         self.handler = handler_over(rig.engine, partitions=self._partitions, metrics=self.metrics, **more)
 

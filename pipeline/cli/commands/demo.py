@@ -21,6 +21,7 @@ from ...lab.demo.figures import Figures
 from ...lab.demo.sites import TASK, DemoSite, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
+from ...tasks.triage.definition import TriageSettings
 from ..options.rows import dialect_given, dialect_options, text_column
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.demo_screen import Screen, ShownTickets, live_figures
@@ -100,7 +101,7 @@ def command(
             structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka)), screen
         )
     else:
-        _have_model(config.triage.model, screen)
+        _have_model(config.of_task(TASK, TriageSettings).model, screen)
         local = on_local_kafka(config, screen, workers) if kafka_local else None
         site = local or in_this_process(config, screen)
     result, shares = asyncio.run(_run(site, Audited.of(TASK, config), traffic, screen))

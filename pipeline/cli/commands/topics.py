@@ -9,7 +9,7 @@ from ....schemas.topics import Topics
 from ...broker.base import Broker, TopicSpec
 from ...broker.kafka.broker import KafkaBroker
 from ...config import Config, KafkaConfig, RetryConfig
-from ...errors import UsageError
+from ...tasks.catalogue import tasks
 from ..options.settings import ADDRESS, KAFKA, TOPICS, setting, with_settings
 from ..options.times import Duration
 from ..output.tables import print_table
@@ -45,10 +45,9 @@ def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
       inferstream topics triage --kafka 127.0.0.1:9092 --partitions 12 --replication 3
       inferstream topics triage --list
     """
-    from ...serving.build import TASKS, topic_specs
+    from ...serving.build import topic_specs
 
-    if task not in TASKS:
-        raise UsageError(f"There is no task {task!r}; there is: {', '.join(TASKS)}.")
+    tasks().find(task)
     topics = Topics(task, config.kafka.topic_prefix)
     specs = [] if list_only else topic_specs(topics, config.kafka, config.retries)
     print_table(

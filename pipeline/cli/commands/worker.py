@@ -95,9 +95,9 @@ def command(
 
     configure_worker_logging(log_level)
     broker = open_broker(config, None, embedded)
-    serving = build_worker(config, broker, task, models=model, group=group, member=member)
+    serving = build_worker(config, broker, {task: model}, group=group, member=member)
     tune_process()
-    hosted = Hosted(task, broker, serving, config.window.drain_timeout_ms)
+    hosted = Hosted(broker, serving, config.window.drain_timeout_ms)
     if host is None:
         run_alone(hosted)
     else:

@@ -9,8 +9,8 @@ import click
 
 from ...errors import UsageError
 from ...settings.addresses import parse_addresses
-from ...settings.loading import load_config
 from ...settings.sources import Given, Givens
+from ...tasks.settings import load_config
 from .variables import origin_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -9,7 +9,8 @@ from typing import Final
 import click
 
 from ...errors import UsageError
-from ...settings.sources import setting_variables
+from ...settings.sources import setting_variables, table_prefix
+from ...tasks.settings import all_tables
 
 PREFIX: Final = "INFERSTREAM"
 SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
@@ -30,8 +31,9 @@ def name_variables(command: click.Command, name: str) -> None:
         former = variable.removesuffix(_upper(long_name(option))) + str(option.name).upper()
         if former in os.environ and former not in variables:
             raise UsageError(f"No option has the variable {former}: set {variable}.")
-    settings = setting_variables()
-    prefixes = {f"{PREFIX}_{path.partition('.')[0].upper()}_" for path in settings.values()}
+    tables = all_tables()
+    settings = setting_variables(tables)
+    prefixes = set(map(table_prefix, tables))
     _refuse_misspelled({f"{PREFIX}_{_upper(name)}_", *prefixes}, {**settings, **variables})
 
 

@@ -16,7 +16,7 @@ from ...client.replies import Answer
 from ...lab.demo.demo import DemoResult
 from ...lab.demo.figures import Figures
 from ...lab.demo.traffic import Traffic
-from .answers import confidence_bar, urgency
+from ...tasks.triage.view import confidence_bar, urgency
 
 TICKETS_SHOWN: Final = 6
 MAX_SHOWN_CHARACTERS: Final = 78

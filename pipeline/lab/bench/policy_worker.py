@@ -10,6 +10,7 @@ from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...serving.build import build_worker
 from ...serving.tuning import tune_process
+from ...tasks.triage.definition import TRIAGE
 from .policies import POLICIES
 from .processes import module_command
 
@@ -22,7 +23,7 @@ def command(config: Config, policy: str, model: str) -> list[str]:
 async def serve(config: Config, policy: str, model: str) -> None:
     """Serve triage until SIGTERM."""
     async with KafkaBroker(config.kafka) as broker:
-        serving = build_worker(config, broker, models=[model], batcher=POLICIES[policy])
+        serving = build_worker(config, broker, {TRIAGE: [model]}, batcher=POLICIES[policy])
         tune_process()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
         await serving.run()

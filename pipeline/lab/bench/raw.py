@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from ...config import TriageConfig
 from ...models.registry import ModelRegistry
 from ...runtime.encoder import Encoder
 from ...runtime.model import Row
@@ -13,6 +12,7 @@ from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...tasks.base import Ask
 from ...tasks.pooling import pack
+from ...tasks.triage.definition import TriageSettings
 from ...tasks.triage.loading import load_triage
 from .runs import Cpu, Run
 
@@ -23,7 +23,7 @@ class RawLoop:
     """The same model on as many lanes as a worker has; all tickets of a turn are given at once."""
 
     def __init__(self, model: str) -> None:
-        manifest, make = load_triage(ModelRegistry(), model, TriageConfig())
+        manifest, make, _ = load_triage(ModelRegistry(), model, TriageSettings())
         session = Session(manifest.graph_path)
         self._model = Encoder(session, manifest.pad_id)
         self._task = make(session)

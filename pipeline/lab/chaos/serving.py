@@ -18,6 +18,7 @@ from ...serving.build import build_worker
 from ...serving.hosting import Hosted, run_alone
 from ...serving.serving import Serving
 from ...serving.tuning import tune_process
+from ...tasks.triage.definition import TriageSettings
 from ...telemetry import configure_logging
 from .faulty_session import FaultState, FaultySession
 from .scenario import TASK
@@ -46,7 +47,7 @@ class FaultControl:
 
     def graph_of(self, session: Session) -> FaultySession:
         """The session that the lanes use in place of ``session``."""
-        decode = decoder(self._settings.config.triage.model)
+        decode = decoder(self._settings.config.of_task(TASK, TriageSettings).model)
         self._session = FaultySession(session, decode, lambda: self._faults, self._clock.real)
         return self._session
 
@@ -102,10 +103,10 @@ def serve(settings: WorkerSettings, clock: "SteppedClock") -> None:
     config = settings.config
     control = FaultControl(settings, clock)
     broker = KafkaBroker(config.kafka)
-    serving = build_worker(config, broker, models=[config.triage.model], graph_of=control.graph_of)
+    serving = build_worker(config, broker, {TASK: []}, graph_of=control.graph_of)
     tune_process()
     following = threading.Thread(target=control.follow, args=(serving,), daemon=True)
     following.start()
-    run_alone(Hosted(TASK, broker, serving, config.window.drain_timeout_ms))
+    run_alone(Hosted(broker, serving, config.window.drain_timeout_ms))
     control.stop()
     following.join()

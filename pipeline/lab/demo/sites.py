@@ -17,6 +17,7 @@ from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
 from ...config import NEW_PARTITIONS, Config, KafkaConfig
 from ...errors import BrokerError
+from ...tasks.triage.definition import TriageSettings
 from ..worker_process import WorkerProcess, serve_task
 
 TASK: Final = "triage"
@@ -51,11 +52,12 @@ async def in_this_process(config: Config, screen: StartupScreen) -> AsyncGenerat
     from ...serving.edge import Edge
 
     edge = Edge(structs.replace(config, cache=structs.replace(config.cache, disk_bytes=0)), task=TASK)
-    screen.busy(f"Loading {config.triage.model}")
+    model = config.of_task(TASK, TriageSettings).model
+    screen.busy(f"Loading {model}")
     partitions = config.kafka.partitions or NEW_PARTITIONS
     async with edge as client:
         screen.ready(f"The embedded broker has the topics, with {partitions} partitions each.")
-        screen.ready(f"A worker in this process serves {config.triage.model}.")
+        screen.ready(f"A worker in this process serves {model}.")
         yield DemoSite(edge.broker, client, [])
 
 

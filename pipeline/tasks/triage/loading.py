@@ -1,10 +1,8 @@
 """Loads a triage model by name: the name of an encoder means zero-shot, that of a fitted model means its head."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ...config import TriageConfig
 from ...errors import ModelError, UnknownModel, UsageError
 from ...home import expanded
 from ...models.catalogue import CATALOGUE
@@ -12,16 +10,16 @@ from ...models.manifest import Manifest
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
+from ..definition import Loaded
 from .classifier import Classifier, Destinations, Routing, routing_of
+from .definition import TriageSettings
 from .head import Head, HeadStore
 from .task import NONE, Triage
 from .taxonomy import load_taxonomy
 from .zero_shot import zero_shot
 
 
-def load_triage(
-    registry: ModelRegistry, name: str, config: TriageConfig
-) -> tuple[Manifest, Callable[[Graph], Triage]]:
+def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> Loaded:
     """The manifest of the encoder, and a function that builds the task from a session of that
     encoder.
 
@@ -41,7 +39,7 @@ def load_triage(
             routing = replace(routing, threshold=config.threshold)
         return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, model.clean)
 
-    return model.manifest, make
+    return Loaded(model.manifest, make)
 
 
 class TriageModel:

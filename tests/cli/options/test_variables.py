@@ -9,6 +9,7 @@ import pytest
 from inferstream.pipeline.cli.main import SUMMARIES, cli, run
 from inferstream.pipeline.cli.options.variables import long_name
 from inferstream.pipeline.settings.sources import setting_variables
+from inferstream.pipeline.tasks.settings import all_tables
 
 VALUES = {
     "integer range": "40",
@@ -85,7 +86,7 @@ def parsed(command: click.Command, arguments: list[str], option: click.Option) -
 def test_a_variable_has_one_option() -> None:
     names = [row[1] for row in ALL]
     assert len(names) == len(set(names))
-    assert not set(names) & set(setting_variables())
+    assert not set(names) & set(setting_variables(all_tables()))
 
 
 def test_no_variable_is_taken_for_a_misspelling_of_another(

@@ -71,5 +71,6 @@ def synchronous() -> None:
         for own in client.map("sentiment", ["a"], output=SentimentOutput):
             if isinstance(own, Answer):
                 assert_type(own.output, SentimentOutput)
+        client.cancel("t1", task="triage", reason="superseded")
     SyncClient(embedded=Path("folder")).close()
     Client(KafkaConfig(bootstrap="a:9092"), reply_topic="mine.{task}")

@@ -41,5 +41,7 @@ def synchronous(client: SyncClient) -> None:
     for mapped in client.map("triage", ["a"]):
         if isinstance(mapped, Answer):
             mapped.output.categry  # E: has no attribute "categry"
+    client.cancel("t1", taks="triage")  # E: Unexpected keyword argument "taks"
+    client.cancel("t1", task="triage", reason="bored")  # E: incompatible type "Literal['bored']"
     SyncClient("127.0.0.1:9092", perfix="mine")  # E: Unexpected keyword argument "perfix"
     SyncClient(9092)  # E: incompatible type "int"

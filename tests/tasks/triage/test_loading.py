@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from support import ROOT
 from support.minilm_model import MiniLM
 
-from inferstream.pipeline.config import TriageConfig
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.triage.fit import fit
 from inferstream.pipeline.optimize.triage.labeled import read_labeled
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.tasks.base import Ask, Finished
+from inferstream.pipeline.tasks.triage.definition import TriageSettings
 from inferstream.pipeline.tasks.triage.head import Head, HeadStore
 from inferstream.pipeline.tasks.triage.loading import load_triage
 from inferstream.pipeline.tasks.triage.task import Triage
@@ -49,7 +49,7 @@ def answers(task: Triage, minilm: MiniLM, texts: list[str]) -> list[dict[str, ob
 
 
 def test_zero_shot_on_the_example_tickets(registry: ModelRegistry, minilm: MiniLM) -> None:
-    _, make = load_triage(registry, "minilm-int8", TriageConfig())
+    _, make, _ = load_triage(registry, "minilm-int8", TriageSettings())
     task = make(minilm.session)
     tickets = [json.loads(line) for line in TICKETS.read_text("utf-8").splitlines()]
     found = answers(task, minilm, [ticket["text"] for ticket in tickets])
@@ -62,7 +62,7 @@ def test_zero_shot_on_the_example_tickets(registry: ModelRegistry, minilm: MiniL
 
 
 def test_urgency_raises_the_priority(registry: ModelRegistry, minilm: MiniLM) -> None:
-    _, make = load_triage(registry, "minilm-int8", TriageConfig())
+    _, make, _ = load_triage(registry, "minilm-int8", TriageSettings())
     calm, urgent = answers(
         make(minilm.session),
         minilm,
@@ -77,7 +77,7 @@ def test_urgency_raises_the_priority(registry: ModelRegistry, minilm: MiniLM) ->
 
 def test_a_fitted_model_is_served_by_its_name(registry: ModelRegistry, minilm: MiniLM, head: Head) -> None:
     HeadStore(registry.root.parent).save("shop", head)
-    manifest, make = load_triage(registry, "shop", TriageConfig())
+    manifest, make, _ = load_triage(registry, "shop", TriageSettings())
     task = make(minilm.session)
     assert (manifest.name, task.model) == ("minilm-int8", "shop")
     (found,) = answers(task, minilm, ["I was charged twice, give me my money back"])
@@ -94,7 +94,7 @@ def test_the_head_gives_routes_that_the_taxonomy_lacks(
     )
     brought = {"login_problem": "it", "payment_problem": "ignored"}
     HeadStore(registry.root.parent).save("shop", replace(head, routes=brought))
-    _, make = load_triage(registry, "shop", TriageConfig(taxonomy=str(taxonomy)))
+    _, make, _ = load_triage(registry, "shop", TriageSettings(taxonomy=str(taxonomy)))
     texts = [
         "I was charged twice",
         "I cannot log in, forgot my password",
@@ -102,7 +102,7 @@ def test_the_head_gives_routes_that_the_taxonomy_lacks(
     ]
     assert [a["route"] for a in answers(make(minilm.session), minilm, texts)] == ["cash", "it", "desk"]
     HeadStore(registry.root.parent).save("shop", replace(head, priorities={"login_problem": "P1"}))
-    _, make = load_triage(registry, "shop", TriageConfig(taxonomy=str(taxonomy)))
+    _, make, _ = load_triage(registry, "shop", TriageSettings(taxonomy=str(taxonomy)))
     with pytest.raises(UsageError, match=r"gives 'login_problem' the priority 'P1'.* add it to `priorities`"):
         make(minilm.session)
 
@@ -111,10 +111,10 @@ def test_another_encoder_is_refused(registry: ModelRegistry, head: Head) -> None
     heads = HeadStore(registry.root.parent)
     heads.save("shop", replace(head, encoder_digest=b"another"))
     with pytest.raises(ModelError, match=r"shop was fitted on another build of minilm-int8 .* --name shop"):
-        load_triage(registry, "shop", TriageConfig())
+        load_triage(registry, "shop", TriageSettings())
     heads.save("shop", replace(head, base="minilm-fp32"))
     with pytest.raises(ModelError, match="shop was fitted on another build of minilm-fp32"):
-        load_triage(registry, "shop", TriageConfig())
+        load_triage(registry, "shop", TriageSettings())
 
 
 def test_a_threshold_counts_the_same_in_settings_and_taxonomy(
@@ -123,7 +123,7 @@ def test_a_threshold_counts_the_same_in_settings_and_taxonomy(
     HeadStore(registry.root.parent).save("shop", head)
 
     def version(threshold: float | None) -> str:
-        _, make = load_triage(registry, "shop", TriageConfig(threshold=threshold))
+        _, make, _ = load_triage(registry, "shop", TriageSettings(threshold=threshold))
         return make(minilm.session).version
 
     assert version(None) == version(load_taxonomy().threshold) != version(0.77)
@@ -132,6 +132,6 @@ def test_a_threshold_counts_the_same_in_settings_and_taxonomy(
 def test_unknown_names_and_thresholds(registry: ModelRegistry, head: Head) -> None:
     HeadStore(registry.root.parent).save("shop", head)
     with pytest.raises(UnknownModel, match=r"no model 'shopp'.*Fitted models: shop\."):
-        load_triage(registry, "shopp", TriageConfig())
+        load_triage(registry, "shopp", TriageSettings())
     with pytest.raises(UsageError, match=r"must lie between 0 and 1, not 2\.0"):
-        load_triage(registry, "shop", TriageConfig(threshold=2.0))
+        load_triage(registry, "shop", TriageSettings(threshold=2.0))

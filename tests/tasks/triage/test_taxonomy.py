@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 from support import ROOT
 
-from inferstream.pipeline.config import Config, TriageConfig
+from inferstream.pipeline.config import Config
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.settings.loading import load_config
+from inferstream.pipeline.tasks.settings import load_config
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy, parse_taxonomy
 
 GOOD = """\
@@ -120,5 +120,6 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
 def test_the_example_settings_are_the_defaults() -> None:
     path = ROOT / "examples" / "settings.toml"
     config = load_config(path)
-    assert replace(config, triage=TriageConfig()) == Config()
-    assert config.triage.taxonomy == "examples/taxonomy.toml"
+    assert replace(config, tasks={}) == Config()
+    assert config.tasks.keys() == {"triage"}
+    assert config.tasks["triage"]["taxonomy"] == "examples/taxonomy.toml"

@@ -1,0 +1,61 @@
+"""What a task brings to be served by its name: types, settings, and a loader of its models."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from ...schemas.contract import Contract
+
+if TYPE_CHECKING:
+    from ..models.manifest import Manifest
+    from ..models.registry import ModelRegistry
+    from ..runtime.graph import Graph
+    from ..runtime.model import Model
+    from .base import Task
+
+
+class Loaded(NamedTuple):
+    """A model of a task, before it is on a device.
+
+    Attributes:
+        manifest: of the graph. Tasks on one graph share its session and its batches.
+        make: makes the task from the graph on its device.
+        model: makes what runs the rows. None: an `Encoder` with the padding of the manifest, which all
+            tasks on the graph share.
+    """
+
+    manifest: "Manifest"
+    make: "Callable[[Graph], Task]"
+    model: "Callable[[Graph], Model] | None" = None
+
+
+class TaskDefinition(Protocol):
+    """A task as the catalogue knows it.
+
+    Clients and commands read it, so its module must import neither numpy nor a runtime: `load` imports
+    what it needs. It may also have a method ``show(output)``, which makes of an output what `rich` prints
+    in a terminal; the output of other tasks is printed as JSON.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the task: in topics, settings, variables and commands."""
+        ...
+
+    @property
+    def contract(self) -> Contract:
+        """The types of requests and answers."""
+        ...
+
+    @property
+    def settings(self) -> type[Struct]:
+        """Its table in the settings file. Every field has a default; ``model`` is a model's name."""
+        ...
+
+    def load(self, registry: "ModelRegistry", model_name: str, settings: Any) -> Loaded:
+        """Read what belongs to a model. Called by workers only.
+
+        Raises UnknownModel, ModelError for a damaged one, UsageError for a wrong setting.
+        """
+        ...
