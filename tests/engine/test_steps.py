@@ -168,17 +168,20 @@ async def test_answers_that_may_vary_are_neither_shared_nor_kept() -> None:
 
 async def test_a_row_that_is_left_stops_after_the_running_step() -> None:
     async with a_steps_rig() as rig:
-        neighbor = rig.asked("y" * 100)
-        await rig.begun(5)
-        left = rig.asked("x" * 1_000)
+        rig.session.stall()
+        neighbor = rig.asked("y", repeat=3_000)
+        await rig.begun(1)
+        left = rig.asked("x", repeat=3_000)
+        await until(lambda: bool(rig.device.batcher))
+        rig.session.release()
         await until(lambda: (2, 1) in rig.session.shapes)
         rig.session.stall()
-        await rig.begun(len(rig.session.runs))
+        await rig.begun(len(rig.session.runs) + 1)
         left.cancel()
         await asyncio.gather(left, return_exceptions=True)
         ran = len(rig.session.runs)
         rig.session.release()
-        assert text_of(await neighbor) == "y" * 100
+        assert text_of(await neighbor) == "y" * 3_000
         assert all((ids != ord("x")).all() for ids in rig.session.runs[ran + 1 :]), "one more step at most"
 
 
