@@ -20,6 +20,7 @@ from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.lab.steps import CONTRACT, Steps, StepsModel
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.graph import Graph
 from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
@@ -29,6 +30,7 @@ from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.topics import Topics
 
 STEP_S = 0.002
+LIMITS = Limits(4_096, 64)
 WINDOW = WindowConfig(commit_interval_ms=50, drain_timeout_ms=10_000)
 
 
@@ -40,11 +42,13 @@ class SlowSession(FakeSession):
         return super().run(feeds)
 
 
-def steps_worker(broker: Broker, topics: Topics, session: FakeSession | None = None) -> Serving:
+def steps_worker(
+    broker: Broker, topics: Topics, graph: Graph | None = None, limits: Limits = LIMITS
+) -> Serving:
     """The workers that `task_workers` makes for the task; not started."""
-    model = StepsModel(session or SlowSession())
+    model = StepsModel(graph or SlowSession())
     costs = {phase: Cost((1.0, 0.01, 0.0001, 1e-7)) for phase in model.phases}
-    device = Device(model, Limits(4_096, 64), costs, LaneSettings(1, time.monotonic, time.monotonic))
+    device = Device(model, limits, costs, LaneSettings(1, time.monotonic, time.monotonic))
     served = {"steps": {"steps": ModelEntry(Steps(), device)}}
     engine = Engine(served, memory=None, disk=None, clock=time.monotonic)
     config = Config(kafka=KafkaConfig(partitions=2, topic_prefix=topics.prefix), window=WINDOW)
