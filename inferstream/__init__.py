@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .pipeline.client.client import Client
     from .pipeline.client.replies import Answer
+    from .pipeline.client.stream import Stream
     from .pipeline.client.sync_client import SyncClient
     from .pipeline.config import Config, KafkaConfig
     from .pipeline.errors import (
@@ -117,6 +118,7 @@ __all__ = [
     "Request",
     "Result",
     "ShuttingDown",
+    "Stream",
     "Superseded",
     "SyncClient",
     "Timeout",
@@ -142,6 +144,7 @@ _MODULES = (
     "pipeline.config",
     "pipeline.tasks.settings",
     "pipeline.client.replies",
+    "pipeline.client.stream",
     "pipeline.client.client",
     "pipeline.client.sync_client",
     "pipeline.serving.edge",

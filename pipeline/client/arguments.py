@@ -184,13 +184,13 @@ def check_request(request: Request) -> None:
 
 
 def _check_fields(request: Request) -> None:
-    for name, value, allowed in (
-        ("id", request.id, _is_text(request.id)),
-        ("task", request.task, _is_text(request.task)),
-        ("options", request.options, _is_dict(request.options)),
+    for name, value, allowed, words in (
+        ("id", request.id, _is_text(request.id), "a string or None"),
+        ("task", request.task, _is_text(request.task), "a string or None"),
+        ("options", request.options, _is_dict(request.options), "a dict"),
+        ("stream", request.stream, isinstance(request.stream, bool), "True or False"),
     ):
         if not allowed:
-            words = "a dict" if name == "options" else "a string or None"
             raise WrongType(f"The field `{name}` of the Request must be {words}, not {shown(value)}.")
 
 

@@ -4,18 +4,19 @@ The overloads are made from the contracts in `schemas/tasks.py`; tests/client/te
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ...schemas.cancels import Reason
-from ...schemas.messages import Failure, TriageOptions, TriageOutput
+from ...schemas.messages import Failure, Request, TriageOptions, TriageOutput
 from ..errors import UsageError
-from .arguments import check, options_of, shown
+from .arguments import check, check_request, options_of, shown
 from .envelope import Envelope
 from .keywords import DEFAULT_TIMEOUT_S, Content, Items, MapKeywords, Plain, Priority, RequestKeywords
 from .replies import Answer
+from .stream import Stream
 
 Output = TypeVar("Output")
 
@@ -34,6 +35,13 @@ class Call(Struct, frozen=True):
     @property
     def options(self) -> dict[str, Any]:
         return options_of(self.given)
+
+    def request(self, content: Content, request_id: str | None, new_id: Callable[[], str]) -> Request:
+        """The request to send. Raises BadRequest for content of the wrong type."""
+        request = content if isinstance(content, Request) else Request(text=content)
+        check_request(request)
+        options = {**self.options, **request.options}
+        return structs.replace(request, id=request_id or request.id or new_id(), options=options)
 
 
 class AsyncCalls(ABC):
@@ -97,6 +105,51 @@ class AsyncCalls(ABC):
         envelope = Envelope(model, tenant, priority, timeout_s, key, traceparent, lease_s)
         call = Call(task, envelope, options, output)
         return await self._request(call, text, id)
+
+    # Overloads of stream
+    @overload
+    def stream(
+        self, task: Literal["triage"], text: Content, **how: Unpack[RequestKeywords[TriageOptions]]
+    ) -> Stream[Any, TriageOutput]: ...
+    @overload
+    def stream(
+        self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
+    ) -> Stream[Any, Output]: ...
+    @overload
+    def stream(self, task: str, text: Content, **how: Unpack[RequestKeywords[Plain]]) -> Stream[Any, Any]: ...
+
+    # End of overloads
+
+    def stream(
+        self,
+        task: str,
+        text: Content,
+        *,
+        id: str | None = None,  # noqa: A002
+        model: str | None = None,
+        options: Struct | Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        priority: Priority | None = None,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        key: bytes | None = None,
+        traceparent: str | None = None,
+        lease_s: float | None = None,
+        output: Any = None,
+    ) -> Stream[Any, Any]:
+        """Send one request, and get its answer in pieces while it is being made::
+
+            async with client.stream("generate", "Tell me a story") as stream:
+                async for piece in stream:
+                    print(piece, end="", flush=True)
+                answer = await stream.answer()
+
+        The request is sent on entering. The arguments and errors are those of `request`; ``timeout_s`` counts
+        until the end of the answer. Pieces of a task that is not installed here are plain JSON, and an answer
+        of it from the cache comes whole.
+        """
+        check(text=text, id=id)
+        envelope = Envelope(model, tenant, priority, timeout_s, key, traceparent, lease_s)
+        return self._stream(Call(task, envelope, options, output), text, id)
 
     # Overloads of map
     @overload
@@ -176,6 +229,9 @@ class AsyncCalls(ABC):
 
     @abstractmethod
     async def _request(self, call: Call, content: Content, request_id: str | None) -> Answer[Any]: ...
+
+    @abstractmethod
+    def _stream(self, call: Call, content: Content, request_id: str | None) -> Stream[Any, Any]: ...
 
     @abstractmethod
     def _map(

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -12,20 +13,22 @@ from typing import Any, Final, Self
 from msgspec import structs
 
 from ...schemas.cancels import Reason
-from ...schemas.messages import Failure, Request, Result
+from ...schemas.messages import Chunk, Failure, Request, Result
 from ...schemas.topics import Topics
 from ..broker.base import Broker
 from ..config import KafkaConfig
 from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
-from .arguments import check, check_item, check_place, check_request, id_of
+from .arguments import check, check_item, check_place, id_of
 from .calls import AsyncCalls, Call
 from .cancels import CancelSender
+from .connection import connection
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
 from .lease import ClientLease
 from .mapping import mapped
 from .owner import Owner
-from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of
+from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of, ignored
+from .stream import Stream, piece_types
 
 CLOSED: Final = "The client is closed: send requests inside of `async with`."
 
@@ -65,7 +68,7 @@ class Client(AsyncCalls):
         check_place(kafka, broker, embedded)
         check(reply_topic=reply_topic, prefix=prefix, clock=clock)
         config = kafka if isinstance(kafka, KafkaConfig) else KafkaConfig(bootstrap=kafka or "")
-        connected, option = (broker, "") if broker else _connection(config, embedded)
+        connected, option = (broker, "") if broker else connection(config, embedded)
         self._broker = connected
         self._owned = None if broker else connected
         self._worker_option = option
@@ -107,17 +110,25 @@ class Client(AsyncCalls):
             replies.abandon()
 
     async def _request(self, call: Call, content: Content, request_id: str | None) -> Answer[Any]:
-        request = content if isinstance(content, Request) else Request(text=content)
-        check_request(request)
-        request_id = request_id or request.id or self._new_id()
-        replies = await self._open_replies(call)
-        if replies.is_pending(request_id):
-            raise UsageError(f"A request with the id {request_id} is waiting already: give each its own id.")
-        request = structs.replace(request, id=request_id, options={**call.options, **request.options})
-        reply = await self._publish(replies, request, call.envelope, request_id)
+        reply = await (await self._send(call, call.request(content, request_id, self._new_id)))
         if isinstance(reply, Failure):
             raise error_of(reply)
         return answer_of(reply, call.output)
+
+    def _stream(self, call: Call, content: Content, request_id: str | None) -> Stream[Any, Any]:
+        request = structs.replace(call.request(content, request_id, self._new_id), stream=True)
+        send = partial(self._send, call, request)
+        return Stream(str(request.id), send, piece_types(call.task, call.output))
+
+    async def _send(
+        self, call: Call, request: Request, chunks: Callable[[Chunk], None] = ignored
+    ) -> asyncio.Future[Result | Failure]:
+        """Publish the request. Its chunks go to ``chunks``, its reply into the future."""
+        replies = await self._open_replies(call)
+        request_id = str(request.id)
+        if replies.is_pending(request_id):
+            raise UsageError(f"A request with the id {request_id} is waiting already: give each its own id.")
+        return self._publish(replies, request, call.envelope, request_id, chunks)
 
     async def _map(
         self, call: Call, items: Items, max_in_flight: int, ordered: bool
@@ -156,7 +167,12 @@ class Client(AsyncCalls):
             return _resolved(Failure(caller_id, replies.task, error.code, str(error)))
 
     def _publish(
-        self, replies: PendingReplies, request: Request, envelope: Envelope, caller_id: str
+        self,
+        replies: PendingReplies,
+        request: Request,
+        envelope: Envelope,
+        caller_id: str,
+        chunks: Callable[[Chunk], None] = ignored,
     ) -> asyncio.Future[Result | Failure]:
         """Publish the request and return the future of its reply."""
         if not self._open:
@@ -172,7 +188,7 @@ class Client(AsyncCalls):
         if (lease_s := envelope.lease_s) is not None:
             message = message._replace(headers=(*message.headers, *self._lease.headers(lease_s)))
         published = self._broker.publish(message)
-        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s)
+        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s, chunks)
         self._cancels.watch(cancels, request.id or "", message.headers, published, reply)
         if lease_s is not None:
             self._lease.hold(cancels, lease_s, reply)
@@ -231,14 +247,3 @@ def _resolved(failure: Failure) -> asyncio.Future[Result | Failure]:
     future: asyncio.Future[Result | Failure] = asyncio.Future()
     future.set_result(failure)
     return future
-
-
-def _connection(config: KafkaConfig, embedded: Path | str | None) -> tuple[Broker, str]:
-    """The broker, and the option of `inferstream worker` that selects it."""
-    if embedded is not None:
-        from ..broker.embedded.broker import EmbeddedBroker
-
-        return EmbeddedBroker(Path(embedded)), f" --embedded {embedded}"
-    from ..broker.kafka.broker import KafkaBroker
-
-    return KafkaBroker(config), f" --kafka {config.bootstrap}"

@@ -1,7 +1,7 @@
 """Replies: decodes them, and resolves the pending requests of one task."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
 
@@ -81,6 +81,10 @@ def _error_class(failure: Failure) -> type[InferstreamError]:
     return type("InferstreamError", (InferstreamError,), attributes)
 
 
+def ignored(chunk: Chunk) -> None:
+    """The chunks of a request whose answer is wanted whole."""
+
+
 class Pending(NamedTuple):
     """A request without a reply so far. ``caller_id`` is the id of the caller, not of the record."""
 
@@ -88,6 +92,7 @@ class Pending(NamedTuple):
     reply: asyncio.Future[Result | Failure]
     published: asyncio.Future[None]
     timer: asyncio.TimerHandle | None
+    chunks: Callable[[Chunk], None]
 
 
 class PendingReplies:
@@ -112,9 +117,16 @@ class PendingReplies:
         return self._ended is None
 
     def expect(
-        self, request_id: str, caller_id: str, published: asyncio.Future[None], timeout_s: float | None
+        self,
+        request_id: str,
+        caller_id: str,
+        published: asyncio.Future[None],
+        timeout_s: float | None,
+        chunks: Callable[[Chunk], None] = ignored,
     ) -> asyncio.Future[Result | Failure]:
         """Register a request. Returns the future of its reply, in which ``caller_id`` replaces the id.
+
+        Until then its chunks go to ``chunks``, also those that come again.
 
         A timeout, or a request too large for the broker, resolves the future with a Failure. The future
         fails with BrokerError, and with ShuttingDown if the client is closed.
@@ -124,7 +136,7 @@ class PendingReplies:
         timer = None
         if timeout_s is not None:
             timer = loop.call_later(timeout_s, self._expire, request_id, timeout_s)
-        pending = Pending(caller_id, reply, published, timer)
+        pending = Pending(caller_id, reply, published, timer, chunks)
         self._pending[request_id] = pending
         reply.add_done_callback(lambda _: self._forget(request_id))
         published.add_done_callback(lambda _: self._published(pending))
@@ -174,7 +186,11 @@ class PendingReplies:
         except DecodeError:
             return  # a record of another program on a shared topic
         pending = self._pending.get(reply.id)
-        if pending and not isinstance(reply, Chunk):
+        if pending is None:
+            return
+        if isinstance(reply, Chunk):
+            pending.chunks(reply)
+        else:
             _resolve(pending, structs.replace(reply, id=pending.caller_id))
 
     def _forget(self, request_id: str) -> None:

@@ -13,7 +13,7 @@ REGION = re.compile(r"(    # Overloads of (\w+)\n).*?(    # End of overloads\n)"
 
 
 class Method(NamedTuple):
-    """How an overload of one method is written: ``OUTPUT`` stands for the task's type."""
+    """How an overload of one method is written: ``OUTPUT`` and ``PIECE`` stand for the task's types."""
 
     head: str
     content: str
@@ -23,6 +23,7 @@ class Method(NamedTuple):
 
 ASYNC = {
     "request": Method("async def request", "text: Content", "RequestKeywords", "Answer[OUTPUT]"),
+    "stream": Method("def stream", "text: Content", "RequestKeywords", "Stream[PIECE, OUTPUT]"),
     "map": Method("def map", "texts: Items", "MapKeywords", "AsyncGenerator[Answer[OUTPUT] | Failure, None]"),
 }
 SYNC = {
@@ -41,23 +42,39 @@ def with_overloads(source: str, methods: Mapping[str, Method], contracts: Mappin
 
 def _overloads(method: Method, contracts: Mapping[str, Contract]) -> str:
     known = [
-        _overload(method, f'Literal["{name}"]', "", contract.options.__name__, _name(contract.output))
+        _overload(
+            method._replace(returns=_with_types(method.returns, contract.output, contract.piece)),
+            f'Literal["{name}"]',
+            "",
+            contract.options.__name__,
+        )
         for name, contract in contracts.items()
     ]
-    own = _overload(method, "str", "*, output: type[Output], ", "Struct", "Output")
-    return "".join([*known, own, _overload(method, "str", "", "Plain", "Any")])
+    own = method._replace(returns=method.returns.replace("OUTPUT", "Output").replace("PIECE", "Any"))
+    plain = method._replace(returns=_with_types(method.returns, Any, Any))
+    return "".join(
+        [
+            *known,
+            _overload(own, "str", "*, output: type[Output], ", "Struct"),
+            _overload(plain, "str", "", "Plain"),
+        ]
+    )
 
 
-def _overload(method: Method, task: str, more: str, options: str, output: str) -> str:
+def _overload(method: Method, task: str, more: str, options: str) -> str:
     return f"""    @overload
     {method.head}(
         self, task: {task}, {method.content}, {more}**how: Unpack[{method.keywords}[{options}]]
-    ) -> {method.returns.replace("OUTPUT", output)}: ...
+    ) -> {method.returns}: ...
 """
 
 
+def _with_types(returns: str, output: Any, piece: Any) -> str:
+    return returns.replace("OUTPUT", _name(output)).replace("PIECE", _name(Any if piece is None else piece))
+
+
 def _name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else repr(kind)
+    return "Any" if kind is Any else kind.__name__ if isinstance(kind, type) else repr(kind)
 
 
 def _formatted(source: str) -> str:

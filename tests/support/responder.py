@@ -38,18 +38,22 @@ def answer_all_except(text: str) -> Behavior:
 class Responder:
     """Publishes the replies that ``behavior`` returns for each request, and keeps the records of the requests."""
 
-    def __init__(self, broker: EmbeddedBroker, behavior: Behavior = answer_all) -> None:
+    def __init__(
+        self, broker: EmbeddedBroker, behavior: Behavior = answer_all, topics: Topics = TOPICS
+    ) -> None:
         self.behavior = behavior
         self.records: list[Record] = []
         self._broker = broker
+        self._topics = topics
         self._started = threading.Event()
         self._stopped = threading.Event()
         self._received = threading.Condition()
 
     async def run(self) -> None:
         """Create the topics and answer requests until `stop` or cancellation."""
-        await self._broker.ensure_topics([TopicSpec(TOPICS.requests, 4), TopicSpec(TOPICS.replies, 4)])
-        consumer = await self._broker.consume([TOPICS.requests], group="responder")
+        topics = self._topics
+        await self._broker.ensure_topics([TopicSpec(topics.requests, 4), TopicSpec(topics.replies, 4)])
+        consumer = await self._broker.consume([topics.requests], group="responder")
         self._started.set()
         while not self._stopped.is_set():
             for record in await consumer.poll(1_000, 50):
@@ -57,7 +61,7 @@ class Responder:
                     self.records.append(record)
                     self._received.notify_all()
                 for reply in self.behavior(record, decode_request(record.value)):
-                    await self._broker.publish(Message(TOPICS.replies, encode(reply), record.key))
+                    await self._broker.publish(Message(topics.replies, encode(reply), record.key))
 
     def stop(self) -> None:
         self._stopped.set()

@@ -37,6 +37,9 @@ ROWS: Final = {
     "repeats": "requests sent again with the same id",
     "replayed": "dead letters that were replayed",
     "retried": "records that returned from a retry topic",
+    "cancels": "requests that a client has cancelled",
+    "cancelled": "ended as cancelled or superseded, also by a lease",
+    "late_cancels": "cancelled, and ended otherwise: too late, or by another tenant",
     "kept": "dead letters that accompany a failure reply",
     "unknown": "replies to requests that are not in the topic",
     "deleted": "requests that retention has deleted before this audit: they are not judged",
@@ -92,7 +95,7 @@ def command(
 ) -> int:
     """Read the topics of TASK and report whether each request ended exactly once, in the order of its key.
 
-    Reads the request, reply, retry and dead-letter topics without joining a consumer group, so workers are not
+    Reads the request, reply, retry, dead-letter and cancel topics without joining a consumer group, so workers are not
     disturbed. The exit status is 0 when nothing is missing or out of order, else 3. Duplicates are allowed
     (delivery is at least once) and only reported.
 

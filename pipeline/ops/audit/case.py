@@ -4,7 +4,7 @@ from collections import Counter
 
 from msgspec import Struct, field
 
-from .facts import EXPIRED
+from .facts import CANCELLED, EXPIRED
 from .work_file import AuditRow
 
 NEVER_MS = 1 << 62
@@ -22,6 +22,7 @@ class Case(Struct):
     replies: Counter[tuple[str, str]] = field(default_factory=Counter)
     letters: Counter[str] = field(default_factory=Counter)
     chunks: Counter[int] = field(default_factory=Counter)
+    cancels: int = 0
     reply_topics: set[str | None] = field(default_factory=set)
     first: tuple[int, bool, str, str] = (NEVER_MS, False, "", "")
 
@@ -38,6 +39,8 @@ class Case(Struct):
                 self.due_ms = max(self.due_ms, row.number)
             case "chunk":
                 self.chunks[row.number] += 1
+            case "cancel":
+                self.cancels += 1
             case "letter":
                 self.letters[row.code] += 1
                 self._ended(row.timestamp_ms, "letter", row.code)
@@ -68,6 +71,11 @@ class Case(Struct):
     def kinds(self) -> int:
         """The number of different terminal events: a redelivery may end differently."""
         return len(self.replies) + bool(self.letters_alone)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether one of its terminal events says that it was cancelled."""
+        return any(code in CANCELLED for _, code in self.replies)
 
     @property
     def repeated_chunks(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, Self
 
+from ....schemas.cancels import Cancel, decode_cancel
 from ....schemas.codec import DecodeError, decode_reply, decode_request
 from ....schemas.messages import Chunk, Failure
 from ....schemas.topics import ANY_ORDER, Header, Topics, header_values, origin
@@ -18,9 +19,10 @@ then be wrong here too, and the audit would not find it.
 """
 
 How = Literal["first", "returned", "replayed"]
-Kind = Literal["result", "failure", "chunk", "letter", "waiting", "unreadable"]
+Kind = Literal["result", "failure", "chunk", "letter", "waiting", "cancel", "unreadable"]
 MAX_SEQ: Final = 1 << 62  # fits into an SQLite integer
 EXPIRED: Final = "deadline_exceeded"
+CANCELLED: Final = ("cancelled", "superseded")
 
 
 class RequestFact(NamedTuple):
@@ -72,14 +74,17 @@ class Audited(NamedTuple):
     def names(self) -> list[str]:
         """All topics that are read, effects before their causes."""
         retries = [self.topics.retry(tier) for tier in self.tiers]
-        return [*sorted(self.replies), self.topics.dead_letters, *retries, self.topics.requests]
+        others = [self.topics.dead_letters, *retries, self.topics.cancels]
+        return [*sorted(self.replies), *others, self.topics.requests]
 
-    def fact(self, record: Record) -> RequestFact | EventFact:
-        """What the record says. Accepts any bytes."""
+    def fact(self, record: Record) -> RequestFact | EventFact | None:
+        """What the record says; None for a heartbeat. Accepts any bytes."""
         if record.topic == self.topics.requests:
             return self._request(record)
         if record.topic in self.replies:
             return _reply(record)
+        if record.topic == self.topics.cancels:
+            return _cancel(record)
         headers = header_values(record.headers)
         if record.topic == self.topics.dead_letters:
             return EventFact(
@@ -136,6 +141,14 @@ def _reply(record: Record) -> EventFact:
     if isinstance(reply, Failure):
         return EventFact(reply.id, "failure", reply.code, seq)
     return EventFact(reply.id, "chunk" if isinstance(reply, Chunk) else "result", "", seq)
+
+
+def _cancel(record: Record) -> EventFact | None:
+    try:
+        message = decode_cancel(record.value)
+    except DecodeError:
+        return None
+    return EventFact(message.id, "cancel", message.reason) if isinstance(message, Cancel) else None
 
 
 def _number(value: bytes | None) -> int:

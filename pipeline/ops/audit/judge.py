@@ -1,6 +1,7 @@
 """Counts each request in the report."""
 
 from .case import Case
+from .facts import CANCELLED
 from .report import AuditReport, Oldest
 from .work_file import AuditRow, OrderedReply
 
@@ -48,6 +49,9 @@ class Judge:
         report.repeats += max(0, case.how["first"] - 1)
         report.replayed += case.how["replayed"]
         report.retried += case.how["returned"]
+        report.cancels += bool(case.cancels)
+        report.cancelled += case.outcome in CANCELLED
+        report.late_cancels += bool(case.cancels and case.ends and not case.cancelled)
         report.kept += case.letters.total() - case.letters_alone
         if case.ends:
             self._ended(case)

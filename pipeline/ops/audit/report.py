@@ -34,6 +34,10 @@ class AuditReport(Struct):
         missing_repeats: repeats and replays without a terminal event of their own.
         replayed: records that came back from the dead letters.
         retried: records that came back from a retry topic.
+        cancels: requests that were cancelled by a record on the topic of cancels.
+        cancelled: requests that ended as ``cancelled`` or ``superseded``, with or without a lease; they are
+            counted in ``failures`` too.
+        late_cancels: requests with a cancel that ended otherwise: it came too late, or from another tenant.
         kept: dead letters that accompany a failure reply.
         duplicated: terminal events beyond one for each time that a request was sent.
         contradictory: requests with too many terminal events that are not all the same.
@@ -59,6 +63,9 @@ class AuditReport(Struct):
     missing_repeats: int = 0
     replayed: int = 0
     retried: int = 0
+    cancels: int = 0
+    cancelled: int = 0
+    late_cancels: int = 0
     kept: int = 0
     duplicated: int = 0
     contradictory: int = 0

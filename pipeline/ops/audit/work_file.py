@@ -118,7 +118,7 @@ class WorkFile:
             source = self._source(TopicPartition(record.topic, record.partition))
             fact = audited.fact(record)
             positions[source] = record.offset + 1
-            if not fact.identity.startswith(audited.id_prefix):
+            if fact is None or not fact.identity.startswith(audited.id_prefix):
                 continue
             row = (fact.identity, source, record.offset, record.timestamp_ms)
             if isinstance(fact, RequestFact):

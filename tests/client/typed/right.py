@@ -14,6 +14,7 @@ from inferstream import (
     KafkaConfig,
     Overloaded,
     Request,
+    Stream,
     SyncClient,
     TriageOptions,
     TriageOutput,
@@ -37,6 +38,13 @@ async def known_task(client: Client) -> float:
     await client.request("triage", "a", options=TriageOptions(threshold=0.7))
     await client.request("triage", "a", options={"threshold": 0.7})
     await client.request("triage", Request("a", id="t1"), id=None, key=b"t", traceparent=None)
+    async with client.stream("triage", "a", options=TriageOptions(threshold=0.7), key=b"t") as stream:
+        assert_type(stream, Stream[Any, TriageOutput])
+        assert_type(await stream.answer(), Answer[TriageOutput])
+    async with client.stream("sentiment", "a", output=SentimentOutput) as own:
+        async for piece in own:
+            assert_type(piece, Any)
+        assert_type((await own.answer()).output, SentimentOutput)
     return answer.output.confidence + len(runners_up)
 
 

@@ -24,6 +24,7 @@ from inferstream.pipeline.ops.audit.order import out_of_order
 from inferstream.pipeline.ops.audit.report import AuditReport
 from inferstream.pipeline.ops.audit.work_file import OrderedReply, WorkFile
 from inferstream.pipeline.ops.scan import Scan, end_offsets
+from inferstream.schemas.cancels import Cancel, Heartbeat
 from inferstream.schemas.codec import encode
 from inferstream.schemas.messages import Chunk, Failure, Request, Result
 from inferstream.schemas.topics import ANY_ORDER, Header, Topics, origin
@@ -81,7 +82,7 @@ async def writer(
     else:
         broker = EmbeddedBroker(tmp_path / "queue", clock_ms=lambda: round(clock() * 1e3))
     topics = Topics("triage", unique)
-    names = (topics.requests, topics.replies, topics.dead_letters, topics.retry("1s"))
+    names = (topics.requests, topics.replies, topics.cancels, topics.dead_letters, topics.retry("1s"))
     async with broker:
         await broker.ensure_topics([TopicSpec(name, 2) for name in names])
         yield Writer(broker, topics, clock)
@@ -135,6 +136,38 @@ async def test_duplicates_are_reported_and_are_no_loss(writer: Writer) -> None:
     assert (report.results, report.duplicated, report.contradictory) == (3, 2, 1)
     assert report.examples == {"duplicated": ["b", "c"]}
     assert not report.lost
+    assert report.repeated
+
+
+async def test_cancels_are_counted_and_those_that_came_too_late(writer: Writer) -> None:
+    for identity in ("a", "b", "c", "leased", "d"):
+        await writer.ask(identity)
+    place = await writer.ask(None)
+    for identity in ("a", "a", "b", "c", place, "unknown"):
+        await writer.put(writer.topics.cancels, encode(Cancel(identity)))
+    await writer.put(writer.topics.cancels, encode(Heartbeat("client-1")))
+    await writer.put(writer.topics.cancels, b"no cancel")
+    await writer.fail("a", "cancelled")
+    await writer.fail("b", "superseded")
+    await writer.fail("leased", "cancelled")
+    await writer.fail(place, "cancelled")
+    await writer.answer("c", "d")
+    report = await writer.judge()
+    assert (report.cancels, report.cancelled, report.late_cancels) == (4, 4, 1)
+    assert report.failures == {"cancelled": 3, "superseded": 1}
+    assert (report.requests, report.results, report.missing, report.unknown) == (6, 2, 0, 0)
+    assert not report.lost
+    assert not report.repeated
+
+
+async def test_a_request_that_was_answered_and_cancelled_is_contradictory(writer: Writer) -> None:
+    await writer.ask("a")
+    await writer.put(writer.topics.cancels, encode(Cancel("a")))
+    await writer.answer("a")
+    await writer.fail("a", "cancelled")
+    report = await writer.judge()
+    assert (report.duplicated, report.contradictory, report.late_cancels) == (1, 1, 0)
+    assert report.examples == {"duplicated": ["a"]}
     assert report.repeated
 
 
@@ -274,7 +307,7 @@ def test_a_seq_that_is_too_large_for_sqlite_is_limited() -> None:
 async def test_chunks_are_no_terminal_events_and_may_be_repeated(local: Writer) -> None:
     await local.ask("a")
     for seq in (0, 1, 1):
-        chunk = Chunk("a", seq, "triage", "m", "1", OUTPUT)
+        chunk = Chunk("a", seq, "triage", "m", "1", seq, OUTPUT)
         await local.put(local.topics.replies, encode(chunk))
     assert (await local.judge()).missing == 1
     await local.answer("a")
@@ -476,4 +509,7 @@ def test_any_record_gives_a_fact(topic: str, value: bytes, headers: list[tuple[s
     assert isinstance(fact, RequestFact) == (topic == AUDITED.topics.requests)
     if isinstance(fact, EventFact):
         assert 0 <= fact.number < 1 << 63
-    fact.identity.encode()
+    if fact is None:
+        assert topic == AUDITED.topics.cancels
+    else:
+        fact.identity.encode()

@@ -1,0 +1,156 @@
+"""Cancels and leases with real processes: what was cancelled stays so when a worker is killed, and nothing else is."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.noted_steps_worker import a_broker
+
+from inferstream.pipeline.broker.base import Broker, Consumer, Message
+from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.lab.steps import StepsOutput
+from inferstream.pipeline.serving.build import topic_specs
+from inferstream.schemas.cancels import Cancel
+from inferstream.schemas.codec import decode_reply, encode
+from inferstream.schemas.messages import Failure, Request, Result
+from inferstream.schemas.topics import Topics
+
+PATIENCE_S = 90
+LONG = 20_000
+"""Steps of a request that does not end within the test: 400 s."""
+
+
+class Place:
+    """The topics of `steps` on one broker, a file with all steps that ran, and the processes of a test."""
+
+    def __init__(self, place: str, topics: Topics, notes: Path, broker: Broker) -> None:
+        self.topics = topics
+        self._place = place
+        self._notes = notes
+        self._broker = broker
+        self._reader: Consumer | None = None
+        self._replies: list[Result | Failure] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    async def open(self) -> None:
+        await self._broker.ensure_topics(topic_specs(self.topics, KafkaConfig(partitions=2)))
+        self._reader = await self._broker.consume([self.topics.replies])
+        self._notes.touch()
+
+    def start(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", f"support.{program}", self._place, self.topics.prefix, *arguments]
+        self._processes.append(subprocess.Popen(command))
+        return self._processes[-1]
+
+    def worker(self, *ending: str) -> "subprocess.Popen[bytes]":
+        return self.start("noted_steps_worker", str(self._notes), *ending)
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    async def ask(self, identity: str, text: str) -> None:
+        body = encode(Request(text=text, id=identity))
+        await self._broker.publish(Message(self.topics.requests, body, identity.encode()))
+
+    async def cancel(self, identity: str) -> None:
+        await self._broker.publish(Message(self.topics.cancels, encode(Cancel(identity)), identity.encode()))
+
+    def steps(self, character: str) -> int:
+        """How many steps for this character have run."""
+        return self._notes.read_text().count(character)
+
+    async def has_run(self, character: str, steps: int = 1) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while self.steps(character) < steps:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.02)
+
+    async def replies_to(self, identity: str, count: int = 1) -> list[Result | Failure]:
+        """Wait for the first ``count`` replies to a request."""
+        assert self._reader is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found := [one for one in self._replies if one.id == identity]) < count:
+                for record in await self._reader.poll(100, 200):
+                    reply = decode_reply(record.value)
+                    assert isinstance(reply, Result | Failure)
+                    self._replies.append(reply)
+        return found
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def place(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
+    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+    async with a_broker(where) as broker:
+        found = Place(where, Topics("steps", unique), tmp_path / "notes", broker)
+        await found.open()
+        try:
+            yield found
+        finally:
+            await asyncio.to_thread(found.close)
+
+
+def codes(replies: list[Result | Failure]) -> list[str]:
+    return [one.code if isinstance(one, Failure) else "result" for one in replies]
+
+
+def text_of(reply: Result | Failure) -> str:
+    assert isinstance(reply, Result)
+    return msgspec.json.decode(reply.output, type=StepsOutput).text
+
+
+async def test_a_request_whose_worker_is_killed_before_it_is_cancelled_runs_no_step_more(
+    place: Place,
+) -> None:
+    dying = place.worker()
+    await place.ask("a", "x" * LONG)
+    await place.has_run("x")
+    dying.kill()
+    await asyncio.to_thread(dying.wait)
+    ran = place.steps("x")
+    await place.cancel("a")
+    await place.ask("b", "n" * 5)
+    place.worker()
+    assert codes(await place.replies_to("a")) == ["cancelled"]
+    (reply,) = await place.replies_to("b")
+    assert text_of(reply) == "nnnnn"
+    assert place.steps("x") == ran
+
+
+async def test_a_cancelled_request_that_is_read_again_stays_cancelled(place: Place) -> None:
+    """The worker is killed when the Failure is durable, and before the offset is committed."""
+    dying = place.worker("dies")
+    await place.ask("a", "x" * LONG)
+    await place.has_run("x")
+    await place.cancel("a")
+    assert await asyncio.to_thread(dying.wait, PATIENCE_S) == -signal.SIGKILL
+    ran = place.steps("x")
+    place.worker()
+    assert codes(await place.replies_to("a", 2)) == ["cancelled", "cancelled"]
+    assert place.steps("x") == ran
+
+
+async def test_a_killed_clients_request_ends_after_its_lease_and_others_run_to_their_end(
+    place: Place,
+) -> None:
+    place.worker()
+    client = place.start("leasing_client", "x" * LONG)
+    await place.has_run("x", 60)  # longer than the lease, which heartbeats keep
+    await place.ask("free", "n" * 200)
+    await place.has_run("n")
+    client.kill()
+    await asyncio.to_thread(client.wait)
+    (ended,) = await place.replies_to("leased")
+    assert isinstance(ended, Failure)
+    assert (ended.code, "sent no heartbeat for 1 s" in ended.message) == ("cancelled", True)
+    (reply,) = await place.replies_to("free")
+    assert text_of(reply) == "n" * 200
+    ran = place.steps("x")
+    await place.ask("after", "m" * 5)
+    await place.replies_to("after")
+    assert place.steps("x") == ran
