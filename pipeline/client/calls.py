@@ -14,7 +14,16 @@ from ...schemas.messages import Failure, Request, TriageOptions, TriageOutput
 from ..errors import UsageError
 from .arguments import check, check_request, options_of, shown
 from .envelope import Envelope
-from .keywords import DEFAULT_TIMEOUT_S, Content, Items, MapKeywords, Plain, Priority, RequestKeywords
+from .keywords import (
+    DEFAULT_TIMEOUT_S,
+    STREAM_LEASE_S,
+    Content,
+    Items,
+    MapKeywords,
+    Plain,
+    Priority,
+    RequestKeywords,
+)
 from .replies import Answer
 from .stream import Stream
 
@@ -133,7 +142,7 @@ class AsyncCalls(ABC):
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         key: bytes | None = None,
         traceparent: str | None = None,
-        lease_s: float | None = None,
+        lease_s: float | None = STREAM_LEASE_S,
         output: Any = None,
     ) -> Stream[Any, Any]:
         """Send one request, and get its answer in pieces while it is being made::
@@ -144,8 +153,8 @@ class AsyncCalls(ABC):
                 answer = await stream.answer()
 
         The request is sent on entering. The arguments and errors are those of `request`; ``timeout_s`` counts
-        until the end of the answer. Pieces of a task that is not installed here are plain JSON, and an answer
-        of it from the cache comes whole.
+        until the end of the answer, and ``lease_s`` is 10 s unless it is given. Pieces of a task that is not
+        installed here are plain JSON, and an answer of it from the cache comes whole.
         """
         check(text=text, id=id)
         envelope = Envelope(model, tenant, priority, timeout_s, key, traceparent, lease_s)

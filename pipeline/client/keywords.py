@@ -12,6 +12,8 @@ Items = Iterable[Item] | AsyncIterable[Item]
 Priority = Literal["high", "normal", "low"]
 Plain = Mapping[str, Any]
 DEFAULT_TIMEOUT_S: Final = 30.0
+STREAM_LEASE_S: Final = 10.0
+"""What is made for a process that has ended need not go on: a stream is long, and shown while it is made."""
 
 Options = TypeVar("Options")
 

@@ -17,9 +17,6 @@ log = logging.getLogger(__name__)
 BEATS: Final = 3
 """Heartbeats for each lease: two may be late."""
 
-STREAM_LEASE_S: Final = 10.0
-"""The lease of a stream, if its caller names none: what is shown to nobody need not be generated."""
-
 
 class ClientLease:
     """One name for each client. Lives on the event loop of its client."""

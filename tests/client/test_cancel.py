@@ -280,3 +280,12 @@ async def test_the_synchronous_client_cancels_too(
     await asyncio.to_thread(cancel)
     ((message, _),) = await read(reader)
     assert message == Cancel("t1")
+
+
+async def test_a_stream_has_a_lease_unless_its_caller_wants_none(broker: EmbeddedBroker) -> None:
+    async with served(broker) as (client, responder):
+        for how in ({}, {"lease_s": 60.0}, {"lease_s": None}):
+            async with client.stream("triage", "a", **how) as stream:
+                await stream.answer()
+    leases = [dict(record.headers).get(Header.LEASE_MS) for record in responder.records]
+    assert leases == [b"10000", b"60000", None]

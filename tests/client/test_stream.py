@@ -19,6 +19,7 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.client.pieces import CHUNK_OVERHEAD, MAX_UNREAD_BYTES, Pieces
 from inferstream.pipeline.client.stream import Stream
 from inferstream.pipeline.lab.steps import StepsOutput
+from inferstream.schemas.cancels import Cancel, decode_cancel
 from inferstream.schemas.messages import Chunk, Failure, Reply, Result
 from inferstream.schemas.topics import Topics
 
@@ -45,7 +46,8 @@ async def cancelled(broker: EmbeddedBroker, count: int = 0) -> list[str]:
     reader = await broker.consume([TOPICS.cancels])
     ids: list[str] = []
     while (records := await reader.poll(100, 10)) or len(ids) < count:
-        ids += [msgspec.json.decode(record.value or b"")["id"] for record in records]
+        messages = [decode_cancel(record.value) for record in records]
+        ids += [message.id for message in messages if isinstance(message, Cancel)]
     await reader.close()
     return ids
 

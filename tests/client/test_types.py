@@ -48,10 +48,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_mypy_finds_the_mistakes_of_a_user_and_no_others(python: Path, tmp_path: Path) -> None:
     for path in TYPED.glob("*.py"):
         shutil.copy(path, tmp_path)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "client.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "page.py").write_text("\n".join(blocks))
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--hide-error-context"]
     options = ["--config-file=", f"--python-executable={python}", f"--cache-dir={tmp_path / 'cache'}"]
     done = subprocess.run(
-        [*command, *options, "right.py", "wrong.py"], cwd=tmp_path, capture_output=True, text=True
+        [*command, *options, "right.py", "wrong.py", "page.py"], cwd=tmp_path, capture_output=True, text=True
     )
     said: dict[tuple[str, int], str] = {}
     for line in done.stdout.splitlines():

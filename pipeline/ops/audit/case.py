@@ -5,6 +5,7 @@ from collections import Counter
 from msgspec import Struct, field
 
 from .facts import CANCELLED, EXPIRED
+from .told import Told
 from .work_file import AuditRow
 
 NEVER_MS = 1 << 62
@@ -22,6 +23,7 @@ class Case(Struct):
     replies: Counter[tuple[str, str]] = field(default_factory=Counter)
     letters: Counter[str] = field(default_factory=Counter)
     chunks: Counter[int] = field(default_factory=Counter)
+    told: dict[int, Told] = field(default_factory=dict)
     cancels: int = 0
     reply_topics: set[str | None] = field(default_factory=set)
     first: tuple[int, bool, str, str] = (NEVER_MS, False, "", "")
@@ -39,6 +41,7 @@ class Case(Struct):
                 self.due_ms = max(self.due_ms, row.number)
             case "chunk":
                 self.chunks[row.number] += 1
+                self.told.setdefault(row.source, Told()).chunk(row.number, row.timestamp_ms)
             case "cancel":
                 self.cancels += 1
             case "letter":
@@ -46,6 +49,8 @@ class Case(Struct):
                 self._ended(row.timestamp_ms, "letter", row.code)
             case "result" | "failure" as kind:
                 self.replies[kind, row.code] += 1
+                if row.source in self.told:
+                    self.told[row.source].end()
                 self._ended(row.timestamp_ms, kind, row.code)
 
     @property
@@ -80,6 +85,17 @@ class Case(Struct):
     @property
     def repeated_chunks(self) -> int:
         return sum(max(0, count - self.deliveries) for count in self.chunks.values())
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether a chunk is missing, or before the one with the number before it."""
+        return any(told.is_torn for told in self.told.values())
+
+    def is_told_late(self, due_ms: int) -> bool:
+        """Whether a chunk is behind the last end, although the end that belongs to it was due."""
+        if self.letters_alone:  # ends that are on another topic
+            return False
+        return any(0 <= told.open_ms <= due_ms for told in self.told.values())
 
     @property
     def outcome(self) -> str:

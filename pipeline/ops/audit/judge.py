@@ -29,7 +29,7 @@ class Judge:
             return
         if case.known:
             self._request(case)
-        elif case.ends:
+        elif case.ends or case.chunks:
             self.report.unknown += 1
             self.report.example("unknown", case.identity)
 
@@ -53,6 +53,10 @@ class Judge:
         report.cancelled += case.outcome in CANCELLED
         report.late_cancels += bool(case.cancels and case.ends and not case.cancelled)
         report.kept += case.letters.total() - case.letters_alone
+        report.chunks += case.chunks.total()
+        if case.is_torn:
+            report.torn += 1
+            report.example("torn", case.identity)
         if case.ends:
             self._ended(case)
         else:
@@ -72,6 +76,9 @@ class Judge:
         if case.ends < case.deliveries and case.due_ms <= self._due_ms:
             report.missing_repeats += case.deliveries - case.ends
             report.example("missing", case.identity)
+        if case.ends >= case.deliveries and case.is_told_late(self._due_ms):
+            report.late_chunks += 1
+            report.example("late_chunks", case.identity)
         report.duplicated += repeated
         report.duplicated_chunks += case.repeated_chunks
         report.contradictory += bool(repeated) and case.kinds > 1

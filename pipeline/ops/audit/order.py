@@ -1,4 +1,4 @@
-"""The order per key: first replies must come in the order of their requests."""
+"""The order per key: nothing of a request may be told before the end of an earlier one of its key."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -7,7 +7,7 @@ from .work_file import OrderedReply
 
 
 def out_of_order(replies: Iterable[OrderedReply]) -> Iterator[OrderedReply]:
-    """First replies that are before the first reply to an earlier request of their key.
+    """First replies, or chunks, that are before the first end of an earlier request of their key.
 
     ``replies`` must be in the order of partition, key and offset of their requests. Replies are
     compared only within one partition of one topic.
@@ -15,11 +15,20 @@ def out_of_order(replies: Iterable[OrderedReply]) -> Iterator[OrderedReply]:
     for _, of_key in groupby(replies, lambda reply: (reply.source, reply.key)):
         highest: dict[int, int] = {}
         for _, of_request in groupby(of_key, lambda reply: reply.position):
-            first = _first(list(of_request))
-            if first.reply_position < highest.get(first.reply_source, -1):
+            known = list(of_request)
+            first = _first(known)
+            source = first.reply_source
+            before = highest.get(source, -1)
+            if first.reply_position < before:
                 yield first
-            else:
-                highest[first.reply_source] = first.reply_position
+            highest[source] = max(before, _end(known, source))
+
+
+def _end(replies: Sequence[OrderedReply], source: int) -> int:
+    """The position of the first end of a request, or of its last chunk if it has none."""
+    there = [reply for reply in replies if reply.reply_source == source]
+    ends = [reply.reply_position for reply in there if reply.ends]
+    return min(ends) if ends else max(reply.reply_position for reply in there)
 
 
 def _first(replies: Sequence[OrderedReply]) -> OrderedReply:

@@ -41,8 +41,11 @@ class AuditReport(Struct):
         kept: dead letters that accompany a failure reply.
         duplicated: terminal events beyond one for each time that a request was sent.
         contradictory: requests with too many terminal events that are not all the same.
+        chunks: parts of answers that were told while these were being made.
+        torn: requests of which a chunk is missing, or comes before an earlier one.
+        late_chunks: requests with a chunk behind their last terminal event.
         duplicated_chunks: chunks beyond one for each time that a request was sent.
-        out_of_order: first replies before the first reply to an earlier request of their key.
+        out_of_order: first replies or chunks before the first end of an earlier request of their key.
         unknown: ids of replies and dead letters whose requests are not (or no longer) in the topic.
         deleted: offsets of the request topic that retention has deleted before they were read.
         unreadable: records on reply topics that are not replies.
@@ -69,6 +72,9 @@ class AuditReport(Struct):
     kept: int = 0
     duplicated: int = 0
     contradictory: int = 0
+    chunks: int = 0
+    torn: int = 0
+    late_chunks: int = 0
     duplicated_chunks: int = 0
     out_of_order: int = 0
     unknown: int = 0
@@ -85,8 +91,9 @@ class AuditReport(Struct):
 
     @property
     def lost(self) -> bool:
-        """Whether a terminal event is missing although it was due, or a reply is out of order."""
-        return bool(self.missing or self.missing_repeats or self.out_of_order or self.elsewhere)
+        """Whether a terminal event is missing although it was due, or a reply or chunk is out of order."""
+        torn = self.torn or self.late_chunks
+        return bool(self.missing or self.missing_repeats or self.out_of_order or self.elsewhere or torn)
 
     @property
     def repeated(self) -> bool:

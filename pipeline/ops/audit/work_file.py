@@ -35,8 +35,9 @@ NOTE_REQUEST: Final = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?,
 NOTE_EVENT: Final = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)"
 # Both parts are in the order of their primary keys, so SQLite merges them and does not sort.
 ROWS: Final = """
-SELECT identity, timestamp_ms, how, NULL, '', count, reply_topic FROM requests
-UNION ALL SELECT identity, timestamp_ms, NULL, kind, code, number, NULL FROM events ORDER BY identity
+SELECT identity, timestamp_ms, how, NULL, '', count, reply_topic, source, position FROM requests
+UNION ALL SELECT identity, timestamp_ms, NULL, kind, code, number, NULL, source, position FROM events
+ORDER BY identity, source, position
 """
 UNKNOWN: Final = """
 SELECT DISTINCT identity FROM events WHERE NOT EXISTS (SELECT 1 FROM requests WHERE requests.identity = events.identity)
@@ -44,7 +45,7 @@ SELECT DISTINCT identity FROM events WHERE NOT EXISTS (SELECT 1 FROM requests WH
 # An id that was sent with several keys is left out: its order is not defined.
 IN_ORDER: Final = """
 SELECT asked.source, asked.key, asked.position, asked.identity, asked.timestamp_ms,
-    events.source, events.position, events.timestamp_ms
+    events.source, events.position, events.timestamp_ms, events.kind <> 'chunk'
 FROM requests AS asked INDEXED BY keys CROSS JOIN events ON events.identity = asked.identity
 WHERE asked.key IS NOT NULL AND asked.how = 'first' AND events.kind IN ('result', 'failure', 'chunk')
 AND NOT EXISTS (
@@ -58,7 +59,8 @@ ORDER BY asked.source, asked.key, asked.position
 class AuditRow(NamedTuple):
     """One record of the work file: a request has ``how``, an event has ``kind``.
 
-    ``number`` is that of an event, or the count of the requests.
+    ``number`` is that of an event, or the count of the requests. ``source`` is a partition of a topic,
+    ``position`` an offset.
     """
 
     identity: str
@@ -68,10 +70,15 @@ class AuditRow(NamedTuple):
     code: str
     number: int
     reply_topic: str | None
+    source: int
+    position: int
 
 
 class OrderedReply(NamedTuple):
-    """A reply whose order matters. A source is a partition of a topic, a position an offset."""
+    """A reply whose order matters. A source is a partition of a topic, a position an offset.
+
+    ``ends``: it is no chunk.
+    """
 
     source: int
     key: bytes
@@ -81,6 +88,7 @@ class OrderedReply(NamedTuple):
     reply_source: int
     reply_position: int
     reply_timestamp_ms: int
+    ends: bool = True
 
 
 class WorkFile:
@@ -133,7 +141,7 @@ class WorkFile:
             connection.executemany("UPDATE sources SET position = ? WHERE id = ?", moved)
 
     def rows(self) -> Iterator[AuditRow]:
-        """All records in the order of their identities."""
+        """All records in the order of their identities; of one identity in the order of each source."""
         return map(AuditRow._make, self._connection.execute(ROWS))
 
     def ordered_replies(self) -> Iterator[OrderedReply]:

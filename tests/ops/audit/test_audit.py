@@ -60,6 +60,12 @@ class Writer:
             result = Result(identity, "triage", "m", "1", OUTPUT)
             await self.put(topic or self.topics.replies, encode(result), partition=partition)
 
+    async def tell(self, identity: str, *seqs: int) -> None:
+        """Publish chunks with these numbers."""
+        for seq in seqs:
+            chunk = Chunk(identity, seq, "triage", "m", "1", from_=seq, output=OUTPUT)
+            await self.put(self.topics.replies, encode(chunk))
+
     async def fail(self, identity: str, code: str) -> None:
         await self.put(self.topics.replies, encode(Failure(identity, "triage", code, "because")))
 
@@ -306,13 +312,76 @@ def test_a_seq_that_is_too_large_for_sqlite_is_limited() -> None:
 
 async def test_chunks_are_no_terminal_events_and_may_be_repeated(local: Writer) -> None:
     await local.ask("a")
-    for seq in (0, 1, 1):
-        chunk = Chunk("a", seq, "triage", "m", "1", seq, OUTPUT)
-        await local.put(local.topics.replies, encode(chunk))
+    await local.tell("a", 0, 1, 1)
     assert (await local.judge()).missing == 1
     await local.answer("a")
     report = await local.judge()
-    assert (report.results, report.duplicated, report.duplicated_chunks) == (1, 0, 1)
+    assert (report.results, report.duplicated, report.duplicated_chunks, report.chunks) == (1, 0, 1, 3)
+    assert not report.lost
+
+
+@pytest.mark.parametrize("end", ["", "result"])
+async def test_a_chunk_behind_the_end_is_found(writer: Writer, end: str) -> None:
+    """Not if another end follows: a worker was killed before it had committed, and the next one told it again."""
+    await writer.ask("a", key=b"k")
+    await writer.tell("a", 0, 1)
+    await writer.answer("a")
+    await writer.tell("a", 0)
+    if end:
+        await writer.answer("a")
+    report = await writer.judge(clock=lambda: FAR_MS / 1e3)
+    assert (report.late_chunks, report.lost) == (0 if end else 1, not end)
+    assert report.examples.get("late_chunks", []) == ([] if end else ["a"])
+
+
+async def test_a_repetition_that_is_being_told_is_not_late(local: Writer) -> None:
+    await local.ask("a")
+    await local.answer("a")
+    await local.tell("a", 0)
+    now_s = local.clock()
+    assert (await local.judge(clock=lambda: now_s + 30, grace_ms=60_000)).late_chunks == 0
+    assert (await local.judge(clock=lambda: now_s + 90, grace_ms=60_000)).late_chunks == 1
+
+
+TOLD = {
+    "in order": ([0, 1, 2], False),
+    "again by the next worker": ([0, 1, 2, 0, 1, 2, 3], False),
+    "by two workers at once": ([0, 1, 0, 2, 1, 3, 2, 3], False),
+    "the first one missing": ([1], True),
+    "one missing": ([0, 2], True),
+    "out of order": ([0, 2, 1], True),
+}
+
+
+@pytest.mark.parametrize("order", TOLD)
+async def test_a_chunk_that_is_missing_or_out_of_order_is_found(local: Writer, order: str) -> None:
+    await local.ask("a", key=b"k")
+    seqs, is_torn = TOLD[order]
+    await local.tell("a", *seqs)
+    await local.answer("a")
+    report = await local.judge()
+    assert (report.torn, report.lost, report.results) == (is_torn, is_torn, 1)
+    assert report.examples.get("torn", []) == (["a"] if is_torn else [])
+
+
+async def test_chunks_of_a_later_request_wait_for_the_end_of_the_earlier_one(writer: Writer) -> None:
+    for identity in ("a", "b", "c"):
+        await writer.ask(identity, key=b"k")
+    await writer.tell("a", 0)
+    await writer.tell("b", 0)
+    await writer.answer("a", "b")
+    await writer.tell("c", 0)
+    await writer.answer("c")
+    report = await writer.judge()
+    assert (report.out_of_order, report.examples["out_of_order"]) == (1, ["b"])
+
+
+async def test_chunks_of_a_request_that_never_ends_are_found(local: Writer) -> None:
+    await local.ask("a")
+    await local.tell("a", 0)
+    await local.tell("nobody", 0)
+    report = await local.judge(clock=lambda: FAR_MS / 1e3)
+    assert (report.missing, report.unknown, report.late_chunks) == (1, 1, 0)
 
 
 async def test_an_interrupted_audit_continues(writer: Writer, tmp_path: Path) -> None:
@@ -455,31 +524,34 @@ def test_the_first_reply_is_the_first_by_offset_and_not_by_time() -> None:
     assert list(out_of_order([replied(1, 1, 14_000), replied(2, 0, 20_000)])) == [replied(2, 0, 20_000)]
 
 
-ORDERED = st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 3), st.integers(0, 1))
+ORDERED = st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 3), st.integers(0, 1), st.booleans())
 
 
 @given(st.lists(ORDERED))
-def test_out_of_order_agrees_with_a_plain_recount(drawn: list[tuple[int, int, int, int]]) -> None:
-    """Replies to requests (key, position) at (time, partition); their offsets are their places in the list."""
+def test_out_of_order_agrees_with_a_plain_recount(drawn: list[tuple[int, int, int, int, bool]]) -> None:
+    """Replies to requests (key, position) at (time, partition, whether it ends); offsets are places in the list."""
     replies = [
-        OrderedReply(0, b"%d" % key, position, "", 0, partition, place, at)
-        for place, (key, position, at, partition) in enumerate(drawn)
+        OrderedReply(0, b"%d" % key, position, "", 0, partition, place, at, ends)
+        for place, (key, position, at, partition, ends) in enumerate(drawn)
     ]
     replies.sort(key=lambda reply: (reply.key, reply.position))
     early = {(reply.key, reply.position) for reply in out_of_order(replies)}
     firsts: dict[tuple[bytes, int], OrderedReply] = {}
+    ends: dict[tuple[bytes, int], int] = {}
     for (key, position), same in groupby(replies, lambda reply: (reply.key, reply.position)):
         known = list(same)
         where = min(known, key=lambda reply: reply.reply_timestamp_ms).reply_source
-        firsts[key, position] = min(
+        there = sorted(
             (reply for reply in known if reply.reply_source == where), key=lambda reply: reply.reply_position
         )
+        firsts[key, position] = there[0]
+        ends[key, position] = next((reply for reply in there if reply.ends), there[-1]).reply_position
     expected = {
         (key, position)
         for (key, position), reply in firsts.items()
         for (other_key, other_position), other in firsts.items()
         if other_key == key and other_position < position and other.reply_source == reply.reply_source
-        if other.reply_position > reply.reply_position
+        if ends[other_key, other_position] > reply.reply_position
     }
     assert early == expected
 
