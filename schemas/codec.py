@@ -1,13 +1,14 @@
 """Encodes and decodes messages. Decoding returns a message or raises `DecodeError`, whatever the bytes are."""
 
 import re
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from .messages import Chunk, Failure, Reply, Request, Result
-from .wrappings import EXAMPLE, wrapping_of_bytes, wrapping_of_object, wrapping_of_string
+from .wrappings import EXAMPLE, example_of, wrapping_of_bytes, wrapping_of_object, wrapping_of_string
 
 SHAPES: Final = {
     "text": ("a string", EXAMPLE),
@@ -53,6 +54,8 @@ class IdOnly(Struct):
     id: Any = None
 
 
+Asked = TypeVar("Asked", bound=Request)
+
 _requests: Final = msgspec.json.Decoder(Request)
 _replies: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Result | Chunk | Failure)
 _id_only: Final = msgspec.json.Decoder(IdOnly)
@@ -69,20 +72,32 @@ def encode(message: Struct) -> bytes:
     return _encoder.encode(message)
 
 
-def decode_request(value: bytes | None) -> Request:
-    """The request in the body of a record; its text has at least one character that is not a space.
+@overload
+def decode_request(value: bytes | None) -> Request: ...
+@overload
+def decode_request(value: bytes | None, kind: type[Asked]) -> Asked: ...
+def decode_request(value: bytes | None, kind: type[Request] = Request) -> Request:
+    """The request in the body of a record, of the type that the task's contract names.
 
-    Raises only DecodeError, whatever the bytes are.
+    A plain Request has a text with at least one character that is not a space; what is in another type
+    is for its task to check. Raises only DecodeError, whatever the bytes are.
     """
     try:
         if not value or value.isspace():
-            raise DecodeError("empty_body", f"The body is empty: send a JSON object such as {EXAMPLE}.")
+            raise DecodeError(
+                "empty_body", f"The body is empty: send a JSON object such as {example_of(kind)}."
+            )
         if not value.isascii():
             value.decode()  # checks all of the body; msgspec decodes only the known fields
-        request = _requests.decode(value)
+        request = _requests.decode(value) if kind is Request else _decoder_of(kind).decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(value or b"", error) from error
-    return _checked(request, value)
+        raise _refusal(value or b"", error, kind) from error
+    return _checked(request, value) if kind is Request else request
+
+
+@lru_cache(maxsize=64)
+def _decoder_of(kind: type[Asked]) -> msgspec.json.Decoder[Asked]:
+    return msgspec.json.Decoder(kind)
 
 
 def decode_reply(value: bytes | None) -> Reply:
@@ -104,19 +119,21 @@ def _checked(request: Request, value: bytes) -> Request:
     return request
 
 
-def _refusal(value: bytes, error: Exception) -> DecodeError:
+def _refusal(value: bytes, error: Exception, kind: type[Request]) -> DecodeError:
     """The DecodeError for ``value``, given the error of the decoder."""
-    if not isinstance(error, msgspec.ValidationError) and (wrapped := wrapping_of_bytes(value)):
+    example = example_of(kind)
+    if not isinstance(error, msgspec.ValidationError) and (wrapped := wrapping_of_bytes(value, example)):
         return DecodeError("not_utf8" if isinstance(error, UnicodeDecodeError) else "not_json", wrapped)
     if isinstance(error, UnicodeDecodeError):
         sentence = f"The body is not UTF-8 (byte {error.start}): encode the JSON as UTF-8."
         return DecodeError("not_utf8", sentence, _leading_id(value))
     if isinstance(error, msgspec.ValidationError):
-        sentence = wrapping_of_string(value) or _wrong_type(str(error))
+        wrong = _wrong_type(str(error)) if kind is Request else _wrong_field(str(error), example)
+        sentence = wrapping_of_string(value, example) or wrong
         return DecodeError("wrong_type", sentence, _valid_id(value))
     return DecodeError(
         "not_json",
-        f"The body is not JSON ({_defect(value, error)}): send an object such as {EXAMPLE}.",
+        f"The body is not JSON ({_defect(value, error)}): send an object such as {example}.",
         _leading_id(value),
     )
 
@@ -142,6 +159,17 @@ def _wrong_type(problem: str) -> str:
     if got is None and field[1] == "options":
         return "The field `options` holds a number out of range: send a smaller one."
     return f"The field `{field[1]}` must be {wanted}, got {described}: send {example}."
+
+
+def _wrong_field(problem: str, example: str) -> str:
+    """The same for a type whose fields are not known here."""
+    reason, _, where = problem.partition(" - at `$")
+    reason = reason[:1].lower() + reason[1:]
+    if reason.startswith("object missing required field"):
+        return f"The body lacks the field {reason.rpartition(' ')[2]}: send {example}."
+    if not where.startswith("."):
+        return f"The body must be a JSON object ({reason}): send {example}."
+    return f"The field `{where[1:].rstrip('`')}` is wrong: {reason}."
 
 
 def _valid_id(value: bytes) -> str | None:

@@ -3,7 +3,6 @@
 The files are committed in the folder ``v1``, so that a change of the contract is visible in review.
 """
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from .cancels import Cancel, Heartbeat
-from .messages import Reply, Request, TriageOptions, TriageOutput
+from .contract import Contract
+from .docstrings import described
+from .messages import Reply, Request
+from .tasks import CONTRACTS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MESSAGES: Final[dict[str, Any]] = {
@@ -19,14 +21,23 @@ MESSAGES: Final[dict[str, Any]] = {
     "reply": Reply,
     "cancel": Cancel,
     "heartbeat": Heartbeat,
-    "triage-options": TriageOptions,
-    "triage-output": TriageOutput,
 }
 
 
 def json_schemas() -> dict[str, bytes]:
     """The content of each JSON Schema by its file name in ``v1``."""
-    return {f"{name}.json": _pretty(_schema(kind)) for name, kind in MESSAGES.items()}
+    ours = {f"{task}-{name}": kind for task, one in CONTRACTS.items() for name, kind in types_of(one).items()}
+    return {f"{name}.json": _pretty(json_schema(kind)) for name, kind in (MESSAGES | ours).items()}
+
+
+def types_of(contract: Contract) -> dict[str, Any]:
+    """The types of a task that are its own, by what they are in its contract."""
+    types = {"options": contract.options, "output": contract.output}
+    if contract.request is not Request:
+        types["request"] = contract.request
+    if contract.piece is not None:
+        types["piece"] = contract.piece
+    return types
 
 
 def write_json_schemas(folder: Path) -> list[str]:
@@ -40,9 +51,10 @@ def write_json_schemas(folder: Path) -> list[str]:
     return sorted(name for name in known.keys() | made.keys() if known.get(name) != made.get(name))
 
 
-def _schema(kind: Any) -> dict[str, Any]:
+def json_schema(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of a type, with what its docstring says of each field."""
     schema = {"$schema": DIALECT} | msgspec.json.schema(kind)
-    for definition in schema["$defs"].values():
+    for definition in schema.get("$defs", {}).values():
         _describe(definition)
     if kind is Request:  # optional in the type, so that the codec can write the sentence about a missing text
         schema["$defs"]["Request"]["required"] = ["text"]
@@ -51,13 +63,12 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 def _describe(definition: dict[str, Any]) -> None:
     """Move the lines below "Attributes:" in a docstring to the descriptions of the properties."""
-    summary, _, attributes = inspect.cleandoc(definition.get("description", "")).partition(
-        "\n\nAttributes:\n"
-    )
-    definition["description"] = summary.replace("``", "`")
-    for line in attributes.splitlines():
-        name, _, text = line.strip().partition(": ")
-        definition["properties"][name]["description"] = text.replace("``", "`")
+    if "description" not in definition:
+        return
+    definition["description"], of_fields = described(definition["description"])
+    for name, text in of_fields.items():
+        if name in definition.get("properties", {}):
+            definition["properties"][name]["description"] = text
 
 
 def _pretty(schema: dict[str, Any]) -> bytes:

@@ -102,6 +102,33 @@ class Failure(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="fa
 Reply = Result | Chunk | Failure
 
 
+class EmbedOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of an embed request.
+
+    Attributes:
+        normalize: scale the vector to length 1, so that a dot product is a cosine. The vectors of an encoder have it;
+            the mean of the pieces of a long text, and a shortened vector, do not.
+        dimensions: shorten the vector to its first dimensions; only models that were trained for it allow it.
+    """
+
+    normalize: bool = True
+    dimensions: int | None = None
+
+
+class EmbedOutput(Struct, frozen=True):
+    """The vector of a text.
+
+    Attributes:
+        vector: the numbers, to seven decimals.
+        dimensions: how many there are.
+        windows: the number of overlapping pieces that a long text was cut into; the vector is their mean.
+    """
+
+    vector: list[float]
+    dimensions: int
+    windows: int = 1
+
+
 class TriageOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """Options of a triage request.
 

@@ -3,8 +3,9 @@
 from typing import Final
 
 from .contract import Contract
-from .messages import TriageOptions, TriageOutput
+from .messages import EmbedOptions, EmbedOutput, TriageOptions, TriageOutput
 
 CONTRACTS: Final[dict[str, Contract]] = {
     "triage": Contract(TriageOptions, TriageOutput),
+    "embed": Contract(EmbedOptions, EmbedOutput),
 }

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
+
+from .messages import Request
 
 EXAMPLE: Final = '{"text": "I was charged twice"}'
 SCHEMA_ID_BYTES: Final = 5
@@ -15,16 +17,27 @@ _objects: Final = msgspec.json.Decoder(dict[str, Raw])
 _strings: Final = msgspec.json.Decoder(str)
 
 
-def wrapping_of_bytes(value: bytes) -> str | None:
+def example_of(kind: type[Request]) -> str:
+    """A request to show in an error: the fields that its type adds to those of each request."""
+    if kind is Request:
+        return EXAMPLE
+    fields = [
+        one for one in structs.fields(kind) if one.required or one.name not in Request.__struct_fields__
+    ]
+    named = [one for one in fields if one.required] or fields
+    return "{" + ", ".join(f'"{one.encode_name}": …' for one in named) + "}"
+
+
+def wrapping_of_bytes(value: bytes, example: str = EXAMPLE) -> str | None:
     """A sentence on the bytes around a body that is not JSON; None if they are not known."""
     if value[:2] == b"\x00\x00" and len(value) >= SCHEMA_ID_BYTES and value[2:4] != b"\x00{":
         number = int.from_bytes(value[1:SCHEMA_ID_BYTES], "big")
         return (
             f"The body begins with the bytes of a schema registry (schema {number}): send plain JSON without "
-            f"them, such as {EXAMPLE}, with a serializer for strings or bytes."
+            f"them, such as {example}, with a serializer for strings or bytes."
         )
     if value[:2] in UTF_16:
-        return f"The body looks like UTF-16: encode the JSON as UTF-8, as in {EXAMPLE}."
+        return f"The body looks like UTF-16: encode the JSON as UTF-8, as in {example}."
     return None
 
 
@@ -49,7 +62,7 @@ def wrapping_of_object(value: bytes) -> str | None:
     return None
 
 
-def wrapping_of_string(value: bytes) -> str | None:
+def wrapping_of_string(value: bytes, example: str = EXAMPLE) -> str | None:
     """A sentence on a request that was encoded as JSON twice; None if it was not."""
     try:
         inner = _strings.decode(value)
@@ -57,7 +70,7 @@ def wrapping_of_string(value: bytes) -> str | None:
         return None
     if not _fields(inner.encode(errors="replace")):
         return None
-    return f"The body is a string that holds JSON: it was encoded twice. Send the object itself, such as {EXAMPLE}."
+    return f"The body is a string that holds JSON: it was encoded twice. Send the object itself, such as {example}."
 
 
 def _fields(value: bytes) -> Mapping[str, Raw]:

@@ -12,8 +12,10 @@ from msgspec import Struct
 from ...schemas import codec
 from ...schemas.messages import Request
 from ...schemas.topics import PRIORITIES
+from ...schemas.wrappings import example_of
 from ..config import KafkaConfig
 from ..errors import MissingText, UsageError, WrongType
+from ..tasks.catalogue import contract_of
 from .replies import decoder
 
 TASK: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -155,19 +157,22 @@ def shown(value: object) -> str:
     return type(value).__name__
 
 
-def check_item(item: object) -> None:
+def check_item(item: object, task: str) -> None:
     """Check one item of `Client.map`. Raises BadRequest."""
     if isinstance(item, Request):
-        check_request(item)
+        check_request(item, task)
     elif not isinstance(item, str):
         raise WrongType(f"An item is a string or a Request, not {shown(item)}: leave it out.")
+    else:
+        _check_kind(item, task)
 
 
-def check_request(request: Request) -> None:
-    """Check the types of the fields, as a worker does. Raises BadRequest.
+def check_request(request: Request, task: str) -> None:
+    """Check the type of the request and those of its fields, as a worker does. Raises BadRequest.
 
     A Request can be made with any values, since msgspec checks them only when it decodes.
     """
+    _check_kind(request, task)
     if type(request) is Request:
         if isinstance(request.text, str):
             _check_fields(request)
@@ -181,6 +186,17 @@ def check_request(request: Request) -> None:
         raise WrongType(f"The {type(request).__name__} has a field of the wrong type: {error}.") from None
     except (UnicodeEncodeError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError):
         return  # refused where it is encoded to be sent, by the sentence for that
+
+
+def _check_kind(content: Request | str, task: str) -> None:
+    """Refuse a text for a task whose requests have other content. A task that is not installed here may take any."""
+    contract = contract_of(task)
+    kind = contract.request if contract else Request
+    if kind is not Request and not isinstance(content, kind):
+        raise WrongType(
+            f"A request to {task!r} is of the type {kind.__name__}, with {example_of(kind)}, "
+            f"not {type(content).__name__}."
+        )
 
 
 def _check_fields(request: Request) -> None:

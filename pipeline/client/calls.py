@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import Struct, structs
 
 from ...schemas.cancels import Reason
-from ...schemas.messages import Failure, Request, TriageOptions, TriageOutput
+from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, Request, TriageOptions, TriageOutput
 from ..errors import UsageError
 from .arguments import check, check_request, options_of, shown
 from .envelope import Envelope
@@ -48,7 +48,7 @@ class Call(Struct, frozen=True):
     def request(self, content: Content, request_id: str | None, new_id: Callable[[], str]) -> Request:
         """The request to send. Raises BadRequest for content of the wrong type."""
         request = content if isinstance(content, Request) else Request(text=content)
-        check_request(request)
+        check_request(request, self.task)
         options = {**self.options, **request.options}
         return structs.replace(request, id=request_id or request.id or new_id(), options=options)
 
@@ -61,6 +61,10 @@ class AsyncCalls(ABC):
     async def request(
         self, task: Literal["triage"], text: Content, **how: Unpack[RequestKeywords[TriageOptions]]
     ) -> Answer[TriageOutput]: ...
+    @overload
+    async def request(
+        self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
+    ) -> Answer[EmbedOutput]: ...
     @overload
     async def request(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
@@ -165,6 +169,10 @@ class AsyncCalls(ABC):
     def map(
         self, task: Literal["triage"], texts: Items, **how: Unpack[MapKeywords[TriageOptions]]
     ) -> AsyncGenerator[Answer[TriageOutput] | Failure, None]: ...
+    @overload
+    def map(
+        self, task: Literal["embed"], texts: Items, **how: Unpack[MapKeywords[EmbedOptions]]
+    ) -> AsyncGenerator[Answer[EmbedOutput] | Failure, None]: ...
     @overload
     def map(
         self, task: str, texts: Items, *, output: type[Output], **how: Unpack[MapKeywords[Struct]]

@@ -157,7 +157,7 @@ class Client(AsyncCalls):
             return _resolved(item)
         caller_id = id_of(item) or str(position)
         try:
-            check_item(item)
+            check_item(item, replies.task)
             request = item if isinstance(item, Request) else Request(text=str(item))
             request = structs.replace(
                 request, id=f"{caller_id}#{self._new_id()}", options={**options, **request.options}

@@ -6,7 +6,7 @@ from secrets import token_hex
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.structs import asdict
 
 from ...schemas.codec import encode
@@ -71,9 +71,15 @@ def _headers(reply_topic: str, envelope: Envelope, clock: Callable[[], float]) -
 
 def content_hash(request: Request, model: str | None) -> bytes:
     """The default record key, in hexadecimal: equal content goes to the same worker and hits its cache."""
-    parts = (str(request.text).encode(), _options.encode(request.options), (model or "").encode())
+    about = str(request.text).encode() if type(request) is Request else _content(request)
+    parts = (about, _options.encode(request.options), (model or "").encode())
     content = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     return blake2b(content, digest_size=KEY_BYTES).hexdigest().encode()
+
+
+def _content(request: Request) -> bytes:
+    """What a request of a task's own type is about: its fields but those that each request has."""
+    return _options.encode(structs.replace(request, id=None, task=None, options={}, stream=False))
 
 
 def new_traceparent() -> str:

@@ -9,12 +9,14 @@ from msgspec import structs
 
 from ...schemas.codec import DecodeError, decode_request
 from ...schemas.messages import Failure, Request
-from ..errors import NotJson, NotUtf8
+from ...schemas.wrappings import example_of
+from ..errors import NotJson, NotUtf8, UsageError
 from ..rows.csv_rows import CsvRows, Wanted
 from ..rows.dialect import Dialect
 from ..rows.json_rows import NotAnObject, json_object
 from ..rows.row_file import TEXT
 from ..rows.text_lines import TextLines
+from ..tasks.catalogue import contract_of
 
 ID: Final = "id"
 
@@ -38,6 +40,13 @@ class RequestFile:
     ) -> None:
         self._dialect = dialect
         self._task = task
+        contract = contract_of(task)
+        self._kind = contract.request if contract else Request
+        if self._kind is not Request and dialect.format != "jsonl":
+            raise UsageError(
+                f"A request to {task!r} is more than a text: give a file of JSON Lines, with "
+                f"{example_of(self._kind)} in each line."
+            )
         self._text, self._id = columns
         self._lines = TextLines(file, source, dialect.encoding, compressed=dialect.compressed)
         self.header: list[str] = []
@@ -66,7 +75,7 @@ class RequestFile:
                 yield self._failure(None, NotUtf8.code, f"The line {problem}.")
                 continue
             try:
-                yield decode_request(self._body(line))
+                yield decode_request(self._body(line), self._kind)
             except DecodeError as error:
                 yield self._failure(error.id, error.code, error.message)
             except NotAnObject as error:  # a key that stands twice: to the decoder the last one counts
@@ -79,7 +88,7 @@ class RequestFile:
             values = json_object(line)
         except NotAnObject:
             try:
-                decode_request(content)
+                decode_request(content, self._kind)
             except DecodeError:
                 return content  # its own sentence says more
             raise

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
 
-from ...schemas.messages import Failure, TriageOptions, TriageOutput
+from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from .calls import AsyncCalls
 from .keywords import Content, Item, MapKeywords, Plain, RequestKeywords
 from .likeness import like, waiting_like
@@ -28,6 +28,10 @@ class SyncCalls(ABC):
     ) -> Answer[TriageOutput]: ...
     @overload
     def request(
+        self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
+    ) -> Answer[EmbedOutput]: ...
+    @overload
+    def request(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
     ) -> Answer[Output]: ...
     @overload
@@ -44,6 +48,10 @@ class SyncCalls(ABC):
     def map(
         self, task: Literal["triage"], texts: Iterable[Item], **how: Unpack[MapKeywords[TriageOptions]]
     ) -> Generator[Answer[TriageOutput] | Failure, None, None]: ...
+    @overload
+    def map(
+        self, task: Literal["embed"], texts: Iterable[Item], **how: Unpack[MapKeywords[EmbedOptions]]
+    ) -> Generator[Answer[EmbedOutput] | Failure, None, None]: ...
     @overload
     def map(
         self, task: str, texts: Iterable[Item], *, output: type[Output], **how: Unpack[MapKeywords[Struct]]

@@ -34,12 +34,15 @@ class RequestReader:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         cancels: Cancels | None = None,
+        kind: type[Request] = Request,
     ) -> None:
+        """``kind`` is the type of the task's requests, as its contract has it."""
         self._task = topics.task
         self._replies = topics.replies
         self._max_bytes = max_request_bytes
         self._clock = clock
         self._wall_clock = wall_clock
+        self._kind = kind
         self.cancels = cancels or Cancels()
 
     def arrival(self, record: Record) -> Arrival:
@@ -59,7 +62,7 @@ class RequestReader:
                 f"The request has {len(value)} bytes, more than the {self._max_bytes} allowed: split the text."
             )
         try:
-            request = codec.decode_request(value)
+            request = codec.decode_request(value, self._kind)
         except codec.DecodeError as error:
             arrival.id = error.id
             raise

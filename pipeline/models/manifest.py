@@ -50,6 +50,7 @@ class Manifest(Struct, frozen=True):
     independence: Independence | None = None
     config_sha256: str = ""
     pooling: str = ""
+    matryoshka_dimensions: tuple[int, ...] = ()  # a vector may be cut to one of these, as its model says
     notes: tuple[str, ...] = ()  # what the files ask for and the graph need not do
 
     @property

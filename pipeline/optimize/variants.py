@@ -83,6 +83,7 @@ class _VariantBuilder:
             recipe=RECIPE,
             config_sha256=plan.digest_of("config.json"),
             pooling=plan.pooling,
+            matryoshka_dimensions=self._config.shorter,
             notes=tuple(plan.notes),
             graph_path=str(path),
             tokenizer_path=str(self._home / "tokenizer.json"),

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ...schemas.messages import Request
 from ...schemas.topics import Topics
 from ..broker.base import Broker, TopicSpec
 from ..config import CacheConfig, Config, KafkaConfig, RetryConfig
@@ -90,6 +91,7 @@ def build_worker(
             metrics.of_task(one.name),
             group=group,
             member=member,
+            kind=one.contract.request,
         )
         for one in definitions
     ]
@@ -105,15 +107,19 @@ def task_workers(
     *,
     group: str | None = None,
     member: str | None = None,
+    kind: type[Request] = Request,
 ) -> TaskWorkers:
-    """All that stands around an engine for one task: a worker for the requests, and one for each retry topic."""
+    """All that stands around an engine for one task: a worker for the requests, and one for each retry topic.
+
+    ``kind``: the type of the requests.
+    """
     group = group or f"{topics.prefix}.{topics.task}"
     specs = topic_specs(topics, config.kafka, config.retries)
 
     # What reads a request, and decides whether it may go to the device.
     limits = config.limits
     cancels = CancelReader(broker, topics.cancels, metrics, cancel_span_s(config.retries))
-    reader = RequestReader(topics, limits.max_request_bytes, engine.clock, time.time, cancels.cancels)
+    reader = RequestReader(topics, limits.max_request_bytes, engine.clock, time.time, cancels.cancels, kind)
     reply_topics = ReplyTopics(topics, limits, broker.partitions)
     admission = Admission(config.window.max_in_flight, config.window.max_bytes)
 

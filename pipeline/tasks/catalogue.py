@@ -10,9 +10,10 @@ from ...schemas.contract import Contract
 from ..errors import UsageError
 from .checking import faults
 from .definition import TaskDefinition
+from .embed.definition import EmbedDefinition
 from .triage.definition import TriageDefinition
 
-OURS: Final[tuple[TaskDefinition, ...]] = (TriageDefinition(),)
+OURS: Final[tuple[TaskDefinition, ...]] = (TriageDefinition(), EmbedDefinition())
 ENTRY_POINTS: Final = "inferstream.tasks"
 
 

@@ -41,6 +41,19 @@ def pool(outputs: Sequence[Floats], lengths: Sequence[int], windows: Sequence[in
     return unit(vectors)
 
 
+def mean(outputs: Sequence[Floats], lengths: Sequence[int], windows: Sequence[int]) -> Floats:
+    """As `pool`, with the length that the mean has: for a text of one window, the encoder's own vector."""
+    vectors: Floats = np.array(outputs, np.float32)
+    if len(windows) == len(outputs):
+        return vectors
+    starts = np.concatenate(([0], np.cumsum(windows[:-1], dtype=np.intp)))
+    weights = np.asarray(lengths, np.float32)
+    sums: Floats = np.add.reduceat(vectors * weights[:, None], starts, axis=0)
+    totals: Floats = np.add.reduceat(weights, starts)
+    means: Floats = sums / totals[:, None]
+    return means
+
+
 def unit(vectors: Floats) -> Floats:
     """The vectors, scaled to length 1; a vector of zeros stays as it is."""
     norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))

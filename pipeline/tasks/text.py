@@ -1,15 +1,35 @@
 """The parts of a task that most tasks on texts share."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from msgspec import Struct
 
 from ...schemas.messages import Request
 from .base import Ask
 from .normal_form import normal_form
+from .options import checked_options
+
+NOTHING_TO_READ: Final = "There is nothing to read in the text: it has no letter, digit or sign that shows."
+
+
+class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of a task that has none."""
 
 
 class TextTask:
-    """A task whose content is one text, and whose answer comes whole and is always the same."""
+    """A task whose content is one text, and whose answer comes whole and is always the same.
+
+    ``option_type`` is the type of its options. A subclass has `name`, `model`, `version` and `digest`,
+    and the methods `prepare` and `finish` of `Task`.
+    """
+
+    name: str
+    option_type: ClassVar[type[Struct]] = NoOptions
+
+    def options(self, given: Mapping[str, Any]) -> Any:
+        """The options as ``option_type``. Raises UnknownOption or WrongType."""
+        return checked_options(self.name, given, self.option_type)
 
     def repeats(self, options: Any) -> bool:
         """True: the answer depends on the request alone."""

@@ -1,6 +1,7 @@
 """The golden bytes of v1 stay readable, and for any bytes the codec returns a message or raises DecodeError."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,20 @@ from hypothesis import strategies as st
 
 from inferstream.schemas.cancels import Cancel, Heartbeat, decode_cancel
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request, encode
-from inferstream.schemas.messages import BatchInfo, Chunk, Failure, Request, Result, Timings, TriageOutput
+from inferstream.schemas.messages import (
+    BatchInfo,
+    Chunk,
+    EmbedOutput,
+    Failure,
+    Request,
+    Result,
+    Timings,
+    TriageOutput,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 OUTPUT = TriageOutput("billing", 0.91, "high", "billing-team", needs_human=False)
+VECTOR = EmbedOutput([0.0267219, -0.1183504, 0.9925], 3)
 MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
     "request-text": Request(text="I was charged twice"),
     "request-full": Request(
@@ -29,6 +40,14 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
         cache="memory",
         timings=Timings(0.21, 1.5, 6.25, 0.0625, 8.5),
         batch=BatchInfo(rows=8, tokens=118, padded_tokens=120),
+    ),
+    "request-embed": Request(text="I was charged twice", id="e1", options={"dimensions": 256}),
+    "reply-embed": Result(
+        id="e1",
+        task="embed",
+        model="minilm-int8",
+        version="0d6a1c44",
+        output=msgspec.Raw(msgspec.json.encode(VECTOR)),
     ),
     "request-stream": Request(text="Tell me a story", id="g1", stream=True),
     "reply-chunk": Chunk(
@@ -239,3 +258,49 @@ def test_decoding_is_fast_enough() -> None:
 
     value = encode(Request(text="I was charged twice for the same invoice. " * 4, id="t1"))
     assert min(timeit.repeat(lambda: decode_request(value), number=1_000, repeat=5)) < 0.067
+
+
+class Spoken(Request, kw_only=True):
+    """A request of a task whose content is not a text."""
+
+    audio: str
+    rate: int = 16_000
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "sentence"),
+    [
+        (b"", "empty_body", 'send a JSON object such as {"audio": …}'),
+        (b'{"id":"s1"}', "wrong_type", 'lacks the field `audio`: send {"audio": …}'),
+        (
+            b'{"id":"s1","audio":"x","rate":"fast"}',
+            "wrong_type",
+            "`rate` is wrong: expected `int`, got `str`.",
+        ),
+        (b"[1]", "wrong_type", "must be a JSON object (expected `object`, got `array`): send"),
+        (b'"{\\"audio\\":1}"', "wrong_type", 'Send the object itself, such as {"audio": …}.'),
+        (b'{"id":"s1","audio":', "not_json", 'send an object such as {"audio": …}.'),
+    ],
+)
+def test_a_request_of_another_type_is_read_and_refused_by_its_own_fields(
+    value: bytes, code: str, sentence: str
+) -> None:
+    with pytest.raises(DecodeError) as raised:
+        decode_request(value, Spoken)
+    assert raised.value.code == code
+    assert sentence in raised.value.message
+    assert "text" not in raised.value.message
+    if b"s1" in value:
+        assert raised.value.id == "s1"
+
+
+def test_a_request_of_another_type_needs_no_text() -> None:
+    whole = Spoken(audio="abc", id="s1", options={"x": 1})
+    assert decode_request(encode(whole), Spoken) == whole
+    assert decode_request(b'{"audio":"a","text":" "}', Spoken) == Spoken(audio="a", text=" ")
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_request_of_another_type_or_a_decode_error(value: bytes) -> None:
+    with suppress(DecodeError):
+        assert isinstance(decode_request(value, Spoken), Spoken)

@@ -2,14 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from inferstream import (
+    Answer,
     BatchInfo,
     Client,
     Config,
     Edge,
+    EmbedOutput,
+    Failure,
     ShuttingDown,
     Topics,
     TriageOutput,
@@ -22,6 +27,9 @@ from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.config import CacheConfig
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.runtime.sessions import Session
+from inferstream.pipeline.runtime.tokenizer import Tokenizer
+from inferstream.pipeline.tasks.pooling import embed
 from inferstream.schemas.codec import decode_reply
 
 CONFIG = Config(cache=CacheConfig(disk_bytes=0))
@@ -108,3 +116,38 @@ async def test_an_unknown_task_or_model_raises_at_once() -> None:
     with pytest.raises(UnknownModel, match="nothing-like-it"):
         async with Edge(CONFIG, models=["nothing-like-it"]):
             pass
+
+
+async def test_several_tasks_share_one_device_and_do_not_change_each_other() -> None:
+    texts = [f"Where is my parcel number {number}?" for number in range(40)] + ["I was charged twice. " * 90]
+    model = ModelRegistry().load("minilm-int8")
+    tokenizer = Tokenizer(model.tokenizer_path, model.max_tokens, model.pad_id)
+    own = embed(texts, tokenizer, Session(model.graph_path), batch_tokens=1)
+    async with Edge(CONFIG) as client:
+        alone = [answer async for answer in client.map("triage", texts)]
+    edge = Edge(CONFIG, tasks={"triage": ["minilm"], "embed": ["minilm-int8", "minilm-fp32"]})
+    async with edge as client:
+        (shared,) = {entry.device for entry in edge.serving.engine._questions._models["triage"].values()}
+        assert edge.serving.engine._questions._models["embed"]["minilm-int8"].device is shared
+
+        async def mapped(task: str) -> list[Answer[Any] | Failure]:
+            return [answer async for answer in client.map(task, texts)]
+
+        routed, embedded = await asyncio.gather(mapped("triage"), mapped("embed"))
+        other = await client.request("embed", texts[0], model="minilm-fp32")
+        assert edge.serving.ready
+    assert [bytes(one.reply.output) for one in routed] == [bytes(one.reply.output) for one in alone]
+    for answer, vector in zip(embedded, own, strict=True):
+        assert isinstance(answer.output, EmbedOutput)
+        np.testing.assert_allclose(answer.output.vector, vector, atol=1e-6)
+    assert np.dot(other.output.vector, own[0]) > 0.99
+    text = edge.serving.metrics.render().decode()
+    assert f'inferstream_answers_total{{cache="miss",task="embed"}} {len(texts) + 1}.0' in text
+    assert f'inferstream_answers_total{{cache="miss",task="triage"}} {len(texts)}.0' in text
+
+
+async def test_an_edge_needs_to_know_what_it_serves() -> None:
+    with pytest.raises(UsageError, match="either `tasks`, at least one, or `task` and `models`"):
+        Edge(CONFIG, tasks={})
+    with pytest.raises(UsageError, match="either `tasks`"):
+        Edge(CONFIG, task="triage", tasks={"embed": []})

@@ -33,7 +33,7 @@ from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
 from inferstream.pipeline.telemetry import Metrics, TaskMetrics
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.messages import Failure, Result
+from inferstream.schemas.messages import Failure, Request, Result
 from inferstream.schemas.topics import Header, Topics
 from support.echo import Echo
 from support.engine_rig import EngineRig, an_engine_rig
@@ -67,6 +67,7 @@ def handler_over(
     wall_clock: Callable[[], float] = lambda: NOW_S,
     cancels: Cancels | None = None,
     topics: Topics = TOPICS,
+    kind: type[Request] = Request,
 ) -> Handler:
     """A handler of a task over the engine, whose clock it shares. Its worker is called "w"."""
     metrics = metrics or Metrics().of_task(topics.task)
@@ -77,7 +78,7 @@ def handler_over(
     replies = ReplyBuilder(topics.task, limits.max_reply_bytes, undeliverable=undeliverable.end_of)
     return Handler(
         engine,
-        RequestReader(topics, limits.max_request_bytes, engine.clock, wall_clock, cancels),
+        RequestReader(topics, limits.max_request_bytes, engine.clock, wall_clock, cancels, kind),
         reply_topics,
         admission or Admission(10_000),
         AnswerPolicy(replies, metrics, breaker),

@@ -79,7 +79,7 @@ async def test_the_metrics_page_counts_replies(tmp_path: Path) -> None:
 
         async def answered() -> bool:
             text = (await site.web.get("/metrics")).text
-            return 'inferstream_answers_total{cache="off"} 1.0' in text
+            return 'inferstream_answers_total{cache="off",task="echo"} 1.0' in text
 
         async def ready() -> bool:
             return await site.status("/readyz") == 200

@@ -43,11 +43,19 @@ class BertConfig(Struct, frozen=True):
     auto_map: Any = None  # Python code of the model's own
     quantization_config: Any = None
     is_decoder: bool = False
+    matryoshka_dimensions: Any = None  # to which a vector may be cut, as models that were trained for it say
 
     @property
     def padding(self) -> int:
         """The token of padding; any will do where none is named, because the mask excludes it."""
         return self.pad_token_id or 0
+
+    @property
+    def shorter(self) -> tuple[int, ...]:
+        """The numbers of dimensions, in rising order, to which a vector may be cut."""
+        named = self.matryoshka_dimensions
+        found = {one for one in named if type(one) is int} if isinstance(named, list) else set()
+        return tuple(sorted(one for one in found if 0 < one < self.hidden_size))
 
 
 class BertEncoder:

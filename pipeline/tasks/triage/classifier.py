@@ -1,6 +1,5 @@
 """A linear classifier of vectors, and the routing of its labels: route, priority, urgency."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -92,11 +91,3 @@ def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session:
     )
     axis: Floats = urgent - calm
     return axis
-
-
-def digest_of(*parts: bytes) -> bytes:
-    """32 bytes of blake2b over the length-prefixed parts."""
-    state = hashlib.blake2b(digest_size=32)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "big") + part)
-    return state.digest()

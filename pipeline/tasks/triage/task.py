@@ -8,22 +8,22 @@ import numpy as np
 from msgspec import UNSET
 
 from ....schemas.messages import Category, TriageOptions, TriageOutput
-from ...errors import BlankText, UnknownOption, WrongType
+from ...errors import BlankText, WrongType
 from ...runtime.model import Row
 from ..base import Ask, Finished
+from ..digests import digest_of
+from ..options import checked_options
 from ..pooling import Tokenizes, pool
-from ..text import TextTask
-from .classifier import Classifier, Routing, digest_of
+from ..text import NOTHING_TO_READ, TextTask
+from .classifier import Classifier, Routing
 from .confidence import softmax
 
 CODE_VERSION: Final = b"triage 2"  # must change when this code gives another answer to the same vectors
 NONE: Final = "none"
 DEFAULTS: Final = TriageOptions()
-OPTION_NAMES: Final = frozenset(TriageOptions.__struct_fields__)
 UNREADABLE: Final = (
     "The model cannot read most of this text: it knows neither the words nor the signs. A human must look."
 )
-NOTHING_TO_READ: Final = "There is nothing to read in the text: it has no letter, digit or sign that shows."
 DECIMALS: Final = 4  # of a confidence; further digits depend on the other rows of the batch
 
 
@@ -62,14 +62,7 @@ class Triage(TextTask):
         """The checked options. Raises UnknownOption or WrongType."""
         if not given:
             return DEFAULTS
-        if unknown := sorted(given.keys() - OPTION_NAMES):
-            known = ", ".join(sorted(OPTION_NAMES))
-            raise UnknownOption(f"Triage has no option {unknown[0][:50]!r}; its options are: {known}.")
-        try:
-            options = msgspec.convert(given, TriageOptions)
-        except msgspec.ValidationError as error:
-            reason, _, where = str(error).partition(" - at `$.")
-            raise WrongType(f"The option {where.rstrip('`')!r} has the wrong type: {reason}.") from error
+        options = checked_options(self.name, given, TriageOptions)
         if options.threshold is not None and not 0 <= options.threshold <= 1:
             raise WrongType(f"The option 'threshold' must lie between 0 and 1, not {options.threshold}.")
         if options.runners_up < 0:

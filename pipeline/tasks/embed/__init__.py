@@ -1,0 +1,1 @@
+"""The task `embed`: the vector of a text, by any encoder."""

@@ -1,0 +1,41 @@
+"""What the catalogue knows of `embed`. Light to import: `load` imports what it needs."""
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from ....schemas.tasks import CONTRACTS
+from ...config import Text
+from ..definition import Loaded
+
+if TYPE_CHECKING:
+    from ...models.registry import ModelRegistry
+
+EMBED: Final = "embed"
+
+
+class EmbedSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Vectors of texts.
+
+    Attributes:
+        model: the encoder that answers requests which name none.
+    """
+
+    model: Text = "minilm-int8"
+
+
+class EmbedDefinition:
+    """The task `embed`, see `TaskDefinition`."""
+
+    name = EMBED
+    contract = CONTRACTS[EMBED]
+    settings = EmbedSettings
+
+    def load(self, registry: "ModelRegistry", model_name: str, settings: EmbedSettings) -> Loaded:
+        """Any encoder of the registry. Raises UnknownModel or ModelError."""
+        from ...runtime.tokenizer import Tokenizer
+        from .task import Embed
+
+        manifest = registry.load(model_name)
+        tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
+        return Loaded(manifest, lambda graph: Embed(model_name, manifest, tokenizer))
