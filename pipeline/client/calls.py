@@ -126,6 +126,10 @@ class AsyncCalls(ABC):
     ) -> Stream[Any, TriageOutput]: ...
     @overload
     def stream(
+        self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
+    ) -> Stream[Any, EmbedOutput]: ...
+    @overload
+    def stream(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
     ) -> Stream[Any, Output]: ...
     @overload
