@@ -4,15 +4,16 @@ The overloads are made from the contracts in `schemas/tasks.py`; tests/client/te
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from ...schemas.cancels import Reason
-from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, Request, TriageOptions, TriageOutput
+from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from ..errors import UsageError
-from .arguments import check, check_request, options_of, shown
+from .arguments import check, shown
+from .call import Call
 from .envelope import Envelope
 from .keywords import (
     DEFAULT_TIMEOUT_S,
@@ -28,29 +29,6 @@ from .replies import Answer
 from .stream import Stream
 
 Output = TypeVar("Output")
-
-
-class Call(Struct, frozen=True):
-    """The checked arguments that all methods share. Raises UsageError or WrongType for a wrong one."""
-
-    task: str
-    envelope: Envelope
-    given: Any = None
-    output: Any = None
-
-    def __post_init__(self) -> None:
-        check(task=self.task, options=self.given, output=self.output)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return options_of(self.given)
-
-    def request(self, content: Content, request_id: str | None, new_id: Callable[[], str]) -> Request:
-        """The request to send. Raises BadRequest for content of the wrong type."""
-        request = content if isinstance(content, Request) else Request(text=content)
-        check_request(request, self.task)
-        options = {**self.options, **request.options}
-        return structs.replace(request, id=request_id or request.id or new_id(), options=options)
 
 
 class AsyncCalls(ABC):

@@ -19,7 +19,8 @@ from ..broker.base import Broker
 from ..config import KafkaConfig
 from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
 from .arguments import check, check_item, check_place, id_of
-from .calls import AsyncCalls, Call
+from .call import Call
+from .calls import AsyncCalls
 from .cancels import CancelSender
 from .connection import connection
 from .envelope import Envelope, request_message
