@@ -21,7 +21,7 @@ from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
 from .arguments import check, check_item, check_place, id_of
 from .call import Call
 from .calls import AsyncCalls
-from .cancels import CancelSender
+from .cancels import CancelSender, cancel_message, tenant_header
 from .connection import connection
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
@@ -189,10 +189,10 @@ class Client(AsyncCalls):
         if (lease_s := envelope.lease_s) is not None:
             message = message._replace(headers=(*message.headers, *self._lease.headers(lease_s)))
         published = self._broker.publish(message)
-        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s, chunks)
-        self._cancels.watch(cancels, request.id or "", message.headers, published, reply)
+        cancel = partial(cancel_message, cancels, request.id or "", message.headers)
+        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s, chunks, cancel)
         if lease_s is not None:
-            self._lease.hold(cancels, lease_s, reply)
+            self._lease.hold(cancels, lease_s, reply, partial(self._cancels.send_after, published, cancel()))
         return reply
 
     async def _cancel(self, call: Call, request_id: str, reason: Reason) -> None:
@@ -200,8 +200,8 @@ class Client(AsyncCalls):
         topic = self._topics(call.task).cancels
         if await self._broker.partitions(topic) is None:
             raise self._missing(topic, call.task)
-        for each in replies.ids_of(request_id) or [request_id]:
-            await self._cancels.cancel(topic, each, call.envelope.tenant, reason)
+        other = cancel_message(topic, request_id, tenant_header(call.envelope.tenant), reason)
+        await asyncio.gather(*map(self._broker.publish, replies.cancels_of(request_id, reason) or [other]))
 
     def _new_id(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
@@ -237,7 +237,7 @@ class Client(AsyncCalls):
         for topic in (self._topics(task).requests, reply_topic):
             if await self._broker.partitions(topic) is None:
                 raise self._missing(topic, task)
-        return await PendingReplies.open(self._broker, task, reply_topic)
+        return await PendingReplies.open(self._broker, task, reply_topic, self._cancels.send_after)
 
     def _missing(self, topic: str, task: str) -> BrokerError:
         command = f"inferstream worker {task}{self._worker_option}"

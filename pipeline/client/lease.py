@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from secrets import token_hex
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from ...schemas.cancels import Heartbeat
 from ...schemas.codec import encode
 from ...schemas.topics import Header
 from ..broker.base import Broker, Headers, Message
-from ..errors import BrokerError, InferstreamError
+from ..errors import BrokerError, InferstreamError, ShuttingDown
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,20 @@ class ClientLease:
             ) from error
         self._ready.add(topic)
 
-    def hold(self, topic: str, lease_s: float, reply: asyncio.Future[Any]) -> None:
-        """Send heartbeats to the topic until the reply is there."""
+    def hold(
+        self, topic: str, lease_s: float, reply: asyncio.Future[Any], closed: Callable[[], None]
+    ) -> None:
+        """Send heartbeats to the topic until the reply is there. Calls ``closed`` if the client is closed first."""
         pending = self._pending.setdefault(topic, {})
         is_shortest = lease_s < min(pending.values(), default=math.inf)
         pending[reply] = lease_s
-        reply.add_done_callback(lambda _: pending.pop(reply, None))
+
+        def ended(_: object) -> None:
+            pending.pop(reply, None)
+            if not reply.cancelled() and isinstance(reply.exception(), ShuttingDown):
+                closed()
+
+        reply.add_done_callback(ended)
         beating = self._beating.get(topic)
         if beating is not None and is_shortest:
             beating.cancel()

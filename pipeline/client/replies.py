@@ -8,15 +8,19 @@ from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
 import msgspec
 from msgspec import Struct, structs
 
+from ...schemas.cancels import Reason
 from ...schemas.codec import DecodeError, decode_reply
 from ...schemas.messages import Chunk, Failure, Result
 from .. import errors
-from ..broker.base import Broker, Consumer, Record
+from ..broker.base import Broker, Consumer, Message, Record
 from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
 from ..tasks.catalogue import contract_of
 
 POLL_RECORDS: Final = 2_000
 POLL_MS: Final = 1_000
+
+Unwanted = Callable[[asyncio.Future[None], Message], None]
+"""Sends the cancel of a request when that was published."""
 
 Output_co = TypeVar("Output_co", covariant=True)
 
@@ -93,6 +97,7 @@ class Pending(NamedTuple):
     published: asyncio.Future[None]
     timer: asyncio.TimerHandle | None
     chunks: Callable[[Chunk], None]
+    cancel: Callable[..., Message] | None
 
 
 class PendingReplies:
@@ -101,16 +106,18 @@ class PendingReplies:
     Ignores replies to other clients, and a second reply to a request: the request is no longer pending.
     """
 
-    def __init__(self, consumer: Consumer, task: str) -> None:
+    def __init__(self, consumer: Consumer, task: str, unwanted: Unwanted) -> None:
+        """``unwanted`` sends the cancel of a request whose future was cancelled, or whose time is over."""
         self.task = task
+        self._unwanted = unwanted
         self._consumer = consumer
         self._pending: dict[str, Pending] = {}
         self._ended: InferstreamError | None = None
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, broker: Broker, task: str, topic: str) -> Self:
-        return cls(await broker.consume([topic], start="latest"), task)
+    async def open(cls, broker: Broker, task: str, topic: str, unwanted: Unwanted) -> Self:
+        return cls(await broker.consume([topic], start="latest"), task, unwanted)
 
     @property
     def alive(self) -> bool:
@@ -123,10 +130,11 @@ class PendingReplies:
         published: asyncio.Future[None],
         timeout_s: float | None,
         chunks: Callable[[Chunk], None] = ignored,
+        cancel: Callable[..., Message] | None = None,
     ) -> asyncio.Future[Result | Failure]:
         """Register a request. Returns the future of its reply, in which ``caller_id`` replaces the id.
 
-        Until then its chunks go to ``chunks``, also those that come again.
+        Until then its chunks go to ``chunks``, also those that come again. ``cancel`` makes its cancel.
 
         A timeout, or a request too large for the broker, resolves the future with a Failure. The future
         fails with BrokerError, and with ShuttingDown if the client is closed.
@@ -136,7 +144,7 @@ class PendingReplies:
         timer = None
         if timeout_s is not None:
             timer = loop.call_later(timeout_s, self._expire, request_id, timeout_s)
-        pending = Pending(caller_id, reply, published, timer, chunks)
+        pending = Pending(caller_id, reply, published, timer, chunks, cancel)
         self._pending[request_id] = pending
         reply.add_done_callback(lambda _: self._forget(request_id))
         published.add_done_callback(lambda _: self._published(pending))
@@ -152,9 +160,10 @@ class PendingReplies:
     def is_pending(self, request_id: str) -> bool:
         return request_id in self._pending
 
-    def ids_of(self, caller_id: str) -> list[str]:
-        """The ids of the pending requests that the caller knows by this id."""
-        return [request_id for request_id, one in self._pending.items() if one.caller_id == caller_id]
+    def cancels_of(self, caller_id: str, reason: Reason) -> list[Message]:
+        """The cancels of the pending requests that the caller knows by this id."""
+        found = [one.cancel for one in self._pending.values() if one.caller_id == caller_id]
+        return [cancel(reason=reason) for cancel in found if cancel is not None]
 
     def abandon(self) -> None:
         """Stop reading, and fail all pending requests with ShuttingDown."""
@@ -197,6 +206,13 @@ class PendingReplies:
         pending = self._pending.pop(request_id)
         if pending.timer:
             pending.timer.cancel()
+        if pending.reply.cancelled():
+            self._end(pending)
+
+    def _end(self, pending: Pending) -> None:
+        """Nothing waits for the reply any more: tell the workers."""
+        if pending.cancel is not None:
+            self._unwanted(pending.published, pending.cancel())
 
     def _expire(self, request_id: str, timeout_s: float) -> None:
         pending = self._pending[request_id]
@@ -206,6 +222,8 @@ class PendingReplies:
             sentence = (
                 f"The broker did not take the request within {timeout_s:g} s: is it up, is the topic there?"
             )
+        if not pending.reply.done():
+            self._end(pending)
         _resolve(pending, Failure(pending.caller_id, self.task, Timeout.code, sentence, Timeout.retryable))
 
     def _published(self, pending: Pending) -> None:

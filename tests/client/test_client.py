@@ -154,7 +154,7 @@ async def test_a_timeout_says_what_to_check(broker: EmbeddedBroker, published: b
     acknowledgment = asyncio.get_running_loop().create_future()
     if published:
         acknowledgment.set_result(None)
-    replies = await PendingReplies.open(broker, "triage", TOPICS.replies)
+    replies = await PendingReplies.open(broker, "triage", TOPICS.replies, lambda *_: None)
     reply = await replies.expect("1", "t1", acknowledgment, 0)
     await replies.close()
     assert isinstance(reply, Failure)
