@@ -11,7 +11,8 @@
 `FakeSyncClient` is the same for programs that use a `SyncClient`. See docs/client.md.
 """
 
+from .pipeline.client.fake_broker import Streamed
 from .pipeline.client.fake_client import FakeClient, FakeSyncClient
 from .pipeline.client.sent_request import SentRequest
 
-__all__ = ["FakeClient", "FakeSyncClient", "SentRequest"]
+__all__ = ["FakeClient", "FakeSyncClient", "SentRequest", "Streamed"]

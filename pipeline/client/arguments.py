@@ -199,6 +199,16 @@ def _check_kind(content: Request | str, task: str) -> None:
         )
 
 
+def check_options_type(given: Struct, task: str) -> None:
+    """Raise WrongType for options of another task's type. A task that is not installed here may have any."""
+    contract = contract_of(task)
+    if contract and not isinstance(given, contract.options):
+        kind = contract.options.__name__
+        raise WrongType(
+            f"`options` of {task!r} must be a dict or of the type {kind}, not {type(given).__name__}."
+        )
+
+
 def _check_fields(request: Request) -> None:
     for name, value, allowed, words in (
         ("id", request.id, _is_text(request.id), "a string or None"),

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from ...schemas.messages import Request
-from .arguments import check, check_request, options_of
+from .arguments import check, check_options_type, check_request, options_of
 from .envelope import Envelope
 from .keywords import Content
 
@@ -21,6 +21,8 @@ class Call(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check(task=self.task, options=self.given, output=self.output)
+        if isinstance(self.given, Struct):
+            check_options_type(self.given, self.task)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -2,24 +2,36 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from ...schemas.cancels import Cancel, decode_cancel
-from ...schemas.codec import DecodeError, decode_request, encode
-from ...schemas.messages import Failure, Reply, Result
+from ...schemas.codec import DecodeError, encode
+from ...schemas.messages import Chunk, Failure, Reply, Result
 from ...schemas.topics import Header, header_values
 from ..broker.base import Listener, Message, TopicSpec
 from ..errors import InferstreamError, UsageError
 from .fake_consumer import FakeConsumer
 from .gate import Gate
-from .sent_request import SentRequest, caller_id, check_options, sent_request
+from .sent_request import SentRequest, caller_id, check_options, decoded, sent_request
 
 MODEL = "fake"
 VERSION = "1"
+
+
+class Streamed(Struct, frozen=True):
+    """An answer that comes in pieces where the client has asked for a stream.
+
+    Attributes:
+        pieces: each is sent alone, and waits for `FakeClient.release` where answers are held.
+        output: the whole answer behind them; or an error or a Failure.
+    """
+
+    pieces: Sequence[Any]
+    output: Any
 
 
 class FakeBroker:
@@ -84,7 +96,7 @@ class FakeBroker:
     def _take(self, task: str, message: Message) -> None:
         wire_id = "?"
         try:
-            request = decode_request(message.value)
+            request = decoded(task, message.value)
             wire_id = request.id or wire_id
             sent = sent_request(task, message, request)
             self.requests.append(sent)
@@ -108,25 +120,31 @@ class FakeBroker:
         await self.gate.passed()
         try:
             check_options(sent)
-            self._send(message, await self._reply(sent, wire_id))
+            answer = await self._of_task(sent)
+            if isinstance(answer, Streamed):
+                await self._tell(message, sent, wire_id, answer.pieces)
+                answer = answer.output
+            self._send(message, _terminal(answer, sent, wire_id))
         except InferstreamError as error:
             self._send(message, failure_of(error, sent.task, wire_id))
         except Exception as error:
             self._broken(sent.task, wire_id, error)
 
-    async def _reply(self, sent: SentRequest, wire_id: str) -> Reply:
+    async def _of_task(self, sent: SentRequest) -> Any:
         answer = self.answers[sent.task]
         if callable(answer) and not isinstance(answer, type):
             answer = answer(sent)
             if inspect.isawaitable(answer):
-                answer = await _awaited(answer)
-        if isinstance(answer, type) and issubclass(answer, InferstreamError):
-            answer = answer(f"The fake client was told to fail with {answer.__name__}.")
-        if isinstance(answer, InferstreamError):
-            raise answer
-        if isinstance(answer, Failure):
-            return msgspec.structs.replace(answer, id=wire_id, task=sent.task)
-        return Result(wire_id, sent.task, sent.model or MODEL, VERSION, Raw(msgspec.json.encode(answer)))
+                return await answer
+        return answer
+
+    async def _tell(self, message: Message, sent: SentRequest, wire_id: str, pieces: Sequence[Any]) -> None:
+        """Send each piece in a chunk of its own; the gate is passed behind each."""
+        for position, piece in enumerate(pieces if sent.stream else ()):
+            output = Raw(msgspec.json.encode([piece]))
+            chunk = Chunk(wire_id, position, sent.task, sent.model or MODEL, VERSION, position, output)
+            self._send(message, chunk)
+            await self.gate.passed()
 
     def _send(self, message: Message, reply: Reply) -> None:
         topic = header_values(message.headers).get(Header.REPLY_TOPIC, b"").decode()
@@ -134,8 +152,15 @@ class FakeBroker:
             consumer.put(topic, encode(reply))
 
 
-async def _awaited(answer: Awaitable[Any]) -> Any:
-    return await answer
+def _terminal(answer: Any, sent: SentRequest, wire_id: str) -> Result | Failure:
+    """The Result with this output, or the Failure. Raises an error that stands for itself."""
+    if isinstance(answer, type) and issubclass(answer, InferstreamError):
+        answer = answer(f"The fake client was told to fail with {answer.__name__}.")
+    if isinstance(answer, InferstreamError):
+        raise answer
+    if isinstance(answer, Failure):
+        return msgspec.structs.replace(answer, id=wire_id, task=sent.task)
+    return Result(wire_id, sent.task, sent.model or MODEL, VERSION, Raw(msgspec.json.encode(answer)))
 
 
 def failure_of(error: InferstreamError, task: str, wire_id: str) -> Failure:

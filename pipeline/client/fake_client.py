@@ -17,8 +17,8 @@ class FakeClient(Client):
 
     Args:
         answers: for each task what its requests get: an output, e.g. a TriageOutput; an InferstreamError or its
-            class, or a Failure; or a function of the SentRequest, also an asynchronous one, that returns or
-            raises one of these. Any other exception of the function is raised by the request.
+            class, or a Failure; Streamed pieces; or a function of the SentRequest, also an asynchronous one,
+            that returns or raises one of these. Any other exception of the function is raised by the request.
 
     Attributes:
         requests: all requests that were sent, in order, as SentRequest.
@@ -52,11 +52,14 @@ class FakeClient(Client):
         self._fake.answers[task] = answer
 
     def hold(self) -> None:
-        """Hold the answers until `release`; with a ``timeout_s`` a request then ends with Timeout."""
+        """Hold the answers until `release`; with a ``timeout_s`` a request then ends with Timeout.
+
+        Of a stream each piece is held, and the end.
+        """
         self._fake.gate.hold()
 
     def release(self, count: int | None = None) -> None:
-        """Send ``count`` held answers, the oldest first. Default: all, and those to come."""
+        """Send ``count`` answers or pieces, the oldest first, also those to come. Default: all."""
         self._fake.gate.release(count)
 
     async def wait_for_requests(self, count: int) -> list[SentRequest]:

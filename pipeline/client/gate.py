@@ -9,6 +9,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._held = False
+        self._permits = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._counted = 0
         self._expected: list[tuple[int, asyncio.Future[None]]] = []
@@ -16,9 +17,10 @@ class Gate:
     def hold(self) -> None:
         """Hold all answers from now on."""
         self._held = True
+        self._permits = 0
 
     def release(self, count: int | None) -> None:
-        """Let ``count`` held answers pass, the oldest first; None: all, and those to come."""
+        """Let ``count`` answers pass, the oldest first, also those to come; None: all."""
         if count is None:
             self._held = False
         while self._waiting and count != 0:
@@ -26,10 +28,13 @@ class Gate:
             if not waiting.done():
                 waiting.set_result(None)
                 count = None if count is None else count - 1
+        self._permits += count or 0
 
     async def passed(self) -> None:
         """Wait until this answer may pass."""
-        if self._held:
+        if self._held and self._permits:
+            self._permits -= 1
+        elif self._held:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             await waiting

@@ -1,6 +1,7 @@
 """Decorators for a method that takes the arguments of another: they are documented once."""
 
 import inspect
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,10 +11,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def like(source: Callable[..., Any]) -> Callable[[F], F]:
-    """The method gets the docstring of ``source`` and, for `help`, its parameters."""
+    """The method gets the docstring of ``source`` and, for `help`, its parameters.
+
+    Examples in the docstring lose ``async`` and ``await``.
+    """
 
     def decorate(method: F) -> F:
-        method.__doc__ = source.__doc__
+        method.__doc__ = re.sub(r"\b(async|await) ", "", source.__doc__ or "")
         returned = inspect.signature(method).return_annotation
         method.__signature__ = inspect.signature(source).replace(return_annotation=returned)  # type: ignore[attr-defined]
         return method

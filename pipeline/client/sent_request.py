@@ -5,21 +5,23 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ...schemas.codec import decode_request
 from ...schemas.messages import Request
 from ...schemas.topics import ANY_ORDER, Header, header_values
 from ..broker.base import Message
-from ..errors import UnknownOption, WrongType
 from ..tasks.catalogue import contract_of
+from ..tasks.options import checked_options
 
 
 class SentRequest(Struct, frozen=True):
     """A request as a client has sent it.
 
     Attributes:
+        text: empty for a task whose content is not one text.
         id: of an item of `map` without an id: its position.
         key: the record key; None if the content decides it, so that no order is asked for.
         timeout_s: None if there is no limit.
-        body: the whole body, for tasks whose content is not one text.
+        body: the whole body.
     """
 
     task: str
@@ -34,6 +36,11 @@ class SentRequest(Struct, frozen=True):
     traceparent: str | None
     body: Request
 
+    @property
+    def stream(self) -> bool:
+        """Whether the answer shall come in pieces."""
+        return self.body.stream
+
 
 def sent_request(task: str, message: Message, request: Request) -> SentRequest:
     """The request as its caller knows it. The client's clock must stand at 0."""
@@ -41,7 +48,7 @@ def sent_request(task: str, message: Message, request: Request) -> SentRequest:
     deadline_ms = values.get(Header.DEADLINE_MS)
     return SentRequest(
         task,
-        str(request.text),
+        "" if request.text is msgspec.UNSET else request.text,
         caller_id(request.id or ""),
         request.options,
         values.get(Header.MODEL),
@@ -59,17 +66,16 @@ def caller_id(wire_id: str) -> str:
     return wire_id.rpartition("#")[0] or wire_id
 
 
+def decoded(task: str, value: bytes) -> Request:
+    """The body as a worker reads it. That of a task which is not installed here may hold anything.
+
+    Raises DecodeError.
+    """
+    contract = contract_of(task)
+    return decode_request(value, contract.request) if contract else msgspec.json.decode(value, type=Request)
+
+
 def check_options(sent: SentRequest) -> None:
-    """Check the options as a worker does, if the task is known. Raises UnknownOption or WrongType."""
-    contract = contract_of(sent.task)
-    if contract is None:
-        return
-    names = {field.encode_name for field in msgspec.structs.fields(contract.options)}
-    if unknown := sorted(sent.options.keys() - names):
-        raise UnknownOption(
-            f"The task {sent.task!r} has no option {unknown[0]!r}; its options are: {', '.join(sorted(names))}."
-        )
-    try:
-        msgspec.convert(sent.options, contract.options)
-    except msgspec.ValidationError as error:
-        raise WrongType(f"An option of {sent.task!r} has the wrong type: {error}.") from error
+    """Check the options as a worker does, if the task is installed. Raises UnknownOption or WrongType."""
+    if contract := contract_of(sent.task):
+        checked_options(sent.task, sent.options, contract.options)

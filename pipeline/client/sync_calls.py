@@ -14,6 +14,7 @@ from .calls import AsyncCalls
 from .keywords import Content, Item, MapKeywords, Plain, RequestKeywords
 from .likeness import like, waiting_like
 from .replies import Answer
+from .sync_stream import SyncStream
 
 Output = TypeVar("Output")
 
@@ -42,6 +43,30 @@ class SyncCalls(ABC):
     @like(AsyncCalls.request)
     def request(self, task: str, text: Content, **how: Any) -> Answer[Any]:
         return self._request(task, text, how)
+
+    # Overloads of stream
+    @overload
+    def stream(
+        self, task: Literal["triage"], text: Content, **how: Unpack[RequestKeywords[TriageOptions]]
+    ) -> SyncStream[Any, TriageOutput]: ...
+    @overload
+    def stream(
+        self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
+    ) -> SyncStream[Any, EmbedOutput]: ...
+    @overload
+    def stream(
+        self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
+    ) -> SyncStream[Any, Output]: ...
+    @overload
+    def stream(
+        self, task: str, text: Content, **how: Unpack[RequestKeywords[Plain]]
+    ) -> SyncStream[Any, Any]: ...
+
+    # End of overloads
+
+    @like(AsyncCalls.stream)
+    def stream(self, task: str, text: Content, **how: Any) -> SyncStream[Any, Any]:
+        return self._stream(task, text, how)
 
     # Overloads of map
     @overload
@@ -78,6 +103,9 @@ class SyncCalls(ABC):
 
     @abstractmethod
     def _request(self, task: str, text: Content, how: dict[str, Any]) -> Answer[Any]: ...
+
+    @abstractmethod
+    def _stream(self, task: str, text: Content, how: dict[str, Any]) -> SyncStream[Any, Any]: ...
 
     @abstractmethod
     def _map(

@@ -18,6 +18,7 @@ from .loop_thread import CLOSED, LoopThread
 from .owner import Owner
 from .replies import Answer
 from .sync_calls import SyncCalls
+from .sync_stream import SyncStream
 
 
 class SyncClient(SyncCalls):
@@ -94,6 +95,9 @@ class SyncClient(SyncCalls):
 
     def _cancel(self, args: tuple[Any, ...], how: dict[str, Any]) -> None:
         self._opened().run(self._client.cancel(*args, **how))
+
+    def _stream(self, task: str, text: Content, how: dict[str, Any]) -> SyncStream[Any, Any]:
+        return SyncStream(self._opened(), self._client.stream(task, text, **how))
 
     def _map(
         self, task: str, texts: Iterable[Item], how: dict[str, Any]

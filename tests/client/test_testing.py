@@ -26,7 +26,7 @@ from inferstream import (
     UsageError,
     WrongType,
 )
-from inferstream.testing import FakeClient, FakeSyncClient, SentRequest
+from inferstream.testing import FakeClient, FakeSyncClient, SentRequest, Streamed
 
 BILLING = TriageOutput("billing", 0.9, "high", "team-a", needs_human=False)
 
@@ -170,6 +170,75 @@ async def test_leaving_ends_what_is_held() -> None:
         await client.wait_for_requests(1)
     with pytest.raises(ShuttingDown):
         await waiting
+
+
+STORY = Streamed(["Once", " upon", " a time"], {"text": "Once upon a time"})
+
+
+async def test_a_stream() -> None:
+    async with FakeClient({"tell": STORY}) as client:
+        async with client.stream("tell", "a") as stream:
+            assert [piece async for piece in stream] == STORY.pieces
+            assert (await stream.answer()).output == {"text": "Once upon a time"}
+        assert (await client.request("tell", "a")).output == {"text": "Once upon a time"}
+    assert [request.stream for request in client.requests] == [True, False]
+
+
+async def test_a_stream_piece_by_piece() -> None:
+    async with FakeClient({"tell": STORY}) as client:
+        client.hold()
+        async with client.stream("tell", "a") as stream:
+            for expected in STORY.pieces:
+                client.release(1)
+                assert await anext(stream) == expected
+            end = asyncio.create_task(stream.answer())
+            await asyncio.sleep(0)
+            assert not end.done()
+            client.release()
+            assert (await end).output == STORY.output
+
+
+async def test_a_stream_that_fails() -> None:
+    async with FakeClient({"tell": Streamed(["a", "b"], Overloaded("Busy."))}) as client:
+        got = []
+        with pytest.raises(Overloaded):  # noqa: PT012
+            async with client.stream("tell", "a") as stream:
+                async for piece in stream:
+                    got.append(piece)  # noqa: PERF401
+    assert got == ["a", "b"]
+
+
+async def test_a_stream_that_is_left_is_cancelled() -> None:
+    async with FakeClient({"tell": STORY}) as client:
+        client.hold()
+        async with client.stream("tell", "a", id="t1"):
+            await client.wait_for_requests(1)
+        client.release()
+        await client.request("tell", "b")
+    assert client.cancelled == ["t1"]
+
+
+def test_a_synchronous_stream() -> None:
+    with FakeSyncClient({"tell": STORY}) as client:
+        with client.stream("tell", "a") as stream:
+            assert list(stream) == STORY.pieces
+            assert stream.answer().output == STORY.output
+        client.set_answer("tell", Streamed(["a"], Overloaded("Busy.")))
+        with client.stream("tell", "a") as stream:
+            assert next(stream) == "a"
+            with pytest.raises(Overloaded):
+                next(stream)
+        client.hold()
+        with client.stream("tell", "a", id="t1"):
+            client.wait_for_requests(3)
+        client.release()
+        with pytest.raises(UsageError):
+            client.stream("tell", "a", timeout_s=-1)
+        with pytest.raises(UsageError, match="Enter the stream first"):
+            next(client.stream("tell", "a"))
+    assert client.cancelled == ["t1"]
+    with pytest.raises(ShuttingDown):
+        client.stream("tell", "a")
 
 
 async def test_a_cancel_ends_what_is_held() -> None:

@@ -28,6 +28,7 @@ ASYNC = {
 }
 SYNC = {
     "request": Method("def request", "text: Content", "RequestKeywords", "Answer[OUTPUT]"),
+    "stream": Method("def stream", "text: Content", "RequestKeywords", "SyncStream[PIECE, OUTPUT]"),
     "map": Method(
         "def map", "texts: Iterable[Item]", "MapKeywords", "Generator[Answer[OUTPUT] | Failure, None, None]"
     ),

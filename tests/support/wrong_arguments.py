@@ -4,7 +4,15 @@ from typing import Any
 
 from msgspec import field
 
-from inferstream import InferstreamError, MissingText, Request, TriageOptions, UsageError, WrongType
+from inferstream import (
+    EmbedOptions,
+    InferstreamError,
+    MissingText,
+    Request,
+    TriageOptions,
+    UsageError,
+    WrongType,
+)
 
 NAN = float("nan")
 
@@ -21,6 +29,11 @@ WRONG_OF_ANY_METHOD: list[tuple[dict[str, Any], type[InferstreamError], str]] = 
     ({"options": ["threshold"]}, WrongType, "`options` must be a dict by names of options, or .*, not list."),
     ({"options": "threshold"}, WrongType, "`options` must be a dict"),
     ({"options": {1: 2}}, WrongType, "`options` must be a dict by names"),
+    (
+        {"options": EmbedOptions()},
+        WrongType,
+        "`options` of 'triage' must be .* TriageOptions, not EmbedOptions.",
+    ),
     ({"options": Request("a")}, WrongType, "`options` must be a dict .*, not Request."),
     (
         {"timeout_s": "5"},

@@ -10,6 +10,8 @@ from inferstream import (
     Answer,
     Category,
     Client,
+    EmbedOptions,
+    EmbedOutput,
     Failure,
     KafkaConfig,
     Overloaded,
@@ -55,6 +57,25 @@ async def many(client: Client) -> None:
         else:
             assert_type(answer, Answer[TriageOutput])
             print(answer.output.category, answer.reply.model)
+
+
+async def embedding(client: Client, sync: SyncClient) -> list[float]:
+    answer = await client.request("embed", "a", options=EmbedOptions(dimensions=64))
+    assert_type(answer, Answer[EmbedOutput])
+    assert_type(sync.request("embed", "a"), Answer[EmbedOutput])
+    return answer.output.vector
+
+
+async def streams(client: Client, sync: SyncClient) -> None:
+    async with client.stream("triage", "a", priority="low") as stream:
+        async for piece in stream:
+            print(piece)
+        assert_type(await stream.answer(), Answer[TriageOutput])
+    with sync.stream("triage", "a", options=TriageOptions(threshold=0.7)) as pieces:
+        print(list(pieces))
+        assert_type(pieces.answer(), Answer[TriageOutput])
+    async with client.stream("sentiment", "a", output=SentimentOutput) as own:
+        assert_type((await own.answer()).output, SentimentOutput)
 
 
 async def task_of_ones_own(client: Client, name: str, options: Mapping[str, Any]) -> str:

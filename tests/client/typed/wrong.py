@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from inferstream import Answer, Client, SyncClient, TriageOptions
+from inferstream import Answer, Client, EmbedOptions, SyncClient, TriageOptions
 
 
 class OtherOptions(Struct, frozen=True):
@@ -43,5 +43,8 @@ def synchronous(client: SyncClient) -> None:
             mapped.output.categry  # E: has no attribute "categry"
     client.cancel("t1", taks="triage")  # E: Unexpected keyword argument "taks"
     client.cancel("t1", task="triage", reason="bored")  # E: incompatible type "Literal['bored']"
+    client.request("triage", "a", options=EmbedOptions())  # E: No overload variant
+    client.request("embed", "a").output.vectr  # E: has no attribute "vectr"
+    client.stream("triage", "a", tmieout_s=5)  # E: did you mean "timeout_s"
     SyncClient("127.0.0.1:9092", perfix="mine")  # E: Unexpected keyword argument "perfix"
     SyncClient(9092)  # E: incompatible type "int"
