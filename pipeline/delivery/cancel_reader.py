@@ -96,14 +96,21 @@ class CancelReader:
             await self.cancels.wanted.wait()
             wanted_ms = self.cancels.take_wanted_ms()
             if wanted_ms < self.cancels.since_ms:
-                await self._extend(max(0, int(wanted_ms) - CLOCKS_MS))
-                self.cancels.covered(min(self.cancels.since_ms, wanted_ms))
+                since_ms = await self._extend(max(0, int(wanted_ms) - CLOCKS_MS))
+                self.cancels.covered(min(since_ms, wanted_ms))
 
-    async def _extend(self, since_ms: int) -> None:
-        """Read the cancels from ``since_ms`` on; if there is no time or no room, as many as can be."""
+    async def _extend(self, since_ms: int) -> int:
+        """Read the cancels from ``since_ms`` on; if there is no time or no room, as many as can be.
+
+        Returns the time from which on they are known now.
+        """
         memory = self.cancels.memory
-        # What becomes known now is kept as long as requests of this age may come.
-        self._span_ms = max(self._span_ms, self._now_ms() - since_ms)
+        now_ms = self._now_ms()
+        age_s = (now_ms - since_ms) / 1e3
+        # At least twice as far back as before: each of many requests may be a little older than the one before.
+        # What becomes known is kept as long as requests of this age may come.
+        self._span_ms = max(2 * self._span_ms, now_ms - since_ms)
+        since_ms = max(0, now_ms - self._span_ms)
         older = CancelMemory(max(0, memory.max_bytes - memory.bytes))
         try:
             async with asyncio.timeout(CATCH_UP_S):
@@ -112,11 +119,12 @@ class CancelReader:
             log.warning(
                 "A request is %d s old, and the cancels since then could not all be read (%s): such requests are "
                 "answered, also if they were cancelled.",
-                (self._now_ms() - since_ms) / 1e3,
+                age_s,
                 str(error) or "no time was left",
             )
         memory.put_before(older)
         self._tell_forgotten()
+        return since_ms
 
     async def _read_between(self, since_ms: int, until_ms: int, memory: CancelMemory) -> None:
         consumer = await self._broker.consume([self._topic], start="latest")
@@ -126,7 +134,7 @@ class CancelReader:
             await consumer.seek(await consumer.offsets_at(dict.fromkeys(partitions, since_ms)))
             while _is_before(consumer, ends):
                 for record in await consumer.poll(POLL_RECORDS, POLL_MS):
-                    if record.offset < ends[TopicPartition(record.topic, record.partition)]:
+                    if record.offset < ends.get(TopicPartition(record.topic, record.partition), 0):
                         _remember(record, memory.add)
         finally:
             await consumer.close()
