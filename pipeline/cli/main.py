@@ -19,6 +19,7 @@ SUMMARIES: Final = {
     "request": "Send one text, or a file of any length, and print the answers.",
     "worker": "Serve a task: read requests from Kafka or from a folder, and answer them, until stopped.",
     "models": "Fetch, list and inspect the models that workers serve.",
+    "tasks": "List the tasks of this installation, and print their JSON Schema.",
     "triage": "Adapt the triage of support tickets to your own categories, and measure it.",
     "topics": "Create and list the topics of a task.",
     "kafka": "Run a real Kafka on this machine, without Java or Docker, until stopped.",

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ....schemas.codec import encode
+from ....schemas.codec import DecodeError, decode_request, encode
+from ....schemas.messages import Request
 from ....schemas.topics import PRIORITIES
 from ...client.client import Client
 from ...client.keywords import DEFAULT_TIMEOUT_S
@@ -16,12 +17,14 @@ from ...client.replies import Answer
 from ...config import Config
 from ...errors import UsageError
 from ...rows.decoding import decoded
+from ...tasks.catalogue import contract_of
 from ..options.connection import connection
-from ..options.rows import clean, dialect_options, id_column, text_column
+from ..options.of_tasks import OptionsCommand, task_options
+from ..options.rows import dialect_options, id_column, text_column
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 
 
-@click.command("request")
+@click.command("request", cls=OptionsCommand)
 @click.argument("task")
 @click.argument("content", required=False, metavar="[TEXT]")
 @click.option(
@@ -60,12 +63,6 @@ from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 )
 @click.option("--tenant", metavar="NAME", help="Tenant of the requests. Tenants never share cached answers.")
 @click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1),
-    help="Tickets with a lower confidence need a human.  [default: the threshold of the taxonomy]",
-)
-@clean
-@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(0, min_open=True),
@@ -90,15 +87,13 @@ def command(
     kafka: str | None,
     embedded: Path | None,
     config: Config,
-    threshold: float | None,
     max_in_flight: int,
     as_json: bool,
     timeout_s: float,
-    clean: str | None,
     model: str | None,
     priority: str | None,
     tenant: str | None,
-    **reading: Any,
+    **parameters: Any,
 ) -> int:
     """Send TEXT, or each text of a file, to TASK and print the answer.
 
@@ -121,7 +116,8 @@ def command(
 
     Each line of the file gets one line: its reply, or a failure that says what is wrong with it. Exit status:
     0 if all were answered; 3 if each line has its reply and some are failures; 1 if the run stopped; 2 for a
-    wrong option or file. TEXT may be - to read it from standard input.
+    wrong option or file. TEXT may be - to read it from standard input. For a task whose requests are more than a
+    text it is the JSON of one. `inferstream request TASK --help` shows also the options of a task.
     """
     if (content is None) == (source is None):
         raise UsageError(
@@ -132,12 +128,12 @@ def command(
     connecting = connection(
         task, [model] if model else [], config, kafka=kafka, embedded=embedded, timeout_s=timeout_s
     )
-    options = {"threshold": threshold, "clean": clean}
+    options, reading = task_options(parameters)
     how: dict[str, Any] = {
         "model": model,
         "priority": priority,
         "tenant": tenant,
-        "options": {name: value for name, value in options.items() if value is not None},
+        "options": options,
     }
     if source:
         from ..output.answered_file import AnsweredFile
@@ -145,7 +141,8 @@ def command(
         run = AnsweredFile(task, source, out, reading)
         return run.answer(connecting, timeout_s, how | {"max_in_flight": max_in_flight})
     whole = decoded(sys.stdin.buffer.read(), "Standard input") if content == "-" else str(content)
-    answer = asyncio.run(_answer_text(connecting, task, whole, timeout_s=timeout_s, **how))
+    asked = _content(task, whole)
+    answer = asyncio.run(_answer_one(connecting, task, asked, timeout_s=timeout_s, **how))
     if as_json:
         click.echo(encode(answer.reply))
         return 0
@@ -155,8 +152,19 @@ def command(
     return 0
 
 
-async def _answer_text(
-    connecting: AbstractAsyncContextManager[Client], task: str, text: str, **how: Any
+def _content(task: str, given: str) -> str | Request:
+    """The text; for a task whose requests have other content, the request of which it is the JSON."""
+    contract = contract_of(task)
+    if contract is None or contract.request is Request:
+        return given
+    try:
+        return decode_request(given.encode(errors="surrogateescape"), contract.request)
+    except DecodeError as error:
+        raise UsageError(error.message) from error
+
+
+async def _answer_one(
+    connecting: AbstractAsyncContextManager[Client], task: str, content: str | Request, **how: Any
 ) -> Answer[Any]:
     async with connecting as client:
-        return await client.request(task, text, **how)
+        return await client.request(task, content, **how)

@@ -1,5 +1,6 @@
 """`inferstream worker`: serve a task until SIGTERM or Ctrl-C."""
 
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ import click
 from ...config import Config
 from ...errors import UsageError
 from ..options.broker import open_broker
+from ..options.of_tasks import SettingsCommand
 from ..options.ports import PORT
 from ..options.settings import KAFKA, PIPELINE, TOPICS, with_settings
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
-@click.command("worker")
-@click.argument("task")
+@click.command("worker", cls=SettingsCommand)
+@click.argument("served", nargs=-1, required=True, metavar="TASK...")
 @click.option(
     "--embedded",
     type=click.Path(file_okay=False, path_type=Path),
@@ -30,8 +32,9 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     "--model",
     multiple=True,
     metavar="NAME",
-    help="Model to serve, see `inferstream models list`. May be repeated: requests select a model with the "
-    "header `model`; the first one answers requests without it.  [default: the model of the settings file]",
+    help="Model to serve, see `inferstream models list`; with several tasks, TASK:NAME. May be repeated: requests "
+    "select a model with the header `model`; the first one of a task answers requests without it.  [default: the "
+    "model of the task's settings]",
 )
 @click.option(
     "--group", help="Consumer group; the workers of a group share the requests.  [default: PREFIX.TASK]"
@@ -64,7 +67,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     help="Level of the log on standard error.",
 )
 def command(
-    task: str,
+    served: tuple[str, ...],
     kafka: str | None,
     embedded: Path | None,
     config: Config,
@@ -75,15 +78,17 @@ def command(
     web_port: int,
     log_level: str,
 ) -> None:
-    """Serve TASK: read its requests and answer them, until SIGTERM or Ctrl-C.
+    """Serve each TASK: read its requests and answer them, until SIGTERM or Ctrl-C.
 
     Fetch the models first: `inferstream models pull minilm`. Missing topics are created. Each worker adds
     throughput, up to one worker per partition. If a worker dies, the other workers of its group answer the
-    requests that it had not finished.
+    requests that it had not finished. Several tasks share the device; models that they have in common are loaded once.
+    `inferstream worker TASK --help` shows also the settings of a task.
 
     \b
       inferstream worker triage --kafka broker-1:9092,broker-2:9092
       inferstream worker triage --embedded ./queue
+      inferstream worker triage embed --model triage:shop --model embed:minilm
     """
     if kafka and embedded:
         raise UsageError("Give either --kafka or --embedded: a worker reads from one of the two.")
@@ -95,13 +100,30 @@ def command(
 
     configure_worker_logging(log_level)
     broker = open_broker(config, None, embedded)
-    serving = build_worker(config, broker, {task: model}, group=group, member=member)
+    serving = build_worker(config, broker, _models(served, model), group=group, member=member)
     tune_process()
     hosted = Hosted(broker, serving, config.window.drain_timeout_ms)
     if host is None:
         run_alone(hosted)
     else:
         host(hosted, web_host=web_host, web_port=web_port)
+
+
+def _models(served: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:
+    """The models of each task. Raises UsageError for a model of no task."""
+    chosen: dict[str, list[str]] = {task: [] for task in served}
+    for model in models:
+        task, colon, name = model.rpartition(":")
+        if not colon and len(chosen) > 1:
+            raise UsageError(
+                f"Several tasks are served: say which one the model is for, as in --model {served[0]}:{model}."
+            )
+        if colon and task not in chosen:
+            raise UsageError(
+                f"The model {name} is for {task!r}, which is not served: name that task as well."
+            )
+        chosen[task or served[0]].append(name)
+    return chosen
 
 
 def _host() -> "Host":

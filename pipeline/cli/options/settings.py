@@ -96,18 +96,6 @@ PIPELINE: Final = (
         type=click.Path(file_okay=False),
         help="Folder that keeps cached answers across restarts.  [default: your cache folder]",
     ),
-    setting(
-        "triage.threshold",
-        "--threshold",
-        type=click.FloatRange(0, 1),
-        help="Tickets with a lower confidence need a human.  [default: the threshold of the taxonomy]",
-    ),
-    setting(
-        "triage.taxonomy",
-        "--taxonomy",
-        type=click.Path(dir_okay=False),
-        help="TOML file with categories, descriptions, examples and routes.  [default: the built-in example]",
-    ),
 )
 
 
@@ -127,6 +115,9 @@ def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator
             if kafka:
                 given["kafka"] = options["kafka"]
                 paths["kafka"] = "kafka.bootstrap"
+            of_tasks = [name for name in options if "." in name]  # see `of_tasks.SettingsCommand`
+            given |= {name: options.pop(name) for name in of_tasks}
+            paths |= {name: name for name in of_tasks}
             givens = {paths[name]: value for name, value in _givens(given).items()}
             return function(config=load_config(config, givens), **options)
 
@@ -140,7 +131,7 @@ def with_settings(*groups: tuple[Setting, ...], kafka: bool = True) -> Decorator
 def _givens(values: Mapping[str, object]) -> Givens:
     """The parameters that have a value, each with the option or the variable that gives it."""
     context = click.get_current_context()
-    options = {one.name: one for one in context.command.params if isinstance(one, click.Option)}
+    options = {one.name: one for one in context.command.get_params(context) if isinstance(one, click.Option)}
     return {
         name: Given(value, origin_of(context, options[name]))
         for name, value in values.items()

@@ -23,6 +23,28 @@ def name_variables(command: click.Command, name: str) -> None:
     Raises UsageError for a variable that is set and looks like a misspelling of one of them.
     """
     variables = dict(_variables(command, f"{PREFIX}_{_upper(name)}"))
+    _name(variables)
+    if isinstance(command, LateOptions):
+        command.variables = variables
+        command.variable_prefix = f"{PREFIX}_{_upper(name)}"
+    else:
+        _refuse_unknown(f"{PREFIX}_{_upper(name)}_", variables)
+
+
+class LateOptions(click.Command):
+    """A command that has further options once its arguments are known, and their variables from then on."""
+
+    variables: Mapping[str, click.Option] = {}
+    variable_prefix = ""
+
+    def name_late(self, options: Iterable[click.Option]) -> None:
+        """Let each of these options be read from its variable. Raises UsageError as `name_variables` does."""
+        late = {f"{self.variable_prefix}_{_upper(long_name(option))}": option for option in options}
+        _name(late)
+        _refuse_unknown(f"{self.variable_prefix}_", {**self.variables, **late})
+
+
+def _name(variables: Mapping[str, click.Option]) -> None:
     for variable, option in variables.items():
         option.allow_from_autoenv = False
         # Kubernetes sets NAME_PORT=tcp://10.0.0.1:6066 in every pod for a Service called `name`.
@@ -31,10 +53,13 @@ def name_variables(command: click.Command, name: str) -> None:
         former = variable.removesuffix(_upper(long_name(option))) + str(option.name).upper()
         if former in os.environ and former not in variables:
             raise UsageError(f"No option has the variable {former}: set {variable}.")
+
+
+def _refuse_unknown(prefix: str, variables: Mapping[str, object]) -> None:
     tables = all_tables()
     settings = setting_variables(tables)
     prefixes = set(map(table_prefix, tables))
-    _refuse_misspelled({f"{PREFIX}_{_upper(name)}_", *prefixes}, {**settings, **variables})
+    _refuse_misspelled({prefix, *prefixes}, {**settings, **variables})
 
 
 def blame_variable(error: click.BadParameter) -> None:

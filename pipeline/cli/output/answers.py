@@ -34,7 +34,7 @@ def _body(task: str, output: Any) -> RenderableType:
     if show is None:
         return Text(msgspec.json.format(msgspec.json.encode(output), indent=2).decode())
     shown: RenderableType = show(output)
-    return shown
+    return Text(shown) if isinstance(shown, str) else shown
 
 
 def _origin(reply: Result) -> str:

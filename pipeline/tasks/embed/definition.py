@@ -4,11 +4,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from ....schemas.messages import EmbedOutput
 from ....schemas.tasks import CONTRACTS
 from ...config import Text
 from ..definition import Loaded
 
+SHOWN: Final = 12
+
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from ...models.registry import ModelRegistry
 
 EMBED: Final = "embed"
@@ -39,3 +44,10 @@ class EmbedDefinition:
         manifest = registry.load(model_name)
         tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
         return Loaded(manifest, lambda graph: Embed(model_name, manifest, tokenizer))
+
+    def show(self, output: EmbedOutput) -> "RenderableType":
+        """The first numbers of the vector, for a terminal."""
+        numbers = ", ".join(f"{number:.4f}" for number in output.vector[:SHOWN])
+        more = ", …" if output.dimensions > SHOWN else ""
+        pieces = f", the mean of {output.windows} pieces of the text" if output.windows > 1 else ""
+        return f"[{numbers}{more}]\n{output.dimensions} dimensions{pieces}"
