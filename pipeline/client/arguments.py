@@ -1,26 +1,24 @@
 """The checks of a client's arguments. The error names the argument, what it may be, and what was given."""
 
-import math
 import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from msgspec import Struct
 
-from ...schemas import codec
 from ...schemas.messages import Request
 from ...schemas.topics import PRIORITIES
-from ...schemas.wrappings import example_of
 from ..config import KafkaConfig
-from ..errors import MissingText, UsageError, WrongType
-from ..tasks.catalogue import contract_of
+from ..errors import UsageError, WrongType
 from .replies import decoder
 
 TASK: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 """Kafka's characters of a topic, whose name has at most 249."""
 MAX_SHOWN: Final = 40
+MAX_TIMEOUT_S: Final = 1e9
+"""32 years. A deadline much later is no number that a header can hold."""
 
 
 class Kind(NamedTuple):
@@ -34,7 +32,7 @@ def _is_task(value: object) -> bool:
     return isinstance(value, str) and TASK.fullmatch(value) is not None
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
@@ -45,7 +43,7 @@ def _is_priority(value: object) -> bool:
 def _is_timeout(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value is None
-    return math.isfinite(value) and value > 0
+    return 0 < value <= MAX_TIMEOUT_S
 
 
 def _is_lease(value: object) -> bool:
@@ -60,14 +58,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _is_options(value: object) -> bool:
+def is_options(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(name, str) for name in value)
     return value is None or (isinstance(value, Struct) and not isinstance(value, Request))
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict) and _is_options(value)
 
 
 def _is_reply_topic(value: object) -> bool:
@@ -96,16 +90,18 @@ KINDS: Final = {
     "task": Kind(_is_task, "the name of a task, as in 'triage'"),
     "text": Kind(lambda value: isinstance(value, str | Request), "a string or a Request"),
     "texts": Kind(_is_items, "a list or another iterable of texts"),
-    "id": Kind(_is_text, "a string or None"),
-    "model": Kind(_is_text, "the name of a model or None"),
-    "tenant": Kind(_is_text, "a string or None"),
+    "id": Kind(is_text, "a string or None"),
+    "model": Kind(is_text, "the name of a model or None"),
+    "tenant": Kind(is_text, "a string or None"),
     "priority": Kind(_is_priority, f"one of {', '.join(PRIORITIES)}, or None"),
-    "timeout_s": Kind(_is_timeout, "a number of seconds greater than 0, or None for no limit"),
+    "timeout_s": Kind(
+        _is_timeout, "a number of seconds greater than 0 and at most 1e9, or None for no limit"
+    ),
     "lease_s": Kind(_is_lease, "a number of seconds from 1 to 3600, or None for no lease"),
     "reason": Kind(lambda value: value in ("cancelled", "superseded"), "cancelled or superseded"),
     "key": Kind(_is_key, "bytes or None"),
-    "traceparent": Kind(_is_text, "a string or None"),
-    "options": Kind(_is_options, "a dict by names of options, or the task's own type, as TriageOptions"),
+    "traceparent": Kind(is_text, "a string or None"),
+    "options": Kind(is_options, "a dict by names of options, or the task's own type, as TriageOptions"),
     "output": Kind(_is_output, "the type of the task's output, as TriageOutput"),
     "max_in_flight": Kind(_is_count, "a whole number of 1 or more"),
     "ordered": Kind(lambda value: isinstance(value, bool), "True or False"),
@@ -143,101 +139,14 @@ def check_place(kafka: object, broker: object, embedded: object) -> None:
         check(embedded=embedded)
 
 
-def id_of(item: object) -> str | None:
-    """The id of an item of `Client.map`, if it has a valid one."""
-    return item.id if isinstance(item, Request) and isinstance(item.id, str) else None
-
-
 def shown(value: object) -> str:
     """The value if it is short and plain, else its type. Texts and bytes may be private: only short names are shown."""
     if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and value.isascii()):
-        described = repr(value)
-        if len(described) <= MAX_SHOWN:
-            return described
+        with suppress(ValueError):  # an int of more digits than Python prints
+            described = repr(value)
+            if len(described) <= MAX_SHOWN:
+                return described
     return type(value).__name__
-
-
-def check_item(item: object, task: str) -> None:
-    """Check one item of `Client.map`. Raises BadRequest."""
-    if isinstance(item, Request):
-        check_request(item, task)
-    elif not isinstance(item, str):
-        raise WrongType(f"An item is a string or a Request, not {shown(item)}: leave it out.")
-    else:
-        _check_kind(item, task)
-
-
-def check_request(request: Request, task: str) -> None:
-    """Check the type of the request and those of its fields, as a worker does. Raises BadRequest.
-
-    A Request can be made with any values, since msgspec checks them only when it decodes.
-    """
-    _check_kind(request, task)
-    if type(request) is Request:
-        if isinstance(request.text, str):
-            _check_fields(request)
-            return
-        if request.text is msgspec.UNSET:
-            raise MissingText("The Request has no `text`: give it one.")
-        raise WrongType(f"The field `text` of the Request must be a string, not {shown(request.text)}.")
-    try:
-        msgspec.json.decode(codec.encode(request), type=type(request))
-    except msgspec.ValidationError as error:
-        raise WrongType(f"The {type(request).__name__} has a field of the wrong type: {error}.") from None
-    except (UnicodeEncodeError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError):
-        return  # refused where it is encoded to be sent, by the sentence for that
-
-
-def _check_kind(content: Request | str, task: str) -> None:
-    """Refuse a text for a task whose requests have other content. A task that is not installed here may take any."""
-    contract = contract_of(task)
-    kind = contract.request if contract else Request
-    if kind is not Request and not isinstance(content, kind):
-        raise WrongType(
-            f"A request to {task!r} is of the type {kind.__name__}, with {example_of(kind)}, "
-            f"not {type(content).__name__}."
-        )
-
-
-def check_options_type(given: Struct, task: str) -> None:
-    """Raise WrongType for options of another task's type. A task that is not installed here may have any."""
-    contract = contract_of(task)
-    if contract and not isinstance(given, contract.options):
-        kind = contract.options.__name__
-        raise WrongType(
-            f"`options` of {task!r} must be a dict or of the type {kind}, not {type(given).__name__}."
-        )
-
-
-def _check_fields(request: Request) -> None:
-    for name, value, allowed, words in (
-        ("id", request.id, _is_text(request.id), "a string or None"),
-        ("task", request.task, _is_text(request.task), "a string or None"),
-        ("options", request.options, _is_dict(request.options), "a dict"),
-        ("stream", request.stream, isinstance(request.stream, bool), "True or False"),
-    ):
-        if not allowed:
-            raise WrongType(f"The field `{name}` of the Request must be {words}, not {shown(value)}.")
-
-
-def options_of(given: Mapping[str, Any] | Struct | None) -> dict[str, Any]:
-    """The options to send. Those of a type like TriageOptions are sent where they differ from their defaults."""
-    if given is None:
-        return {}
-    if isinstance(given, Mapping):
-        return dict(given)
-    values = msgspec.structs.asdict(given)
-    return {
-        field.encode_name: values[field.name]
-        for field in msgspec.structs.fields(given)
-        if field.required or values[field.name] != _default(field)
-    }
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return field.default
 
 
 def _hint(name: str, value: object) -> str:

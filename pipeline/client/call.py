@@ -6,7 +6,8 @@ from typing import Any
 from msgspec import Struct, structs
 
 from ...schemas.messages import Request
-from .arguments import check, check_options_type, check_request, options_of
+from .arguments import check
+from .content import check_numbers, check_options_type, check_request, options_of
 from .envelope import Envelope
 from .keywords import Content
 
@@ -23,6 +24,7 @@ class Call(Struct, frozen=True):
         check(task=self.task, options=self.given, output=self.output)
         if isinstance(self.given, Struct):
             check_options_type(self.given, self.task)
+        check_numbers(self.options)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -18,23 +18,24 @@ from ...schemas.topics import Topics
 from ..broker.base import Broker
 from ..config import KafkaConfig
 from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
-from .arguments import check, check_item, check_place, id_of
+from .arguments import check, check_place
 from .call import Call
 from .calls import AsyncCalls
 from .cancels import CancelSender, cancel_message, tenant_header
 from .connection import connection
+from .content import id_of, item_request
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
 from .lease import ClientLease
 from .mapping import mapped
-from .owner import Owner
+from .owner import Owner, Unpicklable
 from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of, ignored
 from .stream import Stream, piece_types
 
 CLOSED: Final = "The client is closed: send requests inside of `async with`."
 
 
-class Client(AsyncCalls):
+class Client(AsyncCalls, Unpicklable):
     """Sends requests and returns their replies. Use it with ``async with``.
 
     Any number of coroutines of one event loop may share a client. Each process and each event loop opens
@@ -158,11 +159,8 @@ class Client(AsyncCalls):
             return _resolved(item)
         caller_id = id_of(item) or str(position)
         try:
-            check_item(item, replies.task)
-            request = item if isinstance(item, Request) else Request(text=str(item))
-            request = structs.replace(
-                request, id=f"{caller_id}#{self._new_id()}", options={**options, **request.options}
-            )
+            request = item_request(item, replies.task, options)
+            request = structs.replace(request, id=f"{caller_id}#{self._new_id()}")
             return self._publish(replies, request, envelope, caller_id)
         except BadRequest as error:
             return _resolved(Failure(caller_id, replies.task, error.code, str(error)))

@@ -2,9 +2,16 @@
 
 import asyncio
 import os
-from typing import Self
+from typing import Any, Self
 
 from ..errors import UsageError
+
+
+class Unpicklable:
+    """What cannot be sent to another process."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise UsageError("A client cannot be sent to another process: make one there.")
 
 
 class Owner:

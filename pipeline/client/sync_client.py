@@ -15,13 +15,13 @@ from .handover import ENDED, WANTED, MapSteps, Raised, Signal
 from .keywords import Content, Item
 from .likeness import made_like
 from .loop_thread import CLOSED, LoopThread
-from .owner import Owner
+from .owner import Owner, Unpicklable
 from .replies import Answer
 from .sync_calls import SyncCalls
 from .sync_stream import SyncStream
 
 
-class SyncClient(SyncCalls):
+class SyncClient(SyncCalls, Unpicklable):
     """Sends requests and waits for their replies, for programs without an event loop.
 
     Any number of threads may share a client. It opens at its first request, in a thread of its own; `close`

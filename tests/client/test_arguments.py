@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
@@ -18,11 +19,12 @@ from inferstream import (
     InferstreamError,
     KafkaConfig,
     Request,
+    SyncClient,
     TriageOptions,
     UsageError,
 )
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.client.arguments import options_of
+from inferstream.pipeline.client.content import options_of
 from inferstream.schemas.codec import decode_request
 
 
@@ -217,3 +219,9 @@ async def test_a_client_after_a_fork_says_so(broker: EmbeddedBroker) -> None:
         await client.request("triage", "a")
     assert f"and this is a fork of it ({pid}): open a client after the fork." in said
     assert said.endswith(" Closed.")
+
+
+def test_a_client_cannot_be_pickled(client: Client) -> None:
+    for one in (client, SyncClient("127.0.0.1:9092"), client.request):
+        with pytest.raises(UsageError, match="make one there"):
+            pickle.dumps(one)

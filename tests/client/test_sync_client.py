@@ -269,6 +269,32 @@ def test_a_client_after_a_fork_says_so(client: SyncClient) -> None:
     assert routes(answers) == ["b"]
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_client_that_is_made_before_a_fork_opens_after_it(tmp_path: Path, responder: Responder) -> None:
+    """As with servers that load the program, and then fork their workers."""
+    client = SyncClient(embedded=tmp_path)
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.write(writing, client.request("triage", "a").output.route.encode())
+        client.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reading, 100) == b"a"
+    assert client.request("triage", "b").output.route == "b"
+    client.close()
+
+
+@pytest.mark.kafka
+def test_over_kafka(kafka: str, unique: str) -> None:
+    client = SyncClient(kafka, prefix=unique)
+    with pytest.raises(BrokerError, match="inferstream worker triage --kafka"):
+        client.request("triage", "a")
+    client.close()
+    with pytest.raises(BrokerError, match="reach"):
+        SyncClient("127.0.0.1:1").request("triage", "a")
+    assert threads() == []
+
+
 async def test_a_running_event_loop_of_the_caller_does_not_matter(client: SyncClient) -> None:
     """As in a notebook."""
     assert client.request("triage", "a").output.route == "a"

@@ -38,12 +38,21 @@ WRONG_OF_ANY_METHOD: list[tuple[dict[str, Any], type[InferstreamError], str]] = 
     (
         {"timeout_s": "5"},
         UsageError,
-        "`timeout_s` must be a number of seconds greater than 0, or None .*, not '5'.",
+        "`timeout_s` must be a number of seconds greater than 0 .*, or None .*, not '5'.",
     ),
     ({"timeout_s": -1}, UsageError, "`timeout_s` must be .*, not -1."),
     ({"timeout_s": 0}, UsageError, "`timeout_s` must be .*, not 0."),
     ({"timeout_s": NAN}, UsageError, "`timeout_s` must be .*, not nan."),
     ({"timeout_s": float("inf")}, UsageError, "`timeout_s` must be .*, or None for no limit, not inf."),
+    ({"timeout_s": 1e308}, UsageError, "`timeout_s` must be .*, not 1e\\+308."),
+    ({"timeout_s": 10**400}, UsageError, "`timeout_s` must be .*, not int."),
+    ({"timeout_s": 10**5000}, UsageError, "`timeout_s` must be .*, not int."),
+    ({"options": {"threshold": NAN}}, WrongType, "The option 'threshold' must be a finite number, not nan."),
+    (
+        {"options": TriageOptions(threshold=-float("inf"))},
+        WrongType,
+        "'threshold' must be a finite number, not -inf.",
+    ),
     ({"timeout_s": True}, UsageError, "`timeout_s` must be .*, not True."),
     ({"model": 3}, UsageError, "`model` must be the name of a model or None, not 3."),
     ({"tenant": 3}, UsageError, "`tenant` must be a string or None, not 3."),
@@ -94,6 +103,7 @@ WRONG_OF_MAP: list[tuple[dict[str, Any], type[InferstreamError], str]] = [
     ({"ordered": "no"}, UsageError, "`ordered` must be True or False, not 'no'."),
 ]
 WRONG_ITEMS: list[Any] = [
+    Request("a", options={"threshold": NAN}),
     *(None, NAN, 7, b"a", ["a"], {"text": "a"}, Request(), Request(None), Request(b"a"), Request(5)),  # type: ignore[arg-type]
     *(Request("a", id=5), Request("a", task=5), Request("a", options=[1])),  # type: ignore[arg-type]
     *(Request("a", options={1: 2}), Request("a", options={"x": object()}), Request("\ud800")),  # type: ignore[dict-item]
