@@ -1,0 +1,130 @@
+"""Answers in pieces with real worker processes, on both brokers: whole and in order, also over `kill -9`."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from support.steps_worker import know_steps
+
+from inferstream import Client
+from inferstream.pipeline.broker.base import Broker
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.broker.kafka.broker import KafkaBroker
+from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.ops.audit.auditor import audit
+from inferstream.pipeline.ops.audit.facts import Audited
+from inferstream.pipeline.ops.audit.report import AuditReport
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.messages import Chunk, Failure
+from inferstream.schemas.topics import Topics
+
+PATIENCE_S = 120.0
+STEPS = 400
+
+
+class Place:
+    """A broker, and worker processes that serve the task `steps` on it."""
+
+    def __init__(self, where: str, broker: Broker, topics: Topics) -> None:
+        self.broker = broker
+        self.topics = topics
+        self._where = where
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "support.steps_worker", self._where, self.topics.prefix]
+        self._processes.append(subprocess.Popen(command))
+        return self._processes[-1]
+
+    async def ready(self) -> None:
+        """Wait until a worker has made the topics."""
+        while await self.broker.partitions(self.topics.cancels) is None:  # noqa: ASYNC110 - no broker tells it
+            await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait(PATIENCE_S)
+
+    async def report(self) -> AuditReport:
+        return await audit(self.broker, Audited(self.topics), clock=time.time)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def place(
+    request: pytest.FixtureRequest, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Place]:
+    know_steps(monkeypatch)
+    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+    opened: Broker = (
+        EmbeddedBroker(Path(where)) if "/" in where else KafkaBroker(KafkaConfig(bootstrap=where))
+    )
+    async with asyncio.timeout(PATIENCE_S), opened as broker:
+        found = Place(where, broker, Topics("steps", unique))
+        try:
+            yield found
+        finally:
+            await asyncio.to_thread(found.stop)
+
+
+def texts(count: int) -> Iterator[str]:
+    for number in range(count):
+        yield f"{number}-" * (STEPS // 2)
+
+
+async def test_a_worker_that_is_killed_tears_no_stream(place: Place) -> None:
+    """The next one tells the pieces again, cut otherwise; the client shows each once."""
+    killed = place.start()
+    await place.ready()
+    shown = asyncio.Semaphore(0)
+
+    async def read(client: Client, text: str, key: bytes | None) -> None:
+        pieces = []
+        async with client.stream("steps", text, key=key, timeout_s=None) as stream:
+            async for piece in stream:
+                pieces.append(piece)
+                shown.release()
+        assert "".join(pieces) == text
+        assert (await stream.answer()).output.text == text
+
+    async with (
+        Client(broker=place.broker, prefix=place.topics.prefix) as client,
+        asyncio.TaskGroup() as reading,
+    ):
+        for number, text in enumerate(texts(6)):
+            reading.create_task(read(client, text, b"k" if number % 2 else None))
+        for _ in range(200):
+            await shown.acquire()
+        killed.kill()
+        place.start()
+    report = await place.report()
+    assert (report.requests, report.results, report.repeats) == (6, 6, 0)
+    assert (report.lost, report.torn, report.late_chunks, report.out_of_order) == (False, 0, 0, 0)
+    assert report.duplicated_chunks > 0, "the worker was killed while it told"
+    assert report.chunks > 20
+
+
+async def test_a_stream_that_is_left_ends_after_what_was_told(place: Place) -> None:
+    place.start()
+    await place.ready()
+    reader = await place.broker.consume([place.topics.replies])
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        async with client.stream("steps", "x" * 9_000, id="t1") as stream:
+            async for _ in stream:
+                break
+        replies = []
+        while not replies or isinstance(replies[-1], Chunk):
+            replies += [decode_reply(record.value) for record in await reader.poll(100, 100)]
+    await reader.close()
+    end = replies[-1]
+    assert isinstance(end, Failure)
+    assert (end.code, end.seq) == ("cancelled", len(replies) - 1)
+    positions = [reply.from_ for reply in replies if isinstance(reply, Chunk)]
+    assert positions == sorted(positions)
+    assert positions[-1] < 9_000
+    assert not (await place.report()).lost
