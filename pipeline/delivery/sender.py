@@ -31,16 +31,14 @@ class Sender:
         self._broken = asyncio.Event()
         self._error: BaseException | None = None
         self._linger: Linger[Slot] = Linger(self._send, busy)
+        self.put = self._linger.put
+        """Publish the outcome of a slot, behind those that were put before."""
 
     async def watch(self) -> None:
         """Return never; raise the error of a publish that failed for good."""
         await self._broken.wait()
         if self._error is not None:
             raise self._error
-
-    def put(self, slot: Slot) -> None:
-        """Publish the outcome of the slot, behind those that were put before."""
-        self._linger.put(slot)
 
     def say(self, slot: Slot) -> None:
         """Publish the next part of the answer, if there is one.
@@ -70,7 +68,8 @@ class Sender:
     def _said(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
         """A part is durable, or was refused: then the request gets no more of them, only its outcome."""
         slot.saying = False
-        _forget(slot, acknowledgement)
+        if slot.key is not None:
+            _forget(slot, slot.key, acknowledgement)
         error = None if acknowledgement.cancelled() else acknowledgement.exception()
         if error is not None or acknowledgement.cancelled():
             slot.chunks = None
@@ -83,8 +82,11 @@ class Sender:
         key = slot.key
         following = slot.next_of_key  # a slot that is finished has neither
         self._publish_all(slot, slot.outcome)
-        if key is not None:
-            slot.queue.pass_on(key, following)
+        if following is not None:
+            following.silent = False
+            self.say(following)
+        elif key is not None:
+            del slot.queue.last_of_key[key]
 
     def _may_publish(self, slot: Slot) -> bool:
         """False once a publish has failed for good: a later reply would overtake the one that failed.
@@ -122,7 +124,8 @@ class Sender:
         outcome = slot.outcome
         cancelled = acknowledgement.cancelled()
         error = None if cancelled else acknowledgement.exception()
-        _forget(slot, acknowledgement)
+        if slot.key is not None:
+            _forget(slot, slot.key, acknowledgement)
         if slot.queue.forgotten:
             return
         if error is not None and outcome is not None and (instead := outcome.instead(error)):
@@ -142,9 +145,8 @@ class Sender:
             self._finished(slot)
 
 
-def _forget(slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
+def _forget(slot: Slot, key: bytes, acknowledgement: "asyncio.Future[None]") -> None:
     """Forget the last message of the key if it was this one."""
-    if slot.key is not None:
-        last = slot.queue.unacknowledged_of_key.get(slot.key)
-        if last is not None and last.acknowledgement is acknowledgement:
-            del slot.queue.unacknowledged_of_key[slot.key]
+    last = slot.queue.unacknowledged_of_key.get(key)
+    if last is not None and last.acknowledgement is acknowledgement:
+        del slot.queue.unacknowledged_of_key[key]

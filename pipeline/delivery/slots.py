@@ -90,14 +90,6 @@ class PartitionQueue:
             self.last_of_key[key] = slot
         return slot
 
-    def pass_on(self, key: bytes, following: Slot | None) -> None:
-        """An outcome was published: it is the turn of the next record of its key, if there is one."""
-        if following is None:
-            del self.last_of_key[key]
-        else:
-            following.silent = False
-            self.say(following)
-
 
 class Unacknowledged(NamedTuple):
     """A message that was published and is not durable yet, and the outcome it belongs to."""
