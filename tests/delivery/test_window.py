@@ -1036,3 +1036,20 @@ async def test_a_forgotten_partition_tells_nothing(
     parts.know()
     assert publisher.texts == ["0/0/part 1"]
     watching.cancel()
+
+
+@pytest.mark.parametrize("error", [ReplyTooLarge, NotWritable])
+async def test_a_part_that_was_refused_just_now_does_not_hold_back_the_end(
+    window: Window, publisher: FakePublisher, error: type[Exception]
+) -> None:
+    """The end comes before the loop has told the window of the refusal."""
+    watching = asyncio.create_task(window.watch())
+    admitted = admit(window, a_record(0, b"k"))
+    Parts(admitted).know(2)
+    publisher.open[0][1].set_exception(error("refused"))
+    answer(window, admitted)
+    await acknowledge(publisher)
+    assert publisher.texts == ["0/0/part 1", "0/0/reply"]
+    assert await is_waiting(watching)
+    assert window.positions() == {P0: 1}
+    watching.cancel()

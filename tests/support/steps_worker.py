@@ -1,7 +1,11 @@
 """A worker of the task `steps` on a slow fake session; also a program, which a test may kill."""
 
+import asyncio
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +78,32 @@ def know_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inferstream.pipeline.tasks.catalogue.tasks", lambda: catalogue)
 
 
+@contextmanager
+def served_steps(place: str, topics: Topics) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker process on a folder, or on the Kafka at an address; it is there when the topics are."""
+    command = [sys.executable, "-m", "support.steps_worker", place, topics.prefix]
+    with subprocess.Popen(command) as process:
+        try:
+            asyncio.run(_topics_there(place, topics))
+            yield process
+        finally:
+            process.terminate()
+
+
+async def _topics_there(place: str, topics: Topics) -> None:
+    async with asyncio.timeout(60), broker_at(place) as broker:
+        while await broker.partitions(topics.cancels) is None:  # noqa: ASYNC110 - no broker tells it
+            await asyncio.sleep(0.05)
+
+
+def broker_at(place: str) -> Broker:
+    """The embedded broker of a folder, or the Kafka at an address."""
+    return EmbeddedBroker(Path(place)) if "/" in place else KafkaBroker(KafkaConfig(bootstrap=place))
+
+
 def main(place: str, prefix: str) -> None:
     """Serve a folder, or the Kafka at an address, until SIGTERM."""
-    broker = EmbeddedBroker(Path(place)) if "/" in place else KafkaBroker(KafkaConfig(bootstrap=place))
+    broker = broker_at(place)
     serving = steps_worker(broker, Topics("steps", prefix))
 
     async def serve() -> None:
