@@ -64,11 +64,15 @@ class CancelReader:
         consumer = await self._broker.consume([self._topic], start="latest")
         try:
             await self._catch_up(consumer)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read_older())
-                while True:
+            older = asyncio.create_task(self._read_older())
+            try:
+                while not older.done():
                     self._take(await consumer.poll(POLL_RECORDS, POLL_MS))
                     self._leases.check()
+                await older
+            finally:
+                older.cancel()
+                await asyncio.wait([older])
         finally:
             await consumer.close()
 

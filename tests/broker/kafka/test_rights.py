@@ -8,10 +8,13 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from support.broker_contract import take
 from support.secured_kafka import SecuredKafka, secured_kafka
 
+from inferstream import Client, Timeout, Topics
 from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.delivery.cancel_reader import CancelReader
 from inferstream.pipeline.errors import BrokerError
+from inferstream.pipeline.telemetry import Metrics
 
 pytestmark = pytest.mark.kafka
 
@@ -123,3 +126,41 @@ async def test_a_client_needs_to_write_requests_and_to_read_replies(
             await client.publish(Message(requests, b"request"))
             await admin.publish(Message(replies, b"reply"))
             assert [record.value for record in await take(reader, 1)] == [b"reply"]
+
+
+async def test_a_client_that_may_not_cancel_goes_on_without(
+    secured: SecuredKafka, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its requests time out here, since no worker runs: each would be cancelled."""
+    topics = Topics("triage", unique)
+    secured.add_user(unique)
+    secured.grant(unique, WRITE, TOPIC, topics.requests)
+    secured.grant(unique, READ, TOPIC, topics.replies)
+    names = [topics.requests, topics.replies, topics.cancels]
+    async with KafkaBroker(KafkaConfig(bootstrap=secured.open)) as admin:
+        await admin.ensure_topics([TopicSpec(name, 1) for name in names])
+        async with (
+            asyncio.timeout(60),
+            KafkaBroker(secured.config(unique)) as broker,
+            Client(broker=broker, prefix=unique) as client,
+        ):
+            for _ in range(3):
+                with pytest.raises(Timeout, match="No reply came"):
+                    await client.request("triage", "a text", timeout_s=2)
+            with pytest.raises(BrokerError, match=rf"does not let {unique} .*{topics.cancels}.*grant"):
+                await client.request("triage", "a text", timeout_s=20, lease_s=5)
+        reader = await admin.consume([topics.requests])
+        assert len(await take(reader, 3)) == 3
+    (told,) = [record.message for record in caplog.records if "run to their end" in record.message]
+    assert f"Kafka does not let {unique} describe the topic {topics.cancels}: grant it" in told
+
+
+async def test_a_worker_that_may_not_read_cancels_says_so(
+    secured: SecuredKafka, unique: str, config: KafkaConfig
+) -> None:
+    secured.grant(unique, DESCRIBE, TOPIC, unique)
+    async with KafkaBroker(KafkaConfig(bootstrap=secured.open)) as admin:
+        await admin.ensure_topics([TopicSpec(unique, 1)])
+        async with asyncio.timeout(60), KafkaBroker(config) as broker:
+            with pytest.raises(BrokerError, match=f"does not let {unique} .*grant it .*Read.* on {unique}"):
+                await CancelReader(broker, unique, Metrics().of_task("triage")).run()
