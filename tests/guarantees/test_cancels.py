@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from support.noted_steps_worker import a_broker
 
 from inferstream.pipeline.broker.base import Broker, Consumer, Message
 from inferstream.pipeline.config import KafkaConfig
+from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.lab.steps import StepsOutput
 from inferstream.pipeline.serving.build import topic_specs
 from inferstream.schemas.cancels import Cancel
@@ -83,16 +85,22 @@ class Place:
         return found
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def place(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
-    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+@asynccontextmanager
+async def a_place(where: str, prefix: str, notes: Path) -> AsyncIterator[Place]:
     async with a_broker(where) as broker:
-        found = Place(where, Topics("steps", unique), tmp_path / "notes", broker)
+        found = Place(where, Topics("steps", prefix), notes, broker)
         await found.open()
         try:
             yield found
         finally:
             await asyncio.to_thread(found.close)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def place(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
+    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+    async with a_place(where, unique, tmp_path / "notes") as found:
+        yield found
 
 
 def codes(replies: list[Result | Failure]) -> list[str]:
@@ -154,3 +162,19 @@ async def test_a_killed_clients_request_ends_after_its_lease_and_others_run_to_t
     await place.ask("after", "m" * 5)
     await place.replies_to("after")
     assert place.steps("x") == ran
+
+
+@pytest.mark.kafka
+async def test_a_broker_that_stalls_for_several_leases_ends_no_request(unique: str, tmp_path: Path) -> None:
+    with LocalKafka(tmp_path / "kafka", port=0) as kafka:
+        async with a_place(kafka.bootstrap, unique, tmp_path / "notes") as place:
+            place.worker()
+            place.start("leasing_client", "x" * 400)
+            await place.has_run("x")
+            kafka.suspend(1)
+            try:
+                await place.has_run("x", 300)  # 6 s: six leases
+            finally:
+                kafka.resume(1)
+            (reply,) = await place.replies_to("leased")
+            assert text_of(reply) == "x" * 400
