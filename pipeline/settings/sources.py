@@ -93,7 +93,7 @@ def type_of(path: str, tables: Tables) -> Any:
 def _typed(kind: Any, text: str) -> object:
     """The text of a variable as a value; as it is where it does not fit, for the check of values to refuse."""
     value: object = text
-    if "list" in str(kind):
+    if "list" in str(kind) or "tuple" in str(kind):
         kind, value = list[int] if "int" in str(get_args(kind)) else list[str], text.replace(",", " ").split()
     try:
         return msgspec.convert(value, kind, strict=False)

@@ -16,6 +16,7 @@ USER_SETTINGS: Final = ("username", "password", "password_file", "sasl_mechanism
 CERTIFICATE_SETTINGS: Final = ("ca_file", "cert_file", "key_file", "key_password")
 DEFAULTS: Final = KafkaConfig()
 PLAIN_TYPES: Final = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
+SEQUENCES: Final = (list, tuple, set, frozenset)
 BOUNDS: Final = {
     "ge": "at least",
     "gt": "more than",
@@ -127,7 +128,7 @@ def _is(path: str, given: Given) -> str:
 def _allowed(kind: Any) -> str:
     """What values of this type may be, in words. The types of tasks from elsewhere may be any."""
     parts = get_args(kind)
-    if get_origin(kind) is list and parts:
+    if get_origin(kind) in SEQUENCES and parts:
         return f"a list; each of it {_allowed(parts[0])}"
     if get_origin(kind) is Annotated:
         metas = [meta for meta in parts[1:] if isinstance(meta, Meta)]

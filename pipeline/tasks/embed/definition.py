@@ -38,12 +38,11 @@ class EmbedDefinition:
 
     def load(self, registry: "ModelRegistry", model_name: str, settings: EmbedSettings) -> Loaded:
         """Any encoder of the registry. Raises UnknownModel or ModelError."""
-        from ...runtime.tokenizer import Tokenizer
+        from ..vectors import TextEncoder
         from .task import Embed
 
-        manifest = registry.load(model_name)
-        tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
-        return Loaded(manifest, lambda graph: Embed(model_name, manifest, tokenizer))
+        encoder = TextEncoder.of(registry, model_name)
+        return Loaded(encoder.manifest, lambda graph: Embed(model_name, encoder))
 
     def show(self, output: EmbedOutput) -> "RenderableType":
         """The first numbers of the vector, for a terminal."""
