@@ -52,7 +52,9 @@ class TaskCatalogue:
         return found
 
     def known(self, name: str) -> TaskDefinition | None:
-        """The task ``name``; None if there is none, or if it cannot be used."""
+        """The task ``name``; None if there is none, or if it cannot be used. Clients ask for each request."""
+        if name not in self._ours and name not in self._installed:
+            return None
         try:
             return self.find(name)
         except UsageError:

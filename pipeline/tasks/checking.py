@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
+import msgspec
 from msgspec import Struct, structs
 
 from ...schemas.contract import Contract
+from ...schemas.json_schema import json_schema, types_of
 from ...schemas.messages import Request
 from ..config import Config
 
@@ -54,6 +56,9 @@ def faults(name: str, definition: Any) -> Iterator[str]:
         yield "has `settings` without a field `model`, the name of a model"
     if not callable(getattr(definition, "load", None)):
         yield "has no method `load`"
+    for label, kind in (*types_of(contract).items(), ("settings", settings)):
+        if reason := _unreadable(kind):
+            yield f"has a type of its {label} that cannot be used ({reason})"
 
 
 def _faults_of_fields(label: str, kind: Any) -> Iterator[str]:
@@ -62,6 +67,18 @@ def _faults_of_fields(label: str, kind: Any) -> Iterator[str]:
         yield f"has no `{label}`, which must be a subclass of msgspec.Struct"
     elif missing := [field.name for field in structs.fields(kind) if field.required]:
         yield f"has `{label}` without a default for {', '.join(missing)}"
+
+
+def _unreadable(kind: Any) -> str | None:
+    """Why values of this type cannot be read, or its fields not be described."""
+    try:
+        msgspec.json.Decoder(kind)
+        json_schema(kind)
+        if _is_subclass(kind, Struct):
+            get_type_hints(kind)
+    except Exception as error:  # types of a package may raise anything
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return None
 
 
 def _is_subclass(kind: Any, of: type) -> bool:

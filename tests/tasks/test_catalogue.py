@@ -25,6 +25,10 @@ class Output(msgspec.Struct):
     said: str
 
 
+class Unresolved(msgspec.Struct):
+    rate: "int | NotThere" = 1  # type: ignore[name-defined]  # noqa: F821
+
+
 class Settings(msgspec.Struct):
     model: str = "tiny"
 
@@ -81,6 +85,11 @@ def test_a_class_and_an_object_are_tasks(module: ModuleType) -> None:
         ({"settings": Output}, "`settings` without a default for said"),
         ({"settings": Options}, "`settings` without a field `model`"),
         ({"load": None}, "has no method `load`"),
+        ({"contract": Contract(Options, object)}, "has a type of its output that cannot be used"),
+        (
+            {"contract": Contract(Unresolved, Output)},
+            "cannot be loaded (NameError: name 'NotThere' is not defined)",
+        ),
     ],
 )
 def test_a_definition_that_lacks_something_is_one_sentence(
