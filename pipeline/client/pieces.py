@@ -2,7 +2,10 @@
 
 from collections import deque
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Final
+
+import msgspec
 
 MAX_UNREAD_BYTES: Final = 1_000_000
 """As much as an answer may have in the default settings of a worker."""
@@ -23,6 +26,7 @@ class Pieces:
         self._unread: deque[tuple[Sequence[Any], int]] = deque()  # pieces that join, and their bytes
         self._unread_bytes = 0
         self._next = 0  # of the first of them
+        self._digest = blake2b(digest_size=16)  # of the pieces that are known
 
     def add(self, start: int, pieces: Sequence[Any], size: int) -> bool:
         """Pieces of a chunk, the first of which has the position ``start``. Returns whether any is new.
@@ -38,10 +42,18 @@ class Pieces:
         self._append(pieces[known:], size)
         return True
 
-    def finish(self, pieces: Sequence[Any]) -> None:
-        """All pieces of the answer: those that no chunk has brought can be read now."""
+    def finish(self, pieces: Sequence[Any]) -> bool:
+        """All pieces of the answer: those that no chunk has brought can be read now.
+
+        False if they begin otherwise than the chunks: then nothing is added.
+        """
+        digest = blake2b(digest_size=16)
+        _update(digest, pieces[: self._end])
+        if digest.digest() != self._digest.digest():
+            return False
         if len(pieces) > self._end:
             self._append(pieces[self._end :], 0)
+        return True
 
     def __bool__(self) -> bool:
         """Whether there is a piece to read."""
@@ -62,3 +74,10 @@ class Pieces:
         self._unread.append((pieces, size))
         self._unread_bytes += size
         self._end += len(pieces)
+        _update(self._digest, pieces)
+
+
+def _update(digest: blake2b, pieces: Sequence[Any]) -> None:
+    for piece in pieces:
+        encoded = msgspec.json.encode(piece)
+        digest.update(b"%d:%b" % (len(encoded), encoded))

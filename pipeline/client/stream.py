@@ -56,11 +56,13 @@ class Stream(Generic[Piece_co, Output_co]):
         """The id of the request."""
         self._send = send
         self._types = types
+        self._decoder = decoder(list[types.piece])  # type: ignore[name-defined]
         self._pieces = Pieces()
         self._changed = asyncio.Event()
         self._reply: asyncio.Future[Result | Failure] | None = None
         self._answer: Answer[Any] | None = None
         self._error: BaseException | None = None
+        self._torn: InferstreamError | None = None
 
     async def __aenter__(self) -> Self:
         """Send the request. Raises as `Client.request` does before a request is sent."""
@@ -82,7 +84,7 @@ class Stream(Generic[Piece_co, Output_co]):
         while not (self._pieces or self._has_ended()):
             await self._change()
         if not self._pieces:
-            raise self._error or StopAsyncIteration
+            raise self._error or self._torn or StopAsyncIteration
         piece: Piece_co = self._pieces.take()
         return piece
 
@@ -117,8 +119,11 @@ class Stream(Generic[Piece_co, Output_co]):
             if isinstance(found, Failure):
                 raise error_of(found)
             answer = answer_of(found, self._types.output)
-            if self._types.pieces is not None:
-                self._pieces.finish(self._types.pieces(answer.output))
+            if self._types.pieces is not None and not self._pieces.finish(self._types.pieces(answer.output)):
+                self._torn = InferstreamError(
+                    "The answer was made again and begins otherwise than the pieces that were shown: "
+                    "`await stream.answer()` has it."
+                )
         except Exception as error:
             self._error = error
         else:
@@ -129,7 +134,7 @@ class Stream(Generic[Piece_co, Output_co]):
         if self._error is not None:
             return
         try:
-            pieces = decoder(list[self._types.piece]).decode(chunk.output)  # type: ignore[name-defined]
+            pieces = self._decoder.decode(chunk.output)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._error = InferstreamError(
                 f"A chunk of {chunk.id} cannot be decoded as pieces of `{chunk.task}` ({error}). "

@@ -11,7 +11,10 @@ from .slots import Slot
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 16_384
-"""Bytes of pieces in one chunk, unless one piece alone has more: 1 024 requests in flight then hold 16 MB at most."""
+"""Bytes of pieces in one chunk, unless one piece alone has more: 1 024 requests in flight hold 16 MB of them."""
+
+PIECE_BYTES: Final = 65_536
+"""After a larger piece the answer comes whole: 1 024 of the worst kind in flight then hold 64 MB."""
 
 
 class AnswerPart(NamedTuple):
@@ -87,7 +90,9 @@ class Chunks:
         if output is None:
             return None
         self._most = max(self._most, count * 2)
-        message = self._message(AnswerPart(self.seq, start, output, task.model, task.version))
+        message = None
+        if len(output) <= PIECE_BYTES:
+            message = self._message(AnswerPart(self.seq, start, output, task.model, task.version))
         if message is None:
             self._slot.chunks = None
             return None

@@ -170,6 +170,22 @@ async def test_a_stream_that_is_left_early_ends_its_request(broker: EmbeddedBrok
         assert not client._replies["steps"].is_pending("t1")
 
 
+@pytest.mark.parametrize("whole", ["abXdefgh", "ab"])
+async def test_an_answer_that_was_made_again_otherwise_is_an_error_in_the_loop(
+    broker: EmbeddedBroker, whole: str
+) -> None:
+    """A worker was killed, and the answer of its task may vary."""
+
+    def behave(_: object, request: Request) -> list[Reply]:
+        return [a_chunk(request, 0, 0, "abc"), a_chunk(request, 0, 0, "abXd"), an_end(request, whole, 1)]
+
+    async with served(broker, behave) as client, client.stream("steps", "a text") as stream:
+        assert [await anext(stream) for _ in range(4)] == list("abcd")
+        with pytest.raises(InferstreamError, match="begins otherwise than the pieces that were shown"):
+            await anext(stream)
+        assert (await stream.answer()).output.text == whole
+
+
 async def test_an_answer_without_a_loop_is_the_whole(broker: EmbeddedBroker) -> None:
     async with served(broker, telling((0, "abc"))) as client:
         async with client.stream("steps", "a text") as stream:
@@ -261,7 +277,7 @@ def test_pieces_join_however_they_are_cut_repeated_lost_and_read(
         assert pieces.add(start, part, 10) == is_new
         while reads and pieces:
             taken.append(pieces.take())
-    pieces.finish(whole)
+    assert pieces.finish(whole)
     while pieces:
         taken.append(pieces.take())
     assert taken == whole

@@ -16,7 +16,7 @@ from inferstream.pipeline.broker.base import Headers, Message, Record, TopicPart
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import RetryConfig, WindowConfig
 from inferstream.pipeline.delivery.arrival import Arrival, header_map
-from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, AnswerPart, Chunks
+from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, PIECE_BYTES, AnswerPart, Chunks
 from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import MAX_KEY_BYTES, ReplyBuilder
 from inferstream.pipeline.delivery.slots import PartitionQueue, Slot
@@ -136,10 +136,13 @@ def test_a_hundred_thousand_small_pieces_are_told_in_few_parts() -> None:
     assert len(told.parts) < 60
 
 
-def test_after_a_piece_that_is_too_large_for_a_reply_the_answer_comes_whole() -> None:
-    told, flight = Told(most_bytes=20_000), FakeFlight()
+@pytest.mark.parametrize(
+    ("most_bytes", "size"), [(20_000, 30_000), (1_000_000, PIECE_BYTES)], ids=["for a reply", "for a chunk"]
+)
+def test_after_a_piece_that_is_too_large_the_answer_comes_whole(most_bytes: int, size: int) -> None:
+    told, flight = Told(most_bytes), FakeFlight()
     told.follow(flight)
-    flight.bring("a", "b" * 30_000, "c")
+    flight.bring("a", "b" * size, "c")
     flight.bring("d")
     assert told.pieces == ["a"]
 
