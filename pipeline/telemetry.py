@@ -21,6 +21,7 @@ class TaskMetrics:
         self._task = task
         self._of_all = of_all
         self._latency = of_all.latency.labels(task)
+        self._chunks = of_all.chunks.labels(task)
         self.by_status = dict.fromkeys(STATUSES, 0)
         self.failed_requests = 0
 
@@ -29,6 +30,10 @@ class TaskMetrics:
         self.by_status[status] += 1
         if status != "memory":
             self._latency.observe(total_ms / 1e3)
+
+    def told(self) -> None:
+        """Count a part of an answer that was published while it was being made."""
+        self._chunks.inc()
 
     def failed(self, code: str) -> None:
         """Count a failure reply or a dead letter."""
@@ -64,6 +69,12 @@ class Metrics:
             "Time from reading a record to its answer; answers of the memory cache are not counted.",
             ["task"],
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.chunks = Counter(
+            "inferstream_chunks",
+            "Parts of answers that were published while these were being made.",
+            ["task"],
             registry=self.registry,
         )
         self.retries = Counter(

@@ -2,11 +2,12 @@
 
 from functools import partial
 
+from ..broker.base import Message
 from ..engine.engine_answer import EngineAnswer
 from ..telemetry import TaskMetrics
 from .arrival import Arrival
 from .breaker import Breaker
-from .chunks import Chunks
+from .chunks import AnswerPart, Chunks
 from .outcome import Outcome
 from .replies import ReplyBuilder
 from .slots import Slot
@@ -24,7 +25,13 @@ class AnswerPolicy:
 
     def chunks(self, arrival: Arrival, slot: Slot) -> Chunks:
         """What tells the answer in parts while it is being made."""
-        return Chunks(slot, partial(self._replies.chunk, arrival))
+        return Chunks(slot, partial(self._chunk, arrival))
+
+    def _chunk(self, arrival: Arrival, part: AnswerPart) -> Message | None:
+        message = self._replies.chunk(arrival, part)
+        if message is not None:
+            self._metrics.told()
+        return message
 
     def outcome(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
         """The reply. Only answers that the device computed count for the breaker."""

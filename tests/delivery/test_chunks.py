@@ -32,6 +32,7 @@ from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.lab.steps import Steps, StepsModel
 from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure, Reply, Result
 from inferstream.schemas.topics import Header, Topics
@@ -225,7 +226,14 @@ class Rig:
         served = {"steps": {"steps": ModelEntry(Steps(), device)}}
         self.engine = Engine(served, memory=MemoryCache(1_000_000), disk=None, clock=clock)
         retries = RetryConfig(tiers_s=[0], max_attempts=3, budget_share=1.0)
-        self.handler = handler_over(self.engine, topics=TOPICS, partitions=four, retries=retries)
+        self.metrics = Metrics()
+        self.handler = handler_over(
+            self.engine,
+            topics=TOPICS,
+            partitions=four,
+            retries=retries,
+            metrics=self.metrics.of_task("steps"),
+        )
         self.published: list[tuple[Message, asyncio.Future[None]]] = []
         self.window = Window(WindowConfig(), self._publish)
         self._offset = 0
@@ -314,6 +322,7 @@ async def test_an_answer_is_told_while_it_is_made_and_ends_with_the_whole(rig: R
     assert isinstance(end, Result)
     assert msgspec.json.decode(end.output)["text"] == "abcdef"
     assert (end.seq, rig.replies[-1]) == (len(chunks), end)
+    assert f'inferstream_chunks_total{{task="steps"}} {len(chunks)}.0' in rig.metrics.render().decode()
 
 
 async def test_without_stream_or_from_the_cache_an_answer_comes_whole(rig: Rig) -> None:
