@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from support.steps_worker import know_steps
+from support.steps_worker import ENDS, know_steps
 
-from inferstream import Client
+from inferstream import Client, Poison
 from inferstream.pipeline.broker.base import Broker
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
@@ -19,7 +20,7 @@ from inferstream.pipeline.ops.audit.auditor import audit
 from inferstream.pipeline.ops.audit.facts import Audited
 from inferstream.pipeline.ops.audit.report import AuditReport
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.messages import Chunk, Failure
+from inferstream.schemas.messages import Chunk, Failure, Reply
 from inferstream.schemas.topics import Topics
 
 PATIENCE_S = 120.0
@@ -35,8 +36,9 @@ class Place:
         self._where = where
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "support.steps_worker", self._where, self.topics.prefix]
+    def start(self, *notes: str) -> "subprocess.Popen[bytes]":
+        """Start a worker; ``notes`` may be the folder of its crash note."""
+        command = [sys.executable, "-m", "support.steps_worker", self._where, self.topics.prefix, *notes]
         self._processes.append(subprocess.Popen(command))
         return self._processes[-1]
 
@@ -50,6 +52,15 @@ class Place:
             process.terminate()
         for process in self._processes:
             process.wait(PATIENCE_S)
+
+    async def chunks(self) -> list[Chunk]:
+        """All chunks that were told."""
+        reader = await self.broker.consume([self.topics.replies])
+        replies: list[Reply] = []
+        while records := await reader.poll(1_000, 300):
+            replies += [decode_reply(record.value) for record in records]
+        await reader.close()
+        return [one for one in replies if isinstance(one, Chunk)]
 
     async def report(self) -> AuditReport:
         return await audit(self.broker, Audited(self.topics), clock=time.time)
@@ -82,10 +93,12 @@ async def test_a_worker_that_is_killed_tears_no_stream(place: Place) -> None:
     killed = place.start()
     await place.ready()
     shown = asyncio.Semaphore(0)
+    asked: dict[str, str] = {}
 
     async def read(client: Client, text: str, key: bytes | None) -> None:
         pieces = []
         async with client.stream("steps", text, key=key, timeout_s=None) as stream:
+            asked[stream.id] = text
             async for piece in stream:
                 pieces.append(piece)
                 shown.release()
@@ -107,6 +120,47 @@ async def test_a_worker_that_is_killed_tears_no_stream(place: Place) -> None:
     assert (report.lost, report.torn, report.late_chunks, report.out_of_order) == (False, 0, 0, 0)
     assert report.duplicated_chunks > 0, "the worker was killed while it told"
     assert report.chunks > 20
+    for chunk in await place.chunks():
+        told = "".join(msgspec.json.decode(chunk.output, type=list[str]))
+        assert asked[chunk.id].startswith(told, chunk.from_), "what any worker tells is at its position"
+
+
+@pytest.mark.parametrize("place", ["embedded"], indirect=True)
+async def test_a_step_that_ends_the_process_is_found_and_the_streams_beside_it_are_whole(
+    place: Place, tmp_path: Path
+) -> None:
+    """The crash note knows the contents of a step; nothing of this depends on the broker."""
+    notes = str(tmp_path / "notes")
+    worker = place.start(notes)
+    crashes = 0
+    await place.ready()
+
+    async def supervise() -> None:
+        nonlocal worker, crashes
+        while True:
+            await asyncio.sleep(0.02)
+            if worker.poll() is not None:
+                crashes += 1
+                worker = place.start(notes)
+
+    async def read(client: Client, text: str) -> str:
+        async with client.stream("steps", text, timeout_s=None) as stream:
+            return "".join([piece async for piece in stream])
+
+    beside = [text[:150] for text in texts(3)]
+    supervising = asyncio.create_task(supervise())
+    try:
+        async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+            reading = [asyncio.create_task(read(client, text)) for text in beside]
+            with pytest.raises(Poison):
+                await read(client, "before" + ENDS + "after")
+            assert await asyncio.gather(*reading) == beside
+    finally:
+        supervising.cancel()
+    assert 2 <= crashes <= 3, "once beside the others, twice alone"
+    report = await place.report()
+    assert (report.requests, report.results, report.failures) == (4, 3, {"poison": 1})
+    assert not report.lost, report
 
 
 async def test_a_stream_that_is_left_ends_after_what_was_told(place: Place) -> None:

@@ -1,6 +1,8 @@
 """A worker of the task `steps` on a slow fake session; also a program, which a test may kill."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,67 +11,62 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from inferstream.pipeline.broker.base import Broker
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
-from inferstream.pipeline.config import Config, KafkaConfig, WindowConfig
+from inferstream.pipeline.config import CacheConfig, Config, KafkaConfig, RetryConfig, WindowConfig
 from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine
-from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.questions import ModelEntry
-from inferstream.pipeline.lab.steps import CONTRACT, Steps, StepsModel
+from inferstream.pipeline.lab.steps import StepsModel
+from inferstream.pipeline.lab.steps_serving import LIMITS, StepsDefinition, steps_serving
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.graph import Graph
-from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
 from inferstream.pipeline.tasks.catalogue import OURS, TaskCatalogue
-from inferstream.pipeline.tasks.definition import Loaded
-from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.topics import Topics
 
 STEP_S = 0.002
-LIMITS = Limits(4_096, 64)
+RETRIES = RetryConfig(tiers_s=[1], max_attempts=3)
 WINDOW = WindowConfig(commit_interval_ms=50, drain_timeout_ms=10_000)
 
 
+ENDS = "\N{SKULL AND CROSSBONES}"
+"""A step that makes this character ends the process."""
+
+
 class SlowSession(FakeSession):
-    """Takes `STEP_S` for each run."""
+    """Takes `STEP_S` for each run. With ``dies``, the process ends at a step that makes `ENDS`."""
+
+    def __init__(self, *, dies: bool = False) -> None:
+        super().__init__()
+        self._dies = dies
 
     def run(self, feeds: Any) -> Any:
         time.sleep(STEP_S)
-        return super().run(feeds)
+        if self._dies and (feeds["input_ids"] == ord(ENDS)).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        made = super().run(feeds)
+        self.runs.clear()
+        return made
 
 
 def steps_worker(
-    broker: Broker, topics: Topics, graph: Graph | None = None, limits: Limits = LIMITS
+    broker: Broker,
+    topics: Topics,
+    graph: Graph | None = None,
+    limits: Limits = LIMITS,
+    notes: Path | None = None,
 ) -> Serving:
-    """The workers that `task_workers` makes for the task; not started."""
-    model = StepsModel(graph or SlowSession())
-    costs = {phase: Cost((1.0, 0.01, 0.0001, 1e-7)) for phase in model.phases}
-    device = Device(model, limits, costs, LaneSettings(1, time.monotonic, time.monotonic))
-    served = {"steps": {"steps": ModelEntry(Steps(), device)}}
-    engine = Engine(served, memory=None, disk=None, clock=time.monotonic)
-    config = Config(kafka=KafkaConfig(partitions=2, topic_prefix=topics.prefix), window=WINDOW)
-    metrics = Metrics()
-    workers = task_workers(config, broker, topics, engine, metrics.of_task(topics.task))
-    return Serving(broker, engine, [workers], metrics)
-
-
-class StepsDefinition:
-    """The task, as a client knows it."""
-
-    name = "steps"
-    contract = CONTRACT
-    settings = msgspec.defstruct("StepsSettings", [("model", str, "steps")])
-
-    def load(self, registry: object, model_name: str, settings: Any) -> Loaded:
-        raise NotImplementedError
+    """The workers of the task, without a cache; not started. ``notes``: the folder of the crash note."""
+    config = Config(
+        kafka=KafkaConfig(partitions=2, topic_prefix=topics.prefix),
+        window=WINDOW,
+        retries=RETRIES,
+        cache=CacheConfig(enabled=False),
+    )
+    return steps_serving(config, broker, StepsModel(graph or SlowSession()), limits=limits, notes=notes)
 
 
 def know_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +98,10 @@ def broker_at(place: str) -> Broker:
     return EmbeddedBroker(Path(place)) if "/" in place else KafkaBroker(KafkaConfig(bootstrap=place))
 
 
-def main(place: str, prefix: str) -> None:
-    """Serve a folder, or the Kafka at an address, until SIGTERM."""
+def main(place: str, prefix: str, notes: Path | None = None) -> None:
+    """Serve a folder, or the Kafka at an address, until SIGTERM; ``notes`` is the folder of the crash note."""
     broker = broker_at(place)
-    serving = steps_worker(broker, Topics("steps", prefix))
+    serving = steps_worker(broker, Topics("steps", prefix), SlowSession(dies=True), notes=notes)
 
     async def serve() -> None:
         async with broker:
@@ -114,4 +111,4 @@ def main(place: str, prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:3], *map(Path, sys.argv[3:]))
