@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .pipeline.client.replies import Answer
     from .pipeline.client.stream import Stream
     from .pipeline.client.sync_client import SyncClient
+    from .pipeline.client.sync_stream import SyncStream
     from .pipeline.config import Config, KafkaConfig
     from .pipeline.errors import (
         BadHeader,
@@ -125,6 +126,7 @@ __all__ = [
     "Stream",
     "Superseded",
     "SyncClient",
+    "SyncStream",
     "Timeout",
     "Timings",
     "TooLarge",
@@ -151,6 +153,7 @@ _MODULES = (
     "pipeline.client.stream",
     "pipeline.client.client",
     "pipeline.client.sync_client",
+    "pipeline.client.sync_stream",
     "pipeline.serving.edge",
 )
 """Modules that define the public names. Those that import few packages come first."""

@@ -15,14 +15,14 @@ import pytest
 from support import ROOT
 from support.overloads import ASYNC, SYNC, Method, with_overloads
 
-from inferstream.pipeline.client import calls, sync_calls
+from inferstream.pipeline.client import calls, map_calls, sync_calls
 from inferstream.schemas.tasks import CONTRACTS
 
 TYPED = Path(__file__).parent / "typed"
 """Programs of users."""
 
 
-@pytest.mark.parametrize(("module", "methods"), [(calls, ASYNC), (sync_calls, SYNC)])
+@pytest.mark.parametrize(("module", "methods"), [(calls, ASYNC), (map_calls, ASYNC), (sync_calls, SYNC)])
 def test_the_overloads_are_those_of_the_contracts(module: ModuleType, methods: Mapping[str, Method]) -> None:
     path = Path(str(module.__file__))
     committed = path.read_text()
