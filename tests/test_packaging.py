@@ -32,7 +32,7 @@ def test_wheel_has_every_source_once(built: Path) -> None:
         for folder in ("schemas", "pipeline", "workers")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
-    } | {"inferstream/__init__.py", "inferstream/py.typed", "inferstream/testing.py"}
+    } | {f"inferstream/{name}" for name in ("__init__.py", "py.typed", "tasks.py", "testing.py")}
     assert packed == wanted
 
 
