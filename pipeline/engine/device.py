@@ -103,7 +103,8 @@ class Device:
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits now has run."""
-        return self._forecast.drain_s(self.batcher.backlog_ms)
+        backlog_ms = self.batcher.backlog_ms
+        return self._forecast.drain_s(backlog_ms) if backlog_ms else 0.0
 
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""

@@ -197,7 +197,11 @@ class Engine:
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits has run, on the device with most of it."""
-        return max(device.backlog_s for device in self._devices)
+        longest_s = 0.0
+        for device in self._devices:  # read for each reply: a generator would cost more than the rest
+            if (backlog_s := device.backlog_s) > longest_s:
+                longest_s = backlog_s
+        return longest_s
 
     @property
     def delay_s(self) -> float:
@@ -205,7 +209,8 @@ class Engine:
 
         The rows of a long text are a backlog that holds up no other tenant.
         """
-        return min(self.backlog_s, self._took_s)
+        backlog_s = self.backlog_s
+        return backlog_s if backlog_s < self._took_s else self._took_s
 
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""
