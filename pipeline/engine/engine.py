@@ -209,8 +209,7 @@ class Engine:
 
         The rows of a long text are a backlog that holds up no other tenant.
         """
-        backlog_s = self.backlog_s
-        return backlog_s if backlog_s < self._took_s else self._took_s
+        return min(self.backlog_s, self._took_s)
 
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""

@@ -15,7 +15,7 @@ from inferstream.pipeline.delivery.linger import BUSY_DELAY_S
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import DeviceError
 from inferstream.pipeline.runtime.graph import Feeds
-from inferstream.pipeline.serving.build import build_serving
+from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.topics import Topics
 
@@ -73,7 +73,9 @@ async def test_the_rows_of_a_long_text_keep_no_other_tenant_waiting() -> None:
 async def test_replies_and_polls_linger_only_while_everybody_waits(tmp_path: Path) -> None:
     async with a_gated_rig(Limits(32, 1)) as (rig, gate):
         broker = EmbeddedBroker(tmp_path)
-        window = build_serving(Config(), broker, Topics("echo"), rig.engine, Metrics()).worker.window
+        window = task_workers(
+            Config(), broker, Topics("echo"), rig.engine, Metrics().of_task("echo")
+        ).worker.window
         asked = rig.asked(LONG, tenant="stranger")
         await waiting(rig, 99)
         assert not window.busy(), "no text has waited yet"
