@@ -11,11 +11,14 @@ from support.broker_contract import wait_until
 from support.steps_worker import steps_worker
 
 from inferstream import Answer, Cancelled, Client, Superseded
+from inferstream.pipeline.broker.base import Broker
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.lab.steps import StepsOutput
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.serving import Serving
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.messages import Failure, Reply
 from inferstream.schemas.topics import Topics
 
 TOPICS = Topics("steps")
@@ -50,7 +53,8 @@ class GatedGraph:
 
 
 class StepsRig:
-    def __init__(self, client: Client, graph: GatedGraph, serving: Serving) -> None:
+    def __init__(self, broker: Broker, client: Client, graph: GatedGraph, serving: Serving) -> None:
+        self.broker = broker
         self.client = client
         self.graph = graph
         self.serving = serving
@@ -74,7 +78,7 @@ async def a_steps_rig(limits: Limits) -> AsyncIterator[StepsRig]:
         await wait_until(lambda: serving.ready or running.done())
         try:
             async with Client(broker=broker) as client:
-                yield StepsRig(client, graph, serving)
+                yield StepsRig(broker, client, graph, serving)
         finally:
             graph.open()
             serving.drain()
@@ -131,3 +135,22 @@ async def test_a_task_that_is_cancelled_in_python_stops_its_steps() -> None:
         answer = await rig.begin("bcd")
         assert answer.output.text == "bcd"
         assert not any("a" in run for run in rig.graph.began[began:])
+
+
+async def test_the_failure_of_a_stream_that_is_cancelled_has_the_number_behind_its_chunks() -> None:
+    async with a_steps_rig(Limits(4_096, 64)) as rig:
+        stream = rig.client.stream("steps", "a" * 500, id="a", timeout_s=None)
+        reader = await rig.broker.consume([TOPICS.replies])
+        async with stream:
+            asking = asyncio.create_task(anext(stream))
+            while not asking.done():
+                await rig.graph.allow()
+            await rig.client.cancel("a", task="steps")
+            with pytest.raises(Cancelled):
+                async for _ in stream:
+                    pass
+        replies: list[Reply] = []
+        while not replies or not isinstance(replies[-1], Failure):
+            replies += [decode_reply(record.value) for record in await reader.poll(100, 100)]
+        assert [reply.seq for reply in replies] == list(range(len(replies)))
+        assert len(replies) >= 2
