@@ -65,7 +65,10 @@ def test_the_public_names_import_no_optional_package() -> None:
     """A plain install is the client: the public names must not import packages of the extras."""
     code = """
 import sys
-import inferstream
+import inferstream, inferstream.tasks
+from inferstream.tasks import Contract, Loaded, More, Row, TextTask
+from inferstream.pipeline.tasks.catalogue import OURS, tasks
+assert all(tasks().find(one.name) is one for one in OURS)
 heavy = {"numpy", "onnx", "onnxruntime", "tokenizers", "diskcache", "faust", "torch", "prometheus_client", "httpx"}
 print(sorted(heavy & set(sys.modules)))
 """
