@@ -25,21 +25,29 @@ class Request(Struct, frozen=True, omit_defaults=True):
 
 
 class Timings(Struct, frozen=True):
-    """Milliseconds that a request spent in each stage of the worker."""
+    """Milliseconds that a request spent in each stage of the worker.
+
+    ``first_ms``, from its arrival to the first piece of its answer, is there only if the answer has pieces.
+    """
 
     prepare_ms: float = 0.0
     wait_ms: float = 0.0
     run_ms: float = 0.0
     finish_ms: float = 0.0
     total_ms: float = 0.0
+    first_ms: float | UnsetType = UNSET
 
 
 class BatchInfo(Struct, frozen=True):
-    """The batch that a request ran in; the last one, if its text had several rows."""
+    """The batch that a request ran in; the last one, if it had several rows or steps.
+
+    ``steps``, the number of steps that all of its rows took, is there only if there were more than its rows.
+    """
 
     rows: int
     tokens: int
     padded_tokens: int
+    steps: int | UnsetType = UNSET
 
 
 CacheStatus = Literal["miss", "memory", "disk", "flight", "off"]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Self
 
-from ...schemas.messages import BatchInfo, CacheStatus
+from ...schemas.messages import CacheStatus
 from ..config import MAX_REQUEST_TOKENS
 from ..errors import Overloaded, Poison
 from ..tasks.base import Ask
@@ -20,7 +20,7 @@ from .job import Job
 from .preparing import Preparer
 from .questions import JobReader, ModelEntry, Question
 from .run_limit import TICK_S
-from .timings import flight_timings, total_timings
+from .timings import batch_info, flight_timings, total_timings
 
 MAX_WAIT_SHARE = 0.75
 """A request is admitted if its predicted wait is at most this share of its remaining time.
@@ -185,9 +185,10 @@ class Engine:
                 output, task.model, task.version, status, total_timings(began, self.clock()), None
             )
         status = "miss" if self._memory is not None else "off"
-        batch = BatchInfo(flight.batch.rows, flight.batch.tokens, flight.batch.padded_tokens)
         timings = flight_timings(flight, self.clock())
-        return EngineAnswer(output, task.model, task.version, status, timings, batch)
+        return EngineAnswer(
+            output, task.model, task.version, status, timings, batch_info(flight, flight.batch)
+        )
 
     async def answer(self, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """`begin` and `arrive` in one."""

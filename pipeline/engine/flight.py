@@ -70,6 +70,8 @@ class Flight:
     # Written by the lanes of one device: in `add_output` they hold its outputs lock, and the lane
     # that ran the last row sets ``finished_at``.
     outputs: int = 0  # rows that have run
+    steps: int = 0  # of these rows
+    first_at: float | None = None  # when the first piece came
     pieces: list[Any] = field(default_factory=list)  # of the answer, as far as they are known, in order
     telling: int = 0  # the row whose pieces come next: those of later rows wait in their entries
     ran_at: float = 0.0  # when the first step of the row that ended last began
@@ -100,8 +102,10 @@ class Flight:
         self.abandoned = True
         self._update_entries()
 
-    def add_pieces(self, entry: Entry, pieces: Sequence[Any]) -> None:
+    def add_pieces(self, entry: Entry, pieces: Sequence[Any], now: float) -> None:
         """Append what a step of one row has made of the answer, or keep it until the row's turn."""
+        if pieces and self.first_at is None:
+            self.first_at = now
         if self.telling < len(self.entries) and entry is self.entries[self.telling]:
             self.pieces.extend(pieces)
         else:
@@ -114,6 +118,7 @@ class Flight:
         entry.output = output
         entry.has_output = True
         self.outputs += 1
+        self.steps += entry.steps
         self.ran_at = entry.ran_at
         self.run_ms = batch.ms if entry.steps == 1 else (ended_at - entry.ran_at) * 1e3
         self.batch = batch

@@ -192,7 +192,7 @@ class Lane(threading.Thread):
                 if entry.steps == 1:
                     entry.ran_at = began
                 if isinstance(result, (More, Last)):
-                    flight.add_pieces(entry, result.pieces)
+                    flight.add_pieces(entry, result.pieces, now)
                     told.append(flight)
                 if isinstance(result, More):
                     going_on.append(entry)

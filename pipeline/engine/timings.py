@@ -1,6 +1,9 @@
-"""The timings of an answer, in milliseconds."""
+"""The timings of an answer, in milliseconds, and its last batch."""
 
-from ...schemas.messages import Timings
+from msgspec import UNSET
+
+from ...schemas.messages import BatchInfo, Timings
+from .batching import BatchStats
 from .flight import Flight
 
 
@@ -17,7 +20,14 @@ def flight_timings(flight: Flight, now: float) -> Timings:
         run_ms=round(flight.run_ms, 3),
         finish_ms=_ms(flight.finished_at - flight.ran_at - flight.run_ms / 1e3),
         total_ms=_ms(now - flight.started_at),
+        first_ms=UNSET if flight.first_at is None else _ms(flight.first_at - flight.started_at),
     )
+
+
+def batch_info(flight: Flight, batch: BatchStats) -> BatchInfo:
+    """The last batch of the flight, and its steps if there were more than its rows."""
+    steps = flight.steps if flight.steps > flight.outputs else UNSET
+    return BatchInfo(batch.rows, batch.tokens, batch.padded_tokens, steps)
 
 
 def _ms(seconds: float) -> float:

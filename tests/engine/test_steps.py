@@ -99,7 +99,9 @@ async def test_a_row_takes_a_step_for_each_character() -> None:
         answer = await rig.ask("abcdef")
         assert text_of(answer) == "abcdef"
         assert rig.session.shapes == [(1, 6), *[(1, 1)] * 6]
-        assert (answer.timings.run_ms, answer.timings.wait_ms) == (7.0, 0.0)
+        assert (answer.timings.run_ms, answer.timings.wait_ms, answer.timings.first_ms) == (7.0, 0.0, 2.0)
+        assert answer.batch is not None
+        assert answer.batch.steps == 7
         assert (await rig.ask("abcdef")).cache == "memory"
 
 
