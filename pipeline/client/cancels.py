@@ -8,7 +8,7 @@ from ...schemas.cancels import Cancel, Reason
 from ...schemas.codec import encode
 from ...schemas.topics import Header
 from ..broker.base import Headers, Message
-from ..errors import InferstreamError
+from ..errors import InferstreamError, NotUtf8
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +23,15 @@ def cancel_message(topic: str, request_id: str, headers: Headers, reason: Reason
     return Message(topic, encode(Cancel(request_id, reason)), request_id.encode(errors="replace"), naming)
 
 
-def tenant_header(tenant: str | None) -> Headers:
-    """The header that a cancel needs if its request has a tenant."""
-    return ((Header.TENANT, tenant.encode()),) if tenant else ()
+def cancel_by_name(topic: str, request_id: str, tenant: str | None, reason: Reason) -> Message:
+    """The record that cancels any request with this id and tenant. Raises NotUtf8."""
+    try:
+        headers = ((Header.TENANT, tenant.encode()),) if tenant else ()
+        return cancel_message(topic, request_id, headers, reason)
+    except UnicodeEncodeError as error:
+        raise NotUtf8(
+            "The id or the tenant holds half of a surrogate pair: give those of the request."
+        ) from error
 
 
 class CancelSender:

@@ -21,7 +21,7 @@ from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
 from .arguments import check, check_place
 from .call import Call
 from .calls import AsyncCalls
-from .cancels import CancelSender, cancel_message, tenant_header
+from .cancels import CancelSender, cancel_by_name, cancel_message
 from .connection import connection
 from .content import id_of, item_request
 from .envelope import Envelope, request_message
@@ -198,7 +198,7 @@ class Client(AsyncCalls, Unpicklable):
         topic = self._topics(call.task).cancels
         if await self._broker.partitions(topic) is None:
             raise self._missing(topic, call.task)
-        other = cancel_message(topic, request_id, tenant_header(call.envelope.tenant), reason)
+        other = cancel_by_name(topic, request_id, call.envelope.tenant, reason)
         await asyncio.gather(*map(self._broker.publish, replies.cancels_of(request_id, reason) or [other]))
 
     def _new_id(self) -> str:

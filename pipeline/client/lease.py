@@ -28,6 +28,7 @@ class ClientLease:
         self._ready: set[str] = set()
         self._pending: dict[str, dict[asyncio.Future[Any], float]] = {}
         self._beating: dict[str, asyncio.Task[None]] = {}
+        self._was_refused = False
 
     def headers(self, lease_s: float) -> Headers:
         """The headers of a request that ends ``lease_s`` after the last heartbeat."""
@@ -83,12 +84,13 @@ class ClientLease:
             # A broker that takes nothing gets one heartbeat, not one more for each time.
             if pending and (last is None or last.done()):
                 last = self._broker.publish(self._heartbeat(topic))
-                last.add_done_callback(_note)
+                last.add_done_callback(self._sent)
 
     def _heartbeat(self, topic: str) -> Message:
         return Message(topic, encode(Heartbeat(self.name)), self.name.encode())
 
-
-def _note(done: asyncio.Future[None]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.warning("A heartbeat was not taken: the requests with a lease end when it runs out. %s", error)
+    def _sent(self, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None and not self._was_refused:
+            self._was_refused = True
+            log.warning("A heartbeat was not taken: requests with a lease end when it runs out. %s", error)

@@ -10,7 +10,7 @@ import pytest
 from support.broker_contract import wait_until
 from support.responder import TOPICS, answer_all_except, result, served
 
-from inferstream import BrokerError, Client, Failure, ShuttingDown, SyncClient, Timeout, UsageError
+from inferstream import BrokerError, Client, Failure, NotUtf8, ShuttingDown, SyncClient, Timeout, UsageError
 from inferstream.pipeline.broker.base import Consumer, Message, Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.errors import Cancelled, NotWritable, Superseded
@@ -261,6 +261,15 @@ async def test_a_lease_of_another_kind_is_an_error(broker: EmbeddedBroker, lease
     async with Client(broker=broker) as client:
         with pytest.raises(UsageError, match=r"`lease_s` must be a number of seconds from 1 to 3600"):
             await client.request("triage", "a", lease_s=lease_s)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("names", [{"id": "\ud800"}, {"id": "a", "tenant": "\ud800"}])
+async def test_names_that_utf_8_cannot_hold_are_an_error(
+    broker: EmbeddedBroker, names: dict[str, str]
+) -> None:
+    async with Client(broker=broker) as client:
+        with pytest.raises(NotUtf8, match="surrogate"):
+            await client.cancel(task="triage", **names)
 
 
 async def test_an_unknown_reason_is_an_error(broker: EmbeddedBroker) -> None:
