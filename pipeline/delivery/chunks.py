@@ -43,7 +43,7 @@ class Chunks:
         self._slot = slot
         self._message = message
         self._flight: Flight | None = None
-        self._most = 64  # pieces of the next part: as many as fit, by the last ones
+        self._most = 16  # pieces of the next part: as many as fit, by the last ones
         slot.chunks = self._next
 
     def follow(self, flight: Flight) -> None:

@@ -72,7 +72,8 @@ class Task(Protocol):
     def tell(self, pieces: Sequence[Any], start: int) -> bytes | None:
         """The JSON of a list with the pieces from ``start`` on, for a chunk; None to tell nothing yet.
 
-        ``pieces`` are all that are known so far. Runs on the event loop.
+        ``pieces`` are those that are known so far, or the first of them. Each becomes one piece of the
+        list, the one that `Contract.pieces` makes of the whole answer. Runs on the event loop.
         """
         ...
 

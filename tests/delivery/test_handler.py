@@ -534,8 +534,9 @@ bodies = (
     st.none()
     | st.binary(max_size=40)
     | st.dictionaries(
-        st.sampled_from(["text", "id", "task", "options"]),
+        st.sampled_from(["text", "id", "task", "options", "stream"]),
         st.none()
+        | st.booleans()
         | st.text(max_size=10)
         | st.integers()
         | st.dictionaries(st.text(max_size=5), st.booleans()),

@@ -27,6 +27,7 @@ BODIES: tuple[Callable[[bytes], bytes], ...] = (
     lambda rest: b'{"text":"I was charged twice",' + rest + b"}",
     lambda rest: b'{"text":"again","id":' + rest + b"}",
     lambda rest: b'{"text":"again","options":{' + rest + b"}}",
+    lambda rest: b'{"text":"again","stream":true,' + rest + b"}",
 )
 
 

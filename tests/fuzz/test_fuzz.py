@@ -25,6 +25,7 @@ requests = st.fixed_dictionaries(
         "id": st.text(max_size=8) | json_values,
         "task": st.just("echo") | json_values,
         "options": st.just({"shout": True}) | json_values,
+        "stream": st.booleans() | json_values,
         "other": json_values,
     },
 )

@@ -75,5 +75,5 @@ def judgment_of(report: AuditReport, unseen: int = 0) -> Judgment:
         },
         lost=report.unended - min(report.elsewhere, unseen),
         duplicated=report.duplicated,
-        out_of_order=report.out_of_order + report.torn + report.late_chunks,
+        out_of_order=report.out_of_order + report.torn,
     )

@@ -43,7 +43,8 @@ class AuditReport(Struct):
         contradictory: requests with too many terminal events that are not all the same.
         chunks: parts of answers that were told while these were being made.
         torn: requests of which a chunk is missing, or comes before an earlier one.
-        late_chunks: requests with a chunk behind their last terminal event.
+        late_chunks: requests with a chunk behind their last terminal event: a worker was suspended for longer
+            than its session, and went on.
         duplicated_chunks: chunks beyond one for each time that a request was sent.
         out_of_order: first replies or chunks before the first end of an earlier request of their key.
         unknown: ids of replies and dead letters whose requests are not (or no longer) in the topic.
@@ -92,12 +93,13 @@ class AuditReport(Struct):
     @property
     def lost(self) -> bool:
         """Whether a terminal event is missing although it was due, or a reply or chunk is out of order."""
-        torn = self.torn or self.late_chunks
-        return bool(self.missing or self.missing_repeats or self.out_of_order or self.elsewhere or torn)
+        out_of_order = self.out_of_order or self.torn
+        return bool(self.missing or self.missing_repeats or out_of_order or self.elsewhere)
 
     @property
     def repeated(self) -> bool:
-        return bool(self.duplicated or self.duplicated_chunks)
+        """Whether anything came more than once; also a chunk behind the end, of a worker that was suspended."""
+        return bool(self.duplicated or self.duplicated_chunks or self.late_chunks)
 
     def note_unread(self, topics: Iterable[str]) -> None:
         for topic in topics:
