@@ -168,7 +168,7 @@ async def test_a_step_that_ends_the_process_is_found_and_the_streams_beside_it_a
 async def test_a_worker_that_was_suspended_and_goes_on_tears_no_stream(place: Place) -> None:
     """It publishes what it had begun, beside the worker that has its partitions now.
 
-    On Kafka only: a process that is suspended may hold the lock of an embedded broker's file.
+    On Kafka only: an embedded broker has one worker process, and no other while that is suspended.
     """
     suspended = place.start()
     await place.ready()
