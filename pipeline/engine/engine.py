@@ -96,8 +96,9 @@ class Engine:
         question = self._questions.read(job)
         if (answer := self._cached(question, began)) is not None:
             return answer
-        keep = question.choices.repeats and self._memory is not None
-        flight = self.flights.join(question.key, job.expires, job.priority) if keep else None
+        _, _, choices, key = question
+        keep = choices.repeats and self._memory is not None
+        flight = self.flights.join(key, job.expires, job.priority) if keep else None
         if flight is None:
             flight = self._take_off(question, job, began)
             if keep:
@@ -108,19 +109,18 @@ class Engine:
 
     def _take_off(self, question: Question, job: Job, now: float) -> Flight:
         """A new flight. Raises Poison or Overloaded."""
-        task, device = question.entry
-        content = question.content
-        ask = Ask(content, question.choices.options)
+        (task, device), content, choices, key = question
+        ask = Ask(content, choices.options)
         flight = Flight(
-            question.key,
+            key,
             task,
             device.batcher,
             ask,
             len(content) if isinstance(content, str) else len(content_bytes(content)),
             started_at=now,
             further_steps=task.further_steps(ask),
-            keep=question.choices.repeats,
-            suspect=device.is_suspect(question.key),
+            keep=choices.repeats,
+            suspect=device.is_suspect(key),
             tenant=job.tenant,
             expires=job.expires,
             priority=job.priority,
@@ -134,12 +134,11 @@ class Engine:
         return self._cached(self._questions.read(job), began)
 
     def _cached(self, question: Question, began: float) -> EngineAnswer | None:
-        if self._memory is None or not question.choices.repeats:
-            return None
-        stored = self._memory.get(question.key)
+        entry, _, choices, key = question
+        stored = self._memory.get(key) if self._memory is not None and choices.repeats else None
         if stored is None:
             return None
-        task = question.entry.task
+        task = entry.task
         return EngineAnswer(
             stored, task.model, task.version, "memory", total_timings(began, self.clock()), None
         )

@@ -27,13 +27,11 @@ class Choices(NamedTuple):
     repeats: bool
 
 
-class Question(NamedTuple):
-    """A job, resolved: who answers it, what its task has read, and its content key."""
+Question = tuple[ModelEntry, Any, Choices, bytes]
+"""A job, resolved: who answers it, what its task has read, its options, and its content key.
 
-    entry: ModelEntry
-    content: Any
-    choices: Choices
-    key: bytes
+Plain, since one is made for each request: a named tuple takes 0.2 µs more.
+"""
 
 
 class JobReader:
@@ -60,7 +58,7 @@ class JobReader:
         if request.options or job.tenant:
             choices = _choices(task, request.options, job.tenant)
         content = task.read(request)
-        return Question(entry, content, choices, content_key(choices.prefix, content))
+        return entry, content, choices, content_key(choices.prefix, content)
 
     def _elsewhere(self, job: Job) -> ModelElsewhere:
         return ModelElsewhere(
