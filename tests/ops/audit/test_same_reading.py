@@ -12,10 +12,22 @@ from inferstream.pipeline.delivery.request_reader import RequestReader
 from inferstream.pipeline.errors import BadRequest
 from inferstream.pipeline.ops.audit.facts import Audited, EventFact, RequestFact
 from inferstream.schemas.codec import DecodeError
+from inferstream.schemas.messages import Request
 from inferstream.schemas.topics import Header
 
 AUDITED = Audited(TOPICS)
-READER = RequestReader(TOPICS, LIMITS.max_request_bytes, lambda: 0.0, lambda: NOW_S)
+
+
+class Counted(Request, kw_only=True):
+    """A request of a task whose content is no text."""
+
+    numbers: list[int]
+
+
+READERS = [
+    RequestReader(TOPICS, LIMITS.max_request_bytes, lambda: 0.0, lambda: NOW_S, kind=kind)
+    for kind in (Request, Counted)
+]
 NAMES = st.sampled_from([Header.ORDER, Header.REPLY_TOPIC, Header.ORIGIN, Header.ATTEMPT, "\\xff"]) | st.text(
     max_size=4
 )
@@ -27,6 +39,11 @@ BODIES = st.binary(max_size=40) | st.sampled_from(
         b'{"id": "a", "text": "t"}',
         b'{"id": "\xff", "text": "t"}',
         b'{"id": 7}',
+        b'{"id": "a", "numbers": [1]}',
+        b'{"id": "a", "numbers": ["x"]}',
+        b'{"id": 7, "numbers": [1]}',
+        b'{"id": "a", "text": 5, "numbers": [1]}',
+        b'{"numbers": [1]}',
         b'{"id": "%s", "text": "t"}' % (b"x" * 1_001),
     ]
 )
@@ -36,14 +53,15 @@ BODIES = st.binary(max_size=40) | st.sampled_from(
     body=st.none() | BODIES,
     key=st.none() | st.binary(max_size=3),
     headers=st.lists(st.tuples(NAMES, BYTES), max_size=5).map(tuple),
+    reader=st.sampled_from(READERS),
 )
 def test_worker_and_auditor_agree(
-    body: bytes | None, key: bytes | None, headers: tuple[tuple[str, bytes], ...]
+    body: bytes | None, key: bytes | None, headers: tuple[tuple[str, bytes], ...], reader: RequestReader
 ) -> None:
     record = Record(TOPICS.requests, 1, 41, key, body, headers, 0)
-    arrival = READER.arrival(record)
+    arrival = reader.arrival(record)
     with suppress(BadRequest, DecodeError):
-        READER.read(arrival)
+        reader.read(arrival)
     fact = AUDITED.fact(record)
     assert isinstance(fact, RequestFact)
     if not any(name == Header.ORIGIN for name, _ in headers):  # a malformed one is ignored by the worker
