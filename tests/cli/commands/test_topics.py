@@ -19,7 +19,7 @@ def test_topics_are_created_and_listed(
             (row["topic"].removeprefix(f"{unique}.triage."), row["partitions"], row["state"]) for row in table
         ]
 
-    names = ("requests", "replies", "dead-letters", "retry.1s", "retry.30s")
+    names = ("requests", "replies", "cancels", "dead-letters", "retry.1s", "retry.30s")
     assert rows("--list") == [(name, None, "missing") for name in names]
     assert rows("--partitions", "3") == [(name, 3, "made") for name in names]
     assert rows("--partitions", "3") == [(name, 3, "there") for name in names]
