@@ -2,9 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from ...schemas.topics import Topics
 from ..broker.base import Broker
@@ -19,23 +16,10 @@ from ..engine.lanes import LaneSettings
 from ..engine.questions import ModelEntry
 from ..serving.build import task_workers
 from ..serving.serving import Serving
-from ..tasks.definition import Loaded
 from ..telemetry import Metrics
-from .steps import CONTRACT, Steps, StepsModel
+from .steps import Steps, StepsModel
 
 LIMITS = Limits(4_096, 64)
-
-
-class StepsDefinition:
-    """The task, as a client knows it."""
-
-    name = "steps"
-    contract = CONTRACT
-    settings = msgspec.defstruct("StepsSettings", [("model", str, "steps")])
-
-    def load(self, registry: object, model_name: str, settings: Any) -> Loaded:
-        """There is nothing on disk to load."""
-        raise NotImplementedError
 
 
 def steps_serving(

@@ -31,6 +31,10 @@ class TaskCatalogue:
             self._installed.setdefault(entry_point.name, []).append(entry_point)
         self._found: dict[str, TaskDefinition | BrokenTask] = {}
 
+    def include(self, definition: TaskDefinition) -> None:
+        """Know one task more, as one of ours: of a lab, which no installation has."""
+        self._ours[definition.name] = definition
+
     @property
     def names(self) -> list[str]:
         """The names of all tasks, also of those that cannot be used: ours, then the others by name."""

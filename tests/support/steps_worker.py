@@ -19,7 +19,8 @@ from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import CacheConfig, Config, KafkaConfig, RetryConfig, WindowConfig
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.lab.steps import StepsModel
-from inferstream.pipeline.lab.steps_serving import LIMITS, StepsDefinition, steps_serving
+from inferstream.pipeline.lab.steps_definition import StepsDefinition
+from inferstream.pipeline.lab.steps_serving import LIMITS, steps_serving
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.graph import Graph
 from inferstream.pipeline.serving.serving import Serving

@@ -14,27 +14,34 @@ from ...ops.audit.auditor import audit
 from ...ops.audit.facts import Audited
 from ...ops.audit.report import AuditReport
 from .request_log import RequestLog
-from .scenario import TASK
 
 REPEAT_S: Final = 3.0
 
 
 class Judgment(NamedTuple):
-    """The auditor's counts: ``ends`` by kind, ``duplicated`` ends beyond one for each request."""
+    """The auditor's counts: ``ends`` by kind, ``duplicated`` ends beyond one for each request.
+
+    ``torn``: requests with a chunk that is missing or out of order.
+    ``late_cancels``: cancelled requests that ended otherwise.
+    """
 
     requests: int
     ends: dict[str, int]
     lost: int
     duplicated: int
     out_of_order: int
+    torn: int = 0
+    chunks: int = 0
+    cancelled: int = 0
+    late_cancels: int = 0
 
     @property
     def clean(self) -> bool:
-        """Whether no request is lost and no reply out of order."""
-        return not self.lost and not self.out_of_order
+        """Whether no request is lost, no reply out of order, and no answer in pieces torn."""
+        return not (self.lost or self.out_of_order or self.torn)
 
 
-def auditor(config: Config, folder: Path, log: RequestLog) -> Callable[[], Awaitable[Judgment]]:
+def auditor(task: str, config: Config, folder: Path, log: RequestLog) -> Callable[[], Awaitable[Judgment]]:
     """A function that audits the topics and writes ``audit.json`` into ``folder``.
 
     Reply topics that requests name may be gone by then: the log has what was read from them.
@@ -42,7 +49,7 @@ def auditor(config: Config, folder: Path, log: RequestLog) -> Callable[[], Await
 
     async def judge() -> Judgment:
         async with KafkaBroker(config.kafka) as broker:
-            audited = Audited.of(TASK, config)
+            audited = Audited.of(task, config)
             report = await audit(broker, audited, work=folder / "audit.sqlite", clock=time.time)
         (folder / "audit.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
         return judgment_of(report, log.unseen_by_audit)
@@ -75,5 +82,9 @@ def judgment_of(report: AuditReport, unseen: int = 0) -> Judgment:
         },
         lost=report.unended - min(report.elsewhere, unseen),
         duplicated=report.duplicated,
-        out_of_order=report.out_of_order + report.torn,
+        out_of_order=report.out_of_order,
+        torn=report.torn,
+        chunks=report.chunks,
+        cancelled=report.cancelled,
+        late_cancels=report.late_cancels,
     )

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from typing import Final
 
 from ....schemas.messages import Failure, Request
+from ....schemas.topics import Topics
 from ...broker.base import Broker
 from ...client.client import Client
-from .scenario import TASK
 
 ID_PREFIX: Final = "customer-"
 """The ids of these requests begin with this."""
@@ -21,10 +21,9 @@ TIMEOUT_S: Final = 60.0
 class ClientLoad:
     """Sends at a constant rate. Counts ``answers`` by id; failures are ``unanswered``."""
 
-    def __init__(self, broker: Broker, prefix: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """``prefix`` is the prefix of the topics."""
+    def __init__(self, broker: Broker, topics: Topics, clock: Callable[[], float] = time.monotonic) -> None:
         self._broker = broker
-        self._prefix = prefix
+        self._topics = topics
         self._clock = clock
         self.answers: Counter[str] = Counter()
         self.unanswered = 0
@@ -36,9 +35,11 @@ class ClientLoad:
 
     async def send(self, per_s: float, until: float) -> None:
         """Send until this time of the clock, then wait for the last answers. Raises BrokerError."""
-        async with Client(broker=self._broker, prefix=self._prefix) as client:
+        async with Client(broker=self._broker, prefix=self._topics.prefix) as client:
             requests = self._requests(per_s, until)
-            answers = client.map(TASK, requests, ordered=False, timeout_s=TIMEOUT_S, max_in_flight=1_000)
+            answers = client.map(
+                self._topics.task, requests, ordered=False, timeout_s=TIMEOUT_S, max_in_flight=1_000
+            )
             async with aclosing(answers):
                 async for answer in answers:
                     if isinstance(answer, Failure):

@@ -11,8 +11,10 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from ....schemas.topics import Topics
 from ...kafka_local.cluster import LocalKafka
 from ...kafka_local.wire import coordinator, leaders
+from .client_faults import ClientFaults
 from .scenario import AREAS
 from .schedule import Fault
 from .topic_faults import TopicFaults
@@ -46,18 +48,18 @@ class FaultInjector:
         self,
         kafka: LocalKafka,
         pool: WorkerPool,
-        topic: str,
-        group: str,
+        topics: Topics,
         now_s: Callable[[], float],
         topic_faults: TopicFaults,
+        client_faults: ClientFaults,
     ) -> None:
-        """``topic`` and ``group`` are those whose leaders and coordinator are killed."""
+        """``topics``: of its requests the leaders are killed, of its group the coordinator."""
         self._kafka = kafka
         self._pool = pool
-        self._topic = topic
-        self._group = group
+        self._topics = topics
         self._now_s = now_s
         self._topic_faults = topic_faults
+        self._client_faults = client_faults
         self._areas = {area: asyncio.Lock() for area in AREAS.values()}
         self.injected: list[InjectedFault] = []
         self.skipped = 0
@@ -85,6 +87,7 @@ class FaultInjector:
             "make_other_topics": self._make_other_topics,
             "remake_topics": self._remake_topics,
             "send_bomb": self._send_bomb,
+            "kill_client": self._kill_client,
         }
         async with self._areas[AREAS[fault.kind]]:
             if self.too_late:
@@ -144,10 +147,10 @@ class FaultInjector:
         """A partition's leader or the group's coordinator; if unknown, any running broker."""
         brokers = self._kafka.addresses
         if fault.kind == "kill_leader":
-            by_partition = await asyncio.to_thread(leaders, brokers, self._topic)
+            by_partition = await asyncio.to_thread(leaders, brokers, self._topics.requests)
             found = by_partition.get(int(fault.pick * len(by_partition)))
         else:
-            found = await asyncio.to_thread(coordinator, brokers, self._group)
+            found = await asyncio.to_thread(coordinator, brokers, group_of(self._topics))
         running = self._kafka.running()
         return found if found in running else _pick(fault, running)
 
@@ -207,6 +210,14 @@ class FaultInjector:
 
     async def _send_bomb(self, fault: Fault, injected: InjectedFault) -> None:
         injected.what = f"partition {await self._topic_faults.send_bomb(fault.pick)}"
+
+    async def _kill_client(self, fault: Fault, injected: InjectedFault) -> None:
+        injected.what = await self._client_faults.kill_client(fault.seconds)
+
+
+def group_of(topics: Topics) -> str:
+    """The consumer group of the workers, as they choose it."""
+    return f"{topics.prefix}.{topics.task}"
 
 
 def _pick(fault: Fault, targets: Sequence[T]) -> T:

@@ -62,7 +62,7 @@ class FaultySession:
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """As `Session.run`. Raises the errors of a device; may end the process."""
-        self._apply(self._faults(), feeds["input_ids"].size)
+        apply(self._faults(), feeds["input_ids"].size, SMALL_TOKENS)
         texts = self._decode(feeds["input_ids"].tolist())
         self._count(texts)
         if any(ABORTS in text for text in texts):
@@ -75,15 +75,6 @@ class FaultySession:
             raise DeviceError("The device cannot run this text.")
         return self._session.run(feeds)
 
-    def _apply(self, faults: FaultState, padded_tokens: int) -> None:
-        now = time.monotonic()
-        if now < faults.stalled_until:
-            time.sleep(faults.stalled_until - now)
-        if now < faults.away_until:
-            raise DeviceUnavailable("The device is unavailable for a while: try again.")
-        if now < faults.small_until and padded_tokens > SMALL_TOKENS:
-            raise DeviceOutOfMemory("The device is short of memory for a while.")
-
     def _count(self, texts: Sequence[str]) -> None:
         now = self._wall_clock()
         late_s = [now - deadline for text in texts if (deadline := deadline_of(text)) is not None]
@@ -91,6 +82,17 @@ class FaultySession:
             self.counts.rows += len(texts)
             self.counts.late_rows += sum(late > GRACE_S for late in late_s)
             self.counts.latest_s = max([self.counts.latest_s, *late_s])
+
+
+def apply(faults: FaultState, size: int, fits: int) -> None:
+    """Wait, or raise the error of a device, as the faults of now say; ``fits`` is how much a small one runs."""
+    now = time.monotonic()
+    if now < faults.stalled_until:
+        time.sleep(faults.stalled_until - now)
+    if now < faults.away_until:
+        raise DeviceUnavailable("The device is unavailable for a while: try again.")
+    if now < faults.small_until and size > fits:
+        raise DeviceOutOfMemory("The device is short of memory for a while.")
 
 
 def deadline_of(text: str) -> float | None:

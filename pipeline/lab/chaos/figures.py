@@ -11,60 +11,11 @@ from msgspec import Struct
 
 from ..load.requests import Mix
 from ..statistics import median, percentile
+from .meanings import LOWER_LIMITS, MEANINGS
 from .report import TURN_S, WARM_SHARE, ChaosReport
 from .request_log import ObservedEnd
 from .strangers import IN_TRANSACTION
 from .takeover import takeovers
-
-MEANINGS: Final = {
-    "requests": "requests sent, by distinct id",
-    "lost": "requests without a terminal event",
-    "out_of_order": "replies out of the order of their key",
-    "duplicated": "terminal events beyond one a request",
-    "duplicated_per_kill": "the same for each kill or suspension of a worker",
-    "aborted_answers": "replies to requests of aborted transactions",
-    "lag": "records of the request topic that are not committed in the end",
-    "customer_answers": "answers through our own client",
-    "customer_repeated": "repeated replies to its requests on the topic",
-    "customer_doubled": "answers that our client returned twice",
-    "customer_unanswered": "requests without an answer through our client after 60 s",
-    "results": "ended with a result",
-    "failures": "ended with a failure reply",
-    "harmed": "good requests that ended without a result",
-    "expired": "ended because their deadline had passed",
-    "dead_letters": "ended as a dead letter alone",
-    "faults": "faults that were injected",
-    "faults_skipped": "faults that were not injected: too late, or no target",
-    "rebalances": "most rebalances that a single worker took part in",
-    "crashes": "worker processes that a text has ended",
-    "unwanted_exits": "worker processes that ended for another unplanned reason",
-    "takeover_kill_p95_s": "from kill -9 of a worker until its partitions have replies, p95, s",
-    "takeover_suspend_p95_s": "from SIGSTOP of a worker until its partitions have replies, p95, s",
-    "takeover_remake_p95_s": "from the making of new topics until their partitions have replies, p95, s",
-    "takeover_stop_p95_s": "from SIGTERM of a worker until its partitions have replies, p95, s",
-    "ready_p95_s": "from the start of a worker, after SIGTERM of the last, until it reads, p95, s",
-    "calm_per_s": "answers in time a second, calm",
-    "storm_per_s": "answers in time a second, under faults",
-    "throughput_share": "the second ÷ the first",
-    "calm_p99_ms": "latency of good requests, calm, p99, ms",
-    "storm_p99_ms": "latency of good requests, under faults, p99, ms",
-    "latency_share": "the second ÷ the first",
-    "run_calm_p99_ms": "the same as the run itself sees it, calm, p99, ms",
-    "run_storm_p99_ms": "the same as the run itself sees it, under faults, p99, ms",
-    "behind_calm_p99_ms": "how late the run's own event loop is, calm, p99, ms",
-    "behind_storm_p99_ms": "how late the run's own event loop is, under faults, p99, ms",
-    "worst_s": "longest latency of a good request, s",
-    "late_rows": "rows that reached the device after their deadline",
-    "latest_ms": "delay of the latest of them, ms",
-    "device_rows": "rows that reached the device",
-    "memory_mb": "largest resident memory of a worker, MB",
-    "memory_growth": "growth of a worker's memory, last third ÷ middle third - 1",
-    "settled_after_s": "time from the end of the load to the last end of a request, s",
-}
-"""The figures and their meanings, in the order of the report."""
-
-LOWER_LIMITS: Final = ("throughput_share", "rebalances")
-"""For these the goal is a lower limit; for all others an upper limit."""
 
 GOOD: Final = ("good", "again")
 """Kinds of requests whose speed counts."""
@@ -89,7 +40,13 @@ class ChaosFigure(Struct, frozen=True):
 
 def figures(report: ChaosReport) -> list[ChaosFigure]:
     """All figures that have a value or a goal."""
-    values = {**_audited(report), **_takeovers(report), **_paces(report), **_machines(report)}
+    values = {
+        **_audited(report),
+        **_streams(report),
+        **_takeovers(report),
+        **_paces(report),
+        **_machines(report),
+    }
     goals = report.scenario.goals
     return [
         _figure(report.scenario.name, name, values.get(name), goals.get(name))
@@ -128,6 +85,35 @@ def _audited(report: ChaosReport) -> dict[str, float | None]:
         "customer_unanswered": report.customer_unanswered if with_client else None,
         **judgment.ends,
         "harmed": sum(one.kind in (*GOOD, IN_TRANSACTION) and one.code != "result" for one in report.seen),
+    }
+
+
+def _streams(report: ChaosReport) -> dict[str, float | None]:
+    if not report.scenario.streams_per_s:
+        return {}
+    counts, judgment = report.streams, report.judgment
+    left = [one for one in counts.left if one.how != "killed"]
+    calm_s = [one.ended_after_s for one in left if report.calm_s * WARM_SHARE <= one.at_s < report.calm_s]
+    storm_s = [one.ended_after_s for one in left if one.at_s >= report.calm_s]
+    killed_s = [one.ended_after_s for one in counts.left if one.how == "killed"]
+    return {
+        "streams": counts.streams,
+        "streams_torn": counts.torn,
+        "streams_unanswered": counts.unanswered.total(),
+        "streams_wrong": counts.wrong,
+        "chunks": judgment.chunks,
+        "chunks_torn": judgment.torn,
+        "chunks_misplaced": counts.misplaced,
+        "left": len(counts.left) + counts.open,
+        "left_answered": sum(one.code == "result" for one in counts.left),
+        "left_open": counts.open,
+        "left_calm_p50_ms": _ms(_percentile(calm_s, 50)),
+        "left_storm_p50_ms": _ms(_percentile(storm_s, 50)),
+        "left_storm_p95_ms": _ms(_percentile(storm_s, 95)),
+        "killed_p50_s": _percentile(killed_s, 50),
+        "killed_p95_s": _percentile(killed_s, 95),
+        "cancelled": judgment.cancelled,
+        "late_cancels": judgment.late_cancels,
     }
 
 

@@ -21,6 +21,7 @@ COLORS: Final = {
     "device": "tab:blue",
     "topics": "tab:olive",
     "records": "tab:pink",
+    "clients": "tab:cyan",
 }
 MAX_BINS: Final = 300
 

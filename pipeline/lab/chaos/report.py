@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from .auditing import Judgment
 from .faults import InjectedFault
@@ -10,6 +10,7 @@ from .faulty_session import DeviceCounts
 from .request_log import ObservedEnd
 from .scenario import Scenario
 from .schedule import Fault
+from .stream_log import StreamCounts
 from .worker_pool import WorkerExit
 
 WARM_SHARE: Final = 0.5
@@ -50,3 +51,4 @@ class ChaosReport(Struct, frozen=True):
     customer_unanswered: int = 0
     ready_s: list[float] = []
     behind: list[tuple[float, float]] = []
+    streams: StreamCounts = field(default_factory=StreamCounts)

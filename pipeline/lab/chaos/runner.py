@@ -7,27 +7,29 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from ....schemas.topics import Topics
 from ...broker.base import Broker, Consumer
 from ...broker.kafka.broker import KafkaBroker
-from ...config import Config
 from ...kafka_local.cluster import LocalKafka
 from ...serving.build import topic_specs
 from ..load.pace import Bursts, ConstantRate, LoadGenerator, Pace, Saturating
 from ..load.requests import requests
+from ..steps import Steps
+from ..steps_definition import know_steps
 from .auditing import Judgment, auditor, final_judgment
 from .broker_times import stored_requests, with_broker_times
+from .client_faults import ClientFaults
 from .client_load import ClientLoad
-from .faults import FaultInjector
+from .faults import FaultInjector, group_of
 from .faulty_session import DeviceCounts
 from .report import WARM_SHARE, ChaosReport
 from .request_log import ABORTED, ObservedEnd, RequestLog
 from .sampling import RunSamples
-from .scenario import TASK, Scenario
+from .scenario import Scenario, config_of
 from .schedule import calm_s, schedule
 from .strangers import TransactionLoad, final_lag
+from .stream_load import StreamLoad
+from .stream_log import StreamLog
 from .topic_faults import TopicFaults
 from .worker_pool import WorkerPool
 
@@ -61,40 +63,45 @@ class Runner:
         self._calm_s = calm_s(scenario, seconds)
         self._planned = schedule(scenario, seconds, seed)
         self._config = config_of(scenario, kafka.bootstrap)
-        self._topics = Topics(TASK, self._config.kafka.topic_prefix)
+        self._topics = Topics(scenario.task, self._config.kafka.topic_prefix)
         self._requests = RequestLog(self._topics)
+        self._streams = StreamLog(self._now_s)
         self._samples = RunSamples(self._requests)
         self._loaded_s = seconds
 
     async def run(self) -> ChaosReport:
         """Send load, inject faults, wait for open requests, audit. Raises BrokerError."""
+        if self._scenario.task == Steps.name:
+            know_steps()
         async with AsyncExitStack() as stack:
             broker = await stack.enter_async_context(KafkaBroker(self._config.kafka))
             specs = topic_specs(self._topics, self._config.kafka, self._config.retries)
             await broker.ensure_topics(specs)
             replies = await broker.consume([self._topics.replies, self._topics.dead_letters])
-            pool = WorkerPool(self._folder, self._config, self._scenario.restart_after_s, self._now_s)
+            pool = WorkerPool(self._folder, self._config, self._scenario, self._now_s)
             stack.callback(pool.stop)
             await self._start(pool)
-            group = f"{self._topics.prefix}.{TASK}"  # the workers' default
             topic_faults = TopicFaults(
                 broker, self._kafka.bootstrap, specs, self._requests, replies, self._read
             )
             if any(fault.kind == "send_bomb" for fault in self._planned):
                 await topic_faults.prepare()
+            client_faults = ClientFaults(self._scenario.task, self._config, self._folder, self._streams)
             injector = FaultInjector(
-                self._kafka, pool, self._topics.requests, group, self._now_s, topic_faults
+                self._kafka, pool, self._topics, self._now_s, topic_faults, client_faults
             )
-            client_load = ClientLoad(broker, self._topics.prefix)
+            client_load = ClientLoad(broker, self._topics)
             self._requests.begin()
             watching = [self._read(replies), pool.supervise(), *self._samples.samplers()]
             settled_s = await self._load_with_faults(broker, watching, injector, client_load)
             partitions = self._scenario.partitions
-            lag = await final_lag(self._kafka.bootstrap, group, self._topics.requests, partitions)
+            lag = await final_lag(
+                self._kafka.bootstrap, group_of(self._topics), self._topics.requests, partitions
+            )
             self._show("Auditing the topics")
             stored = await stored_requests(broker, self._topics.requests)
             seen = with_broker_times(self._requests.seen, stored)
-            judge = auditor(self._config, self._folder, self._requests)
+            judge = auditor(self._scenario.task, self._config, self._folder, self._requests)
             judgment = await final_judgment(judge, SETTLE_S / 3)
             return self._report(pool, injector, client_load, settled_s, judgment, lag, seen)
 
@@ -120,6 +127,7 @@ class Runner:
             others = [
                 tasks.create_task(self._load_client(client_load)),
                 tasks.create_task(self._load_transactions()),
+                tasks.create_task(self._load_streams(broker)),
             ]
             await self._load(broker, faults)
             injector.too_late = True
@@ -133,16 +141,15 @@ class Runner:
     async def _load(self, broker: Broker, faults: "asyncio.Task[None]") -> None:
         """The calm, then the storm until the last fault has ended, within a limit."""
         generator = LoadGenerator(broker, self._topics, self._requests.sent, refused=self._requests.refused)
-        scenario = self._scenario
         self._show("Calm")
-        calm = requests(scenario.mix, "calm", self._seed)
+        calm = requests(self._scenario.mix, "calm", self._seed)
         await generator.send(calm, self._pace(calm=True), lambda: self._now_s() >= self._calm_s)
 
         def over() -> bool:
             left_s = self._seconds - self._now_s()
             return left_s <= 0 and (faults.done() or left_s <= -self._seconds * MAX_LONGER)
 
-        storm = requests(scenario.storm_mix, "storm", self._seed)
+        storm = requests(self._scenario.storm_mix, "storm", self._seed)
         await generator.send(storm, self._pace(calm=False), over)
         self._loaded_s = self._now_s()
         await generator.flush(FLUSH_S)
@@ -150,6 +157,11 @@ class Runner:
     async def _load_client(self, client_load: ClientLoad) -> None:
         if per_s := self._scenario.customer_per_s:
             await client_load.send(per_s, time.monotonic() + self._seconds)
+
+    async def _load_streams(self, broker: Broker) -> None:
+        if per_s := self._scenario.streams_per_s:
+            load = StreamLoad(broker, self._topics, self._streams, self._seed)
+            await load.send(per_s, time.monotonic() + self._seconds)
 
     async def _load_transactions(self) -> None:
         scenario = self._scenario
@@ -181,10 +193,12 @@ class Runner:
         while True:
             for record in await replies.poll(2_000, 100):
                 self._requests.read(record)
+                if record.topic == self._topics.replies:
+                    self._streams.read(record)
 
     async def _settle(self) -> float | None:
         end = time.monotonic() + SETTLE_S
-        while self._requests.open > 0:
+        while self._requests.open > 0 or self._streams.counts.open > 0:
             if time.monotonic() > end:
                 return None
             await asyncio.sleep(POLL_S)
@@ -232,16 +246,5 @@ class Runner:
             customer_repeated=client_replies.total() - len(client_replies),
             customer_unanswered=client_load.unanswered,
             ready_s=pool.ready_s,
+            streams=self._streams.counts,
         )
-
-
-def config_of(scenario: Scenario, bootstrap: str) -> Config:
-    """The scenario's settings. One lane for each worker: brokers and load share the CPU."""
-    tables: dict[str, dict[str, Any]] = {
-        "kafka": {"bootstrap": bootstrap, "partitions": scenario.partitions, "replication": scenario.brokers},
-        "engine": {"lanes": 1},
-        "cache": {"enabled": scenario.cache},
-    }
-    for name, changes in scenario.config.items():
-        tables[name] = tables.get(name, {}) | changes
-    return msgspec.convert(tables, Config)

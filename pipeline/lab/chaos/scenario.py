@@ -6,10 +6,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from ...config import Config
 from ...errors import UsageError
 from ..load.requests import Mix
 
-TASK: Final = "triage"
 FOLDER: Final = Path(__file__).with_name("scenarios")
 
 KINDS: Final = {
@@ -21,6 +21,7 @@ KINDS: Final = {
     "device": ("stall_device", "fail_device", "shrink_device"),
     "topics": ("make_reply_topics", "make_other_topics", "remake_topics"),
     "records": ("send_bomb",),
+    "clients": ("kill_client",),
 }
 """The kinds of faults by area."""
 
@@ -34,8 +35,8 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         times: number in the scenario's own time, scaled to the length of the run; at least one.
         seconds: shortest and longest duration: until the broker restarts, the worker or device
-            continues, the additional worker leaves, the reply topics are deleted. For a clock:
-            smallest and largest error.
+            continues, the additional worker leaves, the reply topics are deleted, the client is killed
+            after its first pieces. For a clock: smallest and largest error.
     """
 
     kind: str
@@ -67,9 +68,10 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """A calm without faults, then a storm with faults.
 
+    The workers serve ``task``: triage with its model, or `steps` (``step_s`` for each step) with none.
     ``storm`` holds the fields of the mix that differ after the calm. ``customer_per_s`` more
-    requests per second come through our own client; after the calm, ``transactions_per_s``
-    transactions from another. ``goals`` are limits by the name of a figure. A scenario that
+    requests per second come through our own client, and ``streams_per_s`` streams; after the calm,
+    ``transactions_per_s`` transactions from another. ``goals`` are limits by the name of a figure. A scenario that
     measures the speed of workers needs one broker only: each takes CPU time.
 
     Raises ValueError when the calm is longer than half of the time.
@@ -78,6 +80,8 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     about: str
     seconds: float
     name: str = ""
+    task: str = "triage"
+    step_s: float = 0.005
     brokers: int = 3
     calm_s: float = 20.0
     workers: int = 2
@@ -85,6 +89,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     restart_after_s: float = 1.0
     cache: bool = True
     customer_per_s: float = 0.0
+    streams_per_s: float = 0.0
     transactions_per_s: float = 0.0
     load: Load = Load(per_s=100)
     mix: Mix = Mix()
@@ -118,3 +123,15 @@ def load_scenario(name: str, folder: Path = FOLDER) -> Scenario:
     except msgspec.DecodeError as error:
         raise UsageError(f"The scenario {path} is invalid: {error}.") from error
     return msgspec.structs.replace(scenario, name=name)
+
+
+def config_of(scenario: Scenario, bootstrap: str) -> Config:
+    """The scenario's settings. One lane for each worker: brokers and load share the CPU."""
+    tables: dict[str, dict[str, Any]] = {
+        "kafka": {"bootstrap": bootstrap, "partitions": scenario.partitions, "replication": scenario.brokers},
+        "engine": {"lanes": 1},
+        "cache": {"enabled": scenario.cache},
+    }
+    for name, changes in scenario.config.items():
+        tables[name] = tables.get(name, {}) | changes
+    return msgspec.convert(tables, Config)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from tokenizers import Tokenizer
 
-from ...broker.base import TopicPartition
+from ...broker.base import Broker, TopicPartition
 from ...broker.kafka.broker import KafkaBroker
+from ...home import home_folder
 from ...models.registry import ModelRegistry
 from ...runtime.sessions import Session
 from ...serving.build import build_worker
@@ -20,8 +21,10 @@ from ...serving.serving import Serving
 from ...serving.tuning import tune_process
 from ...tasks.triage.definition import TriageSettings
 from ...telemetry import configure_logging
-from .faulty_session import FaultState, FaultySession
-from .scenario import TASK
+from ..steps import Steps
+from ..steps_serving import steps_serving
+from .faulty_session import DeviceCounts, FaultState, FaultySession
+from .faulty_steps import FaultySteps
 from .settings import WorkerSettings, WorkerStatus, write
 
 if TYPE_CHECKING:
@@ -40,16 +43,31 @@ class FaultControl:
         self._faults_path = Path(settings.faults)
         self._changed_ns = 0
         self._faults = FaultState()
-        self._session: FaultySession | None = None
+        self._counts = DeviceCounts()
         self._assigned = NO_PARTITIONS
         self._rebalances = 0
         self._stopped = threading.Event()
 
     def graph_of(self, session: Session) -> FaultySession:
         """The session that the lanes use in place of ``session``."""
-        decode = decoder(self._settings.config.of_task(TASK, TriageSettings).model)
-        self._session = FaultySession(session, decode, lambda: self._faults, self._clock.real)
-        return self._session
+        decode = decoder(self._settings.config.of_task("triage", TriageSettings).model)
+        faulty = FaultySession(session, decode, lambda: self._faults, self._clock.real)
+        self._counts = faulty.counts
+        return faulty
+
+    def steps_model(self) -> FaultySteps:
+        """The model of `steps`."""
+        faulty = FaultySteps(self._settings.step_s, lambda: self._faults, self._clock.real)
+        self._counts = faulty.counts
+        return faulty
+
+    def build(self, broker: Broker) -> Serving:
+        """The worker of the task."""
+        config, task = self._settings.config, self._settings.task
+        if task == Steps.name:
+            notes = home_folder() / "crashes" / task
+            return steps_serving(config, broker, self.steps_model(), notes=notes)
+        return build_worker(config, broker, {task: []}, graph_of=self.graph_of)
 
     def follow(self, serving: Serving) -> None:
         """Read the faults and write the status until `stop`."""
@@ -82,11 +100,9 @@ class FaultControl:
             partitions=sorted(at.partition for at in assigned),
             rebalances=self._rebalances,
         )
-        if self._session:
-            counts = self._session.counts
-            status.rows = counts.rows
-            status.late_rows = counts.late_rows
-            status.latest_s = counts.latest_s
+        status.rows = self._counts.rows
+        status.late_rows = self._counts.late_rows
+        status.latest_s = self._counts.latest_s
         return status
 
 
@@ -103,7 +119,7 @@ def serve(settings: WorkerSettings, clock: "SteppedClock") -> None:
     config = settings.config
     control = FaultControl(settings, clock)
     broker = KafkaBroker(config.kafka)
-    serving = build_worker(config, broker, {TASK: []}, graph_of=control.graph_of)
+    serving = control.build(broker)
     tune_process()
     following = threading.Thread(target=control.follow, args=(serving,), daemon=True)
     following.start()

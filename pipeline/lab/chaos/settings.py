@@ -12,6 +12,8 @@ from ...config import Config
 class WorkerSettings(Struct, frozen=True):
     """Settings of a worker process. It reads the file ``faults`` and writes ``status``."""
 
+    task: str
+    step_s: float
     config: Config
     faults: str
     status: str

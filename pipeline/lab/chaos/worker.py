@@ -22,13 +22,14 @@ def main(argument: str) -> None:
     # Before the pipeline is imported: its functions have time.time as a default argument.
     time.time = clock
     time.time_ns = clock.ns
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=end_with_input, daemon=True).start()
     from .serving import serve
 
     serve(settings, clock)
 
 
-def _end_with_input() -> None:
+def end_with_input() -> None:
+    """End the process when its standard input closes."""
     # Not sys.stdin: its lock, held by a reading thread, aborts the interpreter at its exit.
     while os.read(0, 1):
         pass

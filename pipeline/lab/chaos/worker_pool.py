@@ -19,6 +19,7 @@ from ...errors import BrokerError
 from ...home import home_folder
 from ..worker_process import WorkerProcess
 from .faulty_session import FaultState
+from .scenario import Scenario
 from .settings import WorkerSettings, WorkerStatus, read_status, write
 
 POLL_S: Final = 0.05
@@ -71,12 +72,10 @@ class PoolWorker(Struct):
 class WorkerPool:
     """Workers by number, with their own INFERSTREAM_HOME. Call `stop` in any case."""
 
-    def __init__(
-        self, folder: Path, config: Config, restart_after_s: float, now_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, folder: Path, config: Config, scenario: Scenario, now_s: Callable[[], float]) -> None:
         self._folder = folder
         self._config = config
-        self._restart_after_s = restart_after_s
+        self._scenario = scenario
         self._now_s = now_s
         self.home = make_home(folder / "home")
         self.workers: dict[int, PoolWorker] = {}
@@ -158,13 +157,15 @@ class WorkerPool:
         ]
 
     def _launch(self, folder: Path) -> WorkerProcess:
-        settings = WorkerSettings(self._config, str(folder / "faults"), str(folder / "status"))
+        of = self._scenario
+        paths = str(folder / "faults"), str(folder / "status")
+        settings = WorkerSettings(of.task, of.step_s, self._config, *paths)
         (folder / "settings.json").write_bytes(msgspec.json.encode(settings))
         arguments = ["-m", MODULE, str(folder / "settings.json")]
         return WorkerProcess(arguments, log=folder / "log", home=self.home, own_session=True)
 
     async def _start_again(self, worker: PoolWorker) -> None:
-        await asyncio.sleep(self._restart_after_s)
+        await asyncio.sleep(self._scenario.restart_after_s)
         if worker.leaving:
             return
         after_sigterm = worker.process.wait(0) == 0

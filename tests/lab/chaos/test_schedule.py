@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.lab.chaos.figures import LOWER_LIMITS, MEANINGS
-from inferstream.pipeline.lab.chaos.runner import config_of
-from inferstream.pipeline.lab.chaos.scenario import AREAS, Faults, Scenario, load_scenario, scenario_names
+from inferstream.pipeline.lab.chaos.meanings import LOWER_LIMITS, MEANINGS
+from inferstream.pipeline.lab.chaos.scenario import (
+    AREAS,
+    Faults,
+    Scenario,
+    config_of,
+    load_scenario,
+    scenario_names,
+)
 from inferstream.pipeline.lab.chaos.schedule import QUIET_END, calm_s, schedule
 from inferstream.pipeline.lab.load.requests import ABORTS, AWAY, FAILS, Mix, requests
 from inferstream.schemas.codec import DecodeError, decode_request

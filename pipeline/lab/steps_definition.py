@@ -1,0 +1,26 @@
+"""The task `steps` for clients. The catalogue of an installation does not have it."""
+
+from typing import Any
+
+import msgspec
+
+from ..tasks.catalogue import tasks
+from ..tasks.definition import Loaded
+from .steps import CONTRACT
+
+
+class StepsDefinition:
+    """See `TaskDefinition`."""
+
+    name = "steps"
+    contract = CONTRACT
+    settings = msgspec.defstruct("StepsSettings", [("model", str, "steps")])
+
+    def load(self, registry: object, model_name: str, settings: Any) -> Loaded:
+        """There is nothing on disk to load."""
+        raise NotImplementedError
+
+
+def know_steps() -> None:
+    """From now on the clients of this process read answers and pieces of `steps`."""
+    tasks().include(StepsDefinition())
