@@ -21,7 +21,7 @@ from ...lab.demo.figures import Figures
 from ...lab.demo.sites import TASK, DemoSite, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
-from ...tasks.triage.definition import TriageSettings
+from ...tasks.triage.settings import TriageSettings
 from ..options.rows import dialect_given, dialect_options, text_column
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.demo_screen import Screen, ShownTickets, live_figures

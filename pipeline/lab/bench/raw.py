@@ -12,8 +12,8 @@ from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...tasks.base import Ask
 from ...tasks.pooling import pack
-from ...tasks.triage.definition import TriageSettings
 from ...tasks.triage.loading import load_triage
+from ...tasks.triage.settings import TriageSettings
 from .runs import Cpu, Run
 
 BUDGETS: Final = (128, 256, 512, 1_024)

@@ -19,7 +19,7 @@ from ...serving.build import build_worker
 from ...serving.hosting import Hosted, run_alone
 from ...serving.serving import Serving
 from ...serving.tuning import tune_process
-from ...tasks.triage.definition import TriageSettings
+from ...tasks.triage.settings import TriageSettings
 from ...telemetry import configure_logging
 from ..steps import Steps
 from ..steps_serving import steps_serving

@@ -17,7 +17,7 @@ from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
 from ...config import NEW_PARTITIONS, Config, KafkaConfig
 from ...errors import BrokerError
-from ...tasks.triage.definition import TriageSettings
+from ...tasks.triage.settings import TriageSettings
 from ..worker_process import WorkerProcess, serve_task
 
 TASK: Final = "triage"

@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from ....schemas.messages import TriageOutput
 from ....schemas.tasks import CONTRACTS
-from ...config import Share, Text
 from ..definition import Loaded
+from .settings import TriageSettings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,20 +13,6 @@ if TYPE_CHECKING:
     from ...models.registry import ModelRegistry
 
 TRIAGE: Final = "triage"
-
-
-class TriageSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Classification of tickets.
-
-    Attributes:
-        model: the model that answers requests which name none.
-        taxonomy: TOML file with categories, descriptions, examples and routes; the built-in example without it.
-        threshold: tickets with a lower confidence need a human; the default is in the taxonomy.
-    """
-
-    model: Text = "minilm-int8"
-    taxonomy: Text | None = None
-    threshold: Share | None = None
 
 
 class TriageDefinition:

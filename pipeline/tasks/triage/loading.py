@@ -12,8 +12,8 @@ from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ..definition import Loaded
 from .classifier import Classifier, Destinations, Routing, routing_of
-from .definition import TriageSettings
 from .head import Head, HeadStore
+from .settings import TriageSettings
 from .task import NONE, Triage
 from .taxonomy import load_taxonomy
 from .zero_shot import zero_shot

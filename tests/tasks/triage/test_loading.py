@@ -14,9 +14,9 @@ from inferstream.pipeline.optimize.triage.fit import fit
 from inferstream.pipeline.optimize.triage.labeled import read_labeled
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.tasks.base import Ask, Finished
-from inferstream.pipeline.tasks.triage.definition import TriageSettings
 from inferstream.pipeline.tasks.triage.head import Head, HeadStore
 from inferstream.pipeline.tasks.triage.loading import load_triage
+from inferstream.pipeline.tasks.triage.settings import TriageSettings
 from inferstream.pipeline.tasks.triage.task import Triage
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 

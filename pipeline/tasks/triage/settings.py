@@ -1,0 +1,19 @@
+"""The settings of the task `triage`."""
+
+from msgspec import Struct
+
+from ...config import Share, Text
+
+
+class TriageSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Classification of tickets.
+
+    Attributes:
+        model: the model that answers requests which name none.
+        taxonomy: TOML file with categories, descriptions, examples and routes; the built-in example without it.
+        threshold: tickets with a lower confidence need a human; the default is in the taxonomy.
+    """
+
+    model: Text = "minilm-int8"
+    taxonomy: Text | None = None
+    threshold: Share | None = None
