@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
 from ..runtime.model import Last, Model, More
-from ..tasks.base import Finished, Task
 from .batcher import Batcher
 from .batching import BatchStats, Entry
 from .carried import Carried
 from .cost import Cost, CostSample
 from .crash_note import CrashNote
+from .finishing import finish
 from .flight import Flight
-from .flights import by_task, fail_flights
+from .flights import fail_flights
 from .run_limit import RunLimit
 
 Clock = Callable[[], float]
@@ -163,6 +163,8 @@ class Lane(threading.Thread):
         shared.run_limit.begin(self._number, rows, rows * length, predicted_s)
         try:
             results = shared.model.step([entry.row for entry in batch])
+            if len(results) != rows:
+                raise DeviceError(f"The model returned {len(results)} results of a step for {rows} rows.")
         except InferstreamError:
             raise
         except MemoryError as error:
@@ -207,7 +209,7 @@ class Lane(threading.Thread):
         if told:
             shared.tell(told)
         self._clear_suspects(complete)
-        shared.land(_finish(complete, shared.clock))
+        shared.land(finish(complete, shared.clock))
 
     def _clear_suspects(self, flights: list[Flight]) -> None:
         """Clear the suspicion: the process survived these flights."""
@@ -219,32 +221,3 @@ class Lane(threading.Thread):
 
 def _output(result: Any) -> Any:
     return result.output if isinstance(result, Last) else result
-
-
-def _finish(flights: list[Flight], clock: Clock) -> list[Flight]:
-    """Turn outputs into answers, with one call for each task in the batch."""
-    for group in by_task(flights):
-        for flight, result in zip(group, _results(group[0].task, group), strict=True):
-            flight.result = result
-    now = clock()
-    for flight in flights:
-        flight.finished_at = now
-    return flights
-
-
-def _results(task: Task, flights: list[Flight]) -> Sequence[bytes | InferstreamError]:
-    finished = [
-        Finished(
-            [e.output for e in flight.entries],
-            [e.row for e in flight.entries],
-            flight.ask.options,
-            flight.pieces,
-        )
-        for flight in flights
-    ]
-    try:
-        return task.finish(finished)
-    except Exception as error:
-        if len(flights) == 1:
-            return [DeviceError(f"The model's output could not be turned into an answer: {error!r}.")]
-        return [result for flight in flights for result in _results(task, [flight])]

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..errors import DeviceError, InferstreamError, too_many_tokens
+from ..errors import InferstreamError, too_many_tokens
 from ..runtime.model import Row
 from .batching import Entry
 from .cache.disk import DiskCache
 from .flight import Flight, TooLate
 from .flights import by_task
+from .made_by_tasks import checked_rows, fault
 from .text_queue import TextQueue
 
 LONG_CHARACTERS: Final = 16_384
@@ -96,8 +97,10 @@ class Preparer:
         return missing
 
     def _tokenize(self, flights: list[Flight]) -> None:
+        task, phases = flights[0].task, flights[0].batcher.phases
         try:
-            prepared = flights[0].task.prepare([flight.ask for flight in flights], self._max_tokens)
+            made = task.prepare([flight.ask for flight in flights], self._max_tokens)
+            prepared = checked_rows(task.name, made, len(flights), phases)
         except (
             BaseException
         ) as error:  # a panic in the tokenizer is no Exception, but one text caused it as well
@@ -126,9 +129,7 @@ class Preparer:
             for flight in flights:
                 self._tokenize([flight])
             return
-        if not isinstance(error, InferstreamError):
-            error = DeviceError(f"The text could not be tokenized: {error!r}.")
-        self._fail_flight(flights[0], error)
+        self._fail_flight(flights[0], fault(flights[0].task.name, "could not prepare the request", error))
 
     def _fail_flight(self, flight: Flight, error: InferstreamError) -> None:
         flight.batcher.expected.settle(flight)

@@ -15,12 +15,12 @@ from ..engine.questions import ModelEntry
 from ..home import home_folder
 from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry, split_name
-from ..runtime.encoder import Encoder
 from ..runtime.graph import Graph
 from ..runtime.model import RUN
 from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
 from ..tasks.definition import Loaded, TaskDefinition
+from ..tasks.loading import loaded_model, made_model, made_task
 from ..telemetry import Metrics
 
 
@@ -62,9 +62,9 @@ class ModelLoader:
         settings: Any = self._config.of_task(definition.name, definition.settings)
         entries = {}
         for name in names or [settings.model]:
-            loaded = definition.load(self._registry, name, settings)
+            loaded = loaded_model(definition, self._registry, name, settings)
             session, device = self._on_device(loaded, definition.name)
-            task = loaded.make(session)
+            task = made_task(definition.name, loaded, session)
             device.learn(loaded.manifest.max_tokens)
             entries[name] = ModelEntry(task, device)
             for same in _other_names(name, loaded.manifest):
@@ -82,7 +82,7 @@ class ModelLoader:
         engine = self._config.engine
         session = Session(manifest.graph_path, provider=engine.provider)
         graph = self._graph_of(session)
-        model = loaded.model(graph) if loaded.model else Encoder(graph, manifest.pad_id)
+        model = made_model(task, loaded, graph)
         own = f"-{task}" if loaded.model else ""  # a model of its own has costs of its own
         costs = home_folder() / "costs"
         settings = LaneSettings(

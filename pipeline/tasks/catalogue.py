@@ -68,6 +68,11 @@ class TaskCatalogue:
         """The package that brings the task."""
         return "inferstream" if name in self._ours else _package(self._installed[name][0])
 
+    def subject(self, name: str) -> str:
+        """The task and its package, for a sentence about them."""
+        own = name in self._ours or name not in self._installed
+        return f"The task {name!r}" if own else _subject(self._installed[name][0])
+
     def problems(self) -> Iterator[str]:
         """A sentence for each task of a package that cannot be used."""
         for name, found in sorted(self._installed.items()):
@@ -100,7 +105,11 @@ def _load(found: list[EntryPoint]) -> TaskDefinition | BrokenTask:
         loaded = first.load()
         definition: TaskDefinition = loaded() if isinstance(loaded, type) else loaded
         fault = next(faults(first.name, definition), None)
-    except Exception as error:  # the code of a package may raise anything
+    except KeyboardInterrupt:
+        raise
+    except (
+        BaseException
+    ) as error:  # the code of a package may raise anything, and end the program with SystemExit
         reason = " ".join(str(error).split())[:200]
         return BrokenTask(
             f"{_subject(first)} cannot be loaded ({type(error).__name__}: {reason}): repair or uninstall the package."

@@ -51,9 +51,11 @@ def faults(name: str, definition: Any) -> Iterator[str]:
         yield "has a contract whose `request` is not a subclass of Request"
     settings = getattr(definition, "settings", None)
     yield from _faults_of_fields("contract.options", contract.options)
-    yield from _faults_of_fields("settings", settings)
-    if "model" not in getattr(settings, "__struct_fields__", ()):
-        yield "has `settings` without a field `model`, the name of a model"
+    yield from _faults_of_defaults("contract.options", contract.options)
+    yield from _faults_of_settings(settings)
+    pieces: Any = contract.pieces
+    if pieces is not None and not callable(pieces):
+        yield "has a contract whose `pieces` is no function"
     if not callable(getattr(definition, "load", None)):
         yield "has no method `load`"
     for label, kind in (*types_of(contract).items(), ("settings", settings)):
@@ -67,6 +69,26 @@ def _faults_of_fields(label: str, kind: Any) -> Iterator[str]:
         yield f"has no `{label}`, which must be a subclass of msgspec.Struct"
     elif missing := [field.name for field in structs.fields(kind) if field.required]:
         yield f"has `{label}` without a default for {', '.join(missing)}"
+
+
+def _faults_of_settings(kind: Any) -> Iterator[str]:
+    yield from _faults_of_fields("settings", kind)
+    if "model" not in getattr(kind, "__struct_fields__", ()):
+        yield "has `settings` without a field `model`, the name of a model"
+    yield from _faults_of_defaults("settings", kind)
+    model: Any = kind().model
+    if not isinstance(model, str):
+        yield "has `settings` whose `model` is no text by default: it must be the name of a model"
+
+
+def _faults_of_defaults(label: str, kind: Any) -> Iterator[str]:
+    """What is wrong with a type whose values cannot be read from an object with some fields, or with none."""
+    none: dict[str, Any] = {}
+    for given in (none, msgspec.to_builtins(kind())):
+        try:
+            msgspec.convert(given, kind)
+        except msgspec.ValidationError as error:
+            yield f"has `{label}` whose defaults are not accepted ({error})"
 
 
 def _unreadable(kind: Any) -> str | None:

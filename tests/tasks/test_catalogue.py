@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -23,6 +23,19 @@ class Options(msgspec.Struct):
 
 class Output(msgspec.Struct):
     said: str
+
+
+class NoNumber(msgspec.Struct):
+    model: str = "tiny"
+    most: Annotated[int, msgspec.Meta(ge=1)] = 0
+
+
+class NoText(msgspec.Struct):
+    model: str | None = None
+
+
+class Positions(msgspec.Struct, array_like=True):
+    loud: bool = False
 
 
 class Unresolved(msgspec.Struct):
@@ -84,6 +97,10 @@ def test_a_class_and_an_object_are_tasks(module: ModuleType) -> None:
         ({"settings": None}, "has no `settings`"),
         ({"settings": Output}, "`settings` without a default for said"),
         ({"settings": Options}, "`settings` without a field `model`"),
+        ({"settings": NoText}, "whose `model` is no text by default"),
+        ({"settings": NoNumber}, "whose defaults are not accepted (Expected `int` >= 1 - at `$.most`)"),
+        ({"contract": Contract(Positions, Output)}, "`contract.options` whose defaults are not accepted"),
+        ({"contract": Contract(Options, Output, pieces=3)}, "whose `pieces` is no function"),  # type: ignore[arg-type]
         ({"load": None}, "has no method `load`"),
         ({"contract": Contract(Options, object)}, "has a type of its output that cannot be used"),
         (
@@ -114,6 +131,18 @@ def test_a_module_that_cannot_be_imported_is_one_sentence(
     monkeypatch.syspath_prepend(tmp_path)
     catalogue = TaskCatalogue(OURS, [at("sentiment", "kind", "broken_tasks")])
     with pytest.raises(UsageError, match=r"cannot be loaded \(ModuleNotFoundError: No module named"):
+        catalogue.find("sentiment")
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(3)", "def :", "class E(BaseException): ...\nraise E"])
+def test_a_module_that_ends_the_program_or_is_no_python_is_one_sentence(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ending_tasks.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ending_tasks", raising=False)
+    catalogue = TaskCatalogue(OURS, [at("sentiment", "kind", "ending_tasks")])
+    with pytest.raises(UsageError, match="'sentiment' of the package ending_tasks:kind cannot be loaded"):
         catalogue.find("sentiment")
 
 
