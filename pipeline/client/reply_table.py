@@ -108,17 +108,29 @@ class ReplyTable(ResumableFile):
 
 
 def _fields(task: str) -> list[str]:
-    """The fields of the task's output that fit into a cell."""
+    """The fields of the task's output that fit into a cell; lists that an output may lack are left out.
+
+    Raises UsageError for one that has a list in any case: without it the answer would be lost.
+    """
     kind = output_of(task)
     if not (isinstance(kind, type) and issubclass(kind, Struct)):
         return [WHOLE_OUTPUT]
-    return [field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is not list]
+    fields = msgspec.structs.fields(kind)
+    lists = [field for field in fields if get_origin(field.type) is list]
+    if needed := [field.name for field in lists if field.required]:
+        raise UsageError(
+            f"The field {needed[0]!r} of an answer to {task!r} is a list, and a table has no cell for it: write "
+            "JSON Lines, with a name such as answers.jsonl for --out."
+        )
+    return [field.name for field in fields if field not in lists]
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool | list | dict):
+        return msgspec.json.encode(value).decode()
+    return str(value)
 
 
 def _encodable(cells: list[str]) -> list[str]:

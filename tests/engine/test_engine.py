@@ -231,10 +231,10 @@ def break_the_lane(rig: EngineRig) -> None:
 
 
 def break_the_preparer(rig: EngineRig) -> None:
-    def wrong_count(*_: object) -> list[Any]:
-        return []
+    def dies(*_: object) -> list[Any]:
+        raise LookupError("a defect")
 
-    rig.tasks[SMALL].prepare = wrong_count  # type: ignore[method-assign]
+    rig.device.batcher.expected.arrivals = dies  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("break_it", [break_the_lane, break_the_preparer])

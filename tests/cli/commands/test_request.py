@@ -134,6 +134,16 @@ def test_a_run_continues_after_the_last_complete_line(
     assert (responder.records, out.read_bytes()) == ([], whole)
 
 
+def test_a_table_is_refused_for_answers_that_are_lists(
+    queue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,text\n1,hello\n")
+    assert run(["request", "embed", "--file", str(source), "--out", str(out), "--embedded", str(queue)]) == 2
+    assert "The field 'vector' of an answer to 'embed' is a list" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
 @pytest.mark.parametrize("content", ["no line end", "a\nb\nno line end", "a,b\n1,2\n", '"open', '{"a": 1}'])
 def test_a_file_of_something_else_is_kept_as_it_is(
