@@ -53,7 +53,11 @@ def answer_of(reply: Result, output: Any = None) -> Answer[Any]:
     try:
         return Answer(decoder(kind).decode(reply.output), reply)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        advice = "Correct `output`" if output else "Install the version of inferstream that the worker runs"
+        advice = (
+            "Correct `output`"
+            if output
+            else "Install the version of inferstream, or of the package with the task, that the worker runs"
+        )
         raise InferstreamError(
             f"The reply to {reply.id} cannot be decoded as an output of `{reply.task}` ({error}). {advice}."
         ) from error

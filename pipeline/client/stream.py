@@ -138,7 +138,7 @@ class Stream(Generic[Piece_co, Output_co]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._error = InferstreamError(
                 f"A chunk of {chunk.id} cannot be decoded as pieces of `{chunk.task}` ({error}). "
-                "Install the version of inferstream that the worker runs."
+                "Install the version of inferstream, or of the package with the task, that the worker runs."
             )
             self._changed.set()
             return

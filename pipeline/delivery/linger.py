@@ -7,10 +7,10 @@ from typing import Final, Generic, TypeVar
 LINGER_S: Final = 0.05
 
 BUSY_DELAY_S: Final = 0.2
-"""Linger only when the device keeps everybody waiting for longer than this: `LINGER_S` more is then negligible."""
+"""Linger only when the device lets all requests wait for longer than this: `LINGER_S` more is then negligible."""
 
 Busy = Callable[[], bool]
-"""Whether the device keeps everybody waiting for longer than `BUSY_DELAY_S`."""
+"""Whether the device lets all requests wait for longer than `BUSY_DELAY_S`."""
 
 T = TypeVar("T")
 

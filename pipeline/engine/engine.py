@@ -205,7 +205,7 @@ class Engine:
 
     @property
     def delay_s(self) -> float:
-        """How long everybody waits: `backlog_s`, or less if the quickest text of the last batch took less.
+        """How long any request waits: `backlog_s`, or less if the quickest text of the last batch took less.
 
         The rows of a long text are a backlog that holds up no other tenant.
         """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..broker.embedded.broker import EmbeddedBroker
+from ..client.arguments import shown
 from ..client.client import Client
 from ..config import Config
 from ..errors import UsageError
@@ -15,6 +16,26 @@ from ..tasks.catalogue import OURS
 
 if TYPE_CHECKING:  # a plain install has no packages to serve with
     from .serving import Serving
+
+
+def _check(config: object, directory: object, models: object, tasks: object) -> None:
+    """Raise UsageError for an argument of an Edge that may not be so."""
+    if not isinstance(config, Config | None):
+        raise UsageError(
+            f"`config` must be settings, as `load_config` returns, not {shown(config)}: name a task by task=…."
+        )
+    if not isinstance(directory, str | Path | None):
+        raise UsageError(f"`directory` must be a folder, not {shown(directory)}.")
+    if tasks is not None and not isinstance(tasks, Mapping):
+        raise UsageError(
+            "`tasks` must be a dict from tasks to the names of their models, as in {'triage': []}, "
+            f"not {shown(tasks)}."
+        )
+    for names in (models, *(tasks or {}).values()):
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise UsageError(
+                f"The models of a task must be a list of names, not {shown(names)}: write ['minilm']."
+            )
 
 
 class Edge:
@@ -28,7 +49,7 @@ class Edge:
         models: names of its models, the first is the default; the model of the settings if empty.
         tasks: instead of both, several tasks, each with the names of its models.
 
-    Serving needs the extra `cpu` or `gpu`: without it, `Edge` raises UsageError.
+    Serving needs the extra `cpu` or `gpu`: without it, and for a wrong argument, `Edge` raises UsageError.
     Entering raises UnknownModel, ModelError or ProviderUnavailable; leaving raises the error that
     ended the worker.
     """
@@ -39,7 +60,7 @@ class Edge:
     def __init__(
         self,
         config: Config | None = None,
-        directory: Path | None = None,
+        directory: Path | str | None = None,
         *,
         task: str | None = None,
         models: Sequence[str] = (),
@@ -47,13 +68,14 @@ class Edge:
     ) -> None:
         if tasks is not None and (not tasks or task or models):
             raise UsageError("Give an Edge either `tasks`, at least one, or `task` and `models`.")
+        _check(config, directory, models, tasks)
         try:
             from .build import build_worker
         except ModuleNotFoundError as error:
             raise missing_extra(error, "Edge") or error from None
         self._build_worker = build_worker
         self._config = config or Config()
-        self._directory = directory
+        self._directory = None if directory is None else Path(directory)
         self._served = tasks or {task or OURS[0].name: models}
         self._stack = AsyncExitStack()
 

@@ -151,3 +151,23 @@ async def test_an_edge_needs_to_know_what_it_serves() -> None:
         Edge(CONFIG, tasks={})
     with pytest.raises(UsageError, match="either `tasks`"):
         Edge(CONFIG, task="triage", tasks={"embed": []})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"config": "triage"}, "`config` must be settings, .* not 'triage': name a task by task="),
+        ({"directory": 3}, "`directory` must be a folder, not 3"),
+        ({"tasks": ["triage"]}, "`tasks` must be a dict from tasks to the names of their models"),
+        ({"tasks": {"triage": "minilm"}}, "must be a list of names, not 'minilm'"),
+        ({"models": "minilm"}, "must be a list of names, not 'minilm'"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_named(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Edge(**arguments)
+
+
+async def test_the_folder_may_be_a_string(tmp_path: Path) -> None:
+    async with Edge(CONFIG, str(tmp_path)) as client:
+        assert (await client.request("triage", "I was charged twice")).output.category

@@ -30,7 +30,7 @@ OPEN_S: Final = 0.02
 """Others on these partitions wait while a transaction is open, so it is short."""
 
 IN_TRANSACTION: Final = "in_transaction"
-"""The kind of good requests in transactions. Nobody may read them before the commit, so they measure no speed."""
+"""The kind of good requests in transactions. They cannot be read before the commit, so they measure no speed."""
 
 COMMIT_S: Final = 5.0
 POLL_S: Final = 0.2

@@ -66,7 +66,7 @@ class StreamLoad:
         counts = self._log.counts
         read: list[str] = []
         try:
-            # Nobody waits for the end of a long answer, so it has no deadline, which it could not meet.
+            # A long answer has no deadline, which it could not meet.
             timeout_s = None if leaves else TIMEOUT_S
             async with (
                 asyncio.timeout(2 * TIMEOUT_S),

@@ -146,7 +146,7 @@ def _good(
 
 
 def _strange(rng: random.Random, mix: Mix, kind: str, identity: str) -> Planned:
-    """A request of a stranger, whose keys nobody else uses."""
+    """A request of a stranger, whose keys no other request has."""
     number = rng.randrange(mix.keys)
     key = b"stranger-%d" % number
     if kind == "own_replies":
