@@ -49,16 +49,20 @@ def checked_answers(task: str, answers: Any, count: int) -> Sequence[bytes]:
     """The answers that `Task.finish` made of ``count`` requests. Raises DeviceError that says what is wrong."""
     if not isinstance(answers, list | tuple) or len(answers) != count:
         raise fault(task, f"made {_amount(answers)} of the outputs of {count} of its requests")
-    for answer in answers:
-        if not isinstance(answer, bytes):
-            raise fault(
-                task, f"made an answer of the type {type(answer).__name__}, which must be JSON in bytes"
-            )
-        try:
-            _whole_json(answer)
-        except msgspec.MsgspecError as error:
-            raise fault(task, "made an answer that is not JSON", error) from error
-    return answers
+    return [_checked_answer(task, answer) for answer in answers]
+
+
+def _checked_answer(task: str, answer: Any) -> bytes:
+    """The answer, on one line: a file of replies has one on each line."""
+    if not isinstance(answer, bytes):
+        raise fault(task, f"made an answer of the type {type(answer).__name__}, which must be JSON in bytes")
+    try:
+        _whole_json(answer)
+        if not answer.isascii():
+            answer.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise fault(task, "made an answer that is not JSON", error) from error
+    return msgspec.json.format(answer, indent=-1) if b"\n" in answer else answer
 
 
 def _amount(made: Any) -> str:

@@ -124,4 +124,4 @@ def _homes(name: str, known: Tables) -> list[str]:
 
 
 def _choice(near: list[str], known: Iterable[str]) -> str:
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+    return f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}."

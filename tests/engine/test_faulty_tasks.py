@@ -25,6 +25,7 @@ FINISHED = [
     (["{}"], "made an answer of the type str, which must be JSON in bytes"),
     ([b"{none"], "made an answer that is not JSON"),
     ([b""], "made an answer that is not JSON"),
+    ([b'"\xff"'], "made an answer that is not JSON"),
 ]
 
 
@@ -52,6 +53,12 @@ async def test_what_a_method_raises_is_one_line_that_names_the_task(method: str)
         assert "RuntimeError: a b a b" in str(raised.value)
         assert len(str(raised.value)) < 400
         assert (await rig.ask("b")).output == echoed("b")
+
+
+async def test_an_answer_has_no_line_breaks() -> None:
+    async with an_engine_rig() as rig:
+        rig.tasks[LARGE].finish = lambda finished: [b'{\n "a": "b\\n"}\n']  # type: ignore[method-assign]
+        assert (await rig.ask("a", model=LARGE)).output == b'{"a":"b\\n"}'
 
 
 async def test_a_model_that_returns_too_few_results_fails_the_requests_of_the_step() -> None:

@@ -102,7 +102,7 @@ def test_every_setting_takes_its_default(name: str) -> None:
         ("[kafka]\nretention_ms = 0", "from 1 on, or -1 for no limit"),
         ('[kafka]\ntopic_prefix = "a b"', "as the names of topics are"),
         ('[kafka]\nbootsrap = "x"', "has no setting kafka.bootsrap: did you mean 'bootstrap'?"),
-        ("[kafka]\nxyzzy = 1", "has no setting kafka.xyzzy: there are bootstrap, "),
+        ("[kafka]\nxyzzy = 1", "has no setting kafka.xyzzy: there is: bootstrap, "),
         ("[kafka]\nlanes = 1", "has 'lanes' in the table [kafka]: it belongs in [engine]."),
         ("lanes = 1", "has 'lanes' outside of its table: write it below [engine]."),
         ("[kafak]", "has no table of settings 'kafak': did you mean 'kafka'?"),
