@@ -15,6 +15,7 @@ from .crash_note import CrashNote
 from .finishing import finish
 from .flight import Flight
 from .flights import fail_flights
+from .lane_note import LaneNote
 from .run_limit import RunLimit
 
 Clock = Callable[[], float]
@@ -70,7 +71,7 @@ class Lane(threading.Thread):
         self._number = number
         self._shared = shared
         self._carried = Carried()
-        self._noted: list[bytes] = []
+        self._note = LaneNote(shared.note, number) if shared.note is not None else None
 
     def run(self) -> None:
         """Run batches until the batcher is closed."""
@@ -78,8 +79,8 @@ class Lane(threading.Thread):
             while (batch := self._shared.batcher.take(self._carried)) is not None:
                 if batch:
                     self._run(batch)
-                if not self._carried:
-                    self._clear_note()
+                elif self._note is not None:  # what it carried was dropped
+                    self._note.clear()
         except BaseException as error:  # a lane that ends silently would leave its requests open forever
             self._shared.fail(error)
 
@@ -125,32 +126,26 @@ class Lane(threading.Thread):
         Returns None if the row was dropped: a suspect waits until no other suspect runs, and may
         expire meanwhile.
         """
-        note = self._shared.note
+        note = self._note
         if note is None:
             return self._run_timed(batch)
         alone = batch[0].alone
         with self._shared.suspect_lock if alone else nullcontext():
             if alone and not self._shared.batcher.runnable(batch):
                 return None
-            self._write_note(note, batch)
+            note.write([entry.flight.key for entry in batch])
             try:
-                return self._run_timed(batch)
+                results, stats = self._run_timed(batch)
             except DeviceLost:
-                note.keep()  # one of these may be the cause, as after a crash
+                note.keep()
                 raise
-
-    def _write_note(self, note: CrashNote, batch: list[Entry]) -> None:
-        """Record the contents of the batch, if they are not those of the step before."""
-        keys = [entry.flight.key for entry in batch]
-        if keys != self._noted:
-            note.running(self._number, keys)
-            self._noted = keys
-
-    def _clear_note(self) -> None:
-        """Nothing of this lane is on the device."""
-        if self._noted and self._shared.note is not None:
-            self._shared.note.finished(self._number)
-            self._noted = []
+            except BaseException:
+                note.clear()
+                raise
+            # Before the lock is released: the next suspect must be the only one that is recorded.
+            if alone or not any(isinstance(result, More) for result in results):
+                note.clear()
+            return results, stats
 
     def _run_timed(self, batch: list[Entry]) -> tuple[Sequence[Any], BatchStats]:
         shared = self._shared

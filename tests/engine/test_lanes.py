@@ -5,6 +5,7 @@ import logging
 import math
 import queue
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
 from inferstream.pipeline.runtime.encoder import Encoder
@@ -168,6 +170,42 @@ def test_rows_that_expire_while_a_failed_batch_is_halved_do_not_run_again() -> N
     assert isinstance(results.pop("late"), DeadlineExceeded)
     assert isinstance(results.pop(f"bad{POISON}"), DeviceError)
     assert results == {text: echoed(text) for text in ("held", "good", "fine")}
+
+
+def test_of_many_suspects_only_the_one_that_runs_is_recorded(tmp_path: Path) -> None:
+    """Two that are recorded alone would both be blamed for a crash: an innocent one would become poison."""
+    note = CrashNote(tmp_path, 2)
+    running, finished = note.running, note.finished
+    recorded: set[int] = set()
+    most = 0
+
+    def watched(lane: int, keys: Iterable[bytes]) -> None:
+        nonlocal most
+        recorded.add(lane)
+        most = max(most, len(recorded))
+        running(lane, keys)
+
+    def watched_end(lane: int) -> None:
+        recorded.discard(lane)
+        finished(lane)
+
+    note.running = watched  # type: ignore[method-assign]
+    note.finished = watched_end  # type: ignore[method-assign]
+    session = FakeSession()
+    rig = DeviceRig(session, lanes=2, note=note)
+
+    def land(flights: list[Flight]) -> None:
+        session.wait_for_runs(min(20, len(session.runs) + 1))  # the other lane runs the next one meanwhile
+        rig.land(flights)
+
+    rig.device.start(land, rig.failed.put)
+    for number in range(20):
+        flight = rig.flight(f"suspect {number}")
+        flight.entries[0].alone = True
+        rig.device.batcher.put(flight.entries)
+    rig.wait(20)
+    rig.stop()
+    assert most == 1
 
 
 def test_a_suspect_that_expires_while_it_waits_for_another_does_not_run(tmp_path: Path) -> None:
