@@ -16,7 +16,7 @@ from ..errors import BrokerError
 from ..telemetry import TaskMetrics
 from .arrival import MAX_ID_CHARACTERS, header_map
 from .cancel_memory import CLOCKS_MS, CancelMemory, KnownCancel, RequestName
-from .cancels import Cancels
+from .cancels import ANSWERS_ALL, Cancels
 from .leases import Leases
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,8 @@ class CancelReader:
             wanted_ms = self.cancels.take_wanted_ms()
             if wanted_ms < self.cancels.since_ms:
                 since_ms = await self._extend(max(0, int(wanted_ms) - CLOCKS_MS))
-                self.cancels.covered(min(since_ms, wanted_ms))
+                # From 1970 on is all there is: times before it, which a producer can write, cost no reading again.
+                self.cancels.covered(min(since_ms, wanted_ms) if since_ms else ANSWERS_ALL)
 
     async def _extend(self, since_ms: int) -> int:
         """Read the cancels from ``since_ms`` on; if there is no time or no room, as many as can be.

@@ -102,6 +102,8 @@ class Leases:
             held.holders.pop(holder, None)
             if not held.holders:
                 del self._held[lease.name]
+                if held.probe is not None:
+                    self._probes.pop(held.probe, None)  # it may never come back
 
     def heard(self, name: str) -> None:
         """A heartbeat was read. Those of leases without requests here are nothing to this worker."""

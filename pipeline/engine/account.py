@@ -3,9 +3,14 @@
 import math
 from collections.abc import Iterable
 from heapq import heappush
+from typing import Final
 
 from .batching import PRIORITY_DELAYS_S, Entry
 from .tenant_work import Part, TenantWork
+
+MAX_IDLE: Final = 256
+"""Tenants without work whose service is remembered. Clients choose the names of tenants: without a bound, a
+new name in each request would make every later request slower."""
 
 
 class Account:
@@ -25,6 +30,7 @@ class Account:
         Kept, not added up: it is read for each reply, without a lock.
         """
         self._tenants: dict[str, TenantWork] = {}
+        self._forget_at = MAX_IDLE
         self._reached_ms = 0.0  # ``served_ms`` of the tenant served last
         self.unended = 0
         """The rows, waiting or running, that need a step after their next one."""
@@ -129,7 +135,8 @@ class Account:
     def _of(self, tenant: str) -> TenantWork:
         work = self._tenants.get(tenant)
         if work is None:
-            self._forget_idle()
+            if len(self._tenants) >= self._forget_at:
+                self._forget_idle()
             work = self._tenants[tenant] = TenantWork(self._reached_ms)
         return work
 
@@ -164,8 +171,17 @@ class Account:
                 self.total_ms = 0.0
 
     def _forget_idle(self) -> None:
+        """Forget tenants without work: all that have had no more than others, and of the rest all but a few.
+
+        Those that stay have had the most. The next time is when there are twice as many, so a new tenant
+        costs no more however many there are.
+        """
         for tenant, work in list(self._tenants.items()):
             self._forget(tenant, work)
+        idle = [(work.served_ms, tenant) for tenant, work in self._tenants.items() if work.is_empty]
+        for _, tenant in sorted(idle)[: max(0, len(idle) - MAX_IDLE // 2)]:
+            del self._tenants[tenant]
+        self._forget_at = max(MAX_IDLE, 2 * len(self._tenants))
 
 
 def _part(entry: Entry) -> Part:

@@ -10,6 +10,7 @@ from .batching import Entry, split_runnable
 from .carried import Carried
 from .expected_work import ExpectedWork
 from .phase_queue import PhaseQueue
+from .soundness import number_of_steps
 
 
 class Batcher:
@@ -118,10 +119,10 @@ class Batcher:
         the step after that is theirs.
         """
         queue = self.phases[carried.phase]
-        full = len(carried) >= queue.limits.max_running
+        room = queue.limits.max_running - len(carried)
         group = carried.take(queue.limits.max_rows)
         before = len(group)
-        while (head := self._joining(full=full)) is not None and queue.fits(head, group):
+        while (head := self._joining(room)) is not None and queue.fits(head, group):
             queue.remove(head)
             self._taken([head])
             group.append(head)
@@ -134,10 +135,13 @@ class Batcher:
             self._account.served(entry)
         return group
 
-    def _joining(self, *, full: bool) -> Entry | None:
-        """The row that is due first, unless it would be one more to carry for a full lane."""
+    def _joining(self, room: int) -> Entry | None:
+        """The row that is due first, unless it would be one more to carry for a full lane.
+
+        A lane that carries more than it may had rows of which no further step was expected: then none joins.
+        """
         head = self._account.head() if not self._alone else None
-        return None if head is None or (full and head.row.steps_left > 0) else head
+        return None if head is None or room < 0 or (room == 0 and head.row.steps_left > 0) else head
 
     def _take_waiting(self) -> list[Entry]:
         """Take out the next batch, expired and cancelled rows included; suspects first, each alone.
@@ -205,7 +209,7 @@ class Batcher:
     def _predict(self, entry: Entry) -> None:
         """Set what its next step and all of its steps will cost alone."""
         entry.solo_ms = self.phases[entry.phase].cost.ms(1, entry.length)
-        self._account.plan(entry, entry.solo_ms * entry.row.steps_left)
+        self._account.plan(entry, entry.solo_ms * number_of_steps(entry.row.steps_left))
 
     def _taken(self, batch: Iterable[Entry]) -> None:
         for entry in batch:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import DeviceLost
 from ..runtime.model import RUN, Model, Row
@@ -83,6 +83,7 @@ class Device:
             outputs_lock=threading.Lock(),
             suspect_lock=threading.Lock(),
             run_limit=self._run_limit,
+            drop=self._free,
             land=land,
             tell=tell,
             fail=fail,
@@ -153,5 +154,13 @@ class Device:
         self.on_batch(batch)
 
     def _drop(self, entries: list[Entry]) -> None:
-        self._model.drop([entry.row for entry in entries])
+        self._free([entry.row for entry in entries])
         self._land(fail_late(entries))
+
+    def _free(self, rows: Sequence[Row]) -> None:
+        try:
+            self._model.drop(rows)
+        except Exception:
+            log.exception(
+                "A defect in the model: it could not free %d rows, and may keep their memory.", len(rows)
+            )

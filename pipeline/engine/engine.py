@@ -20,6 +20,7 @@ from .job import Job
 from .preparing import Preparer
 from .questions import JobReader, ModelEntry, Question
 from .run_limit import TICK_S
+from .soundness import number_of_steps
 from .timings import batch_info, flight_timings, total_timings
 
 MAX_WAIT_SHARE = 0.75
@@ -118,7 +119,7 @@ class Engine:
             ask,
             len(content) if isinstance(content, str) else len(content_bytes(content)),
             started_at=now,
-            further_steps=task.further_steps(ask),
+            further_steps=number_of_steps(task.further_steps(ask)),
             keep=choices.repeats,
             suspect=device.is_suspect(key),
             tenant=job.tenant,

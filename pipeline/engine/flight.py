@@ -106,7 +106,8 @@ class Flight:
         """Append what a step of one row has made of the answer, or keep it until the row's turn."""
         if pieces and self.first_at is None:
             self.first_at = now
-        if self.telling < len(self.entries) and entry is self.entries[self.telling]:
+        entries = self.entries  # read once: the event loop may land the flight just now, and leaves none
+        if self.telling < len(entries) and entry is entries[self.telling]:
             self.pieces.extend(pieces)
         else:
             if entry.pieces is None:
@@ -129,10 +130,11 @@ class Flight:
 
     def _next_rows_turn(self) -> None:
         """Tell the pieces of the rows that follow those that have ended."""
-        while self.telling < len(self.entries) and self.entries[self.telling].has_output:
+        entries = self.entries
+        while self.telling < len(entries) and entries[self.telling].has_output:
             self.telling += 1
-            if self.telling < len(self.entries):
-                following = self.entries[self.telling]
+            if self.telling < len(entries):
+                following = entries[self.telling]
                 self.pieces.extend(following.pieces or ())
                 following.pieces = None
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from ..errors import DeviceError, DeviceLost, DeviceOutOfMemory, DeviceUnavailable, InferstreamError
-from ..runtime.model import Last, Model, More
+from ..runtime.model import Last, Model, More, Row
 from .batcher import Batcher
 from .batching import BatchStats, Entry
 from .carried import Carried
@@ -17,6 +17,7 @@ from .flight import Flight
 from .flights import fail_flights
 from .lane_note import LaneNote
 from .run_limit import RunLimit
+from .soundness import check_count, step_defect
 
 Clock = Callable[[], float]
 
@@ -52,6 +53,7 @@ class LaneContext(NamedTuple):
     outputs_lock: threading.Lock
     suspect_lock: threading.Lock
     run_limit: RunLimit
+    drop: Callable[[Sequence[Row]], None]
     land: Callable[[list[Flight]], None]
     tell: Callable[[list[Flight]], None]
     fail: Callable[[BaseException], None]
@@ -99,6 +101,11 @@ class Lane(threading.Thread):
         phase = batch[0].phase
         self._shared.batcher.recover(phase)
         self._shared.on_batch(stats, phase, sum(entry.solo_ms for entry in batch))
+        try:
+            check_count(len(batch), results)
+        except InferstreamError as error:  # the rows have had their step: there is no second try
+            self._fail(batch, error)
+            return
         self._store(batch, results, stats)
 
     def _handle_failure(self, batch: list[Entry], error: InferstreamError) -> None:
@@ -108,17 +115,21 @@ class Lane(threading.Thread):
         # later.
         unavailable = isinstance(error, DeviceUnavailable)
         if len(batch) == 1 or unavailable:
-            flights = fail_flights(batch, error)
-            self._shared.batcher.end(batch)
-            self._shared.model.drop([entry.row for entry in batch])
-            if not unavailable:
-                self._clear_suspects(flights)
-            self._shared.land(flights)
+            self._fail(batch, error, survived=not unavailable)
             return
         middle = len(batch) // 2
         for half in (batch[:middle], batch[middle:]):
             if runnable := self._shared.batcher.runnable(half):  # time has passed since the batch was taken
                 self._run(runnable)
+
+    def _fail(self, batch: list[Entry], error: InferstreamError, *, survived: bool = True) -> None:
+        """End the flights of these rows. ``survived``: the device has run them, and the process lives."""
+        flights = fail_flights(batch, error)
+        self._shared.batcher.end(batch)
+        self._shared.drop([entry.row for entry in batch])
+        if survived:
+            self._clear_suspects(flights)
+        self._shared.land(flights)
 
     def _run_recorded(self, batch: list[Entry]) -> tuple[Sequence[Any], BatchStats] | None:
         """Run while the batch's keys are recorded: after a crash the next process reads them.
@@ -158,8 +169,6 @@ class Lane(threading.Thread):
         shared.run_limit.begin(self._number, rows, rows * length, predicted_s)
         try:
             results = shared.model.step([entry.row for entry in batch])
-            if len(results) != rows:
-                raise DeviceError(f"The model returned {len(results)} results of a step for {rows} rows.")
         except InferstreamError:
             raise
         except MemoryError as error:
@@ -180,6 +189,7 @@ class Lane(threading.Thread):
         going_on: list[Entry] = []
         ended: list[Entry] = []
         told: list[Flight] = []
+        broken: list[tuple[Entry, DeviceError]] = []
         with shared.outputs_lock:
             now = shared.clock()
             began = now - stats.ms / 1e3
@@ -188,6 +198,9 @@ class Lane(threading.Thread):
                 entry.steps += 1
                 if entry.steps == 1:
                     entry.ran_at = began
+                if defect := step_defect(entry.row, result, entry.steps, shared.costs):
+                    broken.append((entry, defect))
+                    continue
                 if isinstance(result, (More, Last)):
                     flight.add_pieces(entry, result.pieces, now)
                     told.append(flight)
@@ -203,6 +216,8 @@ class Lane(threading.Thread):
         shared.batcher.end(ended)
         if told:
             shared.tell(told)
+        for entry, defect in broken:
+            self._fail([entry], defect)
         self._clear_suspects(complete)
         shared.land(finish(complete, shared.clock))
 

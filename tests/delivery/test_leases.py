@@ -144,6 +144,18 @@ async def test_nothing_is_kept_of_a_lease_without_requests() -> None:
     assert (rig.leases._held, rig.leases._probes) == ({}, {})
 
 
+async def test_heartbeats_of_our_own_that_never_come_back_leave_nothing() -> None:
+    """A broker that takes records and gives none: each client that ends would leave one."""
+    rig = LeaseRig()
+    for number in range(100):
+        lease = Lease(f"client-{number}", 10.0)
+        holder = rig.held(lease)
+        rig.pass_s(11.0)
+        rig.leases.release(lease, holder)
+    assert len(rig.sent) == 100
+    assert (rig.leases._held, rig.leases._probes) == ({}, {})
+
+
 async def test_without_the_right_to_write_no_lease_runs_out_and_the_log_says_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.entries import a_flight
 
-from inferstream.pipeline.engine.account import Account
+from inferstream.pipeline.engine.account import MAX_IDLE, Account
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.tenant_work import BUCKET_S, Bucket, Part, bucket_of
@@ -201,6 +201,39 @@ def test_of_rows_that_are_due_at_the_same_time_the_one_put_first_is_the_head() -
         entry.waiting = False
         account.take(entry, ran=True)
     assert account.head() is None
+
+
+def test_tenants_that_never_come_back_are_forgotten() -> None:
+    """Their names are the clients' choice. One tenant always waits, so the device is never idle."""
+    account = Account()
+    waiting = a_row(1, "first")
+    account.put(waiting, 0)
+    for number in range(1, 3_000):
+        account.put(a_row(1, f"tenant {number}"), number)
+        head = account.head()
+        assert head is not None
+        head.waiting = False
+        account.take(head, ran=True)
+    assert len(account._tenants) <= 2 * MAX_IDLE
+
+
+def test_of_tenants_without_work_those_that_have_had_the_most_are_remembered() -> None:
+    """Else a greedy tenant would begin anew behind a flood of names."""
+    account = Account()
+    account.put(a_row(1, "busy"), 0)
+    for number, tenant in enumerate(["greedy", *(f"tenant {number}" for number in range(2_000))], 1):
+        row = a_row(500 if tenant == "greedy" else 1, tenant)
+        account.put(row, number)
+        row.waiting = False
+        account.take(row, ran=True)
+    account.put(a_row(1, "greedy"), 5_000)
+    account.put(a_row(1, "new"), 5_001)
+    turns = []
+    while (head := account.head()) is not None:
+        turns.append(head.flight.tenant)
+        head.waiting = False
+        account.take(head, ran=True)
+    assert turns[-1] == "greedy"
 
 
 def test_the_rows_of_a_text_are_estimated_from_its_characters() -> None:

@@ -1,6 +1,7 @@
 """What the reader of cancels does on every broker. tests/broker/kafka and tests/broker/embedded each run it."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -117,6 +118,14 @@ class CancelReaderContract:
             await self.send(broker, topic, "later")
             await wait_until(lambda: knows(reader.cancels, "later"))
             assert knows(reader.cancels, "early"), "it is kept as long as requests of its age may come"
+
+    async def test_times_before_1970_are_read_back_for_once(self, broker: Broker, topic: str) -> None:
+        """A producer can write any time, each a little earlier than the one before."""
+        await self.send(broker, topic, "a")
+        async with self.reading(broker, topic, span_s=0.0) as reader, asyncio.timeout(TIMEOUT_S):
+            await reader.cancels.cover(-1)
+            assert knows(reader.cancels, "a")
+            assert reader.cancels.since_ms == -math.inf
 
     async def test_a_topic_that_is_too_long_is_given_up_and_the_log_says_it(
         self, broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
