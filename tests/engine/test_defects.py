@@ -1,4 +1,4 @@
-"""Models and tasks with defects: the request at fault fails, all others go on, and no lane or thread ends."""
+"""Models with defects, and predictions that are none: the request at fault fails, all others go on, and no lane or thread ends."""
 
 import asyncio
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from support.steps_rig import StepsRig, a_steps_rig, text_of
+from support.steps_rig import StepsRig, a_steps_rig, text_of, until
 
 from inferstream.pipeline.engine import soundness
 from inferstream.pipeline.engine.batching import Limits
@@ -14,7 +14,7 @@ from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.errors import DeviceError
 from inferstream.pipeline.runtime.model import Last, More, Row
-from inferstream.pipeline.tasks.base import Ask, Finished
+from inferstream.pipeline.tasks.base import Ask
 
 Plant = Callable[[StepsRig], None]
 BAD = "bad!text"
@@ -50,21 +50,6 @@ def in_rows(change: Callable[[list[Row]], Any]) -> Plant:
     return plant
 
 
-def in_answers(change: Callable[[list[Any]], list[Any]]) -> Plant:
-    """A task that makes other answers if the bad request is among them."""
-
-    def plant(rig: StepsRig) -> None:
-        finish = rig.task.finish
-
-        def changed(finished: Sequence[Finished]) -> list[Any]:
-            answers = finish(finished)
-            return change(answers) if any("!" in one.pieces for one in finished) else answers
-
-        rig.task.finish = changed  # type: ignore[method-assign]
-
-    return plant
-
-
 def with_field(name: str, value: Any) -> Callable[[Row, Any], Any]:
     def change(row: Row, result: Any) -> Any:
         setattr(row, name, value)
@@ -91,15 +76,7 @@ DEFECTS = {
     "length 0": in_results(with_field("length", 0)),
     "length none": in_results(with_field("length", None)),
     "steps none": in_results(with_field("steps_left", None)),
-    "no rows": in_rows(lambda rows: []),
-    "rows none": in_rows(lambda rows: None),
-    "rows of something else": in_rows(lambda rows: ["row"]),
-    "rows of unknown phase": in_rows(all_with("phase", "unknown")),
-    "rows without tokens": in_rows(lambda rows: [Row([], "start")]),
     "rows steps none": in_rows(all_with("steps_left", None)),
-    "answers too few": in_answers(lambda answers: answers[:-1]),
-    "answers none": in_answers(lambda answers: [None for _ in answers]),
-    "answers of text": in_answers(lambda answers: [one.decode() for one in answers]),
 }
 
 GUESSES = {
@@ -162,6 +139,29 @@ async def test_a_step_without_a_result_for_each_row_fails_its_rows_and_no_later_
         with pytest.raises(DeviceError, match="returned 0 results of a step for 1 rows"):
             await rig.ask("!")
         assert text_of(await rig.ask("later")) == "later"
+
+
+async def test_rows_that_have_had_a_step_are_not_given_again() -> None:
+    """Halving such a step would let its rows skip one, and answer with a character less."""
+    async with a_steps_rig() as rig:
+        step = rig.model.step
+
+        def fewer(rows: Sequence[Row]) -> Sequence[Any]:
+            results = step(rows)
+            return results[:-1] if len(rows) > 1 and rows[0].state == 3 else results
+
+        rig.model.step = fewer  # type: ignore[method-assign]
+        rig.session.stall()
+        held = rig.asked("z")
+        await rig.begun(1)
+        tasks = [rig.asked(character * 9) for character in "abc"]
+        await until(lambda: len(rig.device.batcher) == 3)
+        rig.session.release()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(answer, DeviceError) for answer in answers)
+        whole = [text_of(answer) for answer in answers if isinstance(answer, EngineAnswer)]
+        assert set(whole) <= {character * 9 for character in "abc"}
+        await held
 
 
 async def test_a_model_that_cannot_free_rows_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
