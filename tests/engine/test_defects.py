@@ -1,4 +1,4 @@
-"""Models with defects, and predictions that are none: the request at fault fails, all others go on, and no lane or thread ends."""
+"""Models with defects, and predictions that are none: the request at fault fails, and all others go on."""
 
 import asyncio
 import math
