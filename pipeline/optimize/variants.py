@@ -1,19 +1,15 @@
 """Builds the variants of one model: the float32 graph, and the int8 graph, which is measured against it."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 
 from ..errors import ModelError
 from ..graphs.bert.files import check_weights, read_config, read_weights
 from ..graphs.bert.float32 import BertEncoder
 from ..graphs.bert.int8 import Int8BertEncoder
-from ..graphs.builder import write_model
-from ..models.files import publish, sha256_of
 from ..models.manifest import Manifest, write_manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry
@@ -22,6 +18,7 @@ from ..runtime.tokenizer import Tokenizer
 from ..tasks.pooling import embed
 from .evaluate import SAMPLE, Embeddings, agreement, independence, load_sample
 from .plans import PullPlan
+from .pulled_files import publish_graph
 from .quantize import calibration_of, calibration_texts, measure_inputs
 
 RECIPE = 8  # raised whenever the same weights give another graph; a pull then rebuilds the variants
@@ -67,7 +64,9 @@ class _VariantBuilder:
     def fp32(self, source: str) -> Manifest:
         plan = self._plan
         self._progress(f"building {plan.base}-fp32", 0, None)
-        digest, path = self._publish(BertEncoder(self._config, self._weights, plan.pooling).model(), "fp32")
+        digest, path = publish_graph(
+            BertEncoder(self._config, self._weights, plan.pooling).model(), self._home, "fp32"
+        )
         return Manifest(
             name=f"{plan.base}-fp32",
             kind=plan.kind,
@@ -95,7 +94,7 @@ class _VariantBuilder:
         inputs = measure_inputs(self._config, self._weights, self._tokenizer, self._all_texts)
         calibration = calibration_of(inputs)
         model = Int8BertEncoder(self._config, self._weights, self._plan.pooling, calibration).model()
-        digest, path = self._publish(model, "int8")
+        digest, path = publish_graph(model, self._home, "int8")
         self._progress("measuring int8 against fp32", 0, None)
         sentences = len(self._texts)
         original = self._alone(Path(fp32.graph_path), self._texts)
@@ -117,12 +116,3 @@ class _VariantBuilder:
         if not np.isfinite(vectors).all():
             raise ModelError(f"With these weights {graph.name} gives vectors that are not finite numbers.")
         return vectors
-
-    def _publish(self, model: onnx.ModelProto, precision: str) -> tuple[str, Path]:
-        """Write a graph under a name with its digest, so that a manifest never gets the graph of another pull."""
-        part = self._home / f"{precision}.{os.getpid()}.part"
-        write_model(model, part)
-        digest = sha256_of(part)
-        path = self._home / f"{precision}-{digest[:12]}.onnx"
-        publish(part, path)
-        return digest, path

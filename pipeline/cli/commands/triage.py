@@ -71,6 +71,7 @@ def fit(
     \b
       inferstream triage fit tickets.jsonl --name shop --label category --test held-out.jsonl
     """
+    from ...models.manifest import ENCODER
     from ...models.registry import ModelRegistry
     from ...optimize.triage.fit import fit as fit_head
     from ...optimize.triage.labeled import read_labeled
@@ -85,7 +86,7 @@ def fit(
     refuse_encoder_name(registry, name)
     train = read_labeled(data, text, label, dialect_given(data, reading)).cleaned(clean)
     tested = read_labeled(test, text, label, dialect_given(test, reading)).cleaned(clean) if test else None
-    manifest = registry.load(base)
+    manifest = registry.load(base, ENCODER)
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
     with progress() as report_progress:
         fitted = fit_head(train, tested, manifest, tokenizer, Session(manifest.graph_path), report_progress)

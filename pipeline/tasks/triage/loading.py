@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ...errors import ModelError, UnknownModel, UsageError
 from ...home import expanded
-from ...models.catalogue import CATALOGUE
-from ...models.manifest import Manifest
+from ...models.catalogue import PUBLISHED
+from ...models.manifest import ENCODER, Manifest
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
@@ -76,11 +76,11 @@ def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadS
     """The manifest of a model's encoder. Raises ModelError if the head was fitted on another build of it."""
     if head is None:
         try:
-            return registry.load(name)
+            return registry.load(name, ENCODER)
         except UnknownModel as error:
             fitted = ", ".join(heads.names())
             raise UnknownModel(f"{error} Fitted models: {fitted}." if fitted else str(error)) from error
-    manifest = registry.load(head.base)
+    manifest = registry.load(head.base, ENCODER)
     if manifest.digest != head.encoder_digest:
         raise ModelError(
             f"{name} was fitted on another build of {head.base} than the one here; "
@@ -90,7 +90,7 @@ def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadS
 
 
 def refuse_encoder_name(registry: ModelRegistry, name: str) -> None:
-    """Raises UsageError for the name of an encoder, which a fitted model of that name would hide."""
-    taken = {split_name(manifest.name)[0] for manifest in registry.list()} | set(CATALOGUE)
+    """Raises UsageError for the name of a model that a fitted model of that name would hide."""
+    taken = {split_name(manifest.name)[0] for manifest in registry.list()} | set(PUBLISHED)
     if split_name(name)[0] in taken:
-        raise UsageError(f"{name!r} is the name of an encoder; choose another for the fitted model.")
+        raise UsageError(f"{name!r} is the name of another model; choose another for the fitted one.")

@@ -94,7 +94,7 @@ def test_check_and_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["fit", "absent.csv", "--name", "shop"], "Cannot read absent.csv: No such file or directory."),
         (
             ["fit", TICKETS, "--name", "minilm-int8"],
-            "'minilm-int8' is the name of an encoder; choose another",
+            "'minilm-int8' is the name of another model; choose another",
         ),
         (["fit", TICKETS, "--name", "../shop"], "'../shop' is not a model name"),
         (["use", "shop", "0123456789ab"], "shop has no version '0123456789ab'; its versions are: none."),

