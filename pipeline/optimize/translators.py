@@ -72,15 +72,17 @@ def import_translator(
 ) -> list[Manifest]:
     """Build the variants of the model in ``folder``; the registry keeps a copy of its files.
 
-    It is called ``known_as``, or translate-SOURCE-TARGET if its weights are model.SOURCETARGET.…. Raises
-    UsageError or ModelError with the name of what is missing or not supported.
+    It is called ``known_as``, or translate-SOURCE-TARGET by the names of its files. Raises UsageError or
+    ModelError with the name of what is missing or not supported.
     """
     found = find_files(folder)
     files = tuple(_pinned(path) for path in found if path is not None)
-    in_file = PAIR_IN_FILE.fullmatch(found.model.name)
-    name = known_as or (f"translate-{in_file[1]}-{in_file[2]}" if in_file else None)
+    in_files = _pair_in(found)
+    name = known_as or (f"translate-{in_files}" if in_files else None)
     if name is None:
-        raise UsageError(f"{found.model} does not name its languages; give the model a name by `--as NAME`.")
+        raise UsageError(
+            f"The files in {folder} do not name their languages; give the model a name by `--as NAME`."
+        )
     base, _ = split_name(name)
     if base in PUBLISHED:
         published = TRANSLATORS.get(base)
@@ -92,10 +94,17 @@ def import_translator(
         plan = _published_plan(published)
     else:
         in_name = PAIR_IN_NAME.fullmatch(base)
-        pair = in_file or in_name
-        plan = TranslatorPlan(base, f"{pair[1]}-{pair[2]}" if pair else "", "local", files)
+        plan = TranslatorPlan(base, f"{in_name[1]}-{in_name[2]}" if in_name else in_files, "local", files)
     read_model(found)  # refuses before anything is copied
     return _complete(registry, plan, FolderSource(folder), progress)
+
+
+def _pair_in(files: MarianFiles) -> str:
+    """The languages in the names of weights and shortlist, where both have the same; else an empty string."""
+    found = PAIR_IN_FILE.fullmatch(files.model.name)
+    if found and found[1] + found[2] in files.shortlist.name.split("."):
+        return f"{found[1]}-{found[2]}"
+    return ""
 
 
 def _published_plan(published: PublishedTranslator) -> TranslatorPlan:

@@ -151,7 +151,7 @@ def test_a_catalogue_name_requires_the_catalogues_digests(
 
 
 def test_wrong_names_and_folders_are_refused(registry: ModelRegistry, tmp_path: Path) -> None:
-    with pytest.raises(UnknownModel, match=r"known: minilm\..*--from"):
+    with pytest.raises(UnknownModel, match=r"known: minilm, translate-en-pt, .*--from"):
         pull(registry, "other", quiet)
     for name in ("all-MiniLM-L6-v2", "https://hub/a/b", "../mine"):
         with pytest.raises(UsageError, match=r"not a model name.*ORG/NAME"):

@@ -10,7 +10,7 @@ from .layers import Layers
 END = 0
 
 
-class Choices(NamedTuple):
+class WordChoices(NamedTuple):
     """The tokens that each translation may contain."""
 
     ids: str  # int64 (rows, choices)
@@ -28,7 +28,9 @@ class Chosen(NamedTuple):
 class Decoder:
     """Adds the decoder to graphs: the outer one, and the body of its loop."""
 
-    def __init__(self, layers: Layers, sources: Sequence[Attended], choices: Choices, places: str) -> None:
+    def __init__(
+        self, layers: Layers, sources: Sequence[Attended], choices: WordChoices, places: str
+    ) -> None:
         """``sources``: for each layer, the keys and values of the source. ``places``: the table of places."""
         self._layers = layers
         self._sources = sources

@@ -25,7 +25,7 @@ class Source(NamedTuple):
     present: str  # float32 (rows, length): 1 for a token, 0 for padding
 
 
-class Encoder:
+class SourceEncoder:
     """Adds the encoder to a graph.
 
     Padding is computed as a copy of the first token at the first place: then it has the states of the first token

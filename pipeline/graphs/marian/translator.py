@@ -14,8 +14,8 @@ import onnx
 
 from ..builder import GraphBuilder
 from ..devices import DEVICE
-from .decoder import END, Choices, Decoder
-from .encoder import Attended, Encoder, Source, keys_and_values
+from .decoder import END, Decoder, WordChoices
+from .encoder import Attended, Source, SourceEncoder, keys_and_values
 from .layers import Layers, places
 
 KIND = "marian-translator"
@@ -51,7 +51,7 @@ class MarianTranslator:
         prefix_mask = graph.input("prefix_mask", "int64", ("rows", "prefix"))
         candidates = graph.input("candidates", "int64", ("rows", "choices"))
         table = graph.weight("places", places(self._config.width, self._longest + 1))
-        encoder = Encoder(self._layers, graph, ids, mask)
+        encoder = SourceEncoder(self._layers, graph, ids, mask)
         source = encoder.filled(encoder.states(table))
         decoder = Decoder(self._layers, self._read(source), self._choices(candidates), table)
         before = graph.add("ReduceSum", prefix_mask, graph.ints(1), keepdims=1)
@@ -74,10 +74,10 @@ class MarianTranslator:
         pairs = zip(found[::2], found[1::2], strict=True)
         return [keys_and_values(self._layers, self._graph, *pair, source.present) for pair in pairs]
 
-    def _choices(self, candidates: str) -> Choices:
+    def _choices(self, candidates: str) -> WordChoices:
         graph = self._graph
         biases = graph.add("Unsqueeze", self._layers.output_bias(graph, candidates), graph.ints(2))
-        return Choices(candidates, self._layers.words(graph, candidates), biases)
+        return WordChoices(candidates, self._layers.words(graph, candidates), biases)
 
     def _limit(self, mask: str) -> str:
         """How many tokens each translation may have; int64 (rows, 1)."""
