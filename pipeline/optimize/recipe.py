@@ -15,7 +15,6 @@ from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource
 from .plans import WEIGHTS, PullPlan, folder_plan, published_plan
 from .pulled_files import fetch_files, forget_broken, sweep, whole_variants
 from .settings import is_of_the_settings
-from .translators import pull_translator
 from .variants import RECIPE, make_variants
 
 
@@ -48,6 +47,8 @@ def pull(
     except UsageError as error:
         raise UsageError(f"{str(error).rstrip('.')}; a model of the hub has an id, ORG/NAME.") from error
     if base in TRANSLATORS:
+        from .translators import pull_translator  # an encoder needs no SentencePiece
+
         return pull_translator(registry, base, progress, folder)
     published = catalogue.get(base)
     plan = _plan(base, published, folder, catalogue)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import msgspec
 
 from ..errors import BlankText
-from ..models.manifest import Manifest
+from ..models.manifest import ENCODER, Manifest
 from ..models.registry import ModelRegistry
 from ..runtime.graph import Graph
 from ..runtime.model import Row
@@ -26,8 +26,8 @@ class TextEncoder(NamedTuple):
 
     @classmethod
     def of(cls, registry: ModelRegistry, name: str) -> Self:
-        """Raises UnknownModel, or ModelError for a damaged one."""
-        manifest = registry.load(name)
+        """Raises UnknownModel, ModelError for a damaged one, or UsageError for a model that is no encoder."""
+        manifest = registry.load(name, ENCODER)
         return cls(manifest, Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id))
 
     def vectors(self, texts: Sequence[str], graph: Graph) -> Floats:

@@ -30,7 +30,7 @@ class Shortlist:
             raise ModelError(f"{path} is no whole shortlist of Marian in its binary format.")
         self._offsets = np.frombuffer(content, "<u8", offsets, HEADER_BYTES).astype(np.int64)
         self._ids = np.frombuffer(content, "<u4", ids, HEADER_BYTES + 8 * offsets)
-        self._always = np.arange(first, dtype=np.uint32)
+        self._always = int(first)
         if (np.diff(self._offsets, prepend=0) < 0).any() or (offsets and self._offsets[-1] > ids):
             raise ModelError(f"{path} has lists that end outside of the file.")
 
@@ -42,17 +42,19 @@ class Shortlist:
     @property
     def largest(self) -> int:
         """The largest target token in it."""
-        return int(max(self._ids.max(initial=0), len(self._always) - 1))
+        return int(max(self._ids.max(initial=0), self._always - 1))
 
-    def candidates(self, tokens: Sequence[int]) -> NDArray[np.int64]:
+    def candidates(self, tokens: Sequence[int]) -> NDArray[np.intp]:
         """The target tokens for a source, in ascending order, each once. The first is 0, the end of a text.
 
         They are filled up to a multiple of 8 with the next tokens that are not among them, as in Marian, whose
         products need it: these tokens may be the best ones too.
         """
-        lists = [self._ids[self._offsets[token] : self._offsets[token + 1]] for token in set(tokens)]
-        found = np.unique(np.concatenate([self._always, *lists])).astype(np.int64)
-        first = len(self._always)
-        missing = -len(found) % MULTIPLE
-        following = np.setdiff1d(np.arange(first, min(first + len(found) + missing, self.words)), found)
-        return np.union1d(found, following[:missing])
+        chosen = np.zeros(self.words, bool)
+        chosen[: self._always] = True
+        for token in set(tokens):
+            chosen[self._ids[self._offsets[token] : self._offsets[token + 1]]] = True
+        if missing := -int(np.count_nonzero(chosen)) % MULTIPLE:
+            behind = chosen[self._always :]
+            behind[np.flatnonzero(~behind)[:missing]] = True
+        return np.flatnonzero(chosen)
