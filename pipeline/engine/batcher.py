@@ -92,7 +92,7 @@ class Batcher:
                     self._changed.wait_for(lambda: len(self) or self._closed)
                 late = self._take_late()
                 steps = bool(carried)
-                batch = self._step_of(carried) if steps else self._take_waiting()
+                batch = self._step_of(carried) if steps else self._take_waiting(0)
                 self._idle_lanes -= 1
             if late:
                 self._end_late(late)
@@ -129,7 +129,7 @@ class Batcher:
         if (self._alone or head) and not carried.owed and len(group) == before:
             carried.put_back(group)
             carried.owed = True
-            return self._take_waiting()
+            return self._take_waiting(len(carried))
         carried.owed = False
         for entry in group[:before]:
             self._account.served(entry)
@@ -143,7 +143,7 @@ class Batcher:
         head = self._account.head() if not self._alone else None
         return None if head is None or room < 0 or (room == 0 and head.row.steps_left > 0) else head
 
-    def _take_waiting(self) -> list[Entry]:
+    def _take_waiting(self, running: int) -> list[Entry]:
         """Take out the next batch, expired and cancelled rows included; suspects first, each alone.
 
         The account gives the head without reading all rows (docs/decisions/0005).
@@ -153,7 +153,7 @@ class Batcher:
             batch = [self._alone.popleft()]
         elif (head := self._account.head()) is not None:
             queue = self.phases[head.phase]
-            batch = queue.take_batch(head, self._clock(), self._idle_lanes)
+            batch = queue.take_batch(head, self._clock(), self._idle_lanes, running)
         self._taken(batch)
         return batch
 

@@ -30,11 +30,17 @@ class PhaseQueue:
         if entry.expires < math.inf:
             heappush(self._expiries, (entry.expires, number, entry))
 
-    def take_batch(self, head: Entry, now: float, idle_lanes: int) -> list[Entry]:
-        """Take out the batch around its head, expired and cancelled rows included."""
+    def take_batch(self, head: Entry, now: float, idle_lanes: int, running: int) -> list[Entry]:
+        """Take out the batch around its head, expired and cancelled rows included.
+
+        The lane carries ``running`` rows already.
+        """
         waiting = self.waiting
+        limits = self.limits
+        if head.row.steps_left > 0:
+            limits = limits._replace(max_rows=max(1, min(limits.max_rows, limits.max_running - running)))
         position = bisect_left(waiting, head.rank, key=rank_of)
-        low, high = choose(waiting, position, now, self.cost, self.limits, idle_lanes)
+        low, high = choose(waiting, position, now, self.cost, limits, idle_lanes)
         batch = waiting[low:high]
         del waiting[low:high]
         self._taken()
