@@ -120,7 +120,7 @@ class Batcher:
         """
         queue = self.phases[carried.phase]
         room = queue.limits.max_running - len(carried)
-        group = carried.take(queue.limits.max_rows)
+        group = carried.take(queue.limits)
         before = len(group)
         while (head := self._joining(room)) is not None and queue.fits(head, group):
             queue.remove(head)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from .batching import Entry
+from .batching import Entry, Limits
 
 
 class Carried:
@@ -32,16 +32,22 @@ class Carried:
         """Rows that were taken and had no step."""
         self._rows[:0] = entries
 
-    def take(self, max_rows: int) -> list[Entry]:
-        """Take out the rows of the next step: all of one phase, or a suspect alone."""
+    def take(self, limits: Limits) -> list[Entry]:
+        """Take out the rows of the next step: all of one phase that fit into a batch, or a suspect alone."""
         first = self._rows[0]
         if first.alone:
             return [self._rows.pop(0)]
         phase = first.phase
         taken: list[Entry] = []
         left: list[Entry] = []
+        longest = 0
         for entry in self._rows:
-            joins = len(taken) < max_rows and entry.phase == phase and not entry.alone
-            (taken if joins else left).append(entry)
+            rows, length = len(taken) + 1, max(longest, entry.length)
+            fits = rows == 1 or (rows <= limits.max_rows and rows * length <= limits.token_budget)
+            if fits and entry.phase == phase and not entry.alone:
+                taken.append(entry)
+                longest = length
+            else:
+                left.append(entry)
         self._rows = left
         return taken

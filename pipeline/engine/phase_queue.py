@@ -10,6 +10,9 @@ from .batching import Entry, Limits, ShapeCost, choose, rank_of
 RANK: Final = 1 << 48
 """More rows than a batcher ever gets: orders rows by length, then by arrival."""
 
+SLOWEST: Final = 32
+"""A batch that does not fit costs as much as one that does: one of about this many may fail."""
+
 
 class PhaseQueue:
     """Sorted by length, so that neighbors make a batch. Its batcher holds the lock."""
@@ -19,6 +22,7 @@ class PhaseQueue:
         self.limits = limits
         self.waiting: list[Entry] = []  # sorted by rank
         self._configured_limits = limits
+        self._risen = 0.0  # less than one token
         # A heap by deadline; entries that were taken stay until they come up.
         self._expiries: list[tuple[float, int, Entry]] = []
 
@@ -99,10 +103,16 @@ class PhaseQueue:
         return self.limits.token_budget < self._configured_limits.token_budget
 
     def recover(self) -> None:
-        """A batch has run: raise a reduced token budget by 1 % of the configured one, up to that."""
+        """A batch has run: raise a reduced token budget by 1 % of the configured one, up to that.
+
+        A small budget rises by 1/32 of itself: steps of a few rows would not fit again after one batch.
+        """
         configured = self._configured_limits.token_budget
-        raised = self.limits.token_budget + max(1, configured // 100)
-        self.limits = self.limits._replace(token_budget=min(raised, configured))
+        budget = self.limits.token_budget
+        self._risen += min(max(1.0, configured / 100), budget / SLOWEST)
+        whole = int(self._risen)
+        self._risen -= whole
+        self.limits = self.limits._replace(token_budget=min(budget + whole, configured))
 
     def _taken(self) -> None:
         if not self.waiting:

@@ -16,6 +16,7 @@ from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory
+from inferstream.pipeline.lab.steps import STEP
 from inferstream.schemas.messages import Request
 
 
@@ -133,6 +134,27 @@ async def test_a_step_that_does_not_fit_runs_in_halves_and_loses_nothing() -> No
         rig.session.release()
         answers = await asyncio.gather(*tasks)
         assert [text_of(answer) for answer in answers] == [chr(ord("a") + n) * 20 for n in range(16)]
+
+
+async def test_few_steps_fail_where_the_memory_has_room_for_few_rows() -> None:
+    """A step that does not fit teaches the next ones: else each of them would first fail, then run in halves."""
+    async with a_steps_rig(cached=False) as rig:
+        failed = ran = 0
+        step = rig.model.step
+
+        def small(rows: Sequence[Any]) -> Sequence[Any]:
+            nonlocal failed, ran
+            if len(rows) > 8 and rows[0].phase == STEP:
+                failed += 1
+                raise DeviceOutOfMemory("Eight rows fit.")
+            ran += 1
+            return step(rows)
+
+        rig.model.step = small  # type: ignore[method-assign]
+        texts = [chr(200 + n) * 200 for n in range(32)]
+        answers = await asyncio.gather(*map(rig.asked, texts))
+        assert [text_of(answer) for answer in answers] == texts
+        assert failed <= ran / 8
 
 
 async def test_a_deadline_ends_a_row_between_two_steps() -> None:
