@@ -144,7 +144,10 @@ class FailurePolicy:
                 arrival.reply_id,
                 exc_info=error,
             )
-            error = InferstreamError(f"A defect in the worker: {type(error).__name__}; its log has more.")
+            where = f"the worker, or in the code of the task {self._topics.task!r}"
+            error = InferstreamError(
+                f"A defect in {where}: {type(error).__name__}; the worker's log has more."
+            )
         self._metrics.failed(error.code)
         answerable = not isinstance(error, ReplyTopicNotAllowed)
         if answerable and not _is_worker_at_fault(error):

@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
+import click
 import msgspec
 from rich.console import Console, RenderableType
 from rich.panel import Panel
+from rich.protocol import is_renderable
 from rich.text import Text
 
 from ....schemas.messages import Result
@@ -29,12 +31,18 @@ def print_answer(answer: Answer[Any]) -> None:
 
 
 def _body(task: str, output: Any) -> RenderableType:
-    """As the task shows it, or as JSON."""
+    """As the task shows it, or as JSON; a fault of its `show` is told on standard error."""
     show = getattr(tasks().known(task), "show", None)
-    if show is None:
-        return Text(msgspec.json.format(msgspec.json.encode(output), indent=2).decode())
-    shown: RenderableType = show(output)
-    return Text(shown) if isinstance(shown, str) else shown
+    if show is not None:
+        try:
+            shown: RenderableType = show(output)
+            if is_renderable(shown):
+                return Text(shown) if isinstance(shown, str) else shown
+            fault = f"returned a value of the type {type(shown).__name__}"
+        except Exception as error:  # the code of a package may raise anything
+            fault = f"raised {type(error).__name__}: {error}"
+        click.echo(f"{tasks().subject(task)} cannot show its answer, since `show` {fault}.", err=True)
+    return Text(msgspec.json.format(msgspec.json.encode(output), indent=2).decode())
 
 
 def _origin(reply: Result) -> str:
