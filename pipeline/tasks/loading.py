@@ -73,10 +73,18 @@ def _told(name: str, model: str) -> Iterator[None]:
     except (InferstreamError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the code of a package may raise anything, also SystemExit
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        last = _place(error)
         text = " ".join(str(error).split())[:200]
         reason = f"{type(error).__name__}: {text}, in line {last.lineno} of {last.filename}"
         raise _broken(name, f"it cannot load the model {model!r} ({reason})") from error
+
+
+def _place(error: BaseException) -> traceback.FrameSummary:
+    """The last line of the package's file that was called: its own code, and not that of a library below."""
+    frames = traceback.extract_tb(error.__traceback__)
+    called = [frame for frame in frames if frame.filename != __file__]
+    own = [frame for frame in called if frame.filename == called[0].filename]
+    return own[-1] if own else frames[-1]
 
 
 def _broken(name: str, reason: str) -> BrokenTask:

@@ -1,5 +1,6 @@
 """The code of a task that loads a model: what is wrong with it is one sentence with the task and the line."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,11 @@ def test_a_load_that_fails_or_returns_something_else(load: Callable[..., Any], s
         loaded_model(Definition(load), ModelRegistry(), "tiny", None)
     assert str(raised.value).startswith("The task 'echo' cannot be served, since ")
     assert sentence in str(raised.value)
+
+
+def test_the_line_is_one_of_the_package_and_not_of_a_library_below() -> None:
+    with pytest.raises(BrokenTask, match=r"JSONDecodeError: .* of .*test_loading\.py\)"):
+        loaded_model(Definition(lambda *_: json.loads("{")), ModelRegistry(), "tiny", None)
 
 
 def test_a_model_that_is_not_here_stays_that_error() -> None:
