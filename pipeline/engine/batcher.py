@@ -126,6 +126,7 @@ class Batcher:
             queue.remove(head)
             self._taken([head])
             group.append(head)
+            room -= 1
         if (self._alone or head) and not carried.owed and len(group) == before:
             carried.put_back(group)
             carried.owed = True

@@ -17,7 +17,7 @@ from .flight import Flight
 from .flights import fail_flights
 from .lane_note import LaneNote
 from .run_limit import RunLimit
-from .soundness import check_count, step_defect
+from .soundness import check_count, goes_on, step_defect
 
 Clock = Callable[[], float]
 
@@ -154,7 +154,7 @@ class Lane(threading.Thread):
                 note.clear()
                 raise
             # Before the lock is released: the next suspect must be the only one that is recorded.
-            if alone or not any(isinstance(result, More) for result in results):
+            if alone or not goes_on(results):
                 note.clear()
             return results, stats
 

@@ -42,6 +42,11 @@ def step_defect(row: Row, result: Any, steps: int, phases: Container[str]) -> De
     return DeviceError(f"The model has a defect: after a step, a row {defect}.") if defect else None
 
 
+def goes_on(results: Any) -> bool:
+    """Whether any of these rows takes another step. ``results`` may be anything, see `check_count`."""
+    return isinstance(results, list | tuple) and any(isinstance(result, More) for result in results)
+
+
 def check_count(rows: int, results: Any) -> None:
     """Raise DeviceError unless a step has given one result for each row."""
     try:

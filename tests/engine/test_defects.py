@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from support.steps_rig import StepsRig, a_steps_rig, text_of, until
 
 from inferstream.pipeline.engine import soundness
 from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.errors import DeviceError
@@ -130,10 +132,12 @@ async def test_a_task_that_expects_no_number_of_steps_is_served(guess: float) ->
         assert text_of(await rig.ask("ab", expires=rig.clock() + 1e9)) == "ab"
 
 
-@pytest.mark.parametrize("results", [[], None])
-async def test_a_step_without_a_result_for_each_row_fails_its_rows_and_no_later_ones(results: Any) -> None:
+@pytest.mark.parametrize("results", [[], None, 5])
+async def test_a_step_without_a_result_for_each_row_fails_its_rows_and_no_later_ones(
+    results: Any, tmp_path: Path
+) -> None:
     """Its rows have had their step: they cannot be given again."""
-    async with a_steps_rig() as rig:
+    async with a_steps_rig(note=CrashNote(tmp_path, 1)) as rig:
         step = rig.model.step
         rig.model.step = lambda rows: results if ord("!") in rows[0].tokens else step(rows)  # type: ignore[method-assign]
         with pytest.raises(DeviceError, match="returned 0 results of a step for 1 rows"):

@@ -192,6 +192,28 @@ async def test_a_lane_carries_no_more_rows_than_it_may() -> None:
         assert most == 3
 
 
+async def test_rows_that_join_a_running_step_count_for_what_a_lane_may_carry() -> None:
+    """A model of one phase: all that waits may join the next step."""
+    async with a_steps_rig(limits=Limits(4_096, 64, max_running=5), cached=False) as rig:
+        prepare = rig.task.prepare
+
+        def begun(asks: Sequence[Any], max_tokens: int | None = None) -> list[list[Any]]:
+            prepared = prepare(asks, max_tokens)
+            for row in (row for rows in prepared for row in rows):
+                row.phase, row.state, row.length = STEP, 0, 1
+            return prepared
+
+        rig.task.prepare = begun  # type: ignore[method-assign]
+        rig.session.stall()
+        asked = [rig.asked(f"{n:02} first") for n in range(3)]
+        await rig.begun(1)
+        asked += [rig.asked(f"{n:02} later") for n in range(30)]
+        await until(lambda: len(rig.device.batcher) >= 30)
+        rig.session.release()
+        await asyncio.gather(*asked)
+        assert max(rows for rows, _ in rig.session.shapes) <= 5
+
+
 async def test_a_suspect_takes_all_of_its_steps_alone(tmp_path: Path) -> None:
     note = CrashNote(tmp_path, 1)
     async with a_steps_rig(note=note) as rig:
