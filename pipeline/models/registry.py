@@ -67,6 +67,15 @@ class ModelRegistry:
                     f"{path} is absent or damaged; run `inferstream models pull {base}` to restore it."
                 )
 
+    def check_kind(self, base: str, kind: str) -> None:
+        """Raise UsageError if a model of another kind has the name: making one would delete it."""
+        for manifest in self.list():
+            if split_name(manifest.name)[0] == base and manifest.kind != kind:
+                raise UsageError(
+                    f"{base} is the name of a {manifest.kind} here; give the {kind} another name, or delete the "
+                    f"folder {self.folder(base)}."
+                )
+
     def list(self) -> list[Manifest]:
         """The manifests of all variants, sorted by path; damaged ones are left out."""
         return [manifest for path in sorted(self.root.glob("*/*.json")) if (manifest := self._try(path))]

@@ -111,7 +111,8 @@ def _pulled_before(registry: ModelRegistry, base: str, wanted: HubId, source: st
 def _complete(
     registry: ModelRegistry, plan: PullPlan, sources: Iterable[ModelSource], progress: Progress
 ) -> list[Manifest]:
-    """The variants of the plan, under the model's lock; made unless they are complete."""
+    """The variants of the plan, under the model's lock; made unless they are complete. Raises UsageError."""
+    registry.check_kind(plan.base, plan.kind)
     try:
         with registry.lock(plan.base, progress):
             try:

@@ -118,7 +118,8 @@ def _pinned(path: Path) -> PinnedFile:
 def _complete(
     registry: ModelRegistry, plan: TranslatorPlan, source: ModelSource, progress: Progress
 ) -> list[Manifest]:
-    """The variants of the plan, under the model's lock; made unless they are complete."""
+    """The variants of the plan, under the model's lock; made unless they are complete. Raises UsageError."""
+    registry.check_kind(plan.base, KIND)
     try:
         with registry.lock(plan.base, progress):
             try:

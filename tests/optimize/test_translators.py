@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.tiny_marian import vocabulary_bytes, write_tiny_marian
+from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.graphs.marian.shortlist import Shortlist
-from inferstream.pipeline.models.manifest import ENCODER
+from inferstream.pipeline.models.manifest import ENCODER, write_manifest
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
 from inferstream.pipeline.optimize.translators import import_translator
@@ -121,6 +123,17 @@ def test_a_translator_is_no_encoder(registry: ModelRegistry, model: Path) -> Non
     import_translator(registry, model, quiet)
     with pytest.raises(UsageError, match="is a marian-translator, and a bert-encoder is needed"):
         registry.load("translate-xx-yy", ENCODER)
+
+
+def test_a_name_belongs_to_one_kind_of_model(registry: ModelRegistry, model: Path, tmp_path: Path) -> None:
+    import_translator(registry, model, quiet, "mine")
+    with pytest.raises(UsageError, match="mine is the name of a marian-translator here"):
+        pull(registry, "mine", quiet, write_tiny_model(tmp_path / "encoder"))
+    assert registry.load("mine").kind == "marian-translator"
+    changed = msgspec.structs.replace(registry.load("mine-fp32"), kind=ENCODER)
+    write_manifest(changed, registry.manifest_path("mine", "fp32"))
+    with pytest.raises(UsageError, match="mine is the name of a bert-encoder here"):
+        import_translator(registry, model, quiet, "mine")
 
 
 def test_the_command(registry: ModelRegistry, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
