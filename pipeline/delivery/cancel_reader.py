@@ -25,11 +25,10 @@ POLL_RECORDS: Final = 500
 """About 1 ms of the event loop."""
 
 POLL_MS: Final = 250
-"""Of reading back."""
 
 PAUSE_S: Final = 0.03
-"""Between two polls, also the longest that a cancel waits here. A poll that waits itself costs an embedded broker
-twice as much: it is woken by each record of any topic."""
+"""Between two polls, also the longest that a cancel waits here: the polls of an embedded broker are woken by each
+record of any topic."""
 
 MIN_SPAN_S: Final = 600.0
 """How far back cancels are read at the start: a request is mostly redelivered within seconds."""
@@ -71,7 +70,7 @@ class CancelReader:
             older = asyncio.create_task(self._read_older())
             try:
                 while not older.done():
-                    records = await consumer.poll(POLL_RECORDS, 0)
+                    records = await consumer.poll(POLL_RECORDS, POLL_MS)
                     self._take(records)
                     self._leases.check()
                     await asyncio.sleep(PAUSE_S if len(records) < POLL_RECORDS else 0)
