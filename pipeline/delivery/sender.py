@@ -8,7 +8,7 @@ from typing import Final
 from ..broker.base import Message
 from .linger import Busy, Linger
 from .outcome import Outcome
-from .slots import Slot, Unacknowledged
+from .slots import Slot
 
 Publish = Callable[[Message], "asyncio.Future[None]"]
 
@@ -53,12 +53,11 @@ class Sender:
             if message is None:
                 return
             acknowledgement = self._publish(message)
-            slot.saying = True
+            slot.saying = acknowledgement
             if acknowledgement.done():
                 self._said(slot, acknowledgement)
                 continue
-            if slot.key is not None:
-                slot.queue.unacknowledged_of_key[slot.key] = Unacknowledged(acknowledgement, CHUNK)
+            _remember(slot, acknowledgement)
             acknowledgement.add_done_callback(partial(self._say_more, slot))
 
     def _say_more(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
@@ -67,9 +66,8 @@ class Sender:
 
     def _said(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
         """A part is durable, or was refused: then the request gets no more of them, only its outcome."""
-        slot.saying = False
-        if slot.key is not None:
-            _forget(slot, slot.key, acknowledgement)
+        slot.saying = None
+        _forget(slot, acknowledgement)
         error = None if acknowledgement.cancelled() else acknowledgement.exception()
         if error is not None or acknowledgement.cancelled():
             slot.chunks = None
@@ -95,7 +93,7 @@ class Sender:
         that has failed tells its callbacks only in the next turn of the loop, hence the second look.
         """
         earlier = slot.queue.unacknowledged_of_key.get(slot.key) if slot.key is not None else None
-        if earlier is not None and self._error is None and (error := earlier.failed_for_good()):
+        if earlier is not None and self._error is None and (error := _failed_for_good(earlier)):
             self._break(error)
         return self._error is None
 
@@ -115,8 +113,7 @@ class Sender:
             if acknowledgement.done():  # refused: its replacement goes before the next of the key
                 self._acknowledged(slot, acknowledgement)
                 continue
-            if slot.key is not None:
-                slot.queue.unacknowledged_of_key[slot.key] = Unacknowledged(acknowledgement, outcome)
+            _remember(slot, acknowledgement)
             acknowledgement.add_done_callback(partial(self._acknowledged, slot))
 
     def _acknowledged(self, slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
@@ -124,8 +121,7 @@ class Sender:
         outcome = slot.outcome
         cancelled = acknowledgement.cancelled()
         error = None if cancelled else acknowledgement.exception()
-        if slot.key is not None:
-            _forget(slot, slot.key, acknowledgement)
+        _forget(slot, acknowledgement)
         if slot.queue.forgotten:
             return
         if error is not None and outcome is not None and (instead := outcome.instead(error)):
@@ -145,8 +141,26 @@ class Sender:
             self._finished(slot)
 
 
-def _forget(slot: Slot, key: bytes, acknowledgement: "asyncio.Future[None]") -> None:
+def _remember(slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
+    """This is the last message of the slot's key that is not durable."""
+    if slot.key is not None:
+        slot.acknowledgement = acknowledgement
+        slot.queue.unacknowledged_of_key[slot.key] = slot
+
+
+def _forget(slot: Slot, acknowledgement: "asyncio.Future[None]") -> None:
     """Forget the last message of the key if it was this one."""
-    last = slot.queue.unacknowledged_of_key.get(key)
-    if last is not None and last.acknowledgement is acknowledgement:
-        del slot.queue.unacknowledged_of_key[key]
+    if slot.acknowledgement is acknowledgement:
+        slot.acknowledgement = None
+        if slot.key is not None and slot.queue.unacknowledged_of_key.get(slot.key) is slot:
+            del slot.queue.unacknowledged_of_key[slot.key]
+
+
+def _failed_for_good(slot: Slot) -> BaseException | None:
+    """The error of the slot's last message, if nothing replaces it; None as long as there is none."""
+    last = slot.acknowledgement
+    if last is None or not last.done() or last.cancelled():
+        return None
+    error = last.exception()
+    outcome = CHUNK if last is slot.saying else slot.outcome
+    return None if error is None or (outcome is not None and outcome.mends(error)) else error

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ...schemas.topics import ANY_ORDER, Header
 from ..broker.base import Headers, Message, Record
@@ -22,7 +21,8 @@ class Slot:
         blocked: the record before it in the chain has no outcome yet, or is blocked itself.
         silent: the outcome of the record before it in the chain was not published yet.
         chunks: gives the next part of the answer, None while there is none; set while parts are told.
-        saying: a part of the answer was published and is not durable yet.
+        saying: acknowledges a part of the answer that was published, until it is durable.
+        acknowledgement: of the last message that was published for it, until it has come.
     """
 
     queue: "PartitionQueue"
@@ -33,8 +33,9 @@ class Slot:
     blocked: bool = False
     silent: bool = False
     chunks: Callable[[], Message | None] | None = None
-    saying: bool = False
+    saying: "asyncio.Future[None] | None" = None
     outcome: Outcome | None = None
+    acknowledgement: "asyncio.Future[None] | None" = None
     unacknowledged: int = 0
     done: bool = False
     task: "asyncio.Task[None] | None" = None
@@ -51,7 +52,8 @@ class PartitionQueue:
     Attributes:
         say: publishes the next part of a slot's answer.
         last_of_key: the last record of each key whose outcome was not published yet.
-        unacknowledged_of_key: the last message that was published of each key.
+        unacknowledged_of_key: the last record of each key for which something was published that is
+            not durable yet.
         read_to: the offset behind all that was read; also behind what is never returned, such as
             the control records of transactions.
         given: the offset that was given to be committed last.
@@ -61,7 +63,7 @@ class PartitionQueue:
     say: Callable[[Slot], None]
     slots: deque[Slot] = field(default_factory=deque)
     last_of_key: dict[bytes, Slot] = field(default_factory=dict)
-    unacknowledged_of_key: dict[bytes, "Unacknowledged"] = field(default_factory=dict)
+    unacknowledged_of_key: dict[bytes, Slot] = field(default_factory=dict)
     read_to: int = -1
     given: int = -1
     forgotten: bool = False
@@ -89,20 +91,6 @@ class PartitionQueue:
                 slot.silent = True
             self.last_of_key[key] = slot
         return slot
-
-
-class Unacknowledged(NamedTuple):
-    """A message that was published and is not durable yet, and the outcome it belongs to."""
-
-    acknowledgement: "asyncio.Future[None]"
-    outcome: Outcome
-
-    def failed_for_good(self) -> BaseException | None:
-        """The error that nothing replaces; None as long as there is none."""
-        if not self.acknowledgement.done() or self.acknowledgement.cancelled():
-            return None
-        error = self.acknowledgement.exception()
-        return None if error is None or self.outcome.mends(error) else error
 
 
 def order_matters(headers: Headers) -> bool:
