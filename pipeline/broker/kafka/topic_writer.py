@@ -1,6 +1,7 @@
 """The messages of one topic, distributed over its partitions."""
 
 import asyncio
+import random
 from collections.abc import Callable
 
 from ...errors import InferstreamError, NotWritable
@@ -23,7 +24,7 @@ class TopicWriter:
         self._on_gone = on_gone
         self._writers: list[PartitionWriter] = []
         self._waiting: list[Entry] = []
-        self._turn = -1
+        self._round: list[int] = []  # the partitions of the next records without a key
         self._is_gone = False
 
     @property
@@ -79,5 +80,8 @@ class TopicWriter:
             return message.partition
         if message.key is not None:
             return partition_of(message.key, len(self._writers))
-        self._turn = (self._turn + 1) % len(self._writers)
-        return self._turn
+        if not self._round:
+            # Each round in another order: requests that are tried again every second, always in the same
+            # order, would meet the same worker each time.
+            self._round = random.sample(range(len(self._writers)), len(self._writers))
+        return self._round.pop()
