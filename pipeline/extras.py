@@ -18,6 +18,8 @@ EXTRAS: Final = {
     "platformdirs": "cpu",
     "prometheus_client": "cpu",
     "safetensors": "cpu",
+    "sentencepiece": "cpu",
+    "yaml": "cpu",
     "faust": "faust",
     "mode": "faust",
     "sklearn": "fit",
