@@ -3,7 +3,7 @@
     python benchmarks/steps.py 20      # repetitions
 
 The task is `steps` with a step of 5 ms on a device that only sleeps; client, worker and an embedded broker are real, in
-one process. A step is one run of the device, whoever's rows it has. A request counts from when its row waits for the
+one process. A step is one run of the device, for any rows. A request counts from when its row waits for the
 device until its last step has ended: what the rest of the way takes depends on the machine. Prints medians and the
 worst of all repetitions.
 """

@@ -84,7 +84,7 @@ class AsyncCalls(MapCalls):
             key: the record key. Requests of one key are answered in order. Default: a hash of the
                 content, without an order.
             traceparent: W3C Trace Context, copied to the reply. Default: a new trace.
-            lease_s: if this process ends without an answer, workers drop the request so many seconds later.
+            lease_s: if this process ends without an answer, workers drop the request after this many seconds.
                 Default: it runs to its end.
             output: the type of the answer's ``output``, for a task that is not one of ours.
 

@@ -1,5 +1,6 @@
 """A file of answers that grows with a run, and with the next one after an interruption."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -11,7 +12,7 @@ from ..locks import lock_file
 BUFFER_BYTES: Final = 1 << 20
 
 
-class ResumableFile:
+class ResumableFile(ABC):
     """Keeps the complete answers of an interrupted run; `skip` cuts off an incomplete last one.
 
     Raises UsageError if another process is writing to the file.
@@ -49,16 +50,17 @@ class ResumableFile:
         self.lines += 1
         self.failures += isinstance(reply, Failure)
 
+    @abstractmethod
     def _recover(self, lines: BinaryIO) -> None:
         """Count the complete answers, and note where they end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check(self, items: Iterator[Request | Failure]) -> None:
         """See `skip`; nothing is cut off yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _encoded(self, reply: Result | Failure) -> bytes:
-        raise NotImplementedError
+        """The reply as it stands in the file."""
 
     def _of_another_input(self, unit: str, difference: str) -> UsageError:
         return UsageError(

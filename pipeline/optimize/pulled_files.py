@@ -1,7 +1,7 @@
 """The files of a model's folder during a pull: fetched, verified, published, and cleared of what earlier pulls left."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from shutil import rmtree
 
@@ -13,13 +13,33 @@ from ..models.catalogue import PinnedFile
 from ..models.files import publish, sha256_of
 from ..models.http import Corrupted, Unreachable
 from ..models.manifest import Manifest, read_manifest
+from ..models.progress import Progress
 from ..models.registry import PRECISIONS, ModelRegistry
 from ..models.sources import ModelSource
 
 SOURCE_NOTE = "source.txt"  # has the name of the source, for a pull that continues another one
 
 
-def forget_broken(registry: ModelRegistry, base: str) -> None:
+def completed(
+    registry: ModelRegistry, base: str, kind: str, progress: Progress, pull: Callable[[], list[Manifest]]
+) -> list[Manifest]:
+    """The variants that ``pull`` finds or makes, under the model's lock.
+
+    Raises UsageError for a name of another kind of model, ModelError if the folder cannot be written.
+    """
+    registry.check_kind(base, kind)
+    try:
+        with registry.lock(base, progress):
+            try:
+                return pull()
+            except BaseException:
+                _forget_broken(registry, base)
+                raise
+    except OSError as error:
+        raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
+
+
+def _forget_broken(registry: ModelRegistry, base: str) -> None:
     """Remove the manifests of an older pull whose files this one has replaced."""
     for precision in PRECISIONS:
         path = registry.manifest_path(base, precision)

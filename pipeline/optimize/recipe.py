@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import ModelError, UnknownModel, UsageError
+from ..errors import UnknownModel, UsageError
 from ..models.catalogue import CATALOGUE, TRANSLATORS, Published
 from ..models.fetching import Downloader
 from ..models.hub import HubId, list_files, parse_hub_id
@@ -13,7 +13,7 @@ from ..models.progress import Progress
 from ..models.registry import ModelRegistry, split_name
 from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource, SettingsAndHub
 from .plans import WEIGHTS, PullPlan, folder_plan, published_plan
-from .pulled_files import fetch_files, forget_broken, sweep, whole_variants
+from .pulled_files import completed, fetch_files, sweep, whole_variants
 from .settings import is_of_the_settings
 from .variants import RECIPE, make_variants
 
@@ -112,16 +112,11 @@ def _complete(
     registry: ModelRegistry, plan: PullPlan, sources: Iterable[ModelSource], progress: Progress
 ) -> list[Manifest]:
     """The variants of the plan, under the model's lock; made unless they are complete. Raises UsageError."""
-    registry.check_kind(plan.base, plan.kind)
-    try:
-        with registry.lock(plan.base, progress):
-            try:
-                return _current(registry, plan) or _make(registry, plan, sources, progress)
-            except BaseException:
-                forget_broken(registry, plan.base)
-                raise
-    except OSError as error:
-        raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
+
+    def pull() -> list[Manifest]:
+        return _current(registry, plan) or _make(registry, plan, sources, progress)
+
+    return completed(registry, plan.base, plan.kind, progress, pull)
 
 
 def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:

@@ -22,7 +22,7 @@ from ..models.sources import FolderSource, ModelSource, PackageSource
 from ..runtime.sessions import Session
 from ..runtime.subwords import END, Subwords
 from ..runtime.translator import SourceRow, Translator
-from .pulled_files import fetch_files, forget_broken, publish_graph, sweep, whole_variants
+from .pulled_files import completed, fetch_files, publish_graph, sweep, whole_variants
 
 RECIPE = 2  # raised whenever the same files give another graph; a pull then rebuilds the variants
 MAX_TOKENS = 512
@@ -119,16 +119,11 @@ def _complete(
     registry: ModelRegistry, plan: TranslatorPlan, source: ModelSource, progress: Progress
 ) -> list[Manifest]:
     """The variants of the plan, under the model's lock; made unless they are complete. Raises UsageError."""
-    registry.check_kind(plan.base, KIND)
-    try:
-        with registry.lock(plan.base, progress):
-            try:
-                return _current(registry, plan) or _make(registry, plan, source, progress)
-            except BaseException:
-                forget_broken(registry, plan.base)
-                raise
-    except OSError as error:
-        raise ModelError(f"Cannot write below {registry.root}: {error.strerror or error}.") from error
+
+    def pull() -> list[Manifest]:
+        return _current(registry, plan) or _make(registry, plan, source, progress)
+
+    return completed(registry, plan.base, KIND, progress, pull)
 
 
 def _current(registry: ModelRegistry, plan: TranslatorPlan) -> list[Manifest]:

@@ -17,7 +17,7 @@ PIECE_CHARACTERS: Final = 8_192
 """A longer text is tokenized in pieces: the library needs up to 430 bytes of memory for each character."""
 
 CUT_CHARACTERS: Final = 1_024
-"""A piece ends at the last space among so many characters; without one it ends at its last character."""
+"""A piece ends at the last space among this many characters; without one it ends at its last character."""
 
 
 class Tokenizer:
@@ -52,7 +52,7 @@ class Tokenizer:
 
         Neighboring windows share up to 32 tokens. An empty text is one window of special tokens.
         Raises TooLarge for a long text whose windows have more than ``limit`` tokens, as soon as it
-        has found so many: the rest, up to 0.4 s of a core for a megabyte, is not tokenized.
+        has found more: the rest, up to 0.4 s of a core for a megabyte, is not tokenized.
         """
         short = [text for text in texts if len(text) <= PIECE_CHARACTERS]
         encodings = iter(self._fast.encode_batch_fast(short) if short else ())
@@ -86,11 +86,11 @@ class Tokenizer:
         return [self._before + ids[at : at + self._size] + self._after for at in self._starts(len(ids))]
 
     def _starts(self, ids: int) -> range:
-        """Where the windows of so many ids begin."""
+        """Where the windows of this number of ids begin."""
         return range(0, max(1, ids - self._overlap), self._size - self._overlap)
 
     def _tokens_in_windows(self, ids: int) -> int:
-        """The tokens in all windows of so many ids, special ones and overlaps included."""
+        """The tokens in all windows of this number of ids, special ones and overlaps included."""
         windows = len(self._starts(ids))
         return ids + (windows - 1) * self._overlap + windows * (len(self._before) + len(self._after))
 

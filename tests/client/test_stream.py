@@ -42,7 +42,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
 
 
 async def cancelled(broker: EmbeddedBroker, count: int = 0) -> list[str]:
-    """The ids of the requests that the client has cancelled, once there are so many."""
+    """The ids of the requests that the client has cancelled, once there are ``count`` of them."""
     reader = await broker.consume([TOPICS.cancels])
     ids: list[str] = []
     while (records := await reader.poll(100, 10)) or len(ids) < count:

@@ -334,7 +334,7 @@ async def test_without_stream_or_from_the_cache_an_answer_comes_whole(rig: Rig) 
     assert [reply.seq for reply in rig.replies] == [0, 0]
 
 
-async def test_whoever_reads_slowly_is_told_what_has_come_meanwhile_in_one(rig: Rig) -> None:
+async def test_a_slow_reader_is_told_what_has_come_meanwhile_in_one(rig: Rig) -> None:
     slot = rig.ask("t1", "x" * 200)
     while not rig.published:  # noqa: ASYNC110 - a lane's thread changes it
         await asyncio.sleep(0)

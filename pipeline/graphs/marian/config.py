@@ -49,7 +49,7 @@ class MarianConfig(Struct, frozen=True):
     decoder_layers: int
     words: int
     length_factor: float
-    """A translation has at most so many tokens for each token of its source, the end included."""
+    """A translation has at most this many tokens for each token of its source, the end included."""
 
 
 class _Options(Struct, rename="kebab"):
