@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         TriageOutput,
     )
     from .schemas.topics import Header, Topics
+    from .schemas.translation import TranslateOptions, TranslateOutput
 
 __all__ = [
     "Answer",
@@ -132,6 +133,8 @@ __all__ = [
     "TooLarge",
     "Topics",
     "Transient",
+    "TranslateOptions",
+    "TranslateOutput",
     "TriageOptions",
     "TriageOutput",
     "UnknownModel",
@@ -145,6 +148,7 @@ __all__ = [
 
 _MODULES = (
     "schemas.messages",
+    "schemas.translation",
     "schemas.topics",
     "pipeline.errors",
     "pipeline.config",

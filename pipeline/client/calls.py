@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ...schemas.cancels import Reason
 from ...schemas.messages import EmbedOptions, EmbedOutput, TriageOptions, TriageOutput
+from ...schemas.translation import TranslateOptions, TranslateOutput
 from ..errors import UsageError
 from .arguments import check, shown
 from .call import Call
@@ -42,6 +43,10 @@ class AsyncCalls(MapCalls):
     async def request(
         self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
     ) -> Answer[EmbedOutput]: ...
+    @overload
+    async def request(
+        self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
+    ) -> Answer[TranslateOutput]: ...
     @overload
     async def request(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
@@ -105,6 +110,10 @@ class AsyncCalls(MapCalls):
     def stream(
         self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
     ) -> Stream[Any, EmbedOutput]: ...
+    @overload
+    def stream(
+        self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
+    ) -> Stream[Any, TranslateOutput]: ...
     @overload
     def stream(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import Struct
 
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
+from ...schemas.translation import TranslateOptions, TranslateOutput
 from .arguments import check
 from .call import Call
 from .envelope import Envelope
@@ -31,6 +32,10 @@ class MapCalls(ABC):
     def map(
         self, task: Literal["embed"], texts: Items, **how: Unpack[MapKeywords[EmbedOptions]]
     ) -> AsyncGenerator[Answer[EmbedOutput] | Failure, None]: ...
+    @overload
+    def map(
+        self, task: Literal["translate"], texts: Items, **how: Unpack[MapKeywords[TranslateOptions]]
+    ) -> AsyncGenerator[Answer[TranslateOutput] | Failure, None]: ...
     @overload
     def map(
         self, task: str, texts: Items, *, output: type[Output], **how: Unpack[MapKeywords[Struct]]

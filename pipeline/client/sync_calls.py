@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import Struct
 
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
+from ...schemas.translation import TranslateOptions, TranslateOutput
 from .calls import AsyncCalls
 from .keywords import Content, Item, MapKeywords, Plain, RequestKeywords
 from .likeness import like, waiting_like
@@ -31,6 +32,10 @@ class SyncCalls(ABC):
     def request(
         self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
     ) -> Answer[EmbedOutput]: ...
+    @overload
+    def request(
+        self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
+    ) -> Answer[TranslateOutput]: ...
     @overload
     def request(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
@@ -55,6 +60,10 @@ class SyncCalls(ABC):
     ) -> SyncStream[Any, EmbedOutput]: ...
     @overload
     def stream(
+        self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
+    ) -> SyncStream[Any, TranslateOutput]: ...
+    @overload
+    def stream(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
     ) -> SyncStream[Any, Output]: ...
     @overload
@@ -77,6 +86,10 @@ class SyncCalls(ABC):
     def map(
         self, task: Literal["embed"], texts: Iterable[Item], **how: Unpack[MapKeywords[EmbedOptions]]
     ) -> Generator[Answer[EmbedOutput] | Failure, None, None]: ...
+    @overload
+    def map(
+        self, task: Literal["translate"], texts: Iterable[Item], **how: Unpack[MapKeywords[TranslateOptions]]
+    ) -> Generator[Answer[TranslateOutput] | Failure, None, None]: ...
     @overload
     def map(
         self, task: str, texts: Iterable[Item], *, output: type[Output], **how: Unpack[MapKeywords[Struct]]

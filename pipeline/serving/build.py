@@ -59,7 +59,7 @@ def build_worker(
 
     Args:
         served: the tasks, each with the names of its models, of which the first is the default; without
-            names, the model of the task's settings.
+            names, the models of the task's settings.
         group: the consumer group of one task; ``inferstream.<task>`` by default.
         member: makes the membership static: a restart within the session timeout moves no partitions.
         batcher: how waiting rows become batches; a benchmark compares another way with ours.

@@ -61,7 +61,7 @@ class ModelLoader:
         """
         settings: Any = self._config.of_task(definition.name, definition.settings)
         entries = {}
-        for name in names or [settings.model]:
+        for name in names or [settings.model, *getattr(settings, "models", ())]:
             loaded = loaded_model(definition, self._registry, name, settings)
             session, device = self._on_device(loaded, definition.name)
             task = made_task(definition.name, loaded, session)

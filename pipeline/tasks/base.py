@@ -38,6 +38,11 @@ class Task(Protocol):
     """Changes whenever the answer to the same input may change."""
     digest: bytes
     """Digest of all that decides an answer besides the request: weights, graph, tokenizer, taxonomy or head."""
+    chosen_by: Mapping[str, str]
+    """Options that choose this model among those of the task, as {"source": "en"}; mostly none.
+
+    A request that names no model, and has some of these options, is answered by the first model with these values.
+    """
 
     def options(self, given: Mapping[str, Any]) -> Any:
         """The checked options. Raises UnknownOption or WrongType."""

@@ -11,9 +11,10 @@ from ..errors import UsageError
 from .checking import faults
 from .definition import TaskDefinition
 from .embed.definition import EmbedDefinition
+from .translate.definition import TranslateDefinition
 from .triage.definition import TriageDefinition
 
-OURS: Final[tuple[TaskDefinition, ...]] = (TriageDefinition(), EmbedDefinition())
+OURS: Final[tuple[TaskDefinition, ...]] = (TriageDefinition(), EmbedDefinition(), TranslateDefinition())
 ENTRY_POINTS: Final = "inferstream.tasks"
 
 

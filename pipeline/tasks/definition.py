@@ -50,7 +50,10 @@ class TaskDefinition(Protocol):
 
     @property
     def settings(self) -> type[Struct]:
-        """Its table in the settings file. Every field has a default; ``model`` is a model's name."""
+        """Its table in the settings file. Every field has a default; ``model`` is a model's name.
+
+        A task that is served with several models may have ``models``, the names of the others.
+        """
         ...
 
     def load(self, registry: "ModelRegistry", model_name: str, settings: Any) -> Loaded:

@@ -1,7 +1,7 @@
 """Calls the code of a task that loads a model. A fault of it is one sentence that names the task."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from .base import Task
 from .catalogue import BrokenTask, tasks
 from .definition import Loaded, TaskDefinition
 
+ATTRIBUTES = {"model": str, "version": str, "digest": bytes, "chosen_by": Mapping}
 METHODS = ("options", "repeats", "read", "further_steps", "prepare", "tell", "finish")
 
 
@@ -37,7 +38,7 @@ def made_task(name: str, loaded: Loaded, graph: Graph) -> Task:
         raise _broken(name, f"what `make` returns has no method {', '.join(missing)}")
     if (own := getattr(task, "name", None)) != name:
         raise _broken(name, f"what `make` returns has the name {own!r}")
-    for attribute, kind in (("model", str), ("version", str), ("digest", bytes)):
+    for attribute, kind in ATTRIBUTES.items():
         if not isinstance(getattr(task, attribute, None), kind):
             raise _broken(name, f"what `make` returns has no `{attribute}`, which must be {kind.__name__}")
     with _told(name, loaded.manifest.name):  # a request without options must not be the first to fail

@@ -1,6 +1,7 @@
 """The parts of a task that most tasks on texts share."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -26,6 +27,7 @@ class TextTask:
 
     name: str
     option_type: ClassVar[type[Struct]] = NoOptions
+    chosen_by: Mapping[str, str] = MappingProxyType({})
 
     def options(self, given: Mapping[str, Any]) -> Any:
         """The options as ``option_type``. Raises UnknownOption or WrongType."""

@@ -22,9 +22,11 @@ from inferstream.schemas.messages import (
     Timings,
     TriageOutput,
 )
+from inferstream.schemas.translation import TranslateOutput
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 OUTPUT = TriageOutput("billing", 0.91, "high", "billing-team", needs_human=False)
+TRANSLATION = TranslateOutput("Eu fui cobrado duas vezes", "en", "pt")
 VECTOR = EmbedOutput([0.0267219, -0.1183504, 0.9925], 3)
 MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
     "request-text": Request(text="I was charged twice"),
@@ -48,6 +50,18 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
         model="minilm-int8",
         version="0d6a1c44",
         output=msgspec.Raw(msgspec.json.encode(VECTOR)),
+    ),
+    "request-translate": Request(
+        text="I was charged twice",
+        id="s/0/1",
+        options={"source": "en", "target": "pt", "prefix": "Eu", "glossary": {"invoice": "fatura"}},
+    ),
+    "reply-translate": Result(
+        id="s/0/1",
+        task="translate",
+        model="translate-en-pt-int8",
+        version="8b1f0e5a",
+        output=msgspec.Raw(msgspec.json.encode(TRANSLATION)),
     ),
     "request-stream": Request(text="Tell me a story", id="g1", stream=True),
     "reply-chunk": Chunk(

@@ -21,6 +21,7 @@ WRONG: dict[type, list[Any]] = {
     str: [1, True, [], ""],
     bool: [1, "yes", []],
     list: [1, "word", [-1], [""], [[]]],
+    tuple: [1, "word", [-1], [""], [[]]],
 }
 
 
@@ -162,7 +163,7 @@ def test_an_option_overrides_a_variable_which_overrides_the_file(tmp_path: Path)
 
 @pytest.mark.parametrize(("variable", "name"), setting_variables(TABLES).items())
 def test_every_setting_has_a_variable_that_is_blamed(variable: str, name: str) -> None:
-    wrong = {str: "", list: "-1" if "tiers" in name else ""}.get(type_of(name), "nonsense")
+    wrong = {str: "", list: "-1" if "tiers" in name else "", tuple: ""}.get(type_of(name), "nonsense")
     if not wrong:
         return
     with pytest.raises(UsageError) as raised:

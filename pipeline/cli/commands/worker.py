@@ -34,7 +34,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     metavar="NAME",
     help="Model to serve, see `inferstream models list`; with several tasks, TASK:NAME. May be repeated: requests "
     "select a model with the header `model`; the first one of a task answers requests without it.  [default: the "
-    "model of the task's settings]",
+    "models of the task's settings]",
 )
 @click.option(
     "--group", help="Consumer group; the workers of a group share the requests.  [default: PREFIX.TASK]"

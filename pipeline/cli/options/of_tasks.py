@@ -11,6 +11,9 @@ from ...tasks.definition import TaskDefinition
 from .fields import field_options
 from .variables import LateOptions
 
+MODELS: Final = ("model", "models")
+"""Settings of a task that have no option of their own: `--model`, which may be repeated, selects models."""
+
 ADDED: Final = f"{__name__}.added"
 OPTION: Final = "option:"
 """What the names of parameters begin with that are options of a request."""
@@ -66,13 +69,13 @@ class OptionsCommand(TaskCommand):
 
 
 class SettingsCommand(TaskCommand):
-    """Has the settings of each task that it names, except the model: `--model` selects that."""
+    """Has the settings of each task that it names, except its models: `--model` selects them."""
 
     def options_of(self, named: Sequence[TaskDefinition]) -> Iterator[click.Option]:
         for one in named:
             others = {name for other in named if other is not one for name in _names(other)}
             yield from field_options(
-                one.settings, f"{one.name}.", prefix=one.name, taken=self.own_names | others, but=["model"]
+                one.settings, f"{one.name}.", prefix=one.name, taken=self.own_names | others, but=MODELS
             )
 
 
@@ -86,4 +89,4 @@ def task_options(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
 
 
 def _names(definition: TaskDefinition) -> set[str]:
-    return {one.opts[0] for one in field_options(definition.settings, "", prefix="", but=["model"])}
+    return {one.opts[0] for one in field_options(definition.settings, "", prefix="", but=MODELS)}

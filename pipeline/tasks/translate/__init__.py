@@ -1,0 +1,1 @@
+"""The task `translate`: a text in another language, by any translator."""

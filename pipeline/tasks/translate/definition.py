@@ -1,0 +1,31 @@
+"""What the catalogue knows of `translate`. Light to import: `load` imports what it needs."""
+
+from typing import TYPE_CHECKING, Final
+
+from ....schemas.tasks import CONTRACTS
+from ....schemas.translation import TranslateOutput
+from ..definition import Loaded
+from .settings import TranslateSettings
+
+if TYPE_CHECKING:
+    from ...models.registry import ModelRegistry
+
+TRANSLATE: Final = "translate"
+
+
+class TranslateDefinition:
+    """The task `translate`, see `TaskDefinition`."""
+
+    name = TRANSLATE
+    contract = CONTRACTS[TRANSLATE]
+    settings = TranslateSettings
+
+    def load(self, registry: "ModelRegistry", model_name: str, settings: TranslateSettings) -> Loaded:
+        """See `loading.load_translate`."""
+        from .loading import load_translate
+
+        return load_translate(registry, model_name)
+
+    def show(self, output: TranslateOutput) -> str:
+        """The translation, and the note if there is one, for a terminal."""
+        return f"{output.text}\n\n{output.note}" if output.note else output.text
