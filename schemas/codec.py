@@ -16,6 +16,8 @@ SHAPES: Final = {
     "task": ("a string", '{"task": "triage", "text": "I was charged twice"}'),
     "options": ("an object", '{"text": "I was charged twice", "options": {"threshold": 0.5}}'),
     "stream": ("a boolean", '{"text": "I was charged twice", "stream": true}'),
+    "final": ("a boolean", '{"text": "I was", "id": "call-7/0/0", "final": false}'),
+    "supersedes": ("a string", '{"text": "I was charged", "id": "call-7/0/1", "supersedes": "call-7/0/0"}'),
 }
 JSON_TYPES: Final = {
     "int": "a number",

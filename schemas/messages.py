@@ -15,6 +15,9 @@ class Request(Struct, frozen=True, omit_defaults=True):
         task: a task that the worker of this topic serves; normally left out.
         options: options of the task, see its ``…Options``.
         stream: send the answer also in pieces while it is being made, see `Chunk`.
+        final: false for a partial, e.g. a sentence that still grows: a newer request may supersede it.
+        supersedes: the id of an earlier request of the same tenant and key that is not final. Where that one
+            still waits for the device when this one is read, it ends as ``superseded``, and this one takes its place.
     """
 
     text: str | UnsetType = UNSET
@@ -22,6 +25,8 @@ class Request(Struct, frozen=True, omit_defaults=True):
     task: str | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     stream: bool = False
+    final: bool = True
+    supersedes: str | None = None
 
 
 class Timings(Struct, frozen=True):

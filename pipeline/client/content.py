@@ -84,6 +84,8 @@ def _check_fields(request: Request) -> None:
             "a dict",
         ),
         ("stream", request.stream, isinstance(request.stream, bool), "True or False"),
+        ("final", request.final, isinstance(request.final, bool), "True or False"),
+        ("supersedes", request.supersedes, is_text(request.supersedes), "a string or None"),
     ):
         if not allowed:
             raise WrongType(f"The field `{name}` of the Request must be {words}, not {shown(value)}.")

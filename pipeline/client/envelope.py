@@ -79,7 +79,8 @@ def content_hash(request: Request, model: str | None) -> bytes:
 
 def _content(request: Request) -> bytes:
     """What a request of a task's own type is about: its fields but those that each request has."""
-    return _options.encode(structs.replace(request, id=None, task=None, options={}, stream=False))
+    bare = structs.replace(request, id=None, task=None, options={}, stream=False, final=True, supersedes=None)
+    return _options.encode(bare)
 
 
 def new_traceparent() -> str:

@@ -5,6 +5,7 @@ import math
 from typing import Any, Final, Self
 
 from ...schemas.topics import Header
+from ..engine.flight import Flight, Follow
 from ..errors import Cancelled, Superseded
 from ..telemetry import TaskMetrics
 from .arrival import Arrival
@@ -13,6 +14,10 @@ from .leases import Leases
 from .retries import asked_ms
 
 ANSWERS_ALL: Final = -math.inf
+
+MAX_SUPERSEDED_BYTES: Final = 4_000_000
+"""Names of superseded requests that are kept, about 10 000: one may come back from a retry topic. One that is
+forgotten is answered."""
 
 
 class Cancels:
@@ -29,6 +34,7 @@ class Cancels:
         """Without ``since_ms`` nothing is waited for: there is no reader."""
         self.memory = CancelMemory()
         self.known = self.memory.known
+        self.superseded = CancelMemory(MAX_SUPERSEDED_BYTES)
         self.since_ms = since_ms
         self._wanted_ms = math.inf
         self.wanted = asyncio.Event()
@@ -44,6 +50,25 @@ class Cancels:
             self.count(found.reason)
             raise _error(found.reason)
 
+    def check_partial(self, arrival: Arrival) -> None:
+        """Raise Superseded if a request that is not final was superseded by one that was read before it."""
+        if self.superseded.find(_name(arrival), asked_ms(arrival), None) is not None:
+            self.count(Superseded.code)
+            raise _error(Superseded.code)
+
+    def superseded_by(self, arrival: Arrival) -> "RunningRequest | None":
+        """The request in progress that this one would supersede, if there is one."""
+        for request in self._running.get(_superseded_name(arrival), ()):
+            if request.may_be_superseded:
+                return request
+        return None
+
+    def supersede(self, arrival: Arrival) -> None:
+        """End the request that this one supersedes, where it waits; also if it comes later."""
+        name = _superseded_name(arrival)
+        self.superseded.add(name, KnownCancel(asked_ms(arrival), Superseded.code, None))
+        self._check(name)
+
     def running(self, arrival: Arrival) -> "RunningRequest":
         """To be entered by the task that waits for the device, and left when it has ended."""
         return RunningRequest(self, arrival)
@@ -51,6 +76,9 @@ class Cancels:
     def add(self, name: RequestName, cancel: KnownCancel) -> None:
         """Remember a cancel, and end the requests in progress that it names."""
         self.memory.add(name, cancel)
+        self._check(name)
+
+    def _check(self, name: RequestName) -> None:
         for request in tuple(self._running.get(name, ())):
             request.check()
 
@@ -106,6 +134,10 @@ class RunningRequest:
         self.lease = arrival.lease
         self.error: Cancelled | None = None
         """Why it ends, once it is known that it ends."""
+        self.since = 0.0
+        """Since when it waits, in seconds of the engine's clock."""
+        self._flight: Flight | None = None
+        self._is_final = arrival.job.request.final
         self._cancels = cancels
         self._asked_ms = asked_ms(arrival)
         self._trace = arrival.headers.get(Header.TRACEPARENT)
@@ -119,9 +151,27 @@ class RunningRequest:
     def __exit__(self, *exc_info: object) -> None:
         self._cancels.end(self)
 
+    @property
+    def may_be_superseded(self) -> bool:
+        """Whether it may end for a newer request: not if it is final, or has nothing left to wait for."""
+        return not (self._is_final or self.error or (self._flight is not None and self._flight.is_ending))
+
+    def followed(self, follow: Follow) -> Follow:
+        """``follow``, which also tells this where the flight is: a partial on the device is not superseded."""
+        if self._is_final:
+            return follow
+
+        def follow_too(flight: Flight) -> None:
+            self._flight = flight
+            follow(flight)
+
+        return follow_too
+
     def check(self) -> None:
-        """End it if a cancel of it is known."""
+        """End it if a cancel of it is known, or if a newer request supersedes it."""
         found = self._cancels.memory.find(self.name, self._asked_ms, self._trace)
+        if found is None and self.may_be_superseded:
+            found = self._cancels.superseded.find(self.name, self._asked_ms, None)
         if found is not None:
             self._end(found.reason, _error(found.reason))
 
@@ -144,6 +194,11 @@ class RunningRequest:
 
 def _name(arrival: Arrival) -> RequestName:
     return RequestName(arrival.job.tenant, arrival.reply_id)
+
+
+def _superseded_name(arrival: Arrival) -> RequestName:
+    assert arrival.job.request.supersedes is not None
+    return RequestName(arrival.job.tenant, arrival.job.request.supersedes)
 
 
 def _error(reason: str) -> Cancelled:

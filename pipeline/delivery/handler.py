@@ -3,13 +3,15 @@
 import asyncio
 
 from ..broker.base import Record
-from ..engine.engine import Engine, not_followed
+from ..engine.engine import Engine
 from ..engine.engine_answer import EngineAnswer
-from ..engine.flight import Flight
+from ..engine.flight import Flight, not_followed
+from ..engine.job import Job
 from ..errors import ModelElsewhere, ReplyTopicNotAllowed
 from .admission import Admission
 from .answers import AnswerPolicy
 from .arrival import Arrival
+from .cancels import RunningRequest
 from .failures import FailurePolicy
 from .outcome import Outcome, PendingOutcome
 from .reply_topics import ReplyTopics
@@ -59,7 +61,9 @@ class Handler:
         """Decode, check, look into the cache; what is left waits for the device in `_run`."""
         try:
             job = self._reader.read(arrival)
-            if self._admission.is_within_share(job.tenant):
+            if is_newer := job.request.supersedes is not None:
+                job = self._in_place(arrival)
+            if job.waited_s or self._admission.is_within_share(job.tenant):
                 found = self._engine.begin(job)
             elif (cached := self._engine.lookup(job)) is not None:  # costs the device nothing
                 found = cached
@@ -69,12 +73,24 @@ class Handler:
             return self._failures.elsewhere(arrival, error)
         except Exception as error:
             return self._failures.end(arrival, error)
+        if is_newer:  # one that was refused ends no other
+            self._cancels.supersede(arrival)
         if isinstance(found, EngineAnswer):
             return self._answers.outcome(arrival, found)
         if job.request.stream:
             arrival.chunks = self._answers.chunks(arrival, slot)
         size = len(arrival.record.value or b"")
         return self._admission.admitted(job.tenant, size, self._run_unless_cancelled(arrival, found))
+
+    def _in_place(self, arrival: Arrival) -> Job:
+        """The job of a request that takes the place of one that waits: so it is reached as early, and needs no room.
+
+        Else quick partials would end one another for ever while the device is busy.
+        """
+        earlier = self._cancels.superseded_by(arrival)
+        if earlier is not None:
+            arrival.job = arrival.job._replace(waited_s=self._engine.clock() - earlier.since)
+        return arrival.job
 
     async def _handle_when_covered(self, record: Record, slot: Slot) -> Outcome:
         """`handle` a record when the cancels since it was sent are known."""
@@ -86,7 +102,7 @@ class Handler:
         """`_run`, until the request is cancelled. Then it leaves its flight, and ends."""
         with self._cancels.running(arrival) as running:
             try:
-                outcome = await self._run(arrival, flight)
+                outcome = await self._run(arrival, flight, running)
             except asyncio.CancelledError:
                 if not running.ends_it():
                     raise
@@ -99,11 +115,12 @@ class Handler:
         assert running.error is not None
         return self._failures.end(arrival, running.error)
 
-    async def _run(self, arrival: Arrival, flight: Flight) -> Outcome:
+    async def _run(self, arrival: Arrival, flight: Flight, running: RunningRequest) -> Outcome:
         """Wait for the device. A request whose order matters is retried here, in its place."""
         began = self._engine.clock()
         chunks = arrival.chunks
-        follow = not_followed if chunks is None else chunks.follow
+        running.since = began - arrival.job.waited_s
+        follow = running.followed(not_followed if chunks is None else chunks.follow)
         attempt = self._engine.arrive(flight, arrival.job, follow)
         while True:
             try:
@@ -117,6 +134,7 @@ class Handler:
             if isinstance(next_step, Outcome):
                 return next_step
             arrival = next_step.arrival
+            running.check()  # it may have been superseded while it was on the device
             await asyncio.sleep(next_step.pause_s)
             attempt = self._engine.answer(arrival.job, follow)
 

@@ -9,7 +9,7 @@ from ...schemas.messages import Request
 from ...schemas.topics import PRIORITIES, Header, Topics
 from ..broker.base import Record
 from ..engine.job import Job
-from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask
+from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask, WrongType
 from .arrival import MAX_ID_CHARACTERS, Arrival, header_map
 from .cancels import Cancels
 from .leases import DEFAULT_LEASE_S, MAX_LEASE_S, MAX_NAME_CHARACTERS, MIN_LEASE_S, Lease
@@ -54,7 +54,7 @@ class RequestReader:
     def read(self, arrival: Arrival) -> Job:
         """Decode and check; set the arrival's ``id``, ``job`` and ``lease``.
 
-        Raises DecodeError, a BadRequest, or Cancelled.
+        Raises DecodeError, a BadRequest, Cancelled or Superseded.
         """
         value = arrival.record.value
         if value is not None and len(value) > self._max_bytes:
@@ -80,6 +80,10 @@ class RequestReader:
             arrival.lease = _lease(arrival.headers)
         if self.cancels.known:
             self.cancels.check(arrival)
+        if not request.final:
+            self.cancels.check_partial(arrival)
+        if request.supersedes is not None:
+            _check_supersedes(request)
         return arrival.job
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
@@ -112,6 +116,16 @@ class RequestReader:
                 "send it again with a later one."
             )
         return self._clock() + left_s
+
+
+def _check_supersedes(request: Request) -> None:
+    """Raises TooLarge or WrongType."""
+    if len(request.supersedes or "") > MAX_ID_CHARACTERS:
+        raise TooLarge(f"The field `supersedes` is longer than {MAX_ID_CHARACTERS} characters: no id is.")
+    if request.supersedes == request.id:
+        raise WrongType(
+            "The field `supersedes` names the request itself: send the id of an earlier one, or leave it out."
+        )
 
 
 def _header(

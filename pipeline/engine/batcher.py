@@ -215,4 +215,5 @@ class Batcher:
     def _taken(self, batch: Iterable[Entry]) -> None:
         for entry in batch:
             entry.waiting = False
+            entry.taken = True
             self._account.take(entry, ran=True)

@@ -34,7 +34,7 @@ class Entry:
     it. A row that is dropped as too late keeps in ``judged`` the deadline by which it was.
     ``steps`` counts the steps that have run, the first of them at ``ran_at``. ``pieces`` wait until
     the rows before it in its request have ended. Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``solo_ms``, ``further_ms``, ``waiting``, ``rank``,
+    ``cancelled``), the batcher under its lock (``solo_ms``, ``further_ms``, ``waiting``, ``taken``, ``rank``,
     ``booked``), the lane that has taken it (all others).
     """
 
@@ -60,6 +60,7 @@ class Entry:
         "row",
         "solo_ms",
         "steps",
+        "taken",
         "waiting",
     )
     output: Any
@@ -83,6 +84,7 @@ class Entry:
         self.has_output = False
         self.later = later
         self.waiting = False
+        self.taken = False
         self.rank = 0
         self.booked = 0.0
         self.judged = -math.inf

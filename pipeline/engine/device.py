@@ -93,9 +93,9 @@ class Device:
         for lane in self._lanes:
             lane.start()
 
-    def wait_s(self, flight: Flight, now: float) -> float:
+    def wait_s(self, flight: Flight) -> float:
         """Predicted seconds until the flight, which is not expected yet, would land; see `Forecast.wait_s`."""
-        due = min(now + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        due = min(flight.queued_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
         before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
         before_ms += self.batcher.expected.later_rows_ms(flight.size) + self.batcher.blocking_ms
         wait_s = self._forecast.wait_s(before_ms, busy=self.batcher.busy)

@@ -14,7 +14,7 @@ from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
 from .device import Device
 from .engine_answer import EngineAnswer
-from .flight import Dropped, Flight
+from .flight import Dropped, Flight, Follow, not_followed
 from .flights import Flights, tell_watchers
 from .job import Job
 from .preparing import Preparer
@@ -28,12 +28,6 @@ MAX_WAIT_SHARE = 0.75
 
 Predictions are noisy, and a late answer displaces one that would have been in time.
 """
-
-Follow = Callable[[Flight], None]
-
-
-def not_followed(flight: Flight) -> None:
-    """`Follow` of a job whose answer is wanted whole."""
 
 
 class Engine:
@@ -123,6 +117,7 @@ class Engine:
             keep=choices.repeats,
             suspect=device.is_suspect(key),
             tenant=job.tenant,
+            waited_s=job.waited_s,
             expires=job.expires,
             priority=job.priority,
         )
@@ -150,7 +145,7 @@ class Engine:
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
         if flight.expires == math.inf:
             return
-        wait_s = device.wait_s(flight, now)
+        wait_s = device.wait_s(flight)
         allowed_s = (flight.expires - now) * MAX_WAIT_SHARE
         if wait_s > allowed_s:
             raise Overloaded(

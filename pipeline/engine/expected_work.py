@@ -33,7 +33,7 @@ class ExpectedWork:
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
         row_ms, rows = self._estimate.rows(flight.size)
-        due = min(flight.started_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        due = min(flight.queued_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
         with self._lock:
             priority = flight.priority
             parts = [Part(due, row_ms, priority)]
@@ -57,13 +57,13 @@ class ExpectedWork:
         The later rows of a long text are due one after the other, behind those of the tenant's
         other long texts, so that they take `LATER_SHARE` of the device and short texts run in between.
         """
-        arrivals = [flight.started_at]
+        arrivals = [flight.queued_at]
         if len(lengths) > 1:
             with self._lock:
                 later_ms = self._account.later_ms(flight.tenant, flight.priority)
             for length in lengths[1:]:
                 later_ms += self._cost.ms(1, length)
-                arrivals.append(flight.started_at + later_ms / self._later_ms_in_a_second)
+                arrivals.append(flight.queued_at + later_ms / self._later_ms_in_a_second)
         return arrivals
 
     def later_rows_ms(self, characters: int) -> float:

@@ -50,6 +50,7 @@ class Flight:
     keep: bool = True  # the answer may be cached
     suspect: bool = False  # the content was on the device when a process died
     tenant: str = ""
+    waited_s: float = 0.0  # by an earlier request, whose place it takes
 
     # Written by the batcher: what the account expects while it has no rows.
     expected: Sequence[Part] = ()
@@ -83,6 +84,19 @@ class Flight:
     # cannot be tokenized, otherwise by a lane. Of two lanes that fail two rows at the same moment
     # both may write their error, and the last one stays.
     result: bytes | InferstreamError | None = None
+
+    @property
+    def queued_at(self) -> float:
+        """Since when it counts as waiting."""
+        return self.started_at - self.waited_s
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether an end now would save the device nothing: all rows are on it, in their last step, or have run."""
+        if self.landed:
+            return isinstance(self.result, bytes)
+        rows = self.entries
+        return bool(rows) and all(entry.taken and not entry.row.steps_left for entry in rows)
 
     def board(self, entries: list[Entry], now: float) -> None:
         """Set the rows that must run before the flight lands."""
@@ -156,3 +170,11 @@ class Flight:
             due = entry.arrived + PRIORITY_DELAYS_S[self.priority]
             if due < entry.due:  # noqa: PLR1730 - min() would be a call
                 entry.due = due
+
+
+Follow = Callable[[Flight], None]
+"""Is called with each flight of a job, one after the other."""
+
+
+def not_followed(flight: Flight) -> None:
+    """`Follow` of a job whose answer is wanted whole."""

@@ -7,7 +7,10 @@ from ...schemas.messages import Request
 
 
 class Job(NamedTuple):
-    """``expires`` is in seconds of the engine's clock; without a model the task's default one answers."""
+    """``expires`` is in seconds of the engine's clock; without a model the task's default one answers.
+
+    ``waited_s`` is how long the request has waited whose place in the queue this one takes.
+    """
 
     task: str
     request: Request
@@ -15,3 +18,4 @@ class Job(NamedTuple):
     tenant: str = ""
     expires: float = math.inf
     priority: int = 1
+    waited_s: float = 0.0

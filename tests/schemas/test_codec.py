@@ -64,6 +64,13 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
         output=msgspec.Raw(msgspec.json.encode(TRANSLATION)),
     ),
     "request-stream": Request(text="Tell me a story", id="g1", stream=True),
+    "request-partial": Request(text="I was charged", id="call-7/0/1", final=False, supersedes="call-7/0/0"),
+    "reply-superseded": Failure(
+        id="call-7/0/0",
+        task="translate",
+        code="superseded",
+        message="A newer request takes the place of this one, as its sender has said.",
+    ),
     "reply-chunk": Chunk(
         id="g1",
         seq=3,
@@ -106,9 +113,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-BODIES = st.dictionaries(st.sampled_from(["text", "id", "task", "options", "stream", "future"]), JSON).map(
-    lambda body: json.dumps(body).encode()
-)
+BODIES = st.dictionaries(
+    st.sampled_from(["text", "id", "task", "options", "stream", "final", "supersedes", "future"]), JSON
+).map(lambda body: json.dumps(body).encode())
 CODES = {"empty_body", "not_utf8", "not_json", "wrong_type", "missing_text", "blank_text"}
 
 
@@ -181,6 +188,8 @@ def test_unknown_fields_are_ignored() -> None:
         (b'{"text":"a","id":true}', "wrong_type", "`id` must be a string, got a boolean"),
         (b'{"text":"a","options":[]}', "wrong_type", "`options` must be an object, got an array"),
         (b'{"text":"a","stream":1}', "wrong_type", "`stream` must be a boolean, got a number"),
+        (b'{"text":"a","final":"no"}', "wrong_type", "`final` must be a boolean, got a string"),
+        (b'{"text":"a","supersedes":7}', "wrong_type", "`supersedes` must be a string, got a number"),
         (b"{}", "missing_text", "`text` is missing"),
         (b'{"schema":{"type":"struct"},"payload":{"text":"a"}}', "missing_text", "Kafka Connect or Debezium"),
         (b'{"schema":null,"payload":null}', "missing_text", "schemas.enable=false"),

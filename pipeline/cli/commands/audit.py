@@ -42,6 +42,7 @@ ROWS: Final = {
     "retried": "records that returned from a retry topic",
     "cancels": "requests that a client has cancelled",
     "cancelled": "ended as cancelled or superseded, also by a lease",
+    "superseded": "of these, superseded by a newer request",
     "late_cancels": "cancelled, and ended otherwise: too late, or by another tenant",
     "kept": "dead letters that accompany a failure reply",
     "unknown": "replies to requests that are not in the topic",

@@ -22,7 +22,8 @@ How = Literal["first", "returned", "replayed"]
 Kind = Literal["result", "failure", "chunk", "letter", "waiting", "cancel", "unreadable"]
 MAX_SEQ: Final = 1 << 62  # fits into an SQLite integer
 EXPIRED: Final = "deadline_exceeded"
-CANCELLED: Final = ("cancelled", "superseded")
+SUPERSEDED: Final = "superseded"
+CANCELLED: Final = ("cancelled", SUPERSEDED)
 
 
 class RequestFact(NamedTuple):

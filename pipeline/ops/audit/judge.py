@@ -1,7 +1,7 @@
 """Counts each request in the report."""
 
 from .case import Case
-from .facts import CANCELLED
+from .facts import CANCELLED, SUPERSEDED
 from .report import AuditReport, Oldest
 from .work_file import AuditRow, OrderedReply
 
@@ -51,6 +51,7 @@ class Judge:
         report.retried += case.how["returned"]
         report.cancels += bool(case.cancels)
         report.cancelled += case.outcome in CANCELLED
+        report.superseded += case.outcome == SUPERSEDED
         report.late_cancels += bool(case.cancels and case.ends and not case.cancelled)
         report.kept += case.letters.total() - case.letters_alone
         report.chunks += case.chunks.total()

@@ -37,6 +37,7 @@ class AuditReport(Struct):
         cancels: requests that were cancelled by a record on the topic of cancels.
         cancelled: requests that ended as ``cancelled`` or ``superseded``, with or without a lease; they are
             counted in ``failures`` too.
+        superseded: of these, those that a newer request has superseded.
         late_cancels: requests with a cancel that ended otherwise: it came too late, or from another tenant.
         kept: dead letters that accompany a failure reply.
         duplicated: terminal events beyond one for each time that a request was sent.
@@ -69,6 +70,7 @@ class AuditReport(Struct):
     retried: int = 0
     cancels: int = 0
     cancelled: int = 0
+    superseded: int = 0
     late_cancels: int = 0
     kept: int = 0
     duplicated: int = 0

@@ -160,6 +160,7 @@ async def test_cancels_are_counted_and_those_that_came_too_late(writer: Writer) 
     await writer.answer("c", "d")
     report = await writer.judge()
     assert (report.cancels, report.cancelled, report.late_cancels) == (4, 4, 1)
+    assert report.superseded == 1
     assert report.failures == {"cancelled": 3, "superseded": 1}
     assert (report.requests, report.results, report.missing, report.unknown) == (6, 2, 0, 0)
     assert not report.lost

@@ -1,0 +1,368 @@
+"""A partial that waits ends when a newer request supersedes it; what is final, or on the device, is answered."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from support.engine_rig import EngineRig, an_engine_rig
+from support.handler_rig import NOW_S, TOPICS, handled, handler_over, only, outcome_of
+
+from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.config import RetryConfig
+from inferstream.pipeline.delivery.admission import Admission
+from inferstream.pipeline.delivery.arrival import Arrival, header_map
+from inferstream.pipeline.delivery.cancels import MAX_SUPERSEDED_BYTES, Cancels
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.delivery.retries import Attempt, to_retry_topic
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.codec import decode_reply
+from inferstream.schemas.messages import Failure, Result
+from inferstream.schemas.topics import Header
+
+NOW_MS = round(NOW_S * 1e3)
+IN_PLACE = RetryConfig(tiers_s=[30], max_attempts=3, in_place_s=60.0, budget_share=1.0)
+KEY = b"call"
+
+
+def a_record(
+    identity: str,
+    text: str,
+    *,
+    final: bool = False,
+    supersedes: str | None = None,
+    headers: tuple[tuple[str, bytes], ...] = (),
+    at_ms: int = NOW_MS,
+    offset: int = 41,
+) -> Record:
+    body = {"id": identity, "text": text, "final": final, "supersedes": supersedes}
+    return Record(TOPICS.requests, 1, offset, KEY, json.dumps(body).encode(), headers, at_ms)
+
+
+class StreamRig:
+    """A handler over an engine with one lane; ``now`` is the clock of the engine."""
+
+    def __init__(self, engine: EngineRig) -> None:
+        self.engine = engine
+        self.whole = Metrics()
+        self.metrics = self.whole.of_task("echo")
+        self.admission = Admission(4)
+        self.cancels = Cancels(None, self.metrics)
+        self.handler = handler_over(
+            engine.engine,
+            retries=IN_PLACE,
+            metrics=self.metrics,
+            admission=self.admission,
+            cancels=self.cancels,
+        )
+
+    def send(self, identity: str, text: str, **more: object) -> "asyncio.Task[Result | Failure]":
+        return asyncio.create_task(self.reply(a_record(identity, text, **more)))  # type: ignore[arg-type]
+
+    async def reply(self, record: Record) -> Result | Failure:
+        reply = decode_reply(only(await outcome_of(self.handler, record)).value)
+        assert isinstance(reply, Result | Failure)
+        return reply
+
+    async def blocked(self) -> "asyncio.Task[Result | Failure]":
+        """A request that keeps the device until it is released."""
+        self.engine.session.stall()
+        task = self.send("blocking", "blocking", final=True)
+        await self.engine.begun(1)
+        return task
+
+    @property
+    def superseded(self) -> float:
+        """How many requests were counted as superseded."""
+        (family,) = self.whole.cancels.collect()
+        counted = {one.labels["reason"]: one.value for one in family.samples if one.name.endswith("_total")}
+        return counted.get("superseded", 0.0)
+
+    @property
+    def ran(self) -> list[str]:
+        """The texts that reached the device, in order."""
+        rows = [row for ids in self.engine.session.runs for row in ids.tolist()]
+        return ["".join(map(chr, row)).rstrip("\0") for row in rows]
+
+
+@asynccontextmanager
+async def a_stream_rig(**more: object) -> AsyncIterator[StreamRig]:
+    async with an_engine_rig(lanes=1, **more) as engine:  # type: ignore[arg-type]
+        rig = StreamRig(engine)
+        await rig.reply(a_record("warm", "warm", final=True))  # asks for the reply topic
+        engine.session.runs.clear()
+        yield rig
+
+
+def code_of(reply: Result | Failure) -> str:
+    return reply.code if isinstance(reply, Failure) else "result"
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_partial_that_waits_ends_without_reaching_the_device() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        first = rig.send("s/0/0", "one")
+        await settle()
+        second = rig.send("s/0/1", "one two", supersedes="s/0/0")
+        ended = await first
+        assert isinstance(ended, Failure)
+        assert (ended.id, ended.code, ended.retryable) == ("s/0/0", "superseded", False)
+        final = rig.send("s/0/2", "one two three", supersedes="s/0/1", final=True)
+        assert code_of(await second) == "superseded"
+        rig.engine.session.release()
+        assert [code_of(await final), code_of(await blocking)] == ["result", "result"]
+        assert rig.ran == ["blocking", "one two three"]
+        assert rig.superseded == 2
+
+
+async def test_a_final_is_never_superseded() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        final = rig.send("s/0/0", "one", final=True)
+        await settle()
+        newer = rig.send("s/1/0", "two", supersedes="s/0/0", final=True)
+        rig.engine.session.release()
+        replies = await asyncio.gather(blocking, final, newer)
+        assert [code_of(reply) for reply in replies] == ["result"] * 3
+        again = await rig.reply(a_record("s/0/0", "one", final=True))
+        assert code_of(again) == "result"
+        assert rig.superseded == 0
+
+
+async def test_a_plain_request_is_final() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        plain = Record(TOPICS.requests, 1, 41, KEY, b'{"id":"a","text":"plain"}', (), NOW_MS)
+        waiting = asyncio.create_task(rig.reply(plain))
+        await settle()
+        newer = rig.send("b", "newer", supersedes="a")
+        rig.engine.session.release()
+        replies = await asyncio.gather(blocking, waiting, newer)
+        assert [code_of(reply) for reply in replies] == ["result"] * 3
+
+
+async def test_a_partial_on_the_device_is_answered_and_one_that_was_read_again_is_not() -> None:
+    async with a_stream_rig() as rig:
+        rig.engine.session.stall()
+        first = rig.send("s/0/0", "one")
+        await rig.engine.begun(1)
+        second = rig.send("s/0/1", "one two", supersedes="s/0/0")
+        await settle()
+        assert not first.done()
+        rig.engine.session.release()
+        assert [code_of(await first), code_of(await second)] == ["result", "result"]
+        assert code_of(await rig.reply(a_record("s/0/0", "one"))) == "superseded"
+
+
+async def test_both_in_one_poll() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()
+        older = handled(rig.handler, a_record("s/0/0", "one"))
+        newer = handled(rig.handler, a_record("s/0/1", "one two", supersedes="s/0/0"))
+        assert not isinstance(older, Outcome)
+        assert not isinstance(newer, Outcome)
+        ending = asyncio.ensure_future(older)
+        reply = decode_reply(only(await ending).value)
+        assert isinstance(reply, Failure)
+        assert reply.code == "superseded"
+        rig.engine.session.release()
+        assert isinstance(decode_reply(only(await newer).value), Result)
+        assert rig.ran == ["blocking", "one two"]
+        assert len(rig.engine.engine.flights) == 0
+
+
+async def test_an_older_one_that_comes_later_from_a_retry_topic_ends_when_it_is_read() -> None:
+    async with a_stream_rig() as rig:
+        assert code_of(await rig.reply(a_record("s/0/1", "one two", supersedes="s/0/0"))) == "result"
+        first = a_record("s/0/0", "one", at_ms=NOW_MS - 300)
+        retried = to_retry_topic(
+            Arrival(first, header_map(first), TOPICS.replies),
+            TOPICS,
+            Attempt(1, "device_unavailable", NOW_MS, "w"),
+            30,
+        )
+        back = first._replace(headers=retried.headers, timestamp_ms=NOW_MS + 30_000, offset=99)
+        assert code_of(await rig.reply(back)) == "superseded"
+        assert rig.ran == ["one two"]
+
+
+async def test_a_partial_that_waits_for_its_retry_in_place_ends_at_once() -> None:
+    async with a_stream_rig() as rig:
+        rig.engine.session.max_padded_tokens = 0
+        waiting = rig.send("s/0/0", "one")
+        await rig.engine.begun(1)
+        async with asyncio.timeout(10):
+            while len(rig.engine.engine.flights):  # noqa: ASYNC110 - there is nothing to wait for
+                await asyncio.sleep(0)
+        await settle()
+        rig.engine.session.max_padded_tokens = 10_000
+        final = rig.send("s/0/1", "one two", supersedes="s/0/0", final=True)
+        async with asyncio.timeout(10):  # the retry is due after 30 s
+            assert code_of(await waiting) == "superseded"
+            assert code_of(await final) == "result"
+
+
+async def test_a_partial_that_was_superseded_on_the_device_is_not_retried_in_place() -> None:
+    async with a_stream_rig() as rig:
+        rig.engine.session.max_padded_tokens = 0
+        rig.engine.session.stall()
+        waiting = rig.send("s/0/0", "one")
+        await rig.engine.begun(1)
+        final = rig.send("s/0/1", "one two", supersedes="s/0/0", final=True)
+        await settle()
+        assert not waiting.done()
+        rig.engine.session.release()
+        async with asyncio.timeout(10):  # the retry is due after 30 s
+            assert code_of(await waiting) == "superseded"
+        final.cancel()
+
+
+async def test_another_tenants_request_is_not_superseded() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        waiting = rig.send("s/0/0", "one", headers=((Header.TENANT, b"a"),))
+        await settle()
+        newer = rig.send("s/0/1", "two", supersedes="s/0/0", headers=((Header.TENANT, b"b"),))
+        await settle()
+        assert not waiting.done()
+        rig.engine.session.release()
+        assert [code_of(reply) for reply in await asyncio.gather(blocking, waiting, newer)] == ["result"] * 3
+
+
+async def test_a_request_that_is_refused_supersedes_nothing() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()
+        waiting = rig.send("s/0/0", "one")
+        await settle()
+        bad = Record(
+            TOPICS.requests,
+            1,
+            42,
+            KEY,
+            b'{"id":"s/0/1","text":"two","supersedes":"s/0/0","options":{"no":1}}',
+            (),
+            NOW_MS,
+        )
+        late = ((Header.DEADLINE_MS, b"%d" % (NOW_MS - 1)),)
+        assert code_of(await rig.reply(bad)) == "unknown_option"
+        expired = a_record("s/0/2", "two", supersedes="s/0/0", headers=late)
+        assert code_of(await rig.reply(expired)) == "deadline_exceeded"
+        await settle()
+        assert not waiting.done()
+        rig.engine.session.release()
+        assert code_of(await waiting) == "result"
+
+
+async def test_an_answer_from_the_cache_supersedes_too() -> None:
+    async with a_stream_rig() as rig:
+        await rig.reply(a_record("other", "known", final=True))
+        rig.engine.session.runs.clear()
+        await rig.blocked()
+        waiting = rig.send("s/0/0", "kno")
+        await settle()
+        assert code_of(await rig.reply(a_record("s/0/1", "known", supersedes="s/0/0"))) == "result"
+        assert code_of(await waiting) == "superseded"
+        rig.engine.session.release()
+
+
+async def test_quick_partials_under_overload_keep_their_place_so_that_one_of_them_is_reached() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        clock = rig.engine.clock
+        partial = rig.send("s/0/0", "p")
+        await settle()
+        clock.advance(0.1)
+        rival = rig.send("t/0/0", "rival", final=True)
+        await settle()
+        for revision in range(1, 5):
+            clock.advance(1.0)
+            newer = rig.send(f"s/0/{revision}", "p" * (revision + 1), supersedes=f"s/0/{revision - 1}")
+            assert code_of(await partial) == "superseded"
+            partial = newer
+        await settle()
+        rig.engine.device.batcher.phases["run"].limits = rig.engine.device.batcher.phases[
+            "run"
+        ].limits._replace(max_rows=1)
+        rig.engine.session.release()
+        assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, rival)] == ["result"] * 3
+        assert rig.ran == ["blocking", "ppppp", "rival"]
+
+
+async def test_one_that_takes_a_place_needs_no_room_of_its_tenant() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()  # of the tenant without a name
+        mine = ((Header.TENANT, b"mine"),)
+        waiting = [rig.send(f"s/{number}/0", f"{number}", headers=mine) for number in range(2)]
+        await settle()
+        refused = await rig.reply(a_record("s/9/0", "nine", headers=mine, final=True))
+        assert code_of(refused) == "overloaded"
+        final = rig.send("s/1/1", "one", headers=mine, final=True, supersedes="s/1/0")
+        rig.engine.clock.advance(0.001)
+        assert code_of(await waiting[1]) == "superseded"
+        await settle()
+        assert rig.admission.in_progress["mine"] == 2
+        rig.engine.session.release()
+        assert [code_of(await waiting[0]), code_of(await final)] == ["result", "result"]
+
+
+async def test_superseding_ends_a_partial_for_all_who_name_it_once() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()
+        first = rig.send("s/0/0", "one")
+        await settle()
+        newer = [rig.send(f"s/0/{n}", f"text {n}", supersedes="s/0/0") for n in range(1, 4)]
+        assert code_of(await first) == "superseded"
+        rig.engine.session.release()
+        assert [code_of(reply) for reply in await asyncio.gather(*newer)] == ["result"] * 3
+        assert rig.superseded == 1
+
+
+async def test_a_partial_of_several_rows_ends_while_a_row_of_it_waits() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()
+        long = rig.send("s/0/0", "x" * 32 * 10)
+        await settle()
+        newer = rig.send("s/0/1", "short", supersedes="s/0/0")
+        assert code_of(await long) == "superseded"
+        rig.engine.session.release()
+        assert code_of(await newer) == "result"
+        assert rig.ran == ["blocking", "short"]
+
+
+@pytest.mark.parametrize(
+    ("supersedes", "code", "tells"),
+    [
+        ("x" * 1_001, "too_large", "`supersedes` is longer"),
+        ("s/0/1", "wrong_type", "names the request itself"),
+    ],
+)
+async def test_a_wrong_supersedes_is_refused(supersedes: str, code: str, tells: str) -> None:
+    async with a_stream_rig() as rig:
+        reply = await rig.reply(a_record("s/0/1", "one", supersedes=supersedes))
+        assert isinstance(reply, Failure)
+        assert (reply.code, tells in reply.message) == (code, True), reply.message
+
+
+async def test_requests_that_name_each_other_each_end_once() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()
+        one = rig.send("one", "one", supersedes="two")
+        await settle()
+        two = rig.send("two", "two", supersedes="one")
+        rig.engine.session.release()
+        assert [code_of(await two), code_of(await one)] == ["superseded", "result"]
+
+
+async def test_names_that_nobody_asks_for_take_bounded_memory() -> None:
+    async with a_stream_rig() as rig:
+        for number in range(1_500):
+            name = f"{number}".rjust(1_000, "x")
+            await rig.reply(a_record(f"{number}", "warm", supersedes=name))
+        assert 0 < rig.cancels.superseded.bytes <= MAX_SUPERSEDED_BYTES
+        assert 0 < len(rig.cancels.superseded.known) < 1_000
