@@ -35,7 +35,8 @@ class TaskDefinition(Protocol):
 
     Clients and commands read it, so its module must import neither numpy nor a runtime: `load` imports
     what it needs. It may also have a method ``show(output)``, which makes of an output what `rich` prints
-    in a terminal; the output of other tasks is printed as JSON.
+    in a terminal, and ``line(output)``, which makes of it one line for a pipe; the output of other tasks is
+    printed as JSON.
     """
 
     @property

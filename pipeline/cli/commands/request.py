@@ -1,4 +1,4 @@
-"""`inferstream request`: a text and its answer, or a file of texts and a file of answers."""
+"""`inferstream request`: a text and its answer, a file of texts and a file of answers, or a pipe of lines."""
 
 import asyncio
 import sys
@@ -40,6 +40,12 @@ from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
     "a name that ends in .csv or .tsv, its rows with the answers beside them. If the file exists, the run continues "
     "after its last complete line.  [default: standard output, as JSON]",
 )
+@click.option(
+    "--stream",
+    "as_stream",
+    is_flag=True,
+    help="Answer each line of standard input as soon as it comes, one line each, in order, until the input ends.",
+)
 @text_column
 @id_column
 @dialect_options
@@ -68,22 +74,23 @@ from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
     type=click.FloatRange(0, min_open=True),
     default=DEFAULT_TIMEOUT_S,
     show_default=True,
-    help="Seconds to wait for the next answer.",
+    help="Seconds to wait for the next answer; with --stream, for the answer to each line.",
 )
 @click.option(
     "--max-in-flight",
     type=click.IntRange(1),
     default=256,
     show_default=True,
-    help="Maximum number of lines of --file in progress at a time.",
+    help="Maximum number of lines of --file or --stream in progress at a time.",
 )
 @with_settings(KAFKA, kafka=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON, as on the reply topic.")
+@click.option("--json", "as_json", is_flag=True, help="Print replies as JSON, as on the reply topic.")
 def command(
     task: str,
     content: str | None,
     source: Path | None,
     out: Path | None,
+    as_stream: bool,
     kafka: str | None,
     embedded: Path | None,
     config: Config,
@@ -106,22 +113,27 @@ def command(
       inferstream request triage --file tickets.jsonl --out routed.jsonl
     A table of Excel, answered beside its rows:
       inferstream request triage --file tickets.csv --delimiter ';' --encoding cp1252 --out routed.csv
-    From a pipe, one text a line:
+    Many texts from a pipe:
       grep refund mails.txt | inferstream request triage --file - --format txt
+    Lines that come now and then, each answered at once:
+      tail -f new-tickets.txt | inferstream request triage --stream
 
     Formats of a file: jsonl, one request object a line, e.g. {"text": "…"}, optionally with "id" and
     "options"; csv, with a column "text", optionally with a column "id"; tsv, the same with tabs; txt, one text
     a line. The name may end in .gz; the encoding is UTF-8. CSV is read strictly: a mistake in it stops the run
     and names the line. --text and --id name other columns, --delimiter and --encoding another dialect.
 
+    With --stream the input is one text a line, or --format jsonl. Each answer is one line of text (see
+    docs/tasks.md), or with --json one reply. A line that fails is told on standard error with its number.
+
     Each line of the file gets one line: its reply, or a failure that says what is wrong with it. Exit status:
     0 if all were answered; 3 if each line has its reply and some are failures; 1 if the run stopped; 2 for a
     wrong option or file. TEXT may be - to read it from standard input. For a task whose requests are more than a
     text it is the JSON of one. `inferstream request TASK --help` shows also the options of a task.
     """
-    if (content is None) == (source is None):
+    if [content is not None, source is not None, as_stream].count(True) != 1:
         raise UsageError(
-            'Give either a text or --file, e.g. `inferstream request triage "I was charged twice"`.'
+            'Give either a text, --file or --stream, e.g. `inferstream request triage "I was charged twice"`.'
         )
     if out and not source:
         raise UsageError("--out goes with --file: the answer to one text is printed.")
@@ -135,6 +147,11 @@ def command(
         "tenant": tenant,
         "options": options,
     }
+    if as_stream:
+        from ..pipes.answered_lines import AnsweredLines
+
+        lines = AnsweredLines(task, reading, as_json=as_json)
+        return lines.answer(connecting, how | {"max_in_flight": max_in_flight, "timeout_s": timeout_s})
     if source:
         from ..output.answered_file import AnsweredFile
 

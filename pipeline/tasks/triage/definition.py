@@ -33,3 +33,8 @@ class TriageDefinition:
         from .view import shown
 
         return shown(output)
+
+    def line(self, output: TriageOutput) -> str:
+        """The output for a pipe: category, confidence, priority and route, with tabs between them."""
+        route = "a human" if output.needs_human else output.route
+        return f"{output.category}\t{output.confidence:.2f}\t{output.priority}\t{route}"

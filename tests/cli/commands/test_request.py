@@ -237,8 +237,8 @@ def test_two_runs_cannot_write_to_one_file(
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        ([], 2, "Give either a text or --file"),
-        (["a", "--file", "b.txt"], 2, "Give either a text or --file"),
+        ([], 2, "Give either a text, --file or --stream"),
+        (["a", "--file", "b.txt"], 2, "Give either a text, --file or --stream"),
         (["a", "--out", "b"], 2, "--out goes with --file"),
         (["a", "--kafka", "x:1"], 2, "Give either --kafka or --embedded"),
         (["--file", "nowhere.txt"], 1, "Cannot use nowhere.txt: No such file or directory."),

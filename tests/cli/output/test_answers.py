@@ -22,8 +22,11 @@ class Shown:
     contract = Contract(Settings, dict)
     settings = Settings
 
-    def __init__(self, show: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, show: Callable[[Any], Any] | None = None, line: Callable[[Any], Any] | None = None
+    ) -> None:
         self.show = show
+        self.line = line
 
     def load(self, registry: Any, model_name: str, settings: Any) -> Any:
         raise NotImplementedError
@@ -31,6 +34,20 @@ class Shown:
 
 def fails(_: Any) -> Any:
     raise ValueError("no")
+
+
+def answer() -> Answer[Any]:
+    output = {"said": "hi"}
+    reply = Result(
+        "a",
+        "shown",
+        "m",
+        "1",
+        msgspec.Raw(msgspec.json.encode(output)),
+        cache="off",
+        timings=Timings(0, 0, 0, 0, 0),
+    )
+    return Answer(output, reply)
 
 
 @pytest.mark.parametrize(
@@ -54,17 +71,29 @@ def test_an_answer_is_shown_whatever_show_does(
 ) -> None:
     catalogue = TaskCatalogue([Shown(show)], [])
     monkeypatch.setattr(answers, "tasks", lambda: catalogue)
-    output = {"said": "hi"}
-    reply = Result(
-        "a",
-        "shown",
-        "m",
-        "1",
-        msgspec.Raw(msgspec.json.encode(output)),
-        cache="off",
-        timings=Timings(0, 0, 0, 0, 0),
-    )
-    answers.print_answer(Answer(output, reply))
+    answers.print_answer(answer())
     printed = capsys.readouterr()
     assert shown in printed.out
     assert told in printed.err
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "told"),
+    [
+        (lambda output: f"He said\r\n{output['said']}", "He said hi", ""),
+        (None, '{"said":"hi"}', ""),
+        (fails, '{"said":"hi"}', "since `line` raised ValueError: no."),
+        (lambda output: 3, '{"said":"hi"}', "`line` returned a value of the type int."),
+    ],
+)
+def test_an_answer_is_one_line_whatever_line_does(
+    line: Callable[[Any], Any] | None,
+    shown: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    catalogue = TaskCatalogue([Shown(line=line)], [])
+    monkeypatch.setattr(answers, "tasks", lambda: catalogue)
+    assert answers.answer_line(answer()) == shown
+    assert told in capsys.readouterr().err
