@@ -16,8 +16,9 @@ from ...client.request_file import RequestFile
 from ...rows.dialect import Dialect, dialect_of
 from ..output.answered_file import DASH, SOME_FAILED
 from ..output.answers import answer_line
-from .standard_input import Arriving, Room, Sized, StandardInput
-from .standard_output import StandardOutput
+from .arriving import Arriving, Room, Sized
+from .pipe_input import PipeInput
+from .pipe_output import PipeOutput
 
 MAX_BYTES: Final = 1 << 24
 """Of lines that were read and have no answer yet."""
@@ -52,9 +53,9 @@ class AnsweredLines:
 
     async def _answer(self, connecting: AbstractAsyncContextManager[Client], how: dict[str, Any]) -> None:
         room = Room(how["max_in_flight"], MAX_BYTES)
-        output = StandardOutput()
+        output = PipeOutput()
         async with connecting as client:
-            with closing(StandardInput()) as source, Arriving(source, self._read(source), room) as arriving:
+            with closing(PipeInput()) as source, Arriving(source, self._read(source), room) as arriving:
                 answers = client.map(self._task, self._sent(arriving), **how)
                 async with aclosing(answers):
                     async for answer in answers:
@@ -62,7 +63,7 @@ class AnsweredLines:
                         await output.write(self._shown(answer))
                         room.give_back(self._sizes.popleft())
 
-    def _read(self, source: StandardInput) -> Iterator[Sized[Request | Failure]]:
+    def _read(self, source: PipeInput) -> Iterator[Sized[Request | Failure]]:
         """The requests of the input, in a thread."""
         file: Any = source
         for item in RequestFile(file, "Standard input", self._dialect, self._task, self._columns):

@@ -1,38 +1,13 @@
-"""Standard input that is read as it comes: on an event loop that goes on, and without a thread that stays."""
+"""Items of an input that come at any time: a thread reads them, and the event loop goes on."""
 
 import asyncio
-import os
-import select
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Final, Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
+
+from .pipe_input import PipeInput
 
 Item = TypeVar("Item")
-
-STANDARD_INPUT: Final = 0
-
-
-class StandardInput:
-    """The bytes of a descriptor. `stop` ends them at once, also for a read that waits for the next ones.
-
-    `sys.stdin` cannot do that: a thread that waits in it would stop the program from ending.
-    """
-
-    def __init__(self, descriptor: int = STANDARD_INPUT) -> None:
-        self._descriptor = descriptor
-        self._stopping, self._stopper = os.pipe()
-
-    def read1(self, size: int) -> bytes:
-        """What is there, at most ``size`` bytes; waits for the first one. Empty at the end."""
-        ready, _, _ = select.select([self._descriptor, self._stopping], [], [])
-        return b"" if self._stopping in ready else os.read(self._descriptor, size)
-
-    def stop(self) -> None:
-        os.write(self._stopper, b".")
-
-    def close(self) -> None:
-        os.close(self._stopping)
-        os.close(self._stopper)
 
 
 class Room:
@@ -86,7 +61,7 @@ class Arriving(AsyncIterator[Sized[Item]]):
         room: bounds what was read and not given back.
     """
 
-    def __init__(self, source: StandardInput, items: Iterator[Sized[Item]], room: Room) -> None:
+    def __init__(self, source: PipeInput, items: Iterator[Sized[Item]], room: Room) -> None:
         self._source = source
         self._items = items
         self._room = room

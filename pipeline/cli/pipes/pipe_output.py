@@ -11,7 +11,7 @@ AT_ONCE_BYTES: Final = 4_096
 """A pipe that is writable takes so many bytes at once (PIPE_BUF of Linux; POSIX has 512 at least)."""
 
 
-class StandardOutput:
+class PipeOutput:
     """Writes to a descriptor as soon as it can be written. Nothing is held back."""
 
     def __init__(self, descriptor: int = STANDARD_OUTPUT) -> None:
