@@ -109,8 +109,8 @@ def model_bytes(options: dict[str, Any], arrays: Arrays) -> bytes:
         values, multiplier = quantized(array)
         ordered = values if name == "Wemb" else values.T
         items.append((name, 0x4101, array.shape, ordered.tobytes() + multiplier.tobytes() + bytes(252)))
-        if name != "Wemb":
-            items.append((f"{name}_QuantMultA", 0x404, (1, 1), np.float32(20).tobytes()))
+        layer = "none" if name == "Wemb" else name
+        items.append((f"{layer}_QuantMultA", 0x404, (1, 1), np.float32(20).tobytes()))
     text = yaml.safe_dump(options).encode() + b"\0"
     items.append(("special:model.yml", 0x101, (len(text),), text))
     out = struct.pack("<QQ", 1, len(items))

@@ -42,7 +42,7 @@ class TracedTranslator:
     def run(self, rows: Sequence[SourceRow]) -> list[Traced]:
         ids, ended, rest, first = self._session.run(self._translator.feeds(rows))
         # The shape of nothing is unknown where the first step was the last one of all rows.
-        scores = np.concatenate([first[None], rest] if len(rest) else [first[None]])[..., 0]
+        scores = np.concatenate([first[None], rest] if len(rest) else [first[None]])
         traced = []
         for index, row in enumerate(rows):
             tokens = ids[index][: np.count_nonzero(ids[index])].tolist()

@@ -1,28 +1,12 @@
 """The decoder of a Marian translator: the forced prefix in one step, then one word after the other in a loop."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..builder import GraphBuilder
 from .encoder import QUERIES, Attended, merge_heads
-from .layers import Layers
+from .layers import Chosen, Layers, WordChoices
 
 END = 0
-
-
-class WordChoices(NamedTuple):
-    """The tokens that each translation may contain."""
-
-    ids: str  # int64 (rows, choices)
-    vectors: str  # float32 (rows, choices, width), as `Layers.stored_words`
-    biases: str  # float32 (rows, choices, 1)
-
-
-class Chosen(NamedTuple):
-    """The best token of each row."""
-
-    token: str  # int64 (rows, 1)
-    vector: str  # float32 (rows, width)
 
 
 class Decoder:
@@ -91,15 +75,7 @@ class Decoder:
 
     def choose(self, graph: GraphBuilder, states: str) -> Chosen:
         """The best token after ``states`` (rows, width) among the choices of each row."""
-        choices = self._choices
-        # The states have fewer values to divide than the vectors.
-        column = graph.add("Unsqueeze", self._layers.on_scale(graph, states), graph.ints(2))
-        scores = graph.add("Add", graph.add("MatMul", choices.vectors, column), choices.biases)
-        best = graph.add("ArgMax", scores, axis=1, keepdims=0)
-        return Chosen(
-            graph.add("GatherElements", choices.ids, best, axis=1),
-            self._layers.on_scale(graph, graph.add("GatherND", choices.vectors, best, batch_dims=1)),
-        )
+        return self._layers.best(graph, states, self._choices)
 
     def _gate(self, graph: GraphBuilder, states: str, name: str) -> tuple[str, str]:
         """How much of its memory a layer keeps, 0 to 1, and what it would remember instead."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -13,6 +14,21 @@ from .weights import OUTPUT_BIAS, WORDS, MarianModel
 
 EPSILON = 1e-9
 WAVELENGTH = 10_000.0
+
+
+class WordChoices(NamedTuple):
+    """The tokens that each translation may contain, with what `Layers.best` reads of them."""
+
+    ids: str  # int64 (rows, choices)
+    vectors: str  # float32 (rows, choices, width), as they are stored
+    biases: str  # float32 (rows, choices)
+
+
+class Chosen(NamedTuple):
+    """The best token of each row."""
+
+    token: str  # int64 (rows, 1)
+    vector: str  # float32 (rows, width)
 
 
 class Layers:
@@ -63,9 +79,24 @@ class Layers:
         scaled = graph.add("Mul", vectors, graph.number(math.sqrt(self.config.width)))
         return graph.add("Add", scaled, places)
 
+    def choices(self, graph: GraphBuilder, ids: str) -> WordChoices:
+        """What `best` reads of the tokens ``ids``, int64 (rows, choices)."""
+        return WordChoices(ids, self.stored_words(graph, ids), self.output_bias(graph, ids))
+
     def output_bias(self, graph: GraphBuilder, ids: str) -> str:
         """For each token of ``ids`` what is added to its score."""
         return graph.add("Gather", graph.weight(OUTPUT_BIAS, self._model.vectors[OUTPUT_BIAS][0]), ids)
+
+    def best(self, graph: GraphBuilder, states: str, choices: WordChoices) -> Chosen:
+        """The token with the highest score after ``states`` (rows, width); of equal ones the first."""
+        # The states have fewer values to divide than the vectors.
+        column = graph.add("Unsqueeze", self.on_scale(graph, states), graph.ints(2))
+        products = graph.add("Squeeze", graph.add("MatMul", choices.vectors, column), graph.ints(2))
+        best = graph.add("ArgMax", graph.add("Add", products, choices.biases), axis=1, keepdims=1)
+        return Chosen(
+            graph.add("GatherElements", choices.ids, best, axis=1),
+            self.on_scale(graph, graph.add("GatherND", choices.vectors, best, batch_dims=1)),
+        )
 
     def attend(self, graph: GraphBuilder, queries: str, keys: str, values: str) -> str:
         """The means of ``values``, weighted by how well their keys fit the queries.

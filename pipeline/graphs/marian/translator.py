@@ -14,7 +14,7 @@ import onnx
 
 from ..builder import GraphBuilder
 from ..devices import DEVICE
-from .decoder import END, Decoder, WordChoices
+from .decoder import END, Decoder
 from .encoder import Attended, Source, SourceEncoder, keys_and_values
 from .layers import Layers, places
 
@@ -53,7 +53,7 @@ class MarianTranslator:
         table = graph.weight("places", places(self._config.width, self._longest + 1))
         encoder = SourceEncoder(self._layers, graph, ids, mask)
         source = encoder.filled(encoder.states(table))
-        decoder = Decoder(self._layers, self._read(source), self._choices(candidates), table)
+        decoder = Decoder(self._layers, self._read(source), self._layers.choices(graph, candidates), table)
         before = graph.add("ReduceSum", prefix_mask, graph.ints(1), keepdims=1)
         allowed = graph.add("Sub", self._limit(mask), before)
         tokens = self._search(decoder, decoder.after_prefix(graph, prefix, before), before, allowed)
@@ -73,11 +73,6 @@ class MarianTranslator:
         found = self._layers.linear(self._graph, source.states, *names)
         pairs = zip(found[::2], found[1::2], strict=True)
         return [keys_and_values(self._layers, self._graph, *pair, source.present) for pair in pairs]
-
-    def _choices(self, candidates: str) -> WordChoices:
-        graph = self._graph
-        biases = graph.add("Unsqueeze", self._layers.output_bias(graph, candidates), graph.ints(2))
-        return WordChoices(candidates, self._layers.stored_words(graph, candidates), biases)
 
     def _limit(self, mask: str) -> str:
         """How many tokens each translation may have; int64 (rows, 1)."""

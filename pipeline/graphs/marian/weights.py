@@ -16,7 +16,7 @@ from .shortlist import Shortlist
 WORDS = "Wemb"
 OUTPUT_BIAS = "decoder_ff_logit_out_b"
 INPUTS = "_QuantMultA"
-OF_THE_OUTPUT = (WORDS + INPUTS, "none" + INPUTS)  # not used: the output layer stays in float32
+OF_THE_OUTPUT = "none" + INPUTS  # `WORDS + INPUTS` has the same number in another form
 SHOWN = 4
 
 Shape = tuple[int, int]
@@ -26,7 +26,8 @@ class MarianModel(NamedTuple):
     """The sizes and the arrays of one model, complete and checked.
 
     ``weights`` has the linear layers as (in, out), and the table of words as (words, width).
-    ``inputs`` has, for each linear layer, the multiplier of its inputs. Vectors have the shape (1, n).
+    ``inputs`` has, for each linear layer, the multiplier of its inputs, and for the words that of the output layer.
+    Vectors have the shape (1, n).
     """
 
     config: MarianConfig
@@ -47,7 +48,7 @@ def read_model(files: MarianFiles) -> MarianModel:
         config,
         {name: _vector(items, name, shape, files.model) for name, shape in vectors_of(config)},
         {name: _weight(items, name, shape, files.model) for name, shape in weights_of(config)},
-        {name: _multiplier(items, name, files.model) for name, _ in weights_of(config) if name != WORDS},
+        {name: _multiplier(items, name, files.model) for name, _ in weights_of(config)},
     )
     _check_shortlist(Shortlist(files.shortlist), config, files.shortlist)
     return model
@@ -93,7 +94,7 @@ def blocks_of(config: MarianConfig) -> Iterator[tuple[str, str]]:
 def _check_names(items: ModelItems, config: MarianConfig, path: Path) -> None:
     weights = {name for name, _ in weights_of(config)}
     vectors = {name for name, _ in vectors_of(config)}
-    known = weights | vectors | {name + INPUTS for name in weights} | set(OF_THE_OUTPUT)
+    known = weights | vectors | {name + INPUTS for name in weights} | {OF_THE_OUTPUT}
     if more := sorted((items.floats.keys() | items.quantized.keys()) - known):
         shown = ", ".join(more[:SHOWN]) + (f" and {len(more) - SHOWN} more" if len(more) > SHOWN else "")
         raise ModelError(f"{path} has arrays that its configuration does not ask for: {shown}.")
@@ -123,12 +124,13 @@ def _weight(items: ModelItems, name: str, shape: Shape, path: Path) -> Quantized
 
 def _multiplier(items: ModelItems, name: str, path: Path) -> float:
     """What the inputs of a layer are multiplied by before they are rounded to 8 bits."""
-    found = items.floats.get(name + INPUTS)
+    stored = OF_THE_OUTPUT if name == WORDS else name + INPUTS
+    found = items.floats.get(stored)
     if found is None or found.size != 1:
-        raise ModelError(f"{path} lacks {name + INPUTS}: only models with stored multipliers are supported.")
+        raise ModelError(f"{path} lacks {stored}: only models with stored multipliers are supported.")
     value = float(found.reshape(()))
     if not (np.isfinite(value) and value > 0):
-        raise ModelError(f"{path} has {name + INPUTS} = {value}; it must be above 0.")
+        raise ModelError(f"{path} has {stored} = {value}; it must be above 0.")
     return value
 
 

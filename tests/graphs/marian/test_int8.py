@@ -10,7 +10,12 @@ from onnx import numpy_helper
 from support.tiny_marian import OPTIONS, quantized, tiny_arrays, write_tiny_marian
 from support.translators import graph_of
 
-from inferstream.pipeline.graphs.marian.int8 import PAIR_LIMIT, largest_pairs, within_pair_limit
+from inferstream.pipeline.graphs.marian.int8 import (
+    LARGEST_OF_7_BITS,
+    PAIR_LIMIT,
+    largest_pairs,
+    within_pair_limit,
+)
 from inferstream.pipeline.graphs.marian.items import Quantized
 
 LARGEST_SUM = 32_767  # of 16 bits
@@ -43,6 +48,9 @@ def test_no_pair_of_a_graph_can_exceed_16_bits(tmp_path: Path) -> None:
     ]
     assert max(largest_pairs(values).max() for values in stored) > PAIR_LIMIT, "the case is there"
     assert 255 * max(int(largest_pairs(weight).max()) for weight in weights) <= LARGEST_SUM
+    assert LARGEST_OF_7_BITS * 2 * 127 <= LARGEST_SUM, (
+        "the words are stored as they are, and their inputs are smaller"
+    )
 
 
 def test_inputs_after_relu_use_all_steps(tmp_path: Path) -> None:
@@ -52,4 +60,4 @@ def test_inputs_after_relu_use_all_steps(tmp_path: Path) -> None:
         for weight in graph.graph.initializer
         if weight.name.startswith("input_scale_")
     }
-    assert scales == {np.float32(1 / 20), np.float32(1 / 40)}
+    assert scales == {np.float32(1 / 20), np.float32(1 / 40), np.float32(1 / 10)}, "10: the output layer"
