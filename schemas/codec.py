@@ -1,6 +1,7 @@
 """Encodes and decodes messages. Decoding returns a message or raises `DecodeError`, whatever the bytes are."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
@@ -62,16 +63,12 @@ _requests: Final = msgspec.json.Decoder(Request)
 _replies: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Result | Chunk | Failure)
 _id_only: Final = msgspec.json.Decoder(IdOnly)
 _ids: Final = msgspec.json.Decoder(str)
-_encoder: Final = msgspec.json.Encoder()
 
+encode: Final[Callable[[Struct], bytes]] = msgspec.json.Encoder().encode
+"""The JSON of a message.
 
-def encode(message: Struct) -> bytes:
-    """The JSON of ``message``.
-
-    Raises UnicodeEncodeError for half a surrogate pair, TypeError for an option that JSON cannot
-    hold.
-    """
-    return _encoder.encode(message)
+Raises UnicodeEncodeError for half a surrogate pair, TypeError for an option that JSON cannot hold.
+"""
 
 
 @overload

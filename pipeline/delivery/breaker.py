@@ -39,7 +39,7 @@ class Breaker:
 
     def begin_trial(self) -> bool:
         """Call for each record read. True if it is a trial: then the caller must call `end_trial`."""
-        self._trial_runs = self.is_open
+        self._trial_runs = self._opened_at is not None
         return self._trial_runs
 
     def end_trial(self) -> None:

@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ...schemas.codec import DecodeError
 from ...schemas.topics import Header, Topics
 from ..broker.base import Record, Unread
@@ -164,7 +166,7 @@ class FailurePolicy:
             return letter
         if not isinstance(error, Poison):  # known before it ran: it did not reach the device
             self._breaker.dead()
-        return self._replies.failure(arrival, error)._replace(then=letter)
+        return replace(self._replies.failure(arrival, error), then=letter)
 
 
 def _deadline_s(arrival: Arrival) -> float:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from ..broker.base import Record
 from ..engine.engine import Engine
 from ..engine.engine_answer import EngineAnswer
@@ -89,7 +91,7 @@ class Handler:
         """
         earlier = self._cancels.superseded_by(arrival)
         if earlier is not None:
-            arrival.job = arrival.job._replace(waited_s=self._engine.clock() - earlier.since)
+            arrival.job = replace(arrival.job, waited_s=self._engine.clock() - earlier.since)
         return arrival.job
 
     async def _handle_when_covered(self, record: Record, slot: Slot) -> Outcome:

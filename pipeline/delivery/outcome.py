@@ -1,13 +1,16 @@
 """The outcome of a record: its terminal event, or its way into a retry topic."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..broker.base import Message
 from ..errors import NotWritable, ReplyTooLarge
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True):
     """The messages that must be durable before the offset of a record may be committed.
 
     Attributes:
@@ -35,7 +38,7 @@ class Outcome(NamedTuple):
         """The outcome that replaces this one; None if the error is for good."""
         if isinstance(error, ReplyTooLarge) and self.if_too_large is not None:
             smaller = self.if_too_large()
-            return smaller if smaller.then else smaller._replace(then=self.then)
+            return smaller if smaller.then else replace(smaller, then=self.then)
         if isinstance(error, NotWritable) and self.if_not_writable is not None:
             return self.then or self.if_not_writable(error)
         return None

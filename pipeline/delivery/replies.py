@@ -28,6 +28,10 @@ Undeliverable = Callable[[Arrival], Callable[[NotWritable], Outcome] | None]
 """Gives what makes the end of a request whose reply cannot be written; None if that ends the worker."""
 
 
+def ends_worker(arrival: Arrival) -> None:
+    """`Undeliverable` of a worker that ends if a reply cannot be written."""
+
+
 class ReplyBuilder:
     """Builds the replies of one task."""
 
@@ -42,7 +46,7 @@ class ReplyBuilder:
         self._max_bytes = max_bytes
         patterns = [Header.TRACEPARENT, *echo]
         self._echoed = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
-        self._undeliverable = undeliverable
+        self._end = undeliverable or ends_worker
 
     def result(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
         """The reply with an answer; a Failure instead if it is larger than a reply may be."""
@@ -116,9 +120,6 @@ class ReplyBuilder:
         bare = reply._replace(key=identity.encode(), headers=())
         end = self._end(arrival)
         return Outcome((reply,), lambda: Outcome((bare,), if_not_writable=end), if_not_writable=end)
-
-    def _end(self, arrival: Arrival) -> Callable[[NotWritable], Outcome] | None:
-        return None if self._undeliverable is None else self._undeliverable(arrival)
 
     def _message(self, arrival: Arrival, identity: str, body: bytes) -> Message:
         record = arrival.record

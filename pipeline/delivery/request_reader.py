@@ -10,7 +10,7 @@ from ...schemas.topics import PRIORITIES, Header, Topics
 from ..broker.base import Record
 from ..engine.job import Job
 from ..errors import BadHeader, DeadlineExceeded, TooLarge, UnknownTask, WrongType
-from .arrival import MAX_ID_CHARACTERS, Arrival, header_map
+from .arrival import MAX_ID_CHARACTERS, NO_HEADERS, Arrival, header_map
 from .cancels import Cancels
 from .leases import DEFAULT_LEASE_S, MAX_LEASE_S, MAX_NAME_CHARACTERS, MIN_LEASE_S, Lease
 
@@ -47,6 +47,8 @@ class RequestReader:
 
     def arrival(self, record: Record) -> Arrival:
         """The record with its headers parsed. Raises nothing, whatever the headers hold."""
+        if not record.headers:
+            return Arrival(record, NO_HEADERS, self._replies)
         headers = header_map(record)
         named = headers.get(Header.REPLY_TOPIC)
         return Arrival(record, headers, self._replies if named is None else named.decode(errors="replace"))
@@ -75,9 +77,12 @@ class RequestReader:
             raise UnknownTask(
                 f"This topic serves {self._task!r}, not {request.task!r}: send `task` {self._task!r} or none."
             )
-        arrival.job = self._job(request, arrival.headers)
-        if Header.LEASE in arrival.headers:
-            arrival.lease = _lease(arrival.headers)
+        if not arrival.headers:
+            arrival.job = Job(self._task, request)
+        else:
+            arrival.job = self._job(request, arrival.headers)
+            if Header.LEASE in arrival.headers:
+                arrival.lease = _lease(arrival.headers)
         if self.cancels.known:
             self.cancels.check(arrival)
         if not request.final:
@@ -87,8 +92,6 @@ class RequestReader:
         return arrival.job
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
-        if not headers:
-            return Job(self._task, request)
         return Job(
             self._task,
             request,

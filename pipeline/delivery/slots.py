@@ -79,7 +79,7 @@ class PartitionQueue:
     def append(self, record: Record) -> Slot:
         """A slot for the record, behind the earlier one of its key if their order matters."""
         key = record.key
-        if key is not None and not order_matters(record.headers):
+        if key is not None and record.headers and not order_matters(record.headers):
             key = None
         slot = Slot(self, record.offset, key, size_of(record))
         self.slots.append(slot)

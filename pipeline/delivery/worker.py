@@ -150,19 +150,22 @@ class Worker:
     def _accept(self, record: Record, tasks: asyncio.TaskGroup) -> None:
         is_trial = self.breaker is not None and self.breaker.begin_trial()
         slot = self.window.admit(record)
-        self._record_bytes = max(self._record_bytes, slot.size)
+        if slot.size > self._record_bytes:  # noqa: PLR1730 - max() would be a call
+            self._record_bytes = slot.size
         outcome = self._handler.handle(record, slot)
         if isinstance(outcome, Outcome):
             self.window.complete(slot, outcome)
-            self._end_trial(is_trial)
+            if is_trial:
+                self._end_trial()
         else:
             slot.task = tasks.create_task(self._await(slot, outcome))
             # The partition may be revoked before the task's first turn: then only this closes the outcome.
             slot.task.add_done_callback(lambda _: outcome.close())
-            slot.task.add_done_callback(lambda _: self._end_trial(is_trial))
+            if is_trial:
+                slot.task.add_done_callback(lambda _: self._end_trial())
 
-    def _end_trial(self, is_trial: bool) -> None:
-        if is_trial and self.breaker is not None:
+    def _end_trial(self) -> None:
+        if self.breaker is not None:
             self.breaker.end_trial()
 
     async def _await(self, slot: Slot, outcome: PendingOutcome) -> None:

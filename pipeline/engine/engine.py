@@ -135,9 +135,8 @@ class Engine:
         if stored is None:
             return None
         task = entry.task
-        return EngineAnswer(
-            stored, task.model, task.version, "memory", total_timings(began, self.clock()), None
-        )
+        timings = total_timings(began, self.clock())
+        return EngineAnswer(stored, task.model, task.version, "memory", timings, None)
 
     def _check(self, flight: Flight, device: Device, now: float) -> None:
         """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
@@ -199,13 +198,13 @@ class Engine:
                 longest_s = backlog_s
         return longest_s
 
-    @property
-    def delay_s(self) -> float:
-        """How long any request waits: `backlog_s`, or less if the quickest text of the last batch took less.
+    def delays(self, longer_s: float) -> bool:
+        """Whether any request waits longer than this: `backlog_s` is longer, and so the quickest text of the last
+        batch took.
 
         The rows of a long text are a backlog that holds up no other tenant.
         """
-        return min(self.backlog_s, self._took_s)
+        return self._took_s > longer_s and self.backlog_s > longer_s
 
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""

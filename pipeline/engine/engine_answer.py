@@ -1,11 +1,11 @@
 """What the engine answers."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from ...schemas.messages import BatchInfo, CacheStatus, Timings
 
 
-class EngineAnswer(NamedTuple):
+class EngineAnswer(Struct, frozen=True):
     """The answer to a job. ``output`` is the JSON of the task's output."""
 
     output: bytes

@@ -1,12 +1,13 @@
 """One request to the engine."""
 
 import math
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from ...schemas.messages import Request
 
 
-class Job(NamedTuple):
+class Job(Struct, frozen=True):
     """``expires`` is in seconds of the engine's clock; without a model the task's default one answers.
 
     ``waited_s`` is how long the request has waited whose place in the queue this one takes.

@@ -9,7 +9,7 @@ from .flight import Flight
 
 def total_timings(began: float, now: float) -> Timings:
     """For an answer without a run of its own: cached, or of a flight that was joined."""
-    return Timings(total_ms=_ms(now - began))
+    return Timings(total_ms=round((now - began) * 1e3, 3))
 
 
 def flight_timings(flight: Flight, now: float) -> Timings:

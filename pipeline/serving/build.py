@@ -133,7 +133,7 @@ def task_workers(
 
     # The loops over the broker.
     handler = Handler(engine, reader, reply_topics, admission, answers, failures)
-    window = Window(config.window, broker.publish, busy=lambda: engine.delay_s > BUSY_DELAY_S)
+    window = Window(config.window, broker.publish, busy=partial(engine.delays, BUSY_DELAY_S))
     subscription = Subscription([topics.requests], group, member)
     topic_watch = TopicWatch(broker.partitions, [spec.name for spec in specs])
     checks = partial(check_regularly, topic_watch.check, reply_topics.refresh)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from inferstream.pipeline.broker.base import Headers, Message, Record, Unread
 from inferstream.pipeline.config import BreakerConfig, RetryConfig
@@ -98,11 +99,11 @@ def test_what_follows_an_outcome_also_follows_what_replaces_it() -> None:
     small = Outcome((Message("replies", b"small"),))
     gone, large = NotWritable("gone"), ReplyTooLarge("too large")
     failure = Outcome((Message("replies", b"large"),), lambda: small, letter, lambda _: own)
-    assert failure.instead(large) == small._replace(then=letter)
+    assert failure.instead(large) == replace(small, then=letter)
     assert failure.instead(gone) == letter, "it has a dead letter already"
-    assert failure._replace(then=None).instead(gone) == own
-    with_own = Outcome((Message("replies", b"retry"),), lambda: small._replace(then=own), letter)
-    assert with_own.instead(large) == small._replace(then=own)
+    assert replace(failure, then=None).instead(gone) == own
+    with_own = Outcome((Message("replies", b"retry"),), lambda: replace(small, then=own), letter)
+    assert with_own.instead(large) == replace(small, then=own)
     for outcome, error in ((letter, large), (letter, gone), (failure, DeviceError("no"))):
         assert (outcome.mends(error), outcome.instead(error)) == (False, None)
 

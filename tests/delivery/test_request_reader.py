@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from inferstream.pipeline.broker.base import Headers, Record
 from inferstream.pipeline.delivery.arrival import MAX_ID_CHARACTERS
@@ -43,7 +44,7 @@ def test_a_request_that_says_nothing_else_has_the_defaults() -> None:
     expected = Job("echo", Request(text="text"), None, "", math.inf, PRIORITIES.index("normal"))
     assert read(body()) == expected
     assert read(body(), ("else", b"1")) == expected
-    assert read(body(task="echo"))._replace(request=expected.request) == expected
+    assert replace(read(body(task="echo")), request=expected.request) == expected
 
 
 @given(
@@ -63,7 +64,7 @@ def test_a_job_is_what_body_and_headers_ask_for(
         (Header.PRIORITY, priority.encode()),
         (Header.DEADLINE_MS, b"%d" % (NOW_S * 1e3 + ahead_ms)),
     )
-    assert job._replace(expires=0.0) == Job(
+    assert replace(job, expires=0.0) == Job(
         "echo", Request(text="text", options=options), model, tenant, 0.0, PRIORITIES.index(priority)
     )
     assert job.expires == pytest.approx(CLOCK_S + ahead_ms / 1e3, abs=1e-5)

@@ -105,17 +105,14 @@ class Batch:
 
     def __iter__(self) -> Iterator[Any]:
         if self._is_damaged:
-            yield self._unread(self.base_offset, "its checksum is wrong")
-            return
+            return iter([self._unread(self.base_offset, "its checksum is wrong")])
         try:
-            content = self._unpacked()
+            return self._records(self._unpacked())
         except TooManyBytes:
-            limit = self._limits.max_bytes
-            yield self._unread(self.base_offset, f"it has more than {limit} bytes when it is unpacked")
+            reason = f"it has more than {self._limits.max_bytes} bytes when it is unpacked"
         except ValueError as error:
-            yield self._unread(self.base_offset, f"it cannot be unpacked ({error})")
-        else:
-            yield from self._records(content)
+            reason = f"it cannot be unpacked ({error})"
+        return iter([self._unread(self.base_offset, reason)])
 
     def _unpacked(self) -> bytes:
         codec = self._batch.attributes & CODEC

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final
 
 from aiokafka import TopicPartition as KafkaPartition
@@ -25,7 +26,6 @@ from .membership import Membership
 from .offset_look_ups import OffsetLookUps
 from .reaching import bounded, look_up_s
 from .rebalances import Rebalances, for_kafka
-from .records import records_of
 
 # A fetch returns at once if there are records. But a partition that is resumed or sought during a
 # fetch of other partitions is fetched only after that fetch, so this bounds the delay.
@@ -98,7 +98,7 @@ class KafkaConsumer:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
             for at, records in fetched.items():
                 self._rebalances.positions[at] = records[-1].offset + 1
-            return records_of(fetched)
+            return list(chain.from_iterable(fetched.values()))
         except (KafkaError, ConsumerStoppedError) as error:
             taken = self._membership.explains(error)
             raise taken or broker_error(error, self._config, "poll for records") from error

@@ -9,8 +9,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException
 
+from ..base import Record
 from .batches import Batches, BatchLimits
 from .connection import never_creating, with_parts
+from .records import record_of
 
 log = logging.getLogger(__name__)
 
@@ -18,24 +20,26 @@ POLL_BYTES: Final = 4_000_000
 """Bytes of keys and values after which a poll takes no further record of a partition."""
 
 
-def bounded_result(at: Any, **arguments: Any) -> FetchResult:
-    """The fetched records of a partition, which are unpacked only as they are taken."""
+def bounded_result(at: Any, *, partition_records: Any, **arguments: Any) -> FetchResult:
+    """The fetched records of a partition, which are unpacked only as they are taken, as `Record`."""
+    # Otherwise aiokafka makes a record of its own first: 0.13 µs more of the 0.99 µs that reading one takes.
+    partition_records._consumer_record = record_of
     # Not a subclass: aiokafka compares the type itself.
-    result = FetchResult(at, **arguments)
+    result = FetchResult(at, partition_records=partition_records, **arguments)
     result.getall = MethodType(take_bounded, result)
     return result
 
 
-def take_bounded(result: Any, max_records: int | None = None) -> list[Any]:
+def take_bounded(result: Any, max_records: int | None = None) -> list[Record]:
     """`FetchResult.getall` with a bound on the bytes, and without an error in the middle."""
     if not result.check_assignment(result._topic_partition) or not result.has_more():
         return []
-    taken: list[Any] = []
+    taken: list[Record] = []
     room = POLL_BYTES
     try:
         for record in result._partition_records:
             taken.append(record)
-            room -= record.serialized_key_size + record.serialized_value_size
+            room -= len(record.key or b"") + len(record.value or b"")
             if room <= 0 or len(taken) == max_records:
                 result._update_position()
                 return taken
