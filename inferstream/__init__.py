@@ -27,6 +27,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .pipeline.client.captions.caption import Caption
+    from .pipeline.client.captions.measures import StreamReport
+    from .pipeline.client.captions.stream import Partial, TranslationStream
     from .pipeline.client.client import Client
     from .pipeline.client.replies import Answer
     from .pipeline.client.stream import Stream
@@ -94,6 +97,7 @@ __all__ = [
     "BlankText",
     "BrokerError",
     "Cancelled",
+    "Caption",
     "Category",
     "Chunk",
     "Client",
@@ -116,6 +120,7 @@ __all__ = [
     "NotJson",
     "NotUtf8",
     "Overloaded",
+    "Partial",
     "Poison",
     "ProviderUnavailable",
     "Reply",
@@ -125,6 +130,7 @@ __all__ = [
     "Result",
     "ShuttingDown",
     "Stream",
+    "StreamReport",
     "Superseded",
     "SyncClient",
     "SyncStream",
@@ -135,6 +141,7 @@ __all__ = [
     "Transient",
     "TranslateOptions",
     "TranslateOutput",
+    "TranslationStream",
     "TriageOptions",
     "TriageOutput",
     "UnknownModel",
@@ -155,6 +162,9 @@ _MODULES = (
     "pipeline.tasks.settings",
     "pipeline.client.replies",
     "pipeline.client.stream",
+    "pipeline.client.captions.caption",
+    "pipeline.client.captions.measures",
+    "pipeline.client.captions.stream",
     "pipeline.client.client",
     "pipeline.client.sync_client",
     "pipeline.client.sync_stream",

@@ -46,6 +46,14 @@ def _is_timeout(value: object) -> bool:
     return 0 < value <= MAX_TIMEOUT_S
 
 
+def _is_language(value: object) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 35  # RFC 5646 asks readers for as many
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (isinstance(value, str) and 1 <= len(value) <= 200)
+
+
 def _is_lease(value: object) -> bool:
     return value is None or (_is_timeout(value) and 1 <= value <= 3_600)  # type: ignore[operator]
 
@@ -105,6 +113,13 @@ KINDS: Final = {
     "output": Kind(_is_output, "the type of the task's output, as TriageOutput"),
     "max_in_flight": Kind(_is_count, "a whole number of 1 or more"),
     "ordered": Kind(lambda value: isinstance(value, bool), "True or False"),
+    "source": Kind(_is_language, "the code of a language, as 'en'"),
+    "target": Kind(_is_language, "the code of a language, as 'pt'"),
+    "mode": Kind(lambda value: value in ("live", "stable", "final"), "live, stable or final"),
+    "name": Kind(_is_name, "a text of 1 to 200 characters, or None"),
+    "hold_back_s": Kind(
+        lambda value: value is not None and _is_timeout(value), "a number of seconds greater than 0"
+    ),
     "kafka": Kind(_is_kafka, "an address such as broker-1:9092, or a KafkaConfig"),
     "reply_topic": Kind(_is_reply_topic, "the name of a topic, in which {task} stands for the task, or None"),
     "prefix": Kind(lambda value: value is None or _is_task(value), "the prefix of names of topics, or None"),

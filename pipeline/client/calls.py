@@ -15,6 +15,7 @@ from ...schemas.translation import TranslateOptions, TranslateOutput
 from ..errors import UsageError
 from .arguments import check, shown
 from .call import Call
+from .captions.calls import CaptionCalls
 from .envelope import Envelope
 from .keywords import (
     DEFAULT_TIMEOUT_S,
@@ -31,7 +32,7 @@ from .stream import Stream
 Output = TypeVar("Output")
 
 
-class AsyncCalls(MapCalls):
+class AsyncCalls(MapCalls, CaptionCalls):
     """Typed methods over the untyped ones of a client."""
 
     # Overloads of request

@@ -13,7 +13,7 @@ from ...schemas.codec import DecodeError, encode
 from ...schemas.messages import Chunk, Failure, Reply, Result
 from ...schemas.topics import Header, header_values
 from ..broker.base import Listener, Message, TopicSpec
-from ..errors import InferstreamError, UsageError
+from ..errors import InferstreamError, Superseded, UsageError
 from .fake_consumer import FakeConsumer
 from .gate import Gate
 from .sent_request import SentRequest, caller_id, check_options, decoded, sent_request
@@ -49,6 +49,7 @@ class FakeBroker:
         self._broken = broken
         self._consumers: list[FakeConsumer] = []
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._partials: dict[str, Message] = {}  # of those that run, the requests that are not final
 
     async def __aenter__(self) -> "FakeBroker":
         return self
@@ -104,9 +105,25 @@ class FakeBroker:
         except DecodeError as error:
             self._send(message, Failure(error.id or wire_id, task, error.code, error.message))
             return
+        if request.supersedes is not None:
+            self._supersede(task, request.supersedes)
+        if not request.final:
+            self._partials[wire_id] = message
         running = asyncio.get_running_loop().create_task(self._answer(message, sent, wire_id))
         self._running[wire_id] = running
-        running.add_done_callback(lambda _: self._running.pop(wire_id, None))
+        running.add_done_callback(lambda _: self._forget(wire_id))
+
+    def _forget(self, wire_id: str) -> None:
+        self._running.pop(wire_id, None)
+        self._partials.pop(wire_id, None)
+
+    def _supersede(self, task: str, wire_id: str) -> None:
+        """End a partial whose answer is held or still being made, as a worker does."""
+        message = self._partials.pop(wire_id, None)
+        if message is not None:
+            self._running[wire_id].cancel()
+            sentence = "A newer request takes the place of this one, as its sender has said."
+            self._send(message, Failure(wire_id, task, Superseded.code, sentence))
 
     def _cancel(self, task: str, message: Message) -> None:
         cancel = decode_cancel(message.value)

@@ -116,8 +116,9 @@ class PendingReplies:
         self._unwanted = unwanted
         self._consumer = consumer
         self._pending: dict[str, Pending] = {}
-        self._ended: InferstreamError | None = None
+        self._ended: BaseException | None = None
         self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(self._stopped)
 
     @classmethod
     async def open(cls, broker: Broker, task: str, topic: str, unwanted: Unwanted) -> Self:
@@ -179,19 +180,16 @@ class PendingReplies:
         await self._consumer.close()
 
     async def _read(self) -> None:
-        ended: InferstreamError = ShuttingDown(
-            "The client was closed before the reply came: send the request again."
-        )
-        try:
-            while True:
-                for record in await self._consumer.poll(POLL_RECORDS, POLL_MS):
-                    self._deliver(record)
-        except InferstreamError as error:
-            ended = error
-        finally:
-            self._ended = ended
-            for pending in self._pending.values():
-                _fail(pending, ended)
+        while True:
+            for record in await self._consumer.poll(POLL_RECORDS, POLL_MS):
+                self._deliver(record)
+
+    def _stopped(self, reader: "asyncio.Task[None]") -> None:
+        """Nothing is read any more. Also called for a reader that was cancelled before its first turn."""
+        closed = ShuttingDown("The client was closed before the reply came: send the request again.")
+        self._ended = closed if reader.cancelled() else reader.exception() or closed
+        for pending in self._pending.values():
+            _fail(pending, self._ended)
 
     def _deliver(self, record: Record) -> None:
         try:

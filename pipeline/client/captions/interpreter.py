@@ -1,0 +1,201 @@
+"""Takes the texts of one stream, asks for their translations, and makes captions of the answers."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from ...errors import (
+    BadHeader,
+    InferstreamError,
+    ShuttingDown,
+    Superseded,
+    UnknownModel,
+    UnknownOption,
+    UnknownTask,
+    UsageError,
+    WrongType,
+)
+from .attempts import answered
+from .caption import Caption
+from .measures import Measures
+from .modes import Shown
+from .open_segments import OpenSegments
+from .requests import Reply, StreamRequests, output_of_reply
+from .segment import Question, Segment
+
+MAX_PARTIALS: Final = 4
+"""Partials of a segment that are on their way. Further ones wait here, and only the newest of them is sent."""
+
+MAX_FINALS: Final = 64
+"""Finals that are on their way: the next one waits for room."""
+
+OF_THE_STREAM: Final = (
+    UnknownModel,
+    UnknownTask,
+    UnknownOption,
+    WrongType,
+    BadHeader,
+    ShuttingDown,
+    UsageError,
+)
+"""Errors that every segment of the stream would get: they end it."""
+
+
+class Interpreter:
+    """Lives on one event loop, from the entering of its stream to the leaving."""
+
+    def __init__(self, requests: StreamRequests, shown: Callable[[], Shown]) -> None:
+        """``shown``: makes what is shown of a new segment."""
+        self.segments = OpenSegments()
+        self.measures = Measures()
+        self.changed = asyncio.Event()
+        """Set when there may be a caption, or the end."""
+        self.error: BaseException | None = None
+        """What has ended the stream."""
+        self._requests = requests
+        self._shown = shown
+        self._loop = asyncio.get_running_loop()
+        self._current: Segment | None = None  # whose final was not sent
+        self._numbers = 0
+        self._held: str | None = None  # a partial for which there is no room
+        self._finals = 0  # on their way
+        self._room = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def partial(self, text: str) -> None:
+        """What is known of a segment that still grows."""
+        if not text.strip():
+            return
+        segment = self._segment()
+        if segment.pending >= MAX_PARTIALS:
+            self._held = text
+        elif (question := segment.partial(text, self._loop.time())) is not None:
+            self.measures.partials += 1
+            reply = await self._requests.send(segment.number, question)
+            reply.add_done_callback(partial(self._partial_ended, segment, question))
+
+    async def final(self, text: str) -> None:
+        """A segment that is complete. Waits while many finals are on their way."""
+        segment = self._segment()
+        self._current = None
+        self._held = None
+        question = segment.end(text, self._loop.time())
+        if question is None:
+            self._done(segment, text)
+            return
+        self._finals += 1
+        reply = await self._requests.send(segment.number, question)  # here: in the order of the segments
+        self.start(self._finish(segment, question, reply))
+        await self.until(lambda: self._finals < MAX_FINALS)
+
+    async def end(self) -> None:
+        """Send the last partial of a segment without a final as its final."""
+        if self._current is not None:
+            await self.final(self._held or self._current.text)
+
+    def take(self) -> Caption | None:
+        """The next caption, if there is one."""
+        caption = self.segments.take()
+        if caption is not None and caption.final:
+            self._room.set()
+        return caption
+
+    async def until(self, has_room: Callable[[], bool]) -> None:
+        """Wait for room, or for the end of the stream."""
+        while not has_room() and self.error is None:
+            self._room.clear()
+            await self._room.wait()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this until the stream is left. Its error ends the stream."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    async def close(self) -> None:
+        """Cancel what is on its way."""
+        self.end_by(UsageError("This stream was left: ask for a new one."))
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        self._requests.close()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def end_by(self, error: BaseException) -> None:
+        """End the stream by this error, unless it has ended by another one."""
+        self.error = self.error or error
+        self._room.set()
+        self.changed.set()
+
+    def _segment(self) -> Segment:
+        """The segment whose final was not sent: a new one after a final."""
+        if self._current is None:
+            self._current = Segment(self._numbers, self._shown())
+            self._numbers += 1
+            self.segments.begin(self._current)
+        return self._current
+
+    def _partial_ended(self, segment: Segment, question: Question, reply: Reply) -> None:
+        if reply.cancelled() or (reply.exception() is not None and self.error is not None):
+            return
+        try:
+            segment.answer(question.revision, output_of_reply(reply).text, self._loop.time())
+        except InferstreamError as error:
+            segment.pass_over(question.revision)
+            self.measures.superseded += isinstance(error, Superseded)
+            self.measures.passed_over += not isinstance(error, Superseded)
+            if isinstance(error, OF_THE_STREAM):
+                self.end_by(error)
+        self._tell()
+        if self._held is not None and segment is self._current and self.error is None:
+            self.start(self._send_held())
+
+    async def _send_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:  # no final was sent meanwhile
+            await self.partial(held)
+
+    async def _finish(self, segment: Segment, question: Question, reply: Reply) -> None:
+        """Send the final until it is answered."""
+        again = partial(self._requests.send, segment.number, question)
+        try:
+            output = await answered(reply, again, self._requests.timeout_s)
+            segment.finish(output.text, self._loop.time())
+        except OF_THE_STREAM as error:
+            self.end_by(error)
+            return
+        except InferstreamError as error:
+            segment.fail(error)
+        self._finals -= 1
+        self._done(segment, question.text)
+
+    def _done(self, segment: Segment, text: str) -> None:
+        assert segment.caption is not None
+        self.segments.done(segment.caption)
+        self.measures.end(segment.trace, text, failed=segment.caption.error is not None)
+        self._room.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        """What is shown may have changed: wake the reader; and come back when something was held back for too long."""
+        self.changed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        release_at = self.segments.release_at
+        if release_at is not None and self.error is None:
+            self._timer = self._loop.call_at(release_at, self._release)
+
+    def _release(self) -> None:
+        self.segments.release(self._loop.time())
+        self._tell()
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.end_by(error)
