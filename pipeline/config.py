@@ -155,13 +155,39 @@ class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
     disk_bytes: SizeOrNone = 1_000_000_000
 
 
+class StepConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a chain: a task, and what it is asked.
+
+    Attributes:
+        task: the name of the task.
+        name: of the step, in options and failures; the name of the task if it is not given.
+        model: the model that answers; else the one that answers any request to the task.
+        options: options of the task; those of a request override them.
+        text: what the step is asked. ``{output.NAME}`` is a field of the answer of the step before, ``{output}`` its
+            JSON, and ``{text}`` what that step was asked.
+    """
+
+    task: Text
+    name: Text | None = None
+    model: Text | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    text: Text | None = None
+
+
+class ChainConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A chain of tasks: the answer of each step is what the next one is asked. A name alone is a step too."""
+
+    steps: list[Text | StepConfig]
+
+
 TaskSettings = TypeVar("TaskSettings", bound=Struct)
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings; each field but ``tasks`` is a table of the TOML file.
 
-    ``tasks`` has the settings of tasks by the name of the task, each with the values that are given:
+    ``chains`` are chains of tasks by their name, each a table: ``[chains.triage-pt]``. ``tasks``
+    has the settings of tasks by the name of the task, each with the values that are given:
     ``{"triage": {"threshold": 0.5}}``. In the TOML file they are tables too, e.g. ``[triage]``.
     """
 
@@ -172,6 +198,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     breaker: BreakerConfig = BreakerConfig()
     engine: EngineConfig = EngineConfig()
     cache: CacheConfig = CacheConfig()
+    chains: dict[str, ChainConfig] = field(default_factory=dict)
     tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of_task(self, name: str, kind: type[TaskSettings]) -> TaskSettings:

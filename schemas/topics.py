@@ -1,20 +1,34 @@
 """Topic and header names. With the JSON bodies they are the whole contract for clients in other languages."""
 
+import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 PREFIX: Final = "inferstream"
 
 
 class Topics(NamedTuple):
-    """The topics of one task, e.g. ``inferstream.triage.requests``."""
+    """The topics of one task, e.g. ``inferstream.triage.requests``; or of one step of a chain.
+
+    Attributes:
+        task: its name, or that of the chain.
+        prefix: what all names of topics begin with.
+        step: of a chain, from 1. The later steps have requests and retries of their own, as in
+            ``inferstream.triage-pt.step-2.requests``; all else belongs to the chain.
+    """
 
     task: str
     prefix: str = PREFIX
+    step: int = 1
+
+    @property
+    def label(self) -> str:
+        """What is told apart in the names of topics and groups, and in metrics: ``triage-pt.step-2``."""
+        return self.task if self.step == 1 else f"{self.task}.step-{self.step}"
 
     @property
     def requests(self) -> str:
-        return f"{self.prefix}.{self.task}.requests"
+        return f"{self.prefix}.{self.label}.requests"
 
     @property
     def replies(self) -> str:
@@ -37,7 +51,17 @@ class Topics(NamedTuple):
 
     def retry(self, tier: str) -> str:
         """The topic of one retry tier, e.g. ``retry("30s")``. Its delay is constant, so records are due in order."""
-        return f"{self.prefix}.{self.task}.retry.{tier}"
+        return f"{self.prefix}.{self.label}.retry.{tier}"
+
+    def of_step(self, step: int) -> Self:
+        """The topics of another step of the same chain."""
+        return self._replace(step=step)
+
+    def around(self, topic: str) -> Self:
+        """The topics of the step whose requests or retries are on ``topic``; of the first one for any other topic."""
+        own = re.escape(f"{self.prefix}.{self.task}")
+        found = re.match(rf"{own}\.step-([1-9][0-9]{{0,3}})\.", topic)
+        return self.of_step(int(found[1]) if found else 1)
 
 
 class Header:
@@ -58,6 +82,12 @@ class Header:
     )
     LEASE: Final = "lease"  # a name of the client: without its heartbeats the request is cancelled
     LEASE_MS: Final = "lease-ms"  # how long the lease lasts without a heartbeat; default 10 000
+    ASKED_MS: Final = (
+        "asked-ms"  # on a later step of a chain: when the chain was asked, Unix time in milliseconds
+    )
+    ENDED: Final = (
+        "ended"  # on a later step of a chain: the body is the Failure of an earlier one, to be passed on
+    )
     LAST_OFFSET: Final = (
         "last-offset"  # of the requests that a dead letter stands for; the first is in ORIGIN
     )

@@ -146,7 +146,7 @@ class FailurePolicy:
                 arrival.reply_id,
                 exc_info=error,
             )
-            where = f"the worker, or in the code of the task {self._topics.task!r}"
+            where = f"the worker, or in the code of the task {arrival.job.task or self._topics.task!r}"
             error = InferstreamError(
                 f"A defect in {where}: {type(error).__name__}; the worker's log has more."
             )

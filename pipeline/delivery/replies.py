@@ -36,13 +36,19 @@ class ReplyBuilder:
     """Builds the replies of one task."""
 
     def __init__(
-        self, task: str, max_bytes: int, echo: Sequence[str] = (), undeliverable: Undeliverable | None = None
+        self,
+        task: str,
+        max_bytes: int,
+        echo: Sequence[str] = (),
+        undeliverable: Undeliverable | None = None,
+        where: str = "",
     ) -> None:
         """A result of more than ``max_bytes`` becomes a Failure. ``echo``: shell patterns of the
         headers of a request that its reply repeats. Without ``undeliverable``, a reply that cannot
-        be written ends the worker.
+        be written ends the worker. ``where``: what the sentence of each Failure begins with.
         """
         self._task = task
+        self._where = where
         self._max_bytes = max_bytes
         patterns = [Header.TRACEPARENT, *echo]
         self._echoed = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
@@ -91,29 +97,43 @@ class ReplyBuilder:
 
     def failure(self, arrival: Arrival, error: InferstreamError | codec.DecodeError) -> Outcome:
         """The reply with a Failure, which repeats the error's code and, shortened, its sentence."""
-        identity = arrival.reply_id
-        failure = Failure(
-            id=identity,
-            task=self._task,
-            code=error.code,
-            message=short_message(error),
-            retryable=isinstance(error, InferstreamError) and error.retryable,
-            retry_after_ms=error.retry_after_ms if isinstance(error, Overloaded) else None,
-            seq=0 if arrival.chunks is None else arrival.chunks.seq,
+        retryable = isinstance(error, InferstreamError) and error.retryable
+        retry_after_ms = error.retry_after_ms if isinstance(error, Overloaded) else None
+        return self.ended(
+            arrival, self._failure(arrival, error.code, short_message(error), retryable, retry_after_ms)
         )
-        return self._or_bare(arrival, self._message(arrival, identity, codec.encode(failure)), identity)
+
+    def ended(self, arrival: Arrival, failure: Failure) -> Outcome:
+        """The reply with this Failure."""
+        reply = self._message(arrival, failure.id, codec.encode(failure))
+        return self._or_bare(arrival, reply, failure.id)
 
     def _too_large(self, arrival: Arrival, reply: Message, identity: str) -> Outcome:
         """A Failure in place of a reply that must not, or could not, be published."""
-        failure = Failure(
-            id=identity,
+        sentence = (
+            f"The reply has {len(reply.value)} bytes, more than may be published: ask for less, or raise, to "
+            "1 MB at most, the topic's max.message.bytes and `max_reply_bytes` in the worker's settings."
+        )
+        failure = self._failure(arrival, ReplyTooLarge.code, sentence)
+        return self._or_bare(arrival, reply._replace(value=codec.encode(failure)), identity)
+
+    def _failure(
+        self,
+        arrival: Arrival,
+        code: str,
+        message: str,
+        retryable: bool = False,
+        retry_after_ms: int | None = None,
+    ) -> Failure:
+        return Failure(
+            id=arrival.reply_id,
             task=self._task,
-            code=ReplyTooLarge.code,
-            message=f"The reply has {len(reply.value)} bytes, more than may be published: ask for less, or raise, to "
-            "1 MB at most, the topic's max.message.bytes and `max_reply_bytes` in the worker's settings.",
+            code=code,
+            message=self._where + message,
+            retryable=retryable,
+            retry_after_ms=retry_after_ms,
             seq=0 if arrival.chunks is None else arrival.chunks.seq,
         )
-        return self._or_bare(arrival, reply._replace(value=codec.encode(failure)), identity)
 
     def _or_bare(self, arrival: Arrival, reply: Message, identity: str) -> Outcome:
         """The reply; if the broker refuses its size, the same without the request's key and headers."""

@@ -43,6 +43,7 @@ class RequestReader:
         self._clock = clock
         self._wall_clock = wall_clock
         self._kind = kind
+        self._decode: Callable[[bytes | None, type[Request]], Request] = codec.decode_request
         self.cancels = cancels or Cancels()
 
     def arrival(self, record: Record) -> Arrival:
@@ -64,7 +65,7 @@ class RequestReader:
                 f"The request has {len(value)} bytes, more than the {self._max_bytes} allowed: split the text."
             )
         try:
-            request = codec.decode_request(value, self._kind)
+            request = self._decode(value, self._kind)
         except codec.DecodeError as error:
             arrival.id = error.id
             raise

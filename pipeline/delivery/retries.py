@@ -76,10 +76,12 @@ def tier_name(seconds: int) -> str:
 
 
 def asked_ms(arrival: Arrival) -> int:
-    """The Unix time of the first delivery, in milliseconds. A retried record has it in a header."""
-    if attempt_of(arrival.headers) == 1:
-        return arrival.record.timestamp_ms
-    value = arrival.headers.get(Header.ORIGIN_MS, b"")
+    """The Unix time of the first delivery, in milliseconds. A retried record has it in a header.
+
+    So has the request of a later step of a chain: the time at which the chain was asked.
+    """
+    is_first = attempt_of(arrival.headers) == 1
+    value = arrival.headers.get(Header.ASKED_MS if is_first else Header.ORIGIN_MS, b"")
     return int(value) if value.isdigit() and len(value) < 16 else arrival.record.timestamp_ms
 
 

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from ..delivery.admission import Admission
 from ..delivery.answers import AnswerPolicy
 from ..delivery.breaker import Breaker
 from ..delivery.cancel_reader import CancelReader, cancel_span_s
+from ..delivery.chain import StepReader, StepReplies
 from ..delivery.failures import FailurePolicy, WorkerStamp
 from ..delivery.handler import Handler
 from ..delivery.linger import BUSY_DELAY_S
@@ -38,6 +39,8 @@ from ..home import expanded, home_folder
 from ..runtime.graph import Graph
 from ..runtime.sessions import Session
 from ..tasks.catalogue import tasks
+from ..tasks.chains.chain import Chain, Place, places_of
+from ..tasks.chains.declared import chains_of, task_models
 from ..telemetry import Metrics, TaskMetrics
 from .loading import ModelLoader
 from .serving import Serving, TaskWorkers
@@ -59,7 +62,7 @@ def build_worker(
 
     Args:
         served: the tasks, each with the names of its models, of which the first is the default; without
-            names, the models of the task's settings.
+            names, the models of the task's settings. The name of a chain stands for the tasks of its steps.
         group: the consumer group of one task; ``inferstream.<task>`` by default.
         member: makes the membership static: a restart within the session timeout moves no partitions.
         batcher: how waiting rows become batches; a benchmark compares another way with ours.
@@ -67,12 +70,13 @@ def build_worker(
 
     Raises UsageError for an unknown task, UnknownModel, ModelError, ProviderUnavailable.
     """
-    if group and len(served) > 1:
+    names = task_models(served, config)
+    if group and len(names) > 1:
         raise UsageError("A group is for one task: with several tasks leave it out, each has its own then.")
     metrics = Metrics()
-    definitions = [tasks().find(name) for name in served]
+    definitions = [tasks().find(name) for name in names]
     loader = ModelLoader(config, metrics, batcher, graph_of)
-    models = {one.name: loader.entries(one, served[one.name]) for one in definitions}
+    models = {one.name: loader.entries(one, names[one.name]) for one in definitions}
     memory, disk = _caches(config.cache)
     engine = Engine(
         models,
@@ -95,7 +99,40 @@ def build_worker(
         )
         for one in definitions
     ]
+    of_tasks += step_workers(config, broker, engine, metrics, models, group=group, member=member)
     return Serving(broker, engine, of_tasks, metrics)
+
+
+def step_workers(
+    config: Config,
+    broker: Broker,
+    engine: Engine,
+    metrics: Metrics,
+    served: Collection[str],
+    *,
+    group: str | None = None,
+    member: str | None = None,
+) -> list[TaskWorkers]:
+    """The workers of those steps of the chains in the settings whose tasks are ``served`` here.
+
+    With a ``group`` of the task's own, theirs begin with its name.
+    """
+    chains = chains_of(config).values()
+    places = [place for chain in chains for place in places_of(chain, config.kafka.topic_prefix)]
+    return [
+        task_workers(
+            config,
+            broker,
+            place.topics,
+            engine,
+            metrics.of_task(place.topics.label),
+            group=f"{group}.{place.topics.label}" if group else None,
+            member=member,
+            place=place,
+        )
+        for place in places
+        if place.step.task in served
+    ]
 
 
 def task_workers(
@@ -108,18 +145,20 @@ def task_workers(
     group: str | None = None,
     member: str | None = None,
     kind: type[Request] = Request,
+    place: Place | None = None,
 ) -> TaskWorkers:
     """All that stands around an engine for one task: a worker for the requests, and one for each retry topic.
 
-    ``kind``: the type of the requests.
+    ``kind``: the type of the requests. ``place``: the step of a chain that these workers are.
     """
-    group = group or f"{topics.prefix}.{topics.task}"
-    specs = topic_specs(topics, config.kafka, config.retries)
+    group = group or f"{topics.prefix}.{topics.label}"
+    specs = chain_specs(place.chain, config) if place else topic_specs(topics, config.kafka, config.retries)
 
     # What reads a request, and decides whether it may go to the device.
     limits = config.limits
     cancels = CancelReader(broker, topics.cancels, metrics, cancel_span_s(config.retries))
-    reader = RequestReader(topics, limits.max_request_bytes, engine.clock, time.time, cancels.cancels, kind)
+    reading = (limits.max_request_bytes, engine.clock, time.time, cancels.cancels)
+    reader = StepReader(place, *reading) if place else RequestReader(topics, *reading, kind)
     reply_topics = ReplyTopics(topics, limits, broker.partitions)
     admission = Admission(config.window.max_in_flight, config.window.max_bytes)
 
@@ -127,7 +166,8 @@ def task_workers(
     breaker = Breaker(config.breaker, time.monotonic)
     stamp = WorkerStamp(f"{socket.gethostname()}/{os.getpid()}", time.time)
     end_of = Undelivered(topics, reply_topics, metrics, stamp).end_of
-    replies = ReplyBuilder(topics.task, limits.max_reply_bytes, limits.echo_headers, end_of)
+    replying = (limits.max_reply_bytes, limits.echo_headers, end_of)
+    replies = StepReplies(place, *replying) if place else ReplyBuilder(topics.task, *replying)
     answers = AnswerPolicy(replies, metrics, breaker)
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
@@ -142,7 +182,7 @@ def task_workers(
     returners = [_returner(config, broker, topics, seconds, subscription) for seconds in tiers]
 
     _watch(metrics, worker, breaker)
-    return TaskWorkers(topics.task, worker, returners, specs)
+    return TaskWorkers(topics.label, worker, returners, specs)
 
 
 def _returner(config: Config, broker: Broker, topics: Topics, seconds: int, requests: Subscription) -> Worker:
@@ -178,6 +218,13 @@ def topic_specs(
     names = [topics.requests, topics.replies, topics.cancels, topics.dead_letters]
     names += retry_topics(topics, retries)
     return [TopicSpec(name, kafka.partitions, kafka.replication, kafka.retention_ms) for name in names]
+
+
+def chain_specs(chain: Chain, config: Config) -> list[TopicSpec]:
+    """The topics that a chain needs: a worker of one step also needs those of the next."""
+    places = places_of(chain, config.kafka.topic_prefix)
+    specs = [spec for place in places for spec in topic_specs(place.topics, config.kafka, config.retries)]
+    return list(dict.fromkeys(specs))
 
 
 def _caches(config: CacheConfig) -> tuple[MemoryCache | None, DiskCache | None]:

@@ -9,7 +9,7 @@ import msgspec
 
 from ..config import Config
 from .addresses import parse_addresses
-from .sources import OWN_TABLES, Givens, Tables, from_file, from_variables
+from .sources import CHAINS, OWN_TABLES, Givens, Tables, from_file, from_variables
 from .validation import check
 
 
@@ -37,6 +37,6 @@ def config_of(
         values.setdefault(table, {})[setting] = given.value
     if "kafka.bootstrap" in givens:
         values["kafka"]["bootstrap"] = parse_addresses(str(givens["kafka.bootstrap"].value))
-    own = {table: given for table, given in values.items() if table in OWN_TABLES}
-    tasks = {table: given for table, given in values.items() if table not in OWN_TABLES}
+    own = {table: given for table, given in values.items() if table in (*OWN_TABLES, CHAINS)}
+    tasks = {table: given for table, given in values.items() if table not in own}
     return msgspec.convert({**own, "tasks": tasks}, Config)

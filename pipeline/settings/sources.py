@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, get_args, get_type_hints
 import msgspec
 from msgspec import Struct, structs
 
-from ..config import Config
+from ..config import ChainConfig, Config
 from ..errors import UsageError
 from ..rows.decoding import read_text
 
@@ -16,8 +16,13 @@ VARIABLE_PREFIX: Final = "INFERSTREAM"
 Tables = Mapping[str, type[Struct]]
 """The type of each table by its name."""
 
-OWN_TABLES: Final[Tables] = {one.name: one.type for one in structs.fields(Config) if one.name != "tasks"}
-"""The tables of `Config`. Those of tasks are handed in beside them."""
+CHAINS: Final = "chains"
+"""The table whose settings are tables themselves, one for each chain."""
+
+OWN_TABLES: Final[Tables] = {
+    one.name: one.type for one in structs.fields(Config) if one.name not in (CHAINS, "tasks")
+}
+"""The tables of `Config` but the chains. Those of tasks are handed in beside them."""
 
 
 class Given(NamedTuple):
@@ -63,11 +68,11 @@ def from_file(path: Path, known: Tables, skipped: Collection[str] = ()) -> Given
     for table, values in tables.items():
         if table in skipped:
             continue
-        if table not in known:
+        if table not in known and table != CHAINS:
             raise UsageError(f"The settings file {path} has {_no_table(table, known)}")
         if not isinstance(values, dict):
             raise UsageError(f"{table} in {path} is no table: write its settings below [{table}].")
-        names = names_of(known[table])
+        names = values.keys() if table == CHAINS else names_of(known[table])
         for name, value in values.items():
             if name not in names:
                 raise UsageError(f"The settings file {path} has {_no_setting(table, name, known)}")
@@ -87,6 +92,8 @@ def from_variables(environment: Mapping[str, str], tables: Tables) -> Givens:
 def type_of(path: str, tables: Tables) -> Any:
     """The type of the setting ``table.name``, with what is annotated."""
     table, _, name = path.partition(".")
+    if table == CHAINS:
+        return ChainConfig
     return get_type_hints(tables[table], include_extras=True)[name]
 
 
@@ -102,7 +109,7 @@ def _typed(kind: Any, text: str) -> object:
 
 
 def _no_table(table: str, known: Tables) -> str:
-    near = get_close_matches(table, known, n=1)
+    near = get_close_matches(table, [*known, CHAINS], n=1)
     home = _homes(table, known)
     if home:
         return f"{table!r} outside of its table: write it below [{home[0]}]."

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, structs
 
-from ..config import KafkaConfig
+from ..config import ChainConfig, KafkaConfig
 from ..errors import UsageError
 from .addresses import parse_addresses
 from .sources import OWN_TABLES, Given, Givens, Tables, names_of, type_of
@@ -52,7 +52,9 @@ def check_kafka(config: KafkaConfig) -> KafkaConfig:
 def _check_value(path: str, given: Given, kind: Any) -> None:
     try:
         msgspec.convert(given.value, kind)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
+        if kind is ChainConfig:
+            raise _wrong_chain(given, error) from None
         raise UsageError(
             f"{_is(path, given)}: it must be {_allowed(kind)}{_hint(path, given.value)}."
         ) from None
@@ -60,6 +62,15 @@ def _check_value(path: str, given: Given, kind: Any) -> None:
         _check_address(given)
     if path in ("kafka.retention_ms", "kafka.replication") and given.value == 0:
         raise UsageError(f"{_is(path, given)}: it must be {_allowed(kind)}.")
+
+
+def _wrong_chain(given: Given, error: msgspec.ValidationError) -> UsageError:
+    reason, _, where = str(error).partition(" - at `$.")
+    place = f" at {where.rstrip('`')}" if where else ""
+    return UsageError(
+        f"{_capital(given.origin)} is wrong{place} ({reason[:1].lower()}{reason[1:]}): write it as in "
+        'steps = ["translate", {task = "triage", options = {runners_up = 0}}].'
+    )
 
 
 def _check_address(given: Given) -> None:

@@ -10,6 +10,7 @@ from ..config import Config
 from ..settings.loading import config_of
 from ..settings.sources import OWN_TABLES, Givens
 from .catalogue import tasks
+from .chains.declared import chains_of
 
 
 def load_config(
@@ -24,7 +25,9 @@ def load_config(
     """
     of_tasks = task_tables()
     unusable = set(tasks().names) - of_tasks.keys()
-    return config_of(path, options, environment, of_tasks=of_tasks, skipped=unusable)
+    config = config_of(path, options, environment, of_tasks=of_tasks, skipped=unusable)
+    chains_of(config)  # tells what is wrong with them
+    return config
 
 
 def task_tables() -> dict[str, type[Struct]]:

@@ -9,6 +9,7 @@ import click
 
 from ...config import Config
 from ...errors import UsageError
+from ...tasks.chains.declared import task_models
 from ..options.broker import open_broker
 from ..options.of_tasks import SettingsCommand
 from ..options.ports import PORT
@@ -83,7 +84,8 @@ def command(
     Fetch the models first: `inferstream models pull minilm`. Missing topics are created. Each worker adds
     throughput, up to one worker per partition. If a worker dies, the other workers of its group answer the
     requests that it had not finished. Several tasks share the device; models that they have in common are loaded once.
-    `inferstream worker TASK --help` shows also the settings of a task.
+    `inferstream worker TASK --help` shows also the settings of a task. A task also answers its steps of all chains in
+    the settings; the name of a chain stands for the tasks of all its steps.
 
     \b
       inferstream worker triage --kafka broker-1:9092,broker-2:9092
@@ -100,7 +102,8 @@ def command(
 
     configure_worker_logging(log_level)
     broker = open_broker(config, None, embedded)
-    serving = build_worker(config, broker, _models(served, model), group=group, member=member)
+    tasks = list(task_models(dict.fromkeys(served, ()), config))
+    serving = build_worker(config, broker, _models(tasks, model), group=group, member=member)
     tune_process()
     hosted = Hosted(broker, serving, config.window.drain_timeout_ms)
     if host is None:

@@ -31,6 +31,7 @@ REMOVED: Final = frozenset(
         Header.HISTORY,
         Header.ATTEMPT,
         Header.ORIGIN_MS,
+        Header.ASKED_MS,
         Header.NOT_BEFORE_MS,
         Header.DEADLINE_MS,
         Header.KEYLESS,

@@ -1,0 +1,199 @@
+"""One step of a chain: reads its requests, and makes of its answers the requests of the next step.
+
+The rest of a worker knows nothing of chains: the id of a request is the caller's at every step, so replies,
+cancels and leases are those of any task. On the topic of a later step an id ends with the step's number, ``t1/2``.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from msgspec import MsgspecError
+from msgspec.structs import replace
+
+from ...schemas import codec
+from ...schemas.messages import Failure, Request
+from ...schemas.topics import Header
+from ..broker.base import Headers, Message
+from ..engine.engine_answer import EngineAnswer
+from ..engine.job import Job
+from ..errors import BadHeader, InferstreamError, ReplyTooLarge, TooLarge
+from ..tasks.chains.chain import Place
+from .arrival import Arrival
+from .cancels import Cancels
+from .outcome import Outcome
+from .replies import ReplyBuilder, Undeliverable
+from .request_reader import RequestReader
+from .retries import asked_ms
+
+LEFT_BEHIND: Final = frozenset(
+    {
+        Header.ATTEMPT,
+        Header.HISTORY,
+        Header.NOT_BEFORE_MS,
+        Header.ORIGIN,
+        Header.ORIGIN_MS,
+        Header.ASKED_MS,
+        Header.ENDED,
+    }
+)
+"""Headers that concern one step alone, or are written anew. All others go along: deadline, tenant, priority, trace,
+lease, reply topic, order, and those that replies repeat."""
+
+
+class EndedBefore(InferstreamError):
+    """An earlier step has failed; ``failure`` is to be passed on, in the order of its key."""
+
+    code = "ended_before"  # in metrics alone: the caller gets the Failure
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class StepReader(RequestReader):
+    """Reads the requests of one step. Each is a request to the chain: its options are given by step."""
+
+    def __init__(
+        self,
+        place: Place,
+        max_request_bytes: int,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        cancels: Cancels | None = None,
+    ) -> None:
+        super().__init__(place.topics, max_request_bytes, clock, wall_clock, cancels)
+        self._place = place
+        self._number = place.topics.step
+        self._is_last = place.follower is None
+        self._suffix = "" if self._number == 1 else f"/{self._number}"
+        if self._suffix:
+            self._decode = self._decode_step
+
+    def read(self, arrival: Arrival) -> Job:
+        """See `RequestReader.read`; also raises EndedBefore."""
+        if self._number > 1 and Header.ENDED in arrival.headers:
+            raise self._passed_on(arrival)
+        try:
+            job = super().read(arrival)
+        except TooLarge:  # known before the body is decoded; but this body is ours, and the caller waits by its id
+            if self._suffix and arrival.id is None:
+                with suppress(codec.DecodeError):
+                    arrival.id = self._decode(arrival.record.value, Request).id
+            raise
+        arrival.job = self._own(job)
+        return arrival.job
+
+    def _own(self, job: Job) -> Job:
+        """The job for the engine, which serves tasks and knows no chain. Options are checked where they come in."""
+        if job.model is not None:
+            raise BadHeader(
+                f"The header {Header.MODEL!r} has no meaning for a chain: the settings name the model of each step."
+            )
+        request = job.request
+        if self._number == 1 and request.options:
+            self._place.chain.check(request.options)
+        asked = replace(
+            request,
+            options=self._place.options(request.options),
+            stream=request.stream and self._is_last,
+        )
+        step = self._place.step
+        return replace(job, task=step.task, model=step.model, request=asked)
+
+    def _decode_step(self, value: bytes | None, kind: type[Request]) -> Request:
+        """The request, with the id of the caller."""
+        try:
+            request = codec.decode_request(value, kind)
+        except codec.DecodeError as error:
+            error.id = self._caller_id(error.id)
+            raise
+        return replace(request, id=self._caller_id(request.id))
+
+    def _caller_id(self, identity: str | None) -> str | None:
+        return identity.removesuffix(self._suffix) if identity is not None else None
+
+    def _passed_on(self, arrival: Arrival) -> EndedBefore:
+        ended = codec.decode_reply(arrival.record.value)
+        if not isinstance(ended, Failure):
+            raise codec.DecodeError(
+                "wrong_type", f"A record with the header {Header.ENDED!r} must hold a Failure."
+            )
+        arrival.id = self._caller_id(ended.id)
+        return EndedBefore(replace(ended, id=arrival.reply_id))
+
+
+class StepReplies(ReplyBuilder):
+    """Makes what follows an answer: the request of the next step; behind the last step the reply to the caller.
+
+    A Failure goes to the caller at once. Where the order of replies matters it takes the way of the
+    answers, through the later steps, which pass it on: so it overtakes none of them.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        max_bytes: int,
+        echo: Sequence[str] = (),
+        undeliverable: Undeliverable | None = None,
+    ) -> None:
+        where = f"Step {place.topics.step} of {place.chain.name}, {place.step.name}: "
+        super().__init__(place.step.task, max_bytes, echo, undeliverable, where)
+        self._follower = place.follower
+
+    def result(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
+        """See `ReplyBuilder.result`."""
+        if self._follower is None:
+            return super().result(arrival, answer)
+        try:
+            body = codec.encode(_next_request(arrival, answer.output, self._follower))
+        except (MsgspecError, UnicodeError, RecursionError):
+            sentence = "Its answer has no fields of which the next step could be asked."
+            return self.failure(arrival, InferstreamError(sentence))
+        following = self._to_next(arrival, self._follower, body)
+        return Outcome((following,), partial(self._too_large_for_next, arrival, len(body)))
+
+    def failure(self, arrival: Arrival, error: InferstreamError | codec.DecodeError) -> Outcome:
+        """See `ReplyBuilder.failure`."""
+        if isinstance(error, EndedBefore):
+            return self.ended(arrival, error.failure)
+        return super().failure(arrival, error)
+
+    def ended(self, arrival: Arrival, failure: Failure) -> Outcome:
+        """See `ReplyBuilder.ended`."""
+        told = super().ended(arrival, failure)
+        if self._follower is None or not arrival.keeps_order:
+            return told
+        body = codec.encode(replace(failure, id=_id_at(self._follower, failure.id)))
+        passed_on = self._to_next(arrival, self._follower, body, (Header.ENDED, b"1"))
+        return Outcome((passed_on,), lambda: told)
+
+    def _too_large_for_next(self, arrival: Arrival, size: int) -> Outcome:
+        sentence = (
+            f"Its answer makes a request of {size} bytes for the next step, more than its topic takes: send a shorter "
+            "text, or raise the topic's max.message.bytes."
+        )
+        return self.ended(arrival, self._failure(arrival, ReplyTooLarge.code, sentence))
+
+    def _to_next(self, arrival: Arrival, follower: Place, body: bytes, *more: tuple[str, bytes]) -> Message:
+        record = arrival.record
+        kept: Headers = tuple(header for header in record.headers if header[0] not in LEFT_BEHIND)
+        headers = (*kept, (Header.ASKED_MS, b"%d" % max(0, asked_ms(arrival))), *more)
+        return Message(follower.topics.requests, body, record.key, headers)
+
+
+def _next_request(arrival: Arrival, output: bytes, follower: Place) -> Request:
+    """The request of the next step: what this one was asked, with another text, and an id that names the step.
+
+    The record alone decides it, so a redelivery makes the same one.
+    """
+    asked = codec.decode_request(arrival.record.value)
+    make = follower.step.text
+    assert make is not None
+    text = make.of(str(asked.text), output)
+    return replace(asked, id=_id_at(follower, arrival.reply_id), text=text, task=None)
+
+
+def _id_at(place: Place, identity: str) -> str:
+    return f"{identity}/{place.topics.step}"

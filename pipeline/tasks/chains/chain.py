@@ -1,0 +1,77 @@
+"""A chain of tasks as workers and commands know it: its steps, each with the contract of its task."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ....schemas.contract import Contract
+from ....schemas.topics import Topics
+from ...errors import UnknownOption, WrongType
+from ..options import checked_options
+from .step_text import StepText
+
+
+class Step(NamedTuple):
+    """One step, as `StepConfig` declares it.
+
+    Attributes:
+        text: makes what it is asked of the answer of the step before; None for the first one, which gets the
+            text of the request.
+    """
+
+    name: str
+    task: str
+    contract: Contract
+    model: str | None
+    options: Mapping[str, Any]
+    text: StepText | None
+
+
+class Chain(NamedTuple):
+    """Steps that follow each other. The options of a request to it are given by step."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Check the options of a request, for all steps. Raises UnknownOption or WrongType."""
+        known = {step.name: step for step in self.steps}
+        example = f'{{"{self.steps[-1].name}": {{…}}}}'
+        for name, options in given.items():
+            if name not in known:
+                raise UnknownOption(
+                    f"The chain {self.name!r} has no step {name[:50]!r}; its steps are: {', '.join(known)}. Give "
+                    f"options by step, as in {example}."
+                )
+            if not isinstance(options, dict):
+                raise WrongType(f"The options of the step {name!r} must be an object, as in {example}.")
+            step = known[name]
+            checked_options(step.task, {**step.options, **options}, step.contract.options)
+
+
+class Place(NamedTuple):
+    """One step of a chain, and its topics."""
+
+    chain: Chain
+    topics: Topics
+
+    @property
+    def step(self) -> Step:
+        return self.chain.steps[self.topics.step - 1]
+
+    @property
+    def follower(self) -> "Place | None":
+        """The next step; None for the last one."""
+        number = self.topics.step
+        return (
+            None if number == len(self.chain.steps) else self._replace(topics=self.topics.of_step(number + 1))
+        )
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of this step, in a request to the chain whose options were checked."""
+        return {**self.step.options, **given.get(self.step.name, {})}
+
+
+def places_of(chain: Chain, prefix: str) -> list[Place]:
+    """All steps of a chain. ``prefix``: that of its topics."""
+    topics = Topics(chain.name, prefix)
+    return [Place(chain, topics.of_step(number)) for number in range(1, len(chain.steps) + 1)]

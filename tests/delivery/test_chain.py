@@ -1,0 +1,191 @@
+"""What one step of a chain makes of a record: the same request of the next step each time, or one Failure."""
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+from support.chain_worker import CHAIN, chain_config, know_both
+
+from inferstream.pipeline.broker.base import Headers, Message, Record
+from inferstream.pipeline.delivery.arrival import MAX_ID_CHARACTERS, Arrival
+from inferstream.pipeline.delivery.chain import LEFT_BEHIND, StepReader, StepReplies
+from inferstream.pipeline.delivery.outcome import Outcome
+from inferstream.pipeline.engine.engine_answer import EngineAnswer
+from inferstream.pipeline.errors import DeviceError, InferstreamError
+from inferstream.pipeline.tasks.chains.chain import Place, places_of
+from inferstream.pipeline.tasks.chains.declared import chains_of
+from inferstream.schemas.codec import DecodeError, decode_reply, decode_request, encode
+from inferstream.schemas.messages import Failure, Request, Timings
+from inferstream.schemas.topics import ANY_ORDER, Header
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NAMES = st.sampled_from(
+    [
+        Header.TENANT,
+        Header.DEADLINE_MS,
+        Header.PRIORITY,
+        Header.TRACEPARENT,
+        Header.REPLY_TOPIC,
+        Header.ORDER,
+        Header.LEASE,
+        Header.LEASE_MS,
+        Header.ATTEMPT,
+        Header.HISTORY,
+        Header.ORIGIN,
+        Header.ORIGIN_MS,
+        Header.ASKED_MS,
+        Header.ENDED,
+        "x-own",
+    ]
+)
+HEADERS = st.lists(st.tuples(NAMES, st.binary(max_size=9) | st.just(b"1")), max_size=6).map(tuple)
+ANSWER = EngineAnswer(b'{"echo": "an answer"}', "m", "v", "miss", Timings(), None)
+
+
+@pytest.fixture(scope="module")
+def places() -> list[Place]:
+    with pytest.MonkeyPatch.context() as patch:
+        know_both(patch)
+        return places_of(chains_of(chain_config("p"))[CHAIN], "p")
+
+
+def a_reader(place: Place) -> StepReader:
+    return StepReader(place, 1_000_000, lambda: 0.0, time.time)
+
+
+def a_record(
+    place: Place, body: bytes, key: bytes | None = None, headers: Headers = (), timestamp_ms: int = 1_000
+) -> Record:
+    return Record(place.topics.requests, 1, 7, key, body, headers, timestamp_ms)
+
+
+def arrived(place: Place, record: Record) -> Arrival:
+    """The record as far as it could be read."""
+    reader = a_reader(place)
+    arrival = reader.arrival(record)
+    with suppress(DecodeError, InferstreamError):
+        reader.read(arrival)
+    return arrival
+
+
+def only(outcome: Outcome) -> Message:
+    (message,) = outcome.messages
+    return message
+
+
+@given(
+    identity=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    text=TEXTS.filter(lambda text: bool(text) and not text.isspace()),
+    key=st.none() | st.binary(max_size=4),
+    headers=HEADERS,
+    stream=st.booleans(),
+)
+def test_a_redelivery_makes_the_same_request_and_every_header_of_the_caller_goes_along(
+    places: list[Place], identity: str | None, text: str, key: bytes | None, headers: Headers, stream: bool
+) -> None:
+    first, second = places
+    body = encode(Request(text=text, id=identity, stream=stream, options={"steps": {"repeat": 2}}))
+    record = a_record(first, body, key, headers)
+    made = [
+        only(StepReplies(first, 1_000_000).result(arrived(first, one), ANSWER))
+        for one in (record, record._replace(timestamp_ms=1_000))
+    ]
+    assert made[0] == made[1]
+    (message, _) = made
+    assert message.topic == second.topics.requests
+    assert message.key == key
+    kept = [header for header in headers if header[0] not in LEFT_BEHIND]
+    assert list(message.headers[:-1]) == kept
+    assert message.headers[-1][0] == Header.ASKED_MS
+    asked = decode_request(message.value)
+    assert (asked.text, asked.stream, asked.task) == ("an answer", stream, None)
+    following = a_record(second, message.value, message.key, message.headers)
+    arrival = arrived(second, following)
+    origin = "p.echo-steps.requests/1/7"
+    at_first = arrived(first, record).reply_id
+    assert arrival.reply_id == at_first, "the id is the caller's at every step"
+    if Header.ORIGIN not in dict(headers):
+        assert at_first == (origin if identity is None else identity)
+
+
+@pytest.mark.parametrize("identity", ["a", "a/2", "/2", "a/2/2", "", "s/0/1", "x" * MAX_ID_CHARACTERS])
+def test_an_id_may_look_like_that_of_a_step(places: list[Place], identity: str) -> None:
+    first, second = places
+    record = a_record(first, encode(Request(text="t", id=identity)))
+    message = only(StepReplies(first, 1_000_000).result(arrived(first, record), ANSWER))
+    assert decode_request(message.value).id == f"{identity}/2"
+    arrival = a_reader(second).arrival(a_record(second, message.value))
+    a_reader(second).read(arrival)
+    assert arrival.reply_id == identity
+
+
+def failure_of(message: Message) -> Failure:
+    reply = decode_reply(message.value)
+    assert isinstance(reply, Failure)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("key", "headers", "is_told_at_once"),
+    [(None, (), True), (b"k", ((Header.ORDER, ANY_ORDER),), True), (b"k", (), False)],
+)
+def test_a_failure_takes_the_way_of_the_answers_only_where_order_matters(
+    places: list[Place], key: bytes | None, headers: Headers, is_told_at_once: bool
+) -> None:
+    first, second = places
+    record = a_record(first, encode(Request(text="t", id="a")), key, headers)
+    outcome = StepReplies(first, 1_000_000).failure(arrived(first, record), DeviceError("It broke."))
+    message = only(outcome)
+    told = failure_of(message)
+    assert told.message == "Step 1 of echo-steps, echo: It broke."
+    if is_told_at_once:
+        assert (message.topic, told.id) == (first.topics.replies, "a")
+        return
+    assert (message.topic, told.id) == (second.topics.requests, "a/2")
+    arrival = a_reader(second).arrival(a_record(second, message.value, message.key, message.headers))
+    with pytest.raises(Exception, match="It broke") as ended:
+        a_reader(second).read(arrival)
+    passed_on = only(StepReplies(second, 1_000_000).failure(arrival, ended.value))  # type: ignore[arg-type]
+    assert passed_on.topic == second.topics.replies
+    assert failure_of(passed_on) == structs.replace(told, id="a")
+    assert outcome.if_too_large is not None
+    assert only(outcome.if_too_large()).topic == first.topics.replies, (
+        "larger than the topic takes: told at once"
+    )
+
+
+def test_an_answer_that_the_next_topic_does_not_take_is_a_failure(places: list[Place]) -> None:
+    first, second = places
+    for key in (None, b"k"):
+        record = a_record(first, encode(Request(text="t", id="a")), key)
+        outcome = StepReplies(first, 1_000_000).result(arrived(first, record), ANSWER)
+        assert outcome.if_too_large is not None
+        message = only(outcome.if_too_large())
+        assert message.topic == (second.topics.requests if key else first.topics.replies)
+        told = failure_of(message)
+        assert told.code == "reply_too_large"
+        assert told.message.startswith("Step 1 of echo-steps, echo: Its answer makes a request of ")
+
+
+@pytest.mark.parametrize("output", [b"[1]", b"3", b'"text"', b"null"])
+def test_an_output_of_another_shape_than_its_contract_is_a_failure(
+    places: list[Place], output: bytes
+) -> None:
+    first, _ = places
+    record = a_record(first, encode(Request(text="t", id="a")))
+    outcome = StepReplies(first, 1_000_000).result(arrived(first, record), structs.replace(ANSWER, output=output))
+    assert failure_of(only(outcome)).code == "internal"
+
+
+@given(body=st.binary(max_size=60), headers=HEADERS, step=st.sampled_from([0, 1]))
+def test_any_record_at_any_step_is_read_or_refused(
+    places: list[Place], body: bytes, headers: Headers, step: int
+) -> None:
+    reader = a_reader(places[step])
+    arrival = reader.arrival(a_record(places[step], body, None, headers))
+    with suppress(DecodeError, InferstreamError):
+        reader.read(arrival)
+    assert arrival.reply_id

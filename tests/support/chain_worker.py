@@ -1,0 +1,140 @@
+"""A chain of two fake tasks, `echo` and then `steps`, each on a fake device; also a program, which a test may kill."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from inferstream.pipeline.broker.base import Broker
+from inferstream.pipeline.config import ChainConfig, Config, KafkaConfig, StepConfig
+from inferstream.pipeline.engine.batching import Limits
+from inferstream.pipeline.engine.cache.memory import MemoryCache
+from inferstream.pipeline.engine.cost import Cost
+from inferstream.pipeline.engine.device import Device
+from inferstream.pipeline.engine.engine import Engine
+from inferstream.pipeline.engine.lanes import LaneSettings
+from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.lab.steps import Steps, StepsModel
+from inferstream.pipeline.lab.steps_definition import StepsDefinition
+from inferstream.pipeline.runtime.encoder import Encoder
+from inferstream.pipeline.runtime.fake_session import FakeSession
+from inferstream.pipeline.runtime.model import RUN, Model
+from inferstream.pipeline.serving.build import step_workers, task_workers
+from inferstream.pipeline.serving.serving import Serving
+from inferstream.pipeline.serving.shutdown import run_until_signaled
+from inferstream.pipeline.tasks import catalogue
+from inferstream.pipeline.tasks.catalogue import OURS, TaskCatalogue, tasks
+from inferstream.pipeline.telemetry import Metrics
+from inferstream.schemas.contract import Contract
+from inferstream.schemas.topics import Topics
+from support.echo import Echo, EchoOptions
+from support.steps_worker import RETRIES, WINDOW, broker_at
+
+CHAIN: Final = "echo-steps"
+LIMITS: Final = Limits(4_096, 64)
+FAILS: Final = "\x07"
+"""A text with it fails in the first step."""
+
+
+class EchoOutput(msgspec.Struct, frozen=True):
+    echo: str
+
+
+class EchoDefinition:
+    """The task `echo` for the catalogue."""
+
+    name = "echo"
+    contract = Contract(EchoOptions, EchoOutput)
+    settings = msgspec.defstruct("EchoSettings", [("model", str, "echo-small")])
+
+    def load(self, registry: object, model_name: str, settings: Any) -> Any:
+        """There is nothing on disk to load."""
+        raise NotImplementedError
+
+
+def know_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue of this process knows both tasks."""
+    known = TaskCatalogue([*OURS, EchoDefinition(), StepsDefinition()], [])
+    monkeypatch.setattr(catalogue, "tasks", lambda: known)
+    monkeypatch.setattr("inferstream.pipeline.tasks.chains.declared.tasks", lambda: known)
+
+
+def chain_config(prefix: str, **settings: Any) -> Config:
+    """Settings that declare the chain."""
+    chain = ChainConfig(["echo", StepConfig("steps", text="{output.echo}")])
+    given: dict[str, Any] = {
+        "kafka": KafkaConfig(partitions=2, topic_prefix=prefix),
+        "window": WINDOW,
+        "retries": RETRIES,
+        "chains": {CHAIN: chain},
+    }
+    return Config(**given | settings)
+
+
+def chain_serving(
+    config: Config, broker: Broker, served: Collection[str], sessions: dict[str, FakeSession] | None = None
+) -> Serving:
+    """Workers of the tasks ``served`` and of their steps, as `build_worker` makes them; not started."""
+    graphs = sessions or {}
+    echo = Encoder(graphs.get("echo", FakeSession()))
+    steps = StepsModel(graphs.get("steps", FakeSession()))
+    known = {
+        "echo": {"echo-small": ModelEntry(Echo(max_tokens=2_000), _device(echo))},
+        "steps": {"steps": ModelEntry(Steps(), _device(steps))},
+    }
+    memory = MemoryCache(config.cache.memory_bytes) if config.cache.enabled else None
+    models = {name: known[name] for name in served}
+    engine = Engine(models, memory=memory, disk=None, clock=time.monotonic)
+    metrics = Metrics()
+    prefix = config.kafka.topic_prefix
+    of_tasks = [
+        task_workers(config, broker, Topics(name, prefix), engine, metrics.of_task(name)) for name in served
+    ]
+    of_tasks += step_workers(config, broker, engine, metrics, served)
+    return Serving(broker, engine, of_tasks, metrics)
+
+
+def _device(model: Model) -> Device:
+    costs = {phase: Cost((1.0, 0.01, 0.0001, 1e-7)) for phase in getattr(model, "phases", [RUN])}
+    return Device(model, LIMITS, costs, LaneSettings(1, time.monotonic, time.monotonic))
+
+
+class DyingSession(FakeSession):
+    """Ends the process by `kill -9` after a number of runs, in the middle of one."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__()
+        self._left = runs
+
+    def run(self, feeds: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        made = super().run(feeds)
+        self.runs.clear()
+        return made
+
+
+def main(place: str, prefix: str, served: str, dies_after: str = "1000000000") -> None:
+    """Serve one task, or several joined by commas, on a folder or on the Kafka at an address, until SIGTERM."""
+    for one in (EchoDefinition(), StepsDefinition()):
+        tasks().include(one)
+    names = served.split(",")
+    broker = broker_at(place)
+    sessions = {name: DyingSession(int(dies_after)) for name in names}
+    serving = chain_serving(chain_config(prefix), broker, names, sessions)
+
+    async def serve() -> None:
+        async with broker:
+            await serving.run()
+
+    run_until_signaled(serve, serving.drain, 10)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
