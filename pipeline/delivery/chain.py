@@ -77,7 +77,9 @@ class StepReader(RequestReader):
             raise self._passed_on(arrival)
         try:
             job = super().read(arrival)
-        except TooLarge:  # known before the body is decoded; but this body is ours, and the caller waits by its id
+        except (
+            TooLarge
+        ):  # known before the body is decoded; but this body is ours, and the caller waits by its id
             if self._suffix and arrival.id is None:
                 with suppress(codec.DecodeError):
                     arrival.id = self._decode(arrival.record.value, Request).id

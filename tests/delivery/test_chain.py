@@ -176,7 +176,9 @@ def test_an_output_of_another_shape_than_its_contract_is_a_failure(
 ) -> None:
     first, _ = places
     record = a_record(first, encode(Request(text="t", id="a")))
-    outcome = StepReplies(first, 1_000_000).result(arrived(first, record), structs.replace(ANSWER, output=output))
+    outcome = StepReplies(first, 1_000_000).result(
+        arrived(first, record), structs.replace(ANSWER, output=output)
+    )
     assert failure_of(only(outcome)).code == "internal"
 
 

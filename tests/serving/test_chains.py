@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from support.chain_worker import CHAIN, FAILS, chain_config, chain_serving, know_both
 from support.kafka_serving import running, until
-from support.steps_worker import broker_at
+from support.steps_worker import WINDOW, broker_at
 
 from inferstream import Answer, Cancelled, Client, DeadlineExceeded, Failure, UnknownOption
 from inferstream.pipeline.broker.base import Broker, Message, Record
-from inferstream.pipeline.config import CacheConfig, ChainConfig, Config, LimitConfig, RetryConfig, StepConfig
+from inferstream.pipeline.config import CacheConfig, ChainConfig, Config, LimitConfig, StepConfig
 from inferstream.pipeline.errors import (
     BadHeader,
     BlankText,
@@ -364,18 +365,25 @@ async def test_a_record_on_the_topic_of_a_later_step_may_hold_anything(chained: 
     assert codes["y"] == "code"
 
 
-@pytest.mark.parametrize("chained", [{"retries": RetryConfig(tiers_s=[1], max_attempts=1)}], indirect=True)
+@pytest.mark.parametrize("chained", [{"window": structs.replace(WINDOW, max_in_flight=4)}], indirect=True)
 async def test_an_overload_of_a_later_step_is_told_and_the_caller_may_come_back(chained: Chained) -> None:
+    """The quota of a tenant counts at each step on its own."""
     chained.sessions["steps"].stall()
     async with chained.client() as client:
-        held = asyncio.create_task(client.request(CHAIN, "x" * 2_000, id="held", timeout_s=None))
-        await chained.begun("steps")
-        engine = chained.second.engine
-        device = engine._devices[0]
-        device.wait_s = lambda flight, now: 100.0  # type: ignore[method-assign]
-        with pytest.raises(Overloaded, match=r"^Step 2 of echo-steps, steps: The device is busy"):
-            await client.request(CHAIN, "abc", timeout_s=20)
-        del device.wait_s
+        held = []
+        for number, tenant in enumerate(("b", "a", "a")):
+            held.append(asyncio.create_task(client.request(CHAIN, f"held {number}", tenant=tenant)))
+
+            async def is_held(count: int = number + 1) -> bool:
+                (_, step) = chained.second.of_tasks
+                return step.worker.window.running == count
+
+            await until(is_held)
+        with pytest.raises(Overloaded, match=r"^Step 2 of echo-steps, steps: This tenant has 2 requests"):
+            await client.request(CHAIN, "abc", tenant="a")
         chained.sessions["steps"].release()
-        assert (await client.request(CHAIN, "abc", timeout_s=50)).output.text == "abc"
-        await held
+        await asyncio.gather(*held)
+        assert (await client.request(CHAIN, "abc", tenant="a")).output.text == "abc"
+    assert [ids.shape for ids in chained.sessions["echo"].runs].count((1, 3)) == 1, (
+        "step 1 was repeated from its cache"
+    )
