@@ -110,8 +110,8 @@ async def test_a_worker_that_fails_ends_the_client_and_raises() -> None:
 
 
 async def test_an_unknown_task_or_model_raises_at_once() -> None:
-    with pytest.raises(UsageError, match="translate"):
-        async with Edge(CONFIG, task="translate"):
+    with pytest.raises(UsageError, match="no-such-task"):
+        async with Edge(CONFIG, task="no-such-task"):
             pass
     with pytest.raises(UnknownModel, match="nothing-like-it"):
         async with Edge(CONFIG, models=["nothing-like-it"]):
