@@ -119,7 +119,9 @@ class Stream(Generic[Piece_co, Output_co]):
             if isinstance(found, Failure):
                 raise error_of(found)
             answer = answer_of(found, self._types.output)
-            if self._types.pieces is not None and not self._pieces.finish(self._types.pieces(answer.output)):
+            # The last step of a chain answers, which is another task than the one that was asked.
+            pieces = self._types.pieces or piece_types(found.task, self._types.output).pieces
+            if pieces is not None and not self._pieces.finish(pieces(answer.output)):
                 self._torn = InferstreamError(
                     "The answer was made again and begins otherwise than the pieces that were shown: "
                     "`await stream.answer()` has it."
