@@ -157,9 +157,10 @@ class RunningRequest:
         return not (self._is_final or self.error or (self._flight is not None and self._flight.is_ending))
 
     def followed(self, follow: Follow) -> Follow:
-        """``follow``, which also tells this where the flight is: a partial on the device is not superseded."""
-        if self._is_final:
-            return follow
+        """``follow``, which also tells this where the flight is.
+
+        A partial on the device is not superseded, and the rows of a cancelled request are dropped at once.
+        """
 
         def follow_too(flight: Flight) -> None:
             self._flight = flight
@@ -190,6 +191,8 @@ class RunningRequest:
             self.error = error
             self._cancels.count(reason)
             self._task.cancel()
+            if self._flight is not None:
+                self._flight.drop_if_unwanted()
 
 
 def _name(arrival: Arrival) -> RequestName:

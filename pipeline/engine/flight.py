@@ -116,6 +116,14 @@ class Flight:
         self.abandoned = True
         self._update_entries()
 
+    def drop_if_unwanted(self) -> None:
+        """Drop the rows now if all waiters have ended: their tasks leave only in a later turn of the event loop.
+
+        Meanwhile a lane could begin another step of a row that was cancelled.
+        """
+        if self.waiters and not self.joining and all(waiter.done() for waiter in self.waiters):
+            self.abandon()
+
     def add_pieces(self, entry: Entry, pieces: Sequence[Any], now: float) -> None:
         """Append what a step of one row has made of the answer, or keep it until the row's turn."""
         if pieces and self.first_at is None:

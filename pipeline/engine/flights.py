@@ -27,7 +27,7 @@ class Flights:
         The caller must then await `wait`: until it does, the flight is not abandoned.
         """
         flight = self._flights.get(key)
-        if flight is None or isinstance(flight.result, InferstreamError):
+        if flight is None or flight.abandoned or isinstance(flight.result, InferstreamError):
             return None
         if flight.expires <= self._clock():  # a lane may be dropping its rows just now
             return None

@@ -165,6 +165,22 @@ async def test_a_cancel_while_its_row_runs_ends_the_request_at_once() -> None:
         assert code_of(await rig.reply("b", "other")) == "result"
 
 
+async def test_the_rows_are_dropped_when_the_cancel_is_read_and_not_when_the_task_of_the_request_has_its_turn() -> (
+    None
+):
+    async with a_cancel_rig(limits=Limits(64, 2)) as rig:
+        rig.engine.session.stall()
+        long, other = rig.begin("long", "x" * 32 * 3), rig.begin("other", "y" * 32)
+        await rig.engine.begun(1)
+        flights = rig.engine.engine.flights._flights.values()
+        entries = {flight.size: flight.entries for flight in flights}
+        rig.cancel("long")
+        assert all(entry.cancelled for entry in entries[32 * 3])
+        assert not any(entry.cancelled for entry in entries[32])
+        rig.engine.session.release()
+        assert [code_of(await long), code_of(await other)] == ["cancelled", "result"]
+
+
 async def test_of_a_text_of_many_rows_only_those_that_run_are_finished() -> None:
     async with a_cancel_rig(limits=Limits(64, 2)) as rig:
         rig.engine.session.stall()

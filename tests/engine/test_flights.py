@@ -82,6 +82,24 @@ async def test_the_rows_are_cancelled_when_all_waiters_have_left(flights: Flight
     assert flights.join(KEY, math.inf, NORMAL) is None, "the next request starts a new flight"
 
 
+async def test_the_rows_are_cancelled_before_the_tasks_of_cancelled_waiters_have_their_turn(
+    flights: Flights, clock: FakeClock
+) -> None:
+    flight = boarded(flights, clock)
+    flights.join(KEY, math.inf, NORMAL)
+    tasks = await waiting_tasks(flights, flight, 2)
+    for task in tasks:
+        flight.drop_if_unwanted()
+        assert not flight.entries[0].cancelled
+        task.cancel()
+    flight.drop_if_unwanted()
+    assert flight.entries[0].cancelled
+    assert flights.join(KEY, math.inf, NORMAL) is None, "the next request starts a new flight"
+    newer = boarded(flights, clock)
+    await asyncio.wait(tasks)
+    assert flights.join(KEY, math.inf, NORMAL) is newer
+
+
 async def test_rows_that_board_after_all_waiters_have_left_are_cancelled(
     flights: Flights, clock: FakeClock
 ) -> None:
