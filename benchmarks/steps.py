@@ -116,8 +116,11 @@ async def after_cancel(limits: Limits, *, queued: bool) -> tuple[int, bool]:
         neighbor = asyncio.create_task(client.request("steps", NEIGHBOR, timeout_s=None))
         await runs_more(graph, 2)
         row = asyncio.create_task(client.request("steps", CANCELLED * LONG, id="c", timeout_s=None))
-        await runs_more(graph, 20)
-        assert bool(graph.of_cancelled) != queued
+        if queued:
+            await runs_more(graph, 20)
+            assert not graph.of_cancelled
+        while not queued and graph.of_cancelled < 5:  # noqa: ASYNC110 - a thread counts
+            await asyncio.sleep(0)
         await client.cancel("c", task="steps")
         try:
             await row
