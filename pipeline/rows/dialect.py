@@ -65,7 +65,7 @@ def dialect_of(
     return Dialect(
         "csv" if found == "tsv" else found,
         usual if delimiter is None else _delimiter(delimiter),
-        _encoding(encoding or UTF8),
+        checked_encoding(encoding or UTF8),
         compressed,
     )
 
@@ -82,7 +82,8 @@ def _delimiter(given: str) -> str:
     return delimiter
 
 
-def _encoding(given: str) -> str:
+def checked_encoding(given: str, option: str = "--encoding") -> str:
+    """The usual name of an encoding. Raises UsageError for what is none of text."""
     try:
         io.TextIOWrapper(io.BytesIO(), given)
         return codecs.lookup(given).name.removesuffix(
@@ -90,5 +91,5 @@ def _encoding(given: str) -> str:
         )  # a byte order mark of UTF-8 is read in any case
     except (LookupError, UnicodeError, ValueError) as error:
         raise UsageError(
-            f"--encoding {given!r} is not an encoding of text: use utf-8, utf-16, cp1252 or latin-1, for example."
+            f"{option} {given!r} is not an encoding of text: use utf-8, utf-16, cp1252 or latin-1, for example."
         ) from error

@@ -83,7 +83,7 @@ class AnsweredFile:
                 progress.add(reply, requests.bytes_read)
 
             try:
-                asyncio.run(_answer_items(connecting, self._task, items, timeout_s, how, write))
+                asyncio.run(answer_items(connecting, self._task, items, timeout_s, how, write))
             except (KeyboardInterrupt, InferstreamError) as error:
                 progress.stop()
                 if not isinstance(replies, StandardOutput):
@@ -135,7 +135,7 @@ def _delimiter(out: Path, dialect: Dialect) -> str:
     return dialect.delimiter if out.suffix.lower() == ".csv" else dialect_of(out).delimiter
 
 
-async def _answer_items(
+async def answer_items(
     connecting: AbstractAsyncContextManager[Client],
     task: str,
     items: Iterator[Request | Failure],
@@ -143,6 +143,7 @@ async def _answer_items(
     how: Mapping[str, Any],
     write: Write,
 ) -> None:
+    """Write the reply to each item. Raises Timeout if none arrives for ``timeout_s``."""
     async with connecting as client, aclosing(client.map(task, items, timeout_s=None, **how)) as answers:
         while True:
             try:

@@ -1,0 +1,85 @@
+"""Splits the translation of texts that were joined, so that each place gets its share."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+SPACE: Final = re.compile(r"\s+")
+SENTENCES: Final = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)")
+CLAUSES: Final = re.compile(r"[.!?…。！？,;:，、；：]+[\"'”’»)\]]*(?=\s|$)")
+NEAR: Final = 6
+"""Gaps between words that are looked at on each side of the place that is wanted."""
+CLAUSE_BONUS: Final = 8
+"""Characters by which a gap behind a comma or a full stop may be farther away; fewer in a short text."""
+
+
+def split(translation: str, sources: Sequence[str]) -> list[str]:
+    """``translation``, of the texts ``sources`` joined by spaces, in as many texts; none of them is empty.
+
+    A text that ends with a sentence gets a translation that does, if both sides have equally many sentences (or
+    clauses). Otherwise lengths decide. With fewer words than texts, each text gets the whole translation.
+    """
+    translation = SPACE.sub(" ", translation).strip()
+    if len(sources) == 1:
+        return [translation]
+    gaps = _gaps(translation, len(sources) - 1)
+    if len(gaps) < len(sources) - 1:
+        return [translation] * len(sources)
+    wanted = _wanted(translation, sources)
+    bonus = min(CLAUSE_BONUS, len(translation) // 7)
+    behind = {found.end() for found in CLAUSES.finditer(translation)}
+    cuts = [0]
+    first = 0
+    for number, place in enumerate(wanted, start=1):
+        last = len(gaps) - (len(wanted) - number)  # each text behind this one needs a gap
+        near = bisect_left(gaps, place, first, last)
+        choices = range(max(first, near - NEAR), min(last, near + NEAR + 1))
+        best = min(choices, key=lambda one: abs(gaps[one] - place) - bonus * (gaps[one] in behind))
+        cuts.append(gaps[best])
+        first = best + 1
+    cuts.append(len(translation))
+    return [translation[begin:end].strip() for begin, end in pairwise(cuts)]
+
+
+def wrap(text: str, lines: int) -> list[str]:
+    """``text`` in ``lines`` lines of about equal length; in one, if it has fewer words."""
+    shares = split(text, ["x" * 100] * lines)
+    return shares if len(set(shares)) > 1 or lines == 1 else shares[:1]
+
+
+def _gaps(text: str, needed: int) -> list[int]:
+    """Where words end. In a script without spaces, each character may be a word."""
+    gaps = [found.start() for found in SPACE.finditer(text)]
+    if len(gaps) < needed and not gaps and not text.isascii():
+        return list(range(1, len(text)))
+    return gaps
+
+
+def _wanted(translation: str, sources: Sequence[str]) -> list[int]:
+    """Where each text but the last one ends, carried over from the joined sources to the translation."""
+    joined = " ".join(sources)
+    ends = [0]
+    for source in sources[:-1]:
+        ends.append(ends[-1] + len(source) + 1)
+    places = [end - 1 for end in ends[1:]]
+    for marks in (CLAUSES, SENTENCES):
+        here = [found.end() for found in marks.finditer(joined)]
+        there = [found.end() for found in marks.finditer(translation)]
+        if here and len(here) == len(there):
+            break
+    else:
+        here, there = [], []
+    return _carried(places, [0, *here, len(joined)], [0, *there, len(translation)])
+
+
+def _carried(places: Sequence[int], here: Sequence[int], there: Sequence[int]) -> list[int]:
+    """Places of one text in another, between the anchors that both have."""
+    carried = []
+    for place in places:
+        at = min(max(bisect_left(here, place), 1), len(here) - 1)
+        low, high = here[at - 1], here[at]
+        share = (place - low) / max(high - low, 1)
+        carried.append(round(there[at - 1] + share * (there[at] - there[at - 1])))
+    return carried
