@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from .cue import Cue
-from .part import BRACKETS, MUSIC, TAG, Part
+from .part import BRACKETS, DASH, MUSIC, TAG, Part
 
 ENDED: Final = re.compile(r"[.!?…:。！？][\"'”’»)\]]*$")
 MAX_CHARACTERS: Final = 600
@@ -55,9 +55,9 @@ def _goes_on(one: Placed, after: Placed) -> bool:
 
 
 def _is_speech(part: Part) -> bool:
-    """Not a song, a sound in brackets, or words with tags inside, which a cut could tear."""
-    marks = set("".join(part.marks))
-    return not (marks & (MUSIC | BRACKETS.keys()) or TAG.search(part.text))
+    """Not one of several speakers, a song, a sound in brackets, or words with tags inside, which a cut could tear."""
+    marks = TAG.sub("", "".join(part.marks))
+    return not (set(marks) & (MUSIC | BRACKETS.keys()) or DASH.search(marks) or TAG.search(part.text))
 
 
 def _follows(one: Placed, after: Placed) -> bool:

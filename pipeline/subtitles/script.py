@@ -34,6 +34,7 @@ class Passage(NamedTuple):
 
     @property
     def line(self) -> int:
+        """The number of its first line in the file."""
         return self.parts[0].place.number
 
 
@@ -57,6 +58,11 @@ class Script:
         groups = joined(parts) if join else ([one.part] for one in parts)
         self.passages = [self._passage(group) for group in groups]
 
+    @property
+    def unit(self) -> str:
+        """What the file consists of."""
+        return "lines" if self._kind == "txt" else "cues"
+
     def _passage(self, parts: list[Part]) -> Passage:
         text = " ".join(part.text for part in parts)
         return Passage(parts, unescaped(text) if self._kind == "vtt" else text)
@@ -75,7 +81,8 @@ class Script:
             if translation is None or not translation.strip():
                 continue
             safe = translation.replace("-->", "->")
-            shares = split(safe, [part.text for part in passage.parts])
+            sources = [part.text for part in passage.parts]
+            shares = split(safe, sources, at_clauses=self._kind != "txt")
             for part, share in zip(passage.parts, shares, strict=True):
                 yield (part.place.start, part.place.end), self._laid_out(part, share)
 

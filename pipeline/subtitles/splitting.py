@@ -6,53 +6,59 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-SPACE: Final = re.compile(r"\s+")
+SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 SENTENCES: Final = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)")
 CLAUSES: Final = re.compile(r"[.!?…。！？,;:，、；：]+[\"'”’»)\]]*(?=\s|$)")
+NO_SPACES: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Scripts that write no spaces between words: of Thailand, Burma, Cambodia, Japan and China."""
 NEAR: Final = 6
 """Gaps between words that are looked at on each side of the place that is wanted."""
 CLAUSE_BONUS: Final = 8
 """Characters by which a gap behind a comma or a full stop may be farther away; fewer in a short text."""
 
 
-def split(translation: str, sources: Sequence[str]) -> list[str]:
+def split(translation: str, sources: Sequence[str], *, at_clauses: bool = True) -> list[str]:
     """``translation``, of the texts ``sources`` joined by spaces, in as many texts; none of them is empty.
 
     A text that ends with a sentence gets a translation that does, if both sides have equally many sentences (or
-    clauses). Otherwise lengths decide. With fewer words than texts, each text gets the whole translation.
+    clauses). Otherwise lengths decide; with ``at_clauses`` the end of a clause nearby goes before the exact length.
+    With fewer words than texts, each text gets the whole translation.
     """
-    translation = SPACE.sub(" ", translation).strip()
-    if len(sources) == 1:
-        return [translation]
-    gaps = _gaps(translation, len(sources) - 1)
-    if len(gaps) < len(sources) - 1:
-        return [translation] * len(sources)
-    wanted = _wanted(translation, sources)
-    bonus = min(CLAUSE_BONUS, len(translation) // 7)
-    behind = {found.end() for found in CLAUSES.finditer(translation)}
+    translation = SPACE.sub(" ", translation).strip(" ")
+    bonus = min(CLAUSE_BONUS, len(translation) // 7) if at_clauses else 0
+    shares = _cut(translation, _wanted(translation, sources), bonus)
+    return shares or [translation] * len(sources)
+
+
+def wrap(text: str, lines: int) -> list[str]:
+    """``text`` in ``lines`` lines of about equal length; in one, if it has fewer words."""
+    text = SPACE.sub(" ", text).strip(" ")
+    return _cut(text, [len(text) * number // lines for number in range(1, lines)], 0) or [text]
+
+
+def _cut(text: str, wanted: Sequence[int], bonus: int) -> list[str] | None:
+    """``text``, cut between words near each of the places ``wanted``. None if it has too few words."""
+    gaps = _gaps(text, len(wanted))
+    if len(gaps) < len(wanted):
+        return None
+    behind = {found.end() for found in CLAUSES.finditer(text)} if bonus else ()
     cuts = [0]
     first = 0
     for number, place in enumerate(wanted, start=1):
-        last = len(gaps) - (len(wanted) - number)  # each text behind this one needs a gap
+        last = len(gaps) - (len(wanted) - number)  # each cut behind this one needs a gap
         near = bisect_left(gaps, place, first, last)
         choices = range(max(first, near - NEAR), min(last, near + NEAR + 1))
         best = min(choices, key=lambda one: abs(gaps[one] - place) - bonus * (gaps[one] in behind))
         cuts.append(gaps[best])
         first = best + 1
-    cuts.append(len(translation))
-    return [translation[begin:end].strip() for begin, end in pairwise(cuts)]
-
-
-def wrap(text: str, lines: int) -> list[str]:
-    """``text`` in ``lines`` lines of about equal length; in one, if it has fewer words."""
-    shares = split(text, ["x" * 100] * lines)
-    return shares if len(set(shares)) > 1 or lines == 1 else shares[:1]
+    cuts.append(len(text))
+    return [text[begin:end].strip(" ") for begin, end in pairwise(cuts)]
 
 
 def _gaps(text: str, needed: int) -> list[int]:
     """Where words end. In a script without spaces, each character may be a word."""
     gaps = [found.start() for found in SPACE.finditer(text)]
-    if len(gaps) < needed and not gaps and not text.isascii():
+    if len(gaps) < needed and NO_SPACES.search(text):
         return list(range(1, len(text)))
     return gaps
 

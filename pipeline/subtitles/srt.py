@@ -23,7 +23,7 @@ def srt_cues(text: str, source: str) -> list[Cue]:
     begins = [_begin(text, lines, index) for index in times]
     _check_before(text, lines[: begins[0] if begins else len(lines)], source)
     cues = []
-    for index, end in zip(times, [*begins[1:], len(lines)], strict=True):
+    for index, end in zip(times, [*begins[1:], len(lines)], strict=False):
         words = lines[index + 1 : end]
         _check(text, words, source)
         cues.append(cue_of(text, words, read[index]))
@@ -48,11 +48,12 @@ def _check_before(text: str, lines: list[Span], source: str) -> None:
 
 
 def _check(text: str, words: list[Span], source: str) -> None:
+    for line in words:
+        if BROKEN_TIMES.match(text, line.start, line.end):
+            raise NotReadable(source, line.number, f"has times that cannot be read: write them as {EXAMPLE}")
     after_blank = False
     for line, after in zip(words, [*words[1:], None], strict=True):
         content = text[line.start : line.end]
-        if BROKEN_TIMES.match(content):
-            raise NotReadable(source, line.number, f"has times that cannot be read: write them as {EXAMPLE}")
         if after_blank and after and NUMBER.fullmatch(content) and text[after.start : after.end].strip():
             raise NotReadable(
                 source, after.number, f"must be the times of the cue {content.strip()}, such as {EXAMPLE}"

@@ -17,6 +17,7 @@ from ....schemas.translation import TranslateOutput
 from ...client.client import Client
 from ...client.reply_file import ReplyFile
 from ...errors import InferstreamError, UsageError
+from ...models.files import publish
 from ...subtitles.encoded import Encoded
 from ...subtitles.script import Passage, Script
 from .answered_file import SOME_FAILED, answer_items
@@ -73,7 +74,7 @@ class TranslatedFile:
             raise
         replies = [decode_reply(line) for line in answers.read_bytes().splitlines()]
         outputs = [_output(reply) if isinstance(reply, Result) else None for reply in replies]
-        written = self._script.translated([output and output.text for output in outputs])
+        written = self._script.translated([output.text if output else None for output in outputs])
         _write(self._places.out, self._encoded.encode(written))
         answers.unlink()
         failures = [
@@ -107,14 +108,17 @@ class TranslatedFile:
                 done = self._script.passages[replies.lines - 1].line if replies.lines else 0
                 if done:
                     click.echo(
-                        f"Stopped after line {done:,}: run the same command again to continue there.", err=True
+                        f"Stopped after line {done:,}: run the same command again to continue there.",
+                        err=True,
                     )
                 raise
 
 
 def _requests(passages: list[Passage], how: Mapping[str, Any]) -> Iterator[Request]:
     """A request for each passage. Its id tells all passages before it, so that none of another run is taken over."""
-    before = blake2b(msgspec.json.encode([how["options"], how["model"]], order="deterministic"), digest_size=6)
+    before = blake2b(
+        msgspec.json.encode([how["options"], how["model"]], order="deterministic"), digest_size=6
+    )
     for number, passage in enumerate(passages, start=1):
         before.update(passage.text.encode(errors="surrogatepass") + b"\0")
         yield Request(text=passage.text, id=f"{number}-{before.hexdigest()}")
@@ -145,12 +149,9 @@ def _counts(script: Script, failed: int) -> str:
 
 def _write(out: Path, content: bytes) -> None:
     """All of it or nothing, also if the process is killed here."""
-    part = out.with_name(f"{out.name}.{os.getpid()}.new")
+    whole = out.with_name(f"{out.name}.{os.getpid()}.new")
     try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
+        whole.write_bytes(content)
+        publish(whole, out)
     finally:
-        part.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)

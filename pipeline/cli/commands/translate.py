@@ -1,0 +1,130 @@
+"""`inferstream translate`: a file of subtitles or text in another language."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from ....schemas.topics import PRIORITIES
+from ...client.keywords import DEFAULT_TIMEOUT_S
+from ...config import Config
+from ...errors import UsageError
+from ...subtitles.encoded import read_encoded
+from ...subtitles.script import Script, ScriptFormat, format_of
+from ..options.connection import connection
+from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
+from ..output.translated_file import TASK, Places, TranslatedFile
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("translate")
+@click.argument("file", type=FILE)
+@click.option("--out", type=FILE, help="The translated file.  [default: FILE with the language in its name]")
+@click.option("--source", metavar="LANGUAGE", help="Language of the file, e.g. en.")
+@click.option(
+    "--target", metavar="LANGUAGE", help="Language to translate to, e.g. pt.  [default: that of the model]"
+)
+@click.option(
+    "--join/--no-join",
+    default=True,
+    help="Translate a sentence that goes over several cues as one, or each cue alone.  [default: join]",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(get_args(ScriptFormat)),
+    help="Format of the file.  [default: by its name]",
+)
+@click.option("--encoding", help="Encoding of the file, e.g. cp1252 or utf-16.  [default: utf-8]")
+@click.option("--out-encoding", help="Encoding of the translated file.  [default: that of the file]")
+@click.option("--overwrite", is_flag=True, help="Replace the translated file if it exists.")
+@click.option(
+    "--kafka",
+    **{
+        **KAFKA_ADDRESS,
+        "help": "Send to the workers on this Kafka.  [default: run the model in this process]",
+    },
+)
+@click.option(
+    "--embedded",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Send to the worker that serves this folder (`inferstream worker translate --embedded`).",
+)
+@click.option("--model", metavar="NAME", help="Model that answers.  [default: one for the languages]")
+@click.option(
+    "--priority",
+    type=click.Choice(PRIORITIES),
+    default="low",
+    show_default=True,
+    help="Busy workers run requests of a higher priority first: live captions go before files.",
+)
+@click.option("--tenant", metavar="NAME", help="Tenant of the requests. Tenants never share cached answers.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, min_open=True),
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    help="Seconds to wait for the next answer.",
+)
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Maximum number of passages in progress at a time.",
+)
+@with_settings(KAFKA, kafka=False)
+def command(
+    file: Path,
+    out: Path | None,
+    kind: ScriptFormat | None,
+    encoding: str | None,
+    out_encoding: str | None,
+    join: bool,
+    overwrite: bool,
+    source: str | None,
+    target: str | None,
+    kafka: str | None,
+    embedded: Path | None,
+    config: Config,
+    timeout_s: float,
+    **how: Any,
+) -> int:
+    """Translate FILE: subtitles (.srt, .vtt) or a text (.txt). All but the words stays as it is.
+
+    \b
+    With the model in this process, to film.pt.srt:
+      inferstream translate film.srt --source en --target pt
+    By the workers on Kafka, with terms that stay or are translated so:
+      inferstream translate talk.vtt --source en --target pt --glossary terms.csv --kafka 127.0.0.1:9092
+    A file of a Windows program:
+      inferstream translate film.srt --encoding cp1252 --source en --target pt
+
+    Kept: times, numbers, settings, notes and styles, tags, {\\an8}, dashes of speakers, notes of music, line ends,
+    encoding. A sentence over several cues is translated as one and split again by length; a text is
+    translated line by line, also where a sentence goes over several lines of at least 40 characters.
+
+    After an interrupt, run the same command again to continue. The file is written whole when all is translated.
+    Exit status: 0 if all was translated; 3 if some passages failed, which then stay as they are; 1 if the
+    run stopped; 2 for a wrong option or file.
+    """
+    script_format = format_of(file, kind)
+    encoded = read_encoded(file, encoding)
+    script = Script(encoded.text, script_format, str(file), join=join)
+    places = Places.of(file, out or _out_of(file, source, target), overwrite=overwrite)
+    models = [how["model"]] if how["model"] else []
+    connecting = connection(TASK, models, config, kafka=kafka, embedded=embedded, timeout_s=timeout_s)
+    languages = {"source": source, "target": target}
+    options = {name: value for name, value in languages.items() if value is not None}
+    run = TranslatedFile(script, encoded.in_encoding(out_encoding), places)
+    return run.translate(connecting, timeout_s, how | {"options": options})
+
+
+def _out_of(file: Path, source: str | None, target: str | None) -> Path:
+    """film.pt.srt for film.srt and for film.en.srt. Raises UsageError without a target language."""
+    if not target:
+        raise UsageError(f"Name the translation of {file} with --out, or give its language with --target.")
+    stem = file.stem.removesuffix(f".{source}") if source else file.stem
+    return file.with_name(f"{stem}.{target}{file.suffix}")
