@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from .cue import Cue
-from .part import BRACKETS, DASH, MUSIC, TAG, Part
+from .part import BRACKETS, DASH, MUSIC, TAG, CuePart
 
 ENDED: Final = re.compile(r"[.!?…:。！？][\"'”’»)\]]*$")
 MAX_CHARACTERS: Final = 600
@@ -19,16 +19,16 @@ WRAPPED: Final = 40
 class Placed(NamedTuple):
     """A part and its cue; whether the cue has no other part."""
 
-    part: Part
+    part: CuePart
     cue: Cue
     alone: bool
 
 
-def placed(cue: Cue, parts: list[Part]) -> list[Placed]:
+def placed(cue: Cue, parts: list[CuePart]) -> list[Placed]:
     return [Placed(part, cue, len(parts) == 1) for part in parts]
 
 
-def joined(parts: Iterable[Placed]) -> Iterator[list[Part]]:
+def joined(parts: Iterable[Placed]) -> Iterator[list[CuePart]]:
     """Parts that are translated together, in the order of the file."""
     group: list[Placed] = []
     for one in parts:
@@ -54,7 +54,7 @@ def _goes_on(one: Placed, after: Placed) -> bool:
     return not ENDED.search(one.part.text) and _follows(one, after)
 
 
-def _is_speech(part: Part) -> bool:
+def _is_speech(part: CuePart) -> bool:
     """Not one of several speakers, a song, a sound in brackets, or words with tags inside, which a cut could tear."""
     marks = TAG.sub("", "".join(part.marks))
     return not (set(marks) & (MUSIC | BRACKETS.keys()) or DASH.search(marks) or TAG.search(part.text))

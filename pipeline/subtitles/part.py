@@ -21,7 +21,7 @@ DASH: Final = re.compile(r"[-–—‐]")
 BRACKETS: Final = {"[": "]", "(": ")"}
 
 
-class Part(NamedTuple):
+class CuePart(NamedTuple):
     """Words that are translated, and the place in the file where they stand.
 
     Attributes:
@@ -39,7 +39,7 @@ class Part(NamedTuple):
     marks: tuple[str, str]
 
 
-def parts_of(text: str, cue: Cue) -> list[Part]:
+def parts_of(text: str, cue: Cue) -> list[CuePart]:
     """The parts of a cue with words: one for each speaker, and for each line of a song."""
     start = cue.place.start
     lines = [
@@ -69,13 +69,13 @@ def _groups(text: str, lines: Sequence[Span]) -> Iterator[list[Span]]:
         yield group
 
 
-def _part(text: str, lines: Sequence[Span]) -> Part:
+def _part(text: str, lines: Sequence[Span]) -> CuePart:
     """Tags around the words are marks. If others are left inside, all are words: a pair must not be torn."""
     part = _with_marks(text, lines, BEFORE)
     return _with_marks(text, lines, BEFORE_TAGS) if TAG.search(part.text) else part
 
 
-def _with_marks(text: str, lines: Sequence[Span], before: re.Pattern[str]) -> Part:
+def _with_marks(text: str, lines: Sequence[Span], before: re.Pattern[str]) -> CuePart:
     tags = before is BEFORE
     begins = [_before(text, line, before) for line in lines]
     ends = [_after(text, line, begin, tags=tags) for line, begin in zip(lines, begins, strict=True)]
@@ -87,7 +87,7 @@ def _with_marks(text: str, lines: Sequence[Span], before: re.Pattern[str]) -> Pa
     start, end = _in_brackets(text, begins[0], ends[-1]) if len(lines) == 1 else (begins[0], ends[-1])
     begins[0], ends[-1] = start, end
     words = (text[one:other].strip() for one, other in zip(begins, ends, strict=True))
-    return Part(
+    return CuePart(
         Span(start, end, lines[0].number),
         " ".join(words),
         len(lines),

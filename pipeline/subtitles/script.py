@@ -9,7 +9,7 @@ from .cue import Cue
 from .entities import escaped, unescaped
 from .joining import joined, placed
 from .lines import LINE
-from .part import Part, parts_of
+from .part import CuePart, parts_of
 from .plain import plain_cues
 from .splitting import split, wrap
 from .srt import srt_cues
@@ -29,7 +29,7 @@ MAX_LINE: Final = 42
 class Passage(NamedTuple):
     """Parts that are translated as one text."""
 
-    parts: list[Part]
+    parts: list[CuePart]
     text: str
 
     @property
@@ -63,7 +63,7 @@ class Script:
         """What the file consists of."""
         return "lines" if self._kind == "txt" else "cues"
 
-    def _passage(self, parts: list[Part]) -> Passage:
+    def _passage(self, parts: list[CuePart]) -> Passage:
         text = " ".join(part.text for part in parts)
         return Passage(parts, unescaped(text) if self._kind == "vtt" else text)
 
@@ -86,7 +86,7 @@ class Script:
             for part, share in zip(passage.parts, shares, strict=True):
                 yield (part.place.start, part.place.end), self._laid_out(part, share)
 
-    def _laid_out(self, part: Part, words: str) -> str:
+    def _laid_out(self, part: CuePart, words: str) -> str:
         """The words in as many lines as before; a line that became too long is broken once."""
         if self._kind == "txt":
             return words

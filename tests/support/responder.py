@@ -96,10 +96,12 @@ async def served(
 
 
 @contextmanager
-def responder_thread(folder: Path) -> Iterator[Responder]:
+def responder_thread(
+    folder: Path, behavior: Behavior = answer_all, topics: Topics = TOPICS
+) -> Iterator[Responder]:
     """A responder that serves ``folder`` in a thread of its own, for code that starts its own event loop."""
     broker = EmbeddedBroker(folder)
-    responder = Responder(broker)
+    responder = Responder(broker, behavior, topics)
 
     async def serve() -> None:
         async with broker:

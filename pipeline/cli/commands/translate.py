@@ -98,7 +98,7 @@ def command(
     With the model in this process, to film.pt.srt:
       inferstream translate film.srt --source en --target pt
     By the workers on Kafka, with terms that stay or are translated so:
-      inferstream translate talk.vtt --source en --target pt --glossary terms.csv --kafka 127.0.0.1:9092
+      inferstream translate talk.vtt --source en --target pt --kafka 127.0.0.1:9092
     A file of a Windows program:
       inferstream translate film.srt --encoding cp1252 --source en --target pt
 

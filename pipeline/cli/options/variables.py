@@ -20,9 +20,14 @@ SERVICE_VARIABLE: Final = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(
 def name_variables(command: click.Command, name: str) -> None:
     """Let each option of ``command`` and of its subcommands be read from its variable, and from no other.
 
+    A variable of a setting, as of the task that has the command's name, stays the setting's: the option has none.
+
     Raises UsageError for a variable that is set and looks like a misspelling of one of them.
     """
+    of_settings = setting_variables(all_tables())
     variables = dict(_variables(command, f"{PREFIX}_{_upper(name)}"))
+    for variable in variables.keys() & of_settings.keys():
+        variables.pop(variable).allow_from_autoenv = False
     _name(variables)
     if isinstance(command, LateOptions):
         command.variables = variables

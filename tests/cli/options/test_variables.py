@@ -9,7 +9,8 @@ import pytest
 from inferstream.pipeline.cli.main import SUMMARIES, cli, run
 from inferstream.pipeline.cli.options.variables import long_name
 from inferstream.pipeline.settings.sources import setting_variables
-from inferstream.pipeline.tasks.settings import all_tables
+from inferstream.pipeline.tasks.settings import all_tables, load_config
+from inferstream.pipeline.tasks.translate.settings import TranslateSettings
 
 VALUES = {
     "integer range": "40",
@@ -36,12 +37,15 @@ def options_of(
     for option in command.params:
         if isinstance(option, click.Option):
             parts = [*words, long_name(option).removeprefix("--")]
-            yield words, "_".join(["INFERSTREAM", *parts]).upper().replace("-", "_"), command, option
+            variable = "_".join(["INFERSTREAM", *parts]).upper().replace("-", "_")
+            if variable not in SETTINGS:
+                yield words, variable, command, option
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
             yield from options_of(inner, [*words, name])
 
 
+SETTINGS = setting_variables(all_tables())
 ALL = list(options())
 
 
@@ -86,7 +90,17 @@ def parsed(command: click.Command, arguments: list[str], option: click.Option) -
 def test_a_variable_has_one_option() -> None:
     names = [row[1] for row in ALL]
     assert len(names) == len(set(names))
-    assert not set(names) & set(setting_variables(all_tables()))
+
+
+def test_a_variable_of_a_setting_is_of_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command and the task `translate` both have a model."""
+    monkeypatch.setenv("INFERSTREAM_TRANSLATE_MODEL", "translate-pt-en-int8")
+    command = cli.get_command(click.Context(cli), "translate")
+    assert command
+    option = next(one for one in command.params if one.name == "model")
+    assert isinstance(option, click.Option)
+    assert option.value_from_envvar(click.Context(command)) is None
+    assert load_config().of_task("translate", TranslateSettings).model == "translate-pt-en-int8"
 
 
 def test_no_variable_is_taken_for_a_misspelling_of_another(
