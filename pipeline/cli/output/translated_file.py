@@ -104,13 +104,15 @@ class TranslatedFile:
                 return
             try:
                 asyncio.run(answer_items(connecting, TASK, items, timeout_s, how, write))
-            except (KeyboardInterrupt, InferstreamError):
-                done = self._script.passages[replies.lines - 1].line if replies.lines else 0
-                if done:
+            except (KeyboardInterrupt, InferstreamError) as error:
+                if replies.lines:
+                    line = self._script.passages[replies.lines - 1].line
                     click.echo(
-                        f"Stopped after line {done:,}: run the same command again to continue there.",
+                        f"Stopped after line {line:,}: run the same command again to continue there.",
                         err=True,
                     )
+                elif isinstance(error, KeyboardInterrupt):
+                    click.echo("Stopped before the first answer.", err=True)
                 raise
 
 
