@@ -63,11 +63,19 @@ class Cancels:
                 return request
         return None
 
+    def announce(self, arrival: Arrival) -> None:
+        """Remember what this request supersedes if that is not in progress: it may come later, or in the same poll."""
+        if (name := _superseded_name(arrival)) not in self._running:
+            self._remember_superseded(name, arrival)
+
     def supersede(self, arrival: Arrival) -> None:
-        """End the request that this one supersedes, where it waits; also if it comes later."""
-        name = _superseded_name(arrival)
+        """End the request in progress that this one supersedes, where it waits."""
+        if (name := _superseded_name(arrival)) in self._running:
+            self._remember_superseded(name, arrival)
+            self._check(name)
+
+    def _remember_superseded(self, name: RequestName, arrival: Arrival) -> None:
         self.superseded.add(name, KnownCancel(asked_ms(arrival), Superseded.code, None))
-        self._check(name)
 
     def running(self, arrival: Arrival) -> "RunningRequest":
         """To be entered by the task that waits for the device, and left when it has ended."""

@@ -9,7 +9,7 @@ from ..engine.engine import Engine
 from ..engine.engine_answer import EngineAnswer
 from ..engine.flight import Flight, not_followed
 from ..engine.job import Job
-from ..errors import ModelElsewhere, ReplyTopicNotAllowed
+from ..errors import ModelElsewhere, ReplyTopicNotAllowed, Superseded
 from .admission import Admission
 from .answers import AnswerPolicy
 from .arrival import Arrival
@@ -59,10 +59,12 @@ class Handler:
             return self._answer_on_new_topic(arrival, slot)
         return self._answer(arrival, slot)
 
-    def _answer(self, arrival: Arrival, slot: Slot) -> Outcome | PendingOutcome:
+    def _answer(self, arrival: Arrival, slot: Slot, is_read: bool = False) -> Outcome | PendingOutcome:
         """Decode, check, look into the cache; what is left waits for the device in `_run`."""
         try:
-            job = self._reader.read(arrival)
+            job = arrival.job if is_read else self._reader.read(arrival)
+            if not job.request.final and not is_read:
+                return self._answer_partial(arrival, slot)
             if is_newer := job.request.supersedes is not None:
                 job = self._in_place(arrival)
             if job.waited_s or self._admission.is_within_share(job.tenant):
@@ -83,6 +85,15 @@ class Handler:
             arrival.chunks = self._answers.chunks(arrival, slot)
         size = len(arrival.record.value or b"")
         return self._admission.admitted(job.tenant, size, self._run_unless_cancelled(arrival, found))
+
+    async def _answer_partial(self, arrival: Arrival, slot: Slot) -> Outcome:
+        """`_answer` when all records of the poll were read: one behind it may supersede it."""
+        try:
+            self._cancels.check_partial(arrival)
+        except Superseded as error:
+            return self._failures.end(arrival, error)
+        found = self._answer(arrival, slot, is_read=True)
+        return found if isinstance(found, Outcome) else await found
 
     def _in_place(self, arrival: Arrival) -> Job:
         """The job of a request that takes the place of one that waits: so it is reached as early, and needs no room.

@@ -57,7 +57,7 @@ class RequestReader:
     def read(self, arrival: Arrival) -> Job:
         """Decode and check; set the arrival's ``id``, ``job`` and ``lease``.
 
-        Raises DecodeError, a BadRequest, Cancelled or Superseded.
+        Raises DecodeError, a BadRequest, or Cancelled.
         """
         value = arrival.record.value
         if value is not None and len(value) > self._max_bytes:
@@ -86,10 +86,9 @@ class RequestReader:
                 arrival.lease = _lease(arrival.headers)
         if self.cancels.known:
             self.cancels.check(arrival)
-        if not request.final:
-            self.cancels.check_partial(arrival)
         if request.supersedes is not None:
             _check_supersedes(request)
+            self.cancels.announce(arrival)
         return arrival.job
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
