@@ -25,7 +25,7 @@ base_images "$work"
 
 export INFERSTREAM_IMAGE=inferstream:test
 say "building $INFERSTREAM_IMAGE"
-quietly $COMPOSE build worker
+quietly $COMPOSE build triage
 say "built, $(docker image inspect --format '{{.Size}}' "$INFERSTREAM_IMAGE" | awk '{printf "%d MB", $1 / 1e6}')"
 
 TESTCONTAINERS_RYUK_DISABLED=true \

