@@ -62,7 +62,6 @@ class Batcher:
         with self._changed:
             for entry in entries:
                 entry.phase = entry.row.phase
-                entry.length = entry.row.length
                 self._predict(entry)
 
     def end(self, entries: Iterable[Entry]) -> None:
@@ -208,8 +207,10 @@ class Batcher:
         return self._account.further_ms if full else 0.0
 
     def _predict(self, entry: Entry) -> None:
-        """Set what its next step and all of its steps will cost alone."""
-        entry.solo_ms = self.phases[entry.phase].cost.ms(1, entry.length)
+        """Set its length in the next step, and what this one and all of its steps will cost alone."""
+        cost = self.phases[entry.phase].cost
+        entry.length = cost.length(entry.row)
+        entry.solo_ms = cost.ms(1, entry.length)
         self._account.plan(entry, entry.solo_ms * number_of_steps(entry.row.steps_left))
 
     def _taken(self, batch: Iterable[Entry]) -> None:

@@ -121,6 +121,8 @@ class ShapeCost(Protocol):
 
     def ms(self, rows: int, length: int) -> float: ...
 
+    def length(self, row: Row) -> int: ...
+
 
 length_of = attrgetter("length")
 rank_of = attrgetter("rank")
@@ -178,7 +180,7 @@ def _best_slice(
     nearby = waiting[start : position + limits.max_rows]
     alone = list(accumulate((entry.solo_ms or cost.ms(1, entry.length) for entry in nearby), initial=0.0))
     best, best_gain = (position, position + 1), 1.0
-    for high in _ends(waiting, position, limits.max_rows):
+    for high in _ends(waiting, position, limits):
         longest = waiting[high - 1].length
         for rows in _sizes(high - position, min(limits.max_rows, high, limits.token_budget // longest)):
             together = cost.ms(rows, longest)
@@ -190,13 +192,17 @@ def _best_slice(
     return best
 
 
-def _ends(waiting: Sequence[Entry], position: int, max_rows: int) -> list[int]:
-    """Where a slice may end: the head's own length first, then a few longer ones."""
+def _ends(waiting: Sequence[Entry], position: int, limits: Limits) -> list[int]:
+    """Where a slice may end: the head's own length first, then a few longer ones.
+
+    Of one length as many rows as fit behind the head: an end beyond them would leave no slice.
+    """
     ends: list[int] = []
     end = position + 1
-    while len(ends) < 4 and end <= len(waiting) and end - position <= max_rows:
+    while len(ends) < 4 and end <= len(waiting) and end - position <= limits.max_rows:
         length = waiting[end - 1].length
-        while end < len(waiting) and waiting[end].length == length and end - position < max_rows:
+        room = min(limits.max_rows, limits.token_budget // length)
+        while end < len(waiting) and waiting[end].length == length and end - position < room:
             end += 1
         ends.append(end)
         end += 1

@@ -4,13 +4,21 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..runtime.model import Row
+from .output_lengths import KNOTS as OUTPUT_KNOTS
+from .output_lengths import OutputLengths
+
 PRIOR = (0.2, 0.05, 0.02, 0.00002)
 """Weights before any measurement: ms of a call, a row, a padded token, a token pair of one row."""
+
+NO_STEPS = 0.0
+"""The fifth weight, of a token of the longest row, in a model whose outputs are not generated inside of a run."""
 
 KNOTS = 40
 """Size of the correction: two knots for each power of two of the padded tokens, up to 2^19."""
@@ -24,13 +32,15 @@ STRETCH_WEIGHT = 0.1
 MAX_STRETCH = 10.0
 """Bound of one batch's ratio of wall time to cost, so that one stall does not dominate."""
 
+STORED = ("weights", "knots", "outputs")
+
 CALIBRATION_ROWS = (1, 2, 4, 8, 16, 32)
 CALIBRATION_LENGTHS = (8, 16, 32, 64, 128, 256)
 CALIBRATION_TOKENS = 1_024
 
 
 class CostSample(NamedTuple):
-    """One measured run: ``rows`` x ``length`` padded tokens took ``ms``."""
+    """One measured run: ``rows`` x ``length`` padded tokens took ``ms``. For ``length`` see `Cost.length`."""
 
     rows: int
     length: int
@@ -46,6 +56,10 @@ class Cost:
     token. It follows the device while it runs. Several threads read and update it; an update may be
     lost, which averages out.
 
+    A run that generates its outputs takes one step after the other, all rows at once, until the longest one
+    has ended. So each token of the longest row costs something, however many rows there are. How long an
+    output will be is expected from its input (`OutputLengths`).
+
     ``stretch`` is wall time over stopwatch time of a run: threads that share cores wait for each
     other. It depends on the load of the moment, so it is not stored.
     """
@@ -55,11 +69,16 @@ class Cost:
         weights: Sequence[float] = PRIOR,
         knots: Sequence[float] | None = None,
         *,
+        outputs: OutputLengths | None = None,
         path: Path | None = None,
     ) -> None:
-        """``path`` is where `save` stores the cost; without it nothing is stored."""
-        self._weights = tuple(weights)
+        """``weights``: those of `PRIOR`, and perhaps that of a token of the longest row.
+
+        ``path`` is where `save` stores the cost; without it nothing is stored.
+        """
+        self._weights = tuple(weights) if len(weights) > len(PRIOR) else (*weights, NO_STEPS)
         self._knots = list(knots) if knots is not None else [1.0] * KNOTS
+        self._outputs = outputs or OutputLengths()
         self._path = path
         self.learned = knots is not None
         self.stretch = 1.0
@@ -69,6 +88,21 @@ class Cost:
         low, share = _knot(rows * length)
         correction = self._knots[low] * (1 - share) + self._knots[low + 1] * share
         return self._model(rows, length) * correction
+
+    def length(self, row: Row) -> int:
+        """What a row counts in a shape: its own length, and what its step is expected to generate."""
+        if row.given is None:
+            return row.length
+        return row.length + self._outputs.expected(row.length, row.given)
+
+    def observe_outputs(self, rows: Iterable[Row]) -> None:
+        """Learn from rows that had a step how long their outputs are.
+
+        An output that was given in part is left out: that part is the caller's.
+        """
+        for row in rows:
+            if row.given == 0:
+                self._outputs.observe(row.length, row.made)
 
     def observe(self, sample: CostSample) -> None:
         """Move the correction towards the measured ratio; the sample's ``ms`` is stopwatch time."""
@@ -84,13 +118,19 @@ class Cost:
         ratio = sample.ms / self.ms(sample.rows, sample.length)
         self.stretch += STRETCH_WEIGHT * (min(ratio, MAX_STRETCH) - self.stretch)
 
-    def fit(self, samples: Iterable[CostSample]) -> None:
-        """Replace weights and correction: a least-squares fit of the relative error."""
+    def fit(self, samples: Iterable[CostSample], *, generates: bool = False) -> None:
+        """Replace weights and correction: a least-squares fit of the relative error.
+
+        ``generates``: the runs generate their outputs, so a token of the longest row has a weight.
+        """
         samples = list(samples)
         features = np.array([(1.0, s.rows, s.rows * s.length, s.rows * s.length**2) for s in samples])
+        if generates:
+            features = np.column_stack([features, [s.length for s in samples]])
         ms = np.array([s.ms for s in samples])
         solved, *_ = np.linalg.lstsq(features / ms[:, None], np.ones(len(samples)), rcond=None)
-        self._weights = tuple(float(w) for w in np.maximum(solved, 1e-7))
+        weights = [float(w) for w in np.maximum(solved, 1e-7)]
+        self._weights = tuple(weights if generates else [*weights, NO_STEPS])
         self._knots = self._fit_knots(samples)
         self.learned = True
 
@@ -104,7 +144,8 @@ class Cost:
             return
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"weights": self._weights, "knots": self._knots}))
+        learned = {"weights": self._weights, "knots": self._knots, "outputs": self._outputs.ratios}
+        temporary.write_text(json.dumps(learned))
         temporary.replace(self._path)
 
     @classmethod
@@ -112,16 +153,19 @@ class Cost:
         """The cost that an earlier process stored; a new one if the file is missing or invalid."""
         try:
             stored = json.loads(path.read_text())
-            weights, knots = ([float(x) for x in stored[name]] for name in ("weights", "knots"))
+            weights, knots, outputs = ([float(x) for x in stored[name]] for name in STORED)
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return cls(path=path)
-        complete = len(weights) == len(PRIOR) and len(knots) == KNOTS
-        valid = complete and all(0 < x < math.inf for x in [*weights, *knots])
-        return cls(weights, knots, path=path) if valid else cls(path=path)
+        *others, steps = weights or [math.nan]
+        complete = len(others) == len(PRIOR) and len(knots) == KNOTS and len(outputs) == OUTPUT_KNOTS
+        valid = complete and all(0 < x < math.inf for x in [*others, *knots, steps or 1.0])
+        if not valid or not all(0 <= x < math.inf for x in outputs):
+            return cls(path=path)
+        return cls(weights, knots, outputs=OutputLengths(outputs), path=path)
 
     def _model(self, rows: int, length: int) -> float:
-        call, row, token, pair = self._weights
-        return call + rows * (row + length * (token + length * pair))
+        call, row, token, pair, step = self._weights
+        return call + step * length + rows * (row + length * (token + length * pair))
 
     def _fit_knots(self, samples: Sequence[CostSample]) -> list[float]:
         """The mean ratio of measured to modeled time, at each knot or at the nearest measured one."""
@@ -136,11 +180,14 @@ class Cost:
         return [float(x) for x in np.interp(range(KNOTS), known, means)]
 
 
-def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: int) -> None:
+def calibrate(
+    cost: Cost, measure: Callable[[int, int], CostSample], *, max_length: int, generates: bool = False
+) -> None:
     """Fit ``cost`` to runs of shapes up to 1 024 padded tokens; the faster of two runs counts.
 
     Args:
-        measure: runs one batch of (rows, length) and returns its milliseconds.
+        measure: runs one batch of about (rows, length) and returns what ran.
+        generates: see `Cost.fit`.
     """
     shapes = [
         (rows, length)
@@ -149,9 +196,8 @@ def calibrate(cost: Cost, measure: Callable[[int, int], float], *, max_length: i
         if length <= max_length and rows * length <= CALIBRATION_TOKENS
     ]
     measure(*shapes[0])  # the first run allocates
-    cost.fit(
-        CostSample(rows, length, min(measure(rows, length), measure(rows, length))) for rows, length in shapes
-    )
+    samples = [min(measure(*shape), measure(*shape), key=attrgetter("ms")) for shape in shapes]
+    cost.fit(samples, generates=generates)
 
 
 def _knot(padded_tokens: int) -> tuple[int, float]:

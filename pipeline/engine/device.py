@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import DeviceLost
-from ..runtime.model import RUN, Model, Row
+from ..runtime.model import RUN, HasExamples, Model, Row
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry, Limits
 from .cost import Cost, CostSample, calibrate
@@ -57,13 +57,20 @@ class Device:
         """
         cost = self.costs.get(RUN)
         if cost is not None and not cost.learned:
-            calibrate(cost, self._measure, max_length=max_length)
+            generates = any(row.given is not None for row in self._examples(1, 1))
+            calibrate(cost, self._measure, max_length=max_length, generates=generates)
 
-    def _measure(self, rows: int, length: int) -> float:
-        batch = [Row([0] * length) for _ in range(rows)]
+    def _measure(self, rows: int, length: int) -> CostSample:
+        batch = self._examples(rows, length)
         began = self._settings.stopwatch()
         self._model.step(batch)
-        return (self._settings.stopwatch() - began) * 1e3
+        ms = (self._settings.stopwatch() - began) * 1e3
+        return CostSample(rows, max(row.length + row.made for row in batch), max(ms, 1e-3))
+
+    def _examples(self, rows: int, length: int) -> Sequence[Row]:
+        if isinstance(self._model, HasExamples):
+            return self._model.examples(rows, length)
+        return [Row([0] * length) for _ in range(rows)]
 
     def start(
         self,

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from ..runtime.model import Row
 from .account import Account
 from .batching import PRIORITY_DELAYS_S, ShapeCost
 from .tenant_work import Part, spread
@@ -43,26 +44,26 @@ class ExpectedWork:
             flight.expected = parts
             self._account.expect(flight.tenant, parts)
 
-    def settle(self, flight: "Flight", lengths: Sequence[int] = ()) -> None:
-        """The text was tokenized, to rows of these lengths, or has ended: forget the estimate."""
-        if lengths:
-            self._estimate.observe(flight.size, lengths)
+    def settle(self, flight: "Flight", rows: Sequence[Row] = ()) -> None:
+        """The text was tokenized, to these rows, or has ended: forget the estimate."""
+        if rows:
+            self._estimate.observe(flight.size, [self._cost.length(row) for row in rows])
         with self._lock:
             self._account.settle(flight.tenant, flight.expected)
             flight.expected = []
 
-    def arrivals(self, flight: "Flight", lengths: Sequence[int]) -> list[float]:
+    def arrivals(self, flight: "Flight", rows: Sequence[Row]) -> list[float]:
         """When each row of the text counts as arrived, in clock seconds.
 
         The later rows of a long text are due one after the other, behind those of the tenant's
         other long texts, so that they take `LATER_SHARE` of the device and short texts run in between.
         """
         arrivals = [flight.queued_at]
-        if len(lengths) > 1:
+        if len(rows) > 1:
             with self._lock:
                 later_ms = self._account.later_ms(flight.tenant, flight.priority)
-            for length in lengths[1:]:
-                later_ms += self._cost.ms(1, length)
+            for row in rows[1:]:
+                later_ms += self._cost.ms(1, self._cost.length(row))
                 arrivals.append(flight.queued_at + later_ms / self._later_ms_in_a_second)
         return arrivals
 

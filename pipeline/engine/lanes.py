@@ -179,6 +179,7 @@ class Lane(threading.Thread):
             shared.run_limit.end(self._number)
         ms = (shared.stopwatch() - watch) * 1e3
         cost.observe(CostSample(rows, length, max(ms, 1e-3)))
+        cost.observe_outputs(entry.row for entry in batch)
         tokens = sum(entry.length for entry in batch)
         return results, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
 

@@ -39,6 +39,8 @@ def checked_rows(task: str, prepared: Any, count: int, phases: Collection[str]) 
         for row in rows:
             if not isinstance(row, Row) or row.length < 1:
                 raise fault(task, "prepared a row that is no Row with at least one token")
+            if not isinstance(row.given, int | None):
+                raise fault(task, f"prepared a row with {row.given!r} as what is known of its output")
             if not isinstance(row.steps_left, int | float):
                 raise fault(task, f"prepared a row with {row.steps_left!r} as its number of steps")
             if row.phase not in phases:

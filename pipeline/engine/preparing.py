@@ -110,17 +110,16 @@ class Preparer:
             self._board(flight, rows)
 
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
-        lengths = [row.length for row in rows]
-        if sum(lengths) > self._max_tokens:
+        if sum(row.length for row in rows) > self._max_tokens:
             self._fail_flight(flight, too_many_tokens(self._max_tokens))
             return
-        arrivals = flight.batcher.expected.arrivals(flight, lengths)
+        arrivals = flight.batcher.expected.arrivals(flight, rows)
         entries = [
             Entry(row, flight, arrived=arrived, later=number > 0)
             for number, (row, arrived) in enumerate(zip(rows, arrivals, strict=True))
         ]
         flight.board(entries, self._clock())
-        flight.batcher.expected.settle(flight, lengths)
+        flight.batcher.expected.settle(flight, rows)
         flight.batcher.put(entries)
 
     def _isolate(self, flights: list[Flight], error: BaseException) -> None:

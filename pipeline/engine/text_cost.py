@@ -29,6 +29,6 @@ class TextCost:
     def observe(self, characters: int, lengths: Sequence[int]) -> None:
         """Learn from a text that was tokenized: the lengths of its rows."""
         if len(lengths) > 1:
-            self._max_length = lengths[0]
+            self._max_length = max(lengths)
         ratio = sum(lengths) / max(1, characters)
         self._tokens_of_a_character += WEIGHT * (min(ratio, 4.0) - self._tokens_of_a_character)

@@ -1,7 +1,7 @@
 """What the engine needs of a model on a device: it runs one step for some rows."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 RUN: Final = "run"
 """The only phase of a model that takes one step."""
@@ -13,15 +13,20 @@ class Row:
     A step reads ``tokens``. The scheduler reads ``phase`` and ``length``: rows of one phase run
     together, padded to the longest of them. ``steps_left`` is the expected number of steps after the
     next one. ``state`` belongs to the model: what it keeps on the device between two steps.
+
+    A row whose output is generated inside of one step has in ``given`` how many tokens of it are known
+    already, and the step sets ``made``, how many it has generated. In other rows ``given`` is None.
     """
 
-    __slots__ = ("length", "phase", "state", "steps_left", "tokens")
+    __slots__ = ("given", "length", "made", "phase", "state", "steps_left", "tokens")
 
     def __init__(self, tokens: Sequence[int], phase: str = RUN, steps_left: float = 0.0) -> None:
         self.tokens = tokens
         self.length = len(tokens)
         self.phase = phase
         self.steps_left = steps_left
+        self.given: int | None = None
+        self.made = 0
         self.state: Any = None
 
 
@@ -62,4 +67,16 @@ class Model(Protocol):
 
     def drop(self, rows: Sequence[Row]) -> None:
         """Free what these rows keep on the device: they take no further step. Called from any thread."""
+        ...
+
+
+@runtime_checkable
+class HasExamples(Protocol):
+    """A model whose costs cannot be measured with rows of any tokens."""
+
+    def examples(self, count: int, length: int) -> Sequence[Row]:
+        """``count`` rows like those of requests, with about ``length`` tokens each, read and generated ones.
+
+        Equal arguments give equal rows.
+        """
         ...

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from ..graphs.marian.shortlist import Shortlist
 from .graph import Feeds, Graph
 from .model import RUN, Row
+from .subwords import END
 
 BLOCK = 16
 """The choices of a batch are filled up to a multiple of it, see `graphs/marian/translator`."""
+
+
+FIRST_WORD = 2  # behind the end and the unknown token
 
 
 class SourceRow(Row):
@@ -23,6 +27,7 @@ class SourceRow(Row):
     def __init__(self, tokens: Sequence[int], prefix: Sequence[int] = ()) -> None:
         super().__init__(tokens)
         self.prefix = prefix
+        self.given = len(prefix)
 
 
 class Translation(NamedTuple):
@@ -44,13 +49,29 @@ class Translator:
     def step(self, rows: Sequence[Row]) -> Sequence[Any]:
         """For each row its `Translation`. The other rows change neither its tokens nor any bit on the way."""
         ids, ended = self.graph.run(self.feeds(rows))
+        counts = np.count_nonzero(ids, axis=1)
+        for row, made in zip(rows, (counts + ended).tolist(), strict=True):
+            row.made = made
         return [
-            Translation(row[: int(np.count_nonzero(row))].tolist(), bool(end))
-            for row, end in zip(ids, ended, strict=True)
+            Translation(tokens[:count].tolist(), bool(end))
+            for tokens, count, end in zip(ids, counts, ended, strict=True)
         ]
 
     def drop(self, rows: Sequence[Row]) -> None:
         """Nothing stays on the device."""
+
+    def examples(self, count: int, length: int) -> Sequence[Row]:
+        """Sources that fill half of ``length``, with tokens as frequent as those of real texts.
+
+        A vocabulary is sorted by frequency, so by Zipf's law the logarithm of a token is evenly distributed: half
+        of these tokens are below 253, and half of those of FLORES below 461. They have as many choices as real
+        ones, and translations as long.
+        """
+        generator = np.random.default_rng(0)
+        words = self._shortlist.words
+        shape = (count, max(1, length // 2 - 1))
+        tokens = (FIRST_WORD * (words / FIRST_WORD) ** generator.random(shape)).astype(int)
+        return [SourceRow([*row, END]) for row in tokens.tolist()]
 
     def feeds(self, rows: Sequence[Row]) -> Feeds:
         """The inputs of the graph for ``rows``."""

@@ -62,11 +62,12 @@ class World:
             priority=text.priority,
             tenant=text.tenant,
         )
-        arrivals = self.batcher.expected.arrivals(flight, text.lengths)
+        rows = [Row([0] * length) for length in text.lengths]
+        arrivals = self.batcher.expected.arrivals(flight, rows)
         flight.board(
             [
-                Entry(Row([0] * length), flight, arrived=arrived, later=number > 0)
-                for number, (length, arrived) in enumerate(zip(text.lengths, arrivals, strict=True))
+                Entry(row, flight, arrived=arrived, later=number > 0)
+                for number, (row, arrived) in enumerate(zip(rows, arrivals, strict=True))
             ],
             self.clock(),
         )

@@ -332,7 +332,7 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
         rig.batcher.expected.settle(flight)
         assert rig.batcher.backlog_ms == 0.0
     rig.batcher.expected.expect(flight)
-    rig.batcher.expected.settle(flight, [100, 100, 50])
+    rig.batcher.expected.settle(flight, [Row([0] * length) for length in (100, 100, 50)])
     assert rig.batcher.backlog_ms == 0.0
     assert rig.batcher.expected.later_rows_ms(100) == 0.0
     expected_ms = 7 * COST.ms(1, 100)
@@ -342,9 +342,9 @@ def test_a_text_that_is_not_tokenized_yet_counts_by_an_estimate_until_it_is() ->
 def test_the_later_rows_of_a_text_are_expected_behind_those_that_wait() -> None:
     batcher = BatcherRig().batcher
     flight = a_flight(batcher=batcher, started_at=START)
-    lengths = [200] * 101
-    for number, arrived in enumerate(batcher.expected.arrivals(flight, lengths)):
-        batcher.put([Entry(Row([7] * lengths[number]), flight, arrived=arrived, later=number > 0)])
+    rows = [Row([7] * 200) for _ in range(101)]
+    for number, arrived in enumerate(batcher.expected.arrivals(flight, rows)):
+        batcher.put([Entry(rows[number], flight, arrived=arrived, later=number > 0)])
     waiting_ms = batcher.backlog_ms
     flight.size = 300_000
     batcher.expected.expect(flight)

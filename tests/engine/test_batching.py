@@ -116,6 +116,15 @@ def test_a_row_over_the_budget_runs_alone() -> None:
     assert plan(waiting, NOW, Cost(), LIMITS).batch == [waiting[-1]]
 
 
+@given(st.integers(1, 200), st.integers(0, 10), st.integers(1, 100))
+def test_of_many_rows_of_one_length_as_many_run_as_fit(count: int, longer: int, fitting: int) -> None:
+    """However many there are: 300 translations of 97 to 109 tokens ran one by one, since 10 fit and more waited."""
+    cost = Cost((100.0, 1e-6, 1e-6, 1e-7))
+    waiting = [*(an_entry(50, arrived=NOW - 1) for _ in range(count)), *(an_entry(51) for _ in range(longer))]
+    batch = plan(waiting, NOW, cost, Limits(51 * fitting, 100)).batch
+    assert len(batch) >= min(count, fitting)
+
+
 @given(st.integers(1, 50), st.integers(1, 4))
 def test_idle_lanes_share_what_waits(count: int, lanes: int) -> None:
     waiting = [an_entry(10) for _ in range(count)]
