@@ -7,15 +7,22 @@ from typing import Final
 
 from .batching import Entry, Limits, ShapeCost, choose, rank_of
 
-RANK: Final = 1 << 48
-"""More rows than a batcher ever gets: orders rows by length, then by arrival."""
+NUMBERS: Final = 1 << 48
+"""More rows than a batcher ever gets."""
+
+MOMENTS: Final = 1 << 64
+"""More microseconds than a clock ever shows."""
 
 SLOWEST: Final = 32
 """A batch that does not fit costs as much as one that does: one of about this many may fail."""
 
 
 class PhaseQueue:
-    """Sorted by length, so that neighbors make a batch. Its batcher holds the lock."""
+    """Sorted by length, so that neighbors make a batch. Its batcher holds the lock.
+
+    Rows of one length are sorted by when they are due: a batch around its head takes those that are due next,
+    and not rows of the same long text that have time.
+    """
 
     def __init__(self, cost: ShapeCost, limits: Limits) -> None:
         self.cost = cost
@@ -28,7 +35,8 @@ class PhaseQueue:
 
     def put(self, entry: Entry, number: int) -> None:
         """``number`` differs between all rows."""
-        entry.rank = entry.length * RANK + number
+        moment = min(max(0, int(entry.due * 1e6)), MOMENTS - 1)
+        entry.rank = (entry.length * MOMENTS + moment) * NUMBERS + number
         insort(self.waiting, entry, key=rank_of)
         entry.waiting = True
         if entry.expires < math.inf:
