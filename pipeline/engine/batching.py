@@ -126,7 +126,7 @@ class ShapeCost(Protocol):
 
 length_of = attrgetter("length")
 rank_of = attrgetter("rank")
-"""By length, then by when it was due as it arrived, then by arrival: a row is found without reading its equals."""
+"""See `PhaseQueue`. No two rows have the same one, so a row is found without reading its equals."""
 
 
 def split_runnable(entries: Iterable[Entry], now: float) -> tuple[list[Entry], list[Entry]]:

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left, insort
 from heapq import heappop, heappush
 from typing import Final
+from zlib import crc32
 
 from .batching import Entry, Limits, ShapeCost, choose, rank_of
 
@@ -13,6 +14,9 @@ NUMBERS: Final = 1 << 48
 MOMENTS: Final = 1 << 64
 """More microseconds than a clock ever shows."""
 
+TENANTS: Final = 1 << 16
+"""Tenants that share one of these numbers are sorted as one."""
+
 SLOWEST: Final = 32
 """A batch that does not fit costs as much as one that does: one of about this many may fail."""
 
@@ -20,8 +24,9 @@ SLOWEST: Final = 32
 class PhaseQueue:
     """Sorted by length, so that neighbors make a batch. Its batcher holds the lock.
 
-    Rows of one length are sorted by when they are due: a batch around its head takes those that are due next,
-    and not rows of the same long text that have time.
+    Rows of one length are sorted by tenant and by when they are due. So the batch around a head takes those of its
+    tenant that are due next. With rows that have time, or those of another tenant, a tenant would use up its
+    share of the device while a row of another length is due.
     """
 
     def __init__(self, cost: ShapeCost, limits: Limits) -> None:
@@ -35,8 +40,9 @@ class PhaseQueue:
 
     def put(self, entry: Entry, number: int) -> None:
         """``number`` differs between all rows."""
+        tenant = crc32(entry.flight.tenant.encode()) % TENANTS
         moment = min(max(0, int(entry.due * 1e6)), MOMENTS - 1)
-        entry.rank = (entry.length * MOMENTS + moment) * NUMBERS + number
+        entry.rank = ((entry.length * TENANTS + tenant) * MOMENTS + moment) * NUMBERS + number
         insort(self.waiting, entry, key=rank_of)
         entry.waiting = True
         if entry.expires < math.inf:

@@ -28,7 +28,8 @@ LIMITS = Limits(1_024, 64)
 HIGH, NORMAL, LOW = range(3)
 FACTOR = 3.0
 """Promised: the prediction is within this factor of the work that runs before, plus `SLACK_MS`."""
-SLACK_MS = 2 * COST.ms(4, ROW) + 1e3 * BUCKET_S
+SLACK_MS = 3 * 4 * COST.ms(1, ROW) + 1e3 * BUCKET_S
+"""A batch for each of three tenants, as the work of its rows, and one bucket of the account."""
 
 
 class Text(NamedTuple):
