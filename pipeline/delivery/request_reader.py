@@ -61,6 +61,9 @@ class RequestReader:
         """
         value = arrival.record.value
         if value is not None and len(value) > self._max_bytes:
+            arrival.id = codec.id_in(
+                value
+            )  # a client that sends the id last waits for its own id all the same
             raise TooLarge(
                 f"The request has {len(value)} bytes, more than the {self._max_bytes} allowed: split the text."
             )

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from ...schemas.messages import Request
+from ..errors import BlankText, MissingText
 from .base import Ask
 from .normal_form import normal_form
 from .options import checked_options
@@ -38,8 +39,16 @@ class TextTask:
         return True
 
     def read(self, request: Request) -> str:
-        """The text in normal form: texts that differ only in that share an answer."""
-        return normal_form(request.text)  # type: ignore[arg-type]  # the codec has checked it
+        """The text in normal form: texts that differ only in that share an answer. Raises MissingText or BlankText.
+
+        The codec has checked a plain Request, but not one of a type of the task's own.
+        """
+        if request.text is UNSET:
+            raise MissingText(f"The field `text` is missing: the task {self.name} reads a text.")
+        text = normal_form(request.text)
+        if not text:
+            raise BlankText(NOTHING_TO_READ)
+        return text
 
     def further_steps(self, ask: Ask) -> float:
         """0: the model takes one step."""

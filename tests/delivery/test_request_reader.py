@@ -84,6 +84,25 @@ def test_a_request_may_have_as_many_bytes_as_are_allowed_and_no_more() -> None:
         read(body(text="x" * (MAX_BYTES + 1 - len(body(text="")))))
 
 
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, 10 * MAX_BYTES])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_request_that_is_too_large_is_answered_under_its_own_id(size: int, first: bool) -> None:
+    text = {"text": "x" * size}
+    value = json.dumps({"id": "t1"} | text if first else text | {"id": "t1"}).encode()
+    arrival = READER.arrival(a_record(value))
+    with pytest.raises(TooLarge):
+        READER.read(arrival)
+    assert arrival.reply_id == "t1"
+
+
+@pytest.mark.parametrize("value", [b"x" * 4_000, b"[" * 4_000, b'{"id":{},"text":"' + b"x" * 4_000 + b'"}'])
+def test_what_is_too_large_and_has_no_id_is_answered_under_its_origin(value: bytes) -> None:
+    arrival = READER.arrival(a_record(value))
+    with pytest.raises(TooLarge):
+        READER.read(arrival)
+    assert arrival.reply_id == f"{TOPICS.requests}/1/41"
+
+
 def test_an_id_may_have_as_many_characters_as_are_allowed_and_no_more() -> None:
     for size in (0, 1, MAX_ID_CHARACTERS):
         arrival = READER.arrival(a_record(body(id="i" * size)))

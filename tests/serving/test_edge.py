@@ -16,6 +16,7 @@ from inferstream import (
     EmbedOutput,
     Failure,
     ShuttingDown,
+    TooLarge,
     Topics,
     TriageOutput,
     UnknownModel,
@@ -116,6 +117,13 @@ async def test_an_unknown_task_or_model_raises_at_once() -> None:
     with pytest.raises(UnknownModel, match="nothing-like-it"):
         async with Edge(CONFIG, models=["nothing-like-it"]):
             pass
+
+
+@pytest.mark.parametrize("task", ["triage", "embed"])
+async def test_a_text_of_a_megabyte_is_refused_at_once_under_its_own_id(task: str) -> None:
+    async with asyncio.timeout(30), Edge(CONFIG, task=task) as client:
+        with pytest.raises(TooLarge, match="more than the 1000000 allowed"):
+            await client.request(task, "a" * 1_000_000, timeout_s=None)
 
 
 async def test_several_tasks_share_one_device_and_do_not_change_each_other() -> None:

@@ -174,6 +174,7 @@ WORST = {
         "MIME-Version: 1.0\n"
         + "".join(f"Content-Type: multipart/mixed; boundary=a{i}\n\n--a{i}\n" for i in range(n // 50))
     ),
+    "parts": lambda n: "Content-Type: multipart/mixed; boundary=x\n\n" + "--x\n\n" * (n // 5),
     "parameters": lambda n: "MIME-Version: 1.0\nContent-Type: text/plain; " + "a=b; " * (n // 5) + "\n\nx",
     "folded parameters": lambda n: (
         "MIME-Version: 1.0\nContent-Type: text/plain;" + "\n a=b;" * (n // 6) + "\n\nx"
@@ -182,6 +183,12 @@ WORST = {
     "soft breaks": lambda n: "=\n=41" * (n // 5),
     "base64": lambda n: ("QUJD" * 19 + "\n") * (n // 77),
 }
+
+
+@pytest.mark.parametrize(("parts", "left"), [(900, False), (1_100, True)])
+def test_a_mail_of_more_parts_than_mails_have_is_left_as_it_is(parts: int, left: bool) -> None:
+    mail = "Content-Type: multipart/mixed; boundary=x\n\n" + "--x\n\nA word.\n" * parts
+    assert cleaned(mail, MAIL).startswith("Content-Type") == left
 
 
 @pytest.mark.parametrize("name", WORST)
