@@ -36,7 +36,8 @@ class TaskDefinition(Protocol):
     Clients and commands read it, so its module must import neither numpy nor a runtime: `load` imports
     what it needs. It may also have a method ``show(output)``, which makes of an output what `rich` prints
     in a terminal, and ``line(output)``, which makes of it one line for a pipe; the output of other tasks is
-    printed as JSON.
+    printed as JSON. And it may have ``models_for(options, settings)``: the names of the models that a
+    process loads which answers only requests with these options, as a command does without workers.
     """
 
     @property

@@ -137,10 +137,16 @@ def command(
         )
     if out and not source:
         raise UsageError("--out goes with --file: the answer to one text is printed.")
-    connecting = connection(
-        task, [model] if model else [], config, kafka=kafka, embedded=embedded, timeout_s=timeout_s
-    )
     options, reading = task_options(parameters)
+    connecting = connection(
+        task,
+        [model] if model else [],
+        config,
+        kafka=kafka,
+        embedded=embedded,
+        timeout_s=timeout_s,
+        options=options,
+    )
     how: dict[str, Any] = {
         "model": model,
         "priority": priority,

@@ -115,9 +115,11 @@ def command(
     script = Script(encoded.text, script_format, str(file), join=join)
     places = Places.of(file, out or _out_of(file, source, target), overwrite=overwrite)
     models = [how["model"]] if how["model"] else []
-    connecting = connection(TASK, models, config, kafka=kafka, embedded=embedded, timeout_s=timeout_s)
     languages = {"source": source, "target": target}
     options = {name: value for name, value in languages.items() if value is not None}
+    connecting = connection(
+        TASK, models, config, kafka=kafka, embedded=embedded, timeout_s=timeout_s, options=options
+    )
     run = TranslatedFile(script, encoded.in_encoding(out_encoding), places)
     return run.translate(connecting, timeout_s, how | {"options": options})
 

@@ -15,8 +15,17 @@ from ....schemas.codec import decode_reply
 from ....schemas.messages import Failure, Request, Result
 from ....schemas.translation import TranslateOutput
 from ...client.client import Client
+from ...client.replies import error_of
 from ...client.reply_file import ReplyFile
-from ...errors import InferstreamError, UsageError
+from ...errors import (
+    BadHeader,
+    InferstreamError,
+    UnknownModel,
+    UnknownOption,
+    UnknownTask,
+    UsageError,
+    WrongType,
+)
 from ...models.files import publish
 from ...subtitles.encoded import Encoded
 from ...subtitles.script import Passage, Script
@@ -24,6 +33,10 @@ from .answered_file import SOME_FAILED, answer_items
 from .terminal import progress_bar
 
 TASK: Final = "translate"
+OF_ALL: Final = frozenset(
+    {UnknownModel.code, UnknownTask.code, UnknownOption.code, WrongType.code, BadHeader.code}
+)
+"""Failures that every passage would have: the run stops at the first one."""
 TOLD: Final = 5
 """Failures and notes that are told one by one."""
 
@@ -96,6 +109,8 @@ class TranslatedFile:
             replies.skip(items)
 
             def write(reply: Result | Failure) -> None:
+                if isinstance(reply, Failure) and reply.code in OF_ALL:
+                    raise error_of(reply)
                 replies.write(reply)
                 progress(replies.lines, len(requests))
 

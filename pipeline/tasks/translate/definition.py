@@ -1,6 +1,7 @@
 """What the catalogue knows of `translate`. Light to import: `load` imports what it needs."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from ....schemas.tasks import CONTRACTS
 from ....schemas.translation import TranslateOutput
@@ -29,3 +30,13 @@ class TranslateDefinition:
     def show(self, output: TranslateOutput) -> str:
         """The translation, and the note if there is one, for a terminal."""
         return f"{output.text}\n\n{output.note}" if output.note else output.text
+
+    def line(self, output: TranslateOutput) -> str:
+        """The translation, for a pipe."""
+        return output.text
+
+    def models_for(self, options: Mapping[str, Any], settings: TranslateSettings) -> list[str]:
+        """The models that a process serves which answers only requests with these options."""
+        from .directions import models_for
+
+        return models_for(options.get("source"), options.get("target"), settings)

@@ -10,10 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.responder import Responder, responder_thread
+from support.tiny_marian import write_tiny_marian
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.client.reply_file import ReplyFile
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.translators import import_translator
 from inferstream.schemas.messages import Failure, Reply, Request, Result
 from inferstream.schemas.topics import Header, Topics
 from inferstream.schemas.translation import TranslateOutput
@@ -328,3 +331,28 @@ def test_without_a_worker(film: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(["translate", str(film), "--target", "pt", "--embedded", str(tmp_path / "nothing")]) == 1
     assert "`inferstream worker translate --embedded" in capsys.readouterr().err
     assert not film.with_name("film.en.pt.srt.part").exists()
+
+
+def test_what_would_fail_for_each_passage_stops_the_run(
+    translate: Run, film: Path, responder: Responder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(record: Record, request: Request) -> Iterable[Reply]:
+        yield Failure(str(request.id), "translate", "unknown_model", "There is no model for 'xx'.")
+
+    responder.behavior = refuse
+    assert translate(film) == 2
+    assert capsys.readouterr().err.endswith("Error: There is no model for 'xx'.\n")
+    assert not list(film.parent.glob("film.pt*"))
+
+
+def test_without_workers_the_languages_choose_the_model(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path / "home"))
+    assert run(["translate", str(film), "--source", "pt", "--target", "en"]) == 1
+    assert "run `inferstream models pull translate-pt-en`" in capsys.readouterr().err
+    folder = write_tiny_marian(tmp_path / "model", 0)
+    import_translator(ModelRegistry(), folder, lambda step, done, total: None)
+    assert run(["translate", str(film), "--source", "xx", "--target", "yy"]) == 0
+    assert film.with_name("film.en.yy.srt").exists()
+    assert run(["request", "translate", "my card", "--source", "xx", "--target", "yy"]) == 0
