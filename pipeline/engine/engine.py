@@ -173,16 +173,14 @@ class Engine:
         began = self.clock() if joined else flight.started_at
         output = await self.flights.wait(flight, expires)
         task = flight.task
+        made: CacheStatus = "miss" if self._memory is not None else "off"
         if joined or flight.batch is None:
-            status: CacheStatus = "flight" if joined else "disk"
+            status: CacheStatus = "flight" if joined else made if flight.prepared_at else "disk"
             return EngineAnswer(
                 output, task.model, task.version, status, total_timings(began, self.clock()), None
             )
-        status = "miss" if self._memory is not None else "off"
         timings = flight_timings(flight, self.clock())
-        return EngineAnswer(
-            output, task.model, task.version, status, timings, batch_info(flight, flight.batch)
-        )
+        return EngineAnswer(output, task.model, task.version, made, timings, batch_info(flight, flight.batch))
 
     async def answer(self, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """`begin` and `arrive` in one."""

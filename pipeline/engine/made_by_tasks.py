@@ -7,6 +7,7 @@ import msgspec
 
 from ..errors import DeviceError, InferstreamError
 from ..runtime.model import Row
+from ..tasks.base import Prepared
 
 MAX_REASON: Final = 200
 
@@ -27,26 +28,31 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:MAX_REASON]}" if text else type(error).__name__
 
 
-def checked_rows(task: str, prepared: Any, count: int, phases: Collection[str]) -> Sequence[Sequence[Row]]:
-    """The rows that `Task.prepare` made of ``count`` requests. Raises DeviceError that says what is wrong."""
+def checked_rows(task: str, prepared: Any, count: int, phases: Collection[str]) -> Sequence[Prepared]:
+    """What `Task.prepare` made of ``count`` requests. Raises DeviceError that says what is wrong."""
     if not isinstance(prepared, list | tuple) or len(prepared) != count:
         raise fault(task, f"prepared {_amount(prepared)} for {count} of its requests")
-    for rows in prepared:
-        if not isinstance(rows, list | tuple) or not rows:
-            raise fault(
-                task, f"prepared {_amount(rows)} as the rows of a request, which must be at least one"
-            )
-        for row in rows:
-            if not isinstance(row, Row) or row.length < 1:
-                raise fault(task, "prepared a row that is no Row with at least one token")
-            if not isinstance(row.given, int | None):
-                raise fault(task, f"prepared a row with {row.given!r} as what is known of its output")
-            if not isinstance(row.steps_left, int | float):
-                raise fault(task, f"prepared a row with {row.steps_left!r} as its number of steps")
-            if row.phase not in phases:
-                known = ", ".join(phases)
-                raise fault(task, f"prepared a row of the phase {row.phase!r}; its model has: {known}")
-    return prepared
+    return [
+        _checked_answer(task, made) if isinstance(made, bytes) else _checked(task, made, phases)
+        for made in prepared
+    ]
+
+
+def _checked(task: str, rows: Any, phases: Collection[str]) -> Sequence[Row]:
+    """The rows of one request."""
+    if not isinstance(rows, list | tuple) or not rows:
+        raise fault(task, f"prepared {_amount(rows)} as the rows of a request, which must be at least one")
+    for row in rows:
+        if not isinstance(row, Row) or row.length < 1:
+            raise fault(task, "prepared a row that is no Row with at least one token")
+        if not isinstance(row.given, int | None):
+            raise fault(task, f"prepared a row with {row.given!r} as what is known of its output")
+        if not isinstance(row.steps_left, int | float):
+            raise fault(task, f"prepared a row with {row.steps_left!r} as its number of steps")
+        if row.phase not in phases:
+            known = ", ".join(phases)
+            raise fault(task, f"prepared a row of the phase {row.phase!r}; its model has: {known}")
+    return rows
 
 
 def checked_answers(task: str, answers: Any, count: int) -> Sequence[bytes]:

@@ -107,7 +107,17 @@ class Preparer:
             self._isolate(flights, error)
             return
         for flight, rows in zip(flights, prepared, strict=True):
-            self._board(flight, rows)
+            if isinstance(rows, bytes):
+                self._answer(flight, rows)
+            else:
+                self._board(flight, rows)
+
+    def _answer(self, flight: Flight, answer: bytes) -> None:
+        """Land a flight that needs no device."""
+        flight.prepared_at = self._clock()
+        flight.batcher.expected.settle(flight)
+        flight.result = answer
+        self._land([flight])
 
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
         if sum(row.length for row in rows) > self._max_tokens:

@@ -14,6 +14,10 @@ class Ask(NamedTuple):
     options: Any
 
 
+Prepared = Sequence[Row] | bytes
+"""The rows of a request; or its answer as JSON, if no model is needed for it."""
+
+
 class Finished(NamedTuple):
     """What a model made of all rows of one request: the output of each row, in order.
 
@@ -64,8 +68,8 @@ class Task(Protocol):
         """The expected steps of this request after the first one; 0 for a model that takes one step."""
         ...
 
-    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
-        """The rows of each request; at least one. Runs in the preparing thread.
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> Sequence[Prepared]:
+        """The rows of each request, at least one; or its answer, if that needs no model. Runs in the preparing thread.
 
         A text that is too long for the model becomes several overlapping rows; no token is lost. Raises
         BlankText for a text in which there is nothing to read; the caller then prepares each request

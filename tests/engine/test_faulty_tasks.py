@@ -17,6 +17,7 @@ PREPARED = [
     ([None], "prepared a NoneType as the rows"),
     ([[[1, 2]]], "prepared a row that is no Row with at least one token"),
     ([[Row([])]], "prepared a row that is no Row with at least one token"),
+    ([b"{none"], "made an answer that is not JSON"),
     ([[Row([1], "none-such")]], "prepared a row of the phase 'none-such'; its model has: run"),
 ]
 FINISHED = [

@@ -44,6 +44,14 @@ class Shortlist:
         """The largest target token in it."""
         return int(max(self._ids.max(initial=0), self._always - 1))
 
+    def translations(self, token: int) -> NDArray[np.int64]:
+        """The target tokens that may translate ``token``."""
+        return self._ids[self._offsets[token] : self._offsets[token + 1]].astype(np.int64)
+
+    def counts(self) -> NDArray[np.intp]:
+        """How many source tokens each target token may translate."""
+        return np.bincount(self._ids, minlength=max(self.words, self.largest + 1))
+
     def candidates(self, tokens: Sequence[int]) -> NDArray[np.intp]:
         """The target tokens for a source, in ascending order, each once. The first is 0, the end of a text.
 

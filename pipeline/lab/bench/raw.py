@@ -71,7 +71,7 @@ class RawLoop:
     def _rows(self, texts: Sequence[str]) -> list[Row]:
         options = self._task.options({})
         prepared = self._task.prepare([Ask(text, options) for text in texts])
-        return [row for rows in prepared for row in rows]
+        return [row for rows in prepared if not isinstance(rows, bytes) for row in rows]
 
     def _lane(self, batches: Iterator[Sequence[Row]], lock: threading.Lock) -> None:
         while True:

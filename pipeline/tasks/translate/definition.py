@@ -25,7 +25,7 @@ class TranslateDefinition:
         """See `loading.load_translate`."""
         from .loading import load_translate
 
-        return load_translate(registry, model_name)
+        return load_translate(registry, model_name, settings)
 
     def show(self, output: TranslateOutput) -> str:
         """The translation, and the note if there is one, for a terminal."""

@@ -1,6 +1,7 @@
 """Loads a model of the task `translate`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...graphs.marian.shortlist import Shortlist
 from ...graphs.marian.translator import KIND
@@ -9,6 +10,9 @@ from ...runtime.graph import Graph
 from ...runtime.subwords import Subwords
 from ...runtime.translator import Translator
 from ..definition import Loaded
+from .alignment import Aligner
+from .glossary import read_glossary
+from .settings import TranslateSettings
 from .task import Translate
 
 
@@ -22,12 +26,19 @@ class TranslatorOf:
         return Translator(graph, Shortlist(self.shortlist_path))
 
 
-def load_translate(registry: ModelRegistry, model_name: str) -> Loaded:
+def load_translate(registry: ModelRegistry, model_name: str, settings: TranslateSettings) -> Loaded:
     """A translator of the registry. Raises UnknownModel, ModelError, or UsageError for a model of another kind."""
     manifest = registry.load(model_name, KIND)
     subwords = Subwords(manifest.tokenizer_path)
+    aligner = Aligner(subwords.encode, Shortlist(manifest.shortlist_path))
+    terms = _terms(settings.glossary, manifest.pair) if settings.glossary else {}
     return Loaded(
         manifest,
-        lambda graph: Translate(model_name, manifest, subwords),
+        lambda graph: Translate(model_name, manifest, subwords, aligner, terms),
         TranslatorOf(manifest.shortlist_path),
     )
+
+
+def _terms(glossary: str, pair: str) -> dict[str, str]:
+    source, _, target = pair.partition("-")
+    return read_glossary(Path(glossary).expanduser(), source, target)

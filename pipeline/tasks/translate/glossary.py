@@ -1,0 +1,122 @@
+"""The glossary: terms that are never translated, or always in the same way."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import UsageError, WrongType
+from ...rows.cells import NoText, text_of
+from ...rows.csv_rows import Wanted
+from ...rows.decoding import read_text
+from ...rows.dialect import dialect_of
+from ...rows.row_file import read_rows
+from .items import Item, ItemKind
+
+PART: Final = re.compile(r"\w+|[^\w\s]")
+END: Final = ""
+LONGEST_TERM: Final = 100
+MOST_TERMS: Final = 1_000
+"""Terms of one request. A file may have any number."""
+
+Node = dict[str, Any]
+
+
+class Glossary:
+    """Finds terms in a text. A term is found as a whole word, and the longest of several."""
+
+    def __init__(self, terms: Mapping[str, str]) -> None:
+        """``terms``: each with its translation. One in small letters is also found with a capital."""
+        self._root: Node = {}
+        for term, translation in terms.items():
+            self._add(term, translation)
+            capital = term[:1].upper() + term[1:]
+            if term.islower() and capital not in terms:
+                self._add(capital, translation[:1].upper() + translation[1:])
+
+    def __bool__(self) -> bool:
+        return bool(self._root)
+
+    def items(self, text: str) -> Iterator[Item]:
+        """The terms in ``text``, with their translations. In time linear in its length: terms are short."""
+        parts = [(found[0], *found.span()) for found in PART.finditer(text)]
+        at = 0
+        while at < len(parts):
+            node = self._root
+            found = None
+            ahead = at
+            while ahead < len(parts) and (node := node.get(parts[ahead][0], {})):
+                ahead += 1
+                if END in node:
+                    found = ahead, node[END]
+            if found:
+                yield Item(parts[at][1], parts[found[0] - 1][2], ItemKind.WORD, found[1])
+            at = found[0] if found else at + 1
+
+    def _add(self, term: str, translation: str) -> None:
+        node = self._root
+        for part in PART.findall(term):
+            node = node.setdefault(part, {})
+        if node is not self._root:
+            node[END] = translation
+
+
+def check_terms(terms: Mapping[str, str]) -> None:
+    """Raise WrongType for terms of a request that cannot be looked for."""
+    if len(terms) > MOST_TERMS:
+        raise WrongType(
+            f"The option 'glossary' has {len(terms)} terms, and {MOST_TERMS} are allowed: put them into the file of "
+            "the worker's setting `glossary`."
+        )
+    for term in terms:
+        if not term.strip() or len(term) > LONGEST_TERM:
+            raise WrongType(
+                f"The option 'glossary' has the term {term[:20]!r}: a term has 1 to {LONGEST_TERM} characters."
+            )
+
+
+def read_glossary(path: Path, source: str, target: str) -> dict[str, str]:
+    """The terms of a file for one pair of languages.
+
+    CSV, TSV or JSON Lines: columns ``term`` and ``translation``, and perhaps ``source`` and ``target``. Without
+    a translation the term stays as it is; without languages it is for all pairs. TOML: terms and translations; those
+    for one pair are in a table of its name, as [en-pt]. Raises UsageError that names line or term.
+    """
+    if path.suffix == ".toml":
+        return _from_toml(path, f"{source}-{target}")
+    if dialect_of(path).format == "txt":
+        raise UsageError(f"The glossary {path} must be .csv, .tsv, .jsonl or .toml.")
+    terms = {}
+    wanted = {"--term": "term"}
+    for row in read_rows(path, Wanted(wanted, ("translation", "source", "target"))):
+        cells = {}
+        for column in ("term", "translation", "source", "target"):
+            try:
+                cells[column] = (text_of(row.values.get(column)) or "").strip()
+            except NoText as error:
+                raise UsageError(f"{path}, line {row.line}: {column!r} {error}: give a text.") from error
+        if cells["source"] in ("", source) and cells["target"] in ("", target):
+            terms[_checked(cells["term"], f"{path}, line {row.line}")] = cells["translation"] or cells["term"]
+    return terms
+
+
+def _from_toml(path: Path, pair: str) -> dict[str, str]:
+    try:
+        content = tomllib.loads(read_text(path, f"the glossary {path}"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The glossary {path} is not TOML: {error}.") from error
+    terms = {term: value for term, value in content.items() if not isinstance(value, dict)}
+    terms |= content.get(pair, {})
+    for term, value in terms.items():
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: the translation of {term!r} must be a text.")
+    return {_checked(term, str(path)): value or term for term, value in terms.items()}
+
+
+def _checked(term: str, where: str) -> str:
+    if not term.strip() or len(term) > LONGEST_TERM:
+        raise UsageError(
+            f"{where}: a term has 1 to {LONGEST_TERM} characters, and this one has {len(term.strip())}."
+        )
+    return term

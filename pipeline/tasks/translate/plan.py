@@ -1,0 +1,50 @@
+"""The plan of one translation: its sentences, those that need the device, and what is shown already."""
+
+from collections.abc import Sequence
+
+from ....schemas.translation import TranslateOptions
+from ...runtime.translator import SourceRow
+from .prefixes import Forced
+from .reading import ReadSentence
+
+
+class PlannedSentence:
+    """A sentence of a plan.
+
+    Attributes:
+        row: what the model translates; None if ``shown`` or the sentence itself is the answer.
+        shown: the whole answer that is shown already, or what the answer begins with.
+        goes_on: the prefix goes on in the next part.
+        forced: what of it the model begins with.
+        stopped: the prefix is longer than a translation may be.
+    """
+
+    __slots__ = ("forced", "goes_on", "read", "row", "shown", "stopped")
+
+    def __init__(self, read: ReadSentence) -> None:
+        self.read = read
+        self.row: PlannedRow | None = None
+        self.shown: str | None = None
+        self.goes_on = False
+        self.forced: Forced | None = None
+        self.stopped = False
+
+
+class Plan:
+    """The parts of a text, in order, which join to its translation."""
+
+    __slots__ = ("options", "parts")
+
+    def __init__(self, parts: Sequence[PlannedSentence], options: TranslateOptions) -> None:
+        self.parts = parts
+        self.options = options
+
+
+class PlannedRow(SourceRow):
+    """A row with the plan that it belongs to."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, tokens: Sequence[int], prefix: Sequence[int] = ()) -> None:
+        super().__init__(tokens, prefix)
+        self.plan: Plan | None = None
