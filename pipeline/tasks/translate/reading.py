@@ -117,9 +117,16 @@ def _ends(paragraph: str, items: Sequence[Item], language: str) -> Iterator[int]
             lengths.append(lengths[-1] + size)
     parts.append(paragraph[at:])
     plain = "".join(parts)
+    at = begin = 0
     for end in sentence_ends(plain, language) if plain else ():
-        if end < len(plain):
-            yield end + lengths[bisect_left(places, end)]
+        end += lengths[bisect_left(places, end)]
+        while at < len(items) and items[at].end <= end:
+            at += 1
+        if at < len(items) and items[at].start < end:  # a cut in a long text may fall into an item
+            end = items[at].end
+        if begin < end < len(paragraph):
+            yield end
+            begin = end
     yield len(paragraph)
 
 

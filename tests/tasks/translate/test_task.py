@@ -148,6 +148,13 @@ def test_a_word_that_is_too_long_for_any_language_is_kept() -> None:
     assert translation(f"My card {data} is late.").text == f"MY CARD {data} IS LATE."
 
 
+@pytest.mark.parametrize("sign", ["a", "😀", "汉", "a\u0316", "&", "http://a.b/", "x."])
+def test_a_long_run_without_a_space_stays_whole(sign: str) -> None:
+    translation = FakeTranslation(str.upper)
+    text = sign * 30_000
+    assert translation(f"My card. {text}").text == f"MY CARD. {text}"
+
+
 def test_numbers_that_are_lost_are_told() -> None:
     lose = FakeTranslation(lambda source: source.replace("645", "1040").replace(",", "."))
     assert lose("It is 645 miles and 1,234 euros.").note == "Not found in the translation: 645."
