@@ -26,7 +26,7 @@ class Edit(NamedTuple):
     text: str
 
 
-class Places:
+class WordPlaces:
     """Where the places of a source are in its translation."""
 
     def __init__(self, source: str, target: str, aligner: Aligner) -> None:
@@ -86,7 +86,7 @@ def restored(sentence: Sentence, target: str, aligner: Aligner, shown: int = 0) 
     there = {int(found[1]) for found in pattern.finditer(target)} if pattern else set()
     lost = [number for number in range(1, len(sentence.words) + 1) if number not in there]
     if sentence.marks or lost:
-        places = Places(sentence.source, target, aligner)
+        places = WordPlaces(sentence.source, target, aligner)
         edits = _of_marks(sentence.marks, places)
         edits += [_of_word(sentence, number, places) for number in lost]
         target = _edited(target, edits, shown)
@@ -100,7 +100,7 @@ def _word(sentence: Sentence, written: str, number: int) -> str:
     return sentence.words[number - 1] if 0 < number <= len(sentence.words) else written
 
 
-def _of_word(sentence: Sentence, number: int, places: Places) -> Edit:
+def _of_word(sentence: Sentence, number: int, places: WordPlaces) -> Edit:
     """A word whose placeholder is not in the translation, behind the word that was before it."""
     unit = places.unit_at(sentence.source.index(f"{sentence.sign}-{number}"))
     name = f"{sentence.sign}-{number}"
@@ -108,7 +108,7 @@ def _of_word(sentence: Sentence, number: int, places: Places) -> Edit:
     return Edit(at, at, ItemKind.WORD, number, f" {name} ".removeprefix(" " * (not at)))
 
 
-def _of_marks(marks: Sequence[InlineMark], places: Places) -> list[Edit]:
+def _of_marks(marks: Sequence[InlineMark], places: WordPlaces) -> list[Edit]:
     pairs = _pairs(marks)
     edits: list[Edit] = []
     taken = -1
