@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, TypeVar, overload
+from typing import Final, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -52,9 +52,9 @@ class DecodeError(ValueError):
 
 
 class IdOnly(Struct):
-    """The id alone, read from bodies that fail validation."""
+    """The id alone, read from bodies that are not decoded, or fail validation."""
 
-    id: Any = None
+    id: str | int | None = None
 
 
 Asked = TypeVar("Asked", bound=Request)
@@ -100,7 +100,10 @@ def _decoder_of(kind: type[Asked]) -> msgspec.json.Decoder[Asked]:
 
 
 def id_in(value: bytes) -> str | None:
-    """The id in the body of a record that is not decoded as a request, if it can be read. Linear, 1 ms for 1 MB."""
+    """The id in the body of a record that is too large to be decoded, if it can be read.
+
+    Nothing else is kept of the body: 8 MB of empty lists would be 300 MB of objects.
+    """
     return _valid_id(value) or _leading_id(value)
 
 
@@ -181,9 +184,7 @@ def _valid_id(value: bytes) -> str | None:
         found = _id_only.decode(value).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
-    return found if isinstance(found, str) else None
+    return str(found) if isinstance(found, int) else found
 
 
 def _leading_id(value: bytes) -> str | None:

@@ -5,7 +5,6 @@ cancels and leases are those of any task. On the topic of a later step an id end
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -18,7 +17,7 @@ from ...schemas.topics import Header
 from ..broker.base import Headers, Message
 from ..engine.engine_answer import EngineAnswer
 from ..engine.job import Job
-from ..errors import BadHeader, InferstreamError, ReplyTooLarge, TooLarge
+from ..errors import BadHeader, InferstreamError, ReplyTooLarge
 from ..tasks.chains.chain import Place
 from .arrival import Arrival
 from .cancels import Cancels
@@ -75,15 +74,7 @@ class StepReader(RequestReader):
         """See `RequestReader.read`; also raises EndedBefore."""
         if self._number > 1 and Header.ENDED in arrival.headers:
             raise self._passed_on(arrival)
-        try:
-            job = super().read(arrival)
-        except (
-            TooLarge
-        ):  # known before the body is decoded; but this body is ours, and the caller waits by its id
-            if self._suffix and arrival.id is None:
-                with suppress(codec.DecodeError):
-                    arrival.id = self._decode(arrival.record.value, Request).id
-            raise
+        job = super().read(arrival)
         arrival.job = self._own(job)
         return arrival.job
 
@@ -112,6 +103,9 @@ class StepReader(RequestReader):
             error.id = self._caller_id(error.id)
             raise
         return replace(request, id=self._caller_id(request.id))
+
+    def _id_in(self, value: bytes) -> str | None:
+        return self._caller_id(super()._id_in(value))
 
     def _caller_id(self, identity: str | None) -> str | None:
         return identity.removesuffix(self._suffix) if identity is not None else None

@@ -61,9 +61,7 @@ class RequestReader:
         """
         value = arrival.record.value
         if value is not None and len(value) > self._max_bytes:
-            arrival.id = codec.id_in(
-                value
-            )  # a client that sends the id last waits for its own id all the same
+            arrival.id = self._id_in(value)  # its client waits for a reply with this id
             raise TooLarge(
                 f"The request has {len(value)} bytes, more than the {self._max_bytes} allowed: split the text."
             )
@@ -93,6 +91,10 @@ class RequestReader:
             _check_supersedes(request)
             self.cancels.announce(arrival)
         return arrival.job
+
+    def _id_in(self, value: bytes) -> str | None:
+        """The id in a body that is too large to be decoded."""
+        return codec.id_in(value)
 
     def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
         return Job(

@@ -14,7 +14,7 @@ from inferstream.pipeline.delivery.arrival import MAX_ID_CHARACTERS, Arrival
 from inferstream.pipeline.delivery.chain import LEFT_BEHIND, StepReader, StepReplies
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.engine.engine_answer import EngineAnswer
-from inferstream.pipeline.errors import DeviceError, InferstreamError
+from inferstream.pipeline.errors import DeviceError, InferstreamError, TooLarge
 from inferstream.pipeline.tasks.chains.chain import Place, places_of
 from inferstream.pipeline.tasks.chains.declared import chains_of
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request, encode
@@ -120,6 +120,18 @@ def test_an_id_may_look_like_that_of_a_step(places: list[Place], identity: str) 
     arrival = a_reader(second).arrival(a_record(second, message.value))
     a_reader(second).read(arrival)
     assert arrival.reply_id == identity
+
+
+@pytest.mark.parametrize("text", ["t" * 1_000_000, " " * 1_000_000])
+def test_what_is_too_large_for_a_step_is_answered_under_the_id_of_the_caller(
+    places: list[Place], text: str
+) -> None:
+    for place, identity in zip(places, ("a/2", "a/2/2"), strict=True):
+        reader = a_reader(place)
+        arrival = reader.arrival(a_record(place, encode(Request(text=text, id=identity))))
+        with pytest.raises(TooLarge):
+            reader.read(arrival)
+        assert arrival.reply_id == "a/2"
 
 
 def failure_of(message: Message) -> Failure:
