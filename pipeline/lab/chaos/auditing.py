@@ -22,7 +22,7 @@ class Judgment(NamedTuple):
     """The auditor's counts: ``ends`` by kind, ``duplicated`` ends beyond one for each request.
 
     ``torn``: requests with a chunk that is missing or out of order.
-    ``late_cancels``: cancelled requests that ended otherwise.
+    ``late_cancels``: cancelled requests that ended otherwise; ``superseded``: those that a newer one has superseded.
     """
 
     requests: int
@@ -34,6 +34,7 @@ class Judgment(NamedTuple):
     chunks: int = 0
     cancelled: int = 0
     late_cancels: int = 0
+    superseded: int = 0
 
     @property
     def clean(self) -> bool:
@@ -87,4 +88,5 @@ def judgment_of(report: AuditReport, unseen: int = 0) -> Judgment:
         chunks=report.chunks,
         cancelled=report.cancelled,
         late_cancels=report.late_cancels,
+        superseded=report.superseded,
     )

@@ -47,11 +47,13 @@ class FaultySession:
     def __init__(
         self,
         session: Session,
-        decode: Callable[[Sequence[Sequence[int]]], Sequence[str]],
+        decode: Callable[[Sequence[Sequence[int]]], Sequence[str]] | None,
         faults: Callable[[], FaultState],
         wall_clock: Callable[[], float],
     ) -> None:
-        """``decode`` turns rows of token ids into texts; ``wall_clock`` must be correct."""
+        """``decode`` turns rows of token ids into texts; without it, marks in texts do nothing. ``wall_clock`` must
+        be correct.
+        """
         self._session = session
         self._decode = decode
         self._faults = faults
@@ -63,6 +65,10 @@ class FaultySession:
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """As `Session.run`. Raises the errors of a device; may end the process."""
         apply(self._faults(), feeds["input_ids"].size, SMALL_TOKENS)
+        if self._decode is None:
+            with self._counting:
+                self.counts.rows += len(feeds["input_ids"])
+            return self._session.run(feeds)
         texts = self._decode(feeds["input_ids"].tolist())
         self._count(texts)
         if any(ABORTS in text for text in texts):

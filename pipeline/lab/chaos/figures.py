@@ -43,6 +43,7 @@ def figures(report: ChaosReport) -> list[ChaosFigure]:
     values = {
         **_audited(report),
         **_streams(report),
+        **_captions(report),
         **_takeovers(report),
         **_paces(report),
         **_machines(report),
@@ -115,6 +116,13 @@ def _streams(report: ChaosReport) -> dict[str, float | None]:
         "cancelled": judgment.cancelled,
         "late_cancels": judgment.late_cancels,
     }
+
+
+def _captions(report: ChaosReport) -> dict[str, float | None]:
+    if not report.scenario.captions:
+        return {}
+    figures = report.captions.figures(report.calm_s * WARM_SHARE, report.calm_s)
+    return {**figures, "superseded": report.judgment.superseded, "cancelled": report.judgment.cancelled}
 
 
 def _takeovers(report: ChaosReport) -> dict[str, float | None]:

@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from .auditing import Judgment
+from .caption_log import CaptionCounts
 from .faults import InjectedFault
 from .faulty_session import DeviceCounts
 from .request_log import ObservedEnd
@@ -52,3 +53,9 @@ class ChaosReport(Struct, frozen=True):
     ready_s: list[float] = []
     behind: list[tuple[float, float]] = []
     streams: StreamCounts = field(default_factory=StreamCounts)
+    captions: CaptionCounts = field(default_factory=CaptionCounts)
+
+    @property
+    def clean(self) -> bool:
+        """Whether all requests ended, none was lost or out of order, and readers of captions saw each final once."""
+        return self.judgment.clean and self.captions.clean and self.settled_s is not None

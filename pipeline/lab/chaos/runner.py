@@ -4,25 +4,30 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ....schemas.topics import Topics
 from ...broker.base import Broker, Consumer
 from ...broker.kafka.broker import KafkaBroker
+from ...client.client import Client
 from ...kafka_local.cluster import LocalKafka
 from ...serving.build import topic_specs
-from ..load.pace import Bursts, ConstantRate, LoadGenerator, Pace, Saturating
+from ..load.pace import LoadGenerator
 from ..load.requests import requests
 from ..steps import Steps
 from ..steps_definition import know_steps
 from .auditing import Judgment, auditor, final_judgment
 from .broker_times import stored_requests, with_broker_times
+from .caption_load import CaptionLoad
+from .caption_log import CaptionCounts
 from .client_faults import ClientFaults
 from .client_load import ClientLoad
 from .faults import FaultInjector, group_of
 from .faulty_session import DeviceCounts
-from .report import WARM_SHARE, ChaosReport
+from .pacing import pace_of
+from .report import ChaosReport
 from .request_log import ABORTED, ObservedEnd, RequestLog
 from .sampling import RunSamples
 from .scenario import Scenario, config_of
@@ -66,7 +71,9 @@ class Runner:
         self._topics = Topics(scenario.task, self._config.kafka.topic_prefix)
         self._requests = RequestLog(self._topics)
         self._streams = StreamLog(self._now_s)
+        self._captions = CaptionCounts()
         self._samples = RunSamples(self._requests)
+        self._pace = partial(pace_of, scenario, self._requests, self._calm_s)
         self._loaded_s = seconds
 
     async def run(self) -> ChaosReport:
@@ -124,11 +131,8 @@ class Runner:
         async with asyncio.TaskGroup() as tasks:
             watchers = [tasks.create_task(one) for one in watching]
             faults = tasks.create_task(self._inject(injector))
-            others = [
-                tasks.create_task(self._load_client(client_load)),
-                tasks.create_task(self._load_transactions()),
-                tasks.create_task(self._load_streams(broker)),
-            ]
+            loads = [self._load_client(client_load), self._load_transactions(), self._load_streams(broker)]
+            others = [tasks.create_task(one) for one in (*loads, self._load_captions(broker, injector))]
             await self._load(broker, faults)
             injector.too_late = True
             await asyncio.wait([faults, *others])
@@ -163,6 +167,12 @@ class Runner:
             load = StreamLoad(broker, self._topics, self._streams, self._seed)
             await load.send(per_s, time.monotonic() + self._seconds)
 
+    async def _load_captions(self, broker: Broker, injector: FaultInjector) -> None:
+        if speakers := self._scenario.captions:
+            async with Client(broker=broker, prefix=self._topics.prefix) as client:
+                load = CaptionLoad(client, self._captions, self._now_s, self._seed)
+                await load.send(speakers, lambda: injector.too_late)
+
     async def _load_transactions(self) -> None:
         scenario = self._scenario
         if scenario.transactions_per_s:
@@ -170,17 +180,6 @@ class Runner:
             load = TransactionLoad(self._kafka.bootstrap, self._topics, self._requests.sent)
             plans = [requests(scenario.mix, run, self._seed) for run in ("committed", ABORTED)]
             await load.send(plans, scenario.transactions_per_s, lambda: self._now_s() >= self._seconds)
-
-    def _pace(self, *, calm: bool) -> Pace:
-        load = self._scenario.load
-        if not calm and load.times_capacity:
-            warm_s = self._calm_s * WARM_SHARE
-            return ConstantRate(load.times_capacity * self._requests.answered_per_s(warm_s, self._calm_s))
-        if load.burst:
-            return Bursts(load.burst, load.burst_every_s)
-        if load.open:
-            return Saturating(load.open, lambda: self._requests.open)
-        return ConstantRate(load.per_s)
 
     async def _inject(self, injector: FaultInjector) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -247,4 +246,5 @@ class Runner:
             customer_unanswered=client_load.unanswered,
             ready_s=pool.ready_s,
             streams=self._streams.counts,
+            captions=self._captions,
         )

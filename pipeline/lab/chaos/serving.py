@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .stepped_clock import SteppedClock
 
 POLL_S: Final = 0.05
+TRIAGE: Final = "triage"
 NO_PARTITIONS: Final[frozenset[TopicPartition]] = frozenset()
 
 
@@ -50,7 +51,9 @@ class FaultControl:
 
     def graph_of(self, session: Session) -> FaultySession:
         """The session that the lanes use in place of ``session``."""
-        decode = decoder(self._settings.config.of_task("triage", TriageSettings).model)
+        decode = None
+        if self._settings.task == TRIAGE:
+            decode = decoder(self._settings.config.of_task(TRIAGE, TriageSettings).model)
         faulty = FaultySession(session, decode, lambda: self._faults, self._clock.real)
         self._counts = faulty.counts
         return faulty

@@ -17,6 +17,7 @@ from inferstream.pipeline.cli.commands.chaos import fresh_folder, show
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory, DeviceUnavailable
 from inferstream.pipeline.lab.chaos.auditing import Judgment, final_judgment
+from inferstream.pipeline.lab.chaos.caption_log import CaptionCounts
 from inferstream.pipeline.lab.chaos.faults import InjectedFault, garble
 from inferstream.pipeline.lab.chaos.faulty_session import (
     SMALL_TOKENS,
@@ -224,6 +225,16 @@ def faulty(minilm: MiniLM) -> FaultySession:
     return session
 
 
+def test_a_session_that_reads_no_texts_counts_rows_and_obeys_faults(minilm: MiniLM) -> None:
+    faults = FaultState()
+    session = FaultySession(minilm.session, None, lambda: faults, time.time)
+    session.run(feeds(minilm, "first", f"second {FAILS}"))
+    assert session.counts.rows == 2
+    faults.away_until = time.monotonic() + 60
+    with pytest.raises(DeviceUnavailable):
+        session.run(feeds(minilm, "third"))
+
+
 def feeds(minilm: MiniLM, *texts: str) -> dict[str, Any]:
     rows = [windows[0] for windows in minilm.tokenizer.encode(texts)]
     longest = max(map(len, rows))
@@ -339,6 +350,8 @@ async def test_a_burst_comes_at_once(clock: FakeClock) -> None:
         ({"judgment": Judgment(9, {}, lost=0, duplicated=0, out_of_order=1)}, 1),
         ({"judgment": Judgment(9, {}, lost=0, duplicated=9, out_of_order=0)}, 0),
         ({"settled_s": None}, 1),
+        ({"captions": CaptionCounts(superseded=9, passed_over=9)}, 0),
+        ({"captions": CaptionCounts(missing=1)}, 1),
     ],
 )
 def test_the_exit_status_shows_whether_a_request_was_lost(
