@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .pipeline.client.captions.caption import Caption
     from .pipeline.client.captions.measures import StreamReport
     from .pipeline.client.captions.stream import Partial, TranslationStream
+    from .pipeline.client.captions.sync_stream import SyncTranslationStream
     from .pipeline.client.client import Client
     from .pipeline.client.replies import Answer
     from .pipeline.client.stream import Stream
@@ -134,6 +135,7 @@ __all__ = [
     "Superseded",
     "SyncClient",
     "SyncStream",
+    "SyncTranslationStream",
     "Timeout",
     "Timings",
     "TooLarge",
@@ -165,6 +167,7 @@ _MODULES = (
     "pipeline.client.captions.caption",
     "pipeline.client.captions.measures",
     "pipeline.client.captions.stream",
+    "pipeline.client.captions.sync_stream",
     "pipeline.client.client",
     "pipeline.client.sync_client",
     "pipeline.client.sync_stream",

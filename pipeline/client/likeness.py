@@ -36,6 +36,17 @@ def made_like(
     return decorate
 
 
+def typed_like(
+    source: Callable[Concatenate[Any, P], Any],
+) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
+    """The method takes the arguments of the method ``source``, also for a type checker; its result is its own."""
+
+    def decorate(method: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
+        return like(source)(method)
+
+    return decorate
+
+
 def waiting_like(
     source: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
 ) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:

@@ -12,8 +12,9 @@ from msgspec import Struct
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
 from .calls import AsyncCalls
+from .captions.sync_stream import SyncTranslationStream
 from .keywords import Content, Item, MapKeywords, Plain, RequestKeywords
-from .likeness import like, waiting_like
+from .likeness import like, typed_like, waiting_like
 from .replies import Answer
 from .sync_stream import SyncStream
 
@@ -110,6 +111,13 @@ class SyncCalls(ABC):
     @waiting_like(AsyncCalls.cancel)
     def cancel(self, *args: Any, **how: Any) -> None:
         self._cancel(args, how)
+
+    @typed_like(AsyncCalls.translate_stream)
+    def translate_stream(self, *args: Any, **how: Any) -> SyncTranslationStream:
+        return self._translate_stream(args, how)
+
+    @abstractmethod
+    def _translate_stream(self, args: tuple[Any, ...], how: dict[str, Any]) -> SyncTranslationStream: ...
 
     @abstractmethod
     def _cancel(self, args: tuple[Any, ...], how: dict[str, Any]) -> None: ...

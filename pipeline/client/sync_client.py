@@ -10,6 +10,7 @@ from weakref import finalize
 from ...schemas.messages import Failure
 from ..errors import ShuttingDown, UsageError
 from .arguments import check
+from .captions.sync_stream import SyncTranslationStream
 from .client import Client
 from .handover import ENDED, WANTED, MapSteps, Raised, Signal
 from .keywords import Content, Item
@@ -98,6 +99,12 @@ class SyncClient(SyncCalls, Unpicklable):
 
     def _stream(self, task: str, text: Content, how: dict[str, Any]) -> SyncStream[Any, Any]:
         return SyncStream(self._opened(), self._client.stream(task, text, **how))
+
+    def _translate_stream(self, args: tuple[Any, ...], how: dict[str, Any]) -> SyncTranslationStream:
+        stream = self._client.translate_stream(*args, **how)
+        if stream.is_fed:
+            raise UsageError("A SyncClient's stream takes no iterable of segments: give them to `send`.")
+        return SyncTranslationStream(self._opened(), stream)
 
     def _map(
         self, task: str, texts: Iterable[Item], how: dict[str, Any]

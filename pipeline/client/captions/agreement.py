@@ -15,8 +15,8 @@ class LocalAgreement:
 
     A word is shown when two translations in a row have it and all words before it, or when it was held back for
     ``hold_back_s``. What is shown changes if two translations in a row agree on other words, or at that limit.
-    All shown words but the last `OPEN_WORDS` are kept: they never change, and the next translation must
-    begin with them.
+    Words that were shown before the last `OPEN_WORDS` are kept: they never change, and the next translation
+    must begin with them.
     """
 
     def __init__(self, hold_back_s: float) -> None:

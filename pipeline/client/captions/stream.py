@@ -53,6 +53,11 @@ class TranslationStream:
         self._ended = False
         self._broken: Exception | None = None  # of the iterable of segments: raised behind all captions
 
+    @property
+    def is_fed(self) -> bool:
+        """Whether it reads the segments that it was given."""
+        return self._given is not None
+
     async def __aenter__(self) -> Self:
         """Open the replies. Raises as `Client.request` does before a request is sent."""
         if self._entered is not None:

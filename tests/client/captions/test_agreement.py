@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.client.captions.agreement import OPEN_WORDS, LocalAgreement
+from inferstream.pipeline.client.captions.agreement import LocalAgreement
 from inferstream.pipeline.client.captions.modes import FinalText, shown_in
 from inferstream.pipeline.client.captions.words import common, words_of
 
@@ -84,7 +84,7 @@ def test_what_is_kept_never_changes(steps: list[tuple[list[str], float]]) -> Non
         assert agreement.kept[: len(kept)] == kept
         kept = agreement.kept
         assert agreement.shown[: len(kept)] == kept
-        assert len(kept) <= max(0, len(agreement.shown) - OPEN_WORDS)
+        assert len(kept) <= len(agreement.shown)
 
 
 @given(STEPS)

@@ -1,6 +1,7 @@
 """A stream through the fake client: order, superseded partials, finals that are sent until they are answered."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from inferstream import (
     Partial,
     Request,
     ShuttingDown,
+    SyncClient,
     Timeout,
     TooLarge,
     TranslateOutput,
@@ -27,7 +29,7 @@ from inferstream.pipeline.client.captions import interpreter, open_segments
 from inferstream.pipeline.client.captions.caption import Caption
 from inferstream.pipeline.client.captions.stream import TranslationStream
 from inferstream.pipeline.client.sent_request import SentRequest
-from inferstream.testing import FakeClient
+from inferstream.testing import FakeClient, FakeSyncClient
 
 
 def translated(sent: SentRequest) -> TranslateOutput:
@@ -479,3 +481,24 @@ async def test_a_failure_of_a_partial_is_passed_over(client: FakeClient) -> None
         await stream.send("one two")
         await stream.end()
         assert [caption.text for caption in await read(stream)] == ["ONE TWO"]
+
+
+def test_a_stream_without_an_event_loop() -> None:
+    with FakeSyncClient({"translate": translated}) as client:
+        with client.translate_stream("en", "pt", name="s") as stream:
+            stream.send("one", final=False)
+            stream.send("one two")
+            stream.send("three")
+            stream.end()
+            assert finals(list(stream)) == [(0, "ONE TWO"), (1, "THREE")]
+            assert (stream.name, stream.report().segments) == ("s", 2)
+        with pytest.raises(UsageError, match="was left"):
+            stream.send("four")
+        with pytest.raises(UsageError, match="give them to `send`"):
+            client.translate_stream("en", "pt", ["one"])
+
+
+def test_the_sync_method_has_the_arguments_and_the_documentation_of_the_other() -> None:
+    ours, theirs = (inspect.signature(one.translate_stream) for one in (SyncClient, Client))
+    assert list(ours.parameters) == list(theirs.parameters)
+    assert "async with" not in str(SyncClient.translate_stream.__doc__)

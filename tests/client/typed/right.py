@@ -1,6 +1,6 @@
 """A user's program: right use, and the types that mypy must see."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from inferstream import (
     Answer,
+    Caption,
     Category,
     Client,
     EmbedOptions,
@@ -15,9 +16,13 @@ from inferstream import (
     Failure,
     KafkaConfig,
     Overloaded,
+    Partial,
     Request,
     Stream,
+    StreamReport,
     SyncClient,
+    SyncTranslationStream,
+    TranslationStream,
     TriageOptions,
     TriageOutput,
 )
@@ -48,6 +53,34 @@ async def known_task(client: Client) -> float:
             assert_type(piece, Any)
         assert_type((await own.answer()).output, SentimentOutput)
     return answer.output.confidence + len(runners_up)
+
+
+async def captions(client: Client, segments: AsyncIterator[str | Partial]) -> float:
+    async with client.translate_stream(
+        "en", "pt", mode="live", glossary={"inferstream": "inferstream"}
+    ) as stream:
+        assert_type(stream, TranslationStream)
+        await stream.send("I was", final=False)
+        await stream.send("I was charged twice.")
+        await stream.end()
+        async for caption in stream:
+            assert_type(caption, Caption)
+            shown: str = caption.text[: caption.settled]
+            print(shown, caption.error)
+    async with client.translate_stream("en", "pt", segments) as fed:
+        print([caption.text async for caption in fed])
+    async with client.translate_stream("en", "pt", ["One segment.", Partial("Another")]) as plain:
+        assert_type(plain.report(), StreamReport)
+    return stream.report().erasure
+
+
+def captions_without_a_loop(client: SyncClient) -> None:
+    with client.translate_stream("en", "pt", hold_back_s=1.0) as stream:
+        assert_type(stream, SyncTranslationStream)
+        stream.send("I was", final=False)
+        stream.end()
+        for caption in stream:
+            assert_type(caption, Caption)
 
 
 async def many(client: Client) -> None:

@@ -35,6 +35,16 @@ async def asynchronous(client: Client) -> None:
             mapped.output.categry  # E: has no attribute "categry"
 
 
+async def captions(client: Client) -> None:
+    client.translate_stream("en", "pt", mode="fast")  # E: incompatible type "Literal['fast']"
+    client.translate_stream("en")  # E: Missing positional argument "target"
+    client.translate_stream("en", "pt", [7])  # E: List item 0 has incompatible type "int"
+    async with client.translate_stream("en", "pt") as stream:
+        await stream.send(7)  # E: incompatible type "int"
+        async for caption in stream:
+            caption.txt  # E: has no attribute "txt"
+
+
 def synchronous(client: SyncClient) -> None:
     client.request("triage", "a").output.categry  # E: has no attribute "categry"
     client.request("triage", "a", tmieout_s=5)  # E: did you mean "timeout_s"
@@ -47,4 +57,5 @@ def synchronous(client: SyncClient) -> None:
     client.request("embed", "a").output.vectr  # E: has no attribute "vectr"
     client.stream("triage", "a", tmieout_s=5)  # E: did you mean "timeout_s"
     SyncClient("127.0.0.1:9092", perfix="mine")  # E: Unexpected keyword argument "perfix"
+    client.translate_stream("en", "pt", mod="live")  # E: Unexpected keyword argument "mod"
     SyncClient(9092)  # E: incompatible type "int"
