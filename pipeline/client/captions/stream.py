@@ -136,7 +136,10 @@ class TranslationStream:
             raise interpreter.error
         if self._ended:
             raise UsageError("This stream was ended: ask for a new one.")
-        await (interpreter.final(text) if final else interpreter.partial(text))
+        if final:
+            await interpreter.final(text)
+        else:
+            interpreter.partial(text)
 
     async def _feed(self, segments: Segments) -> None:
         """Send what the iterable gives, as fast as the captions are read. What it raises comes behind all captions."""
