@@ -1,5 +1,6 @@
 """A chain of two fake tasks, `echo` and then `steps`, each on a fake device; also a program, which a test may kill."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from inferstream.pipeline.broker.base import Broker
+from inferstream.pipeline.broker.base import Broker, Message
 from inferstream.pipeline.config import ChainConfig, Config, KafkaConfig, StepConfig
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
@@ -104,30 +105,37 @@ def _device(model: Model) -> Device:
     return Device(model, LIMITS, costs, LaneSettings(1, time.monotonic, time.monotonic))
 
 
-class DyingSession(FakeSession):
-    """Ends the process by `kill -9` after a number of runs, in the middle of one."""
+def ends_at(broker: Broker, topic: str, count: int) -> None:
+    """From now on the process ends by `kill -9` when ``count`` records for ``topic`` are durable, before a commit."""
+    publish = broker.publish
+    durable = 0
 
-    def __init__(self, runs: int) -> None:
-        super().__init__()
-        self._left = runs
-
-    def run(self, feeds: Any) -> Any:
-        self._left -= 1
-        if self._left < 0:
+    def end(published: "asyncio.Future[None]") -> None:
+        nonlocal durable
+        durable += not published.cancelled() and published.exception() is None
+        if durable >= count:
             os.kill(os.getpid(), signal.SIGKILL)
-        made = super().run(feeds)
-        self.runs.clear()
-        return made
+
+    def counted(message: Message) -> "asyncio.Future[None]":
+        published = publish(message)
+        if message.topic == topic:
+            published.add_done_callback(end)
+        return published
+
+    broker.publish = counted  # type: ignore[method-assign]
 
 
-def main(place: str, prefix: str, served: str, dies_after: str = "1000000000") -> None:
-    """Serve one task, or several joined by commas, on a folder or on the Kafka at an address, until SIGTERM."""
+def main(place: str, prefix: str, served: str, topic: str = "", count: str = "1") -> None:
+    """Serve one task, or several joined by commas, on a folder or on the Kafka at an address, until SIGTERM.
+
+    With a ``topic``, until so many records for it are durable.
+    """
     for one in (EchoDefinition(), StepsDefinition()):
         tasks().include(one)
-    names = served.split(",")
     broker = broker_at(place)
-    sessions = {name: DyingSession(int(dies_after)) for name in names}
-    serving = chain_serving(chain_config(prefix), broker, names, sessions)
+    if topic:
+        ends_at(broker, topic, int(count))
+    serving = chain_serving(chain_config(prefix), broker, served.split(","))
 
     async def serve() -> None:
         async with broker:

@@ -97,7 +97,7 @@ def command(
     work: Path | None,
     as_json: bool,
 ) -> int:
-    """Read the topics of TASK and report whether each request ended exactly once, in the order of its key.
+    """Read the topics of TASK, or of a chain, and report whether each request ended exactly once, in order.
 
     Reads the request, reply, retry, dead-letter and cancel topics without joining a consumer group, so workers are not
     disturbed. The exit status is 0 when nothing is missing or out of order, else 3. Duplicates are allowed
@@ -147,6 +147,9 @@ def _print(report: AuditReport) -> None:
         if name == "results":
             for code, failures in sorted(report.failures.items()):
                 table.add_row(f"{failures:,}", "failures", f"ended with a failure reply: {printable(code)}")
+    for step, counted in report.steps.items():
+        what = f"reached step {step}; records there that are repeated: {counted.repeated:,}, lost: {counted.missing:,}"
+        table.add_row(f"{counted.reached:,}", f"step {step}", what)
     console.print(table)
     if report.oldest_open:
         oldest = report.oldest_open

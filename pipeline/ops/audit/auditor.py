@@ -46,7 +46,14 @@ async def audit(
                 file.store(records, audited)
                 progress(scan.done, scan.total)
         file.settle()
-        judge = Judge(since_ms, until_ms, now_ms=now_ms, grace_ms=grace_ms, read=audited.replies)
+        judge = Judge(
+            since_ms,
+            until_ms,
+            now_ms=now_ms,
+            grace_ms=grace_ms,
+            read=audited.replies,
+            steps=audited.steps,
+        )
         for case in _cases(file.rows(), judge):
             judge.case(case)
         for reply in out_of_order(file.ordered_replies()):

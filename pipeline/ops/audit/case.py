@@ -25,8 +25,10 @@ class Case(Struct):
     chunks: Counter[int] = field(default_factory=Counter)
     told: dict[int, Told] = field(default_factory=dict)
     cancels: int = 0
+    hops: Counter[int] = field(default_factory=Counter)
     reply_topics: set[str | None] = field(default_factory=set)
-    first: tuple[int, bool, str, str] = (NEVER_MS, False, "", "")
+    first_reply: tuple[int, str, str] = (NEVER_MS, "", "")
+    letter_ms: int = NEVER_MS
 
     def add(self, row: AuditRow) -> None:
         self.began_ms = min(self.began_ms, row.timestamp_ms)
@@ -42,16 +44,20 @@ class Case(Struct):
             case "chunk":
                 self.chunks[row.number] += 1
                 self.told.setdefault(row.source, Told()).chunk(row.number, row.timestamp_ms)
+            case "hop":
+                self.hops[row.number] += 1
+                self.due_ms = max(self.due_ms, row.timestamp_ms)
             case "cancel":
                 self.cancels += 1
             case "letter":
                 self.letters[row.code] += 1
-                self._ended(row.timestamp_ms, "letter", row.code)
+                self.letter_ms = min(self.letter_ms, row.timestamp_ms)
             case "result" | "failure" as kind:
                 self.replies[kind, row.code] += 1
                 if row.source in self.told:
                     self.told[row.source].end()
-                self._ended(row.timestamp_ms, kind, row.code)
+                if row.timestamp_ms < self.first_reply[0]:
+                    self.first_reply = (row.timestamp_ms, kind, row.code)
 
     @property
     def known(self) -> bool:
@@ -83,6 +89,11 @@ class Case(Struct):
         return any(code in CANCELLED for _, code in self.replies)
 
     @property
+    def last_step(self) -> int:
+        """The step of a chain that it has reached."""
+        return max(self.hops, default=1)
+
+    @property
     def repeated_chunks(self) -> int:
         return sum(max(0, count - self.deliveries) for count in self.chunks.values())
 
@@ -100,13 +111,10 @@ class Case(Struct):
     @property
     def outcome(self) -> str:
         """The first terminal event: result, expired, letter, or the code of the failure."""
-        *_, kind, code = self.first
+        first_ms, kind, code = self.first_reply
+        # A letter that accompanies a failure may come before it, where that goes through the later steps of a chain.
+        if self.letters_alone and self.letter_ms < first_ms:
+            return "letter"
         if kind != "failure":
             return kind
         return "expired" if code == EXPIRED else code
-
-    def _ended(self, timestamp_ms: int, kind: str, code: str) -> None:
-        # When a failure and its dead letter have the same millisecond, the failure counts.
-        end = (timestamp_ms, kind == "letter", kind, code)
-        if end[:2] < self.first[:2]:
-            self.first = end

@@ -19,7 +19,7 @@ then be wrong here too, and the audit would not find it.
 """
 
 How = Literal["first", "returned", "replayed"]
-Kind = Literal["result", "failure", "chunk", "letter", "waiting", "cancel", "unreadable"]
+Kind = Literal["result", "failure", "chunk", "letter", "waiting", "cancel", "hop", "unreadable"]
 MAX_SEQ: Final = 1 << 62  # fits into an SQLite integer
 EXPIRED: Final = "deadline_exceeded"
 SUPERSEDED: Final = "superseded"
@@ -42,7 +42,10 @@ class RequestFact(NamedTuple):
 
 
 class EventFact(NamedTuple):
-    """A record of another topic. ``number``: a reply's seq, or the due time of a retry in Unix ms."""
+    """A record of another topic.
+
+    ``number``: a reply's seq, the due time of a retry in Unix ms, or the step of a chain that a hop leads to.
+    """
 
     identity: str
     kind: Kind
@@ -53,19 +56,22 @@ class EventFact(NamedTuple):
 class Audited(NamedTuple):
     """What is audited: a task's topics, its retry ``tiers``, and ``more_replies`` topics.
 
-    With ``id_prefix``, only requests whose ids begin with it.
+    With ``id_prefix``, only requests whose ids begin with it. A chain has several ``steps``: its requests are
+    those of the first one, and each record of a later step belongs to one of them.
     """
 
     topics: Topics
     tiers: Sequence[str] = ()
     more_replies: Sequence[str] = ()
     id_prefix: str = ""
+    steps: int = 1
 
     @classmethod
     def of(cls, task: str, config: Config, more_replies: Sequence[str] = (), id_prefix: str = "") -> Self:
-        """The topics of a task under these settings."""
+        """The topics of a task, or of a chain, under these settings."""
         tiers = [f"{seconds}s" for seconds in config.retries.tiers_s]
-        return cls(Topics(task, config.kafka.topic_prefix), tiers, more_replies, id_prefix)
+        steps = len(config.chains[task].steps) if task in config.chains else 1
+        return cls(Topics(task, config.kafka.topic_prefix), tiers, more_replies, id_prefix, steps)
 
     @property
     def replies(self) -> frozenset[str]:
@@ -74,9 +80,9 @@ class Audited(NamedTuple):
     @property
     def names(self) -> list[str]:
         """All topics that are read, effects before their causes."""
-        retries = [self.topics.retry(tier) for tier in self.tiers]
-        others = [self.topics.dead_letters, *retries, self.topics.cancels]
-        return [*sorted(self.replies), *others, self.topics.requests]
+        steps = [self.topics.of_step(step) for step in range(self.steps, 0, -1)]
+        *ways, requests = [name for step in steps for name in (*map(step.retry, self.tiers), step.requests)]
+        return [*sorted(self.replies), self.topics.dead_letters, *ways, self.topics.cancels, requests]
 
     def fact(self, record: Record) -> RequestFact | EventFact | None:
         """What the record says; None for a heartbeat. Accepts any bytes."""
@@ -88,10 +94,19 @@ class Audited(NamedTuple):
             return _cancel(record)
         headers = header_values(record.headers)
         if record.topic == self.topics.dead_letters:
-            return EventFact(
-                identity_of(record), "letter", headers.get(Header.ERROR_CODE, b"").decode(errors="replace")
-            )
-        return EventFact(identity_of(record), "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
+            place = self.topics.around(headers.get(Header.ORIGIN, b"").decode(errors="replace"))
+            code = headers.get(Header.ERROR_CODE, b"").decode(errors="replace")
+            return EventFact(identity_at(place.step, record), "letter", code)
+        place = self.topics.around(record.topic)
+        identity = identity_at(place.step, record)
+        if record.topic != place.requests:
+            return EventFact(identity, "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
+        how = _how(headers)
+        return (
+            EventFact(identity, "hop", "", place.step)
+            if how == "first"
+            else RequestFact(identity, how, None, None)
+        )
 
     def _request(self, record: Record) -> RequestFact:
         if record.unread is not None:
@@ -121,6 +136,12 @@ def identity_of(record: Record) -> str:
         if name == Header.ORIGIN and value:
             return value.decode(errors="replace")
     return position_of(record)
+
+
+def identity_at(step: int, record: Record) -> str:
+    """`identity_of` a record of this step of a chain: from the second on, its id ends with its number."""
+    identity = identity_of(record)
+    return identity if step == 1 else identity.removesuffix(f"/{step}")
 
 
 def position_of(record: Record) -> str:

@@ -2,7 +2,7 @@
 
 from .case import Case
 from .facts import CANCELLED, SUPERSEDED
-from .report import AuditReport, Oldest
+from .report import AuditReport, Oldest, StepCount
 from .work_file import AuditRow, OrderedReply
 
 
@@ -13,12 +13,21 @@ class Judge:
         now_ms: when the end offsets were read, in Unix time.
         grace_ms: a request may be open for this time after it was sent, or after its retry was due.
         read: the reply topics that were read.
+        steps: of the chain that is audited; 1 for a task.
     """
 
     def __init__(
-        self, since_ms: int | None, until_ms: int | None, *, now_ms: int, grace_ms: int, read: frozenset[str]
+        self,
+        since_ms: int | None,
+        until_ms: int | None,
+        *,
+        now_ms: int,
+        grace_ms: int,
+        read: frozenset[str],
+        steps: int = 1,
     ) -> None:
-        self.report = AuditReport(since_ms, until_ms)
+        of_steps = range(1, steps + 1) if steps > 1 else ()
+        self.report = AuditReport(since_ms, until_ms, steps={step: StepCount() for step in of_steps})
         self._now_ms = now_ms
         self._due_ms = now_ms - grace_ms
         self._read = read
@@ -55,6 +64,10 @@ class Judge:
         report.late_cancels += bool(case.cancels and case.ends and not case.cancelled)
         report.kept += case.letters.total() - case.letters_alone
         report.chunks += case.chunks.total()
+        for step, counted in report.steps.items():
+            hops = case.hops[step]
+            counted.reached += case.count if step == 1 else hops > 0
+            counted.repeated += max(0, hops - case.deliveries)
         if case.is_torn:
             report.torn += 1
             report.example("torn", case.identity)
@@ -98,6 +111,8 @@ class Judge:
             report.open += case.count
         else:
             report.missing += case.count
+            if case.last_step in report.steps:
+                report.steps[case.last_step].missing += case.count
             report.example("missing", case.identity)
 
     def _within(self, timestamp_ms: int) -> bool:

@@ -17,6 +17,20 @@ class Oldest(Struct):
     age_s: float
 
 
+class StepCount(Struct):
+    """What the topics say about one step of a chain.
+
+    Attributes:
+        reached: requests that have reached it, also with an earlier failure that it passes on.
+        repeated: records on its topic beyond one for each time that the chain was asked.
+        missing: requests without a terminal event that are lost here: they have reached it, and none after it.
+    """
+
+    reached: int = 0
+    repeated: int = 0
+    missing: int = 0
+
+
 class AuditReport(Struct):
     """What the topics say about the requests of a time range.
 
@@ -51,6 +65,7 @@ class AuditReport(Struct):
         unknown: ids of replies and dead letters whose requests are not (or no longer) in the topic.
         deleted: offsets of the request topic that retention has deleted before they were read.
         unreadable: records on reply topics that are not replies.
+        steps: of a chain, by the number of the step; empty for a task.
         examples: up to 10 ids of each problem.
     """
 
@@ -83,6 +98,7 @@ class AuditReport(Struct):
     unknown: int = 0
     unreadable: int = 0
     deleted: int = 0
+    steps: dict[int, StepCount] = field(default_factory=dict)
     oldest_open: Oldest | None = None
     unread_topics: list[str] = field(default_factory=list)
     examples: dict[str, list[str]] = field(default_factory=dict)

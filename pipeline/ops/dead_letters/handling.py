@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -86,22 +86,29 @@ class LetterHandler:
         and repeated. Raises BrokerError; UsageError without a request topic.
         """
         handled = HandledLetters()
-        partitions = await self._broker.partitions(self._topics.requests)
-        if what == "replayed" and partitions is None:
+        if what == "replayed" and await self._broker.partitions(self._topics.requests) is None:
             raise UsageError(f"There is no topic {self._topics.requests} to put the requests on.")
         await self._broker.ensure_topics([self._marks])
         async for batch in self._batches(what, selection, limit, handled, progress):
             records = [record for record, _ in batch]
             taken = [True] * len(batch)
             if what == "replayed":
+                partitions = await self._partitions_of(
+                    {_asked_on(record, self._topics) for record in records}
+                )
                 taken = await self._publish(
-                    replay_of(record, self._topics, partitions or 1) for record in records
+                    [replay_of(record, self._topics, partitions) for record in records]
                 )
             done = [entry for entry, was_taken in zip(batch, taken, strict=True) if was_taken]
             await self._publish(mark(record, self._topics, what, self._clock) for record, _ in done)
             handled.codes.update(letter.code for _, letter in done)
             handled.refused += len(batch) - len(done)
         return handled
+
+    async def _partitions_of(self, topics: Iterable[str]) -> dict[str, int]:
+        """The partitions of those topics that exist."""
+        found = {topic: await self._broker.partitions(topic) for topic in topics}
+        return {topic: count for topic, count in found.items() if count is not None}
 
     async def _publish(self, messages: Iterable[Message]) -> list[bool]:
         """Publish all. False for each message that is too large. Raises BrokerError."""
@@ -137,16 +144,30 @@ class LetterHandler:
             yield batch
 
 
-def replay_of(letter: Record, topics: Topics, partitions: int) -> Message:
-    """The request of a letter as a first attempt, with its origin."""
+def replay_of(letter: Record, topics: Topics, partitions: Mapping[str, int]) -> Message:
+    """The request of a letter as a first attempt, with its origin; of a chain at the step that has failed.
+
+    ``partitions``: of the topics that exist. It goes to the partition that it had, if that is still there: a producer
+    may use its own partitioner.
+    """
     kept = tuple(header for header in letter.headers if header[0] not in REMOVED)
     key = None if any(name == Header.KEYLESS for name, _ in letter.headers) else letter.key
-    return Message(topics.requests, letter.value or b"", key, kept, _partition(letter, topics, partitions))
+    topic = _asked_on(letter, topics)
+    if topic not in partitions:  # the origin is only as true as the record that failed
+        topic = topics.requests
+    name, number = _origin(letter)
+    partition = number if name == topic and number < partitions.get(topic, 1) else None
+    return Message(topic, letter.value or b"", key, kept, partition)
 
 
-def _partition(letter: Record, topics: Topics, partitions: int) -> int | None:
-    """The partition of the request, if it still exists: a producer may use its own partitioner."""
+def _asked_on(letter: Record, topics: Topics) -> str:
+    """The topic of requests on which the record of a letter was."""
+    return topics.around(_origin(letter)[0]).requests
+
+
+def _origin(letter: Record) -> tuple[str, int]:
+    """Topic and partition of the first delivery; an empty name if they are not known."""
     parts = dict(letter.headers).get(Header.ORIGIN, b"").decode(errors="replace").rsplit("/", 2)
-    if len(parts) == 3 and parts[0] == topics.requests and parts[1].isdecimal() and len(parts[1]) < 10:
-        return int(parts[1]) if int(parts[1]) < partitions else None
-    return None
+    if len(parts) == 3 and parts[1].isdecimal() and len(parts[1]) < 10:
+        return parts[0], int(parts[1])
+    return "", 0

@@ -116,6 +116,6 @@ async def test_a_dead_letter_without_a_key_ends_no_worker_on_a_compacted_topic(
     (letter,) = letters
     assert letter.key == f"{topics.requests}/0/0".encode()
     assert letter.value == b'{"text": "hello"}'
-    replay = replay_of(letter, topics, 1)
+    replay = replay_of(letter, topics, {topics.requests: 1})
     assert replay.key is None, "the replay is the identical request"
     assert Header.KEYLESS not in dict(replay.headers)

@@ -346,7 +346,7 @@ def test_a_letter_of_any_bytes_is_shown_and_replayed(body: bytes, headers: list[
     topics = Topics("triage")
     record = Record(topics.dead_letters, 0, 1, None, body, tuple(headers), 5)
     msgspec.json.encode(letter_of(record))
-    assert replay_of(record, topics, 4).value == body
+    assert replay_of(record, topics, {topics.requests: 4}).value == body
 
 
 class Cli:

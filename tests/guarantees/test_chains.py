@@ -1,0 +1,148 @@
+"""A chain with real worker processes: each step is killed in turn, and every request ends once for its caller."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.chain_worker import CHAIN, FAILS, chain_config, know_both
+from support.kafka_serving import until
+from support.steps_worker import broker_at
+
+from inferstream import Client, DeviceError
+from inferstream.pipeline.broker.base import Broker
+from inferstream.pipeline.lab.steps import StepsOutput
+from inferstream.pipeline.ops.audit.auditor import audit
+from inferstream.pipeline.ops.audit.facts import Audited
+from inferstream.pipeline.ops.audit.report import AuditReport
+from inferstream.schemas.topics import Topics
+
+PATIENCE_S = 120.0
+REQUESTS = 200
+KEYS = 10
+SOME = 60
+BEFORE_ITS_END = 40
+"""Records that a worker makes durable before it ends by `kill -9`, in the middle of the load."""
+
+
+class Place:
+    """A broker, and worker processes on it. On Kafka each step has its own; a folder has one for both."""
+
+    def __init__(self, where: str, broker: Broker, prefix: str) -> None:
+        self.broker = broker
+        self.topics = Topics(CHAIN, prefix)
+        self.config = chain_config(prefix)
+        self.served = ["echo,steps"] if "/" in where else ["echo", "steps"]
+        self._where = where
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, served: str, *ending: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "support.chain_worker", self._where, self.topics.prefix, served]
+        self._processes.append(subprocess.Popen([*command, *ending]))
+        return self._processes[-1]
+
+    async def ready(self) -> None:
+        """Wait until a worker has made the topics: the one of the caller's replies is not the last."""
+        wanted = [self.topics.replies, self.topics.cancels, self.topics.of_step(2).retry("1s")]
+        for topic in wanted:
+            while await self.broker.partitions(topic) is None:  # noqa: ASYNC110 - no broker tells it
+                await asyncio.sleep(0.05)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait(PATIENCE_S)
+
+    async def report(self) -> AuditReport:
+        return await audit(self.broker, Audited.of(CHAIN, self.config), clock=time.time)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def place(
+    request: pytest.FixtureRequest, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Place]:
+    know_both(monkeypatch)
+    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+    async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
+        found = Place(where, broker, unique)
+        try:
+            yield found
+        finally:
+            await asyncio.to_thread(found.stop)
+
+
+async def ask(client: Client, number: int) -> str:
+    """Ask for one text; every tenth one fails at the first step. Every second key keeps its order."""
+    key = f"k{number % KEYS}".encode() if number % 2 else None
+    text = f"{number}{FAILS if number % 10 == 3 else ''}"
+    asked = client.request(CHAIN, text, id=f"r{number}", key=key, timeout_s=None)
+    if FAILS in text:
+        with pytest.raises(DeviceError, match=r"^Step 1 of echo-steps, echo: "):
+            await asked
+        return "failed"
+    answer = await asked
+    assert answer.output == StepsOutput(text, len(text))
+    return "answered"
+
+
+@pytest.mark.parametrize("step", [1, 2])
+async def test_a_worker_that_is_killed_between_what_it_makes_and_its_commit_loses_nothing(
+    place: Place, step: int
+) -> None:
+    """What it has made is made again: the auditor sees it twice, the caller once."""
+    topic = place.topics.of_step(2).requests if step == 1 else place.topics.replies
+    dying_task = place.served[min(step, len(place.served)) - 1]
+    dying = place.start(dying_task, topic, str(BEFORE_ITS_END))
+    for other in set(place.served) - {dying_task}:
+        place.start(other)
+    await place.ready()
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        asked = [asyncio.create_task(ask(client, number)) for number in range(SOME)]
+        assert await asyncio.to_thread(dying.wait, PATIENCE_S) == -signal.SIGKILL
+        place.start(dying_task)
+        asked += [asyncio.create_task(ask(client, number)) for number in range(SOME, 2 * SOME)]
+        ended = await asyncio.gather(*asked)
+
+    async def repeated() -> bool:
+        report = await place.report()
+        return min(report.duplicated, report.steps[2].repeated if step == 1 else 1) > 0
+
+    await until(repeated)  # what was durable and not committed is made again
+    report = await place.report()
+    assert (report.requests, report.results) == (len(ended), ended.count("answered"))
+    assert report.failures == {"device_error": ended.count("failed")}
+    assert (report.missing, report.out_of_order, report.lost, report.unknown) == (0, 0, False, 0)
+    assert report.contradictory == 0
+    assert report.steps[1].missing == report.steps[2].missing == 0
+
+
+@pytest.mark.parametrize("place", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+async def test_workers_that_are_killed_under_load_in_turn_lose_nothing(place: Place) -> None:
+    """Each step scales on its own: two workers of each, of which one is killed."""
+    workers = [place.start(task) for task in ("echo", "steps", "echo", "steps")]
+    await place.ready()
+    done = asyncio.Semaphore(0)
+
+    async def one(client: Client, number: int) -> str:
+        ended = await ask(client, number)
+        done.release()
+        return ended
+
+    async with (
+        Client(broker=place.broker, prefix=place.topics.prefix) as client,
+        asyncio.TaskGroup() as asking,
+    ):
+        for number in range(REQUESTS * 3):
+            asking.create_task(one(client, number))
+            if number % 40 == 0:  # a load, and no burst
+                await done.acquire()
+            if number in (REQUESTS, REQUESTS * 2):
+                workers[number // REQUESTS - 1].kill()
+    report = await place.report()
+    assert (report.requests, report.results) == (REQUESTS * 3, REQUESTS * 3 - REQUESTS * 3 // 10)
+    assert (report.missing, report.out_of_order, report.lost, report.unknown) == (0, 0, False, 0)
