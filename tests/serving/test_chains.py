@@ -15,7 +15,7 @@ from support.kafka_serving import running, until
 from support.steps_worker import WINDOW, broker_at
 
 from inferstream import Answer, Cancelled, Client, DeadlineExceeded, Failure, UnknownOption
-from inferstream.pipeline.broker.base import Broker, Message, Record
+from inferstream.pipeline.broker.base import Broker, Message, Record, TopicSpec
 from inferstream.pipeline.config import CacheConfig, ChainConfig, Config, LimitConfig, StepConfig
 from inferstream.pipeline.errors import (
     BadHeader,
@@ -26,6 +26,10 @@ from inferstream.pipeline.errors import (
     TooLarge,
 )
 from inferstream.pipeline.lab.steps import StepsOutput
+from inferstream.pipeline.ops.audit.auditor import audit
+from inferstream.pipeline.ops.audit.facts import Audited
+from inferstream.pipeline.ops.dead_letters.handling import LetterHandler
+from inferstream.pipeline.ops.dead_letters.letter import Selection
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.schemas.cancels import Cancel
@@ -387,3 +391,29 @@ async def test_an_overload_of_a_later_step_is_told_and_the_caller_may_come_back(
     assert [ids.shape for ids in chained.sessions["echo"].runs].count((1, 3)) == 1, (
         "step 1 was repeated from its cache"
     )
+
+
+async def test_a_dead_letter_is_replayed_at_the_step_that_has_failed(chained: Chained) -> None:
+    chained.sessions["steps"]._failures[ord("X")] = DeviceError
+    async with chained.client() as client:
+        for text, task in (("aX", "steps"), (f"a{FAILS}", "echo")):
+            with pytest.raises(DeviceError, match=task):
+                await client.request(CHAIN, text, id=task)
+    chained.sessions["steps"]._failures.clear()
+    topics = chained.topics
+    handler = LetterHandler(
+        chained.broker, topics, TopicSpec(topics.dead_letters_handled, 1, 1, -1), time.time
+    )
+    done = await handler.handle("replayed", Selection(), progress=lambda done, total: None)
+    assert done.codes == {"device_error": 2}
+    replies = await chained.replies(4)
+    assert sorted((one.id, getattr(one, "code", "result")) for one in replies) == [
+        ("echo", "device_error"),
+        ("echo", "device_error"),
+        ("steps", "device_error"),
+        ("steps", "result"),
+    ]
+    assert len(await chained.records(topics.requests)) == 3, "the other one was replayed at step 2"
+    found = await audit(chained.broker, Audited.of(CHAIN, chain_config(topics.prefix)), clock=time.time)
+    assert (found.requests, found.replayed, found.missing, found.missing_repeats) == (2, 2, 0, 0)
+    assert (found.unknown, found.lost, found.duplicated) == (0, False, 0)

@@ -18,6 +18,7 @@ from ...config import Config
 from ...errors import UsageError
 from ...rows.decoding import decoded
 from ...tasks.catalogue import contract_of
+from ...tasks.chains.declared import chains_of
 from ..options.connection import connection
 from ..options.of_tasks import OptionsCommand, task_options
 from ..options.rows import dialect_options, id_column, text_column
@@ -161,7 +162,8 @@ def command(
     if source:
         from ..output.answered_file import AnsweredFile
 
-        run = AnsweredFile(task, source, out, reading)
+        chain = chains_of(config).get(task)
+        run = AnsweredFile(task, source, out, reading, chain.steps[-1].task if chain else None)
         return run.answer(connecting, timeout_s, how | {"max_in_flight": max_in_flight})
     whole = decoded(sys.stdin.buffer.read(), "Standard input") if content == "-" else str(content)
     asked = _content(task, whole)

@@ -5,12 +5,17 @@ import msgspec
 
 from ....schemas.json_schema import json_schema, types_of
 from ....schemas.messages import Request
+from ...config import Config
 from ...errors import UsageError
 from ...tasks.catalogue import tasks
+from ...tasks.chains.declared import chains_of
 from ..groups import SuggestingGroup
+from ..options.settings import with_settings
 from ..output.tables import print_table
 
 COLUMNS = {"task": "TASK", "package": "PACKAGE", "model": "DEFAULT MODEL", "options": "OPTIONS"}
+
+STEPS = {"steps": "STEPS"}
 
 
 @click.group("tasks", cls=SuggestingGroup)
@@ -27,9 +32,12 @@ def command() -> None:
 
 
 @command.command("list")
+@with_settings(kafka=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the tasks as JSON.")
-def list_tasks(as_json: bool) -> None:
+def list_tasks(config: Config, as_json: bool) -> None:
     """List each task with its package, the model of its settings' defaults, and the options of a request.
+
+    Then the chains in the settings, with their steps.
 
     Tasks that cannot be used are told on standard error.
     """
@@ -44,7 +52,9 @@ def list_tasks(as_json: bool) -> None:
         for name in catalogue.names
         if (definition := catalogue.known(name))
     ]
-    print_table(rows, COLUMNS, as_json=as_json)
+    chains = chains_of(config).values()
+    rows += [{"task": one.name, "options": [], "steps": [step.task for step in one.steps]} for one in chains]
+    print_table(rows, COLUMNS | (STEPS if chains else {}), as_json=as_json)
     for problem in catalogue.problems():
         click.echo(problem, err=True)
 

@@ -10,6 +10,8 @@ from ...broker.base import Broker, TopicSpec
 from ...broker.kafka.broker import KafkaBroker
 from ...config import Config, KafkaConfig, RetryConfig
 from ...tasks.catalogue import tasks
+from ...tasks.chains.chain import Chain, places_of
+from ...tasks.chains.declared import chains_of
 from ..options.settings import ADDRESS, KAFKA, TOPICS, setting, with_settings
 from ..options.times import Duration
 from ..output.tables import print_table
@@ -35,7 +37,7 @@ RETENTION: Final = setting(
 @click.option("--list", "list_only", is_flag=True, help="Only list the topics; create none.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
-    """Create the missing topics of TASK, and list all its topics.
+    """Create the missing topics of TASK, or of a chain in the settings, and list all its topics.
 
     Workers create missing topics at start. Use this command if workers have no right to create topics, or
     to choose the number of partitions first. Only as many workers as partitions can be busy, and partitions
@@ -45,14 +47,19 @@ def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
       inferstream topics triage --kafka 127.0.0.1:9092 --partitions 12 --replication 3
       inferstream topics triage --list
     """
-    from ...serving.build import topic_specs
+    from ...serving.build import chain_specs, topic_specs
 
-    tasks().find(task)
-    topics = Topics(task, config.kafka.topic_prefix)
-    specs = [] if list_only else topic_specs(topics, config.kafka, config.retries)
-    print_table(
-        asyncio.run(_create(_names(topics, config.retries), specs, config.kafka)), COLUMNS, as_json=as_json
-    )
+    chain = chains_of(config).get(task)
+    if chain is None:
+        tasks().find(task)
+        topics = Topics(task, config.kafka.topic_prefix)
+        names = _names(topics, config.retries)
+        specs = topic_specs(topics, config.kafka, config.retries)
+    else:
+        names = _names_of_steps(chain, config)
+        specs = chain_specs(chain, config)
+    made = [] if list_only else specs
+    print_table(asyncio.run(_create(names, made, config.kafka)), COLUMNS, as_json=as_json)
 
 
 async def _create(
@@ -84,4 +91,15 @@ def _names(topics: Topics, retries: RetryConfig) -> dict[str, str]:
         names[topics.retry(tier_name(seconds))] = (
             f"requests that failed with a temporary error; retried after {seconds} s"
         )
+    return names
+
+
+def _names_of_steps(chain: Chain, config: Config) -> dict[str, str]:
+    """All topics of a chain: those of its first step, then the requests and retries of each later one."""
+    names: dict[str, str] = {}
+    for place in places_of(chain, config.kafka.topic_prefix):
+        of_step = _names(place.topics, config.retries)
+        if names:
+            of_step[place.topics.requests] = f"requests of step {place.topics.step}, {place.step.name}"
+        names |= {name: purpose for name, purpose in of_step.items() if name not in names}
     return names

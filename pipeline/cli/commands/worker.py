@@ -94,6 +94,7 @@ def command(
     """
     if kafka and embedded:
         raise UsageError("Give either --kafka or --embedded: a worker reads from one of the two.")
+    models = _models(list(task_models(dict.fromkeys(served, ()), config)), model)
     host = None if embedded else _host()
     from ...serving.build import build_worker
     from ...serving.hosting import Hosted, run_alone
@@ -102,8 +103,7 @@ def command(
 
     configure_worker_logging(log_level)
     broker = open_broker(config, None, embedded)
-    tasks = list(task_models(dict.fromkeys(served, ()), config))
-    serving = build_worker(config, broker, _models(tasks, model), group=group, member=member)
+    serving = build_worker(config, broker, models, group=group, member=member)
     tune_process()
     hosted = Hosted(broker, serving, config.window.drain_timeout_ms)
     if host is None:

@@ -49,11 +49,20 @@ Replies = ReplyFile | ReplyTable | StandardOutput
 class AnsweredFile:
     """The file ``source`` and where its replies go; ``reading`` has the options that say how it is read.
 
+    ``answering``: the task whose answers come, if that is another than the one that is asked.
     Raises UsageError for a file whose format its name and the options do not show.
     """
 
-    def __init__(self, task: str, source: Path, out: Path | None, reading: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        task: str,
+        source: Path,
+        out: Path | None,
+        reading: Mapping[str, Any],
+        answering: str | None = None,
+    ) -> None:
         self._task = task
+        self._answering = answering or task
         self._source = source
         self._out = out
         default: FileFormat | None = "jsonl" if source == DASH else None
@@ -128,7 +137,7 @@ class AnsweredFile:
             return stack.enter_context(ReplyFile(out))
         if self._dialect.format != "csv":
             raise UsageError(f"--out {out} is CSV, and the input is not: name it .jsonl.")
-        return stack.enter_context(ReplyTable(out, requests, self._task, _delimiter(out, self._dialect)))
+        return stack.enter_context(ReplyTable(out, requests, self._answering, _delimiter(out, self._dialect)))
 
 
 def _delimiter(out: Path, dialect: Dialect) -> str:

@@ -22,7 +22,7 @@ def chains_of(config: Config) -> dict[str, Chain]:
 def task_models(served: Mapping[str, Sequence[str]], config: Config) -> dict[str, list[str]]:
     """The tasks to serve, each with the names of its models: the name of a chain stands for the tasks of its steps.
 
-    A task for which none are given gets, beside the one of its settings, those that steps of chains name.
+    A task for which none are given gets, beside those of its settings, those that steps of chains name.
     Raises UsageError for an unknown task, and for models of a chain: which step they are for is not known.
     """
     chains = chains_of(config)
@@ -40,7 +40,7 @@ def task_models(served: Mapping[str, Sequence[str]], config: Config) -> dict[str
         named = {step.model: None for chain in chains.values() for step in chain.steps if step.task == task}
         if not models and (more := [model for model in named if model]):
             settings: Any = config.of_task(task, tasks().find(task).settings)
-            models.extend(dict.fromkeys([settings.model, *more]))
+            models.extend(dict.fromkeys([settings.model, *getattr(settings, "models", ()), *more]))
     return found
 
 
