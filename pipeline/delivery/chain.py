@@ -79,13 +79,13 @@ class StepReader(RequestReader):
         return arrival.job
 
     def _own(self, job: Job) -> Job:
-        """The job for the engine, which serves tasks and knows no chain. Options are checked where they come in."""
+        """The job for the engine, which serves tasks and knows no chain. Each step checks the options of all."""
         if job.model is not None:
             raise BadHeader(
                 f"The header {Header.MODEL!r} has no meaning for a chain: the settings name the model of each step."
             )
         request = job.request
-        if self._number == 1 and request.options:
+        if request.options:
             self._place.chain.check(request.options)
         asked = replace(
             request,

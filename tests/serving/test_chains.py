@@ -292,6 +292,28 @@ async def test_a_deadline_that_passes_between_two_steps_ends_the_request(
     assert reply.message.startswith("Step 2 of echo-steps, steps: The deadline had passed")
 
 
+async def test_a_newer_request_supersedes_a_partial_that_waits_at_a_later_step(chained: Chained) -> None:
+    """The ids are those of the caller at every step."""
+    chained.sessions["steps"].stall()
+    await chained.put(b'{"id": "held", "text": "held"}', b"other")
+    await chained.begun("steps")
+    await chained.put(b'{"id": "s/0/0", "text": "one", "final": false}', b"s")
+
+    async def waits_at_step_2() -> bool:
+        (_, step) = chained.second.of_tasks
+        return step.worker.window.running == 2
+
+    await until(waits_at_step_2)
+    await chained.put(b'{"id": "s/0/1", "text": "one two", "supersedes": "s/0/0"}', b"s")
+    (superseded,) = await chained.replies(1)
+    assert isinstance(superseded, Failure)
+    assert (superseded.id, superseded.code) == ("s/0/0", "superseded")
+    assert superseded.message.startswith("Step 2 of echo-steps, steps: ")
+    chained.sessions["steps"].release()
+    codes = {one.id: getattr(one, "code", "result") for one in await chained.replies(3)}
+    assert codes == {"held": "result", "s/0/0": "superseded", "s/0/1": "result"}
+
+
 async def test_a_lease_that_runs_out_ends_the_step_that_runs(chained: Chained) -> None:
     chained.sessions["steps"].stall()
     headers = ((Header.LEASE, b"gone"), (Header.LEASE_MS, b"1000"))
@@ -352,9 +374,10 @@ async def test_a_record_on_the_topic_of_a_later_step_may_hold_anything(chained: 
         (encode(Result("x/2", "steps", "m", "v", msgspec.Raw(b"{}"))), ((Header.ENDED, b"1"),)),
         (encode(Failure("y/2", "t", "code", "because")), ((Header.ENDED, b"1"),)),
         (b'{"text": "asked", "id": "q/2"}', ((Header.ASKED_MS, b"x" * 20),)),
+        (b'{"text": "a", "id": "o/2", "options": {"steps": 3}}', ()),
     ):
         await chained.broker.publish(Message(topic, body, None, headers))
-    replies = await chained.replies(7)
+    replies = await chained.replies(8)
     codes: dict[str, Any] = {one.id: getattr(one, "code", "result") for one in replies}
     assert sorted(codes.values()) == [
         "code",
@@ -363,6 +386,7 @@ async def test_a_record_on_the_topic_of_a_later_step_may_hold_anything(chained: 
         "not_json",
         "result",
         "result",
+        "wrong_type",
         "wrong_type",
     ]
     assert {codes[name] for name in ("p", "q")} == {"result"}

@@ -67,7 +67,7 @@ class Place(NamedTuple):
         )
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of this step, in a request to the chain whose options were checked."""
+        """The options of this step, of a request to the chain whose options were checked."""
         return {**self.step.options, **given.get(self.step.name, {})}
 
 
