@@ -33,6 +33,10 @@ help: ## List the targets
 demo: .venv/.run ## Answer example tickets through queue, model and cache; KAFKA=1 uses a real local Kafka
 	@$(BIN)/inferstream demo $(if $(filter-out 0,$(KAFKA)),--kafka-local) $(ARGS)
 
+.PHONY: demo-translate
+demo-translate: .venv/.run ## Show live captions of talks while they are spoken (a minute); KAFKA=1 uses a real local Kafka
+	@$(BIN)/inferstream demo translate $(if $(filter-out 0,$(KAFKA)),--kafka-local) $(ARGS)
+
 .PHONY: kafka
 kafka: .venv/.run ## Run a real Kafka on 127.0.0.1:9092 until Ctrl-C; ARGS='--port 19092' sets another port
 	@$(BIN)/inferstream kafka $(ARGS)

@@ -1,7 +1,6 @@
 """`inferstream demo`: starts a pipeline and sends tickets through it."""
 
 import asyncio
-import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from secrets import token_hex
@@ -15,22 +14,26 @@ from rich.console import Console
 from ....schemas.messages import Failure, Request
 from ...client.replies import Answer
 from ...config import Config
-from ...errors import ModelError, UsageError
+from ...errors import UsageError
 from ...lab.demo.demo import MAX_IN_FLIGHT, DemoResult, run_demo
 from ...lab.demo.figures import Figures
-from ...lab.demo.sites import TASK, DemoSite, in_this_process, on_local_kafka, with_your_workers
+from ...lab.demo.sites import Demonstrated, DemoSite, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
 from ...tasks.triage.settings import TriageSettings
+from ..demos.captions import translate
+from ..demos.models import have_model
+from ..groups import SuggestingGroup
 from ..options.rows import dialect_given, dialect_options, text_column
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.demo_screen import Screen, ShownTickets, live_figures
 
 REDRAW_S: Final = 0.05
 LOCAL_WORKERS: Final = 2
+TASK: Final = "triage"
 
 
-@click.command("demo")
+@click.group("demo", cls=SuggestingGroup, invoke_without_command=True)
 @click.option(
     "--kafka-local",
     is_flag=True,
@@ -82,6 +85,8 @@ def command(
 ) -> int:
     """Send support tickets through a durable queue and show how they are routed, with figures.
 
+    `inferstream demo translate` shows live captions instead, with options of its own.
+
     Without an option, broker, worker and client run in this process. At the end the topics are audited: each
     request must have ended exactly once. Otherwise the exit status is 1.
 
@@ -89,7 +94,11 @@ def command(
       inferstream demo                             in this process
       inferstream demo --kafka-local               on a real Kafka, with two worker processes
       inferstream demo --kafka 127.0.0.1:9092      with workers that you have started
+      inferstream demo translate                   live captions of five talks
     """
+    if (context := click.get_current_context()).invoked_subcommand:
+        _refuse_options(context)
+        return 0
     if kafka and kafka_local:
         raise UsageError("Give either --kafka or --kafka-local, not both.")
     screen = Screen(Console(quiet=as_json, highlight=False))
@@ -97,13 +106,13 @@ def command(
     traffic = plan_traffic(load_tickets(data, text, label, dialect), count, f"demo-{token_hex(4)}")
     screen.title("support tickets through a durable queue, a model and a cache")
     if kafka:
-        site = with_your_workers(
-            structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka)), screen
-        )
+        elsewhere = structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka))
+        site = with_your_workers(elsewhere, screen, TASK)
     else:
-        _have_model(config.of_task(TASK, TriageSettings).model, screen)
-        local = on_local_kafka(config, screen, workers) if kafka_local else None
-        site = local or in_this_process(config, screen)
+        shown = Demonstrated(TASK, (config.of_task(TASK, TriageSettings).model,))
+        have_model(shown.models[0], screen)
+        local = on_local_kafka(config, screen, shown, workers) if kafka_local else None
+        site = local or in_this_process(config, screen, shown)
     result, shares = asyncio.run(_run(site, Audited.of(TASK, config), traffic, screen))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_summary(result, shares)), indent=2))
@@ -112,25 +121,15 @@ def command(
     return 0 if result.clean else 1
 
 
-def _have_model(name: str, screen: Screen) -> None:
-    """Fetch the model if it is missing. Raises ModelError."""
-    from ...models.registry import ModelRegistry, split_name
+command.add_command(translate)
 
-    registry, began = ModelRegistry(), time.monotonic()
-    try:
-        manifest = registry.load(name)
-    except ModelError:
-        from ...optimize.recipe import pull
-        from ..output.pull_progress import pull_progress
 
-        with pull_progress() as progress:
-            pull(registry, split_name(name)[0], progress)
-        manifest = registry.load(name)
-        screen.ready(f"Model {name} fetched and built in {time.monotonic() - began:.0f} s.")
-    size_mb = Path(manifest.graph_path).stat().st_size / 1e6
-    agreement = manifest.agreement
-    same = f", with the label of full precision on {agreement.label:.1%} of texts" if agreement else ""
-    screen.ready(f"Model {name}: {size_mb:.0f} MB{same}.")
+def _refuse_options(context: click.Context) -> None:
+    """Refuse an option that stands before the name of another demo: it would be ignored."""
+    for name in context.params:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            demo = context.invoked_subcommand
+            raise UsageError(f"Options stand behind the demo's name: `inferstream demo {demo} …`.")
 
 
 async def _run(
@@ -176,8 +175,8 @@ def _summary(result: DemoResult, shares: list[int]) -> dict[str, Any]:
         "latency_ms": {f"p{percent}": figures.percentile_ms(percent) for percent in (50, 95, 99)},
         "answered_by": dict(figures.sources),
         "failure_codes": dict(figures.codes),
-        "batch_rows_mean": figures.mean_batch,
-        "padding_share": figures.padding_share,
+        "batch_rows_mean": figures.batches.mean,
+        "padding_share": figures.batches.padding_share,
         "replies_by_worker": shares,
         "model": figures.model,
         "version": figures.version,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ....schemas.messages import CacheStatus, Failure, Request, TriageOutput
 from ...client.replies import Answer
+from ...lab.demo.batches import RanBatches
 from ...lab.demo.demo import DemoResult
 from ...lab.demo.figures import Figures
 from ...lab.demo.traffic import Traffic
@@ -171,9 +172,9 @@ def _figures(figures: Figures, in_flight: int, shares: list[int]) -> Iterator[tu
     )
     yield "latency", Text(percentiles), f"{in_flight} requests in flight"
     yield "answered", _sources(figures), "repeats do not run"
-    yield "batch size", Text(f"{figures.mean_batch:.1f} on average"), "chosen by measured cost"
-    yield "", _histogram(figures), "share of tickets"
-    yield "padding", Text(f"{figures.padding_share:.1%}"), "of what the model ran on"
+    yield "batch size", Text(f"{figures.batches.mean:.1f} on average"), "chosen by measured cost"
+    yield "", histogram(figures.batches), "share of tickets"
+    yield "padding", Text(f"{figures.batches.padding_share:.1%}"), "of what the model ran on"
     if shares:
         yield "workers", Text(" + ".join(f"{share:,}" for share in shares)), "replies by each"
     if figures.with_expectation:
@@ -191,11 +192,10 @@ def _sources(figures: Figures) -> Text:
     return Text("\n").join(parts)
 
 
-def _histogram(figures: Figures) -> Text:
-    """A bar for each range of batch sizes; its height is the number of tickets in such batches."""
+def histogram(batches: RanBatches) -> Text:
+    """A bar for each range of batch sizes; its height is the number of answers in such batches."""
     counts = [
-        sum(figures.batch_sizes[size] for size in figures.batch_sizes if low <= size <= high)
-        for low, high in SIZES
+        sum(batches.sizes[size] for size in batches.sizes if low <= size <= high) for low, high in SIZES
     ]
     highest = max(*counts, 1)
     text = Text()

@@ -5,16 +5,14 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ....schemas.messages import BatchInfo, CacheStatus, Failure, Result
+from ....schemas.messages import CacheStatus, Failure, Result
 from ...client.replies import Answer
 from ..statistics import percentile
+from .batches import RanBatches
 
 
 class Figures(Struct):
-    """Sums over the replies that `observe` was called with. Times in seconds of one clock.
-
-    Each reply carries the size of its batch, so it counts as 1/rows of a batch.
-    """
+    """Sums over the replies that `observe` was called with. Times in seconds of one clock."""
 
     began: float
     now: float
@@ -22,9 +20,7 @@ class Figures(Struct):
     sources: Counter[CacheStatus] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
-    batch_sizes: Counter[int] = field(default_factory=Counter)
-    tokens: float = 0.0
-    padded_tokens: float = 0.0
+    batches: RanBatches = field(default_factory=RanBatches)
     as_expected: int = 0
     with_expectation: int = 0
     model: str = ""
@@ -43,15 +39,10 @@ class Figures(Struct):
         self.version = reply.version
         self.sources[reply.cache] += 1
         if reply.batch:
-            self._batch(reply.batch)
+            self.batches.add(reply.batch)
         if expected:
             self.with_expectation += 1
             self.as_expected += answer.output.category == expected
-
-    def _batch(self, batch: BatchInfo) -> None:
-        self.batch_sizes[batch.rows] += 1
-        self.tokens += batch.tokens / batch.rows
-        self.padded_tokens += batch.padded_tokens / batch.rows
 
     @property
     def replies(self) -> int:
@@ -68,19 +59,6 @@ class Figures(Struct):
     @property
     def per_second(self) -> float:
         return self.replies / self.seconds
-
-    @property
-    def batches(self) -> float:
-        return sum(count / rows for rows, count in self.batch_sizes.items())
-
-    @property
-    def mean_batch(self) -> float:
-        return self.batch_sizes.total() / self.batches if self.batch_sizes else 0.0
-
-    @property
-    def padding_share(self) -> float:
-        """The share of padding among the tokens that the model ran."""
-        return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
 
     def percentile_ms(self, percent: float) -> float:
         """A percentile of the latencies; 0 without replies."""

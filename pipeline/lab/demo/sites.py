@@ -17,10 +17,8 @@ from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
 from ...config import NEW_PARTITIONS, Config, KafkaConfig
 from ...errors import BrokerError
-from ...tasks.triage.settings import TriageSettings
 from ..worker_process import WorkerProcess, serve_task
 
-TASK: Final = "triage"
 READY_S: Final = 60.0
 DRAIN_S: Final = 20.0
 POLL_S: Final = 0.5
@@ -38,6 +36,13 @@ class StartupScreen(Protocol):
         ...
 
 
+class Demonstrated(NamedTuple):
+    """The task of a demo, and the names of the models that answer."""
+
+    task: str
+    models: tuple[str, ...]
+
+
 class DemoSite(NamedTuple):
     """A running pipeline. ``workers`` are the processes that this demo has started."""
 
@@ -47,22 +52,27 @@ class DemoSite(NamedTuple):
 
 
 @asynccontextmanager
-async def in_this_process(config: Config, screen: StartupScreen) -> AsyncGenerator[DemoSite]:
+async def in_this_process(
+    config: Config, screen: StartupScreen, shown: Demonstrated
+) -> AsyncGenerator[DemoSite]:
     """Embedded broker, worker and client in this process. The topics are deleted afterwards."""
     from ...serving.edge import Edge
 
-    edge = Edge(structs.replace(config, cache=structs.replace(config.cache, disk_bytes=0)), task=TASK)
-    model = config.of_task(TASK, TriageSettings).model
-    screen.busy(f"Loading {model}")
+    without_disk = structs.replace(config, cache=structs.replace(config.cache, disk_bytes=0))
+    edge = Edge(without_disk, task=shown.task, models=shown.models)
+    models = " and ".join(shown.models)
+    screen.busy(f"Loading {models}")
     partitions = config.kafka.partitions or NEW_PARTITIONS
     async with edge as client:
         screen.ready(f"The embedded broker has the topics, with {partitions} partitions each.")
-        screen.ready(f"A worker in this process serves {model}.")
+        screen.ready(f"A worker in this process serves {models}.")
         yield DemoSite(edge.broker, client, [])
 
 
 @asynccontextmanager
-async def on_local_kafka(config: Config, screen: StartupScreen, workers: int) -> AsyncGenerator[DemoSite]:
+async def on_local_kafka(
+    config: Config, screen: StartupScreen, shown: Demonstrated, workers: int
+) -> AsyncGenerator[DemoSite]:
     """A local Kafka and worker processes, which end with the demo."""
     from ...kafka_local.cluster import LocalKafka
 
@@ -81,7 +91,7 @@ async def on_local_kafka(config: Config, screen: StartupScreen, workers: int) ->
         settings = structs.replace(config.kafka, bootstrap=kafka.bootstrap)
         screen.busy(f"Starting {workers} worker processes")
         processes = [
-            stack.enter_context(_worker(settings, folder / f"worker-{number}"))
+            stack.enter_context(_worker(settings, shown, folder / f"worker-{number}"))
             for number in range(1, workers + 1)
         ]
         await asyncio.gather(*(asyncio.to_thread(worker.wait_ready, READY_S) for worker in processes))
@@ -96,10 +106,10 @@ async def on_local_kafka(config: Config, screen: StartupScreen, workers: int) ->
 
 
 @asynccontextmanager
-async def with_your_workers(config: Config, screen: StartupScreen) -> AsyncGenerator[DemoSite]:
+async def with_your_workers(config: Config, screen: StartupScreen, task: str) -> AsyncGenerator[DemoSite]:
     """The Kafka of the settings. Raises BrokerError when no worker creates the topics in time."""
     settings = config.kafka
-    topics = Topics(TASK, settings.topic_prefix)
+    topics = Topics(task, settings.topic_prefix)
     async with KafkaBroker(settings) as broker, Client(broker=broker, prefix=settings.topic_prefix) as client:
         screen.ready(f"Connected to Kafka at {settings.bootstrap}.")
         screen.busy("Waiting for the topics, which workers create")
@@ -108,17 +118,18 @@ async def with_your_workers(config: Config, screen: StartupScreen) -> AsyncGener
             if time.monotonic() > end:
                 raise BrokerError(
                     f"There is no topic {topics.requests} after {READY_S:g} s. Start a worker, which creates it: "
-                    f"`inferstream worker {TASK} --kafka {settings.bootstrap}`."
+                    f"`inferstream worker {task} --kafka {settings.bootstrap}`."
                 )
             await asyncio.sleep(POLL_S)
-        screen.ready(f"The topics of {TASK} exist: a worker has created them.")
+        screen.ready(f"The topics of {task} exist: a worker has created them.")
         yield DemoSite(broker, client, [])
 
 
-def _worker(settings: KafkaConfig, folder: Path) -> WorkerProcess:
+def _worker(settings: KafkaConfig, shown: Demonstrated, folder: Path) -> WorkerProcess:
     folder.mkdir()
     arguments = serve_task(
-        TASK,
+        shown.task,
+        *(word for model in shown.models for word in ("--model", model)),
         *("--kafka", settings.bootstrap),
         *("--topic-prefix", settings.topic_prefix),
         *("--cache-dir", str(folder)),

@@ -72,8 +72,8 @@ def test_figures_count_each_batch_once() -> None:
         figures.observe(Answer(OUTPUT, result("1", batch=batch)), at - 0.5, at, "billing")
     figures.observe(Answer(OUTPUT, result("1", "memory")), 9.0, 10.0, "other")
     figures.observe(Failure("1", "triage", "blank_text", "Send more."), 9.0, 10.0, None)
-    assert (figures.batches, figures.mean_batch) == (2, 2.5)
-    assert figures.padding_share == pytest.approx(10 / 200)
+    assert (figures.batches.count, figures.batches.mean) == (2, 2.5)
+    assert figures.batches.padding_share == pytest.approx(10 / 200)
     assert (figures.replies, figures.answered, figures.per_second) == (7, 6, 0.7)
     assert (figures.as_expected, figures.with_expectation) == (5, 6)
     assert figures.codes == {"blank_text": 1}

@@ -1,0 +1,1 @@
+"""The demos beside that of tickets, and what they share."""

@@ -1,0 +1,28 @@
+"""The models of a demo, fetched if they are missing."""
+
+import time
+from pathlib import Path
+
+from ...errors import ModelError
+from ..output.demo_screen import Screen
+
+
+def have_model(name: str, screen: Screen) -> None:
+    """Fetch the model if it is missing. Raises ModelError."""
+    from ...models.registry import ModelRegistry, split_name
+
+    registry, began = ModelRegistry(), time.monotonic()
+    try:
+        manifest = registry.load(name)
+    except ModelError:
+        from ...optimize.recipe import pull
+        from ..output.pull_progress import pull_progress
+
+        with pull_progress() as progress:
+            pull(registry, split_name(name)[0], progress)
+        manifest = registry.load(name)
+        screen.ready(f"Model {name} fetched and built in {time.monotonic() - began:.0f} s.")
+    size_mb = Path(manifest.graph_path).stat().st_size / 1e6
+    agreement = manifest.agreement
+    same = f", with the label of full precision on {agreement.label:.1%} of texts" if agreement else ""
+    screen.ready(f"Model {name}: {size_mb:.0f} MB{same}.")
