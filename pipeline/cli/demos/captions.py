@@ -15,7 +15,7 @@ from ...client.captions.modes import MODES, Mode
 from ...config import Config
 from ...errors import UsageError
 from ...lab.demo.batches import RanBatches
-from ...lab.demo.captions import WORDS_A_SECOND, CaptionsResult, Screened, Speech, play
+from ...lab.demo.captions import WORDS_A_SECOND, CaptionsResult, Screened, Tempo, play
 from ...lab.demo.sites import Demonstrated, DemoSite, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.talks import TALKS
 from ...ops.audit.facts import Audited
@@ -64,7 +64,7 @@ def translate(
     as_json: bool,
     config: Config,
 ) -> int:
-    """Show live captions: talks at the speed of speech, translated while they are spoken.
+    """Show live captions: talks at the speed of tempo, translated while they are spoken.
 
     Each talk is a stream: its segments grow by partials of a few words, and end with a final. Four of
     five talks are in English, one is in Portuguese. At the end the topics are audited: each segment must have its
@@ -89,7 +89,7 @@ def translate(
         local = on_local_kafka(config, screen, SHOWN, 2) if kafka_local else None
         site = local or in_this_process(config, screen, SHOWN)
     audited = Audited.of(SHOWN.task, config)
-    result = asyncio.run(_run(site, audited, Speech(words_per_second, mode), streams, screen))
+    result = asyncio.run(_run(site, audited, Tempo(words_per_second, mode), streams, screen))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_summary(result)), indent=2))
     elif result.clean:
@@ -100,7 +100,7 @@ def translate(
 async def _run(
     starting: AbstractAsyncContextManager[DemoSite],
     audited: Audited,
-    speech: Speech,
+    tempo: Tempo,
     streams: int,
     screen: CaptionsScreen,
 ) -> CaptionsResult:
@@ -109,7 +109,7 @@ async def _run(
     async with starting as site:
         with screen.live(screened, batches):
             result = await play(
-                site, audited, screened, f"captions-{token_hex(4)}", speech, batches, screen.observe
+                site, audited, screened, f"captions-{token_hex(4)}", tempo, batches, screen.observe
             )
         screen.captions(result)
     return result

@@ -1,4 +1,4 @@
-"""The demo of captions: several talks at the speed of speech, each a stream of captions, and an audit at the end."""
+"""The demo of captions: several talks at the speed of tempo, each a stream of captions, and an audit at the end."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ Observe = Callable[[Screened, Captioned], None]
 """Called with a talk and its segment when what is shown of that has changed."""
 
 
-class Speech(NamedTuple):
+class Tempo(NamedTuple):
     """How fast is spoken."""
 
     words_a_second: float = WORDS_A_SECOND
@@ -99,7 +99,7 @@ async def play(
     audited: Audited,
     screened: Sequence[Screened],
     run: str,
-    speech: Speech,
+    tempo: Tempo,
     batches: RanBatches,
     observe: Observe,
 ) -> CaptionsResult:
@@ -114,7 +114,7 @@ async def play(
     try:
         async with asyncio.TaskGroup() as talks:
             for one in screened:
-                talks.create_task(_talk(site.client, one, f"{run}-{one.number}", speech, observe))
+                talks.create_task(_talk(site.client, one, f"{run}-{one.number}", tempo, observe))
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -124,13 +124,13 @@ async def play(
     return CaptionsResult(screened, batches, report)
 
 
-async def _talk(client: Client, screened: Screened, name: str, speech: Speech, observe: Observe) -> None:
-    await asyncio.sleep(speech.begin_s(screened.number))
+async def _talk(client: Client, screened: Screened, name: str, tempo: Tempo, observe: Observe) -> None:
+    await asyncio.sleep(tempo.begin_s(screened.number))
     talk = screened.talk
-    words = _speak(screened, speech, observe)
+    words = _speak(screened, tempo, observe)
     # A tenant of its own: the cache of an earlier run must not answer.
     async with client.translate_stream(
-        talk.source, talk.target, words, mode=speech.mode, name=name, tenant=name
+        talk.source, talk.target, words, mode=tempo.mode, name=name, tenant=name
     ) as stream:
         async for caption in stream:
             screened.report = stream.report()
@@ -138,13 +138,13 @@ async def _talk(client: Client, screened: Screened, name: str, speech: Speech, o
         screened.report = stream.report()
 
 
-async def _speak(screened: Screened, speech: Speech, observe: Observe) -> AsyncIterator[str | Partial]:
+async def _speak(screened: Screened, tempo: Tempo, observe: Observe) -> AsyncIterator[str | Partial]:
     for segment in screened.talk.segments:
         shown = Captioned("")
         screened.segments.append(shown)
         for known in spoken(segment):
-            await asyncio.sleep(speech.seconds(known.words))
+            await asyncio.sleep(tempo.seconds(known.words))
             shown.heard = known.text
             observe(screened, shown)
             yield known.text if known.final else Partial(known.text)
-        await asyncio.sleep(speech.breath_s)
+        await asyncio.sleep(tempo.breath_s)

@@ -13,7 +13,7 @@ class Talk(NamedTuple):
     segments: tuple[str, ...]
 
 
-class Spoken(NamedTuple):
+class HeardWords(NamedTuple):
     """What is known of a segment after some of its words were spoken; ``words`` of them since the last time."""
 
     text: str
@@ -24,12 +24,12 @@ class Spoken(NamedTuple):
 WORDS_A_PARTIAL: Final = 3
 
 
-def spoken(segment: str) -> Iterator[Spoken]:
+def spoken(segment: str) -> Iterator[HeardWords]:
     """A segment as a recognizer of speech tells it: partials that grow, then the whole with its full stop."""
     words = segment.split()
     for count in range(WORDS_A_PARTIAL, len(words), WORDS_A_PARTIAL):
-        yield Spoken(" ".join(words[:count]), WORDS_A_PARTIAL, False)
-    yield Spoken(segment, (len(words) - 1) % WORDS_A_PARTIAL + 1, True)
+        yield HeardWords(" ".join(words[:count]), WORDS_A_PARTIAL, False)
+    yield HeardWords(segment, (len(words) - 1) % WORDS_A_PARTIAL + 1, True)
 
 
 TALKS: Final = (
