@@ -64,7 +64,7 @@ def translate(
     as_json: bool,
     config: Config,
 ) -> int:
-    """Show live captions: talks at the speed of tempo, translated while they are spoken.
+    """Show live captions: talks at the speed of speech, translated while they are spoken.
 
     Each talk is a stream: its segments grow by partials of a few words, and end with a final. Four of
     five talks are in English, one is in Portuguese. At the end the topics are audited: each segment must have its

@@ -1,4 +1,4 @@
-"""The demo of captions: several talks at the speed of tempo, each a stream of captions, and an audit at the end."""
+"""The demo of captions: several talks at the speed of speech, each a stream of captions, and an audit at the end."""
 
 import asyncio
 import time
