@@ -17,10 +17,10 @@ PATIENCE_S = 60.0
 
 
 def commands() -> list[str]:
-    """The lines of the first block of the page."""
-    block = re.search(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert block is not None
-    return block[1].splitlines()
+    """The lines of the block without a language."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (block,) = (block for language, block in blocks if not language)
+    return block.splitlines()
 
 
 def run(command: str) -> str:

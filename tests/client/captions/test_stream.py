@@ -520,3 +520,19 @@ def test_the_sync_method_has_the_arguments_and_the_documentation_of_the_other() 
     ours, theirs = (inspect.signature(one.translate_stream) for one in (SyncClient, Client))
     assert list(ours.parameters) == list(theirs.parameters)
     assert "async with" not in str(SyncClient.translate_stream.__doc__)
+
+
+async def test_of_partials_between_two_ticks_the_newest_is_sent_and_its_lag_counts_from_the_first_word(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter, "TICK_S", 0.05)
+    async with client.translate_stream("en", "pt", mode="live") as stream:
+        for count in range(1, 4):
+            await stream.send("x " * count, final=False)
+        assert client.requests == []
+        assert (await anext(stream)).text.split() == ["X"] * 3
+        await stream.send("x x x x")
+        await stream.end()
+        assert finals(await read(stream)) == [(0, "X X X X")]
+    assert [sent.text.count("x") for sent in client.requests] == [3, 4]
+    assert stream.report().partials == 1
