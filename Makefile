@@ -64,6 +64,10 @@ test-containers: .venv/.dev ## Build the images and run compose and the containe
 bench: .venv/.dev ## Measure throughput and latency against plain alternatives, on a real Kafka (minutes)
 	@$(BIN)/inferstream bench --data examples/tickets.jsonl $(ARGS)
 
+.PHONY: bench-translate
+bench-translate: .venv/.dev ## Measure translations beside the native engine, on a real Kafka (minutes)
+	@$(BIN)/inferstream bench-translate --lines examples/sentences.txt $(ARGS)
+
 .PHONY: chaos
 chaos: .venv/.dev ## Break brokers and workers under load, then audit the topics (minutes)
 	@$(BIN)/inferstream chaos $(ARGS)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ...config import KafkaConfig
 from ...errors import UsageError
+from ...tasks.triage.definition import TRIAGE
 from ..options.rows import dialect_given, dialect_options, text_column
 from ..options.settings import KAFKA_ADDRESS
 from ..output.bench_progress import BenchProgress
@@ -119,7 +120,7 @@ def command(
         else:
             result = _measure(kafka, progress, texts, _effort(quick, options))
     _store(result, out)
-    _print(result, as_json=as_json, markdown=markdown)
+    print_result(result, as_json=as_json, markdown=markdown)
     console.print(
         f"Measured in {len(result.figures[0].values)} rounds. The figures and the values of all rounds are in {out}."
     )
@@ -155,7 +156,7 @@ def _measure(
     from ...lab.bench.plot import plot
     from ...lab.bench.suite import Suite
 
-    measured = asyncio.run(_with_bench(kafka, lambda bench: Suite(bench, texts, effort, progress).measure()))
+    measured = asyncio.run(with_bench(kafka, lambda bench: Suite(bench, texts, effort, progress).measure()))
     return BenchResult(
         figures(measured, effort), speeds(measured.rounds), measured.memory_mb, partial(plot, measured)
     )
@@ -167,20 +168,20 @@ def _compare(
     from ...lab.bench.against import AgainstSuite, against_figures, against_speeds
 
     rounds = asyncio.run(
-        _with_bench(kafka, lambda bench: AgainstSuite(bench, other, texts, effort, progress).measure())
+        with_bench(kafka, lambda bench: AgainstSuite(bench, other, texts, effort, progress).measure())
     )
     return BenchResult(against_figures(rounds, effort), against_speeds(rounds))
 
 
-async def _with_bench(kafka: str | None, measure: "Callable[[Bench], Awaitable[T]]") -> T:
-    """Run ``measure`` on this Kafka, or on a local one. Ctrl-C and SIGTERM end all that was started."""
+async def with_bench(kafka: str | None, measure: "Callable[[Bench], Awaitable[T]]", task: str = TRIAGE) -> T:
+    """Run ``measure`` of this task on this Kafka, or on a local one. Ctrl-C and SIGTERM end all that was started."""
     from ...lab.bench.bench import Bench
 
     cancel_this_task = signal.getsignal(signal.SIGINT)  # set by asyncio.run
     earlier = signal.signal(signal.SIGTERM, cancel_this_task)
     try:
         with tempfile.TemporaryDirectory() as folder, _kafka(kafka, Path(folder)) as config:
-            async with Bench.connected(config, Path(folder)) as bench:
+            async with Bench.connected(config, Path(folder), task) as bench:
                 return await measure(bench)
     finally:
         signal.signal(signal.SIGTERM, earlier)
@@ -206,7 +207,7 @@ def _store(result: BenchResult, out: Path) -> None:
         result.plot(out / "plot.png")
 
 
-def _print(result: BenchResult, *, as_json: bool, markdown: bool) -> None:
+def print_result(result: BenchResult, *, as_json: bool, markdown: bool) -> None:
     rows = [{**msgspec.to_builtins(figure), "interval": _interval(figure)} for figure in result.figures]
     if not as_json:
         speeds = msgspec.to_builtins(result.speeds)

@@ -68,6 +68,36 @@ class SystemProcess:
             self._process.kill()
 
 
+class ProcessGroup:
+    """Several processes that are measured as one."""
+
+    def __init__(self, processes: Sequence[SystemProcess]) -> None:
+        self.processes = processes
+
+    def check(self) -> None:
+        """See `SystemProcess.check`."""
+        for process in self.processes:
+            process.check()
+
+    def pause(self) -> None:
+        """Stop all of them."""
+        for process in self.processes:
+            process.pause()
+
+    def resume(self) -> None:
+        """Continue all of them."""
+        for process in self.processes:
+            process.resume()
+
+    def cpu_s(self) -> float:
+        """CPU seconds of all of them."""
+        return sum(process.cpu_s() for process in self.processes)
+
+    def resident_mb(self) -> float:
+        """Resident memory of the largest one, in MB."""
+        return max(process.resident_mb() for process in self.processes)
+
+
 def end_all(processes: Sequence[SystemProcess]) -> None:
     """End all of them; they drain at the same time."""
     for process in processes:

@@ -30,7 +30,8 @@ class Cpu(Struct, frozen=True):
 class Run(Struct, frozen=True):
     """One turn at full load.
 
-    ``labels`` are the categories by the number of the text, ``padding`` is a share of all tokens that ran.
+    ``labels`` are the categories, or the translations, by the number of the text, ``padding`` is a share of all
+    tokens that ran.
     """
 
     requests: int
@@ -38,6 +39,8 @@ class Run(Struct, frozen=True):
     cpu: Cpu
     labels: dict[int, str] = {}
     padding: float = 0.0
+    steady_per_s: float = 0.0
+    """Without the first and the last fifth of the replies: while no worker has run out of requests."""
 
     @property
     def per_s(self) -> float:
@@ -66,9 +69,15 @@ def run_of(records: Sequence[Record], began: float, cpu: Cpu) -> Run:
         requests=len(records),
         seconds=max(record.timestamp_ms for record in records) / 1e3 - began,
         cpu=cpu,
-        labels={number: _category(result) for number, result in results.items()},
+        labels={number: _label(result) for number, result in results.items()},
         padding=padding(results.values()),
+        steady_per_s=_steady_per_s(sorted(record.timestamp_ms for record in records)),
     )
+
+
+def _steady_per_s(sent_ms: Sequence[int]) -> float:
+    first, last = len(sent_ms) // 5, len(sent_ms) * 4 // 5
+    return (last - first) / max(1, sent_ms[min(last, len(sent_ms) - 1)] - sent_ms[first]) * 1e3
 
 
 def number_of(record: Record) -> int:
@@ -87,8 +96,9 @@ def padding(results: Iterable[Result]) -> float:
     return 1 - tokens / padded if padded else 0.0
 
 
-def _category(result: Result) -> str:
-    return str(msgspec.json.decode(result.output)["category"])
+def _label(result: Result) -> str:
+    output = msgspec.json.decode(result.output)
+    return str(output["category"] if "category" in output else output["text"])
 
 
 def _result(record: Record) -> Result | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...config import CacheConfig, Config, KafkaConfig
+from ...tasks.triage.definition import TRIAGE
 from . import echo, policy_worker
 from .bench import Bench, Command, Progress
 from .measurements import Effort, Measurements, Round
@@ -148,7 +149,7 @@ def serving(policy: str, model: str, *, cache: str | None = None) -> Command:
     caching = CacheConfig(enabled=cache is not None, directory=cache)
 
     def command(kafka: KafkaConfig) -> list[str]:
-        return policy_worker.command(Config(kafka=kafka, cache=caching), policy, model)
+        return policy_worker.command(Config(kafka=kafka, cache=caching), policy, TRIAGE, model)
 
     return command
 

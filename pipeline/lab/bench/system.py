@@ -13,7 +13,7 @@ from ....schemas.messages import Request
 from ....schemas.topics import Topics
 from ...broker.base import Broker, Consumer, Message, Record
 from ...errors import Timeout
-from .processes import SystemProcess, brokers, cpu_s
+from .processes import ProcessGroup, brokers, cpu_s
 from .runs import Cpu, Paced, Run, number_of, run_of
 
 READY_S: Final = 120.0
@@ -24,12 +24,12 @@ POLL_MS: Final = 200
 
 
 class System:
-    """A process that answers the requests on topics of its own.
+    """One or several processes that answer the requests on topics of their own.
 
     Between its turns it waits for requests. ``replies`` reads its reply topic without a group.
     """
 
-    def __init__(self, process: SystemProcess, broker: Broker, topics: Topics, replies: Consumer) -> None:
+    def __init__(self, process: ProcessGroup, broker: Broker, topics: Topics, replies: Consumer) -> None:
         self.process = process
         self._broker = broker
         self._topics = topics

@@ -1,0 +1,1 @@
+"""Proving the figures of translations: throughput beside the native engine, scaling, memory."""
