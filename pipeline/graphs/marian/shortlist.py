@@ -29,6 +29,7 @@ class Shortlist:
         if magic != MAGIC or len(content) != HEADER_BYTES + 8 * offsets + 4 * ids:
             raise ModelError(f"{path} is no whole shortlist of Marian in its binary format.")
         self._offsets = np.frombuffer(content, "<u8", offsets, HEADER_BYTES).astype(np.int64)
+        self._starts = self._offsets.tolist()
         self._ids = np.frombuffer(content, "<u4", ids, HEADER_BYTES + 8 * offsets)
         self._always = int(first)
         if (np.diff(self._offsets, prepend=0) < 0).any() or (offsets and self._offsets[-1] > ids):
@@ -60,9 +61,11 @@ class Shortlist:
         """
         chosen = np.zeros(self.words, bool)
         chosen[: self._always] = True
-        for token in set(tokens):
-            chosen[self._ids[self._offsets[token] : self._offsets[token + 1]]] = True
-        if missing := -int(np.count_nonzero(chosen)) % MULTIPLE:
-            behind = chosen[self._always :]
-            behind[np.flatnonzero(~behind)[:missing]] = True
-        return np.flatnonzero(chosen)
+        lists = [self._ids[self._starts[token] : self._starts[token + 1]] for token in set(tokens)]
+        if lists:
+            chosen[np.concatenate(lists).astype(np.intp)] = True
+        behind = chosen[self._always :]
+        for _ in range(-int(np.count_nonzero(chosen)) % MULTIPLE):
+            if behind.size:
+                behind[behind.argmin()] = True  # the first that is not chosen
+        return chosen.nonzero()[0]

@@ -12,7 +12,7 @@ from ...models.registry import ModelRegistry
 from ...runtime.model import Row
 from ...runtime.sessions import Session
 from ...runtime.translator import Translator
-from ...tasks.base import Ask
+from ...tasks.base import Ask, Finished
 from ...tasks.translate.loading import load_translate
 from ..bench.runs import Cpu, Run
 
@@ -28,6 +28,7 @@ class RawTranslations:
         session = Session(manifest.graph_path)
         self._model = Translator(session, Shortlist(manifest.shortlist_path))
         self._task = make(session)
+        self._options = self._task.options({})
         self._cost = Cost()
         self._budget = BUDGETS[-1]
 
@@ -42,8 +43,18 @@ class RawTranslations:
     def ideal(self, texts: Sequence[str], lanes: int) -> Run:
         """Rows sorted by length, in batches of at most the budget's tokens, the longest first."""
         began, cpu_began = time.perf_counter(), time.process_time()
-        rows = [row for rows in self._rows(texts) for row in rows]
-        in_lanes(self._packed(rows), self._model.step, lanes)
+        of_texts = self._rows(texts)
+        rows = [row for rows in of_texts for row in rows]
+        outputs: dict[Row, Any] = {}
+
+        def step(batch: Sequence[Row]) -> None:
+            outputs.update(zip(batch, self._model.step(batch), strict=True))
+
+        def finish(of_text: Sequence[Row]) -> None:
+            self._task.finish([Finished([outputs[row] for row in of_text], of_text, self._options)])
+
+        in_lanes(self._packed(rows), step, lanes)
+        in_lanes(of_texts, finish, lanes)
         self._cost.observe_outputs(rows)
         return Run(len(texts), time.perf_counter() - began, Cpu(time.process_time() - cpu_began))
 
@@ -51,13 +62,13 @@ class RawTranslations:
         """One text after the other, each in a run of its own for each of its rows."""
         began, cpu_began = time.perf_counter(), time.process_time()
         for text in texts:
-            for row in self._rows([text])[0]:
-                self._model.step([row])
+            (rows,) = self._rows([text])
+            outputs = [self._model.step([row])[0] for row in rows]
+            self._task.finish([Finished(outputs, rows, self._options)])
         return Run(len(texts), time.perf_counter() - began, Cpu(time.process_time() - cpu_began))
 
     def _rows(self, texts: Sequence[str]) -> list[list[Row]]:
-        options = self._task.options({})
-        return self._task.prepare([Ask(text, options) for text in texts])
+        return self._task.prepare([Ask(text, self._options) for text in texts])
 
     def _packed(self, rows: Sequence[Row]) -> list[list[Row]]:
         batches: list[list[Row]] = [[]]
