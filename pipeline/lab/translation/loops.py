@@ -14,6 +14,7 @@ from ...runtime.sessions import Session
 from ...runtime.translator import Translator
 from ...tasks.base import Ask, Finished
 from ...tasks.translate.loading import load_translate
+from ...tasks.translate.settings import TranslateSettings
 from ..bench.runs import Cpu, Run
 
 BUDGETS: Final = (256, 512, 768, 1_024, 1_536)
@@ -24,7 +25,7 @@ class RawTranslations:
     """The same model and the same code that makes rows as in a worker; all texts of a turn are given at once."""
 
     def __init__(self, model: str) -> None:
-        manifest, make, _ = load_translate(ModelRegistry(), model)
+        manifest, make, _ = load_translate(ModelRegistry(), model, TranslateSettings())
         session = Session(manifest.graph_path)
         self._model = Translator(session, Shortlist(manifest.shortlist_path))
         self._task = make(session)
@@ -62,13 +63,15 @@ class RawTranslations:
         """One text after the other, each in a run of its own for each of its rows."""
         began, cpu_began = time.perf_counter(), time.process_time()
         for text in texts:
-            (rows,) = self._rows([text])
-            outputs = [self._model.step([row])[0] for row in rows]
-            self._task.finish([Finished(outputs, rows, self._options)])
+            for rows in self._rows([text]):
+                outputs = [self._model.step([row])[0] for row in rows]
+                self._task.finish([Finished(outputs, rows, self._options)])
         return Run(len(texts), time.perf_counter() - began, Cpu(time.process_time() - cpu_began))
 
-    def _rows(self, texts: Sequence[str]) -> list[list[Row]]:
-        return self._task.prepare([Ask(text, self._options) for text in texts])
+    def _rows(self, texts: Sequence[str]) -> list[Sequence[Row]]:
+        """Those of each text that needs the model."""
+        prepared = self._task.prepare([Ask(text, self._options) for text in texts])
+        return [rows for rows in prepared if not isinstance(rows, bytes)]
 
     def _packed(self, rows: Sequence[Row]) -> list[list[Row]]:
         batches: list[list[Row]] = [[]]

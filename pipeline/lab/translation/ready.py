@@ -16,6 +16,7 @@ from ...models.registry import ModelRegistry
 from ...runtime.model import RUN
 from ...runtime.sessions import Session
 from ...tasks.translate.loading import load_translate
+from ...tasks.translate.settings import TranslateSettings
 
 
 def command(model: str) -> list[str]:
@@ -24,7 +25,7 @@ def command(model: str) -> list[str]:
 
 
 def main(name: str) -> None:
-    manifest, make, model = load_translate(ModelRegistry(), name)
+    manifest, make, model = load_translate(ModelRegistry(), name, TranslateSettings())
     session = Session(manifest.graph_path)
     make(session)
     assert model is not None

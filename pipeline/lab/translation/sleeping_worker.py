@@ -33,6 +33,7 @@ from ...serving.serving import Serving
 from ...serving.tuning import tune_process
 from ...tasks.translate.definition import TRANSLATE
 from ...tasks.translate.loading import load_translate
+from ...tasks.translate.settings import TranslateSettings
 from ...telemetry import Metrics
 
 CALL_MS: Final = 5.0
@@ -62,7 +63,7 @@ def _device(manifest: Any) -> Device:
 
 async def serve(model: str, config: Config) -> None:
     """Serve until SIGTERM."""
-    manifest, make, _ = load_translate(ModelRegistry(), model)
+    manifest, make, _ = load_translate(ModelRegistry(), model, TranslateSettings())
     served = {TRANSLATE: {model: ModelEntry(make(SleepingGraph()), _device(manifest))}}
     engine = Engine(served, memory=None, disk=None, clock=time.monotonic)
     metrics = Metrics()
