@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from ..errors import UsageError
 from ..tasks.catalogue import tasks
 from ..tasks.definition import Loaded
 from .steps import CONTRACT
@@ -17,8 +18,8 @@ class StepsDefinition:
     settings = msgspec.defstruct("StepsSettings", [("model", str, "steps")])
 
     def load(self, registry: object, model_name: str, settings: Any) -> Loaded:
-        """There is nothing on disk to load."""
-        raise NotImplementedError
+        """Raises UsageError: there is nothing on disk to load."""
+        raise UsageError("The task steps has no model on disk: only chaos runs and tests serve it.")
 
 
 def know_steps() -> None:

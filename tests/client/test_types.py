@@ -28,7 +28,9 @@ def test_the_overloads_are_those_of_the_contracts(module: ModuleType, methods: M
     committed = path.read_text()
     made = with_overloads(committed, methods, CONTRACTS)
     path.write_text(made)
-    assert made == committed, f"The contracts changed: {path.name} is made anew, look at it and commit it."
+    assert made == committed, (
+        f"The contracts changed: {path.name} is written again, look at it and commit it."
+    )
 
 
 @pytest.fixture(scope="module")

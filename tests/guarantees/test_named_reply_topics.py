@@ -56,7 +56,7 @@ async def test_a_deleted_reply_topic_ends_its_requests_as_dead_letters_and_no_wo
             answered = {decode_reply(one.value).id for one in await read(broker, topics.replies, 10)}
             letters = await read(broker, topics.dead_letters, 10)
             assert not worker.done()
-            # A topic made anew with this name is used again.
+            # A topic with this name that is created again is used again.
             await admin.create_topics([NewTopic(mine, 1, 1)])
             found: list[Record] = []
             while not found:

@@ -22,7 +22,7 @@ def validator(name: str) -> Any:
 
 def test_the_committed_files_are_current() -> None:
     changed = write_json_schemas(COMMITTED)
-    assert not changed, f"The contract changed: {changed} are made anew, look at them and commit them."
+    assert not changed, f"The contract changed: {changed} are written again, look at them and commit them."
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
