@@ -111,12 +111,13 @@ class StepReader(RequestReader):
         return identity.removesuffix(self._suffix) if identity is not None else None
 
     def _passed_on(self, arrival: Arrival) -> EndedBefore:
-        ended = codec.decode_reply(arrival.record.value)
+        value = arrival.record.value
+        arrival.id = self._id_in(value or b"")
+        ended = codec.decode_reply(value)
         if not isinstance(ended, Failure):
             raise codec.DecodeError(
                 "wrong_type", f"A record with the header {Header.ENDED!r} must hold a Failure."
             )
-        arrival.id = self._caller_id(ended.id)
         return EndedBefore(replace(ended, id=arrival.reply_id))
 
 

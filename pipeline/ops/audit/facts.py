@@ -96,9 +96,9 @@ class Audited(NamedTuple):
         if record.topic == self.topics.dead_letters:
             place = self.topics.around(headers.get(Header.ORIGIN, b"").decode(errors="replace"))
             code = headers.get(Header.ERROR_CODE, b"").decode(errors="replace")
-            return EventFact(identity_at(place.step, record), "letter", code)
+            return EventFact(identity_of(record, place.step), "letter", code)
         place = self.topics.around(record.topic)
-        identity = identity_at(place.step, record)
+        identity = identity_of(record, place.step)
         if record.topic != place.requests:
             return EventFact(identity, "waiting", "", _number(headers.get(Header.NOT_BEFORE_MS)))
         how = _how(headers)
@@ -124,24 +124,23 @@ class Audited(NamedTuple):
         )
 
 
-def identity_of(record: Record) -> str:
-    """The id of the request that a record belongs to: the id in its body, else its origin."""
+def identity_of(record: Record, step: int = 1) -> str:
+    """The id of the request that a record belongs to: the id in its body, else its origin.
+
+    In the bodies of a later ``step`` of a chain, the id of the request is followed by the number of the step.
+    """
     try:
         identity = decode_request(record.value).id
     except DecodeError as error:
         identity = error.id
+    if identity is not None and step > 1:
+        identity = identity.removesuffix(f"/{step}")
     if identity is not None and len(identity) <= MAX_ID_CHARACTERS:
         return identity
     for name, value in record.headers:
         if name == Header.ORIGIN and value:
             return value.decode(errors="replace")
     return position_of(record)
-
-
-def identity_at(step: int, record: Record) -> str:
-    """`identity_of` a record of this step of a chain: from the second on, its id ends with its number."""
-    identity = identity_of(record)
-    return identity if step == 1 else identity.removesuffix(f"/{step}")
 
 
 def position_of(record: Record) -> str:

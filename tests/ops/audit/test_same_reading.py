@@ -2,18 +2,23 @@
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.chain_worker import CHAIN, chain_config, know_both
 from support.handler_rig import LIMITS, NOW_S, TOPICS
 
 from inferstream.pipeline.broker.base import Record, Unread
+from inferstream.pipeline.delivery.chain import StepReader
 from inferstream.pipeline.delivery.dead_letters import batch_letter
 from inferstream.pipeline.delivery.request_reader import RequestReader
-from inferstream.pipeline.errors import BadRequest
+from inferstream.pipeline.errors import BadRequest, InferstreamError
 from inferstream.pipeline.ops.audit.facts import Audited, EventFact, RequestFact
+from inferstream.pipeline.tasks.chains.chain import places_of
+from inferstream.pipeline.tasks.chains.declared import chains_of
 from inferstream.schemas.codec import DecodeError
 from inferstream.schemas.messages import Request
-from inferstream.schemas.topics import Header
+from inferstream.schemas.topics import Header, Topics
 
 AUDITED = Audited(TOPICS)
 
@@ -68,6 +73,47 @@ def test_worker_and_auditor_agree(
         assert fact.identity == arrival.reply_id
     assert (fact.key is not None) == arrival.keeps_order
     assert (fact.reply_topic or TOPICS.replies) == (arrival.reply_topic or TOPICS.replies)
+
+
+@given(
+    body=st.none()
+    | BODIES
+    | st.sampled_from(
+        [
+            b'{"id": "a/2", "text": "t"}',
+            b'{"id": "a/2/2", "text": "t"}',
+            b'{"id": "/2", "text": ""}',
+            b'{"id": "%s/2", "text": "t"}' % (b"x" * 1_000),
+            b'{"id": "%s/2", "text": "t"}' % (b"x" * 1_001),
+            b'{"type": "failure", "id": "a/2", "task": "t", "code": "c", "message": "m"}',
+        ]
+    ),
+    headers=st.lists(
+        st.tuples(NAMES | st.sampled_from([Header.ENDED, Header.ASKED_MS]), BYTES), max_size=4
+    ).map(tuple),
+    offset=st.integers(0, 3),
+)
+def test_they_agree_at_a_later_step_of_a_chain(
+    step_2: StepReader, body: bytes | None, headers: tuple[tuple[str, bytes], ...], offset: int
+) -> None:
+    topics = Topics(CHAIN, "p", 2)
+    record = Record(topics.requests, 0, offset, None, body, headers, 0)
+    arrival = step_2.arrival(record)
+    with suppress(InferstreamError, DecodeError):
+        step_2.read(arrival)
+    fact = Audited(topics.of_step(1), steps=2).fact(record)
+    assert fact is not None
+    if not any(name == Header.ORIGIN for name, _ in headers):
+        assert isinstance(fact, EventFact)
+        assert (fact.kind, fact.number, fact.identity) == ("hop", 2, arrival.reply_id)
+
+
+@pytest.fixture(scope="module")
+def step_2() -> StepReader:
+    with pytest.MonkeyPatch.context() as patch:
+        know_both(patch)
+        place = places_of(chains_of(chain_config("p"))[CHAIN], "p")[1]
+    return StepReader(place, LIMITS.max_request_bytes, lambda: 0.0, lambda: NOW_S)
 
 
 @given(first=st.integers(0, 1 << 60), count=st.integers(1, 1 << 31), size=st.integers(0, 1 << 30))
