@@ -41,8 +41,9 @@ MARKUP: Final = re.compile(
     r"|(?P<open>(?<![\w*~])(?:\*{1,3}|~~|_{1,3})(?=[^\s*~_]))"
     r"|(?P<close>(?<=[^\s*~_])(?:\*{1,3}|~~|_{1,3})(?![\w*~]))"
     r"|(?P<space>[^\S ]\s*| \s+)"
-    r"|(?P<word>(?:[^\s<>{}`*~_]|_(?=\w))+)"
-    r"|(?P<sign>[<>{}`~])"
+    r"|(?P<entity>(?<!\w)&(?!amp;)#?\w{1,10};|&(?!amp;)#?\w{1,10};(?!\w))"
+    r"|(?P<word>(?:[^\s<>{}`*~_&]|_(?=\w)|&(?!(?!amp;)#?\w{1,10};(?!\w)))+)"
+    r"|(?P<sign>(?P<one>[<>{}`~])(?P=one)*(?![A-Za-z/!\\])|[<>{}`~])"
 )
 PLAIN: Final = re.compile(r"[A-Za-z0-9,;:!?'\"()-]+(?:\.+[\"')]*)?")
 BREAKS: Final = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr|blockquote)\b", re.IGNORECASE)
@@ -51,7 +52,13 @@ FILE: Final = re.compile(
     r"|pdf|docx?|xlsx?|pptx?|txt|csv|zip|png|jpe?g|gif|svg|mp[34]|py|js|html?|json|toml|ya?ml|xml|sql|exe|srt|vtt)"
 )
 LINE_BREAKS: Final = ("{\\N}", "{\\n}")
-EMPHASIS: Final = {"open": ItemKind.OPEN, "close": ItemKind.CLOSE}
+KINDS: Final = {
+    "field": ItemKind.WORD,
+    "open": ItemKind.OPEN,
+    "close": ItemKind.CLOSE,
+    "entity": ItemKind.POINT,
+    "space": ItemKind.SPACE,
+}
 PATHS: Final = ("/", "./", "../", "~/", "--")
 AROUND: Final = "([{\"'.,;:!?)]}\u201c\u201d\u2018\u2019\u00ab\u00bb\u00bf\u00a1\u2026"
 
@@ -64,21 +71,17 @@ def items_of(text: str, is_known: Callable[[str], bool]) -> Iterator[Item]:
             case "word":
                 if end - start > LONGEST_WORD or not PLAIN.fullmatch(text, start, end):
                     yield from _of_word(text[start:end], start, is_known)
-            case "space":
-                yield Item(start, end, ItemKind.SPACE, found[0])
             case "tag":
                 yield _tag(found[0], start, end)
-            case "field":
-                yield Item(start, end, ItemKind.WORD, found[0])
             case "override":
                 yield Item(
                     start, end, ItemKind.SPACE if found[0] in LINE_BREAKS else ItemKind.POINT, found[0]
                 )
             case "sign":
-                if not is_known(found[0]):
+                if not is_known(text[start]):
                     yield Item(start, end, ItemKind.POINT, found[0])
             case group:
-                yield Item(start, end, EMPHASIS[str(group)], found[0])
+                yield Item(start, end, KINDS[str(group)], found[0])
 
 
 def _tag(tag: str, start: int, end: int) -> Item:

@@ -13,6 +13,9 @@ from .sentence import Sentence, sentence_of
 from .splitting import cut_of, paragraphs, sentence_ends
 
 FILLER: Final = "X"
+BARRIER: Final = "\0"  # in place of a line break: no term goes over it
+REACH: Final = 100
+"""Items before the end of a term that may lie in it: a term has 100 characters at most."""
 
 
 class ReadSentence(NamedTuple):
@@ -52,9 +55,11 @@ class Reader:
 
     def _items(self, paragraph: str, own: Glossary | None) -> Sequence[Item]:
         items = list(items_of(paragraph, self.signs.is_known))
-        for glossary in (self._glossary, own):
-            if glossary:
-                items = _merged(items, list(glossary.items(paragraph)))
+        used = [glossary for glossary in (self._glossary, own) if glossary]
+        if used:
+            lines = _filled(paragraph, [item for item in items if item.kind is ItemKind.SPACE], BARRIER)
+            for glossary in used:
+                items = _merged(items, list(glossary.items(lines)))
         return items
 
     def _read(self, text: str, items: Sequence[Item]) -> ReadSentence:
@@ -67,7 +72,8 @@ class Reader:
         read = self._read(text, items)
         cut = 0
         if len(read.tokens) > self._max_tokens:
-            cut = cut_of(_filled(text, items)) % len(text)
+            whole = [item for item in items if item.kind is not ItemKind.SPACE]  # no cut falls into one
+            cut = cut_of(_filled(text, whole, FILLER)) % len(text)
         if not cut:
             yield read
             return
@@ -81,7 +87,7 @@ def _merged(items: Sequence[Item], terms: Sequence[Item]) -> list[Item]:
     starts = [item.start for item in items]
     for term in terms:
         at = bisect_left(starts, term.end)
-        holds = [item for item in items[max(0, at - 2) : at] if item.end > term.start]
+        holds = [item for item in items[max(0, at - REACH) : at] if item.end > term.start]
         if not any(item.start < term.start or item.end > term.end for item in holds):
             kept.append(term)
     found = sorted([*items, *kept], key=lambda item: (item.start, -item.end))
@@ -130,14 +136,13 @@ def _ends(paragraph: str, items: Sequence[Item], language: str) -> Iterator[int]
     yield len(paragraph)
 
 
-def _filled(text: str, items: Sequence[Item]) -> str:
-    """The text with its items as words, so that no cut falls into one."""
+def _filled(text: str, items: Sequence[Item], filler: str) -> str:
+    """The text with ``filler`` in place of each character of the items."""
     parts: list[str] = []
     at = 0
     for item in items:
-        if item.kind is not ItemKind.SPACE:
-            parts += text[at : item.start], FILLER * (item.end - item.start)
-            at = item.end
+        parts += text[at : item.start], filler * (item.end - item.start)
+        at = item.end
     return "".join([*parts, text[at:]])
 
 

@@ -132,11 +132,11 @@ def _spaces(text: str, items: Sequence[Item]) -> list[tuple[bool, bool]]:
     """Whether there is a space before and behind each item. Marks that touch each other are one."""
     found: list[tuple[bool, bool]] = []
     first = 0
+    alone = (ItemKind.WORD, ItemKind.SPACE)
     for number, item in enumerate(items):
-        touches = (
-            number + 1 < len(items) and items[number + 1].start == item.end and ItemKind.WORD is not item.kind
-        )
-        if touches and items[number + 1].kind not in (ItemKind.WORD, ItemKind.SPACE):
+        following = items[number + 1] if number + 1 < len(items) else None
+        touches = following is not None and following.start == item.end and following.kind not in alone
+        if touches and item.kind not in alone:
             continue
         before = text[items[first].start - 1 : items[first].start].isspace()
         behind = text[item.end : item.end + 1].isspace()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Final
 
 import sentencex
@@ -18,6 +19,8 @@ LONGEST: Final = 20_000
 WORDS: Final = 3
 """A line with fewer words is an item of a list rather than the beginning of a wrapped sentence."""
 
+LONG_LINE: Final = 30
+
 ENDS: Final = ".!?…:;"
 MARKS: Final = re.compile(r"\s*(?:<[^<>\n]*>|\{[^{}\n]*\})*\s*")
 CLAUSE: Final = re.compile(r"[,;:)\u2014\u2013]\s+")
@@ -27,20 +30,26 @@ SPACES: Final = re.compile(r"\s+")
 def paragraphs(text: str) -> Iterator[str]:
     """The lines of ``text``, each with its end and the blank lines behind it. Wrapped lines stay together.
 
-    A line goes on in the next one if it has at least three words and no sign that ends it, and the next one begins
-    with a small letter. Translated line by line, texts that are wrapped at 40 columns lose 14 BLEU.
+    Translated line by line, sentences that are wrapped at 40 columns lose 13 BLEU.
     """
     held: list[str] = []
     length = 0
-    for line in text.splitlines(keepends=True):
-        blank = line.isspace()
-        if held and (length > LONGEST or not (blank or _goes_on(held[-1], line))):
+    for line, width in _with_widths(text.splitlines(keepends=True)):
+        if held and (length > LONGEST or not (line.isspace() or _goes_on(held[-1], line, width))):
             yield from _cut("".join(held))
             held.clear()
             length = 0
         held.append(line)
         length += len(line)
     yield from _cut("".join(held))
+
+
+def _with_widths(lines: list[str]) -> Iterator[tuple[str, int]]:
+    """Each line, and the length of the longest one between the same two blank lines."""
+    for _, block in groupby(lines, key=str.isspace):
+        together = list(block)
+        width = max(map(len, together))
+        yield from ((line, width) for line in together)
 
 
 def _cut(paragraph: str) -> Iterator[str]:
@@ -53,13 +62,23 @@ def _cut(paragraph: str) -> Iterator[str]:
         yield paragraph[start:]
 
 
-def _goes_on(line: str, following: str) -> bool:
+def _goes_on(line: str, following: str, width: int) -> bool:
+    """Whether a sentence goes on: the line has no sign that ends it, and the next one begins with a small letter.
+
+    It may also begin with another letter or digit, if its first word had no room in a line that is long.
+    """
     written = line.rstrip()
     if not written or written[-1] in ENDS or len(written.split(None, WORDS)) < WORDS:
         return False
     begin = MARKS.match(following)
-    at = begin.end() if begin else 0
-    return following[at : at + 1].islower()
+    first = following[begin.end() if begin else 0 :].split(None, 1)[:1]
+    if not first:
+        return False
+    word = first[0]
+    has_room = len(written) + 1 + len(word) <= width
+    return word[0].islower() or (
+        len(written) >= LONG_LINE and not has_room and word.lstrip("\"'(\u201c")[:1].isalnum()
+    )
 
 
 def sentence_ends(paragraph: str, language: str) -> Iterator[int]:

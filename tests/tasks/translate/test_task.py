@@ -134,6 +134,16 @@ def test_markup_around_and_inside() -> None:
     assert translation("{\\an8}<i>My card</i>").text == "{\\an8}<i>MY CARD</i>"
 
 
+def test_entities_beside_words_are_put_back() -> None:
+    translation = FakeTranslation(str.upper)
+    assert (
+        translation("He said &quot;no&quot;, no&nbsp; a &lt; b.").text
+        == "HE SAID &quot;NO&quot;, NO&nbsp; A &lt; B."
+    )
+    translation("Salt &amp; water")
+    assert translation.sources == ["Salt &amp; water"]
+
+
 def test_a_sentence_that_is_too_long_is_cut_behind_a_clause_or_a_word() -> None:
     translation = FakeTranslation(str.upper, max_tokens=32)
     text = "my card is late, and nobody here knows why, so write to me soon please and tell me when it comes"

@@ -1,0 +1,92 @@
+"""Terms that stay or are translated so, by file and by request."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fake_translator import FakeTranslation, glossary_file
+
+from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.tasks.translate.glossary import Glossary, read_glossary
+
+TERMS = {"support ticket": "pedido de ajuda", "ticket": "bilhete", "Apple": "Apple", "C++": "C++"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a ticket now", "A bilhete NOW"),
+        ("a support ticket now", "A pedido de ajuda NOW"),
+        ("I see a support\nticket now", "I SEE A SUPPORT\nbilhete NOW"),
+        ("Ticket lost", "Bilhete LOST"),
+        ("tickets, a ticketing Apple", "TICKETS, A TICKETING Apple"),
+        ("an apple", "AN APPLE"),
+        ("Apple", "Apple"),
+        ("we use C++.", "WE USE C++."),
+        ("see https://a.com/ticket/x", "SEE https://a.com/ticket/x"),
+        ("ticket ticket", "bilhete bilhete"),
+        ("<i>ticket</i>!", "<i>bilhete</i>!"),
+    ],
+)
+def test_terms_are_whole_words_and_the_longest_of_them(text: str, expected: str) -> None:
+    assert FakeTranslation(str.upper, TERMS)(text).text == expected
+    assert FakeTranslation(str.upper)(text, glossary=TERMS).text == expected
+
+
+def test_a_term_of_the_request_comes_before_that_of_the_file() -> None:
+    translation = FakeTranslation(str.upper, TERMS)
+    assert translation("a ticket", glossary={"ticket": "talão"}).text == "A talão"
+    assert translation("a ticket").text == "A bilhete"
+
+
+def test_the_terms_of_the_file_decide_the_version() -> None:
+    assert FakeTranslation().task.digest != FakeTranslation(terms=TERMS).task.digest
+
+
+@given(
+    text=st.text("ab +ticket", max_size=30).filter(lambda text: bool(text.strip())),
+    term=st.text("ab ticket", max_size=9),
+)
+def test_any_term_in_any_text(text: str, term: str) -> None:
+    found = list(Glossary({term: "x"}).items(text))
+    assert all(text[item.start : item.end].split() for item in found)
+    if term.strip() and term == text:
+        assert [item.text for item in found] == ["x"]
+
+
+def test_a_table_has_a_line_for_each_term(tmp_path: Path) -> None:
+    path = glossary_file(
+        tmp_path, "term,translation,source,target\nticket,bilhete,en,pt\nbilhete,ticket,pt,en\nApple,,,\n"
+    )
+    assert read_glossary(path, "en", "pt") == {"ticket": "bilhete", "Apple": "Apple"}
+    assert read_glossary(path, "pt", "en") == {"bilhete": "ticket", "Apple": "Apple"}
+    lines = glossary_file(tmp_path, '{"term": "ticket", "translation": "bilhete"}\n', "g.jsonl")
+    assert read_glossary(lines, "en", "pt") == {"ticket": "bilhete"}
+    toml = glossary_file(
+        tmp_path, 'Apple = ""\n[en-pt]\nticket = "bilhete"\n[pt-en]\nbilhete = "ticket"\n', "g.toml"
+    )
+    assert read_glossary(toml, "en", "pt") == {"ticket": "bilhete", "Apple": "Apple"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("g.csv", "word\nticket\n", "term"),
+        (
+            "g.csv",
+            "term\n" + "x" * 101 + "\n",
+            "line 2: a term has 1 to 100 characters, and this one has 101",
+        ),
+        ("g.csv", "term,translation\n,x\n", "line 2: a term has 1 to 100 characters"),
+        ("g.toml", "ticket = 1\n", "the translation of 'ticket' must be a text"),
+        ("g.toml", "ticket\n", "is not TOML"),
+        ("g.txt", "ticket\n", "must be .csv, .tsv, .jsonl or .toml"),
+        ("g.jsonl", '{"term": ["x"]}\n', "line 1: 'term' is a list"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, name: str, content: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        read_glossary(glossary_file(tmp_path, content, name), "en", "pt")
+    with pytest.raises(UsageError, match="Cannot read"):
+        read_glossary(tmp_path / f"none-such-{name.replace('txt', 'csv')}", "en", "pt")
