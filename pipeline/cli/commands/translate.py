@@ -1,5 +1,6 @@
 """`inferstream translate`: a file of subtitles or text in another language."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from ...config import Config
 from ...errors import UsageError
 from ...subtitles.encoded import read_encoded
 from ...subtitles.script import Script, ScriptFormat, format_of
+from ...tasks.translate.glossary import Glossary, read_glossary
 from ..options.connection import connection
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.translated_file import TASK, Places, TranslatedFile
@@ -24,6 +26,14 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--source", metavar="LANGUAGE", help="Language of the file, e.g. en.")
 @click.option(
     "--target", metavar="LANGUAGE", help="Language to translate to, e.g. pt.  [default: that of the model]"
+)
+@click.option(
+    "--glossary",
+    "glossaries",
+    type=FILE,
+    multiple=True,
+    help="File of terms that are not translated, or are translated so: .csv, .tsv, .jsonl or .toml, as for workers. "
+    "Needs --source and --target. May be repeated.",
 )
 @click.option(
     "--join/--no-join",
@@ -82,6 +92,7 @@ def command(
     kind: ScriptFormat | None,
     encoding: str | None,
     out_encoding: str | None,
+    glossaries: tuple[Path, ...],
     join: bool,
     overwrite: bool,
     source: str | None,
@@ -98,7 +109,7 @@ def command(
     With the model in this process, to film.pt.srt:
       inferstream translate film.srt --source en --target pt
     By the workers on Kafka, with terms that stay or are translated so:
-      inferstream translate talk.vtt --source en --target pt --kafka 127.0.0.1:9092
+      inferstream translate talk.vtt --source en --target pt --glossary terms.csv --kafka 127.0.0.1:9092
     A file of a Windows program:
       inferstream translate film.srt --encoding cp1252 --source en --target pt
 
@@ -120,8 +131,19 @@ def command(
     connecting = connection(
         TASK, models, config, kafka=kafka, embedded=embedded, timeout_s=timeout_s, options=options
     )
-    run = TranslatedFile(script, encoded.in_encoding(out_encoding), places)
+    terms = _terms(glossaries, source, target)
+    run = TranslatedFile(script, encoded.in_encoding(out_encoding), places, terms)
     return run.translate(connecting, timeout_s, how | {"options": options})
+
+
+def _terms(paths: Sequence[Path], source: str | None, target: str | None) -> Glossary:
+    """The terms of all files; of one that stands in several, the last file counts. Raises UsageError."""
+    if paths and not (source and target):
+        raise UsageError("--glossary needs --source and --target: its terms belong to languages.")
+    terms: dict[str, str] = {}
+    for path in paths:
+        terms |= read_glossary(path, str(source), str(target))
+    return Glossary(terms)
 
 
 def _out_of(file: Path, source: str | None, target: str | None) -> Path:

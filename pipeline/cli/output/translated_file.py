@@ -29,6 +29,7 @@ from ...errors import (
 from ...models.files import publish
 from ...subtitles.encoded import Encoded
 from ...subtitles.script import Passage, Script
+from ...tasks.translate.glossary import Glossary
 from .answered_file import SOME_FAILED, answer_items
 from .terminal import progress_bar
 
@@ -64,10 +65,11 @@ class Places(NamedTuple):
 class TranslatedFile:
     """The translation of a file; ``encoded`` says how it is written."""
 
-    def __init__(self, script: Script, encoded: Encoded, places: Places) -> None:
+    def __init__(self, script: Script, encoded: Encoded, places: Places, glossary: Glossary) -> None:
         self._script = script
         self._encoded = encoded
         self._places = places
+        self._glossary = glossary
 
     def translate(
         self, connecting: AbstractAsyncContextManager[Client], timeout_s: float, how: Mapping[str, Any]
@@ -103,7 +105,7 @@ class TranslatedFile:
     def _answer(
         self, connecting: AbstractAsyncContextManager[Client], timeout_s: float, how: Mapping[str, Any]
     ) -> None:
-        requests = list(_requests(self._script.passages, how))
+        requests = list(_requests(self._script.passages, self._glossary, how))
         with ReplyFile(self._places.answers) as replies, progress_bar(self._places.source.name) as progress:
             items = iter(requests)
             replies.skip(items)
@@ -131,14 +133,16 @@ class TranslatedFile:
                 raise
 
 
-def _requests(passages: list[Passage], how: Mapping[str, Any]) -> Iterator[Request]:
+def _requests(passages: list[Passage], glossary: Glossary, how: Mapping[str, Any]) -> Iterator[Request]:
     """A request for each passage. Its id tells all passages before it, so that none of another run is taken over."""
     before = blake2b(
         msgspec.json.encode([how["options"], how["model"]], order="deterministic"), digest_size=6
     )
     for number, passage in enumerate(passages, start=1):
-        before.update(passage.text.encode(errors="surrogatepass") + b"\0")
-        yield Request(text=passage.text, id=f"{number}-{before.hexdigest()}")
+        found = {passage.text[one.start : one.end]: one.text for one in glossary.items(passage.text)}
+        before.update(msgspec.json.encode([passage.text, found]))
+        options = {"glossary": found} if found else {}
+        yield Request(text=passage.text, id=f"{number}-{before.hexdigest()}", options=options)
 
 
 def _output(reply: Result) -> TranslateOutput:

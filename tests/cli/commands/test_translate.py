@@ -356,3 +356,22 @@ def test_without_workers_the_languages_choose_the_model(
     assert run(["translate", str(film), "--source", "xx", "--target", "yy"]) == 0
     assert film.with_name("film.en.yy.srt").exists()
     assert run(["request", "translate", "my card", "--source", "xx", "--target", "yy"]) == 0
+
+
+def test_each_request_gets_the_terms_that_it_has(
+    translate: Run, film: Path, responder: Responder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv, toml = tmp_path / "a.csv", tmp_path / "b.toml"
+    csv.write_text("term,translation,target\nhello,olá,pt\nBye,Adeus,pt\nBye,Adiós,es\n")
+    toml.write_text('Bye = "Tchau"\n')
+    assert translate(film, "--glossary", str(csv), "--glossary", str(toml)) == 0
+    terms = {request.text: request.options.get("glossary") for request in responder.requests}
+    assert terms == {"When I was young,": None, "Hello.": {"Hello": "Olá"}, "Bye.": {"Bye": "Tchau"}}
+    csv.write_text("word\nHello\n")
+    assert translate(film, "--overwrite", "--glossary", str(csv)) == 2
+    assert "has no column 'term'" in capsys.readouterr().err
+
+
+def test_a_glossary_needs_languages(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["translate", str(film), "--target", "pt", "--glossary", "a.csv"]) == 2
+    assert "--glossary needs --source and --target" in capsys.readouterr().err
