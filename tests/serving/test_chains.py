@@ -234,6 +234,40 @@ async def test_answers_and_failures_of_a_key_keep_the_order_of_its_requests(chai
         assert not isinstance(one, Failure) or one.message.startswith("Step 1 of echo-steps, echo: ")
 
 
+THREE = ChainConfig(
+    [
+        "echo",
+        StepConfig("steps", text="{output.echo}"),
+        StepConfig("steps", name="again", text="{output.text}!"),
+    ]
+)
+
+
+@pytest.mark.parametrize("chained", [{"chains": {CHAIN: THREE}}], indirect=True)
+async def test_three_steps_of_which_two_have_one_task(chained: Chained) -> None:
+    async with chained.client() as client:
+        options = {"steps": {"repeat": 2}, "again": {"repeat": 3}}
+        answer = await client.request(CHAIN, "ab", id="t1", key=b"k", options=options)
+        assert answer.output.text == "abab!" * 3
+        with pytest.raises(DeviceError, match=r"^Step 1 of echo-steps, echo: "):
+            await client.request(CHAIN, FAILS, id="t2", key=b"k")
+        assert (await client.request(CHAIN, "c", id="t3", key=b"k")).output.text == "c!"
+    asked = await chained.records(chained.topics.requests)
+    third = await chained.records(chained.topics.of_step(3).requests)
+    assert [decode_request(one.value).id for one in third if Header.ENDED not in dict(one.headers)] == [
+        "t1/3",
+        "t3/3",
+    ]
+    assert [dict(one.headers)[Header.ASKED_MS] for one in third] == [
+        b"%d" % one.timestamp_ms for one in asked
+    ]
+    config = chain_config(chained.topics.prefix, chains={CHAIN: THREE})
+    report = await audit(chained.broker, Audited.of(CHAIN, config), clock=time.time)
+    assert (report.requests, report.results, report.failures) == (3, 2, {"device_error": 1})
+    assert (report.lost, report.duplicated, report.kept, report.unknown) == (False, 0, 1, 0)
+    assert {number: one.reached for number, one in report.steps.items()} == {1: 3, 2: 3, 3: 3}
+
+
 @pytest.mark.parametrize("step", ["echo", "steps"])
 async def test_a_cancel_by_the_callers_id_reaches_the_step_that_runs(chained: Chained, step: str) -> None:
     chained.sessions[step].stall()
