@@ -36,6 +36,7 @@ class Item(NamedTuple):
 # Each alternative runs at most to the next sign that begins one: the search takes linear time.
 MARKUP: Final = re.compile(
     r"(?P<tag></?[A-Za-z][^<>\n]*>|<!--[^<>\n]*-->)"
+    r"|(?P<formula>\w{1,40}(?:<su(?P<bp>[bp])>\w{1,40}</su(?P=bp)>\w{0,40})+)"
     r"|(?P<override>\{\\[^{}\n]*\})"
     r"|(?P<field>\{\{[^{}\n]*\}\}|\{[^{}\s]+\}|`[^`\n]+`)"
     r"|(?P<open>(?<![\w*~])(?:\*{1,3}|~~|_{1,3})(?=[^\s*~_]))"
@@ -54,6 +55,7 @@ FILE: Final = re.compile(
 LINE_BREAKS: Final = ("{\\N}", "{\\n}")
 KINDS: Final = {
     "field": ItemKind.WORD,
+    "formula": ItemKind.WORD,
     "open": ItemKind.OPEN,
     "close": ItemKind.CLOSE,
     "entity": ItemKind.POINT,

@@ -22,6 +22,8 @@ from inferstream import (
     StreamReport,
     SyncClient,
     SyncTranslationStream,
+    TranslateOptions,
+    TranslateOutput,
     TranslationStream,
     TriageOptions,
     TriageOutput,
@@ -97,6 +99,13 @@ async def embedding(client: Client, sync: SyncClient) -> list[float]:
     assert_type(answer, Answer[EmbedOutput])
     assert_type(sync.request("embed", "a"), Answer[EmbedOutput])
     return answer.output.vector
+
+
+async def translation(client: Client, sync: SyncClient) -> str:
+    answer = await client.request("translate", "a", options=TranslateOptions("en", "pt", prefix="b"))
+    assert_type(answer, Answer[TranslateOutput])
+    assert_type(sync.request("translate", "a"), Answer[TranslateOutput])
+    return answer.output.text
 
 
 async def streams(client: Client, sync: SyncClient) -> None:

@@ -131,6 +131,10 @@ def test_markup_around_and_inside() -> None:
     translation = FakeTranslation(str.upper)
     assert translation("<b>My</b> card is <i>late</i>, no?").text == "<b>MY</b> CARD IS <i>LATE</i>, NO?"
     assert translation.sources == ["My card is late, no?"]
+    assert (
+        translation("<b>H<sub>2</sub>O</b> is x<sup>2</sup>.").text
+        == "<b>H<sub>2</sub>O</b> IS x<sup>2</sup>."
+    )
     assert translation("{\\an8}<i>My card</i>").text == "{\\an8}<i>MY CARD</i>"
 
 
