@@ -182,3 +182,41 @@ async def test_workers_that_are_killed_lose_no_final_and_repeat_none(place: Plac
         assert [one.segment for one in captions] == sorted(one.segment for one in captions)
     report = await place.report()
     assert (report.missing, report.out_of_order, report.dead_letters) == (0, 0, 0)
+
+
+async def test_under_overload_all_finals_are_answered_and_each_reader_sees_partials(place: Place) -> None:
+    """Twenty speakers whose partials are four times what the device runs."""
+    await place.start()
+
+    async def hear(stream: TranslationStream) -> list[Caption]:
+        async with stream, asyncio.TaskGroup() as tasks:
+            tasks.create_task(speak_quickly(stream))
+            return [caption async for caption in stream]
+
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        streams = [
+            client.translate_stream("en", "pt", name=f"n{number}", mode="live", timeout_s=PATIENCE_S)
+            for number in range(20)
+        ]
+        found = await asyncio.gather(*map(hear, streams))
+    for number, captions in enumerate(found):
+        finals = [(caption.segment, caption.error) for caption in captions if caption.final]
+        assert finals == [(segment, None) for segment in range(3)]
+        assert any(not caption.final for caption in captions), f"the reader of n{number} saw no partial"
+    superseded = sum(stream.report().superseded for stream in streams)
+    assert superseded > 100
+    report = await place.report()
+    assert (report.missing, report.out_of_order) == (0, 0)
+    assert report.superseded >= superseded
+
+
+async def speak_quickly(stream: TranslationStream) -> None:
+    """Segments that grow ten times a second."""
+    for segment in range(3):
+        text = f"{stream.name} s{segment}"
+        for _ in range(10):
+            text += " word"
+            await stream.send(text, final=False)
+            await asyncio.sleep(0.1)
+        await stream.send(f"{text}.")
+    await stream.end()
