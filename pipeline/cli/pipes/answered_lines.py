@@ -13,6 +13,7 @@ from ....schemas.messages import Failure, Request
 from ...client.client import Client
 from ...client.replies import Answer
 from ...client.request_file import RequestFile
+from ...errors import BlankText
 from ...rows.dialect import Dialect, dialect_of
 from ..output.answered_file import DASH, SOME_FAILED
 from ..output.answers import answer_line
@@ -79,6 +80,8 @@ class AnsweredLines:
     def _shown(self, answer: Answer[Any] | Failure) -> bytes:
         """The line of an answer. A failure is told on standard error, and is a line only among those of JSON."""
         if isinstance(answer, Failure):
+            if answer.code == BlankText.code and self._dialect.format == "txt" and not self._as_json:
+                return b"\n"  # a blank line between paragraphs stays one
             self._failures += 1
             click.echo(f"Line {self._lines}: {answer.message} ({answer.code})", err=True)
             return encode(answer) + b"\n" if self._as_json else b""

@@ -133,6 +133,21 @@ def test_a_line_that_fails_is_told_with_its_number_and_the_stream_goes_on(
     assert [reply["id"] for reply in replies] == ["1", "2", "3", "4"]
 
 
+def test_a_blank_line_stays_one(start: Start, responder: Responder) -> None:
+    def refuses(record: Record, request: Request) -> Iterable[Reply]:
+        blank = request.text == " "
+        refused = Failure(str(request.id), "triage", "blank_text", "The text is blank.")
+        yield refused if blank else result(request)
+
+    responder.behavior = refuses
+    process = start()
+    assert process.communicate(b"a\n \nb\n", timeout=LIMIT_S) == (line_of("a") + b"\n" + line_of("b"), b"")
+    assert process.returncode == 0
+    process = start("--json")
+    assert b"blank_text" in process.communicate(b" \n", timeout=LIMIT_S)[0]
+    assert process.returncode == 3
+
+
 def test_lines_may_be_objects_of_json(start: Start, responder: Responder) -> None:
     content = b'{"text": "a", "id": "x", "options": {"threshold": 0.5}}\nno\n'
     process = start("--format", "jsonl")
