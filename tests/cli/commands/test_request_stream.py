@@ -115,7 +115,7 @@ def test_a_line_that_fails_is_told_with_its_number_and_the_stream_goes_on(
 ) -> None:
     def one_fails(record: Record, request: Request) -> Iterable[Reply]:
         yield (
-            Failure(str(request.id), "triage", "blank_text", "The text is blank.")
+            Failure(str(request.id), "triage", "too_large", "It is too long.")
             if request.text == "bad"
             else result(request)
         )
@@ -125,26 +125,29 @@ def test_a_line_that_fails_is_told_with_its_number_and_the_stream_goes_on(
     process = start()
     answers, told = process.communicate(content, timeout=LIMIT_S)
     assert (process.returncode, answers) == (3, line_of("a") + line_of("b"))
-    assert told.startswith(b"Line 2: The text is blank. (blank_text)\nLine 3: The line is not UTF-8")
+    assert told.startswith(b"Line 2: It is too long. (too_large)\nLine 3: The line is not UTF-8")
     process = start("--json")
     answers = process.communicate(content, timeout=LIMIT_S)[0]
     replies = [json.loads(line) for line in answers.splitlines()]
-    assert [reply.get("code") for reply in replies] == [None, "blank_text", "not_utf8", None]
+    assert [reply.get("code") for reply in replies] == [None, "too_large", "not_utf8", None]
     assert [reply["id"] for reply in replies] == ["1", "2", "3", "4"]
 
 
 def test_a_blank_line_stays_one(start: Start, responder: Responder) -> None:
     def refuses(record: Record, request: Request) -> Iterable[Reply]:
-        blank = request.text == " "
+        blank = request.text == "blank"  # as a worker answers a blank text
         refused = Failure(str(request.id), "triage", "blank_text", "The text is blank.")
         yield refused if blank else result(request)
 
     responder.behavior = refuses
     process = start()
-    assert process.communicate(b"a\n \nb\n", timeout=LIMIT_S) == (line_of("a") + b"\n" + line_of("b"), b"")
+    assert process.communicate(b"a\nblank\nb\n", timeout=LIMIT_S) == (
+        line_of("a") + b"\n" + line_of("b"),
+        b"",
+    )
     assert process.returncode == 0
     process = start("--json")
-    assert b"blank_text" in process.communicate(b" \n", timeout=LIMIT_S)[0]
+    assert b"blank_text" in process.communicate(b"blank\n", timeout=LIMIT_S)[0]
     assert process.returncode == 3
 
 
