@@ -65,7 +65,7 @@ class CaptionsScreen(Screen):
     def captions(self, result: CaptionsResult) -> None:
         """The figures of each talk and of all, and the audit."""
         self._section(_figures(result.screened[: self.shown], result.screened[self.shown :]))
-        meanings = "words: mean lag behind the speaker; erasure: words taken back ÷ those of the finals"
+        meanings = "words: mean lag behind the speaker; erasure: words taken back ÷ words in all"
         self._console.print(Text(meanings, "dim"))
         batches = result.batches
         ran = Table.grid(padding=(0, 2))
@@ -134,7 +134,8 @@ def _styled(segment: Captioned) -> Text:
 
 def _marked(segment: Captioned) -> str:
     settled, rest = segment.text[: segment.settled], segment.text[segment.settled :]
-    return f"{settled}[{rest}]" if rest.strip() else segment.text
+    words = rest.lstrip()
+    return f"{settled}{rest[: -len(words)]}[{words}]" if words else segment.text
 
 
 def _tail(parts: Sequence[Text], width: int, lines: int) -> Text:
