@@ -9,6 +9,9 @@ from .normal_signs import KnownSigns
 from .reading import ReadSentence
 from .sentence import InlineMark, Sentence
 
+LENGTHS: Final = 1.7
+SLACK: Final = 10  # characters: the lengths of short sentences differ more
+
 ENDS: Final = ".!?\u2026"
 
 
@@ -22,11 +25,15 @@ class Forced(NamedTuple):
 def covered(read: Sequence[ReadSentence], shown: Iterable[str]) -> bool:
     """Whether the sentences ``shown`` are the whole translations of the first ones that were ``read``.
 
-    There must be one more, and each pair must end in the same way.
+    There must be one more, and each pair must end in the same way and have a similar length: a point of an
+    abbreviation in one language may look like the end of a sentence in the other.
     """
     pairs = list(zip(read, shown, strict=False))
     ends_alike = all(_end(one.text) == _end(text) for one, text in pairs)
-    return len(read) > len(pairs) and ends_alike
+    alike = all(
+        1 / LENGTHS <= (len(one.text) + SLACK) / (len(text) + SLACK) <= LENGTHS for one, text in pairs
+    )
+    return len(read) > len(pairs) and ends_alike and alike
 
 
 def _end(text: str) -> str:

@@ -195,6 +195,13 @@ def test_a_prefix_that_does_not_fit_to_the_sentences_begins_the_first_of_them_as
     assert translation.sources == ["My card is late. Why?"]
 
 
+def test_an_abbreviation_in_a_prefix_is_not_the_end_of_its_sentence() -> None:
+    translation = FakeTranslation(str.upper)
+    text = "He came at a time when nobody was here, and he left again. Why?"
+    translation(text, prefix="HE CAME p.m. A")
+    assert translation.sources == [text]
+
+
 def test_a_prefix_longer_than_a_translation_may_be_is_the_answer() -> None:
     translation = FakeTranslation()
     prefix = "a word and " * 40
