@@ -14,6 +14,9 @@ from ...rows.dialect import dialect_of
 from ...rows.row_file import read_rows
 from .items import Item, ItemKind
 
+SHORTEST_IN_CAPITALS: Final = 4
+"""A shorter term is not looked for in capitals: "us" is not "US"."""
+
 PART: Final = re.compile(r"\w+|[^\w\s]")
 END: Final = ""
 LONGEST_TERM: Final = 100
@@ -27,13 +30,15 @@ class Glossary:
     """Finds terms in a text. A term is found as a whole word, and the longest of several."""
 
     def __init__(self, terms: Mapping[str, str]) -> None:
-        """``terms``: each with its translation. One in small letters is also found with a capital."""
+        """``terms``: each with its translation. One in small letters is also found with a capital, all in capitals."""
         self._root: Node = {}
         for term, translation in terms.items():
             self._add(term, translation)
             capital = term[:1].upper() + term[1:]
             if term.islower() and capital not in terms:
                 self._add(capital, translation[:1].upper() + translation[1:])
+            if len(term) >= SHORTEST_IN_CAPITALS and (capitals := term.upper()) not in terms:
+                self._add(capitals, translation.upper())
 
     def __bool__(self) -> bool:
         return bool(self._root)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from .alignment import Aligner, units_of
+from .capitals import in_capitals
 from .items import ItemKind
 from .sentence import InlineMark, Sentence, placeholders
 
@@ -85,11 +86,14 @@ def restored(sentence: Sentence, target: str, aligner: Aligner, shown: int = 0) 
     pattern = placeholders(sentence) if sentence.words else None
     there = {int(found[1]) for found in pattern.finditer(target)} if pattern else set()
     lost = [number for number in range(1, len(sentence.words) + 1) if number not in there]
+    written = in_capitals(target) if sentence.capitals else target
     if sentence.marks or lost:
         places = WordPlaces(sentence.source, target, aligner)
         edits = _of_marks(sentence.marks, places)
         edits += [_of_word(sentence, number, places) for number in lost]
-        target = _edited(target, edits, shown)
+        target = _edited(written, edits, shown)
+    else:
+        target = written
     target = target[shown:]
     if pattern is None:
         return target

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from .capitals import in_small_letters, is_in_capitals
 from .items import Item, ItemKind
 
 SIGNS: Final = ("EZ", "QX", "ZQ", "XK", "KZ", "QJ")
@@ -37,6 +38,7 @@ class Sentence(NamedTuple):
         marks: in the order of the text.
         capital: the body begins with a capital, and the source with a small letter.
         foreign: most of its letters are of a script that the model does not know.
+        capitals: the body is in capitals, and the source is not.
     """
 
     lead: str
@@ -48,6 +50,7 @@ class Sentence(NamedTuple):
     marks: Sequence[InlineMark] = ()
     capital: bool = False
     foreign: bool = False
+    capitals: bool = False
 
 
 def sentence_of(text: str, items: Sequence[Item], readable: Callable[[str], str]) -> Sentence:
@@ -71,8 +74,10 @@ def sentence_of(text: str, items: Sequence[Item], readable: Callable[[str], str]
     inner = items[first:last]
     if not inner:
         body = text[begin:end]
-        source = readable(body) if any(map(str.isalpha, body)) else ""
-        return Sentence(text[:begin], text[end:], source, body, capital=_lost_capital(body, source))
+        capitals = is_in_capitals(body)
+        source = readable(in_small_letters(body) if capitals else body) if any(map(str.isalpha, body)) else ""
+        capital = _lost_capital(body, source)
+        return Sentence(text[:begin], text[end:], source, body, capital=capital, capitals=capitals)
     return _with_items(text, inner, begin, end, readable)
 
 
@@ -91,17 +96,24 @@ def _with_items(
     words: list[str] = []
     marks: list[InlineMark] = []
     length = letters = strange = 0
+    capitals = is_in_capitals(_without(items, text, begin, end))
 
     def add(part: str) -> None:
         nonlocal length
         source.append(part)
         length += len(part)
 
+    def read(chunk: str) -> None:
+        nonlocal letters
+        if capitals:
+            chunk = chunk.lower() if letters or words else in_small_letters(chunk)
+        letters += sum(map(str.isalpha, chunk))
+        add(readable(chunk))
+
     at = begin
     for item, (before, behind) in zip(items, _spaces(text, items), strict=True):
         chunk = text[at : item.start]
-        letters += sum(map(str.isalpha, chunk))
-        add(readable(chunk))
+        read(chunk)
         plain += chunk, item.text
         at = item.end
         if item.kind is ItemKind.WORD:
@@ -113,15 +125,23 @@ def _with_items(
             add(" ")
         else:
             marks.append(InlineMark(item.kind, item.text, length, before, behind))
-    chunk = text[at:end]
-    letters += sum(map(str.isalpha, chunk))
-    add(readable(chunk))
-    plain.append(chunk)
+    read(text[at:end])
+    plain.append(text[at:end])
     foreign = strange > letters
     whole = "".join(source) if letters and not foreign else ""
     body = "".join(plain)
     lead, trail = text[:begin], text[end:]
-    return Sentence(lead, trail, whole, body, sign, words, marks, _lost_capital(body, whole), foreign)
+    capital = _lost_capital(body, whole)
+    return Sentence(lead, trail, whole, body, sign, words, marks, capital, foreign, capitals)
+
+
+def _without(items: Sequence[Item], text: str, begin: int, end: int) -> str:
+    """The text from ``begin`` to ``end`` with a space in place of each item."""
+    parts: list[str] = []
+    for item in items:
+        parts.append(text[begin : item.start])
+        begin = item.end
+    return " ".join([*parts, text[begin:end]])
 
 
 def _lost_capital(body: str, source: str) -> bool:
