@@ -19,6 +19,7 @@ EXTRAS: Final = {
     "prometheus_client": "cpu",
     "safetensors": "cpu",
     "sentencepiece": "cpu",
+    "sentencex": "cpu",
     "yaml": "cpu",
     "faust": "faust",
     "mode": "faust",

