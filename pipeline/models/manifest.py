@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..errors import ModelError
 from .files import publish
 
+PATHS = ("graph_path", "tokenizer_path", "shortlist_path", "data_path", "chat_path")
 ENCODER = "bert-encoder"  # the kind of a sentence encoder
 
 
@@ -32,12 +33,32 @@ class Independence(Struct, frozen=True):
     largest_difference: float  # of an element of a unit vector
 
 
+class Fidelity(Struct, frozen=True):
+    """How close a decoder is to its float32 original, measured on texts that are made of the file ``sample``."""
+
+    kl: float  # the mean divergence of the next token's probabilities, in nats
+    top1: float  # share of the tokens after which both expect the same one
+    tokens: int
+    sample: str
+
+
+class Steadiness(Struct, frozen=True):
+    """What changes when texts are generated in company, with other chunks of the prompt, or resumed: texts with
+    any other bit in any score.
+    """
+
+    texts: int
+    in_company: int
+    in_other_chunks: int
+    resumed: int
+
+
 class Manifest(Struct, frozen=True):
     """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
     name: str  # minilm-int8
-    kind: str  # bert-encoder or marian-translator
-    precision: str  # fp32 or int8
+    kind: str  # bert-encoder, marian-translator or llama-decoder
+    precision: str  # fp32, int8 or int4
     source: str
     revision: str
     weights_sha256: str
@@ -59,20 +80,35 @@ class Manifest(Struct, frozen=True):
     length_factor: float | None = None  # of a translator: the most tokens for each token of the source
     shortlist_sha256: str = ""
     shortlist_path: str = ""
+    family: str = ""  # of a decoder: llama, qwen2, …
+    end_ids: tuple[int, ...] = ()  # of a decoder: the tokens that end a text
+    fidelity: Fidelity | None = None
+    steadiness: Steadiness | None = None
+    data_sha256: str = ""  # of the file with the arrays of the graph, where they are beside it
+    data_path: str = ""
+    chat_sha256: str = ""  # of the file with the chat template
+    chat_path: str = ""
 
     @property
     def digest(self) -> bytes:
-        """Digest of all that decides an output: graph, tokenizer, longest row, and the shortlist of a translator."""
-        parts = (
-            f"{self.graph_sha256} {self.tokenizer_sha256} {self.max_tokens} {self.shortlist_sha256}".rstrip()
-        )
-        return hashlib.sha256(parts.encode()).digest()
+        """Digest of all that decides an output: graph, tokenizer, longest row, the shortlist of a translator, the
+        chat template of a decoder.
+        """
+        parts = (self.graph_sha256, self.tokenizer_sha256, str(self.max_tokens))
+        more = (self.shortlist_sha256, self.data_sha256, self.chat_sha256)
+        return hashlib.sha256(" ".join([*parts, *filter(None, more)]).encode()).digest()
 
     @property
     def digests(self) -> dict[str, str]:
         """The digest that each file of the variant must have, by its path."""
-        files = {self.graph_path: self.graph_sha256, self.tokenizer_path: self.tokenizer_sha256}
-        return files | ({self.shortlist_path: self.shortlist_sha256} if self.shortlist_path else {})
+        files = {
+            self.graph_path: self.graph_sha256,
+            self.tokenizer_path: self.tokenizer_sha256,
+            self.shortlist_path: self.shortlist_sha256,
+            self.data_path: self.data_sha256,
+            self.chat_path: self.chat_sha256,
+        }
+        return {path: digest for path, digest in files.items() if path}
 
     @property
     def version(self) -> str:
@@ -100,9 +136,6 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _with_paths(manifest: Manifest, change: Callable[[str], str]) -> Manifest:
-    return msgspec.structs.replace(
-        manifest,
-        graph_path=change(manifest.graph_path),
-        tokenizer_path=change(manifest.tokenizer_path),
-        shortlist_path=change(manifest.shortlist_path) if manifest.shortlist_path else "",
-    )
+    paths = {name: getattr(manifest, name) for name in PATHS}
+    changed = {name: change(path) for name, path in paths.items() if path}
+    return msgspec.structs.replace(manifest, **changed)

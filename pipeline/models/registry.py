@@ -14,7 +14,7 @@ from .files import sha256_of
 from .manifest import Manifest, read_manifest
 from .progress import Progress
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "int4")
 LOCK_INTERVAL_S = 0.2
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
 
@@ -43,13 +43,15 @@ class ModelRegistry:
         return self.folder(base) / f"{precision}.json"
 
     def load(self, name: str, kind: str | None = None) -> Manifest:
-        """The verified manifest of a variant; a base name means its int8 variant.
+        """The verified manifest of a variant; a base name means its smallest variant: int4 where there is one,
+        else int8.
 
         Raises UnknownModel for an unknown name, UsageError for a model of another ``kind``, ModelError if
         files are missing or damaged.
         """
         base, precision = split_name(name)
-        path = self.manifest_path(base, precision or "int8")
+        smallest = "int4" if self.manifest_path(base, "int4").exists() else "int8"
+        path = self.manifest_path(base, precision or smallest)
         if not path.exists():
             raise self._absent(name, base)
         manifest = read_manifest(path)

@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from shutil import rmtree
+from typing import NamedTuple
 
 import onnx
 
 from ..errors import ModelError
 from ..graphs.builder import write_model
+from ..graphs.tensor_file import TensorFile
 from ..models.catalogue import PinnedFile
 from ..models.files import publish, sha256_of
 from ..models.http import Corrupted, Unreachable
@@ -49,10 +51,12 @@ def _forget_broken(registry: ModelRegistry, base: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def whole_variants(registry: ModelRegistry, base: str) -> list[Manifest]:
+def whole_variants(
+    registry: ModelRegistry, base: str, precisions: Sequence[str] = ("fp32", "int8")
+) -> list[Manifest]:
     """The manifests of all variants if all are there and verified; else an empty list."""
     try:
-        manifests = [read_manifest(registry.manifest_path(base, precision)) for precision in PRECISIONS]
+        manifests = [read_manifest(registry.manifest_path(base, precision)) for precision in precisions]
         for manifest in manifests:
             registry.verify(manifest)
     except ModelError:
@@ -98,6 +102,27 @@ def sweep(home: Path, kept: set[str]) -> None:
     for path in home.iterdir():
         if path.name not in keep:
             rmtree(path) if path.is_dir() else path.unlink()
+
+
+class PublishedGraph(NamedTuple):
+    """A graph and the file with its arrays, with their digests."""
+
+    graph_sha256: str
+    graph_path: Path
+    data_sha256: str
+    data_path: Path
+
+
+def publish_graph_with_data(
+    tensors: TensorFile, model: Callable[[str], onnx.ModelProto], home: Path, precision: str
+) -> PublishedGraph:
+    """Publish the file with the arrays of a graph, then the graph that ``model`` makes for its name."""
+    data_digest = tensors.finish()
+    data_path = home / f"{precision}-{data_digest[:12]}.data"
+    publish(tensors.part, data_path)
+    digest, path = publish_graph(model(data_path.name), home, precision)
+    onnx.checker.check_model(str(path))
+    return PublishedGraph(digest, path, data_digest, data_path)
 
 
 def publish_graph(model: onnx.ModelProto, home: Path, precision: str) -> tuple[str, Path]:

