@@ -135,7 +135,7 @@ def _generate(generator: Generator, rows: Sequence[_Recorded]) -> list[Recorded]
                     row for row, result in zip(batch, results, strict=True) if not isinstance(result, More)
                 ]
                 live = [row for row in live if row not in ended]
-    return [(row.made, row.scores) for row in rows]
+    return [(row.generated, row.scores) for row in rows]
 
 
 def _log_probabilities(scores: Scores) -> NDArray[np.float64]:

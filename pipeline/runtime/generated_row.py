@@ -34,7 +34,7 @@ class Generation(NamedTuple):
 class GeneratedRow(Row):
     """One text to go on with. Each generated token is a piece; the output is a `Generation`."""
 
-    __slots__ = ("chooser", "chunk", "ends", "forced", "made", "max_tokens", "prompt", "read")
+    __slots__ = ("chooser", "chunk", "ends", "forced", "generated", "max_tokens", "prompt", "read")
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class GeneratedRow(Row):
         self.chooser = chooser
         self.forced = forced
         self.chunk = CHUNK
-        self.made: list[int] = []
+        self.generated: list[int] = []
         self.read = 0
         self.next_chunk()
 
@@ -73,29 +73,29 @@ class GeneratedRow(Row):
     @property
     def asks_scores(self) -> bool:
         """Whether its next token is not simply the best one."""
-        return self.chooser is not None and len(self.made) >= len(self.forced)
+        return self.chooser is not None and len(self.generated) >= len(self.forced)
 
     def chosen(self, scores: NDArray[np.float32]) -> int:
         """The token that its chooser takes; only if it asks for scores."""
         assert self.chooser is not None
-        return self.chooser.choose(scores, len(self.made))
+        return self.chooser.choose(scores, len(self.generated))
 
     def take(self, token: int, room: int) -> Any:
         """Go on with ``token``, or with a forced one; returns the result of the step.
 
         ``room``: how many tokens may still be computed.
         """
-        forced = len(self.made) < len(self.forced)
+        forced = len(self.generated) < len(self.forced)
         if forced:
-            token = self.forced[len(self.made)]
+            token = self.forced[len(self.generated)]
         if token in self.ends:
-            return Last(Generation(self.made, ended=True), ())
+            return Last(Generation(self.generated, ended=True), ())
         pieces = () if forced else (token,)
-        self.made.append(token)
-        if len(self.made) >= self.max_tokens or room < 1:
-            return Last(Generation(self.made, ended=False), pieces)
+        self.generated.append(token)
+        if len(self.generated) >= self.max_tokens or room < 1:
+            return Last(Generation(self.generated, ended=False), pieces)
         self.tokens = (token,)
         self.length = 1
         self.phase = DECODE
-        self.steps_left = float(self.max_tokens - len(self.made) - 1)
+        self.steps_left = float(self.max_tokens - len(self.generated) - 1)
         return More(pieces)

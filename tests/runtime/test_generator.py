@@ -83,7 +83,7 @@ def test_company_and_chunks_change_no_bit(
         Recorded(text, length, chunk) for text, length, chunk in zip(texts, lengths, chunks, strict=False)
     ]
     generate(generator, together)
-    assert [row.made for row in together] == [row.made for row in alone]
+    assert [row.generated for row in together] == [row.generated for row in alone]
     assert [row.bits for row in together] == [row.bits for row in alone]
     assert free_rows(generator) == ROWS
 
@@ -95,9 +95,9 @@ def test_a_text_that_is_resumed_goes_on_with_the_same_bits(
 ) -> None:
     whole = Recorded(text, 12)
     generate(generator, [whole])
-    resumed = Recorded(text, 12, 5, forced=whole.made[:told])
+    resumed = Recorded(text, 12, 5, forced=whole.generated[:told])
     generate(generator, [Recorded(neighbor, 3), resumed])
-    assert resumed.made == whole.made
+    assert resumed.generated == whole.generated
     assert resumed.bits == whole.bits[told:]
 
 
@@ -124,7 +124,7 @@ def test_rows_come_go_and_are_dropped_in_any_order(session: sessions.Session, da
     assert free_rows(generator) == ROWS
     other = Generator(session, GeneratorSize(rows=1, context=CONTEXT))
     for row in [*ended, *live]:
-        assert row.made == generate(other, [GeneratedRow(row.prompt, 6)])[0].tokens
+        assert row.generated == generate(other, [GeneratedRow(row.prompt, 6)])[0].tokens
 
 
 def test_ends_and_limits(generator: Generator) -> None:
@@ -177,7 +177,7 @@ def test_without_a_free_row_the_others_go_on(generator: Generator) -> None:
     while any(isinstance(result, More) for result in generator.step(rest)):
         pass
     for row in rest:
-        assert row.made == generate(generator, [GeneratedRow(row.prompt, 4)])[0].tokens
+        assert row.generated == generate(generator, [GeneratedRow(row.prompt, 4)])[0].tokens
     assert free_rows(generator) == ROWS
 
 
@@ -202,16 +202,16 @@ def test_a_step_that_fails_leaves_its_rows_as_they_were(
     live = list(rows)
     while live:
         batch = [row for row in live if row.phase == live[0].phase][: 1 if live[0].phase == PREFILL else None]
-        before = [(row.tokens, row.phase, list(row.made), row.read) for row in batch]
+        before = [(row.tokens, row.phase, list(row.generated), row.read) for row in batch]
         try:
             results = generator.step(batch)
         except lost:
-            assert before == [(row.tokens, row.phase, row.made, row.read) for row in batch]
+            assert before == [(row.tokens, row.phase, row.generated, row.read) for row in batch]
             continue
         live = [row for row in live if row not in batch] + [
             row for row, result in zip(batch, results, strict=True) if isinstance(result, More)
         ]
-    assert [row.made for row in rows] == known
+    assert [row.generated for row in rows] == known
     assert free_rows(generator) == ROWS
 
 

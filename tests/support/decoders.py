@@ -28,7 +28,7 @@ def generate(generator: Generator, rows: Sequence[GeneratedRow]) -> list[Generat
     """The outputs of the rows, all together; a step of each phase in turn. Checks that the pieces are the text."""
     live = list(rows)
     outputs: dict[int, Generation] = {}
-    pieces = {id(row): [*row.made] if row.made else [*row.forced] for row in rows}
+    pieces = {id(row): [*row.generated] if row.generated else [*row.forced] for row in rows}
     while live:
         for phase in (PREFILL, DECODE):
             batch = [row for row in live if row.phase == phase]
