@@ -12,7 +12,7 @@ MOST_BOUND = 256
 """Bindings that are kept: rows × lengths of chunks that occur. Making one takes 0.3 ms."""
 
 
-class Window(NamedTuple):
+class RowWindow(NamedTuple):
     """Neighboring rows, and the tokens of each in this step."""
 
     first: int
@@ -42,10 +42,10 @@ class BoundSteps:
         self._wanted = np.zeros(most_wanted, np.int64)
         self._best = np.zeros(most_wanted, np.int64)
         self._scores = np.zeros((most_wanted, self._words), np.float32)
-        self._bound: dict[Window, BoundRun] = {}
+        self._bound: dict[RowWindow, BoundRun] = {}
 
     def run(
-        self, window: Window, tokens: NDArray[np.int64], last: list[int], wanted: list[int]
+        self, window: RowWindow, tokens: NDArray[np.int64], last: list[int], wanted: list[int]
     ) -> StepResult:
         """Run one step. ``tokens`` (rows × steps), ``last`` of each row, ``wanted``: as many as rows, or 2."""
         self._tokens[: tokens.size] = tokens
@@ -59,7 +59,7 @@ class BoundSteps:
         bound.run()
         return StepResult(self._best[: len(wanted)], self._scores[: len(wanted)])
 
-    def _bind(self, window: Window, wanted: int) -> BoundRun:
+    def _bind(self, window: RowWindow, wanted: int) -> BoundRun:
         inputs = {
             "tokens": Bound(self._tokens, (window.rows, window.steps)),
             "last": Bound(self._last, (window.rows,)),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DeviceError, DeviceOutOfMemory, ProviderUnavailable
-from .bound_steps import BoundSteps, Window
+from .bound_steps import BoundSteps, RowWindow
 from .generated_row import CHUNK, DECODE, PREFILL, GeneratedRow
 from .model import More, Row
 from .row_memory import HeldRow, RowMemory, bytes_of
@@ -90,9 +90,9 @@ class Generator:
             for count in range(FEWEST, self.size.rows + 1):
                 tokens = np.zeros(count, np.int64)
                 for scored in (False, True):
-                    lane.steps.run(Window(0, count, 1, scored), tokens, [0] * count, list(range(count)))
+                    lane.steps.run(RowWindow(0, count, 1, scored), tokens, [0] * count, list(range(count)))
             chunk = min(CHUNK, self.size.context)
-            lane.steps.run(Window(0, 1, chunk, False), np.zeros(chunk, np.int64), [chunk - 1], [0, 0])
+            lane.steps.run(RowWindow(0, 1, chunk, False), np.zeros(chunk, np.int64), [chunk - 1], [0, 0])
 
     def _lane_of(self, rows: Sequence[GeneratedRow]) -> _Lane:
         """The lane of this thread. Raises DeviceError for rows of another one."""
@@ -142,7 +142,7 @@ class Generator:
         )  # what fills it up is overwritten by the next step
         tokens[:count] = row.tokens
         scored = row.asks_scores and row.read + count == len(row.prompt)
-        window = Window(held.place, 1, len(tokens), scored)
+        window = RowWindow(held.place, 1, len(tokens), scored)
         last = held.length + len(tokens) - 1
         result = lane.steps.run(window, tokens, [last], [count - 1] * FEWEST)
         return row.chosen(result.scores[0]) if scored else int(result.best[0])
@@ -168,7 +168,7 @@ class Generator:
         # A neighbor that only makes the step larger gets keys behind its last token; its next step overwrites them.
         last = [memory.length_at(place) for place in range(first, first + count)]
         scored = any(row.asks_scores for row in rows)
-        result = lane.steps.run(Window(first, count, 1, scored), tokens, last, list(range(count)))
+        result = lane.steps.run(RowWindow(first, count, 1, scored), tokens, last, list(range(count)))
         chosen = {
             held: by_held[held].chosen(result.scores[index])
             if by_held[held].asks_scores

@@ -44,7 +44,7 @@ NUMBERS = {
 """The scalar types of settings, as NumPy names them."""
 
 
-class Kind(NamedTuple):
+class StoredKind(NamedTuple):
     """How a tensor is stored: a block of ``size`` elements takes ``bytes``."""
 
     name: str
@@ -53,17 +53,17 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    0: Kind("F32", 1, 4),
-    1: Kind("F16", 1, 2),
-    2: Kind("Q4_0", 32, 18),
-    3: Kind("Q4_1", 32, 20),
-    6: Kind("Q5_0", 32, 22),
-    7: Kind("Q5_1", 32, 24),
-    8: Kind("Q8_0", 32, 34),
-    12: Kind("Q4_K", 256, 144),
-    13: Kind("Q5_K", 256, 176),
-    14: Kind("Q6_K", 256, 210),
-    30: Kind("BF16", 1, 2),
+    0: StoredKind("F32", 1, 4),
+    1: StoredKind("F16", 1, 2),
+    2: StoredKind("Q4_0", 32, 18),
+    3: StoredKind("Q4_1", 32, 20),
+    6: StoredKind("Q5_0", 32, 22),
+    7: StoredKind("Q5_1", 32, 24),
+    8: StoredKind("Q8_0", 32, 34),
+    12: StoredKind("Q4_K", 256, 144),
+    13: StoredKind("Q5_K", 256, 176),
+    14: StoredKind("Q6_K", 256, 210),
+    30: StoredKind("BF16", 1, 2),
 }
 REFUSED = {10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S"} | {
     20: "IQ4_NL",
@@ -80,7 +80,7 @@ REFUSED = {10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: 
 class StoredTensor(NamedTuple):
     """A tensor as it is in the file; ``shape`` has the outermost dimension first."""
 
-    kind: Kind
+    kind: StoredKind
     shape: tuple[int, ...]
     data: memoryview
 
@@ -186,7 +186,7 @@ def _parsed(cursor: _Cursor, path: Path) -> GgufFile:
     return GgufFile(path, found, stored)
 
 
-def _tensor_info(cursor: _Cursor, path: Path) -> tuple[str, Kind, tuple[int, ...], int]:
+def _tensor_info(cursor: _Cursor, path: Path) -> tuple[str, StoredKind, tuple[int, ...], int]:
     name = cursor.string()
     dimensions = cursor.number("<I")
     if not 0 < dimensions <= DIMENSIONS:
