@@ -12,6 +12,7 @@ EXTRAS: Final = {
     "diskcache": "cpu",
     "filelock": "cpu",
     "httpx": "cpu",
+    "jinja2": "cpu",
     "lxml": "cpu",
     "quotequail": "cpu",
     "huggingface_hub": "cpu",

@@ -80,6 +80,7 @@ def steadiness(path: Path, texts: Sequence[Sequence[int]]) -> Steadiness:
     """Generate from the starts of ``texts``: alone, all together, in other chunks, and resumed in the middle."""
     size = GeneratorSize(rows=TEXTS, context=max(map(len, texts)) + GENERATED)
     generator = Generator(Session(path, provider="cpu"), size)
+    generator.warm_up()
     prompts = [text[:length] for text, length in zip(texts, LENGTHS, strict=False)]
     alone = [_generate(generator, [_Recorded(prompt)])[0] for prompt in prompts]
 

@@ -12,6 +12,7 @@ from ..models.manifest import Manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry, split_name
 from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource, SettingsAndHub
+from .decoder_files import is_generative
 from .plans import WEIGHTS, PullPlan, folder_plan, published_plan
 from .pulled_files import completed, fetch_files, sweep, whole_variants
 from .settings import is_of_the_settings
@@ -55,6 +56,10 @@ def pull(
 
         return pull_decoder(registry, base, progress, folder)
     published = catalogue.get(base)
+    if published is None and folder is not None and is_generative(folder):
+        from .decoders import import_hub_folder
+
+        return import_hub_folder(registry, base, folder, progress)
     plan = _plan(base, published, folder, catalogue)
     with Downloader(progress) as downloader:
         sources = _sources(published, folder, registry.folder(base), downloader)
@@ -92,6 +97,11 @@ def _pull_from_hub(
         for name in sorted(filter(is_of_the_settings, listing.names)):
             listing.fetch_small(name, settings / name)
         try:
+            if is_generative(settings):
+                from .decoders import pull_from_hub
+
+                exact = HubSource(wanted.repository, listing.commit, downloader)
+                return pull_from_hub(registry, base, listing, settings, exact, progress)
             plan = folder_plan(base, settings, listing.commit, {WEIGHTS: listing.pinned(WEIGHTS)})
         except UsageError as error:
             raise UsageError(str(error).replace(temporary, wanted.repository)) from error

@@ -12,6 +12,7 @@ from .generated_row import CHUNK, DECODE, PREFILL, GeneratedRow
 from .model import More, Row
 from .row_memory import HeldRow, RowMemory, bytes_of
 from .sessions import Session
+from .steady_rows import is_steady_alone
 
 FEWEST = 2
 """Rows in a step; and a chunk has a multiple of it. A product with one row has another order of additions on some
@@ -50,6 +51,7 @@ class Generator:
         self.size = size._replace(context=min(size.context, int(session.metadata["context"])))
         self.words = int(session.output_shapes["scores"][1])
         self._lanes = [self._lane(session, layers, (int(heads), int(width))) for _ in range(size.lanes)]
+        self._fewest = FEWEST
         self._unused = list(self._lanes)
         self._by_thread: dict[int, _Lane] = {}
         self._taking = threading.Lock()
@@ -85,9 +87,15 @@ class Generator:
                 held.memory.free(held)
 
     def warm_up(self) -> None:
-        """Run the steps of all sizes once: the first one binds, and takes memory."""
+        """Run the steps of all sizes once: the first one binds, and takes memory. Call it before the first step.
+
+        It finds out whether this CPU gives a row the same bits alone as beside another one.
+        """
+        self._fewest = (
+            1 if all(is_steady_alone(lane.memory, lane.steps, self.words) for lane in self._lanes) else FEWEST
+        )
         for lane in self._lanes:
-            for count in range(FEWEST, self.size.rows + 1):
+            for count in range(self._fewest, self.size.rows + 1):
                 tokens = np.zeros(count, np.int64)
                 for scored in (False, True):
                     lane.steps.run(RowWindow(0, count, 1, scored), tokens, [0] * count, list(range(count)))
@@ -162,7 +170,7 @@ class Generator:
         by_held = {row.state: row for row in rows}
         arranged = memory.arrange(by_held)
         first = arranged[0].place
-        count = max(len(arranged), FEWEST)
+        count = max(len(arranged), self._fewest)
         tokens = np.zeros(count, np.int64)
         tokens[: len(arranged)] = [by_held[held].tokens[0] for held in arranged]
         # A neighbor that only makes the step larger gets keys behind its last token; its next step overwrites them.

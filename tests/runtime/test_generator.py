@@ -20,6 +20,7 @@ from inferstream.pipeline.errors import (
 )
 from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
 from inferstream.pipeline.runtime import sessions
+from inferstream.pipeline.runtime.bound_steps import BoundSteps, RowWindow, StepResult
 from inferstream.pipeline.runtime.generated_row import DECODE, PREFILL, GeneratedRow, Generation
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
 from inferstream.pipeline.runtime.model import Last, More, Row
@@ -51,9 +52,12 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return session_of(read_gguf_model(folder / "m.gguf"), request.param, folder)
 
 
-@pytest.fixture(scope="module")
-def generator(session: sessions.Session) -> Generator:
-    return Generator(session, GeneratorSize(rows=ROWS, context=CONTEXT))
+@pytest.fixture(scope="module", params=["cold", "warm"])
+def generator(session: sessions.Session, request: pytest.FixtureRequest) -> Generator:
+    generator = Generator(session, GeneratorSize(rows=ROWS, context=CONTEXT))
+    if request.param == "warm":  # then one row alone, where this CPU allows it
+        generator.warm_up()
+    return generator
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:
@@ -232,6 +236,36 @@ def test_each_thread_has_its_lane(session: sessions.Session) -> None:
         with pytest.raises(DeviceError, match="memory for 2 lanes"):
             third.submit(generator.step, [GeneratedRow(texts[0], 1)]).result()
     generator.drop([row])
+
+
+def test_a_row_alone_is_one_row_only_where_the_cpu_gives_it_the_same_bits(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, int]] = []
+    run = BoundSteps.run
+
+    def noted(self: BoundSteps, window: RowWindow, *others: Any) -> StepResult:
+        shapes.append((window.rows, window.steps))
+        return run(self, window, *others)
+
+    def changed(self: BoundSteps, window: RowWindow, *others: Any) -> StepResult:
+        """A CPU whose kernels for one row add in another order."""
+        result = run(self, window, *others)
+        if (window.rows, window.steps) == (1, 1):
+            result.scores[0, 0] = np.nextafter(result.scores[0, 0], np.float32(9e9))
+        return result
+
+    text = prompt(6)
+    with monkeypatch.context() as patched:
+        patched.setattr(BoundSteps, "run", changed)
+        other = Generator(session, GeneratorSize(rows=2, context=64))
+        other.warm_up()
+    monkeypatch.setattr(BoundSteps, "run", noted)
+    (found,) = generate(other, [GeneratedRow(text, 4)])
+    assert shapes == [(1, 6), (2, 1), (2, 1), (2, 1)]
+    native = Generator(session, GeneratorSize(rows=2, context=64))
+    native.warm_up()
+    assert generate(native, [GeneratedRow(text, 4)]) == [found]
 
 
 def test_only_a_cpu(session: sessions.Session, monkeypatch: pytest.MonkeyPatch) -> None:

