@@ -131,7 +131,7 @@ def _current(registry: ModelRegistry, plan: DecoderPlan) -> list[Manifest]:
     wanted = (RECIPE, plan.revision, plan.digest)
     found = [(manifest.recipe, manifest.revision, manifest.weights_sha256) for manifest in manifests]
     # fp32 is written last, so that a pull that was killed is seen as not finished.
-    return manifests if "fp32" in there and all(one == wanted for one in found) else []
+    return manifests if {"fp32", "int8"} <= {*there} and all(one == wanted for one in found) else []
 
 
 def _make(

@@ -19,7 +19,8 @@ class TokenChooser(Protocol):
 
     def choose(self, scores: NDArray[np.float32], position: int) -> int:
         """The next token. ``scores``: of all tokens, valid in this call; ``position``: counted from 0 behind the
-        prompt. Called once for each position, in order, on the thread of the lane.
+        prompt. Called for each position in order, on the thread of the lane; again for the same one after a step
+        that failed.
         """
         ...
 

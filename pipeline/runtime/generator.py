@@ -120,16 +120,15 @@ class Generator:
     def _prefill(self, lane: _Lane, rows: Sequence[GeneratedRow]) -> list[Any]:
         """A chunk of each row. The rows are changed when all chunks have been read."""
         taken: list[HeldRow] = []
-        read: list[tuple[HeldRow, int]] = []
         try:
-            for row in rows:
-                held = row.state or self._take(lane, taken)
-                read.append((held, self._read_chunk(lane, row, held)))
+            # All places first: taking one may move rows, of which those with a chunk are longer than they know yet.
+            helds = [row.state or self._take(lane, taken) for row in rows]
+            followers = [self._read_chunk(lane, *pair) for pair in zip(rows, helds, strict=True)]
         except BaseException:
             for held in taken:
                 lane.memory.free(held)
             raise
-        return [self._after_chunk(row, *found) for row, found in zip(rows, read, strict=True)]
+        return [self._after_chunk(*found) for found in zip(rows, helds, followers, strict=True)]
 
     def _take(self, lane: _Lane, taken: list[HeldRow]) -> HeldRow:
         held = lane.memory.take()
@@ -145,9 +144,8 @@ class Generator:
                 f"The prompt has {len(row.prompt)} tokens; it must have 1 to {self.size.context}, the context."
             )
         count = len(row.tokens)
-        tokens = np.zeros(
-            count + count % FEWEST, np.int64
-        )  # what fills it up is overwritten by the next step
+        # What fills the chunk up is overwritten by the next step.
+        tokens = np.zeros(count + count % FEWEST, np.int64)
         tokens[:count] = row.tokens
         scored = row.asks_scores and row.read + count == len(row.prompt)
         window = RowWindow(held.place, 1, len(tokens), scored)
@@ -167,7 +165,8 @@ class Generator:
     def _decode(self, lane: _Lane, rows: Sequence[GeneratedRow]) -> list[Any]:
         """A token of each row, in one run over its place and those of the others."""
         memory = lane.memory
-        by_held = {row.state: row for row in rows}
+        helds = [row.state for row in rows]
+        by_held = dict(zip(helds, rows, strict=True))
         arranged = memory.arrange(by_held)
         first = arranged[0].place
         count = max(len(arranged), self._fewest)
@@ -185,7 +184,7 @@ class Generator:
         }
         for held in arranged:
             held.length += 1
-        return [self._advanced(row, row.state, chosen[row.state]) for row in rows]
+        return [self._advanced(row, held, chosen[held]) for row, held in zip(rows, helds, strict=True)]
 
     def _advanced(self, row: GeneratedRow, held: HeldRow, token: int) -> Any:
         """The result of a step that gave ``token``; the row becomes what its next step needs."""

@@ -1,5 +1,6 @@
 """The keys and values of the rows of one lane, in memory that is fixed at the start."""
 
+import threading
 from collections import deque
 from collections.abc import Collection, Sequence
 
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 class HeldRow:
     """A row's place in the memory, and how many of its tokens are there."""
 
-    __slots__ = ("length", "memory", "place")
+    __slots__ = ("freed", "length", "memory", "place")
 
     def __init__(self, memory: "RowMemory", place: int) -> None:
         self.memory = memory
         self.place = place
         self.length = 0
+        self.freed = False
 
 
 class RowMemory:
@@ -38,6 +40,7 @@ class RowMemory:
             array.fill(0.0)  # the first use of a page costs more than a later one
         self._held: list[HeldRow] = []
         self._freed: deque[HeldRow] = deque()
+        self._freeing = threading.Lock()
 
     @property
     def free_rows(self) -> int:
@@ -54,8 +57,11 @@ class RowMemory:
         return row
 
     def free(self, row: HeldRow) -> None:
-        """The row is not used any more. Called from any thread; once for a row."""
-        self._freed.append(row)
+        """The row is not used any more. Called from any thread; its place is filled before the next step."""
+        with self._freeing:
+            if not row.freed:
+                row.freed = True
+                self._freed.append(row)
 
     def arrange(self, rows: Collection[HeldRow]) -> list[HeldRow]:
         """``rows`` in the order of their places, which are neighbors then."""

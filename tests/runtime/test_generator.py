@@ -131,6 +131,50 @@ def test_rows_come_go_and_are_dropped_in_any_order(session: sessions.Session, da
         assert row.generated == generate(other, [GeneratedRow(row.prompt, 6)])[0].tokens
 
 
+def test_a_row_that_is_dropped_between_two_reads_moves_no_half_read_row(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread drops a row while new rows are read: the places move before the reads, or behind them."""
+    generator = Generator(session, GeneratorSize(rows=ROWS, context=CONTEXT))
+    texts = [prompt(20, seed) for seed in range(3)]
+    known = [generate(generator, [GeneratedRow(text, 5)])[0] for text in texts]
+    first = GeneratedRow(texts[0], 5)
+    generator.step([first])
+    run = BoundSteps.run
+
+    def dropping(self: BoundSteps, window: RowWindow, *others: Any) -> StepResult:
+        result = run(self, window, *others)
+        generator.drop([first])
+        return result
+
+    rows = [GeneratedRow(text, 5) for text in texts[1:]]
+    with monkeypatch.context() as patched:
+        patched.setattr(BoundSteps, "run", dropping)
+        generator.step(rows)
+    assert generate(generator, rows) == known[1:]
+    assert free_rows(generator) == ROWS
+
+
+def test_a_row_may_be_dropped_twice_and_while_it_runs(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Generator(session, GeneratorSize(rows=ROWS, context=CONTEXT))
+    row = GeneratedRow(prompt(9), 2)
+    generator.step([row])
+    held = row.state
+    run = BoundSteps.run
+
+    def dropping(self: BoundSteps, window: RowWindow, *others: Any) -> StepResult:
+        generator.drop([row])
+        return run(self, window, *others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BoundSteps, "run", dropping)
+        assert isinstance(generator.step([row])[0], Last)
+    held.memory.free(held)
+    assert free_rows(generator) == ROWS
+
+
 def test_ends_and_limits(generator: Generator) -> None:
     (whole,) = generate(generator, [GeneratedRow(prompt(5), 12)])
     assert not whole.ended
@@ -217,6 +261,34 @@ def test_a_step_that_fails_leaves_its_rows_as_they_were(
         ]
     assert [row.generated for row in rows] == known
     assert free_rows(generator) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Failed to allocate memory for requested buffer of size 12", DeviceOutOfMemory),
+        ("CUDA failure 700: an illegal memory access was encountered", DeviceLost),
+        ("Invalid argument: indices element out of data bounds", DeviceError),
+    ],
+)
+def test_what_the_runtime_raises_has_our_classes(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch, words: str, expected: type[Exception]
+) -> None:
+    class Broken:
+        def __init__(self, session: Any) -> None:
+            self._session = session
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._session, name)
+
+        def run_with_iobinding(self, binding: object) -> None:
+            raise RuntimeError(words)
+
+    monkeypatch.setattr(session, "_session", Broken(session._session))
+    generator = Generator(session, GeneratorSize(rows=1, context=64))
+    with pytest.raises(expected):
+        generator.step([GeneratedRow(prompt(4), 2)])
+    assert free_rows(generator) == 1
 
 
 def test_each_thread_has_its_lane(session: sessions.Session) -> None:

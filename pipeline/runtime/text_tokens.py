@@ -1,0 +1,96 @@
+"""The tokens of a generator's texts: prompts to ids, and ids to text that comes piece by piece."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from tokenizers import Tokenizer as LibraryTokenizer
+from tokenizers.decoders import DecodeStream
+
+from ..errors import ModelError, TooLarge
+
+CHARACTERS_OF_A_TOKEN: Final = 16
+"""A text with more characters for each token that is allowed is not tokenized: the library needs up to 430 bytes of
+memory for each character."""
+
+
+class TextTokens:
+    """The tokenizer of one decoder. Several threads may call it at once."""
+
+    def __init__(self, path: Path | str, max_tokens: int) -> None:
+        """Read ``tokenizer.json``; ``max_tokens``: of a prompt. Raises ModelError."""
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the pipeline uses all cores already
+        self._path = path
+        self.max_tokens = max_tokens
+        self._tokenizer = _read(path)
+
+    def encode(self, text: str, *, with_special: bool = True) -> list[int]:
+        """The ids of a prompt. Raises TooLarge for more than ``max_tokens``.
+
+        ``with_special``: what looks like a special token is one, as in a text that a chat template has made, and a
+        beginning is added where the model has one. Without it, it is text like any other: what a stranger wrote
+        cannot end a turn.
+        """
+        if len(text) > self.max_tokens * CHARACTERS_OF_A_TOKEN:
+            raise TooLarge(
+                f"The text has {len(text)} characters, and a prompt may have "
+                f"{self.max_tokens} tokens: send a shorter one."
+            )
+        tokenizer = self._tokenizer if with_special else self._plain
+        (encoding,) = tokenizer.encode_batch_fast([text], add_special_tokens=with_special)
+        ids: list[int] = encoding.ids
+        if len(ids) > self.max_tokens:
+            raise TooLarge(
+                f"The prompt has {len(ids)} tokens, and {self.max_tokens} are allowed: send a shorter one."
+            )
+        return ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of ``tokens``, without special ones."""
+        text: str = self._tokenizer.decode(tokens)
+        return text
+
+    def stream(self) -> "TextStream":
+        """For one text that comes token by token."""
+        return TextStream(self._tokenizer)
+
+    @cached_property
+    def _plain(self) -> LibraryTokenizer:
+        tokenizer = _read(self._path)
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+
+class TextStream:
+    """The text of one generation, as its tokens come. No character is split."""
+
+    def __init__(self, tokenizer: LibraryTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._held: list[int] = []
+
+    def add(self, token: int) -> str:
+        """What can be shown now: nothing while a character is not complete."""
+        self._held.append(token)
+        text: str | None = self._stream.step(self._tokenizer, token)
+        if text:
+            self._held.clear()
+        return text or ""
+
+    def finish(self) -> str:
+        """What is left at the end: replacement characters for a character that was not completed."""
+        text: str = self._tokenizer.decode(self._held)
+        self._held.clear()
+        return text
+
+
+def _read(path: Path | str) -> LibraryTokenizer:
+    try:
+        tokenizer = LibraryTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise ModelError(f"Cannot read the tokenizer {path}: {error}.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

@@ -1,0 +1,68 @@
+"""Prompts to tokens, and tokens to text piece by piece."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tiny_llama import TOKENIZER, tiny_tensors, write_tiny_hub
+
+from inferstream.pipeline.errors import ModelError, TooLarge
+from inferstream.pipeline.optimize.gguf_tokenizer import tokenizer_of
+from inferstream.pipeline.runtime.text_tokens import CHARACTERS_OF_A_TOKEN, TextTokens
+
+LIMIT = 500
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> TextTokens:
+    path = tmp_path_factory.mktemp("tokens") / "tokenizer.json"
+    tokenizer_of(TOKENIZER | {"tokenizer.ggml.add_bos_token": True}, path).save(str(path))
+    return TextTokens(path, LIMIT)
+
+
+@given(text=st.text(max_size=100))
+def test_a_stream_gives_the_text_and_splits_no_character(tokens: TextTokens, text: str) -> None:
+    ids = tokens.encode(text, with_special=False)
+    stream = tokens.stream()
+    pieces = [stream.add(token) for token in ids]
+    assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in text
+    assert "".join(pieces) + stream.finish() == text
+    assert tokens.decode(ids) == text
+
+
+@given(ids=st.lists(st.integers(0, 258), max_size=60))
+def test_any_tokens_at_all_give_the_same_text_as_at_once(tokens: TextTokens, ids: list[int]) -> None:
+    """A model may generate bytes that are no UTF-8."""
+    stream = tokens.stream()
+    text = "".join(stream.add(token) for token in ids) + stream.finish()
+    assert text == tokens.decode(ids)
+
+
+def test_special_tokens_only_where_they_are_meant(tokens: TextTokens) -> None:
+    assert tokens.encode("<s>ab</s>") == [1, 1, 259, 2]
+    plain = tokens.encode("<s>ab</s>", with_special=False)
+    assert not {0, 1, 2} & set(plain)
+    assert tokens.decode(plain) == "<s>ab</s>"
+
+
+def test_a_prompt_that_is_too_long(tokens: TextTokens) -> None:
+    with pytest.raises(TooLarge, match=f"has {LIMIT + 2} tokens, and {LIMIT} are allowed"):
+        tokens.encode("b" * (LIMIT + 1))
+    size = LIMIT * CHARACTERS_OF_A_TOKEN + 1
+    with pytest.raises(TooLarge, match=f"has {size} characters"):
+        tokens.encode("b" * size)
+
+
+def test_padding_and_truncation_of_the_file_are_off(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    path = write_tiny_hub(tmp_path, tiny_tensors()) / "tokenizer.json"
+    changed = Tokenizer.from_file(str(path))
+    changed.enable_truncation(3)
+    changed.enable_padding(length=20)
+    changed.save(str(path))
+    assert len(TextTokens(path, 100).encode("bcdefgh")) == 7
+    path.write_text("{}")
+    with pytest.raises(ModelError, match="Cannot read the tokenizer"):
+        TextTokens(path, 100)
