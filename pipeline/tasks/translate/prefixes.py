@@ -46,8 +46,10 @@ def _end(text: str) -> str:
 def forced(sentence: Sentence, prefix: str, signs: KnownSigns) -> Forced:
     """``prefix``, the beginning of the translation of ``sentence``, as the model gets it."""
     for number, word in enumerate(sentence.words, 1):
-        whole = rf"(?<!\w){re.escape(word)}(?!\w)"
-        prefix = re.sub(whole, f"{sentence.sign}-{number}", prefix, count=1)
+        before, behind = sentence.glued[number - 1]
+        whole = ("" if before else r"(?<!\w)") + re.escape(word) + ("" if behind else r"(?!\w)")
+        name = f"{' ' * before}{sentence.sign}-{number}{' ' * behind}"
+        prefix = re.sub(whole, name, prefix, count=1)
     marks: list[InlineMark] = []
     if prefix.startswith(sentence.lead):
         prefix = prefix.removeprefix(sentence.lead)

@@ -73,7 +73,7 @@ class Reader:
         cut = 0
         if len(read.tokens) > self._max_tokens:
             whole = [item for item in items if item.kind is not ItemKind.SPACE]  # no cut falls into one
-            cut = cut_of(_filled(text, whole, FILLER)) % len(text)
+            cut = cut_of(_filled(text, whole, FILLER)) % len(text) or _middle(text, whole)
         if not cut:
             yield read
             return
@@ -134,6 +134,13 @@ def _ends(paragraph: str, items: Sequence[Item], language: str) -> Iterator[int]
             yield end
             begin = end
     yield len(paragraph)
+
+
+def _middle(text: str, items: Sequence[Item]) -> int:
+    """The middle of a text without a space, as letters with tags between them; an end of the item that lies there."""
+    middle = len(text) // 2
+    item = next((one for one in items if one.start < middle < one.end), None)
+    return middle if item is None else item.start or item.end % len(text)
 
 
 def _filled(text: str, items: Sequence[Item], filler: str) -> str:

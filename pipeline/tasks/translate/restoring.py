@@ -1,5 +1,6 @@
 """Puts back into a translation what the model did not get: words that are kept, markup, line breaks."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -84,7 +85,7 @@ def restored(sentence: Sentence, target: str, aligner: Aligner, shown: int = 0) 
     if sentence.capital and not shown:
         target = target[:1].upper() + target[1:]
     pattern = placeholders(sentence) if sentence.words else None
-    there = {int(found[1]) for found in pattern.finditer(target)} if pattern else set()
+    there = {int(found[2]) for found in pattern.finditer(target)} if pattern else set()
     lost = [number for number in range(1, len(sentence.words) + 1) if number not in there]
     written = in_capitals(target) if sentence.capitals else target
     if sentence.marks or lost:
@@ -97,11 +98,15 @@ def restored(sentence: Sentence, target: str, aligner: Aligner, shown: int = 0) 
     target = target[shown:]
     if pattern is None:
         return target
-    return pattern.sub(lambda found: _word(sentence, found[0], int(found[1])), target)
+    return pattern.sub(lambda found: _word(sentence, found), target)
 
 
-def _word(sentence: Sentence, written: str, number: int) -> str:
-    return sentence.words[number - 1] if 0 < number <= len(sentence.words) else written
+def _word(sentence: Sentence, found: "re.Match[str]") -> str:
+    number = int(found[2])
+    if not 0 < number <= len(sentence.words):
+        return found[0]
+    before, behind = sentence.glued[number - 1]
+    return f"{'' if before else found[1]}{sentence.words[number - 1]}{'' if behind else found[3]}"
 
 
 def _of_word(sentence: Sentence, number: int, places: WordPlaces) -> Edit:

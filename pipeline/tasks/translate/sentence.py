@@ -39,6 +39,7 @@ class Sentence(NamedTuple):
         capital: the body begins with a capital, and the source with a small letter.
         foreign: most of its letters are of a script that the model does not know.
         capitals: the body is in capitals, and the source is not.
+        glued: of each word, whether it touches a letter or a word before and behind it; the source has a space there.
     """
 
     lead: str
@@ -51,6 +52,7 @@ class Sentence(NamedTuple):
     capital: bool = False
     foreign: bool = False
     capitals: bool = False
+    glued: Sequence[tuple[bool, bool]] = ()
 
 
 def sentence_of(text: str, items: Sequence[Item], readable: Callable[[str], str]) -> Sentence:
@@ -87,52 +89,96 @@ def _skipped(text: str, begin: int, end: int) -> int:
     return begin
 
 
+class _Source:
+    """What the model gets of a body, while it is put together from its chunks and items."""
+
+    def __init__(self, sign: str, readable: Callable[[str], str], *, capitals: bool) -> None:
+        self.words: list[str] = []
+        self.glued: list[tuple[bool, bool]] = []
+        self.marks: list[InlineMark] = []
+        self.letters = 0
+        self.foreign = 0  # letters in words that the model does not know
+        self._sign = sign
+        self._readable = readable
+        self._capitals = capitals
+        self._parts: list[str] = []
+        self._length = 0
+        self._behind_word = False
+
+    def __str__(self) -> str:
+        return "".join(self._parts)
+
+    def add_chunk(self, chunk: str) -> None:
+        if self._capitals:
+            chunk = chunk.lower() if self.letters or self.words else in_small_letters(chunk)
+        self.letters += sum(map(str.isalpha, chunk))
+        if chunk := self._readable(chunk):
+            if self._behind_word and chunk[0].isalnum():
+                self._glue()
+                self._add(" ")
+            self._add(chunk)
+            self._behind_word = False
+
+    def add_item(self, item: Item, before: bool, behind: bool) -> None:
+        if item.kind is ItemKind.WORD:
+            self._add_word(item)
+        elif item.kind is ItemKind.SPACE or (item.kind is ItemKind.POINT and not before and not behind):
+            self.marks.append(InlineMark(ItemKind.SPACE, item.text, self._length))
+            self._add(" ")
+            self._behind_word = False
+        else:
+            self.marks.append(InlineMark(item.kind, item.text, self._length, before, behind))
+
+    def _add_word(self, item: Item) -> None:
+        touches = bool(self._parts) and self._parts[-1][-1].isalnum()
+        if touches and self._behind_word:
+            self._glue()
+        self.words.append(item.text)
+        self.glued.append((touches, False))
+        self.foreign += sum(map(str.isalpha, item.text)) if item.foreign else 0
+        self._add(f"{' ' * touches}{self._sign}-{len(self.words)}")
+        self._behind_word = True
+
+    def _glue(self) -> None:
+        """The last word touches what comes: without a space the model would not copy its placeholder."""
+        self.glued[-1] = self.glued[-1][0], True
+
+    def _add(self, part: str) -> None:
+        self._parts.append(part)
+        self._length += len(part)
+
+
 def _with_items(
     text: str, items: Sequence[Item], begin: int, end: int, readable: Callable[[str], str]
 ) -> Sentence:
     sign = next((sign for sign in SIGNS if f"{sign}-" not in text), SIGNS[0])
-    source: list[str] = []
-    plain: list[str] = []
-    words: list[str] = []
-    marks: list[InlineMark] = []
-    length = letters = strange = 0
     capitals = is_in_capitals(_without(items, text, begin, end))
-
-    def add(part: str) -> None:
-        nonlocal length
-        source.append(part)
-        length += len(part)
-
-    def read(chunk: str) -> None:
-        nonlocal letters
-        if capitals:
-            chunk = chunk.lower() if letters or words else in_small_letters(chunk)
-        letters += sum(map(str.isalpha, chunk))
-        add(readable(chunk))
-
+    made = _Source(sign, readable, capitals=capitals)
+    plain: list[str] = []
     at = begin
     for item, (before, behind) in zip(items, _spaces(text, items), strict=True):
-        chunk = text[at : item.start]
-        read(chunk)
-        plain += chunk, item.text
+        made.add_chunk(text[at : item.start])
+        made.add_item(item, before, behind)
+        plain += text[at : item.start], item.text
         at = item.end
-        if item.kind is ItemKind.WORD:
-            words.append(item.text)
-            add(f"{sign}-{len(words)}")
-            strange += sum(map(str.isalpha, item.text)) if item.foreign else 0
-        elif item.kind is ItemKind.SPACE or (item.kind is ItemKind.POINT and not before and not behind):
-            marks.append(InlineMark(ItemKind.SPACE, item.text, length))
-            add(" ")
-        else:
-            marks.append(InlineMark(item.kind, item.text, length, before, behind))
-    read(text[at:end])
+    made.add_chunk(text[at:end])
     plain.append(text[at:end])
-    foreign = strange > letters
-    whole = "".join(source) if letters and not foreign else ""
+    foreign = made.foreign > made.letters
+    whole = str(made) if made.letters and not foreign else ""
     body = "".join(plain)
-    lead, trail = text[:begin], text[end:]
-    capital = _lost_capital(body, whole)
-    return Sentence(lead, trail, whole, body, sign, words, marks, capital, foreign, capitals)
+    return Sentence(
+        text[:begin],
+        text[end:],
+        whole,
+        body,
+        sign,
+        made.words,
+        made.marks,
+        capital=_lost_capital(body, whole),
+        foreign=foreign,
+        capitals=capitals,
+        glued=made.glued,
+    )
 
 
 def _without(items: Sequence[Item], text: str, begin: int, end: int) -> str:
@@ -166,5 +212,5 @@ def _spaces(text: str, items: Sequence[Item]) -> list[tuple[bool, bool]]:
 
 
 def placeholders(sentence: Sentence) -> "re.Pattern[str]":
-    """Finds the placeholders of a sentence in a translation; the group is the number."""
-    return re.compile(rf"\b{sentence.sign} ?- ?(\d+)(?!\d)")
+    """Finds the placeholders of a sentence in a translation. Groups: the space before, the number, the space behind."""
+    return re.compile(rf"( ?)\b{sentence.sign} ?- ?(\d+)(?!\d)( ?)")

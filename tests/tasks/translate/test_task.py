@@ -70,7 +70,7 @@ def test_any_text_has_an_answer(text: str) -> None:
 @given(text=TEXTS.filter(lambda text: not text.isspace()))
 def test_a_model_that_changes_nothing_leaves_the_words_and_the_spaces_at_the_ends(text: str) -> None:
     answer = FakeTranslation()(text).text
-    assert re.sub(r"\s", "", KEPT.sub("", answer)) == re.sub(r"\s", "", KEPT.sub("", text))
+    assert re.sub(r"[\s<]", "", KEPT.sub("", answer)) == re.sub(r"[\s<]", "", KEPT.sub("", text))
     assert len(answer) - len(answer.lstrip()) == len(text) - len(text.lstrip())
 
 
@@ -154,6 +154,27 @@ def test_a_sentence_that_is_too_long_is_cut_behind_a_clause_or_a_word() -> None:
     assert translation(text).text == text.upper()
     assert translation.sources[0] == "my card is late,"
     assert all(len(source) < 32 for source in translation.sources)
+
+
+@pytest.mark.parametrize(
+    "text", ["<b>a</b>" * 40, "a" + "{name}" * 30 + "b", "a<i>" * 99 + "@me", f"a{LINK}<b>" * 9]
+)
+def test_letters_with_items_between_them_and_no_space_fit_into_rows(text: str) -> None:
+    translation = FakeTranslation(max_tokens=32)
+    answer = translation(text).text
+    assert answer == text or "<" in text
+    assert sorted(answer.replace(" ", "")) == sorted(text)  # a tag inside of a word may move to its end
+    assert all(len(source.replace(" ", "")) < 32 for source in translation.sources)
+
+
+@pytest.mark.parametrize(
+    "text", ["Dear{name}{surname}!", "{a}5 items", "item{n}s", "no{a}{b}", "x{a}<i>y</i>"]
+)
+def test_no_placeholder_of_an_item_that_touches_a_word_is_left(text: str) -> None:
+    translation = FakeTranslation()
+    assert translation(text).text == text
+    assert FakeTranslation(lambda source: f"Oi {source}")(text).text == f"Oi {text}"
+    assert FakeTranslation()(text, prefix=text).text == text
 
 
 def test_a_word_that_is_too_long_for_any_language_is_kept() -> None:

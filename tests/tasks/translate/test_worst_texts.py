@@ -6,6 +6,7 @@ import pytest
 from support.fake_translator import FakeTranslation
 
 from inferstream.pipeline.errors import TooLarge
+from inferstream.pipeline.runtime.translator import SourceRow
 from inferstream.pipeline.tasks.base import Ask
 from inferstream.schemas.messages import Request
 
@@ -54,6 +55,8 @@ UNITS = [
     "http://a.bc/d ",
     "www.",
     "<b>a</b> ",
+    "<b>a</b>",
+    "a{b}",
     "<!--",
     "&amp; ",
     "EZ-1 @a ",
@@ -89,3 +92,6 @@ def test_the_worst_text_of_each_kind_is_prepared_in_linear_time(kind: str) -> No
     assert time.thread_time() - began < BOUND_S
     if not isinstance(made, bytes):
         assert sum(row.length for row in made) <= LIMIT
+        assert all(
+            len(row.tokens) <= 64 for row in made if isinstance(row, SourceRow)
+        )  # the model takes no more
