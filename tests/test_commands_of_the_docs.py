@@ -58,7 +58,12 @@ def of(program: str) -> list[Any]:
     return [pytest.param(*one, id=f"{one[0].name}: {' '.join(one[1])}"[:100]) for one in found]
 
 
-def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
+def top() -> click.Context:
+    """The context of `inferstream`: click keeps the help option of the first one that a command is parsed in."""
+    return click.Context(cli, info_name="inferstream", **cli.context_settings)
+
+
+def parse(command: click.Command, words: list[str], parent: click.Context) -> None:
     """Parse the words as the command line does, without running anything. Raises click's errors."""
     name = command.name or "inferstream"
     context = command.make_context(name, list(words), parent=parent)
@@ -87,10 +92,10 @@ def test_a_command_of_the_docs_is_parsed(page: Path, words: list[str]) -> None:
         words = words[:-1]
     if not words:
         return
-    command = cli.get_command(click.Context(cli), words[0])
+    command = cli.get_command(top(), words[0])
     assert command is not None, f"{page.name}: no command {words[0]}"
     try:
-        parse(command, words[1:])
+        parse(command, words[1:], top())
     except click.MissingParameter:
         assert len(words) <= 3, f"{page.name} names a command without what it needs"
     except click.UsageError as error:
@@ -126,7 +131,7 @@ def test_blocks_of_python_and_toml_are_read(page: Path) -> None:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_examples_of_the_help_are_parsed(name: str) -> None:
-    command = cli.get_command(click.Context(cli), name)
+    command = cli.get_command(top(), name)
     assert command is not None
     for text in [
         command.help or "",
@@ -135,4 +140,4 @@ def test_examples_of_the_help_are_parsed(name: str) -> None:
         for line in text.splitlines():
             example = re.split(r" {3,}", line.strip())[0]
             if example.startswith(f"inferstream {name} "):
-                parse(command, split(example)[0][2:])
+                parse(command, split(example)[0][2:], top())
