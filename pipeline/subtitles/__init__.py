@@ -1,4 +1,4 @@
 """Subtitles and texts that are translated in place: all but the words stays as it is in the file.
 
-Pure: no model, no queue. `script.read_script` is the way in.
+Pure: no model, no queue. It begins with `script.Script`.
 """

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from ....schemas.translation import TranslateOptions
 from ...runtime.translator import SourceRow
 from .prefixes import Forced
 from .reading import ReadSentence
@@ -14,8 +13,8 @@ class PlannedSentence:
     Attributes:
         row: what the model translates; None if ``shown`` or the sentence itself is the answer.
         shown: the whole answer that is shown already, or what the answer begins with.
-        goes_on: the prefix goes on in the next part.
-        forced: what of it the model begins with.
+        goes_on: the prefix goes on in the next sentence.
+        forced: what of ``shown`` the model begins with.
         stopped: the prefix is longer than a translation may be.
     """
 
@@ -31,13 +30,12 @@ class PlannedSentence:
 
 
 class Plan:
-    """The parts of a text, in order, which join to its translation."""
+    """The sentences of a text, in order; their answers join to its translation."""
 
-    __slots__ = ("options", "parts")
+    __slots__ = ("sentences",)
 
-    def __init__(self, parts: Sequence[PlannedSentence], options: TranslateOptions) -> None:
-        self.parts = parts
-        self.options = options
+    def __init__(self, sentences: Sequence[PlannedSentence]) -> None:
+        self.sentences = sentences
 
 
 class PlannedRow(SourceRow):

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from .capitals import in_small_letters
 from .items import ItemKind
-from .normal_signs import KnownSigns
+from .known_signs import KnownSigns
 from .reading import ReadSentence
 from .sentence import InlineMark, Sentence
 
@@ -62,7 +62,7 @@ def forced(sentence: Sentence, prefix: str, signs: KnownSigns) -> Forced:
         space = " " if mark.kind is ItemKind.SPACE else ""
         prefix = prefix[:found] + space + prefix[found + len(mark.text) :]
         at = found + len(space)
-    if sentence.capitals:
+    if sentence.all_capitals:
         prefix = in_small_letters(prefix).replace(f"{sentence.sign.lower()}-", f"{sentence.sign}-")
     known = (char if signs.is_known(char) else " " for char in signs.readable(prefix))
     return Forced(" ".join("".join(known).split()), marks)

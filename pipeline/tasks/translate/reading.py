@@ -8,7 +8,7 @@ from ...models.manifest import Manifest
 from ...runtime.subwords import END, Subwords
 from .glossary import Glossary
 from .items import Item, ItemKind, items_of
-from .normal_signs import KnownSigns
+from .known_signs import KnownSigns
 from .sentence import Sentence, sentence_of
 from .splitting import cut_of, paragraphs, sentence_ends
 

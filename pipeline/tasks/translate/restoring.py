@@ -82,12 +82,12 @@ def restored(sentence: Sentence, target: str, aligner: Aligner, shown: int = 0) 
 
     Without the first ``shown`` characters, which stay as they are.
     """
-    if sentence.capital and not shown:
+    if sentence.lost_capital and not shown:
         target = target[:1].upper() + target[1:]
     pattern = placeholders(sentence) if sentence.words else None
     there = {int(found[2]) for found in pattern.finditer(target)} if pattern else set()
     lost = [number for number in range(1, len(sentence.words) + 1) if number not in there]
-    written = in_capitals(target) if sentence.capitals else target
+    written = in_capitals(target) if sentence.all_capitals else target
     if sentence.marks or lost:
         places = WordPlaces(sentence.source, target, aligner)
         edits = _of_marks(sentence.marks, places)

@@ -36,9 +36,9 @@ class Sentence(NamedTuple):
         sign: what the placeholders begin with.
         words: what stands for each placeholder; its number is its place here, from 1.
         marks: in the order of the text.
-        capital: the body begins with a capital, and the source with a small letter.
+        lost_capital: the body begins with a capital, and the source with a small letter.
         foreign: most of its letters are of a script that the model does not know.
-        capitals: the body is in capitals, and the source is not.
+        all_capitals: the body is in capitals, and the source is not.
         glued: of each word, whether it touches a letter or a word before and behind it; the source has a space there.
     """
 
@@ -49,9 +49,9 @@ class Sentence(NamedTuple):
     sign: str = SIGNS[0]
     words: Sequence[str] = ()
     marks: Sequence[InlineMark] = ()
-    capital: bool = False
+    lost_capital: bool = False
     foreign: bool = False
-    capitals: bool = False
+    all_capitals: bool = False
     glued: Sequence[tuple[bool, bool]] = ()
 
 
@@ -78,8 +78,8 @@ def sentence_of(text: str, items: Sequence[Item], readable: Callable[[str], str]
         body = text[begin:end]
         capitals = is_in_capitals(body)
         source = readable(in_small_letters(body) if capitals else body) if any(map(str.isalpha, body)) else ""
-        capital = _lost_capital(body, source)
-        return Sentence(text[:begin], text[end:], source, body, capital=capital, capitals=capitals)
+        lost = _loses_capital(body, source)
+        return Sentence(text[:begin], text[end:], source, body, lost_capital=lost, all_capitals=capitals)
     return _with_items(text, inner, begin, end, readable)
 
 
@@ -174,9 +174,9 @@ def _with_items(
         sign,
         made.words,
         made.marks,
-        capital=_lost_capital(body, whole),
+        lost_capital=_loses_capital(body, whole),
         foreign=foreign,
-        capitals=capitals,
+        all_capitals=capitals,
         glued=made.glued,
     )
 
@@ -190,7 +190,7 @@ def _without(items: Sequence[Item], text: str, begin: int, end: int) -> str:
     return " ".join([*parts, text[begin:end]])
 
 
-def _lost_capital(body: str, source: str) -> bool:
+def _loses_capital(body: str, source: str) -> bool:
     return body[:1].isupper() and source[:1].islower()
 
 

@@ -87,8 +87,8 @@ class Translate(TextTask):
             tokens += len(one.tokens)
             if max_tokens is not None and tokens > max_tokens:
                 raise too_many_tokens(max_tokens)
-        plan = Plan(self._with_prefix(read, options, own), options)
-        rows = [row for row in map(self._row, plan.parts) if row]
+        plan = Plan(self._with_prefix(read, options, own))
+        rows = [row for row in map(self._row, plan.sentences) if row]
         if not rows:
             return self._answer(plan, ())
         rows[0].plan = plan
@@ -97,7 +97,7 @@ class Translate(TextTask):
     def _with_prefix(
         self, read: list[ReadSentence], options: TranslateOptions, own: Glossary
     ) -> Sequence[PlannedSentence]:
-        """The parts of a plan. Whole sentences of the prefix are their answers; the last one begins the next.
+        """The sentences of a plan. Whole sentences of the prefix are their answers; the last one begins the next.
 
         Where the prefix does not fit to the sentences, those that it covers are one row.
         """
@@ -122,7 +122,7 @@ class Translate(TextTask):
         return parts
 
     def _force(self, part: PlannedSentence, prefix: str) -> None:
-        """Let the translation of the part begin with ``prefix``."""
+        """Let the translation of the sentence begin with ``prefix``."""
         sentence = part.read.sentence
         limit = int(self._factor * len(part.read.tokens))
         part.stopped = len(prefix) > CHARACTERS_OF_A_TOKEN * (limit + 1) + len(sentence.plain)
@@ -145,7 +145,7 @@ class Translate(TextTask):
         notes = Notes(self.source)
         found: Iterator[Translation] = iter(translations)
         texts: list[str] = []
-        for part in plan.parts:
+        for part in plan.sentences:
             translation = next(found) if part.row else NO_TRANSLATION
             text = self._text(part, translation)
             texts.append(text)

@@ -1,4 +1,4 @@
-"""Which signs a model knows, and how those of typesetters are written with the signs of a keyboard."""
+"""The signs that a model knows; it reads those of typesetters as the signs of a keyboard."""
 
 import re
 import unicodedata
