@@ -111,7 +111,8 @@ def _of_word(word: str, at: int, is_known: Callable[[str], bool]) -> Iterator[It
         last -= 1
     yield from _signs(word, at, unknown, range(first))
     if any(unknown[first:last]):
-        yield Item(at + first, at + last, ItemKind.WORD, word[first:last], foreign=True)
+        letters = any(one and char.isalpha() for one, char in zip(unknown, word, strict=True))
+        yield Item(at + first, at + last, ItemKind.WORD, word[first:last], foreign=letters)
     yield from _signs(word, at, unknown, range(last, len(word)))
 
 

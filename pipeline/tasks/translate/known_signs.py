@@ -41,6 +41,8 @@ class KnownSigns:
         """Whether the model knows it; spaces are known."""
         if char in self._known or char in self._capitals or ord(char) in self._table or char.isspace():
             return True
+        if char.isdigit() and not char.isdecimal():
+            return False  # as a raised one: the model reads 10\u2076 as 106
         return not char.isascii() and all(
             one in self._known or one.isspace() for one in unicodedata.normalize("NFKC", char)
         )

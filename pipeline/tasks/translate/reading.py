@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from ...models.manifest import Manifest
 from ...runtime.subwords import END, Subwords
+from .code_blocks import blocks
 from .glossary import Glossary
 from .items import Item, ItemKind, items_of
 from .known_signs import KnownSigns
@@ -37,17 +38,24 @@ class Reader:
 
     def sentences(self, text: str, language: str, own: Glossary | None = None) -> Iterator[ReadSentence]:
         """The sentences of ``text``, which join to it. Terms of ``own`` come before those of the file."""
-        for paragraph in paragraphs(text):
-            items = self._items(paragraph, own)
-            start = 0
-            at = 0
-            for end in _ends(paragraph, items, language):
-                inside: list[Item] = []
-                while at < len(items) and items[at].start < end:
-                    inside.append(_moved(items[at], start))
-                    at += 1
-                yield from self._fitting(paragraph[start:end], inside)
-                start = end
+        for block, is_code in blocks(text):
+            if is_code:
+                yield ReadSentence(block, Sentence("", "", "", block), ())
+                continue
+            for paragraph in paragraphs(block):
+                yield from self._sentences(paragraph, language, own)
+
+    def _sentences(self, paragraph: str, language: str, own: Glossary | None) -> Iterator[ReadSentence]:
+        items = self._items(paragraph, own)
+        start = 0
+        at = 0
+        for end in _ends(paragraph, items, language):
+            inside: list[Item] = []
+            while at < len(items) and items[at].start < end:
+                inside.append(_moved(items[at], start))
+                at += 1
+            yield from self._fitting(paragraph[start:end], inside)
+            start = end
 
     def one(self, text: str, own: Glossary | None = None) -> ReadSentence:
         """``text`` as one sentence, of any length."""

@@ -21,6 +21,7 @@ from ..text import TextTask
 from .alignment import Aligner
 from .glossary import Glossary, check_terms
 from .notes import Notes
+from .numbers import with_mended_numbers
 from .plan import Plan, PlannedRow, PlannedSentence
 from .prefixes import covered, forced
 from .reading import Reader, ReadSentence
@@ -171,6 +172,7 @@ class Translate(TextTask):
             return shown if part.goes_on or shown[-1:].isspace() else shown + _spaces(sentence.trail)
         forced_text = part.forced.text if part.forced else ""
         target = self._joined(forced_text, translation.tokens)
+        target = with_mended_numbers(sentence.source, target, len(forced_text))
         if shown is None or part.forced is None:
             return f"{sentence.lead}{restored(sentence, target, self._aligner)}{sentence.trail}"
         rest = sentence._replace(marks=part.forced.marks)

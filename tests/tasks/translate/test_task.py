@@ -6,10 +6,12 @@ from collections import Counter
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from support.fake_translator import FakeTranslation, Way
 
 from inferstream.pipeline.errors import TooLarge, UnknownOption, WrongType
 from inferstream.pipeline.tasks.base import Ask
+from inferstream.pipeline.tasks.translate.code_blocks import blocks
 
 LINK = "https://example.org/a?b=1&c=2#d"
 WAYS: dict[str, Way] = {
@@ -194,6 +196,47 @@ def test_numbers_that_are_lost_are_told() -> None:
     lose = FakeTranslation(lambda source: source.replace("645", "1040").replace(",", "."))
     assert lose("It is 645 miles and 1,234 euros.").note == "Not found in the translation: 645."
     assert not FakeTranslation(lambda source: "100 mil")("100,000").note
+
+
+@pytest.mark.parametrize(
+    ("source", "made", "text"),
+    [
+        ("It is $1,234.56 now.", "Sim $1,234,56 agora.", "Sim $1.234,56 agora."),
+        ("It is $2,000.00 now.", "Sim $2.000.00 agora.", "Sim $2.000,00 agora."),
+        ("It is 1,234.56 now.", "Sim 1,234.56 agora.", "Sim 1,234.56 agora."),
+        ("It is 1,234.56 now.", "Sim 1234,56 agora.", "Sim 1234,56 agora."),
+        ("It is 1,000 now.", "Sim 1000 agora.", "Sim 1000 agora."),
+        ("Version 3.11.2 now.", "Vai 3,11,2 agora.", "Vai 3.11.2 agora."),
+    ],
+)
+def test_a_number_is_written_as_in_the_source_or_with_points_and_commas_exchanged(
+    source: str, made: str, text: str
+) -> None:
+    answer = FakeTranslation(lambda _: made)(source)
+    assert (answer.text, answer.note) == (text, UNSET)
+
+
+def test_a_block_of_code_stays_as_it_is() -> None:
+    code = "```python\nfor i in range(10):\n\n    print(i)\n```"
+    translation = FakeTranslation(str.upper)
+    assert translation(f"My card\n{code}\nis late").text == f"MY CARD\n{code}\nIS LATE"
+    assert translation(code).text == code
+    assert translation("```\nmy card").text == "```\nMY CARD"
+
+
+@given(text=st.lists(st.sampled_from(["```", "~~~", "````", "\n", "\r\n", " ", "py", "a b"])).map("".join))
+def test_the_parts_of_a_text_with_code_join_to_it(text: str) -> None:
+    assert "".join(part for part, _ in blocks(text)) == text
+    for part, is_code in blocks(text):
+        assert not is_code or part.lstrip()[:3] in ("```", "~~~")
+
+
+def test_raised_digits_survive() -> None:
+    translation = FakeTranslation()
+    text = "It has 120 m² or 10⁶ of ①"
+    assert translation(text).text == text
+    assert translation.sources == ["It has 120 EZ-1 or EZ-2 of EZ-3"]
+    assert translation("x² + y²").text == "x² + y²"
 
 
 def test_a_translation_that_does_not_end_says_so() -> None:

@@ -57,6 +57,11 @@ UNITS = [
     "<b>a</b> ",
     "<b>a</b>",
     "a{b}",
+    "```py\n",
+    "```\n",
+    "`~`",
+    " \t>",
+    "1,234.5 ",
     "<!--",
     "&amp; ",
     "EZ-1 @a ",
@@ -69,6 +74,7 @@ def kinds() -> dict[str, str]:
     return {
         **repeated,
         "spaces before a word": f"{' ' * SIZE}a",
+        "a fence of a megabyte": f"{'~' * SIZE}`",
         "a word of a megabyte": f"I am {'a' * SIZE}",
     }
 
