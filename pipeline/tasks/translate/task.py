@@ -28,7 +28,7 @@ from .reading import Reader, ReadSentence
 from .restoring import restored
 
 CODE_VERSION: Final = (
-    b"translate 3"  # must change when this code gives another answer to the same translations
+    b"translate 4"  # must change when this code gives another answer to the same translations
 )
 NO_TRANSLATION: Final = Translation([], ended=True)
 CHARACTERS_OF_A_TOKEN: Final = 50
