@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from ...errors import UsageError, WrongType
 from ...rows.cells import NoText, text_of
 from ...rows.csv_rows import Wanted
 from ...rows.decoding import read_text
-from ...rows.dialect import dialect_of
+from ...rows.dialect import COMMA, Dialect, dialect_of
 from ...rows.row_file import read_rows
 from .items import Item, ItemKind
 
@@ -20,6 +22,8 @@ SHORTEST_IN_CAPITALS: Final = 4
 PART: Final = re.compile(r"\w+|[^\w\s]")
 END: Final = ""
 LONGEST_TERM: Final = 100
+LONGEST_HEADER: Final = 10_000
+COLUMNS: Final = ("term", "translation", "source", "target")
 MOST_TERMS: Final = 1_000
 """Terms of one request. A file may have any number."""
 
@@ -90,20 +94,50 @@ def read_glossary(path: Path, source: str, target: str) -> dict[str, str]:
     """
     if path.suffix == ".toml":
         return _from_toml(path, f"{source}-{target}")
-    if dialect_of(path).format == "txt":
-        raise UsageError(f"The glossary {path} must be .csv, .tsv, .jsonl or .toml.")
+    dialect = _dialect_of(path)
     terms = {}
     wanted = {"--term": "term"}
-    for row in read_rows(path, Wanted(wanted, ("translation", "source", "target"))):
+    for row in read_rows(path, Wanted(wanted, COLUMNS[1:]), dialect):
         cells = {}
-        for column in ("term", "translation", "source", "target"):
+        for column in COLUMNS:
             try:
                 cells[column] = (text_of(row.values.get(column)) or "").strip()
             except NoText as error:
                 raise UsageError(f"{path}, line {row.line}: {column!r} {error}: give a text.") from error
+        if dialect.format == "csv" and not any(cells.values()):
+            continue  # Excel writes rows that were emptied
         if cells["source"] in ("", source) and cells["target"] in ("", target):
             terms[_checked(cells["term"], f"{path}, line {row.line}")] = cells["translation"] or cells["term"]
     return terms
+
+
+def _dialect_of(path: Path) -> Dialect:
+    """The dialect; that of a CSV file also by its header line, since Excel writes semicolons in half of the world.
+
+    Raises UsageError for a header line with other columns: no option names them.
+    """
+    dialect = dialect_of(path)
+    if dialect.format == "txt":
+        raise UsageError(f"The glossary {path} must be .csv, .tsv, .jsonl or .toml.")
+    if dialect.format != "csv" or dialect.compressed:
+        return dialect
+    try:
+        with path.open("rb") as file:
+            head = file.readline(LONGEST_HEADER).decode("utf-8-sig", "replace").strip()
+    except OSError as error:
+        raise UsageError(f"Cannot read the glossary {path}: {error.strerror}.") from error
+    if "\0" in head or "\ufffd" in head:
+        return dialect  # the reader tells what is wrong with it
+    if dialect.delimiter == COMMA and COMMA not in head and ";" in head:
+        dialect = replace(dialect, delimiter=";")
+    columns = [column.strip('"') for column in head.split(dialect.delimiter)]
+    others = [column for column in columns if column not in COLUMNS]
+    if "term" not in columns or (others and "translation" not in columns):
+        raise UsageError(
+            f"The glossary {path} needs the columns term and translation, in small letters (and perhaps source and "
+            f"target); its header line has: {', '.join(columns)[:200]}."
+        )
+    return dialect
 
 
 def _from_toml(path: Path, pair: str) -> dict[str, str]:

@@ -90,3 +90,18 @@ def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, name: str, conten
         read_glossary(glossary_file(tmp_path, content, name), "en", "pt")
     with pytest.raises(UsageError, match="Cannot read"):
         read_glossary(tmp_path / f"none-such-{name.replace('txt', 'csv')}", "en", "pt")
+
+
+def test_a_table_as_excel_writes_it(tmp_path: Path) -> None:
+    content = "\ufeffterm;translation\r\nfee, yearly;taxa, anual\r\nAcme;\r\n;\r\n"
+    path = glossary_file(tmp_path, content)
+    assert read_glossary(path, "en", "pt") == {"fee, yearly": "taxa, anual", "Acme": "Acme"}
+
+
+@pytest.mark.parametrize(
+    "head", ["Term,Translation", "term,translated", "invoice,fatura", "term|translation"]
+)
+def test_other_columns_are_told_by_what_is_needed(tmp_path: Path, head: str) -> None:
+    path = glossary_file(tmp_path, f"{head}\na,b\n")
+    with pytest.raises(UsageError, match="needs the columns term and translation, in small letters"):
+        read_glossary(path, "en", "pt")
