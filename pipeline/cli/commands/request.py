@@ -10,9 +10,7 @@ import click
 
 from ....schemas.codec import DecodeError, decode_request, encode
 from ....schemas.messages import Request
-from ....schemas.topics import PRIORITIES
 from ...client.client import Client
-from ...client.keywords import DEFAULT_TIMEOUT_S
 from ...client.replies import Answer
 from ...config import Config
 from ...errors import UsageError
@@ -22,7 +20,8 @@ from ...tasks.chains.declared import chains_of
 from ..options.connection import connection
 from ..options.of_tasks import OptionsCommand, task_options
 from ..options.rows import dialect_options, id_column, text_column
-from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
+from ..options.sending import HIGHER_FIRST, model_option, priority_option, sending_options
+from ..options.settings import KAFKA, with_settings
 
 
 @click.command("request", cls=OptionsCommand)
@@ -50,39 +49,11 @@ from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 @text_column
 @id_column
 @dialect_options
-@click.option(
-    "--kafka",
-    **{
-        **KAFKA_ADDRESS,
-        "help": "Send to the workers on this Kafka.  [default: run the model in this process]",
-    },
-)
-@click.option(
-    "--embedded",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Send to the worker that serves this folder (`inferstream worker --embedded`).",
-)
-@click.option("--model", metavar="NAME", help="Model that answers.  [default: the worker's first model]")
-@click.option(
-    "--priority",
-    type=click.Choice(PRIORITIES),
-    help="Busy workers run requests of a higher priority first.  [default: normal]",
-)
-@click.option("--tenant", metavar="NAME", help="Tenant of the requests. Tenants never share cached answers.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, min_open=True),
-    default=DEFAULT_TIMEOUT_S,
-    show_default=True,
-    help="Seconds to wait for the next answer; with --stream, for the answer to each line.",
-)
-@click.option(
-    "--max-in-flight",
-    type=click.IntRange(1),
-    default=256,
-    show_default=True,
-    help="Maximum number of lines of --file or --stream in progress at a time.",
+@sending_options(
+    model=model_option("the worker's first model"),
+    priority=priority_option(help=f"{HIGHER_FIRST}.  [default: normal]"),
+    timeout="; with --stream, for the answer to each line",
+    in_flight="lines of --file or --stream",
 )
 @with_settings(KAFKA, kafka=False)
 @click.option("--json", "as_json", is_flag=True, help="Print replies as JSON, as on the reply topic.")

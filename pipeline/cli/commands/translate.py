@@ -6,15 +6,14 @@ from typing import Any, get_args
 
 import click
 
-from ....schemas.topics import PRIORITIES
-from ...client.keywords import DEFAULT_TIMEOUT_S
 from ...config import Config
 from ...errors import UsageError
 from ...subtitles.encoded import read_encoded
 from ...subtitles.script import Script, ScriptFormat, format_of
 from ...tasks.translate.glossary import Glossary, read_glossary
 from ..options.connection import connection
-from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
+from ..options.sending import HIGHER_FIRST, model_option, priority_option, sending_options
+from ..options.settings import KAFKA, with_settings
 from ..output.translated_file import TASK, Places, TranslatedFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -49,41 +48,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--encoding", help="Encoding of the file, e.g. cp1252 or utf-16.  [default: utf-8]")
 @click.option("--out-encoding", help="Encoding of the translated file.  [default: that of the file]")
 @click.option("--overwrite", is_flag=True, help="Replace the translated file if it exists.")
-@click.option(
-    "--kafka",
-    **{
-        **KAFKA_ADDRESS,
-        "help": "Send to the workers on this Kafka.  [default: run the model in this process]",
-    },
-)
-@click.option(
-    "--embedded",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Send to the worker that serves this folder (`inferstream worker translate --embedded`).",
-)
-@click.option("--model", metavar="NAME", help="Model that answers.  [default: one for the languages]")
-@click.option(
-    "--priority",
-    type=click.Choice(PRIORITIES),
-    default="low",
-    show_default=True,
-    help="Busy workers run requests of a higher priority first: live captions go before files.",
-)
-@click.option("--tenant", metavar="NAME", help="Tenant of the requests. Tenants never share cached answers.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, min_open=True),
-    default=DEFAULT_TIMEOUT_S,
-    show_default=True,
-    help="Seconds to wait for the next answer.",
-)
-@click.option(
-    "--max-in-flight",
-    type=click.IntRange(1),
-    default=256,
-    show_default=True,
-    help="Maximum number of passages in progress at a time.",
+@sending_options(
+    model=model_option("one for the languages"),
+    priority=priority_option(
+        default="low", show_default=True, help=f"{HIGHER_FIRST}: live captions go before files."
+    ),
+    in_flight="passages",
 )
 @with_settings(KAFKA, kafka=False)
 def command(
