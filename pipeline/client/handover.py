@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ...schemas.messages import Failure
 from ..errors import ShuttingDown
@@ -18,6 +18,13 @@ class Signal:
 WANTED: Final = Signal()
 """The map reads its next item: hand it over."""
 ENDED: Final = Signal()
+
+Item = TypeVar("Item")
+
+
+async def next_or_ended(items: AsyncIterator[Item]) -> Item | Signal:
+    """The next of ``items``; ENDED behind the last one. A thread cannot be given StopAsyncIteration."""
+    return await anext(items, ENDED)
 
 
 class Raised(NamedTuple):

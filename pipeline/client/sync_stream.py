@@ -1,10 +1,10 @@
 """An answer in pieces, for programs without an event loop."""
 
 from contextlib import suppress
-from typing import Any, Generic, Self
+from typing import Generic, Self
 
 from ..errors import ShuttingDown, UsageError
-from .handover import ENDED, Signal
+from .handover import Signal, next_or_ended
 from .loop_thread import LoopThread
 from .replies import Answer
 from .stream import Output_co, Piece_co, Stream
@@ -37,7 +37,7 @@ class SyncStream(Generic[Piece_co, Output_co]):
 
     def __next__(self) -> Piece_co:
         """The next piece. After the last one raises the error of the request, if it has failed."""
-        piece = self._thread.run(_next_of(self._stream))
+        piece = self._thread.run(next_or_ended(self._stream))
         if isinstance(piece, Signal):
             raise StopIteration
         return piece
@@ -45,7 +45,3 @@ class SyncStream(Generic[Piece_co, Output_co]):
     def answer(self) -> Answer[Output_co]:
         """The whole answer, as `SyncClient.request` gives it; waits for it. Raises the error of the request."""
         return self._thread.run(self._stream.answer())
-
-
-async def _next_of(stream: Stream[Piece_co, Any]) -> Piece_co | Signal:
-    return await anext(stream, ENDED)

@@ -22,7 +22,7 @@ from .measures import Measures
 from .modes import Shown
 from .open_segments import OpenSegments
 from .requests import Reply, StreamRequests, output_of_reply
-from .segment import Question, Segment
+from .segment import Revision, Segment
 
 TICK_S: Final = 0.1
 """Partials of all streams leave together, ten times a second: so they share batches. With 50 speakers that takes the
@@ -82,13 +82,13 @@ class Interpreter:
         segment = self._segment()
         self._current = None
         self._held = None
-        question = segment.end(text, self._loop.time())
-        if question is None:
+        revision = segment.end(text, self._loop.time())
+        if revision is None:
             self._done(segment, text)
             return
         self._finals += 1
-        reply = await self._requests.send(segment.number, question)  # here: in the order of the segments
-        self.start(self._finish(segment, question, reply))
+        reply = await self._requests.send(segment.number, revision)  # here: in the order of the segments
+        self.start(self._finish(segment, revision, reply))
         await self.until(lambda: self._finals < MAX_FINALS)
 
     async def end(self) -> None:
@@ -160,19 +160,19 @@ class Interpreter:
         segment = self._current
         if held is None or segment is None:  # a final was sent meanwhile
             return
-        question = segment.partial(held, self._loop.time())
-        if question is not None:
+        revision = segment.partial(held, self._loop.time())
+        if revision is not None:
             self.measures.partials += 1
-            reply = await self._requests.send(segment.number, question)
-            reply.add_done_callback(partial(self._partial_ended, segment, question))
+            reply = await self._requests.send(segment.number, revision)
+            reply.add_done_callback(partial(self._partial_ended, segment, revision))
 
-    def _partial_ended(self, segment: Segment, question: Question, reply: Reply) -> None:
+    def _partial_ended(self, segment: Segment, revision: Revision, reply: Reply) -> None:
         if reply.cancelled() or (reply.exception() is not None and self.error is not None):
             return
         try:
-            segment.answer(question.revision, output_of_reply(reply).text, self._loop.time())
+            segment.answer(revision.number, output_of_reply(reply).text, self._loop.time())
         except InferstreamError as error:
-            segment.pass_over(question.revision)
+            segment.pass_over(revision.number)
             self.measures.superseded += isinstance(error, Superseded)
             self.measures.passed_over += not isinstance(error, Superseded)
             if isinstance(error, OF_THE_STREAM):
@@ -180,9 +180,9 @@ class Interpreter:
         self._tell()
         self._plan()
 
-    async def _finish(self, segment: Segment, question: Question, reply: Reply) -> None:
+    async def _finish(self, segment: Segment, revision: Revision, reply: Reply) -> None:
         """Send the final until it is answered."""
-        again = partial(self._requests.send, segment.number, question)
+        again = partial(self._requests.send, segment.number, revision)
         try:
             output = await answered(reply, again, self._requests.timeout_s)
             segment.finish(output.text, self._loop.time())
@@ -192,7 +192,7 @@ class Interpreter:
         except InferstreamError as error:
             segment.fail(error)
         self._finals -= 1
-        self._done(segment, question.text)
+        self._done(segment, revision.text)
 
     def _done(self, segment: Segment, text: str) -> None:
         assert segment.caption is not None

@@ -46,10 +46,10 @@ class Trace:
     def __init__(self) -> None:
         self.erased = 0
         self._shown: list[str] = []
-        self._settled_at: list[
-            float
-        ] = []  # of each shown word: since when it and those before it are as they are
-        self._sent_at: list[float] = []  # of each source word
+        self._settled_at: list[float] = []
+        """Of each shown word: since when it and all words before it are as they are."""
+        self._sent_at: list[float] = []
+        """Of each source word."""
 
     def sent(self, text: str, now: float) -> None:
         """The segment was sent with this text: words beyond those that were sent before are new."""

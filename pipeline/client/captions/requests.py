@@ -11,7 +11,7 @@ from ....schemas.translation import TranslateOutput
 from ...errors import InferstreamError
 from ..call import Call
 from ..replies import answer_of, error_of
-from .segment import Question
+from .segment import Revision
 
 PARTIAL_S: Final = 2.0
 """A translation of a partial that takes longer is of no use: the next one has its words."""
@@ -28,7 +28,7 @@ class RequestSender(Protocol):
 
 
 class StreamRequests:
-    """Sends the questions of one stream. All have its name as their key, so that their replies come in order."""
+    """Sends the revisions of one stream. All have its name as their key, so that their replies come in order."""
 
     def __init__(self, name: str, call: Call, timeout_s: float, client: RequestSender) -> None:
         """``call`` has model, tenant, lease and options; ``timeout_s`` is that of a final, its retries included."""
@@ -42,15 +42,15 @@ class StreamRequests:
         """Raises as `Client.request` does before a request is sent."""
         await self._client._open_replies(self._call)
 
-    async def send(self, segment: int, question: Question, timeout_s: float | None = None) -> Reply:
+    async def send(self, segment: int, revision: Revision, timeout_s: float | None = None) -> Reply:
         """The future of the reply. What cannot be sent is its error: nothing is raised."""
         if timeout_s is None:
-            timeout_s = self.timeout_s if question.final else PARTIAL_S
-        priority = "high" if question.final else "normal"
+            timeout_s = self.timeout_s if revision.final else PARTIAL_S
+        priority = "high" if revision.final else "normal"
         envelope = structs.replace(self._call.envelope, timeout_s=timeout_s, priority=priority)
         call = structs.replace(self._call, envelope=envelope)
         try:
-            reply = await self._client._send(call, self._request(segment, question))
+            reply = await self._client._send(call, self._request(segment, revision))
         except InferstreamError as error:
             reply = asyncio.get_running_loop().create_future()
             reply.set_exception(error)
@@ -64,16 +64,16 @@ class StreamRequests:
         for reply in list(self._pending):
             reply.cancel()
 
-    def _request(self, segment: int, question: Question) -> Request:
+    def _request(self, segment: int, revision: Revision) -> Request:
         options = dict(self._call.options)
-        if question.prefix:
-            options["prefix"] = question.prefix
-        earlier = question.supersedes
+        if revision.prefix:
+            options["prefix"] = revision.prefix
+        earlier = revision.supersedes
         return Request(
-            text=question.text,
-            id=self._id(segment, question.revision),
+            text=revision.text,
+            id=self._id(segment, revision.number),
             options=options,
-            final=question.final,
+            final=revision.final,
             supersedes=None if earlier is None else self._id(segment, earlier),
         )
 

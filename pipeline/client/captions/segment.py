@@ -12,10 +12,10 @@ UNSTABLE_WORDS: Final = 2
 """The last words of a partial that a recognizer may change: a text that changes earlier ones is another text."""
 
 
-class Question(NamedTuple):
-    """One revision of a segment, to be translated. ``prefix`` is the start of the translation."""
+class Revision(NamedTuple):
+    """What is known of a segment at one time, to be translated. ``prefix`` is the start of the translation."""
 
-    revision: int
+    number: int
     text: str
     prefix: str
     final: bool
@@ -32,35 +32,35 @@ class Segment:
         """The newest source text."""
         self.caption: Caption | None = None
         """What was not read yet."""
-        self.final: Question | None = None
+        self.final: Revision | None = None
         self.is_done = False
         """Its final is known, or has failed."""
         self._shown = shown
         self._told = ""
-        self._revisions = 0
+        self._sent_revisions = 0
         self._pending: dict[int, None] = {}  # partials that were sent and have not ended, in their order
         self._answered = -1  # answers up to this revision are not shown any more
-        self._last: Question | None = None
+        self._last: Revision | None = None
 
-    def partial(self, text: str, now: float) -> Question | None:
+    def partial(self, text: str, now: float) -> Revision | None:
         """The text has grown to this. Returns what to ask; None if nothing is new, or the mode asks nothing."""
         if not text.strip() or text == self.text:
             return None
         self._take(text, now)
         if not self._shown.asks:
             return None
-        self._last = question = self._question(text, self._shown.prefix, final=False)
-        self._pending[question.revision] = None
-        return question
+        self._last = revision = self._next_revision(text, self._shown.prefix, final=False)
+        self._pending[revision.number] = None
+        return revision
 
-    def end(self, text: str, now: float) -> Question | None:
+    def end(self, text: str, now: float) -> Revision | None:
         """The segment is complete with this text. Returns what to ask; None for a blank one: it is done."""
         self._shown.freeze()
         repeated = self._last if text == self.text else None
         self._take(text, now)
-        # The same question as that of the last partial: the answer is in the cache, or on its way.
+        # The same request as that of the last partial: the answer is in the cache, or on its way.
         prefix = self._shown.prefix if repeated is None else repeated.prefix
-        self.final = self._question(text, prefix, final=True)
+        self.final = self._next_revision(text, prefix, final=True)
         if text.strip():
             return self.final
         self.finish("", now)
@@ -109,23 +109,23 @@ class Segment:
 
     def _close(self, text: str, error: InferstreamError | None) -> None:
         self.is_done = True
-        revision = self._revisions - 1
+        revision = self._sent_revisions - 1
         self.caption = Caption(self.number, revision, text, final=True, settled=len(text), error=error)
 
     def _take(self, text: str, now: float) -> None:
         words, earlier = words_of(text), words_of(self.text)
         if common(earlier, words) < len(earlier) - UNSTABLE_WORDS:
             self._shown.forget()
-            self._answered = self._revisions - 1
+            self._answered = self._sent_revisions - 1
             self._last = None
         self.text = text
         self.trace.sent(text, now)
 
-    def _question(self, text: str, prefix: str, *, final: bool) -> Question:
+    def _next_revision(self, text: str, prefix: str, *, final: bool) -> Revision:
         newest = next(reversed(self._pending), None)
-        question = Question(self._revisions, text, prefix, final, newest)
-        self._revisions += 1
-        return question
+        revision = Revision(self._sent_revisions, text, prefix, final, newest)
+        self._sent_revisions += 1
+        return revision
 
     def _tell(self, now: float) -> None:
         text = self._shown.text

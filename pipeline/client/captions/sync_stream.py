@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Self
 
 from ...errors import ShuttingDown, UsageError
-from ..handover import ENDED, Signal
+from ..handover import Signal, next_or_ended
 from ..loop_thread import LoopThread
 from .caption import Caption
 from .measures import StreamReport
@@ -50,11 +50,7 @@ class SyncTranslationStream:
 
     def __next__(self) -> Caption:
         """The next caption. Raises the error that has ended the stream, behind the captions before it."""
-        caption = self._thread.run(_next_of(self._stream))
+        caption = self._thread.run(next_or_ended(self._stream))
         if isinstance(caption, Signal):
             raise StopIteration
         return caption
-
-
-async def _next_of(stream: TranslationStream) -> Caption | Signal:
-    return await anext(stream, ENDED)

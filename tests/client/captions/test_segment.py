@@ -1,11 +1,11 @@
-"""One segment: which questions are asked, and what is shown whatever the order of their answers."""
+"""One segment: which revisions are sent, and what is shown whatever the order of their answers."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream import Overloaded
 from inferstream.pipeline.client.captions.modes import MODES, Mode, shown_in
-from inferstream.pipeline.client.captions.segment import Question, Segment
+from inferstream.pipeline.client.captions.segment import Revision, Segment
 
 SOURCE = "I was charged twice for one order"
 HOLD_BACK_S = 2.0
@@ -15,9 +15,9 @@ def a_segment(mode: Mode = "live") -> Segment:
     return Segment(3, shown_in(mode, HOLD_BACK_S))
 
 
-def asked(question: Question | None) -> Question:
-    assert question is not None
-    return question
+def asked(revision: Revision | None) -> Revision:
+    assert revision is not None
+    return revision
 
 
 def text_of(segment: Segment) -> str | None:
@@ -28,14 +28,14 @@ def test_each_revision_supersedes_the_newest_that_has_no_answer() -> None:
     segment = a_segment()
     first = asked(segment.partial("I", 0.0))
     second = asked(segment.partial("I was", 0.1))
-    assert (first.revision, first.supersedes, second.revision, second.supersedes) == (0, None, 1, 0)
+    assert (first.number, first.supersedes, second.number, second.supersedes) == (0, None, 1, 0)
     segment.answer(1, "Eu estava", 0.2)
     third = asked(segment.partial("I was charged", 0.3))
     assert (third.supersedes, segment.pending) == (0, 2)
     segment.pass_over(2)
     segment.pass_over(0)
     final = asked(segment.end("I was charged twice", 0.4))
-    assert (final.revision, final.final, final.supersedes) == (3, True, None)
+    assert (final.number, final.final, final.supersedes) == (3, True, None)
 
 
 def test_a_text_that_says_nothing_new_is_not_asked_again() -> None:
@@ -55,18 +55,18 @@ def test_a_blank_final_is_done_at_once_and_takes_back_what_was_shown() -> None:
     assert (segment.caption.text, segment.caption.final, segment.trace.erased) == ("", True, 1)
 
 
-def test_a_final_with_the_text_of_the_last_partial_asks_the_same_question() -> None:
+def test_a_final_with_the_text_of_the_last_partial_sends_the_same_request() -> None:
     segment = a_segment("stable")
     words = SOURCE.split()
     for count in range(1, len(words) + 1):
         last = asked(segment.partial(" ".join(words[:count]), count / 10))
-        segment.answer(last.revision, " ".join(words[:count]).upper(), count / 10)
+        segment.answer(last.number, " ".join(words[:count]).upper(), count / 10)
     final = asked(segment.end(SOURCE, 1.0))
     assert (final.text, final.prefix) == (last.text, last.prefix)
     other = a_segment("stable")
     for count in range(1, len(words) + 1):
         last = asked(other.partial(" ".join(words[:count]), count / 10))
-        other.answer(last.revision, " ".join(words[:count]).upper(), count / 10)
+        other.answer(last.number, " ".join(words[:count]).upper(), count / 10)
     final = asked(other.end(f"{SOURCE}.", 1.0))
     assert last.prefix < final.prefix
     assert SOURCE.upper().startswith(final.prefix)
@@ -75,21 +75,21 @@ def test_a_final_with_the_text_of_the_last_partial_asks_the_same_question() -> N
 def test_in_the_mode_final_no_partial_is_asked() -> None:
     segment = a_segment("final")
     assert segment.partial("I was", 0.0) is None
-    assert asked(segment.end(SOURCE, 0.1)).revision == 0
+    assert asked(segment.end(SOURCE, 0.1)).number == 0
 
 
 def test_a_text_that_goes_back_is_translated_anew() -> None:
     segment = a_segment("stable")
     for number, text in enumerate(["a b c d e f", "a b c d e f g"]):
-        question = asked(segment.partial(text, number / 10))
-        segment.answer(question.revision, text.upper(), number / 10)
+        revision = asked(segment.partial(text, number / 10))
+        segment.answer(revision.number, text.upper(), number / 10)
     late = asked(segment.partial("a b c d e f g h", 0.2))
     assert late.prefix == "A B C D"
     back = asked(segment.partial("a x", 0.3))
     assert back.prefix == ""
-    segment.answer(late.revision, "A B C D E F G H", 0.4)  # of the text that does not hold any more
+    segment.answer(late.number, "A B C D E F G H", 0.4)  # of the text that does not hold any more
     assert text_of(segment) == "A B C D E F"
-    segment.answer(back.revision, "A X", 0.5)
+    segment.answer(back.number, "A X", 0.5)
     final = asked(segment.end("a x y", 0.6))
     assert final.prefix == ""
     segment.finish("A X Y", 0.7)
@@ -102,19 +102,19 @@ def test_whatever_order_answers_come_in_and_how_often_the_final_is_last_and_once
 ) -> None:
     segment = a_segment(mode)
     words = SOURCE.split()
-    questions = [segment.partial(" ".join(words[:count]), 0.0) for count in range(1, len(words))]
+    sent = [segment.partial(" ".join(words[:count]), 0.0) for count in range(1, len(words))]
     final = asked(segment.end(SOURCE, 0.1))
-    revisions = [one.revision for one in questions if one is not None]
-    events = data.draw(st.lists(st.sampled_from([*revisions, final.revision]), max_size=20))
+    numbers = [one.number for one in sent if one is not None]
+    events = data.draw(st.lists(st.sampled_from([*numbers, final.number]), max_size=20))
     newest = -1
     captions = []
-    for now, revision in enumerate([*events, final.revision], 1):
-        if revision == final.revision:
+    for now, number in enumerate([*events, final.number], 1):
+        if number == final.number:
             segment.finish(SOURCE.upper(), now)
         elif data.draw(st.booleans()):
-            segment.answer(revision, " ".join(words[: revision + 1]).upper(), now)
+            segment.answer(number, " ".join(words[: number + 1]).upper(), now)
         else:
-            segment.pass_over(revision)
+            segment.pass_over(number)
         segment.release(now)
         if segment.caption is not None:
             caption, segment.caption = segment.caption, None
