@@ -17,7 +17,7 @@ from ...config import Config
 from ...errors import UsageError
 from ...lab.demo.demo import MAX_IN_FLIGHT, DemoResult, run_demo
 from ...lab.demo.figures import Figures
-from ...lab.demo.sites import Demonstrated, DemoSite, in_this_process, on_local_kafka, with_your_workers
+from ...lab.demo.sites import DemoSite, DemoTask, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
 from ...tasks.triage.settings import TriageSettings
@@ -109,7 +109,7 @@ def command(
         elsewhere = structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka))
         site = with_your_workers(elsewhere, screen, TASK)
     else:
-        shown = Demonstrated(TASK, (config.of_task(TASK, TriageSettings).model,))
+        shown = DemoTask(TASK, (config.of_task(TASK, TriageSettings).model,))
         have_model(shown.models[0], screen)
         local = on_local_kafka(config, screen, shown, workers) if kafka_local else None
         site = local or in_this_process(config, screen, shown)

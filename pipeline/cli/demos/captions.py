@@ -15,15 +15,15 @@ from ...client.captions.modes import MODES, Mode
 from ...config import Config
 from ...errors import UsageError
 from ...lab.demo.batches import RanBatches
-from ...lab.demo.captions import WORDS_A_SECOND, CaptionsResult, Screened, Tempo, play
-from ...lab.demo.sites import Demonstrated, DemoSite, in_this_process, on_local_kafka, with_your_workers
+from ...lab.demo.captions import WORDS_A_SECOND, CaptionsResult, ShownTalk, Tempo, play
+from ...lab.demo.sites import DemoSite, DemoTask, in_this_process, on_local_kafka, with_your_workers
 from ...lab.demo.talks import TALKS
 from ...ops.audit.facts import Audited
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.captions_screen import CaptionsScreen
 from .models import have_model
 
-SHOWN = Demonstrated("translate", ("translate-en-pt-int8", "translate-pt-en-int8"))
+SHOWN = DemoTask("translate", ("translate-en-pt-int8", "translate-pt-en-int8"))
 
 
 @click.command()
@@ -93,7 +93,7 @@ def translate(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_summary(result)), indent=2))
     elif result.clean:
-        screen.next_captions(kafka=bool(kafka or kafka_local))
+        screen.next_steps(kafka=bool(kafka or kafka_local))
     return 0 if result.clean else 1
 
 
@@ -104,12 +104,12 @@ async def _run(
     streams: int,
     screen: CaptionsScreen,
 ) -> CaptionsResult:
-    screened = [Screened(number, talk) for number, talk in enumerate(islice(cycle(TALKS), streams))]
+    talks = [ShownTalk(number, talk) for number, talk in enumerate(islice(cycle(TALKS), streams))]
     batches = RanBatches()
     async with starting as site:
-        with screen.live(screened, batches):
+        with screen.live(talks, batches):
             result = await play(
-                site, audited, screened, f"captions-{token_hex(4)}", tempo, batches, screen.observe
+                site, audited, talks, f"captions-{token_hex(4)}", tempo, batches, screen.observe
             )
         screen.captions(result)
     return result
@@ -128,6 +128,6 @@ def _summary(result: CaptionsResult) -> dict[str, Any]:
         "streams": [
             {"name": one.talk.name, "source": one.talk.source, "target": one.talk.target}
             | msgspec.to_builtins(one.report)
-            for one in result.screened
+            for one in result.talks
         ],
     }

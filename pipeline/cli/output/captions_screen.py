@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...lab.demo.batches import RanBatches
-from ...lab.demo.captions import Captioned, CaptionsResult, Screened
+from ...lab.demo.captions import CaptionsResult, ShownSegment, ShownTalk
 from .demo_screen import Screen, histogram
 
 LINES: Final = 3
@@ -36,13 +36,13 @@ class CaptionsScreen(Screen):
         self._began = time.monotonic()
         self._last: dict[int, tuple[str, bool]] = {}
 
-    def live(self, screened: Sequence[Screened], batches: RanBatches) -> Live:
+    def live(self, talks: Sequence[ShownTalk], batches: RanBatches) -> Live:
         """Enter it while the talks are played."""
         self._began = time.monotonic()
         if not self._console.is_terminal:
             self._console.print("\nWords in [brackets] may still change.\n", markup=False)
         return Live(
-            get_renderable=lambda: self._talks(screened, batches),
+            get_renderable=lambda: self._talks(talks, batches),
             console=self._console,
             refresh_per_second=REDRAWS_A_SECOND,
             auto_refresh=self._console.is_terminal,
@@ -50,21 +50,23 @@ class CaptionsScreen(Screen):
             redirect_stderr=False,
         )
 
-    def observe(self, screened: Screened, segment: Captioned) -> None:
+    def observe(self, talk: ShownTalk, segment: ShownSegment) -> None:
         """Print what is shown of the segment, if it has changed; a terminal shows it by itself."""
         now = (segment.text, segment.final)
-        if self._console.is_terminal or not segment.text or screened.number >= self.shown:
+        if self._console.is_terminal or not segment.text or talk.number >= self.shown:
             return
         if self._last.get(id(segment)) == now:
             return
         self._last[id(segment)] = now
         state = "failed" if segment.failed else "final " if segment.final else "  …   "
-        line = f"{self._seconds:5.1f} s  {screened.talk.name:<11}  {state}  {segment.heard}  →  {_marked(segment)}"
+        line = (
+            f"{self._seconds:5.1f} s  {talk.talk.name:<11}  {state}  {segment.heard}  →  {_marked(segment)}"
+        )
         self._console.print(line, markup=False, soft_wrap=True)
 
     def captions(self, result: CaptionsResult) -> None:
         """The figures of each talk and of all, and the audit."""
-        self._section(_figures(result.screened[: self.shown], result.screened[self.shown :]))
+        self._section(_figures(result.talks[: self.shown], result.talks[self.shown :]))
         meanings = "words: mean lag behind the speaker; erasure: words taken back ÷ words in all"
         self._console.print(Text(meanings, "dim"))
         batches = result.batches
@@ -76,7 +78,7 @@ class CaptionsScreen(Screen):
         self._section(ran)
         self._section(_audited(result))
 
-    def next_captions(self, *, kafka: bool) -> None:
+    def next_steps(self, *, kafka: bool) -> None:
         """What to try next."""
         steps = Table.grid(padding=(0, 2))
         steps.add_column(no_wrap=True)
@@ -91,7 +93,7 @@ class CaptionsScreen(Screen):
     def _seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def _talks(self, screened: Sequence[Screened], batches: RanBatches) -> RenderableType:
+    def _talks(self, talks: Sequence[ShownTalk], batches: RanBatches) -> RenderableType:
         if not self._console.is_terminal:
             return Text()
         table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), show_lines=True)
@@ -100,39 +102,39 @@ class CaptionsScreen(Screen):
         table.add_column("captions", ratio=1)
         lines = LINES if self._console.height >= HIGH else LINES - 1
         width = max(20, (self._console.width - MARGIN) // 2 - 2)
-        for one in screened[: self.shown]:
+        for one in talks[: self.shown]:
             languages = Text(f"{one.talk.source} → {one.talk.target}", "dim")
             name = Text.assemble((one.talk.name, "bold"), "\n", languages)
             heard = _tail([Text(part.heard) for part in one.segments], width, lines)
             shown = _tail([_styled(part) for part in one.segments], width, lines)
             table.add_row(name, heard, shown)
-        return Group(table, self._totals(screened, batches))
+        return Group(table, self._totals(talks, batches))
 
-    def _totals(self, screened: Sequence[Screened], batches: RanBatches) -> Text:
-        reports = [one.report for one in screened]
+    def _totals(self, talks: Sequence[ShownTalk], batches: RanBatches) -> Text:
+        reports = [one.report for one in talks]
         done = sum(report.segments for report in reports)
-        of = sum(len(one.talk.segments) for one in screened)
+        of = sum(len(one.talk.segments) for one in talks)
         measured = [report for report in reports if report.segments]
         lag_s = sum(report.last_word_s for report in measured) / max(1, len(measured))
         superseded = sum(report.superseded for report in reports)
         return Text.assemble(
             f" {self._seconds:4.1f} s  ",
             (f"{done:,} of {of:,}", "bold"),
-            f" segments, {len(screened)} streams  last word ",
+            f" segments, {len(talks)} streams  last word ",
             (f"{lag_s * 1e3:.0f} ms", "bold"),
             f" behind  {superseded:,} superseded\n batches  ",
             histogram(batches),
         )
 
 
-def _styled(segment: Captioned) -> Text:
+def _styled(segment: ShownSegment) -> Text:
     """Settled words in full color, the others dim; a final is green."""
     settled, rest = segment.text[: segment.settled], segment.text[segment.settled :]
     color = "red" if segment.failed else "green" if segment.final else "bold"
     return Text.assemble((settled, color), (rest, "dim italic"))
 
 
-def _marked(segment: Captioned) -> str:
+def _marked(segment: ShownSegment) -> str:
     settled, rest = segment.text[: segment.settled], segment.text[segment.settled :]
     words = rest.lstrip()
     return f"{settled}{rest[: -len(words)]}[{words}]" if words else segment.text
@@ -145,24 +147,24 @@ def _tail(parts: Sequence[Text], width: int, lines: int) -> Text:
     return Text("\n").join([*shown, *[Text("")] * (lines - len(shown))])
 
 
-def _figures(screened: Sequence[Screened], more: Sequence[Screened]) -> Table:
+def _figures(talks: Sequence[ShownTalk], more: Sequence[ShownTalk]) -> Table:
     table = Table(title="Captions", title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     for heading in ("stream", "", "finals", "partials", "superseded", "first word", "last word", "erasure"):
         table.add_column(
             heading, justify="right" if heading and heading != "stream" else "left", no_wrap=True
         )
-    for one in screened:
+    for one in talks:
         table.add_row(one.talk.name, f"{one.talk.source} → {one.talk.target}", *_figures_of([one]))
     if more:
         table.add_row(f"{len(more)} more", "", *_figures_of(more))
     return table
 
 
-def _figures_of(screened: Sequence[Screened]) -> Iterator[str]:
+def _figures_of(talks: Sequence[ShownTalk]) -> Iterator[str]:
     """Counts of these talks, and the means of their lags and erasure."""
-    reports = [one.report for one in screened]
+    reports = [one.report for one in talks]
     finals = sum(report.segments - report.failed for report in reports)
-    yield f"{finals:,}/{sum(len(one.talk.segments) for one in screened):,}"
+    yield f"{finals:,}/{sum(len(one.talk.segments) for one in talks):,}"
     yield f"{sum(report.partials for report in reports):,}"
     yield f"{sum(report.superseded for report in reports):,}"
     yield f"{mean(report.first_word_s for report in reports):.2f} s"

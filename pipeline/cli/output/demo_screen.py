@@ -136,7 +136,8 @@ class Screen:
             Panel(text, title="Audit: read back from the topics", title_align="left", border_style=color)
         )
 
-    def next_steps(self, kafka: bool) -> None:
+    def next_steps(self, *, kafka: bool) -> None:
+        """What to try next."""
         steps = Table.grid(padding=(0, 2))
         steps.add_row(
             'inferstream request triage "I was charged twice"', Text("one ticket of your own", "dim")

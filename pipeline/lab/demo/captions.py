@@ -28,7 +28,7 @@ STAGGER_S: Final = 0.7
 ALL_BEGUN_S: Final = 3.3
 
 
-class Captioned(Struct):
+class ShownSegment(Struct):
     """A segment as its viewer has it now: what was heard of it, and what of its translation is shown."""
 
     heard: str
@@ -38,15 +38,15 @@ class Captioned(Struct):
     failed: bool = False
 
 
-class Screened(Struct):
+class ShownTalk(Struct):
     """A talk and its segments until now, of which the last one is being spoken; ``number`` counts from 0."""
 
     number: int
     talk: Talk
-    segments: list[Captioned] = field(default_factory=list)
+    segments: list[ShownSegment] = field(default_factory=list)
     report: StreamReport = StreamReport()
 
-    def show(self, caption: Caption) -> Captioned:
+    def show(self, caption: Caption) -> ShownSegment:
         """Take over a caption. Returns its segment."""
         shown = self.segments[caption.segment]
         shown.text = caption.text
@@ -56,7 +56,7 @@ class Screened(Struct):
         return shown
 
 
-Observe = Callable[[Screened, Captioned], None]
+Observe = Callable[[ShownTalk, ShownSegment], None]
 """Called with a talk and its segment when what is shown of that has changed."""
 
 
@@ -81,7 +81,7 @@ class Tempo(NamedTuple):
 class CaptionsResult(NamedTuple):
     """What was shown, the batches it ran in, and what the topics say."""
 
-    screened: Sequence[Screened]
+    talks: Sequence[ShownTalk]
     batches: RanBatches
     audit: AuditReport
 
@@ -89,15 +89,15 @@ class CaptionsResult(NamedTuple):
     def clean(self) -> bool:
         """Whether each segment has its final, and each request has ended exactly once."""
         report = self.audit
-        failed = any(one.report.failed for one in self.screened)
-        missing = any(one.report.segments < len(one.talk.segments) for one in self.screened)
+        failed = any(one.report.failed for one in self.talks)
+        missing = any(one.report.segments < len(one.talk.segments) for one in self.talks)
         return not (failed or missing or report.unended or report.lost or report.repeated)
 
 
 async def play(
     site: DemoSite,
     audited: Audited,
-    screened: Sequence[Screened],
+    talks: Sequence[ShownTalk],
     run: str,
     tempo: Tempo,
     batches: RanBatches,
@@ -112,39 +112,39 @@ async def play(
     replies = await site.broker.consume([audited.topics.replies], start="latest")
     watching = asyncio.create_task(watch(replies, f"{run}-", batches))
     try:
-        async with asyncio.TaskGroup() as talks:
-            for one in screened:
-                talks.create_task(_talk(site.client, one, f"{run}-{one.number}", tempo, observe))
+        async with asyncio.TaskGroup() as playing:
+            for one in talks:
+                playing.create_task(_talk(site.client, one, f"{run}-{one.number}", tempo, observe))
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         await replies.close()
     report = await audit(site.broker, audited, starts=starts, clock=time.time)
-    return CaptionsResult(screened, batches, report)
+    return CaptionsResult(talks, batches, report)
 
 
-async def _talk(client: Client, screened: Screened, name: str, tempo: Tempo, observe: Observe) -> None:
-    await asyncio.sleep(tempo.begin_s(screened.number))
-    talk = screened.talk
-    words = _speak(screened, tempo, observe)
+async def _talk(client: Client, shown: ShownTalk, name: str, tempo: Tempo, observe: Observe) -> None:
+    await asyncio.sleep(tempo.begin_s(shown.number))
+    talk = shown.talk
+    words = _speak(shown, tempo, observe)
     # A tenant of its own: the cache of an earlier run must not answer.
     async with client.translate_stream(
         talk.source, talk.target, words, mode=tempo.mode, name=name, tenant=name
     ) as stream:
         async for caption in stream:
-            screened.report = stream.report()
-            observe(screened, screened.show(caption))
-        screened.report = stream.report()
+            shown.report = stream.report()
+            observe(shown, shown.show(caption))
+        shown.report = stream.report()
 
 
-async def _speak(screened: Screened, tempo: Tempo, observe: Observe) -> AsyncIterator[str | Partial]:
-    for segment in screened.talk.segments:
-        shown = Captioned("")
-        screened.segments.append(shown)
+async def _speak(shown: ShownTalk, tempo: Tempo, observe: Observe) -> AsyncIterator[str | Partial]:
+    for segment in shown.talk.segments:
+        growing = ShownSegment("")
+        shown.segments.append(growing)
         for known in spoken(segment):
             await asyncio.sleep(tempo.seconds(known.words))
-            shown.heard = known.text
-            observe(screened, shown)
+            growing.heard = known.text
+            observe(shown, growing)
             yield known.text if known.final else Partial(known.text)
         await asyncio.sleep(tempo.breath_s)

@@ -36,7 +36,7 @@ class StartupScreen(Protocol):
         ...
 
 
-class Demonstrated(NamedTuple):
+class DemoTask(NamedTuple):
     """The task of a demo, and the names of the models that answer."""
 
     task: str
@@ -52,9 +52,7 @@ class DemoSite(NamedTuple):
 
 
 @asynccontextmanager
-async def in_this_process(
-    config: Config, screen: StartupScreen, shown: Demonstrated
-) -> AsyncGenerator[DemoSite]:
+async def in_this_process(config: Config, screen: StartupScreen, shown: DemoTask) -> AsyncGenerator[DemoSite]:
     """Embedded broker, worker and client in this process. The topics are deleted afterwards."""
     from ...serving.edge import Edge
 
@@ -71,7 +69,7 @@ async def in_this_process(
 
 @asynccontextmanager
 async def on_local_kafka(
-    config: Config, screen: StartupScreen, shown: Demonstrated, workers: int
+    config: Config, screen: StartupScreen, shown: DemoTask, workers: int
 ) -> AsyncGenerator[DemoSite]:
     """A local Kafka and worker processes, which end with the demo."""
     from ...kafka_local.cluster import LocalKafka
@@ -125,7 +123,7 @@ async def with_your_workers(config: Config, screen: StartupScreen, task: str) ->
         yield DemoSite(broker, client, [])
 
 
-def _worker(settings: KafkaConfig, shown: Demonstrated, folder: Path) -> WorkerProcess:
+def _worker(settings: KafkaConfig, shown: DemoTask, folder: Path) -> WorkerProcess:
     folder.mkdir()
     arguments = serve_task(
         shown.task,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inferstream.pipeline.cli.main import run
-from inferstream.pipeline.lab.demo.captions import Captioned, Screened
+from inferstream.pipeline.lab.demo.captions import ShownSegment, ShownTalk
 from inferstream.pipeline.lab.demo.talks import TALKS, WORDS_A_PARTIAL, spoken
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
@@ -66,7 +66,7 @@ def test_an_option_before_the_name_of_the_demo_is_not_ignored(capsys: pytest.Cap
 def test_a_final_is_settled_whole() -> None:
     from inferstream.pipeline.client.captions.caption import Caption
 
-    screened = Screened(0, TALKS[0], [Captioned("Good"), Captioned("")])
-    assert screened.show(Caption(0, 0, "Bom dia", settled=3)).settled == 3
-    assert screened.show(Caption(0, 1, "Bom dia!", final=True)).settled == 8
-    assert screened.segments[1] == Captioned("")
+    talk = ShownTalk(0, TALKS[0], [ShownSegment("Good"), ShownSegment("")])
+    assert talk.show(Caption(0, 0, "Bom dia", settled=3)).settled == 3
+    assert talk.show(Caption(0, 1, "Bom dia!", final=True)).settled == 8
+    assert talk.segments[1] == ShownSegment("")
