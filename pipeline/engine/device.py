@@ -108,6 +108,11 @@ class Device:
         wait_s = self._forecast.wait_s(before_ms, busy=self.batcher.busy)
         return wait_s + self._forecast.steps_s(flight.further_steps)
 
+    def own_s(self, flight: Flight) -> float:
+        """Predicted seconds of its rows but the first, and of its further steps, on a free device."""
+        later_s = self._forecast.drain_s(self.batcher.expected.later_rows_ms(flight.size))
+        return later_s + self._forecast.steps_s(flight.further_steps)
+
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits now has run."""

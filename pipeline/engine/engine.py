@@ -147,10 +147,12 @@ class Engine:
         wait_s = device.wait_s(flight)
         allowed_s = (flight.expires - now) * MAX_WAIT_SHARE
         if wait_s > allowed_s:
-            raise Overloaded(
-                f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later.",
-                retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3),
+            problem = (
+                f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later."
             )
+            if (own_s := device.own_s(flight)) > allowed_s:
+                problem = f"This text takes about {own_s:.1f} s, longer than its deadline allows: give it more time."
+            raise Overloaded(problem, retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3))
 
     async def arrive(self, flight: Flight, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """The answer to the job, whose flight this is. Raises its error, or DeadlineExceeded.

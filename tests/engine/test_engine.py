@@ -20,6 +20,7 @@ from inferstream.pipeline.errors import (
     DeadlineExceeded,
     DeviceError,
     InferstreamError,
+    Overloaded,
     UnknownModel,
     UnknownOption,
 )
@@ -108,6 +109,12 @@ async def test_an_unknown_model_or_option_is_named() -> None:
         with pytest.raises(UnknownOption, match="volume"):
             await rig.ask("text", options={"volume": 11})
         assert rig.tasks[SMALL].prepared == []
+
+
+async def test_a_text_that_is_too_long_for_its_deadline_is_not_told_to_come_back() -> None:
+    async with an_engine_rig(lanes=1) as rig:
+        with pytest.raises(Overloaded, match=r"This text takes about .* longer than its deadline allows"):
+            await rig.ask("word " * 100_000, expires=rig.clock() + 0.5)
 
 
 async def test_a_request_that_expires_while_it_waits_never_reaches_the_device() -> None:
