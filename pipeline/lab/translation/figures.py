@@ -31,7 +31,7 @@ def translation_speeds(rounds: Sequence[TranslationRound]) -> list[Speed]:
 def translation_figures(
     measured: TranslationMeasurements, references: Sequence[str] | None = None
 ) -> list[BenchFigure]:
-    """All figures, in the order of the issue. ``references``: a translation of each line, for BLEU."""
+    """The figures of benchmarks/README.md, in its order. ``references``: a translation of each line, for BLEU."""
     rounds = measured.rounds
 
     def ratio(what: str, of: Callable[[TranslationRound], float], goal: float) -> BenchFigure:
