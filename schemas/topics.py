@@ -82,12 +82,9 @@ class Header:
     )
     LEASE: Final = "lease"  # a name of the client: without its heartbeats the request is cancelled
     LEASE_MS: Final = "lease-ms"  # how long the lease lasts without a heartbeat; default 10 000
-    ASKED_MS: Final = (
-        "asked-ms"  # on a later step of a chain: when the chain was asked, Unix time in milliseconds
-    )
-    ENDED: Final = (
-        "ended"  # on a later step of a chain: the body is the Failure of an earlier one, to be passed on
-    )
+    # On the later steps of a chain.
+    ASKED_MS: Final = "asked-ms"  # when the chain was asked, Unix time in milliseconds
+    ENDED: Final = "ended"  # the body is the Failure of an earlier step, to be passed on
     LAST_OFFSET: Final = (
         "last-offset"  # of the requests that a dead letter stands for; the first is in ORIGIN
     )

@@ -19,7 +19,7 @@ _strings: Final = msgspec.json.Decoder(str)
 
 
 class StepText:
-    """A text with places that are filled from an answer; see `StepConfig.text`.
+    """A text with placeholders that are filled from an answer; see `StepConfig.text`.
 
     One pass fills it: braces in an answer stay as they are.
     """
@@ -30,46 +30,50 @@ class StepText:
             self._parts = list(_parts(template))
         except ValueError as error:
             raise UsageError(f"has the text {template!r}, which is no such text ({error})") from error
-        for place in self.places:
-            if fault := _fault(place, output):
+        for placeholder in self.placeholders:
+            if fault := _fault(placeholder, output):
                 raise UsageError(f"is asked {template!r}, but {fault}")
 
     @property
-    def places(self) -> list[str]:
-        return [place for _, place in self._parts if place is not None]
+    def placeholders(self) -> list[str]:
+        return [placeholder for _, placeholder in self._parts if placeholder is not None]
 
     def of(self, asked: str, output: bytes) -> str:
         """The text. ``asked``: what the step before was asked; ``output``: the JSON of its answer's output.
 
         What the answer lacks, or is null, is left empty. Raises msgspec.DecodeError for an output without fields.
         """
-        fields = _fields.decode(output) if any(place.startswith(FIELD) for place in self.places) else {}
+        fields = (
+            _fields.decode(output)
+            if any(placeholder.startswith(FIELD) for placeholder in self.placeholders)
+            else {}
+        )
         written = []
-        for literal, place in self._parts:
+        for literal, placeholder in self._parts:
             written.append(literal)
-            if place == ASKED:
+            if placeholder == ASKED:
                 written.append(asked)
-            elif place == OUTPUT:
+            elif placeholder == OUTPUT:
                 written.append(output.decode())
-            elif place is not None:
-                written.append(_text(bytes(fields.get(place.removeprefix(FIELD), b"null"))))
+            elif placeholder is not None:
+                written.append(_text(bytes(fields.get(placeholder.removeprefix(FIELD), b"null"))))
         return "".join(written)
 
 
 def _parts(template: str) -> Iterator[tuple[str, str | None]]:
-    for literal, place, how, conversion in Formatter().parse(template):
+    for literal, placeholder, how, conversion in Formatter().parse(template):
         if how or conversion:
-            raise ValueError(f"a place is a name alone, as in {DEFAULT}")
-        yield literal, place
+            raise ValueError(f"a placeholder is a name alone, as in {DEFAULT}")
+        yield literal, placeholder
 
 
-def _fault(place: str, output: Any) -> str | None:
-    """What is wrong with a place, if the answer's output is of this type."""
-    if place in (ASKED, OUTPUT):
+def _fault(placeholder: str, output: Any) -> str | None:
+    """What is wrong with a placeholder, if the answer's output is of this type."""
+    if placeholder in (ASKED, OUTPUT):
         return None
-    name = place.removeprefix(FIELD)
-    if name == place:
-        return f"{{{place}}} is none of {{text}}, {{output}} and {{output.NAME}}"
+    name = placeholder.removeprefix(FIELD)
+    if name == placeholder:
+        return f"{{{placeholder}}} is none of {{text}}, {{output}} and {{output.NAME}}"
     if not (isinstance(output, type) and issubclass(output, Struct)):
         return f"the answer of the step before has no fields: write text = {'{output}'!r}"
     if name not in (known := output.__struct_encode_fields__):
