@@ -11,14 +11,14 @@ Array = NDArray[np.float64]
 
 
 class NumpyOptions(NamedTuple):
-    """What is not in the arrays. For each layer: its window (0: none), and whether it is turned."""
+    """What is not in the arrays. For each layer: its window (0: none), and whether it has rotary positions."""
 
     heads: int
     kv_heads: int
     frequencies: Array
     interleaved: bool
     windows: Sequence[int]
-    turned: Sequence[bool]
+    rotary: Sequence[bool]
     epsilon: float = 1e-5
 
 
@@ -61,7 +61,7 @@ class NumpyLlama:
         if f"{name}attn_q_norm.weight" in self._arrays:
             queries = self._norm(queries, f"{name}attn_q_norm")
             keys = self._norm(keys, f"{name}attn_k_norm")
-        if options.turned[layer]:
+        if options.rotary[layer]:
             queries, keys = self._turned(queries), self._turned(keys)
         mixed = np.empty_like(queries)
         for head in range(options.heads):

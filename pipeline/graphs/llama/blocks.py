@@ -11,7 +11,7 @@ from .gguf_file import StoredTensor
 SIZE = 32
 """Columns in a block."""
 
-FOURTH = np.uint8(4)
+TO_FIFTH_BIT = np.uint8(4)
 MIDDLE = 128
 HIGHEST = 255
 Floats = NDArray[np.float32]
@@ -34,7 +34,7 @@ class Blocks(NamedTuple):
         return full.reshape(len(full), -1)
 
 
-class Eight(NamedTuple):
+class EightBits(NamedTuple):
     """A matrix (out, in) in 8 bits: an element is ``scale * (value - zero)``. Without ``zeros`` they are 128."""
 
     values: NDArray[np.uint8]
@@ -57,7 +57,7 @@ def joined(weights: Sequence[Blocks]) -> Blocks:
     return Blocks(np.concatenate(values), np.concatenate(scales), np.concatenate(offsets), bits[0])
 
 
-def eight_bits(weight: Weight) -> Eight:
+def eight_bits(weight: Weight) -> EightBits:
     """The matrix in 8 bits. Whole numbers of 4, 5 or 8 bits stay what they are; only their offset is rounded,
     to 1/16 of a step of 4 bits. Everything else is rounded.
     """
@@ -74,8 +74,8 @@ def eight_bits(weight: Weight) -> Eight:
         odd = weight.scales[~fits][:, None] * weight.values[~fits] + weight.offsets[~fits][:, None]
         values[~fits], scales[~fits], zeros[~fits] = _asymmetric(odd)
     if (zeros == MIDDLE).all():
-        return Eight(values, scales, None)
-    return Eight(values, scales, zeros.astype(np.uint8))
+        return EightBits(values, scales, None)
+    return EightBits(values, scales, zeros.astype(np.uint8))
 
 
 def _zeros(weight: Blocks) -> Floats:
@@ -93,14 +93,14 @@ def _asymmetric(blocks: Floats) -> tuple[NDArray[np.uint8], Floats, Floats]:
     return values.astype(np.uint8), scales, zeros.astype(np.float32)
 
 
-def _rounded(matrix: Floats) -> Eight:
+def _rounded(matrix: Floats) -> EightBits:
     """Rounded to 8 bits around 128; a last block is filled up with zeros."""
     padded = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % SIZE)))
     blocks = padded.reshape(len(matrix), -1, SIZE)
     scales = np.abs(blocks).max(-1) / np.float32(127)
     safe = np.where(scales == 0, np.float32(1), scales)
     values = np.rint(blocks / safe[..., None]) + 128
-    return Eight(values.astype(np.uint8), scales.astype(np.float32), None)
+    return EightBits(values.astype(np.uint8), scales.astype(np.float32), None)
 
 
 def unpacked(tensor: StoredTensor) -> Weight:
@@ -113,9 +113,8 @@ def unpacked(tensor: StoredTensor) -> Weight:
 
 
 def _bf16(data: memoryview) -> Floats:
-    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(
-        np.float32
-    )  # the upper half of a float32
+    """A bfloat16 is the upper half of a float32."""
+    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 FLOATS: dict[str, Callable[[memoryview], Floats]] = {
@@ -137,7 +136,7 @@ def _nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _fifth_bits(raw: NDArray[np.uint8], place: int) -> NDArray[np.uint8]:
     """The bits of a 32-bit number at ``place`` of each block, moved to the fifth place."""
-    return np.unpackbits(raw[..., place : place + 4], axis=-1, bitorder="little") << FOURTH
+    return np.unpackbits(raw[..., place : place + 4], axis=-1, bitorder="little") << TO_FIFTH_BIT
 
 
 def _q4_0(raw: NDArray[np.uint8]) -> Blocks:
@@ -174,7 +173,7 @@ def _q5_k(raw: NDArray[np.uint8]) -> Blocks:
     packed = raw[..., 48:].reshape(*raw.shape[:2], 4, 32)
     low = np.stack([packed & 15, packed >> 4], axis=3).reshape(*raw.shape[:2], 8, 32)
     shifts = np.arange(8, dtype=np.uint8)[:, None]
-    high = (raw[..., None, 16:48] >> shifts & np.uint8(1)) << FOURTH
+    high = (raw[..., None, 16:48] >> shifts & np.uint8(1)) << TO_FIFTH_BIT
     values: NDArray[np.uint8] = low | high
     return _of_super_blocks(values, scales, offsets, 5)
 

@@ -10,11 +10,11 @@ from ...errors import UsageError
 from .blocks import Floats, Weight
 
 LONGEST_CONTEXT = 32_768
-"""Tokens of a conversation: a longer context of a model is cut to this, so its tables of places stay small."""
+"""Tokens of a conversation: a longer context of a model is cut to this, so its tables of positions stay small."""
 
 LARGEST = 1_000_000
-EVERY_FOURTH = 4
-"""SmolLM3 turns no queries and keys in every fourth layer, as its authors call it: NoPE."""
+NOPE_INTERVAL = 4
+"""Every fourth layer of SmolLM3 has no rotary positions ("NoPE")."""
 
 
 class DecoderConfig(Struct, frozen=True, kw_only=True):
@@ -31,11 +31,11 @@ class DecoderConfig(Struct, frozen=True, kw_only=True):
     context: int
     epsilon: float
     interleaved: bool
-    """Whether queries and keys are turned in pairs of neighbors, as in most GGUF files, or of halves."""
+    """Whether rotary positions turn pairs of neighbors, as in most GGUF files, or of halves."""
     windows: tuple[int, ...]
     """For each layer, how many tokens it attends to; 0 means all."""
-    turned: tuple[bool, ...]
-    """For each layer, whether it turns queries and keys by their places."""
+    rotary: tuple[bool, ...]
+    """For each layer, whether its queries and keys get rotary positions."""
 
     def width_of(self, part: str) -> int:
         """The outputs of queries, keys or values: part is q, k or v."""
@@ -59,7 +59,7 @@ class Tensors(Protocol):
 
 
 class DecoderModel(NamedTuple):
-    """One model, complete and checked. ``frequencies``: of the turning, in radians per token."""
+    """One model, complete and checked. ``frequencies``: of the rotary positions, in radians per token."""
 
     config: DecoderConfig
     frequencies: NDArray[np.float64]

@@ -51,7 +51,7 @@ class LlamaDecoder:
         graph.input("last", "int32", ("rows",))
         graph.input("longest", "int32", ())
         graph.input("wanted", "int64", ("wanted",))
-        self._store_turns()
+        self._store_rotary_tables()
         states = self._linears.words("tokens")
         normed = self._norm(states, "blk.0.attn_norm.weight")
         for layer in range(self._config.layers):
@@ -103,7 +103,7 @@ class LlamaDecoder:
             ]
         else:
             parts = [product, "", ""]
-        turned = config.turned[layer]
+        rotary = config.rotary[layer]
         window = {"local_window_size": config.windows[layer]} if config.windows[layer] else {}
         outputs = [f"attended_{layer}", f"new_keys_{layer}", f"new_values_{layer}"]
         graph.add_named(
@@ -114,11 +114,11 @@ class LlamaDecoder:
             f"values_{layer}",
             "last",
             "longest",
-            *(("cosines", "sines") if turned else ()),
+            *(("cosines", "sines") if rotary else ()),
             domain=MICROSOFT,
             num_heads=config.heads,
             kv_num_heads=config.kv_heads,
-            do_rotary=int(turned),
+            do_rotary=int(rotary),
             rotary_interleaved=int(config.interleaved),
             **window,
         )
@@ -164,7 +164,7 @@ class LlamaDecoder:
         normed = graph.add("Div", states, root)
         return graph.add("Mul", normed, graph.weight(name, self._model.tensors.vector(name)))
 
-    def _store_turns(self) -> None:
+    def _store_rotary_tables(self) -> None:
         angles = np.arange(self._config.context + SPARE)[:, None] * self._model.frequencies
         turns: dict[str, NDArray[np.float64]] = {"cosines": np.cos(angles), "sines": np.sin(angles)}
         for name, values in turns.items():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
 from .blocks import Blocks, Floats, Weight, dense, unpacked
-from .config import EVERY_FOURTH, LONGEST_CONTEXT, DecoderConfig, DecoderModel, check_sizes
+from .config import NOPE_INTERVAL, LONGEST_CONTEXT, DecoderConfig, DecoderModel, check_sizes
 from .gguf_file import GgufFile, StoredTensor, read_gguf
 from .shapes import check_shapes
 
@@ -109,8 +109,8 @@ class _Settings:
         self._only("attention.value_length", head_width)
         self._only("rope.dimension_count", head_width)
         window = self._int("attention.sliding_window", 0)
-        turned = [
-            self.architecture != "smollm3" or (layer + 1) % EVERY_FOURTH != 0 for layer in range(layers)
+        rotary = [
+            self.architecture != "smollm3" or (layer + 1) % NOPE_INTERVAL != 0 for layer in range(layers)
         ]
         words = self._file.tensors.get("token_embd.weight")
         return DecoderConfig(
@@ -126,7 +126,7 @@ class _Settings:
             epsilon=self._float("attention.layer_norm_rms_epsilon"),
             interleaved=INTERLEAVED[self.architecture],
             windows=(window,) * layers,
-            turned=tuple(turned),
+            rotary=tuple(rotary),
         )
 
     def frequencies(self, config: DecoderConfig, tensors: GgufTensors) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ...errors import UsageError
-from .config import EVERY_FOURTH, LONGEST_CONTEXT, DecoderConfig
+from .config import NOPE_INTERVAL, LONGEST_CONTEXT, DecoderConfig
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 FULL = "full_attention"
@@ -94,12 +94,12 @@ def decoder_config(config: HubConfig, path: Path) -> DecoderConfig:
         epsilon=config.rms_norm_eps,
         interleaved=False,
         windows=_windows(config, path),
-        turned=_turned(config, path),
+        rotary=_rotary(config, path),
     )
 
 
 def frequencies(config: HubConfig, head_width: int, path: Path) -> Frequencies:
-    """Of the turning, in radians per token. Raises UsageError for a scaling that is not supported."""
+    """Of the rotary positions, in radians per token. Raises UsageError for a scaling that is not supported."""
     scaling = config.rope_parameters or config.rope_scaling or {}
     if any(isinstance(value, dict) for value in scaling.values()):
         raise UsageError(f"{path} has rope_parameters for each kind of layer; only one set is supported.")
@@ -161,13 +161,13 @@ def _windows(config: HubConfig, path: Path) -> tuple[int, ...]:
     return tuple((window or 0) if kind == SLIDING else 0 for kind in kinds)
 
 
-def _turned(config: HubConfig, path: Path) -> tuple[bool, ...]:
+def _rotary(config: HubConfig, path: Path) -> tuple[bool, ...]:
     layers = config.num_hidden_layers
     if config.no_rope_layers:
         if len(config.no_rope_layers) != layers:
             raise UsageError(f"{path} has {len(config.no_rope_layers)} no_rope_layers for {layers} layers.")
-        return tuple(bool(turned) for turned in config.no_rope_layers)  # 1 means that it is turned
+        return tuple(bool(rotary) for rotary in config.no_rope_layers)  # 1: it is rotary
     if config.model_type != "smollm3":
         return (True,) * layers
-    interval = config.no_rope_layer_interval or EVERY_FOURTH
+    interval = config.no_rope_layer_interval or NOPE_INTERVAL
     return tuple((layer + 1) % interval != 0 for layer in range(layers))

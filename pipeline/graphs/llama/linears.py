@@ -12,15 +12,15 @@ from .config import DecoderModel, matrices_of
 
 WORDS = "token_embd.weight"
 HEAD = "output.weight"
-INT8_INPUTS = (
-    4  # MatMulNBits' accuracy level: inputs are rounded to 8 bits, in blocks of 32, each row by itself
-)
-FOUR = 4
+INT8_INPUTS = 4
+"""Accuracy level of MatMulNBits: inputs are rounded to 8 bits, in blocks of 32, each row by itself."""
+
+FOUR_BITS = 4
 
 
 def has_four_bits(model: DecoderModel) -> bool:
     """Whether linear layers of the model are stored in 4 bits."""
-    return any(model.tensors.bits(name) == FOUR for name in matrices_of(model.config) if name != WORDS)
+    return any(model.tensors.bits(name) == FOUR_BITS for name in matrices_of(model.config) if name != WORDS)
 
 
 class Linears:
@@ -139,7 +139,7 @@ class Linears4(Linears8):
 
     def _product(self, states: str, names: Sequence[str]) -> str:
         weights = [self._tensors.weight(f"{name}.weight") for name in names]
-        four = [isinstance(weight, Blocks) and weight.bits == FOUR for weight in weights]
+        four = [isinstance(weight, Blocks) and weight.bits == FOUR_BITS for weight in weights]
         if all(four):
             return self._four(states, names[0], joined([w for w in weights if isinstance(w, Blocks)]))
         if not any(four):
@@ -156,7 +156,7 @@ class Linears4(Linears8):
         graph.weight(f"{name}.scales", weight.scales)
         graph.weight(f"{name}.zeros", _packed(_even(zeros.astype(np.uint8))))
         columns = weight.values.shape[1] * SIZE
-        product = self._nbits(states, name, len(weight.values), columns, bits=FOUR)
+        product = self._nbits(states, name, len(weight.values), columns, bits=FOUR_BITS)
         if not left.any():  # Q4_0
             return product
         offsets = graph.add(

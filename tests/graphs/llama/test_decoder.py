@@ -92,7 +92,7 @@ GGUF: dict[str, tuple[str, dict[str, Any], dict[str, Any], NumpyOptions]] = {
         {"norms": True},
         options(),
     ),
-    "smollm3": ("smollm3", {}, {}, options(interleaved=True, turned=[True, True, True, False])),
+    "smollm3": ("smollm3", {}, {}, options(interleaved=True, rotary=[True, True, True, False])),
 }
 
 
@@ -154,12 +154,12 @@ HUB: dict[str, tuple[dict[str, Any], dict[str, Any], NumpyOptions]] = {
     "smollm3": (
         {"model_type": "smollm3", "no_rope_layers": [1, 0, 1, 1]},
         {},
-        options(turned=[True, False, True, True]),
+        options(rotary=[True, False, True, True]),
     ),
     "smollm3, every third": (
         {"model_type": "smollm3", "no_rope_layer_interval": 3},
         {},
-        options(turned=[True, True, False, True]),
+        options(rotary=[True, True, False, True]),
     ),
 }
 
