@@ -58,7 +58,7 @@ def test_float32_chooses_as_numpy(published: Mapping[str, Manifest]) -> None:
     arrays = {name: dense(model.tensors.weight(name)) for name in matrices_of(config)}
     arrays |= {name: model.tensors.vector(name) for name in norms_of(config)}
     options = NumpyOptions(
-        config.heads, config.kv_heads, model.frequencies, True, config.windows, config.turned, config.epsilon
+        config.heads, config.kv_heads, model.frequencies, True, config.windows, config.rotary, config.epsilon
     )
     plain = NumpyLlama(arrays, options)
     prompt, found = prompts(manifest)[0], texts_of(manifest)[0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
 from .blocks import Blocks, Floats, Weight, dense, unpacked
-from .config import NOPE_INTERVAL, LONGEST_CONTEXT, DecoderConfig, DecoderModel, check_sizes
+from .config import LONGEST_CONTEXT, NOPE_INTERVAL, DecoderConfig, DecoderModel, check_sizes
 from .gguf_file import GgufFile, StoredTensor, read_gguf
 from .shapes import check_shapes
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ...errors import UsageError
-from .config import NOPE_INTERVAL, LONGEST_CONTEXT, DecoderConfig
+from .config import LONGEST_CONTEXT, NOPE_INTERVAL, DecoderConfig
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 FULL = "full_attention"
@@ -166,7 +166,7 @@ def _rotary(config: HubConfig, path: Path) -> tuple[bool, ...]:
     if config.no_rope_layers:
         if len(config.no_rope_layers) != layers:
             raise UsageError(f"{path} has {len(config.no_rope_layers)} no_rope_layers for {layers} layers.")
-        return tuple(bool(rotary) for rotary in config.no_rope_layers)  # 1: it is rotary
+        return tuple(map(bool, config.no_rope_layers))  # 1: it has rotary positions
     if config.model_type != "smollm3":
         return (True,) * layers
     interval = config.no_rope_layer_interval or NOPE_INTERVAL
