@@ -18,7 +18,7 @@ from ..broker.base import Headers, Message
 from ..engine.engine_answer import EngineAnswer
 from ..engine.job import Job
 from ..errors import BadHeader, InferstreamError, ReplyTooLarge
-from ..tasks.chains.chain import Place
+from ..tasks.chains.chain import ChainStep
 from .arrival import Arrival
 from .cancels import Cancels
 from .outcome import Outcome
@@ -56,16 +56,16 @@ class StepReader(RequestReader):
 
     def __init__(
         self,
-        place: Place,
+        step: ChainStep,
         max_request_bytes: int,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         cancels: Cancels | None = None,
     ) -> None:
-        super().__init__(place.topics, max_request_bytes, clock, wall_clock, cancels)
-        self._place = place
-        self._number = place.topics.step
-        self._is_last = place.follower is None
+        super().__init__(step.topics, max_request_bytes, clock, wall_clock, cancels)
+        self._step = step
+        self._number = step.topics.step
+        self._is_last = step.follower is None
         self._suffix = "" if self._number == 1 else f"/{self._number}"
         if self._suffix:
             self._decode = self._decode_step
@@ -86,14 +86,14 @@ class StepReader(RequestReader):
             )
         request = job.request
         if request.options:
-            self._place.chain.check(request.options)
+            self._step.chain.check(request.options)
         asked = replace(
             request,
-            options=self._place.options(request.options),
+            options=self._step.options(request.options),
             stream=request.stream and self._is_last,
         )
-        step = self._place.step
-        return replace(job, task=step.task, model=step.model, request=asked)
+        declared = self._step.declared
+        return replace(job, task=declared.task, model=declared.model, request=asked)
 
     def _decode_step(self, value: bytes | None, kind: type[Request]) -> Request:
         """The request, with the id of the caller."""
@@ -130,14 +130,14 @@ class StepReplies(ReplyBuilder):
 
     def __init__(
         self,
-        place: Place,
+        step: ChainStep,
         max_bytes: int,
         echo: Sequence[str] = (),
         undeliverable: Undeliverable | None = None,
     ) -> None:
-        where = f"Step {place.topics.step} of {place.chain.name}, {place.step.name}: "
-        super().__init__(place.step.task, max_bytes, echo, undeliverable, where)
-        self._follower = place.follower
+        where = f"Step {step.topics.step} of {step.chain.name}, {step.declared.name}: "
+        super().__init__(step.declared.task, max_bytes, echo, undeliverable, where)
+        self._follower = step.follower
 
     def result(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
         """See `ReplyBuilder.result`."""
@@ -173,24 +173,26 @@ class StepReplies(ReplyBuilder):
         )
         return self.ended(arrival, self._failure(arrival, ReplyTooLarge.code, sentence))
 
-    def _to_next(self, arrival: Arrival, follower: Place, body: bytes, *more: tuple[str, bytes]) -> Message:
+    def _to_next(
+        self, arrival: Arrival, follower: ChainStep, body: bytes, *more: tuple[str, bytes]
+    ) -> Message:
         record = arrival.record
         kept: Headers = tuple(header for header in record.headers if header[0] not in LEFT_BEHIND)
         headers = (*kept, (Header.ASKED_MS, b"%d" % max(0, asked_ms(arrival))), *more)
         return Message(follower.topics.requests, body, record.key, headers)
 
 
-def _next_request(arrival: Arrival, output: bytes, follower: Place) -> Request:
+def _next_request(arrival: Arrival, output: bytes, follower: ChainStep) -> Request:
     """The request of the next step: what this one was asked, with another text, and an id that names the step.
 
     The record alone decides it, so a redelivery makes the same one.
     """
     asked = codec.decode_request(arrival.record.value)
-    make = follower.step.text
+    make = follower.declared.text
     assert make is not None
     text = make.of(str(asked.text), output)
     return replace(asked, id=_id_at(follower, arrival.reply_id), text=text, task=None)
 
 
-def _id_at(place: Place, identity: str) -> str:
-    return f"{identity}/{place.topics.step}"
+def _id_at(step: ChainStep, identity: str) -> str:
+    return f"{identity}/{step.topics.step}"

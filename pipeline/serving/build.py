@@ -39,7 +39,7 @@ from ..home import expanded, home_folder
 from ..runtime.graph import Graph
 from ..runtime.sessions import Session
 from ..tasks.catalogue import tasks
-from ..tasks.chains.chain import Chain, Place, places_of
+from ..tasks.chains.chain import Chain, ChainStep, steps_of
 from ..tasks.chains.declared import chains_of, task_models
 from ..telemetry import Metrics, TaskMetrics
 from .loading import ModelLoader
@@ -118,20 +118,20 @@ def step_workers(
     With a ``group`` of the task's own, theirs begin with its name.
     """
     chains = chains_of(config).values()
-    places = [place for chain in chains for place in places_of(chain, config.kafka.topic_prefix)]
+    steps = [step for chain in chains for step in steps_of(chain, config.kafka.topic_prefix)]
     return [
         task_workers(
             config,
             broker,
-            place.topics,
+            step.topics,
             engine,
-            metrics.of_task(place.topics.label),
-            group=f"{group}.{place.topics.label}" if group else None,
+            metrics.of_task(step.topics.label),
+            group=f"{group}.{step.topics.label}" if group else None,
             member=member,
-            place=place,
+            step=step,
         )
-        for place in places
-        if place.step.task in served
+        for step in steps
+        if step.declared.task in served
     ]
 
 
@@ -145,20 +145,20 @@ def task_workers(
     group: str | None = None,
     member: str | None = None,
     kind: type[Request] = Request,
-    place: Place | None = None,
+    step: ChainStep | None = None,
 ) -> TaskWorkers:
     """All that stands around an engine for one task: a worker for the requests, and one for each retry topic.
 
-    ``kind``: the type of the requests. ``place``: the step of a chain that these workers are.
+    ``kind``: the type of the requests. ``step``: the step of a chain that these workers are.
     """
     group = group or f"{topics.prefix}.{topics.label}"
-    specs = chain_specs(place.chain, config) if place else topic_specs(topics, config.kafka, config.retries)
+    specs = chain_specs(step.chain, config) if step else topic_specs(topics, config.kafka, config.retries)
 
     # What reads a request, and decides whether it may go to the device.
     limits = config.limits
     cancels = CancelReader(broker, topics.cancels, metrics, cancel_span_s(config.retries))
     reading = (limits.max_request_bytes, engine.clock, time.time, cancels.cancels)
-    reader = StepReader(place, *reading) if place else RequestReader(topics, *reading, kind)
+    reader = StepReader(step, *reading) if step else RequestReader(topics, *reading, kind)
     reply_topics = ReplyTopics(topics, limits, broker.partitions)
     admission = Admission(config.window.max_in_flight, config.window.max_bytes)
 
@@ -167,7 +167,7 @@ def task_workers(
     stamp = WorkerStamp(f"{socket.gethostname()}/{os.getpid()}", time.time)
     end_of = Undelivered(topics, reply_topics, metrics, stamp).end_of
     replying = (limits.max_reply_bytes, limits.echo_headers, end_of)
-    replies = StepReplies(place, *replying) if place else ReplyBuilder(topics.task, *replying)
+    replies = StepReplies(step, *replying) if step else ReplyBuilder(topics.task, *replying)
     answers = AnswerPolicy(replies, metrics, breaker)
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
@@ -222,8 +222,8 @@ def topic_specs(
 
 def chain_specs(chain: Chain, config: Config) -> list[TopicSpec]:
     """The topics that a chain needs: a worker of one step also needs those of the next."""
-    places = places_of(chain, config.kafka.topic_prefix)
-    specs = [spec for place in places for spec in topic_specs(place.topics, config.kafka, config.retries)]
+    steps = steps_of(chain, config.kafka.topic_prefix)
+    specs = [spec for step in steps for spec in topic_specs(step.topics, config.kafka, config.retries)]
     return list(dict.fromkeys(specs))
 
 

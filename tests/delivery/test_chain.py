@@ -15,7 +15,7 @@ from inferstream.pipeline.delivery.chain import LEFT_BEHIND, StepReader, StepRep
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.errors import DeviceError, InferstreamError, TooLarge
-from inferstream.pipeline.tasks.chains.chain import Place, places_of
+from inferstream.pipeline.tasks.chains.chain import ChainStep, steps_of
 from inferstream.pipeline.tasks.chains.declared import chains_of
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request, encode
 from inferstream.schemas.messages import Failure, Request, Timings
@@ -46,25 +46,25 @@ ANSWER = EngineAnswer(b'{"echo": "an answer"}', "m", "v", "miss", Timings(), Non
 
 
 @pytest.fixture(scope="module")
-def places() -> list[Place]:
+def steps() -> list[ChainStep]:
     with pytest.MonkeyPatch.context() as patch:
         know_both(patch)
-        return places_of(chains_of(chain_config("p"))[CHAIN], "p")
+        return steps_of(chains_of(chain_config("p"))[CHAIN], "p")
 
 
-def a_reader(place: Place) -> StepReader:
-    return StepReader(place, 1_000_000, lambda: 0.0, time.time)
+def a_reader(step: ChainStep) -> StepReader:
+    return StepReader(step, 1_000_000, lambda: 0.0, time.time)
 
 
 def a_record(
-    place: Place, body: bytes, key: bytes | None = None, headers: Headers = (), timestamp_ms: int = 1_000
+    step: ChainStep, body: bytes, key: bytes | None = None, headers: Headers = (), timestamp_ms: int = 1_000
 ) -> Record:
-    return Record(place.topics.requests, 1, 7, key, body, headers, timestamp_ms)
+    return Record(step.topics.requests, 1, 7, key, body, headers, timestamp_ms)
 
 
-def arrived(place: Place, record: Record) -> Arrival:
+def arrived(step: ChainStep, record: Record) -> Arrival:
     """The record as far as it could be read."""
-    reader = a_reader(place)
+    reader = a_reader(step)
     arrival = reader.arrival(record)
     with suppress(DecodeError, InferstreamError):
         reader.read(arrival)
@@ -84,9 +84,9 @@ def only(outcome: Outcome) -> Message:
     stream=st.booleans(),
 )
 def test_a_redelivery_makes_the_same_request_and_every_header_of_the_caller_goes_along(
-    places: list[Place], identity: str | None, text: str, key: bytes | None, headers: Headers, stream: bool
+    steps: list[ChainStep], identity: str | None, text: str, key: bytes | None, headers: Headers, stream: bool
 ) -> None:
-    first, second = places
+    first, second = steps
     body = encode(Request(text=text, id=identity, stream=stream, options={"steps": {"repeat": 2}}))
     record = a_record(first, body, key, headers)
     made = [
@@ -112,8 +112,8 @@ def test_a_redelivery_makes_the_same_request_and_every_header_of_the_caller_goes
 
 
 @pytest.mark.parametrize("identity", ["a", "a/2", "/2", "a/2/2", "", "s/0/1", "x" * MAX_ID_CHARACTERS])
-def test_an_id_may_look_like_that_of_a_step(places: list[Place], identity: str) -> None:
-    first, second = places
+def test_an_id_may_look_like_that_of_a_step(steps: list[ChainStep], identity: str) -> None:
+    first, second = steps
     record = a_record(first, encode(Request(text="t", id=identity)))
     message = only(StepReplies(first, 1_000_000).result(arrived(first, record), ANSWER))
     assert decode_request(message.value).id == f"{identity}/2"
@@ -124,11 +124,11 @@ def test_an_id_may_look_like_that_of_a_step(places: list[Place], identity: str) 
 
 @pytest.mark.parametrize("text", ["t" * 1_000_000, " " * 1_000_000])
 def test_what_is_too_large_for_a_step_is_answered_under_the_id_of_the_caller(
-    places: list[Place], text: str
+    steps: list[ChainStep], text: str
 ) -> None:
-    for place, identity in zip(places, ("a/2", "a/2/2"), strict=True):
-        reader = a_reader(place)
-        arrival = reader.arrival(a_record(place, encode(Request(text=text, id=identity))))
+    for step, identity in zip(steps, ("a/2", "a/2/2"), strict=True):
+        reader = a_reader(step)
+        arrival = reader.arrival(a_record(step, encode(Request(text=text, id=identity))))
         with pytest.raises(TooLarge):
             reader.read(arrival)
         assert arrival.reply_id == "a/2"
@@ -145,9 +145,9 @@ def failure_of(message: Message) -> Failure:
     [(None, (), True), (b"k", ((Header.ORDER, ANY_ORDER),), True), (b"k", (), False)],
 )
 def test_a_failure_takes_the_way_of_the_answers_only_where_order_matters(
-    places: list[Place], key: bytes | None, headers: Headers, is_told_at_once: bool
+    steps: list[ChainStep], key: bytes | None, headers: Headers, is_told_at_once: bool
 ) -> None:
-    first, second = places
+    first, second = steps
     record = a_record(first, encode(Request(text="t", id="a")), key, headers)
     outcome = StepReplies(first, 1_000_000).failure(arrived(first, record), DeviceError("It broke."))
     message = only(outcome)
@@ -169,8 +169,8 @@ def test_a_failure_takes_the_way_of_the_answers_only_where_order_matters(
     )
 
 
-def test_an_answer_that_the_next_topic_does_not_take_is_a_failure(places: list[Place]) -> None:
-    first, second = places
+def test_an_answer_that_the_next_topic_does_not_take_is_a_failure(steps: list[ChainStep]) -> None:
+    first, second = steps
     for key in (None, b"k"):
         record = a_record(first, encode(Request(text="t", id="a")), key)
         outcome = StepReplies(first, 1_000_000).result(arrived(first, record), ANSWER)
@@ -184,9 +184,9 @@ def test_an_answer_that_the_next_topic_does_not_take_is_a_failure(places: list[P
 
 @pytest.mark.parametrize("output", [b"[1]", b"3", b'"text"', b"null"])
 def test_an_output_of_another_shape_than_its_contract_is_a_failure(
-    places: list[Place], output: bytes
+    steps: list[ChainStep], output: bytes
 ) -> None:
-    first, _ = places
+    first, _ = steps
     record = a_record(first, encode(Request(text="t", id="a")))
     outcome = StepReplies(first, 1_000_000).result(
         arrived(first, record), structs.replace(ANSWER, output=output)
@@ -196,10 +196,10 @@ def test_an_output_of_another_shape_than_its_contract_is_a_failure(
 
 @given(body=st.binary(max_size=60), headers=HEADERS, step=st.sampled_from([0, 1]))
 def test_any_record_at_any_step_is_read_or_refused(
-    places: list[Place], body: bytes, headers: Headers, step: int
+    steps: list[ChainStep], body: bytes, headers: Headers, step: int
 ) -> None:
-    reader = a_reader(places[step])
-    arrival = reader.arrival(a_record(places[step], body, None, headers))
+    reader = a_reader(steps[step])
+    arrival = reader.arrival(a_record(steps[step], body, None, headers))
     with suppress(DecodeError, InferstreamError):
         reader.read(arrival)
     assert arrival.reply_id

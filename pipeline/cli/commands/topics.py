@@ -10,7 +10,7 @@ from ...broker.base import Broker, TopicSpec
 from ...broker.kafka.broker import KafkaBroker
 from ...config import Config, KafkaConfig, RetryConfig
 from ...tasks.catalogue import tasks
-from ...tasks.chains.chain import Chain, places_of
+from ...tasks.chains.chain import Chain, steps_of
 from ...tasks.chains.declared import chains_of
 from ..options.settings import ADDRESS, KAFKA, TOPICS, setting, with_settings
 from ..options.times import Duration
@@ -97,9 +97,9 @@ def _names(topics: Topics, retries: RetryConfig) -> dict[str, str]:
 def _names_of_steps(chain: Chain, config: Config) -> dict[str, str]:
     """All topics of a chain: those of its first step, then the requests and retries of each later one."""
     names: dict[str, str] = {}
-    for place in places_of(chain, config.kafka.topic_prefix):
-        of_step = _names(place.topics, config.retries)
+    for step in steps_of(chain, config.kafka.topic_prefix):
+        of_step = _names(step.topics, config.retries)
         if names:
-            of_step[place.topics.requests] = f"requests of step {place.topics.step}, {place.step.name}"
+            of_step[step.topics.requests] = f"requests of step {step.topics.step}, {step.declared.name}"
         names |= {name: purpose for name, purpose in of_step.items() if name not in names}
     return names

@@ -48,18 +48,19 @@ class Chain(NamedTuple):
             checked_options(step.task, {**step.options, **options}, step.contract.options)
 
 
-class Place(NamedTuple):
-    """One step of a chain, and its topics."""
+class ChainStep(NamedTuple):
+    """A step in its chain, on its topics."""
 
     chain: Chain
     topics: Topics
 
     @property
-    def step(self) -> Step:
+    def declared(self) -> Step:
+        """The step as the settings declare it."""
         return self.chain.steps[self.topics.step - 1]
 
     @property
-    def follower(self) -> "Place | None":
+    def follower(self) -> "ChainStep | None":
         """The next step; None for the last one."""
         number = self.topics.step
         return (
@@ -68,10 +69,10 @@ class Place(NamedTuple):
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options of this step, of a request to the chain whose options were checked."""
-        return {**self.step.options, **given.get(self.step.name, {})}
+        return {**self.declared.options, **given.get(self.declared.name, {})}
 
 
-def places_of(chain: Chain, prefix: str) -> list[Place]:
+def steps_of(chain: Chain, prefix: str) -> list[ChainStep]:
     """All steps of a chain. ``prefix``: that of its topics."""
     topics = Topics(chain.name, prefix)
-    return [Place(chain, topics.of_step(number)) for number in range(1, len(chain.steps) + 1)]
+    return [ChainStep(chain, topics.of_step(number)) for number in range(1, len(chain.steps) + 1)]

@@ -14,7 +14,7 @@ from inferstream.pipeline.delivery.dead_letters import batch_letter
 from inferstream.pipeline.delivery.request_reader import RequestReader
 from inferstream.pipeline.errors import BadRequest, InferstreamError
 from inferstream.pipeline.ops.audit.facts import Audited, EventFact, RequestFact
-from inferstream.pipeline.tasks.chains.chain import places_of
+from inferstream.pipeline.tasks.chains.chain import steps_of
 from inferstream.pipeline.tasks.chains.declared import chains_of
 from inferstream.schemas.codec import DecodeError
 from inferstream.schemas.messages import Request
@@ -112,8 +112,8 @@ def test_they_agree_at_a_later_step_of_a_chain(
 def step_2() -> StepReader:
     with pytest.MonkeyPatch.context() as patch:
         know_both(patch)
-        place = places_of(chains_of(chain_config("p"))[CHAIN], "p")[1]
-    return StepReader(place, LIMITS.max_request_bytes, lambda: 0.0, lambda: NOW_S)
+        step = steps_of(chains_of(chain_config("p"))[CHAIN], "p")[1]
+    return StepReader(step, LIMITS.max_request_bytes, lambda: 0.0, lambda: NOW_S)
 
 
 @given(first=st.integers(0, 1 << 60), count=st.integers(1, 1 << 31), size=st.integers(0, 1 << 30))

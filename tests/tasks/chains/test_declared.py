@@ -6,7 +6,7 @@ import pytest
 from support.chain_worker import CHAIN, chain_config, know_both
 
 from inferstream.pipeline.errors import UnknownOption, UsageError, WrongType
-from inferstream.pipeline.tasks.chains.chain import places_of
+from inferstream.pipeline.tasks.chains.chain import steps_of
 from inferstream.pipeline.tasks.chains.declared import chains_of, task_models
 from inferstream.pipeline.tasks.settings import load_config
 
@@ -49,20 +49,20 @@ steps = ["steps", "echo"]
         ("echo", "echo", None),
     ]
     assert chain.steps[1].options == {"runners_up": 0}
-    places = places_of(chain, "p")
-    assert [place.topics.requests for place in places] == [
+    steps = steps_of(chain, "p")
+    assert [step.topics.requests for step in steps] == [
         "p.triage-echo.requests",
         "p.triage-echo.step-2.requests",
         "p.triage-echo.step-3.requests",
     ]
-    assert [place.topics.retry("1s") for place in places][1:] == [
+    assert [step.topics.retry("1s") for step in steps][1:] == [
         "p.triage-echo.step-2.retry.1s",
         "p.triage-echo.step-3.retry.1s",
     ]
-    assert {place.topics.replies for place in places} == {"p.triage-echo.replies"}
-    assert {place.topics.cancels for place in places} == {"p.triage-echo.cancels"}
-    assert {place.topics.dead_letters for place in places} == {"p.triage-echo.dead-letters"}
-    assert [place.follower.topics.step if place.follower else None for place in places] == [2, 3, None]
+    assert {step.topics.replies for step in steps} == {"p.triage-echo.replies"}
+    assert {step.topics.cancels for step in steps} == {"p.triage-echo.cancels"}
+    assert {step.topics.dead_letters for step in steps} == {"p.triage-echo.dead-letters"}
+    assert [step.follower.topics.step if step.follower else None for step in steps] == [2, 3, None]
 
 
 @pytest.mark.parametrize(
