@@ -43,7 +43,7 @@ class Fidelity(Struct, frozen=True):
 
 
 class Steadiness(Struct, frozen=True):
-    """What changes when texts are generated in company, with other chunks of the prompt, or resumed: texts with
+    """What changes when texts are generated beside others, with other chunks of the prompt, or resumed: texts with
     any other bit in any score.
     """
 

@@ -1,4 +1,4 @@
-"""Builds the variants of one decoder, and measures them against float32 and in company."""
+"""Builds the variants of one decoder, and measures them against float32, alone and beside other rows."""
 
 import hashlib
 import os
@@ -76,7 +76,7 @@ class DecoderVariants:
         return manifests
 
     def _steadiness(self, manifest: Manifest, texts: list[Sequence[int]]) -> Steadiness:
-        self._progress(f"measuring {manifest.name} alone and in company", 0, None)
+        self._progress(f"measuring {manifest.name} alone and beside others", 0, None)
         return steadiness(Path(manifest.graph_path), texts)
 
     def _built(self, precision: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""How close a decoder is to its float32 original, and whether company changes its texts: measured when it is built."""
+"""How close a decoder is to its float32 original, and whether other rows change a text: measured when it is built."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby

@@ -130,7 +130,7 @@ def gguf(file: Path, known_as: str | None, as_json: bool) -> None:
 
     They are NAME-fp32, NAME-int8 and, if weights are stored in 4 bits, NAME-int4.
     llama (also Mistral and SmolLM2), qwen2, qwen3 and smollm3 are supported; what is not supported is refused by
-    its name. Each variant is measured against fp32, and alone against in company. The file is copied.
+    its name. Each variant is measured against fp32, and its texts alone and beside others. The file is copied.
 
     \b
       inferstream models import gguf ./SmolLM2-135M-Instruct.Q4_1.gguf --as mine
