@@ -104,6 +104,11 @@ class WorkerProcess:
         """Return when its output contains ``words``. Raises as `wait_ready` does."""
         self._until(lambda: words in self.output, timeout_s, f"has not printed {words!r}")
 
+    def check(self) -> None:
+        """Raise InferstreamError with the last line of its output if it has ended, but not well."""
+        if not self.running and (status := self.wait()):
+            raise InferstreamError(f"A process ended with status {status}: {self.last_line()}")
+
     def page(self, path: str) -> str | None:
         """A page of its web server; None when there is none or its status is not 200."""
         address = ADDRESS.search(self.output)

@@ -55,6 +55,10 @@ class SystemProcess:
         """Resident memory, in MB."""
         return float(self._statistics.memory_info().rss / MB)
 
+    def page(self, path: str) -> str | None:
+        """A page of its web server, see `WorkerProcess.page`."""
+        return self._process.page(path)
+
     def ask_to_end(self) -> None:
         """Send SIGTERM, also to a paused process."""
         self._process.signal(signal.SIGTERM)

@@ -53,12 +53,12 @@ class System:
         self.process.pause()
         try:
             await self._fill(turn, texts)
-            before = self._cpu()
+            before = self.cpu()
         finally:
             began = time.time()
             self.process.resume()
         records = await self._read(turn, len(texts), STALLED_S)
-        return run_of(records, began, self._cpu().since(before))
+        return run_of(records, began, self.cpu().since(before))
 
     async def answer_paced(self, texts: Sequence[str], per_s: float) -> Paced:
         """A fixed rate: the schedule does not wait for answers, so a slow system shows as latency.
@@ -119,5 +119,6 @@ class System:
                 raise Timeout(f"{wanted - len(records)} of {wanted} replies did not come in {timeout_s:g} s.")
         return list(records.values())
 
-    def _cpu(self) -> Cpu:
+    def cpu(self) -> Cpu:
+        """The CPU time of its processes, of the brokers and of this process until now."""
         return Cpu(self.process.cpu_s(), sum(map(cpu_s, self._brokers)), cpu_s(self._load))

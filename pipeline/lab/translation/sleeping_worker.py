@@ -40,6 +40,10 @@ CALL_MS: Final = 5.0
 ROW_MS: Final = 10.0
 """About 90 rows a second: ten times as slow as the real graph, so that the cores have time to spare."""
 
+MAX_ROWS: Final = 8
+FULL_PER_S: Final = MAX_ROWS / (CALL_MS + ROW_MS * MAX_ROWS) * 1e3
+"""Rows a second in full batches."""
+
 
 class SleepingGraph:
     """Takes its time, and gives the source back as its translation."""
@@ -58,7 +62,7 @@ def command(model: str, config: Config) -> list[str]:
 def _device(manifest: Any) -> Device:
     model = Translator(SleepingGraph(), Shortlist(manifest.shortlist_path))
     costs = {RUN: Cost((CALL_MS, ROW_MS, 1e-6, 1e-9))}
-    return Device(model, Limits(1_024, 8), costs, LaneSettings(1, time.monotonic, time.monotonic))
+    return Device(model, Limits(1_024, MAX_ROWS), costs, LaneSettings(1, time.monotonic, time.monotonic))
 
 
 async def serve(model: str, config: Config) -> None:
