@@ -8,7 +8,6 @@ from ..broker.base import Record
 from ..engine.engine import Engine
 from ..engine.engine_answer import EngineAnswer
 from ..engine.flight import Flight, not_followed
-from ..engine.job import Job
 from ..errors import ModelElsewhere, ReplyTopicNotAllowed, Superseded
 from .admission import Admission
 from .answers import AnswerPolicy
@@ -65,9 +64,11 @@ class Handler:
             job = arrival.job if is_read else self._reader.read(arrival)
             if not job.request.final and not is_read:
                 return self._answer_partial(arrival, slot)
+            takes_place = False
             if is_newer := job.request.supersedes is not None:
-                job = self._in_place(arrival)
-            if job.waited_s or self._admission.is_within_share(job.tenant):
+                takes_place = self._takes_place(arrival)
+                job = arrival.job
+            if takes_place or self._admission.is_within_share(job.tenant):
                 found = self._engine.begin(job)
             elif (cached := self._engine.lookup(job)) is not None:  # costs the device nothing
                 found = cached
@@ -95,15 +96,19 @@ class Handler:
         found = self._answer(arrival, slot, is_read=True)
         return found if isinstance(found, Outcome) else await found
 
-    def _in_place(self, arrival: Arrival) -> Job:
-        """The job of a request that takes the place of one that waits: so it is reached as early, and needs no room.
+    def _takes_place(self, arrival: Arrival) -> bool:
+        """Whether this request takes the place of one that waits, and so needs no room.
 
-        Else quick partials would end one another for ever while the device is busy.
+        A partial is also due when that was: else quick partials would end one another for ever while the device is
+        busy. A final passes all partials, and is due by its own arrival: else finals whose partial has waited for
+        long would pass those whose partial was answered.
         """
         earlier = self._cancels.superseded_by(arrival)
-        if earlier is not None:
+        if earlier is None:
+            return False
+        if not arrival.job.request.final:
             arrival.job = replace(arrival.job, waited_s=self._engine.clock() - earlier.since)
-        return arrival.job
+        return True
 
     async def _handle_when_covered(self, record: Record, slot: Slot) -> Outcome:
         """`handle` a record when the cancels since it was sent are known."""

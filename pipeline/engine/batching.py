@@ -73,7 +73,7 @@ class Entry:
         self.arrived = arrived
         self.expires = flight.expires
         self.priority = flight.priority
-        self.due = min(arrived + PRIORITY_DELAYS_S[self.priority], self.expires)
+        self.due = min(arrived + flight.delay_s, self.expires)
         self.alone = flight.suspect
         self.cancelled = False
         self.solo_ms = 0.0

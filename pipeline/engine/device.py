@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import DeviceLost
 from ..runtime.model import RUN, HasExamples, Model, Row
 from .batcher import Batcher
-from .batching import PRIORITY_DELAYS_S, BatchStats, Entry, Limits
+from .batching import BatchStats, Entry, Limits
 from .cost import Cost, CostSample, calibrate
 from .crash_note import CrashNote
 from .flight import Flight
@@ -102,7 +102,7 @@ class Device:
 
     def wait_s(self, flight: Flight) -> float:
         """Predicted seconds until the flight, which is not expected yet, would land; see `Forecast.wait_s`."""
-        due = min(flight.queued_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        due = min(flight.queued_at + flight.delay_s, flight.expires)
         before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
         before_ms += self.batcher.expected.later_rows_ms(flight.size) + self.batcher.blocking_ms
         wait_s = self._forecast.wait_s(before_ms, busy=self.batcher.busy)

@@ -93,7 +93,7 @@ class Engine:
             return answer
         _, _, choices, key = question
         keep = choices.repeats and self._memory is not None
-        flight = self.flights.join(key, job.expires, job.priority) if keep else None
+        flight = self.flights.join(key, job.expires, job.priority, not job.request.final) if keep else None
         if flight is None:
             flight = self._take_off(question, job, began)
             if keep:
@@ -120,6 +120,7 @@ class Engine:
             waited_s=job.waited_s,
             expires=job.expires,
             priority=job.priority,
+            partial=not job.request.final,
         )
         self._check(flight, device, now)
         return flight
@@ -142,7 +143,9 @@ class Engine:
         """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
         if flight.suspect and device.is_poison(flight.key):
             raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
-        if flight.expires == math.inf:
+        if flight.expires == math.inf or flight.waited_s:
+            # In the place of one that waits: a refusal would leave that, and the reply of the refusal, and the
+            # final of their key, would wait behind it.
             return
         wait_s = device.wait_s(flight)
         allowed_s = (flight.expires - now) * MAX_WAIT_SHARE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..runtime.model import Row
 from .account import Account
-from .batching import PRIORITY_DELAYS_S, ShapeCost
+from .batching import ShapeCost
 from .tenant_work import Part, spread
 from .text_cost import TextCost
 
@@ -34,7 +34,7 @@ class ExpectedWork:
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
         row_ms, rows = self._estimate.rows(flight.size)
-        due = min(flight.queued_at + PRIORITY_DELAYS_S[flight.priority], flight.expires)
+        due = min(flight.queued_at + flight.delay_s, flight.expires)
         with self._lock:
             priority = flight.priority
             parts = [Part(due, row_ms, priority)]

@@ -58,6 +58,7 @@ class Flight:
     # Written by the event loop, here and in `Flights`.
     expires: float = math.inf
     priority: int = 1
+    partial: bool = False  # all requests that have joined may be superseded
     waiters: set["asyncio.Future[bytes]"] = field(default_factory=set)
     watchers: list[Callable[[], None]] = field(default_factory=list)  # called when pieces have come
     joining: int = 1  # requests that have joined and do not wait yet
@@ -91,6 +92,16 @@ class Flight:
         return self.started_at - self.waited_s
 
     @property
+    def delay_s(self) -> float:
+        """How long after its arrival a row is due.
+
+        A partial is due as late as one of the priority `low`, at the latest at its deadline, whose tenant has its
+        turn as before. So under overload all finals pass it: with the delay of its priority, finals waited for up
+        to 2 s behind partials (docs/decisions/0022).
+        """
+        return PRIORITY_DELAYS_S[-1 if self.partial else self.priority]
+
+    @property
     def is_ending(self) -> bool:
         """Whether an end now would save the device nothing: all rows are on it, in their last step, or have run."""
         if self.landed:
@@ -104,11 +115,12 @@ class Flight:
         self.prepared_at = now
         self._update_entries()
 
-    def extend(self, expires: float, priority: int) -> None:
-        """Account for a new waiter: the latest deadline and the highest priority count."""
+    def extend(self, expires: float, priority: int, partial: bool = False) -> None:
+        """Account for a new waiter: the latest deadline and the highest priority count; a final makes it final."""
         self.joining += 1
         self.expires = max(self.expires, expires)
         self.priority = min(self.priority, priority)
+        self.partial = self.partial and partial
         self._update_entries()
 
     def abandon(self) -> None:
@@ -172,10 +184,11 @@ class Flight:
         flight, so the last of them copies everything. No statement calls a function between its
         read and its write: under the GIL no other thread runs in between.
         """
+        delay_s = self.delay_s
         for entry in self.entries:
             entry.expires = self.expires
             entry.cancelled = self.abandoned or self.result is not None
-            due = entry.arrived + PRIORITY_DELAYS_S[self.priority]
+            due = entry.arrived + delay_s
             if due < entry.due:  # noqa: PLR1730 - min() would be a call
                 entry.due = due
 

@@ -21,8 +21,10 @@ class Flights:
     def __len__(self) -> int:
         return len(self._flights)
 
-    def join(self, key: bytes, expires: float, priority: int) -> Flight | None:
+    def join(self, key: bytes, expires: float, priority: int, partial: bool = False) -> Flight | None:
         """Join the flight for this content, with this deadline and priority; None if there is none.
+
+        A request that may be superseded is ``partial``.
 
         The caller must then await `wait`: until it does, the flight is not abandoned.
         """
@@ -31,9 +33,9 @@ class Flights:
             return None
         if flight.expires <= self._clock():  # a lane may be dropping its rows just now
             return None
-        more_urgent = priority < flight.priority
-        flight.extend(expires, priority)
-        if more_urgent:
+        delay_s = flight.delay_s
+        flight.extend(expires, priority, partial)
+        if flight.delay_s < delay_s:
             flight.batcher.reschedule(flight.entries)
         return flight
 

@@ -17,12 +17,18 @@ MOMENTS: Final = 1 << 64
 TENANTS: Final = 1 << 16
 """Tenants that share one of these numbers are sorted as one."""
 
+PARTIALS: Final = (1 << 32) * TENANTS * MOMENTS * NUMBERS
+"""Ranks from here on are those of partials: no row is as long as that."""
+
 SLOWEST: Final = 32
 """A batch that does not fit costs as much as one that does: one of about this many may fail."""
 
 
 class PhaseQueue:
     """Sorted by length, so that neighbors make a batch. Its batcher holds the lock.
+
+    Partials are behind all other rows, and share no batch with them: under overload many of them wait, and in each
+    batch they would take the room of finals that are due.
 
     Rows of one length are sorted by tenant and by when they are due. So the batch around a head takes those of its
     tenant that are due next. With rows that have time, or those of another tenant, a tenant would use up its
@@ -43,6 +49,8 @@ class PhaseQueue:
         tenant = crc32(entry.flight.tenant.encode()) % TENANTS
         moment = min(max(0, int(entry.due * 1e6)), MOMENTS - 1)
         entry.rank = ((entry.length * TENANTS + tenant) * MOMENTS + moment) * NUMBERS + number
+        if entry.flight.partial:
+            entry.rank += PARTIALS
         insort(self.waiting, entry, key=rank_of)
         entry.waiting = True
         if entry.expires < math.inf:
@@ -58,11 +66,21 @@ class PhaseQueue:
         if head.row.steps_left > 0:
             limits = limits._replace(max_rows=max(1, min(limits.max_rows, limits.max_running - running)))
         position = bisect_left(waiting, head.rank, key=rank_of)
-        low, high = choose(waiting, position, now, self.cost, limits, idle_lanes)
-        batch = waiting[low:high]
-        del waiting[low:high]
+        first, end = self._likes(head)
+        likes = waiting if end - first == len(waiting) else waiting[first:end]
+        low, high = choose(likes, position - first, now, self.cost, limits, idle_lanes)
+        batch = likes[low:high]
+        del waiting[first + low : first + high]
         self._taken()
         return batch
+
+    def _likes(self, head: Entry) -> tuple[int, int]:
+        """Where the rows begin and end that may share a batch with this one: the partials, or all others."""
+        waiting = self.waiting
+        if not waiting or waiting[-1].rank < PARTIALS:
+            return 0, len(waiting)
+        boundary = bisect_left(waiting, PARTIALS, key=rank_of)
+        return (boundary, len(waiting)) if head.rank >= PARTIALS else (0, boundary)
 
     def remove(self, entry: Entry) -> None:
         """Take out one row."""

@@ -72,6 +72,11 @@ class StreamRig:
         await self.engine.begun(1)
         return task
 
+    def run_one_by_one(self) -> None:
+        """No two rows share a batch from now on."""
+        queue = self.engine.device.batcher.phases["run"]
+        queue.limits = queue.limits._replace(max_rows=1)
+
     @property
     def superseded(self) -> float:
         """How many requests were counted as superseded."""
@@ -281,7 +286,7 @@ async def test_quick_partials_under_overload_keep_their_place_so_that_one_of_the
         partial = rig.send("s/0/0", "p")
         await settle()
         clock.advance(0.1)
-        rival = rig.send("t/0/0", "rival", final=True)
+        rival = rig.send("t/0/0", "rival")
         await settle()
         for revision in range(1, 5):
             clock.advance(1.0)
@@ -289,12 +294,61 @@ async def test_quick_partials_under_overload_keep_their_place_so_that_one_of_the
             assert code_of(await partial) == "superseded"
             partial = newer
         await settle()
-        rig.engine.device.batcher.phases["run"].limits = rig.engine.device.batcher.phases[
-            "run"
-        ].limits._replace(max_rows=1)
+        rig.run_one_by_one()
         rig.engine.session.release()
         assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, rival)] == ["result"] * 3
         assert rig.ran == ["blocking", "ppppp", "rival"]
+
+
+async def test_a_final_passes_partials_that_have_waited_longer_and_shares_no_batch_with_them() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        partial = rig.send("s/0/0", "partial")
+        await settle()
+        rig.engine.clock.advance(2.0)
+        final = rig.send("t/0/0", "a final", final=True)
+        await settle()
+        rig.engine.session.release()
+        assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, final)] == ["result"] * 3
+        assert [len(run) for run in rig.engine.session.runs] == [1, 1, 1]
+        assert rig.ran == ["blocking", "a final", "partial"]
+
+
+async def test_finals_run_in_the_order_of_their_arrival_however_long_their_partials_have_waited() -> None:
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        partial = rig.send("s/0/0", "p")
+        await settle()
+        rig.engine.clock.advance(2.0)
+        first = rig.send("t/0/0", "first", final=True)
+        await settle()
+        rig.engine.clock.advance(0.1)
+        second = rig.send("s/0/1", "second", final=True, supersedes="s/0/0")
+        assert code_of(await partial) == "superseded"
+        await settle()
+        rig.run_one_by_one()
+        rig.engine.session.release()
+        assert [code_of(reply) for reply in await asyncio.gather(blocking, first, second)] == ["result"] * 3
+        assert rig.ran == ["blocking", "first", "second"]
+
+
+async def test_a_partial_that_takes_a_place_is_not_refused_for_the_work_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A refusal would leave the earlier one, behind which all replies of the key would wait."""
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        earlier = rig.send("s/0/0", "one")
+        await settle()
+        monkeypatch.setattr(rig.engine.device, "wait_s", lambda flight: 1e6)
+        deadline = ((Header.DEADLINE_MS, b"%d" % (NOW_MS + 2_000)),)
+        other = a_record("t/0/0", "another stream", headers=deadline)
+        assert code_of(await rig.reply(other)) == "overloaded"
+        newer = rig.send("s/0/1", "one two", supersedes="s/0/0", headers=deadline)
+        rig.engine.clock.advance(0.001)
+        assert code_of(await earlier) == "superseded"
+        rig.engine.session.release()
+        assert [code_of(await blocking), code_of(await newer)] == ["result", "result"]
 
 
 async def test_one_that_takes_a_place_needs_no_room_of_its_tenant() -> None:

@@ -102,7 +102,7 @@ any_entry = st.builds(
 def test_the_batches_are_those_of_the_reference_plan(entries: list[Entry], bound: Limits) -> None:
     rig = BatcherRig(bound)
     rig.put(*entries)
-    waiting = sorted(entries, key=attrgetter("length"))
+    waiting = sorted(entries, key=attrgetter("length", "due"))
     for batch in rig.take_all():
         expected = plan(waiting, START, COST, bound).batch
         assert ids(batch) == ids(expected)

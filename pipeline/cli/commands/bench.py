@@ -208,11 +208,15 @@ def _store(result: BenchResult, out: Path) -> None:
 
 
 def print_result(result: BenchResult, *, as_json: bool, markdown: bool) -> None:
-    rows = [{**msgspec.to_builtins(figure), "interval": _interval(figure)} for figure in result.figures]
     if not as_json:
         speeds = msgspec.to_builtins(result.speeds)
         print_table(speeds, SPEED_COLUMNS, as_json=False, markdown=markdown)
         click.echo()
+    print_figures(result.figures, as_json=as_json, markdown=markdown)
+
+
+def print_figures(figures: "Sequence[BenchFigure]", *, as_json: bool, markdown: bool) -> None:
+    rows = [{**msgspec.to_builtins(figure), "interval": _interval(figure)} for figure in figures]
     print_table(rows, COLUMNS, as_json=as_json, markdown=markdown)
 
 

@@ -21,6 +21,9 @@ from .sleeping_worker import FULL_PER_S
 from .speakers import PARTS, PLAIN, SpeakersMode, SpeakersPlan, SpeakersReport
 
 MODES: Final[tuple[SpeakersMode, ...]] = ("stable", PLAIN, "live", "final")
+TURNS: Final[tuple[SpeakersMode, ...]] = (*MODES, PLAIN, "stable")
+"""Those that are compared have two turns, in the other order the second time: machines get slower and faster."""
+
 OVERLOAD: Final = 3.0
 STREAMS_A_PROCESS: Final = 100
 START_S: Final = 2.5
@@ -32,11 +35,11 @@ SLEEPING: Final = "worker-with-a-device-that-sleeps"
 
 
 class LiveEffort(Struct, frozen=True):
-    """How much is measured. ``segments`` of each speaker in the mode `stable`; half as many in the others."""
+    """How much is measured: ``segments`` of each speaker in a turn."""
 
     streams: int = 50
     segment_s: float = 3.0
-    segments: int = 8
+    segments: int = 4
     overload_segments: int = 5
 
 
@@ -63,6 +66,19 @@ class LiveMeasurements(Struct, frozen=True):
     overload: LiveTurn
 
 
+def both(one: LiveTurn, other: LiveTurn) -> LiveTurn:
+    """Two turns of one mode as one."""
+    return LiveTurn(
+        one.mode,
+        one.streams,
+        one.seconds + other.seconds,
+        one.device_s + other.device_s,
+        one.cpu_s + other.cpu_s,
+        one.broker_s + other.broker_s,
+        speakers.together([one.report, other.report]),
+    )
+
+
 def speeches(lines: Sequence[str], streams: int, segments: int, seed: int) -> list[list[str]]:
     """The segments of each stream: different lines, in another order for each."""
     generator = random.Random(seed)
@@ -77,7 +93,7 @@ class LiveSuite:
     ) -> None:
         self._bench = bench
         self._model = f"{model}-int8"
-        self._pair = tuple(model.split("-")[-2:])
+        self._source, self._target = model.split("-")[-2:]
         self._lines = lines
         self._effort = effort
         self._progress = progress
@@ -88,17 +104,17 @@ class LiveSuite:
     async def measure(self) -> LiveMeasurements:
         """Start the workers, warm them, then let people speak."""
         effort = self._effort
-        self._progress.begin(4 + len(MODES))
+        self._progress.begin(3 + len(TURNS))
         self._progress.turn("starting the workers of live streams")
         commands = {REAL: self._worker(), SLEEPING: self._sleeping()}
         self._systems = await self._bench.start(commands, self._lines[0])
         self._progress.turn("warming up")
         await self._turn(REAL, "stable", effort.streams, 1)
-        calm = {}
-        for mode in MODES:
+        calm: dict[str, LiveTurn] = {}
+        for mode in TURNS:
             self._progress.turn(f"{effort.streams} live streams, mode {mode}")
-            segments = effort.segments if mode == "stable" else (effort.segments + 1) // 2
-            calm[mode] = await self._turn(REAL, mode, effort.streams, segments)
+            turn = await self._turn(REAL, mode, effort.streams, effort.segments)
+            calm[mode] = both(calm[mode], turn) if mode in calm else turn
         self._progress.turn("overload")
         kept_up = FULL_PER_S * effort.segment_s / PARTS
         overload = await self._turn(SLEEPING, "stable", round(OVERLOAD * kept_up), effort.overload_segments)
@@ -133,8 +149,9 @@ class LiveSuite:
     def _plans(self, name: str, mode: SpeakersMode, texts: list[list[str]]) -> list[SpeakersPlan]:
         parts = -(-len(texts) // STREAMS_A_PROCESS)
         begin = time.time() + START_S
+        kafka, segment_s = self._kafka[name], self._effort.segment_s
         return [
-            SpeakersPlan(self._kafka[name], mode, *self._pair, texts[part::parts], self._effort.segment_s, begin)
+            SpeakersPlan(kafka, mode, self._source, self._target, texts[part::parts], segment_s, begin)
             for part in range(parts)
         ]
 
@@ -143,7 +160,8 @@ class LiveSuite:
         reports = [folder / f"speakers-{self._turns}-{number}.report" for number in range(len(plans))]
         with ExitStack() as stack:
             processes = [
-                stack.enter_context(self._start(plan, report)) for plan, report in zip(plans, reports, strict=True)
+                stack.enter_context(self._start(plan, report))
+                for plan, report in zip(plans, reports, strict=True)
             ]
             while any(process.running for process in processes):
                 system.process.check()
@@ -164,4 +182,6 @@ class LiveSuite:
         """Seconds that the device of the worker has run."""
         (process,) = self._systems[name].process.processes
         lines = (process.page("/metrics") or "").splitlines()
-        return sum(float(line.split()[1]) for line in lines if line.startswith("inferstream_batch_seconds_sum"))
+        return sum(
+            float(line.split()[1]) for line in lines if line.startswith("inferstream_batch_seconds_sum")
+        )

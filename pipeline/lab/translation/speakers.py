@@ -15,7 +15,6 @@ from msgspec import Struct, field
 
 from ....schemas.translation import TranslateOptions
 from ...client.captions.measures import Trace
-from ...client.captions.modes import Mode
 from ...client.captions.stream import TranslationStream
 from ...client.client import Client
 from ...config import KafkaConfig
@@ -165,7 +164,12 @@ def _add_lags(report: SpeakersReport, trace: Trace, final: str) -> None:
 
 
 async def hear_plain(
-    client: Client, name: str, speaker: Speaker, begins_s: float, report: SpeakersReport, pair: tuple[str, str]
+    client: Client,
+    name: str,
+    speaker: Speaker,
+    begins_s: float,
+    report: SpeakersReport,
+    pair: tuple[str, str],
 ) -> None:
     """Plain re-translation: nothing is superseded or kept, and no text waits for a tick."""
     options = TranslateOptions(*pair)
