@@ -18,7 +18,7 @@ from ..bench.bench import Bench, Command, Progress
 from ..worker_process import WorkerProcess, serve_task
 from . import sleeping_worker, speakers
 from .sleeping_worker import FULL_PER_S
-from .speakers import PARTS, PLAIN, SpeakersMode, SpeakersPlan, SpeakersReport
+from .speakers_report import PARTS, PLAIN, SpeakersMode, SpeakersPlan, SpeakersReport, together
 
 MODES: Final[tuple[SpeakersMode, ...]] = ("stable", PLAIN, "live", "final")
 TURNS: Final[tuple[SpeakersMode, ...]] = (*MODES, PLAIN, "stable")
@@ -75,7 +75,7 @@ def both(one: LiveTurn, other: LiveTurn) -> LiveTurn:
         one.device_s + other.device_s,
         one.cpu_s + other.cpu_s,
         one.broker_s + other.broker_s,
-        speakers.together([one.report, other.report]),
+        together([one.report, other.report]),
     )
 
 
@@ -168,9 +168,7 @@ class LiveSuite:
                 await asyncio.sleep(LOOK_S)
             for process in processes:
                 process.check()
-        return speakers.together(
-            [msgspec.json.decode(report.read_bytes(), type=SpeakersReport) for report in reports]
-        )
+        return together([msgspec.json.decode(report.read_bytes(), type=SpeakersReport) for report in reports])
 
     def _start(self, plan: SpeakersPlan, report: Path) -> WorkerProcess:
         path = report.with_suffix(".plan")

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..bench.figures import BenchFigure
 from ..statistics import percentile
 from .live import MODES, LiveMeasurements, LiveTurn
-from .speakers import PLAIN
+from .speakers_report import PLAIN
 
 LIVE: Final = "live"
 COLORS: Final = {"live": "tab:orange", "stable": "tab:blue", "final": "tab:green", "overload": "tab:red"}

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from inferstream.pipeline.lab.translation.live import LiveMeasurements, LiveTurn, speeches
 from inferstream.pipeline.lab.translation.live_figures import live_figures, live_plot, live_rows
-from inferstream.pipeline.lab.translation.speakers import (
+from inferstream.pipeline.lab.translation.speakers import known_texts
+from inferstream.pipeline.lab.translation.speakers_report import (
     PARTS,
     SpeakersMode,
     SpeakersReport,
-    known_texts,
     together,
 )
 
