@@ -55,6 +55,12 @@ def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKaf
         yield cluster
 
 
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Either broker: a folder for the embedded one, or the address of a Kafka."""
+    return str(tmp_path / "topics") if request.param == "embedded" else str(request.getfixturevalue("kafka"))
+
+
 @pytest.fixture
 def unique() -> str:
     """A name that no other test uses, for topics, topic prefixes and groups."""

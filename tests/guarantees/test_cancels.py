@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.noted_steps_worker import a_broker
+from support.processes import Processes
 
 from inferstream.pipeline.broker.base import Broker, Consumer, Message
 from inferstream.pipeline.config import KafkaConfig
@@ -37,7 +37,8 @@ class Place:
         self._broker = broker
         self._reader: Consumer | None = None
         self._replies: list[Result | Failure] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes = Processes()
+        self.close = self._processes.kill
 
     async def open(self) -> None:
         await self._broker.ensure_topics(topic_specs(self.topics, KafkaConfig(partitions=2)))
@@ -45,17 +46,10 @@ class Place:
         self._notes.touch()
 
     def start(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", f"support.{program}", self._place, self.topics.prefix, *arguments]
-        self._processes.append(subprocess.Popen(command))
-        return self._processes[-1]
+        return self._processes.start(program, self._place, self.topics.prefix, *arguments)
 
     def worker(self, *ending: str) -> "subprocess.Popen[bytes]":
         return self.start("noted_steps_worker", str(self._notes), *ending)
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
 
     async def ask(self, identity: str, text: str) -> None:
         body = encode(Request(text=text, id=identity))
@@ -96,9 +90,8 @@ async def a_place(where: str, prefix: str, notes: Path) -> AsyncIterator[Place]:
             await asyncio.to_thread(found.close)
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def place(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
-    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+@pytest.fixture
+async def place(where: str, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
     async with a_place(where, unique, tmp_path / "notes") as found:
         yield found
 

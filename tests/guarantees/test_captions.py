@@ -81,9 +81,8 @@ class Place:
         return await audit(self.broker, Audited(self.topics), clock=time.time)
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def place(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
-    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+@pytest.fixture
+async def place(where: str, unique: str, tmp_path: Path) -> AsyncIterator[Place]:
     async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
         found = Place(where, broker, Topics("translate", unique), tmp_path)
         try:

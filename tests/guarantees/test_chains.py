@@ -3,14 +3,13 @@
 import asyncio
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from support.chain_worker import CHAIN, FAILS, chain_config, know_both
 from support.kafka_serving import until
+from support.processes import Processes
 from support.steps_worker import broker_at
 
 from inferstream import Client, DeviceError
@@ -38,12 +37,11 @@ class Place:
         self.config = chain_config(prefix)
         self.served = ["echo,steps"] if "/" in where else ["echo", "steps"]
         self._where = where
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes = Processes()
+        self.stop = self._processes.stop
 
     def start(self, served: str, *ending: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "support.chain_worker", self._where, self.topics.prefix, served]
-        self._processes.append(subprocess.Popen([*command, *ending]))
-        return self._processes[-1]
+        return self._processes.start("chain_worker", self._where, self.topics.prefix, served, *ending)
 
     async def ready(self) -> None:
         """Wait until a worker has made the topics: the one of the caller's replies is not the last."""
@@ -52,22 +50,13 @@ class Place:
             while await self.broker.partitions(topic) is None:  # noqa: ASYNC110 - no broker tells it
                 await asyncio.sleep(0.05)
 
-    def stop(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait(PATIENCE_S)
-
     async def report(self) -> AuditReport:
         return await audit(self.broker, Audited.of(CHAIN, self.config), clock=time.time)
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def place(
-    request: pytest.FixtureRequest, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Place]:
+@pytest.fixture
+async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     know_both(monkeypatch)
-    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
     async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
         found = Place(where, broker, unique)
         try:

@@ -3,20 +3,17 @@
 import asyncio
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.steps_worker import ENDS, know_steps
+from support.processes import Processes
+from support.steps_worker import ENDS, broker_at, know_steps
 
 from inferstream import Client, Poison
 from inferstream.pipeline.broker.base import Broker
-from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.broker.kafka.broker import KafkaBroker
-from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.ops.audit.auditor import audit
 from inferstream.pipeline.ops.audit.facts import Audited
 from inferstream.pipeline.ops.audit.report import AuditReport
@@ -35,24 +32,17 @@ class Place:
         self.broker = broker
         self.topics = topics
         self._where = where
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes = Processes()
+        self.stop = self._processes.stop
 
     def start(self, *notes: str) -> "subprocess.Popen[bytes]":
         """Start a worker; ``notes`` may be the folder of its crash note."""
-        command = [sys.executable, "-m", "support.steps_worker", self._where, self.topics.prefix, *notes]
-        self._processes.append(subprocess.Popen(command))
-        return self._processes[-1]
+        return self._processes.start("steps_worker", self._where, self.topics.prefix, *notes)
 
     async def ready(self) -> None:
         """Wait until a worker has made the topics."""
         while await self.broker.partitions(self.topics.cancels) is None:  # noqa: ASYNC110 - no broker tells it
             await asyncio.sleep(0.05)
-
-    def stop(self) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait(PATIENCE_S)
 
     async def chunks(self) -> list[Chunk]:
         """All chunks that were told."""
@@ -67,16 +57,10 @@ class Place:
         return await audit(self.broker, Audited(self.topics), clock=time.time)
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def place(
-    request: pytest.FixtureRequest, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Place]:
+@pytest.fixture
+async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     know_steps(monkeypatch)
-    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
-    opened: Broker = (
-        EmbeddedBroker(Path(where)) if "/" in where else KafkaBroker(KafkaConfig(bootstrap=where))
-    )
-    async with asyncio.timeout(PATIENCE_S), opened as broker:
+    async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
         found = Place(where, broker, Topics("steps", unique))
         try:
             yield found

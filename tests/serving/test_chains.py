@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -86,9 +85,8 @@ class Chained:
         await asyncio.to_thread(self.sessions[task].wait_for_runs, runs)
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
-    where = str(tmp_path / "topics") if request.param == "embedded" else request.getfixturevalue("kafka")
+@pytest.fixture
+async def broker(where: str) -> AsyncIterator[Broker]:
     async with broker_at(where) as opened:
         yield opened
 
