@@ -65,7 +65,7 @@ bench: .venv/.dev ## Measure throughput and latency against plain alternatives, 
 	@$(BIN)/inferstream bench --data examples/tickets.jsonl $(ARGS)
 
 .PHONY: bench-translate
-bench-translate: .venv/.dev ## Measure translations beside the native engine, on a real Kafka (minutes)
+bench-translate: .venv/.dev ## Measure translations beside the native engine, and live captions, on a real Kafka (minutes)
 	@$(BIN)/inferstream bench-translate --lines examples/sentences.txt $(ARGS)
 
 .PHONY: chaos
