@@ -77,7 +77,7 @@ class CrashNote:
 
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a worker of this machine died."""
-        return key in self._suspects.counts
+        return key in self._suspects.recent
 
     def is_poison(self, key: bytes) -> bool:
         """Whether `POISON_CRASHES` processes have died while this content ran alone."""

@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from inferstream.pipeline.engine.suspects import SuspectFile
+from inferstream.pipeline.engine.suspects import LOOK_S, SuspectFile
 
 CHANGES = 60
 CHANGER = """
@@ -97,3 +97,22 @@ def test_without_any_file_locks_the_change_is_made(tmp_path: Path, monkeypatch: 
     suspects = SuspectFile(tmp_path / "suspects.json")
     suspects.change(lambda counts: counts.update({b"k": 1}))
     assert SuspectFile(tmp_path / "suspects.json").counts == {b"k": 1}
+
+
+def test_a_suspect_of_another_process_is_known_after_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    ours, other = SuspectFile(tmp_path / "suspects.json"), SuspectFile(tmp_path / "suspects.json")
+    assert not ours.recent
+    other.change(lambda counts: counts.update({b"key": 1}))
+    now_s += 2 * LOOK_S
+    assert ours.recent == {b"key": 1}
+
+
+def test_a_change_of_this_process_is_known_at_once(tmp_path: Path) -> None:
+    ours = SuspectFile(tmp_path / "suspects.json")
+    assert not ours.recent
+    ours.change(lambda counts: counts.update({b"key": 1}))
+    assert ours.recent == {b"key": 1}

@@ -4,6 +4,7 @@ import logging
 from functools import partial
 from types import MethodType
 from typing import Any, Final
+from weakref import proxy
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult
@@ -26,7 +27,8 @@ def bounded_result(at: Any, *, partition_records: Any, **arguments: Any) -> Fetc
     partition_records._consumer_record = record_of
     # Not a subclass: aiokafka compares the type itself.
     result = FetchResult(at, partition_records=partition_records, **arguments)
-    result.getall = MethodType(take_bounded, result)
+    # By a weak reference: a result that refers to itself would keep up to 1 MB until garbage is collected.
+    result.getall = MethodType(take_bounded, proxy(result))
     return result
 
 

@@ -30,7 +30,7 @@ class Notes:
         self._prefix |= part.stopped
         self._stopped += not translation.ended
         self.complete &= translation.ended and not part.stopped
-        if part.row is not None:
+        if part.has_row:
             source = placeholders(sentence).sub(" ", sentence.source) if sentence.words else sentence.source
             self._lost.update(dict.fromkeys(lost_numbers(source, text)))
 

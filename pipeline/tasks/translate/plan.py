@@ -11,18 +11,19 @@ class PlannedSentence:
     """A sentence of a plan.
 
     Attributes:
-        row: what the model translates; None if ``shown`` or the sentence itself is the answer.
+        has_row: the model translates it; else ``shown`` or the sentence itself is the answer. Not the row: that has
+            the plan, and only the garbage collector frees what refers to itself.
         shown: the whole answer that is shown already, or what the answer begins with.
         goes_on: the prefix goes on in the next sentence.
         forced: what of ``shown`` the model begins with.
         stopped: the prefix is longer than a translation may be.
     """
 
-    __slots__ = ("forced", "goes_on", "read", "row", "shown", "stopped")
+    __slots__ = ("forced", "goes_on", "has_row", "read", "shown", "stopped")
 
     def __init__(self, read: ReadSentence) -> None:
         self.read = read
-        self.row: PlannedRow | None = None
+        self.has_row = False
         self.shown: str | None = None
         self.goes_on = False
         self.forced: Forced | None = None

@@ -133,10 +133,10 @@ class Translate(TextTask):
 
     def _row(self, part: PlannedSentence) -> PlannedRow | None:
         needed = part.shown is None or (part.forced is not None and not part.stopped)
-        if part.read.tokens and needed:
-            begin = self._subwords.encode(part.forced.text) if part.forced else ()
-            part.row = PlannedRow(part.read.tokens, begin)
-        return part.row
+        if not part.read.tokens or not needed:
+            return None
+        part.has_row = True
+        return PlannedRow(part.read.tokens, self._subwords.encode(part.forced.text) if part.forced else ())
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
         """The JSON of a TranslateOutput for each request."""
@@ -147,7 +147,7 @@ class Translate(TextTask):
         found: Iterator[Translation] = iter(translations)
         texts: list[str] = []
         for part in plan.sentences:
-            translation = next(found) if part.row else NO_TRANSLATION
+            translation = next(found) if part.has_row else NO_TRANSLATION
             text = self._text(part, translation)
             texts.append(text)
             notes.add(part, translation, text)
@@ -165,7 +165,7 @@ class Translate(TextTask):
     def _text(self, part: PlannedSentence, translation: Translation) -> str:
         """The answer for one sentence, with the spaces around it."""
         sentence, shown = part.read.sentence, part.shown
-        if part.row is None:
+        if not part.has_row:
             own = f"{sentence.lead}{sentence.plain}{sentence.trail}"
             if shown is None or (not part.read.tokens and not part.goes_on and own.startswith(shown)):
                 return own

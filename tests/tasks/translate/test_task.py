@@ -1,5 +1,6 @@
 """Texts in, translations out, over a model that does what a test says: what must survive, survives."""
 
+import gc
 import re
 from collections import Counter
 
@@ -312,3 +313,15 @@ def test_wrong_options_are_one_sentence() -> None:
         task.options({"glossary": {str(number): "" for number in range(1_001)}})
     with pytest.raises(WrongType, match="a term has 1 to 100 characters"):
         task.options({"glossary": {" ": "x"}})
+
+
+def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
+    translated = FakeTranslation()
+    translated("One. Two.")  # what is made once is there now
+    gc.collect()
+    gc.disable()
+    try:
+        translated("Three. Four.", prefix="Three")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
