@@ -185,6 +185,25 @@ async def test_both_in_one_poll(is_busy: bool) -> None:
         assert len(rig.engine.engine.flights) == 0
 
 
+async def test_a_partial_that_ends_in_its_poll_ends_the_one_before_it_that_waits() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()
+        first = rig.send("s/0/0", "one")
+        await settle()  # it waits for the device
+        second = handled(rig.handler, a_record("s/0/1", "one two", supersedes="s/0/0"))
+        third = handled(rig.handler, a_record("s/0/2", "one two three", final=True, supersedes="s/0/1"))
+        assert not isinstance(second, Outcome)
+        assert not isinstance(third, Outcome)
+        reply = decode_reply(only(await second).value)
+        assert isinstance(reply, Failure)
+        assert reply.code == "superseded"
+        async with asyncio.timeout(30):
+            assert code_of(await first) == "superseded"
+        rig.engine.session.release()
+        assert isinstance(decode_reply(only(await third).value), Result)
+        assert "one" not in rig.ran
+
+
 async def test_an_older_one_that_comes_later_from_a_retry_topic_ends_when_it_is_read() -> None:
     async with a_stream_rig() as rig:
         assert code_of(await rig.reply(a_record("s/0/1", "one two", supersedes="s/0/0"))) == "result"
