@@ -369,7 +369,7 @@ def test_each_request_gets_the_terms_that_it_has(
     assert terms == {"When I was young,": None, "Hello.": {"Hello": "Olá"}, "Bye.": {"Bye": "Tchau"}}
     csv.write_text("word\nHello\n")
     assert translate(film, "--overwrite", "--glossary", str(csv)) == 2
-    assert "has no column 'term'" in capsys.readouterr().err
+    assert "needs the columns term and translation" in capsys.readouterr().err
 
 
 def test_a_glossary_needs_languages(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
