@@ -110,7 +110,7 @@ async def test_a_worker_that_is_killed_between_what_it_makes_and_its_commit_lose
     assert report.steps[1].missing == report.steps[2].missing == 0
 
 
-@pytest.mark.parametrize("place", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+@pytest.mark.parametrize("where", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 async def test_workers_that_are_killed_under_load_in_turn_lose_nothing(place: Place) -> None:
     """Each step scales on its own: two workers of each, of which one is killed."""
     workers = [place.start(task) for task in ("echo", "steps", "echo", "steps")]

@@ -110,7 +110,7 @@ async def test_a_worker_that_is_killed_tears_no_stream(place: Place) -> None:
         assert asked[chunk.id].startswith(told, chunk.from_), "what any worker tells is at its position"
 
 
-@pytest.mark.parametrize("place", ["embedded"], indirect=True)
+@pytest.mark.parametrize("where", ["embedded"], indirect=True)
 async def test_a_step_that_ends_the_process_is_found_and_the_streams_beside_it_are_whole(
     place: Place, tmp_path: Path
 ) -> None:
@@ -148,7 +148,7 @@ async def test_a_step_that_ends_the_process_is_found_and_the_streams_beside_it_a
     assert not report.lost, report
 
 
-@pytest.mark.parametrize("place", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+@pytest.mark.parametrize("where", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 async def test_a_worker_that_was_suspended_and_goes_on_tears_no_stream(place: Place) -> None:
     """It publishes what it had begun, beside the worker that has its partitions now.
 
