@@ -63,6 +63,11 @@ class Cancels:
                 return request
         return None
 
+    def name_each_other(self, arrival: Arrival) -> bool:
+        """Whether the request in progress that this one supersedes names this one: then the one read first stays."""
+        own = _name(arrival)
+        return any(request.supersedes == own for request in self._running.get(_superseded_name(arrival), ()))
+
     def announce(self, arrival: Arrival) -> None:
         """Remember what this request supersedes if that is not in progress: it may come later, or in the same poll."""
         if (name := _superseded_name(arrival)) not in self._running:
@@ -146,6 +151,7 @@ class RunningRequest:
         """Since when it waits, in seconds of the engine's clock."""
         self._flight: Flight | None = None
         self._is_final = arrival.job.request.final
+        self.supersedes = None if arrival.job.request.supersedes is None else _superseded_name(arrival)
         self._cancels = cancels
         self._asked_ms = asked_ms(arrival)
         self._trace = arrival.headers.get(Header.TRACEPARENT)
