@@ -1,8 +1,11 @@
 """The models that `models pull` accepts by name: where they are published, and the digests of their files."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from msgspec import Struct
+
+from .files import sha256_of
 
 
 class PinnedFile(Struct, frozen=True):
@@ -11,6 +14,11 @@ class PinnedFile(Struct, frozen=True):
     name: str
     sha256: str
     size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The file as it is now."""
+        return cls(path.name, sha256_of(path), path.stat().st_size)
 
 
 class Package(Struct, frozen=True):

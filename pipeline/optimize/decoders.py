@@ -10,7 +10,6 @@ from ..graphs.llama.hub_config import decoder_config, frequencies, read_hub_conf
 from ..graphs.llama.hub_model import CONFIG, INDEX, WHOLE, indexed_files, weight_files
 from ..models.catalogue import DECODERS, PUBLISHED, PinnedFile
 from ..models.fetching import Downloader
-from ..models.files import sha256_of
 from ..models.hub import NOT_IN_A_NAME, HubListing
 from ..models.manifest import Manifest, write_manifest
 from ..models.progress import Progress
@@ -55,7 +54,7 @@ def import_gguf(
     UsageError or ModelError with the name of what is missing or not supported.
     """
     read_gguf_files(path)  # refuses before anything is copied
-    file = _pinned(path)
+    file = PinnedFile.of(path)
     named = STORED_KIND.sub("", path.name.lower().removesuffix(GGUF))
     base, _ = split_name(known_as or NOT_IN_A_NAME.sub("-", named).strip("-"))
     if base in PUBLISHED and (base not in DECODERS or DECODERS[base].file != file):
@@ -73,7 +72,7 @@ def import_hub_folder(registry: ModelRegistry, base: str, folder: Path, progress
     """
     read_hub_files(folder)  # refuses before anything is copied
     names = [*(name for name in SMALL_FILES if (folder / name).is_file()), *weight_files(folder)]
-    files = tuple(_pinned(folder / name) for name in names)
+    files = tuple(PinnedFile.of(folder / name) for name in names)
     return _complete(registry, DecoderPlan(base, "local", files), FolderSource(folder), progress)
 
 
@@ -99,13 +98,9 @@ def pull_from_hub(
     read_small_files(settings)
     small = [name for name in (*SMALL_FILES, INDEX) if name in listing.names]
     weights = [WHOLE] if WHOLE in listing.names else indexed_files(settings)
-    files = [_pinned(settings / name) for name in small] + [listing.pinned(name) for name in weights]
+    files = [PinnedFile.of(settings / name) for name in small] + [listing.pinned(name) for name in weights]
     plan = DecoderPlan(base, listing.commit, tuple(files))
     return _complete(registry, plan, SettingsAndHub(settings, hub), progress)
-
-
-def _pinned(path: Path) -> PinnedFile:
-    return PinnedFile(path.name, sha256_of(path), path.stat().st_size)
 
 
 def _read(home: Path, plan: DecoderPlan) -> DecoderFiles:

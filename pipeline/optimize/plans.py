@@ -10,7 +10,6 @@ from ..errors import UsageError
 from ..graphs.bert.files import BYTE_ORDER_MARK, read_config
 from ..graphs.bert.float32 import KIND, Pooling
 from ..models.catalogue import PinnedFile, Published
-from ..models.files import sha256_of
 from .settings import read_settings
 
 WEIGHTS = "model.safetensors"
@@ -52,7 +51,7 @@ def folder_plan(
     config = read_config(folder / "config.json")
     settings = read_settings(folder, config)
     _check_vocabulary(folder / "tokenizer.json", config.vocab_size)
-    files = [pinned[name] if name in pinned else _pinned(folder / name) for name in FILES]
+    files = [pinned[name] if name in pinned else PinnedFile.of(folder / name) for name in FILES]
     return PullPlan(base, KIND, revision, files, settings.max_tokens, settings.pooling, settings.notes)
 
 
@@ -78,7 +77,3 @@ def _check_vocabulary(path: Path, rows: int) -> None:
     largest = max([*found.model.vocab.values(), *(token.id for token in found.added_tokens)], default=0)
     if largest >= rows:
         raise UsageError(f"{path} has the token {largest}, and config.json has vocab_size = {rows}.")
-
-
-def _pinned(path: Path) -> PinnedFile:
-    return PinnedFile(path.name, sha256_of(path), path.stat().st_size)

@@ -14,7 +14,6 @@ from ..graphs.marian.translator import KIND, MarianTranslator
 from ..graphs.marian.weights import read_model
 from ..models.catalogue import PUBLISHED, TRANSLATORS, PinnedFile, PublishedTranslator
 from ..models.fetching import Downloader
-from ..models.files import sha256_of
 from ..models.manifest import Manifest, write_manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry, split_name
@@ -76,7 +75,7 @@ def import_translator(
     ModelError with the name of what is missing or not supported.
     """
     found = find_files(folder)
-    files = tuple(_pinned(path) for path in found if path is not None)
+    files = tuple(PinnedFile.of(path) for path in found if path is not None)
     in_files = _pair_in(found)
     name = known_as or (f"translate-{in_files}" if in_files else None)
     if name is None:
@@ -109,10 +108,6 @@ def _pair_in(files: MarianFiles) -> str:
 
 def _published_plan(published: PublishedTranslator) -> TranslatorPlan:
     return TranslatorPlan(published.name, published.pair, published.revision, published.files)
-
-
-def _pinned(path: Path) -> PinnedFile:
-    return PinnedFile(path.name, sha256_of(path), path.stat().st_size)
 
 
 def _complete(
