@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ..options.settings import KAFKA_ADDRESS
 from ..output.bench_progress import BenchProgress
 from ..output.tables import print_table
-from .bench import SPEED_COLUMNS, BenchResult, print_figures, with_bench
+from .bench import FILE, FOLDER, SPEED_COLUMNS, BenchResult, print_figures, with_bench
 
 if TYPE_CHECKING:
     from ...lab.bench.figures import BenchFigure
@@ -33,9 +33,6 @@ LIVE_COLUMNS: Final = {
     "device_ms": "device ms/segment",
     "cpu_ms": "CPU ms/segment",
 }
-
-FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("bench-translate")

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import click
 import msgspec
-from msgspec import structs
 from rich.console import Console
 
 from ....schemas.messages import Failure, Request
@@ -17,12 +16,12 @@ from ...config import Config
 from ...errors import UsageError
 from ...lab.demo.demo import MAX_IN_FLIGHT, DemoResult, run_demo
 from ...lab.demo.figures import Figures
-from ...lab.demo.sites import DemoSite, DemoTask, in_this_process, on_local_kafka, with_your_workers
+from ...lab.demo.sites import DemoSite, DemoTask
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
 from ...tasks.triage.settings import TriageSettings
 from ..demos.captions import translate
-from ..demos.models import have_model
+from ..demos.chosen_site import check_options, chosen_site
 from ..groups import SuggestingGroup
 from ..options.rows import dialect_given, dialect_options, text_column
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
@@ -99,20 +98,13 @@ def command(
     if (context := click.get_current_context()).invoked_subcommand:
         _refuse_options(context)
         return 0
-    if kafka and kafka_local:
-        raise UsageError("Give either --kafka or --kafka-local, not both.")
+    check_options(kafka, kafka_local)
     screen = Screen(Console(quiet=as_json, highlight=False))
     dialect = dialect_given(data, reading) if data else None
     traffic = plan_traffic(load_tickets(data, text, label, dialect), count, f"demo-{token_hex(4)}")
     screen.title("support tickets through a durable queue, a model and a cache")
-    if kafka:
-        elsewhere = structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka))
-        site = with_your_workers(elsewhere, screen, TASK)
-    else:
-        shown = DemoTask(TASK, (config.of_task(TASK, TriageSettings).model,))
-        have_model(shown.models[0], screen)
-        local = on_local_kafka(config, screen, shown, workers) if kafka_local else None
-        site = local or in_this_process(config, screen, shown)
+    shown = DemoTask(TASK, (config.of_task(TASK, TriageSettings).model,))
+    site = chosen_site(config, screen, shown, kafka, workers if kafka_local else 0)
     result, shares = asyncio.run(_run(site, Audited.of(TASK, config), traffic, screen))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_summary(result, shares)), indent=2))

@@ -4,26 +4,25 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from itertools import cycle, islice
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
-from msgspec import structs
 from rich.console import Console
 
 from ...client.captions.modes import MODES, Mode
 from ...config import Config
-from ...errors import UsageError
 from ...lab.demo.batches import RanBatches
 from ...lab.demo.captions import WORDS_A_SECOND, CaptionsResult, ShownTalk, Tempo, play
-from ...lab.demo.sites import DemoSite, DemoTask, in_this_process, on_local_kafka, with_your_workers
+from ...lab.demo.sites import DemoSite, DemoTask
 from ...lab.demo.talks import TALKS
 from ...ops.audit.facts import Audited
 from ..options.settings import KAFKA, KAFKA_ADDRESS, with_settings
 from ..output.captions_screen import CaptionsScreen
-from .models import have_model
+from .chosen_site import check_options, chosen_site
 
-SHOWN = DemoTask("translate", ("translate-en-pt-int8", "translate-pt-en-int8"))
+SHOWN: Final = DemoTask("translate", ("translate-en-pt-int8", "translate-pt-en-int8"))
+LOCAL_WORKERS: Final = 2
 
 
 @click.command()
@@ -76,18 +75,10 @@ def translate(
       inferstream demo translate --kafka-local               on a real Kafka, with two worker processes
       inferstream demo translate --kafka 127.0.0.1:9092      with workers that you have started
     """
-    if kafka and kafka_local:
-        raise UsageError("Give either --kafka or --kafka-local, not both.")
+    check_options(kafka, kafka_local)
     screen = CaptionsScreen(Console(quiet=as_json, highlight=False), len(TALKS))
     screen.title("live captions, translated while the talks are spoken")
-    if kafka:
-        elsewhere = structs.replace(config, kafka=structs.replace(config.kafka, bootstrap=kafka))
-        site = with_your_workers(elsewhere, screen, SHOWN.task)
-    else:
-        for model in SHOWN.models:
-            have_model(model, screen)
-        local = on_local_kafka(config, screen, SHOWN, 2) if kafka_local else None
-        site = local or in_this_process(config, screen, SHOWN)
+    site = chosen_site(config, screen, SHOWN, kafka, LOCAL_WORKERS if kafka_local else 0)
     audited = Audited.of(SHOWN.task, config)
     result = asyncio.run(_run(site, audited, Tempo(words_per_second, mode), streams, screen))
     if as_json:
