@@ -10,7 +10,7 @@ from .part import BRACKETS, DASH, MUSIC, TAG, CuePart
 ENDED: Final = re.compile(r"[.!?…:。！？][\"'”’»)\]]*$")
 MAX_CHARACTERS: Final = 600
 MAX_PARTS: Final = 6
-"""So much is joined at most: subtitles that a recognizer of speech wrote have no full stops."""
+"""The most that is joined: subtitles written by speech recognition have no full stops."""
 MAX_GAP_MS: Final = 1_500
 WRAPPED: Final = 40
 """A line of a plain text that is as long was broken by its width, so its sentence may go on in the next line."""

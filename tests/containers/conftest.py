@@ -86,7 +86,7 @@ def compose_kafka() -> str:
 
 @pytest.fixture(scope="session")
 def compose(engine: DockerClient, project: str, compose_kafka: str) -> Iterator[Compose]:
-    """Runs compose, whichever is there, in a project of its own; what it brought up goes at the end."""
+    """Runs the compose that is installed, in a project of its own; the containers are removed at the end."""
     program = shlex.split(os.environ.get("COMPOSE", "docker compose"))
     environment = os.environ | {"KAFKA_PORT": compose_kafka.partition(":")[2]}
 

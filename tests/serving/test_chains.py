@@ -71,7 +71,7 @@ class Chained:
         await self.broker.publish(Message(self.topics.requests, body, key, headers))
 
     async def replies(self, count: int) -> list[Result | Failure]:
-        """All replies, when there are so many."""
+        """All replies, when there are ``count``."""
 
         async def there() -> bool:
             return len(await self.records(self.topics.replies)) >= count

@@ -128,7 +128,7 @@ def ends_at(broker: Broker, topic: str, count: int) -> None:
 def main(place: str, prefix: str, served: str, topic: str = "", count: str = "1") -> None:
     """Serve one task, or several joined by commas, on a folder or on the Kafka at an address, until SIGTERM.
 
-    With a ``topic``, until so many records for it are durable.
+    With a ``topic``, until ``count`` records for it are durable.
     """
     for one in (EchoDefinition(), StepsDefinition()):
         tasks().include(one)

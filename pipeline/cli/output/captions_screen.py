@@ -141,7 +141,7 @@ def _marked(segment: ShownSegment) -> str:
 
 
 def _tail(parts: Sequence[Text], width: int, lines: int) -> Text:
-    """The end of all parts, in so many lines; the same height at any time, so that nothing jumps."""
+    """The end of all parts in ``lines`` lines, empty ones included, so that the screen does not move."""
     whole = Text(" ").join(parts[-PARTS:])
     shown = list(whole.wrap(Console(width=width), width)[-lines:])
     return Text("\n").join([*shown, *[Text("")] * (lines - len(shown))])

@@ -8,7 +8,7 @@ from typing import Final
 
 STANDARD_OUTPUT: Final = 1
 AT_ONCE_BYTES: Final = 4_096
-"""A pipe that is writable takes so many bytes at once (PIPE_BUF of Linux; POSIX has 512 at least)."""
+"""Bytes that a writable pipe takes at once (PIPE_BUF of Linux; POSIX guarantees 512)."""
 
 
 class PipeOutput:

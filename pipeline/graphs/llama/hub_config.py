@@ -53,7 +53,6 @@ class HubConfig(Struct):
     quantization_config: Any = None
     auto_map: Any = None
     partial_rotary_factor: float | None = None
-    bos_token_id: int | list[int] | None = None
     eos_token_id: int | list[int] | None = None
 
 
