@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from flores import read_lines
 
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.runtime.model import Row
@@ -156,13 +157,7 @@ def survival(bench: Bench, language: str) -> None:
 
 
 def main(folder: Path) -> None:
-    try:
-        lines = {
-            language: (folder / f"flores-dev.{language}").read_text("utf-8").splitlines()
-            for language in ("en", "pt")
-        }
-    except OSError as error:
-        sys.exit(f"Cannot read {error.filename}: give the folder with flores-dev.en and flores-dev.pt.")
+    lines = read_lines(folder)
     from sacrebleu.metrics import BLEU
 
     metric = BLEU()

@@ -12,6 +12,8 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
+from flores import read_lines
+
 from inferstream.pipeline.graphs.marian.shortlist import Shortlist
 from inferstream.pipeline.models.catalogue import TRANSLATORS
 from inferstream.pipeline.models.registry import ModelRegistry
@@ -44,13 +46,7 @@ def ours(name: str, texts: list[str], rows: int) -> list[str]:
 
 
 def main(folder: Path) -> None:
-    try:
-        texts = {
-            language: (folder / f"flores-dev.{language}").read_text("utf-8").splitlines()
-            for language in ("en", "pt")
-        }
-    except OSError as error:
-        sys.exit(f"Cannot read {error.filename}: give the folder with flores-dev.en and flores-dev.pt.")
+    texts = read_lines(folder)
     from sacrebleu.metrics import BLEU
 
     metric = BLEU()
