@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from ...schemas.topics import Header
@@ -63,10 +64,23 @@ class Cancels:
                 return request
         return None
 
-    def name_each_other(self, arrival: Arrival) -> bool:
-        """Whether the request in progress that this one supersedes names this one: then the one read first stays."""
-        own = _name(arrival)
-        return any(request.supersedes == own for request in self._running.get(_superseded_name(arrival), ()))
+    def pass_on(self, arrival: Arrival) -> None:
+        """This partial ends before it waits: what it supersedes has its name too, and ends in the next turn.
+
+        The newer request names this one alone. If it is a partial of the same poll, its turn comes first, and
+        it takes the place of what waits. Of two that name each other the one read first stays.
+        """
+        earlier = self.superseded_by(arrival)
+        name = _name(arrival)
+        if earlier is not None and earlier.supersedes != name:
+            earlier.names.append(name)
+            self._running.setdefault(name, set()).add(earlier)
+            asyncio.get_running_loop().call_soon(self._check, name)
+
+    def superseding(self, names: Sequence[RequestName], asked_ms: int) -> KnownCancel | None:
+        """What supersedes a partial with these names."""
+        found = (self.superseded.find(name, asked_ms, None) for name in names)
+        return next(filter(None, found), None)
 
     def announce(self, arrival: Arrival) -> None:
         """Remember what this request supersedes if that is not in progress: it may come later, or in the same poll."""
@@ -122,10 +136,11 @@ class Cancels:
         request.check()
 
     def end(self, request: "RunningRequest") -> None:
-        of_name = self._running[request.name]
-        of_name.discard(request)
-        if not of_name:
-            del self._running[request.name]
+        for name in request.names:
+            of_name = self._running[name]
+            of_name.discard(request)
+            if not of_name:
+                del self._running[name]
         if request.lease is not None and self._leases is not None:
             self._leases.release(request.lease, request)
 
@@ -144,6 +159,8 @@ class RunningRequest:
 
     def __init__(self, cancels: Cancels, arrival: Arrival) -> None:
         self.name = _name(arrival)
+        self.names = [self.name]
+        """Those by which a newer request supersedes it, see `Cancels.pass_on`."""
         self.lease = arrival.lease
         self.error: Cancelled | None = None
         """Why it ends, once it is known that it ends."""
@@ -186,7 +203,7 @@ class RunningRequest:
         """End it if a cancel of it is known, or if a newer request supersedes it."""
         found = self._cancels.memory.find(self.name, self._asked_ms, self._trace)
         if found is None and self.may_be_superseded:
-            found = self._cancels.superseded.find(self.name, self._asked_ms, None)
+            found = self._cancels.superseding(self.names, self._asked_ms)
         if found is not None:
             self._end(found.reason, _error(found.reason))
 

@@ -92,9 +92,8 @@ class Handler:
         try:
             self._cancels.check_partial(arrival)
         except Superseded as error:
-            # The newer request names this one alone: the partial before this one would wait, and the replies behind it.
-            if arrival.job.request.supersedes is not None and not self._cancels.name_each_other(arrival):
-                self._cancels.supersede(arrival)
+            if arrival.job.request.supersedes is not None:
+                self._cancels.pass_on(arrival)
             return self._failures.end(arrival, error)
         found = self._answer(arrival, slot, is_read=True)
         return found if isinstance(found, Outcome) else await found

@@ -73,7 +73,7 @@ class Entry:
         self.arrived = arrived
         self.expires = flight.expires
         self.priority = flight.priority
-        self.due = min(arrived + flight.delay_s, self.expires)
+        self.due = flight.due(arrived)
         self.alone = flight.suspect
         self.cancelled = False
         self.solo_ms = 0.0

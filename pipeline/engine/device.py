@@ -102,7 +102,7 @@ class Device:
 
     def wait_s(self, flight: Flight) -> float:
         """Predicted seconds until the flight, which is not expected yet, would land; see `Forecast.wait_s`."""
-        due = min(flight.queued_at + flight.delay_s, flight.expires)
+        due = flight.due(flight.queued_at)
         before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
         before_ms += self.batcher.expected.later_rows_ms(flight.size) + self.batcher.blocking_ms
         wait_s = self._forecast.wait_s(before_ms, busy=self.batcher.busy)

@@ -34,7 +34,7 @@ class ExpectedWork:
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
         row_ms, rows = self._estimate.rows(flight.size)
-        due = min(flight.queued_at + flight.delay_s, flight.expires)
+        due = flight.due(flight.queued_at)
         with self._lock:
             priority = flight.priority
             parts = [Part(due, row_ms, priority)]

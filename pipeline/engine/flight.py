@@ -101,6 +101,14 @@ class Flight:
         """
         return PRIORITY_DELAYS_S[-1 if self.partial else self.priority]
 
+    def due(self, arrived: float) -> float:
+        """When a row that counts as arrived then is due: at its deadline at the latest.
+
+        In the place of an earlier request that deadline is earlier by the time that was waited there. Else each of
+        quick partials, with its own deadline, would be due later than the one before it, for ever.
+        """
+        return min(arrived + self.delay_s, self.expires - self.waited_s)
+
     @property
     def is_ending(self) -> bool:
         """Whether an end now would save the device nothing: all rows are on it, in their last step, or have run."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from support.engine_rig import EngineRig, an_engine_rig
 from support.handler_rig import NOW_S, TOPICS, handled, handler_over, only, outcome_of
+from support.steps_rig import until
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.config import RetryConfig
@@ -18,7 +19,7 @@ from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.retries import Attempt, to_retry_topic
 from inferstream.pipeline.telemetry import Metrics
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.messages import Failure, Result
+from inferstream.schemas.messages import Chunk, Failure, Result
 from inferstream.schemas.topics import Header
 
 NOW_MS = round(NOW_S * 1e3)
@@ -71,6 +72,15 @@ class StreamRig:
         task = self.send("blocking", "blocking", final=True)
         await self.engine.begun(1)
         return task
+
+    async def waits(self, rows: int) -> None:
+        """Return when this many rows wait for the device: texts are prepared in another thread."""
+        batcher = self.engine.device.batcher
+        await until(
+            lambda: (
+                rows == sum(not one.cancelled for queue in batcher.phases.values() for one in queue.waiting)
+            )
+        )
 
     def run_one_by_one(self) -> None:
         """No two rows share a batch from now on."""
@@ -204,6 +214,32 @@ async def test_a_partial_that_ends_in_its_poll_ends_the_one_before_it_that_waits
         assert "one" not in rig.ran
 
 
+async def test_the_newest_partial_of_a_poll_takes_the_place_of_the_one_that_waits() -> None:
+    async with a_stream_rig() as rig:
+        await rig.blocked()  # of the tenant without a name
+        mine = ((Header.TENANT, b"mine"),)
+        other = rig.send("s/9/0", "nine", headers=mine)
+        first = rig.send("s/0/0", "one", headers=mine)
+        await settle()  # both wait, and the tenant's share is full
+        polled = [
+            handled(
+                rig.handler,
+                a_record(f"s/0/{number}", "word " * number, headers=mine, supersedes=f"s/0/{number - 1}"),
+            )
+            for number in (1, 2, 3)
+        ]
+        answers = [asyncio.ensure_future(found) for found in polled if not isinstance(found, Outcome)]
+        assert code_of(await first) == "superseded"
+        rig.engine.session.release()
+        replies = [decode_reply(only(await answer).value) for answer in answers]
+        assert [code_of(reply) for reply in replies if not isinstance(reply, Chunk)] == [
+            "superseded",
+            "superseded",
+            "result",
+        ]
+        assert code_of(await other) == "result"
+
+
 async def test_an_older_one_that_comes_later_from_a_retry_topic_ends_when_it_is_read() -> None:
     async with a_stream_rig() as rig:
         assert code_of(await rig.reply(a_record("s/0/1", "one two", supersedes="s/0/0"))) == "result"
@@ -298,21 +334,29 @@ async def test_an_answer_from_the_cache_supersedes_too() -> None:
         rig.engine.session.release()
 
 
-async def test_quick_partials_under_overload_keep_their_place_so_that_one_of_them_is_reached() -> None:
+@pytest.mark.parametrize(
+    ("headers", "pause_s"), [((), 1.0), (((Header.DEADLINE_MS, b"%d" % (NOW_MS + 2_000)),), 0.25)]
+)
+async def test_quick_partials_under_overload_keep_their_place_so_that_one_of_them_is_reached(
+    headers: tuple[tuple[str, bytes], ...], pause_s: float
+) -> None:
+    """Also if each of them has its own deadline, 2 s after it was sent."""
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         clock = rig.engine.clock
-        partial = rig.send("s/0/0", "p")
+        partial = rig.send("s/0/0", "p", headers=headers)
         await settle()
         clock.advance(0.1)
-        rival = rig.send("t/0/0", "rival")
+        rival = rig.send("t/0/0", "rival", headers=headers)
         await settle()
         for revision in range(1, 5):
-            clock.advance(1.0)
-            newer = rig.send(f"s/0/{revision}", "p" * (revision + 1), supersedes=f"s/0/{revision - 1}")
+            clock.advance(pause_s)
+            newer = rig.send(
+                f"s/0/{revision}", "p" * (revision + 1), supersedes=f"s/0/{revision - 1}", headers=headers
+            )
             assert code_of(await partial) == "superseded"
             partial = newer
-        await settle()
+        await rig.waits(2)
         rig.run_one_by_one()
         rig.engine.session.release()
         assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, rival)] == ["result"] * 3
@@ -326,7 +370,7 @@ async def test_a_final_passes_partials_that_have_waited_longer_and_shares_no_bat
         await settle()
         rig.engine.clock.advance(2.0)
         final = rig.send("t/0/0", "a final", final=True)
-        await settle()
+        await rig.waits(2)
         rig.engine.session.release()
         assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, final)] == ["result"] * 3
         assert [len(run) for run in rig.engine.session.runs] == [1, 1, 1]
@@ -344,7 +388,7 @@ async def test_finals_run_in_the_order_of_their_arrival_however_long_their_parti
         rig.engine.clock.advance(0.1)
         second = rig.send("s/0/1", "second", final=True, supersedes="s/0/0")
         assert code_of(await partial) == "superseded"
-        await settle()
+        await rig.waits(2)
         rig.run_one_by_one()
         rig.engine.session.release()
         assert [code_of(reply) for reply in await asyncio.gather(blocking, first, second)] == ["result"] * 3
