@@ -108,6 +108,7 @@ KINDS: Final = {
     "lease_s": Kind(_is_lease, "a number of seconds from 1 to 3600, or None for no lease"),
     "reason": Kind(lambda value: value in ("cancelled", "superseded"), "cancelled or superseded"),
     "key": Kind(_is_key, "bytes or None"),
+    "near": Kind(_is_key, "bytes or None"),
     "traceparent": Kind(is_text, "a string or None"),
     "options": Kind(is_options, "a dict by names of options, or the task's own type, as TriageOptions"),
     "output": Kind(_is_output, "the type of the task's output, as TriageOutput"),

@@ -22,7 +22,10 @@ _options: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class Envelope(Struct, frozen=True):
-    """The attributes of a request outside its body, see `Header`. Raises UsageError for a wrong argument."""
+    """The attributes of a request outside its body, see `Header`. Raises UsageError for a wrong argument.
+
+    ``near`` is a key that only prefers a partition: requests that have it come in any order. ``key`` goes before it.
+    """
 
     model: str | None = None
     tenant: str | None = None
@@ -31,6 +34,7 @@ class Envelope(Struct, frozen=True):
     key: bytes | None = None
     traceparent: str | None = None
     lease_s: float | None = None
+    near: bytes | None = None
 
     def __post_init__(self) -> None:
         check(**asdict(self))
@@ -44,7 +48,9 @@ def request_message(
     Raises NotUtf8 or WrongType for a request that cannot be encoded as JSON.
     """
     try:
-        key = content_hash(request, envelope.model) if envelope.key is None else envelope.key
+        key = envelope.near if envelope.key is None else envelope.key
+        if key is None:
+            key = content_hash(request, envelope.model)
         return Message(topic, encode(request), key, _headers(reply_topic, envelope, clock))
     except UnicodeEncodeError as error:
         raise NotUtf8("The request holds half of a surrogate pair: send text that UTF-8 can hold.") from error
@@ -65,7 +71,7 @@ def _headers(reply_topic: str, envelope: Envelope, clock: Callable[[], float]) -
         (Header.TENANT, envelope.tenant),
     )
     headers = tuple((name, value.encode()) for name, value in values if value is not None)
-    # A content hash selects a partition for the cache; it does not ask for an order of replies.
+    # A content hash, or `near`, selects a partition for a cache; it does not ask for an order of replies.
     return headers if envelope.key is not None else (*headers, (Header.ORDER, ANY_ORDER))
 
 
