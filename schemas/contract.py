@@ -19,6 +19,7 @@ class Contract(NamedTuple):
         request: the body of a request; a subclass of `Request` if it has other content than a text.
         piece: one piece of a streamed answer; None if the task's answers come whole.
         pieces: all pieces of a whole answer, in order. A client shows by it what no chunk has brought.
+        takes_text: a text alone is a whole request, although ``request`` is a type of the task's own.
     """
 
     options: type[Struct]
@@ -26,3 +27,9 @@ class Contract(NamedTuple):
     request: type[Request] = Request
     piece: Any = None
     pieces: Callable[[Any], Sequence[Any]] | None = None
+    takes_text: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a text alone is a whole request."""
+        return self.takes_text or self.request is Request

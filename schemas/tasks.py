@@ -3,6 +3,7 @@
 from typing import Final
 
 from .contract import Contract
+from .generation import GenerateOptions, GenerateOutput, GenerateRequest, Token, tokens_of
 from .messages import EmbedOptions, EmbedOutput, TriageOptions, TriageOutput
 from .translation import TranslateOptions, TranslateOutput
 
@@ -10,4 +11,7 @@ CONTRACTS: Final[dict[str, Contract]] = {
     "triage": Contract(TriageOptions, TriageOutput),
     "embed": Contract(EmbedOptions, EmbedOutput),
     "translate": Contract(TranslateOptions, TranslateOutput),
+    "generate": Contract(
+        GenerateOptions, GenerateOutput, GenerateRequest, Token, pieces=tokens_of, takes_text=True
+    ),
 }

@@ -55,8 +55,10 @@ def check_request(request: Request, task: str) -> None:
 def _check_kind(content: Request | str, task: str) -> None:
     """Refuse a text for a task whose requests have other content. A task that is not installed here may take any."""
     contract = contract_of(task)
-    kind = contract.request if contract else Request
-    if kind is not Request and not isinstance(content, kind):
+    if contract is None or contract.is_text:
+        return
+    kind = contract.request
+    if not isinstance(content, kind):
         raise WrongType(
             f"A request to {task!r} is of the type {kind.__name__}, with {example_of(kind)}, "
             f"not {type(content).__name__}."

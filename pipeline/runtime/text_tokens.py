@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from tokenizers import Tokenizer as LibraryTokenizer
-from tokenizers.decoders import DecodeStream
+from tokenizers.decoders import ByteLevel
 
 from ..errors import ModelError, TooLarge
+from .text_stream import ByteStream, ByteTable, LibraryStream, TextStream
 
 CHARACTERS_OF_A_TOKEN: Final = 16
 """A text with more characters for each token that is allowed is not tokenized: the library needs up to 430 bytes of
@@ -54,36 +55,19 @@ class TextTokens:
 
     def stream(self) -> "TextStream":
         """For one text that comes token by token."""
-        return TextStream(self._tokenizer)
+        if isinstance(self._tokenizer.decoder, ByteLevel):
+            return ByteStream(self._table)
+        return LibraryStream(self._tokenizer)
+
+    @cached_property
+    def _table(self) -> ByteTable:
+        return ByteTable(self._tokenizer)
 
     @cached_property
     def _plain(self) -> LibraryTokenizer:
         tokenizer = _read(self._path)
         tokenizer.encode_special_tokens = True
         return tokenizer
-
-
-class TextStream:
-    """The text of one generation, as its tokens come. No character is split."""
-
-    def __init__(self, tokenizer: LibraryTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
-        self._held: list[int] = []
-
-    def add(self, token: int) -> str:
-        """What can be shown now: nothing while a character is not complete."""
-        self._held.append(token)
-        text: str | None = self._stream.step(self._tokenizer, token)
-        if text:
-            self._held.clear()
-        return text or ""
-
-    def finish(self) -> str:
-        """What is left at the end: replacement characters for a character that was not completed."""
-        text: str = self._tokenizer.decode(self._held)
-        self._held.clear()
-        return text
 
 
 def _read(path: Path | str) -> LibraryTokenizer:

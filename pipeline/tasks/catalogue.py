@@ -11,10 +11,16 @@ from ..errors import UsageError
 from .checking import faults
 from .definition import TaskDefinition
 from .embed.definition import EmbedDefinition
+from .generate.definition import GenerateDefinition
 from .translate.definition import TranslateDefinition
 from .triage.definition import TriageDefinition
 
-OURS: Final[tuple[TaskDefinition, ...]] = (TriageDefinition(), EmbedDefinition(), TranslateDefinition())
+OURS: Final[tuple[TaskDefinition, ...]] = (
+    TriageDefinition(),
+    EmbedDefinition(),
+    TranslateDefinition(),
+    GenerateDefinition(),
+)
 ENTRY_POINTS: Final = "inferstream.tasks"
 
 

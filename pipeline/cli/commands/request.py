@@ -151,7 +151,7 @@ def command(
 def _content(task: str, given: str) -> str | Request:
     """The text; for a task whose requests have other content, the request of which it is the JSON."""
     contract = contract_of(task)
-    if contract is None or contract.request is Request:
+    if contract is None or contract.is_text:
         return given
     try:
         return decode_request(given.encode(errors="surrogateescape"), contract.request)

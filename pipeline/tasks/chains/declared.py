@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ....schemas.messages import Request
 from ...config import ChainConfig, Config, StepConfig
 from ...errors import BadRequest, UsageError
 from ..catalogue import tasks
@@ -87,7 +86,7 @@ def _step(subject: str, declared: StepConfig, before: Step | None, config: Confi
 def _faults(declared: StepConfig, definition: TaskDefinition, before: Step | None) -> Iterator[str]:
     """What is wrong with a step, as the rest of a sentence."""
     contract = definition.contract
-    if contract.request is not Request:
+    if not contract.is_text:
         yield f"is the task {declared.task!r}, whose requests are more than a text: only a text is passed on"
     if declared.name is not None and not NAME.fullmatch(declared.name):
         yield f"has the name {declared.name!r}: use small letters, digits and single hyphens"

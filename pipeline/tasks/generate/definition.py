@@ -1,0 +1,35 @@
+"""What the catalogue knows of `generate`. Light to import: `load` imports what it needs."""
+
+from typing import TYPE_CHECKING, Final
+
+from ....schemas.generation import GenerateOutput
+from ....schemas.tasks import CONTRACTS
+from ..definition import Loaded
+from .settings import GenerateSettings
+
+if TYPE_CHECKING:
+    from ...models.registry import ModelRegistry
+
+GENERATE: Final = "generate"
+
+
+class GenerateDefinition:
+    """The task `generate`, see `TaskDefinition`."""
+
+    name = GENERATE
+    contract = CONTRACTS[GENERATE]
+    settings = GenerateSettings
+
+    def load(self, registry: "ModelRegistry", model_name: str, settings: GenerateSettings) -> Loaded:
+        """See `loading.load_generate`."""
+        from .loading import load_generate
+
+        return load_generate(registry, model_name, settings)
+
+    def show(self, output: GenerateOutput) -> str:
+        """All texts, for a terminal."""
+        return "\n\n".join(choice.text for choice in output.choices)
+
+    def line(self, output: GenerateOutput) -> str:
+        """The first text, for a pipe."""
+        return output.text

@@ -1,0 +1,48 @@
+"""Loads a model of the task `generate`."""
+
+from dataclasses import dataclass
+
+from ...errors import ModelError
+from ...graphs.llama.decoder import KIND
+from ...models.registry import ModelRegistry
+from ...runtime.chat_template import ChatTemplate, read_chat
+from ...runtime.generator import Generator, GeneratorSize
+from ...runtime.graph import Graph
+from ...runtime.providers import default_lanes
+from ...runtime.sessions import Session
+from ...runtime.text_tokens import TextTokens
+from ..definition import Loaded
+from .prompts import PromptMaker
+from .settings import GenerateSettings
+from .task import Generate
+
+
+@dataclass(frozen=True)
+class GeneratorOf:
+    """Makes the `Generator` of a graph; equal for equal sizes, so that two names of one model share its memory."""
+
+    rows: int
+    context: int
+
+    def __call__(self, graph: Graph) -> Generator:
+        """Raises ModelError for a graph that is no session."""
+        if not isinstance(graph, Session):
+            raise ModelError("A decoder runs in a session of its own: nothing can stand in for it.")
+        size = GeneratorSize(default_lanes(graph.provider), self.rows, self.context)
+        generator = Generator(graph, size)
+        generator.warm_up()
+        return generator
+
+
+def load_generate(registry: ModelRegistry, model_name: str, settings: GenerateSettings) -> Loaded:
+    """A decoder of the registry. Raises UnknownModel, ModelError, or UsageError for a model of another kind."""
+    manifest = registry.load(model_name, KIND)
+    context = min(settings.context, manifest.max_tokens)
+    chat = read_chat(manifest.chat_path)
+    template = ChatTemplate(chat) if chat.template else None
+    prompts = PromptMaker(TextTokens(manifest.tokenizer_path, context), template)
+    return Loaded(
+        manifest,
+        lambda graph: Generate(model_name, manifest, prompts),
+        GeneratorOf(settings.rows, context),
+    )

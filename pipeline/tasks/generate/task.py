@@ -1,0 +1,99 @@
+"""The task `generate` for the engine: options, prompts as rows, and texts of their tokens."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from ....schemas.generation import Choice, GenerateOptions, GenerateOutput, Usage
+from ....schemas.messages import Request
+from ...models.manifest import Manifest
+from ...runtime.generated_row import CHUNK
+from ...runtime.model import Row
+from ..base import Ask, Finished
+from ..digests import digest_of
+from .choosers import chooser_for
+from .growing_text import GrowingText
+from .options import generate_options
+from .prompts import PromptMaker
+from .reading import Prompt, read_prompt
+from .stops import StopStrings
+from .text_row import TextRow
+
+CODE_VERSION: Final = b"generate 1"  # must change when this code makes another text of the same tokens
+CHARACTERS_OF_A_TOKEN: Final = 4
+"""About as many as of English texts, to predict how many steps a prompt takes."""
+
+
+class Generate:
+    """The task `generate`, see `tasks/base.Task`."""
+
+    name = "generate"
+    chosen_by: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, model: str, manifest: Manifest, prompts: PromptMaker) -> None:
+        """Serve the decoder of ``manifest`` under the name ``model``."""
+        self.model = model
+        self._ends = frozenset(manifest.end_ids)
+        self._prompts = prompts
+        self._tokens = prompts.tokens
+        context = str(self._tokens.max_tokens).encode()
+        self.digest = digest_of(CODE_VERSION, manifest.digest, context)
+        self.version = self.digest.hex()[:12]
+
+    def options(self, given: Mapping[str, Any]) -> GenerateOptions:
+        """The checked options. Raises UnknownOption, WrongType or BadRequest."""
+        return generate_options(self.name, given)
+
+    def repeats(self, options: GenerateOptions) -> bool:
+        """Whether no chance decides, or only that of the seed."""
+        return options.temperature == 0 or options.seed is not None
+
+    def read(self, request: Request) -> Prompt:
+        """The text or the messages in normal form. Raises MissingText, BlankText or BadRequest."""
+        return read_prompt(request)
+
+    def further_steps(self, ask: Ask) -> float:
+        """The chunks of the prompt but one, and the tokens that may be generated."""
+        prompt: Prompt = ask.content
+        characters = len(prompt.text or "") + sum(len(message.content) for message in prompt.messages)
+        chunks = min(characters // CHARACTERS_OF_A_TOKEN, self._tokens.max_tokens) // CHUNK
+        return float(chunks + min(ask.options.max_tokens, self._tokens.max_tokens) - 1)
+
+    def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
+        """A row for each choice. Raises TooLarge or another BadRequest."""
+        return [self._rows(ask.content, ask.options) for ask in asks]
+
+    def _rows(self, prompt: Prompt, options: GenerateOptions) -> list[Row]:
+        tokens = self._prompts.prompt(prompt, options)
+        stops = StopStrings(options.stop) if options.stop else None
+        return [self._row(tokens, options, stops, choice) for choice in range(options.n)]
+
+    def _row(
+        self, prompt: Sequence[int], options: GenerateOptions, stops: StopStrings | None, choice: int
+    ) -> TextRow:
+        text = GrowingText(self._tokens.stream(), stops.search() if stops is not None else None)
+        chooser = chooser_for(options)
+        return TextRow(prompt, options.max_tokens, self._ends, text, choice, chooser)
+
+    def tell(self, pieces: Sequence[Any], start: int) -> bytes:
+        """The tokens from ``start`` on: they are settled."""
+        return msgspec.json.encode(pieces[start:])
+
+    def finish(self, finished: Sequence[Finished]) -> list[bytes]:
+        """The JSON of a GenerateOutput for each request."""
+        return [msgspec.json.encode(_output(one.rows)) for one in finished]
+
+
+def _output(rows: Sequence[Row]) -> GenerateOutput:
+    choices = [_choice(row) for row in rows if isinstance(row, TextRow)]
+    first = rows[0]
+    assert isinstance(first, TextRow)
+    generated = sum(len(choice.tokens) for choice in choices)
+    return GenerateOutput(choices, Usage(len(first.prompt), 0, generated))
+
+
+def _choice(row: TextRow) -> Choice:
+    added = row.text.added
+    return Choice("".join(added), row.generated, [len(text) for text in added], row.ended_by)
