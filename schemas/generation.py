@@ -13,7 +13,7 @@ MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 256
 
 
-class Message(Struct, frozen=True):
+class ChatMessage(Struct, frozen=True):
     """One turn of a conversation.
 
     Attributes:
@@ -33,7 +33,7 @@ class GenerateRequest(Request, frozen=True):
         messages: a conversation; the chat template of the model makes the prompt of it.
     """
 
-    messages: list[Message] | UnsetType = UNSET
+    messages: list[ChatMessage] | UnsetType = UNSET
 
 
 class GenerateOptions(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import Struct
 
 from ...schemas.cancels import Reason
+from ...schemas.generation import GenerateOptions, GenerateOutput, Token
 from ...schemas.messages import EmbedOptions, EmbedOutput, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
 from ..errors import UsageError
@@ -48,6 +49,10 @@ class AsyncCalls(MapCalls, CaptionCalls):
     async def request(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
     ) -> Answer[TranslateOutput]: ...
+    @overload
+    async def request(
+        self, task: Literal["generate"], text: Content, **how: Unpack[RequestKeywords[GenerateOptions]]
+    ) -> Answer[GenerateOutput]: ...
     @overload
     async def request(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
@@ -115,6 +120,10 @@ class AsyncCalls(MapCalls, CaptionCalls):
     def stream(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
     ) -> Stream[Any, TranslateOutput]: ...
+    @overload
+    def stream(
+        self, task: Literal["generate"], text: Content, **how: Unpack[RequestKeywords[GenerateOptions]]
+    ) -> Stream[Token, GenerateOutput]: ...
     @overload
     def stream(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]

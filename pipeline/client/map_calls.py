@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
 
+from ...schemas.generation import GenerateOptions, GenerateOutput
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
 from .arguments import check
@@ -36,6 +37,10 @@ class MapCalls(ABC):
     def map(
         self, task: Literal["translate"], texts: Items, **how: Unpack[MapKeywords[TranslateOptions]]
     ) -> AsyncGenerator[Answer[TranslateOutput] | Failure, None]: ...
+    @overload
+    def map(
+        self, task: Literal["generate"], texts: Items, **how: Unpack[MapKeywords[GenerateOptions]]
+    ) -> AsyncGenerator[Answer[GenerateOutput] | Failure, None]: ...
     @overload
     def map(
         self, task: str, texts: Items, *, output: type[Output], **how: Unpack[MapKeywords[Struct]]

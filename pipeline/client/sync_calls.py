@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
 
+from ...schemas.generation import GenerateOptions, GenerateOutput, Token
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
 from .calls import AsyncCalls
@@ -39,6 +40,10 @@ class SyncCalls(ABC):
     ) -> Answer[TranslateOutput]: ...
     @overload
     def request(
+        self, task: Literal["generate"], text: Content, **how: Unpack[RequestKeywords[GenerateOptions]]
+    ) -> Answer[GenerateOutput]: ...
+    @overload
+    def request(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
     ) -> Answer[Output]: ...
     @overload
@@ -63,6 +68,10 @@ class SyncCalls(ABC):
     def stream(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
     ) -> SyncStream[Any, TranslateOutput]: ...
+    @overload
+    def stream(
+        self, task: Literal["generate"], text: Content, **how: Unpack[RequestKeywords[GenerateOptions]]
+    ) -> SyncStream[Token, GenerateOutput]: ...
     @overload
     def stream(
         self, task: str, text: Content, *, output: type[Output], **how: Unpack[RequestKeywords[Struct]]
@@ -91,6 +100,10 @@ class SyncCalls(ABC):
     def map(
         self, task: Literal["translate"], texts: Iterable[Item], **how: Unpack[MapKeywords[TranslateOptions]]
     ) -> Generator[Answer[TranslateOutput] | Failure, None, None]: ...
+    @overload
+    def map(
+        self, task: Literal["generate"], texts: Iterable[Item], **how: Unpack[MapKeywords[GenerateOptions]]
+    ) -> Generator[Answer[GenerateOutput] | Failure, None, None]: ...
     @overload
     def map(
         self, task: str, texts: Iterable[Item], *, output: type[Output], **how: Unpack[MapKeywords[Struct]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ....schemas.generation import GenerateOptions, Message
+from ....schemas.generation import ChatMessage, GenerateOptions
 from ...errors import BadRequest
 from ...runtime.chat_template import ChatTemplate
 from ...runtime.text_tokens import TextTokens
@@ -23,7 +23,7 @@ class PromptMaker:
             return self.tokens.encode(prompt.text)
         return self.tokens.encode(self._chat(prompt.messages))
 
-    def _chat(self, messages: Sequence[Message]) -> str:
+    def _chat(self, messages: Sequence[ChatMessage]) -> str:
         if self._template is None:
             raise BadRequest("The model has no chat template: send a `text`, which it goes on with.")
         return self._template.text([{"role": one.role, "content": one.content} for one in messages])

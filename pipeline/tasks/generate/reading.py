@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import UNSET, Struct
 
-from ....schemas.generation import GenerateRequest, Message
+from ....schemas.generation import ChatMessage, GenerateRequest
 from ....schemas.messages import Request
 from ...errors import BadRequest, BlankText, MissingText
 from ..normal_form import MAX_CHARACTERS, normal_form
@@ -17,7 +17,7 @@ class Prompt(Struct, frozen=True):
     """What decides an answer: one of both, in normal form."""
 
     text: str | None = None
-    messages: tuple[Message, ...] = ()
+    messages: tuple[ChatMessage, ...] = ()
 
 
 def read_prompt(request: Request) -> Prompt:
@@ -39,19 +39,19 @@ def _text(request: Request) -> str:
     return _normal(text)
 
 
-def _conversation(messages: list[Message]) -> tuple[Message, ...]:
+def _conversation(messages: list[ChatMessage]) -> tuple[ChatMessage, ...]:
     if not messages:
         raise MissingText(f"The list of messages is empty: {EITHER}.")
     for number, message in enumerate(messages, 1):
         if message.role not in ROLES:
             raise BadRequest(
-                f"Message {number} has the role {message.role[:20]!r}; the roles are: {', '.join(ROLES)}."
+                f"ChatMessage {number} has the role {message.role[:20]!r}; the roles are: {', '.join(ROLES)}."
             )
     if all(not message.content or message.content.isspace() for message in messages):
         raise BlankText("All messages are blank: there is nothing to answer.")
     if sum(len(message.content) for message in messages) > MAX_CHARACTERS:
         return tuple(messages)  # too long for a normal form, see there
-    return tuple(Message(message.role, _normal(message.content)) for message in messages)
+    return tuple(ChatMessage(message.role, _normal(message.content)) for message in messages)
 
 
 def _normal(text: str) -> str:
