@@ -117,7 +117,7 @@ class _Recorded(GeneratedRow):
             self.chunk = chunk
             self.next_chunk()
 
-    def choose(self, scores: Scores, position: int) -> int:
+    def choose(self, scores: Scores, generated: Sequence[int]) -> int:
         self.scores.append(hash(scores.tobytes()))
         return int(scores.argmax())
 

@@ -17,10 +17,11 @@ CHUNK: Final = 64
 class TokenChooser(Protocol):
     """Chooses the next token of one row, for example by its temperature."""
 
-    def choose(self, scores: NDArray[np.float32], position: int) -> int:
-        """The next token. ``scores``: of all tokens, valid in this call; ``position``: counted from 0 behind the
-        prompt. Called for each position in order, on the thread of the lane; again for the same one after a step
-        that failed.
+    def choose(self, scores: NDArray[np.float32], generated: Sequence[int]) -> int:
+        """The next token. ``scores``: of all tokens, valid in this call; ``generated``: the tokens behind the prompt.
+
+        Called on the thread of the lane; again for the same place after a step that failed, and not for places
+        where a token was forced. An InferstreamError that it raises ends its own row only.
         """
         ...
 
@@ -79,7 +80,7 @@ class GeneratedRow(Row):
     def chosen(self, scores: NDArray[np.float32]) -> int:
         """The token that its chooser takes; only if it asks for scores."""
         assert self.chooser is not None
-        return self.chooser.choose(scores, len(self.generated))
+        return self.chooser.choose(scores, self.generated)
 
     def take(self, token: int, room: int) -> Any:
         """Go on with ``token``, or with a forced one; returns the result of the step.

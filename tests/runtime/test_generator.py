@@ -40,7 +40,7 @@ class Recorded(GeneratedRow):
         self.chunk = chunk
         self.next_chunk()
 
-    def choose(self, scores: NDArray[np.float32], position: int) -> int:
+    def choose(self, scores: NDArray[np.float32], generated: Sequence[int]) -> int:
         self.bits.append(scores.tobytes())
         return int(scores.argmax())
 
