@@ -199,11 +199,14 @@ def test_a_chunk_larger_than_a_reply_may_be_is_none() -> None:
 
 
 class UnavailableSession(FakeSession):
-    """Is unavailable in the run with this number."""
+    """Is unavailable in the run with one number, and stalled from another on."""
 
     gone_at = -1
+    stalled_at = -1
 
     def run(self, feeds: Any) -> Any:
+        if len(self.runs) == self.stalled_at:
+            self.stall()
         if len(self.runs) == self.gone_at:
             self.gone_at = -1
             raise DeviceUnavailable("The device is gone: it is tried again.")
@@ -345,10 +348,13 @@ async def test_a_slow_reader_is_told_what_has_come_meanwhile_in_one(rig: Rig) ->
 
 
 async def test_an_equal_request_on_the_device_is_told_the_pieces_so_far_then_live_ones(rig: Rig) -> None:
+    rig.session.stalled_at = 30
     rig.ask("first", "x" * 300, key=None)
     while not rig.told("first"):
         await rig.step()
+    await asyncio.to_thread(rig.session.wait_for_runs, 31)
     rig.ask("second", "x" * 300, key=None)
+    rig.session.release()
     await rig.until_ended("first", "second")
     assert joined(rig.told("second")) in "x" * 300
     end = rig.end("second")

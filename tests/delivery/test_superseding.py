@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import pytest
 from support.engine_rig import EngineRig, an_engine_rig
 from support.handler_rig import NOW_S, TOPICS, handled, handler_over, only, outcome_of
-from support.steps_rig import until
 
 from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.config import RetryConfig
@@ -74,13 +73,7 @@ class StreamRig:
         return task
 
     async def waits(self, rows: int) -> None:
-        """Return when this many rows wait for the device: texts are prepared in another thread."""
-        batcher = self.engine.device.batcher
-        await until(
-            lambda: (
-                rows == sum(not one.cancelled for queue in batcher.phases.values() for one in queue.waiting)
-            )
-        )
+        await self.engine.waits(rows)
 
     def run_one_by_one(self) -> None:
         """No two rows share a batch from now on."""
@@ -115,6 +108,7 @@ def code_of(reply: Result | Failure) -> str:
 
 
 async def settle() -> None:
+    """Let the event loop do what it can: what another thread does has a condition of its own."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -123,7 +117,7 @@ async def test_a_partial_that_waits_ends_without_reaching_the_device() -> None:
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         first = rig.send("s/0/0", "one")
-        await settle()
+        await rig.waits(1)
         second = rig.send("s/0/1", "one two", supersedes="s/0/0")
         ended = await first
         assert isinstance(ended, Failure)
@@ -140,7 +134,7 @@ async def test_a_final_is_never_superseded() -> None:
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         final = rig.send("s/0/0", "one", final=True)
-        await settle()
+        await rig.waits(1)
         newer = rig.send("s/1/0", "two", supersedes="s/0/0", final=True)
         rig.engine.session.release()
         replies = await asyncio.gather(blocking, final, newer)
@@ -155,7 +149,7 @@ async def test_a_plain_request_is_final() -> None:
         blocking = await rig.blocked()
         plain = Record(TOPICS.requests, 1, 41, KEY, b'{"id":"a","text":"plain"}', (), NOW_MS)
         waiting = asyncio.create_task(rig.reply(plain))
-        await settle()
+        await rig.waits(1)
         newer = rig.send("b", "newer", supersedes="a")
         rig.engine.session.release()
         replies = await asyncio.gather(blocking, waiting, newer)
@@ -168,7 +162,7 @@ async def test_a_partial_on_the_device_is_answered_and_one_that_was_read_again_i
         first = rig.send("s/0/0", "one")
         await rig.engine.begun(1)
         second = rig.send("s/0/1", "one two", supersedes="s/0/0")
-        await settle()
+        await rig.waits(1)
         assert not first.done()
         rig.engine.session.release()
         assert [code_of(await first), code_of(await second)] == ["result", "result"]
@@ -199,7 +193,7 @@ async def test_a_partial_that_ends_in_its_poll_ends_the_one_before_it_that_waits
     async with a_stream_rig() as rig:
         await rig.blocked()
         first = rig.send("s/0/0", "one")
-        await settle()  # it waits for the device
+        await rig.waits(1)  # it waits for the device
         second = handled(rig.handler, a_record("s/0/1", "one two", supersedes="s/0/0"))
         third = handled(rig.handler, a_record("s/0/2", "one two three", final=True, supersedes="s/0/1"))
         assert not isinstance(second, Outcome)
@@ -220,7 +214,7 @@ async def test_the_newest_partial_of_a_poll_takes_the_place_of_the_one_that_wait
         mine = ((Header.TENANT, b"mine"),)
         other = rig.send("s/9/0", "nine", headers=mine)
         first = rig.send("s/0/0", "one", headers=mine)
-        await settle()  # both wait, and the tenant's share is full
+        await rig.waits(2)  # both wait, and the tenant's share is full
         polled = [
             handled(
                 rig.handler,
@@ -278,7 +272,7 @@ async def test_a_partial_that_was_superseded_on_the_device_is_not_retried_in_pla
         waiting = rig.send("s/0/0", "one")
         await rig.engine.begun(1)
         final = rig.send("s/0/1", "one two", supersedes="s/0/0", final=True)
-        await settle()
+        await rig.waits(1)
         assert not waiting.done()
         rig.engine.session.release()
         async with asyncio.timeout(10):  # the retry is due after 30 s
@@ -290,9 +284,9 @@ async def test_another_tenants_request_is_not_superseded() -> None:
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         waiting = rig.send("s/0/0", "one", headers=((Header.TENANT, b"a"),))
-        await settle()
+        await rig.waits(1)
         newer = rig.send("s/0/1", "two", supersedes="s/0/0", headers=((Header.TENANT, b"b"),))
-        await settle()
+        await rig.waits(2)
         assert not waiting.done()
         rig.engine.session.release()
         assert [code_of(reply) for reply in await asyncio.gather(blocking, waiting, newer)] == ["result"] * 3
@@ -302,7 +296,7 @@ async def test_a_request_that_is_refused_supersedes_nothing() -> None:
     async with a_stream_rig() as rig:
         await rig.blocked()
         waiting = rig.send("s/0/0", "one")
-        await settle()
+        await rig.waits(1)
         bad = Record(
             TOPICS.requests,
             1,
@@ -328,7 +322,7 @@ async def test_an_answer_from_the_cache_supersedes_too() -> None:
         rig.engine.session.runs.clear()
         await rig.blocked()
         waiting = rig.send("s/0/0", "kno")
-        await settle()
+        await rig.waits(1)
         assert code_of(await rig.reply(a_record("s/0/1", "known", supersedes="s/0/0"))) == "result"
         assert code_of(await waiting) == "superseded"
         rig.engine.session.release()
@@ -345,18 +339,18 @@ async def test_quick_partials_under_overload_keep_their_place_so_that_one_of_the
         blocking = await rig.blocked()
         clock = rig.engine.clock
         partial = rig.send("s/0/0", "p", headers=headers)
-        await settle()
+        await rig.waits(1)
         clock.advance(0.1)
         rival = rig.send("t/0/0", "rival", headers=headers)
-        await settle()
+        await rig.waits(2)
         for revision in range(1, 5):
             clock.advance(pause_s)
             newer = rig.send(
                 f"s/0/{revision}", "p" * (revision + 1), supersedes=f"s/0/{revision - 1}", headers=headers
             )
             assert code_of(await partial) == "superseded"
+            await rig.waits(2)
             partial = newer
-        await rig.waits(2)
         rig.run_one_by_one()
         rig.engine.session.release()
         assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, rival)] == ["result"] * 3
@@ -367,7 +361,7 @@ async def test_a_final_passes_partials_that_have_waited_longer_and_shares_no_bat
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         partial = rig.send("s/0/0", "partial")
-        await settle()
+        await rig.waits(1)
         rig.engine.clock.advance(2.0)
         final = rig.send("t/0/0", "a final", final=True)
         await rig.waits(2)
@@ -381,10 +375,10 @@ async def test_finals_run_in_the_order_of_their_arrival_however_long_their_parti
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         partial = rig.send("s/0/0", "p")
-        await settle()
+        await rig.waits(1)
         rig.engine.clock.advance(2.0)
         first = rig.send("t/0/0", "first", final=True)
-        await settle()
+        await rig.waits(2)
         rig.engine.clock.advance(0.1)
         second = rig.send("s/0/1", "second", final=True, supersedes="s/0/0")
         assert code_of(await partial) == "superseded"
@@ -402,7 +396,7 @@ async def test_a_partial_that_takes_a_place_is_not_refused_for_the_work_that_wai
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()
         earlier = rig.send("s/0/0", "one")
-        await settle()
+        await rig.waits(1)
         monkeypatch.setattr(rig.engine.device, "wait_s", lambda flight: 1e6)
         deadline = ((Header.DEADLINE_MS, b"%d" % (NOW_MS + 2_000)),)
         other = a_record("t/0/0", "another stream", headers=deadline)
@@ -419,13 +413,13 @@ async def test_one_that_takes_a_place_needs_no_room_of_its_tenant() -> None:
         await rig.blocked()  # of the tenant without a name
         mine = ((Header.TENANT, b"mine"),)
         waiting = [rig.send(f"s/{number}/0", f"{number}", headers=mine) for number in range(2)]
-        await settle()
+        await rig.waits(2)
         refused = await rig.reply(a_record("s/9/0", "nine", headers=mine, final=True))
         assert code_of(refused) == "overloaded"
         final = rig.send("s/1/1", "one", headers=mine, final=True, supersedes="s/1/0")
         rig.engine.clock.advance(0.001)
         assert code_of(await waiting[1]) == "superseded"
-        await settle()
+        await rig.waits(2)
         assert rig.admission.in_progress["mine"] == 2
         rig.engine.session.release()
         assert [code_of(await waiting[0]), code_of(await final)] == ["result", "result"]
@@ -435,7 +429,7 @@ async def test_superseding_ends_a_partial_for_all_who_name_it_once() -> None:
     async with a_stream_rig() as rig:
         await rig.blocked()
         first = rig.send("s/0/0", "one")
-        await settle()
+        await rig.waits(1)
         newer = [rig.send(f"s/0/{n}", f"text {n}", supersedes="s/0/0") for n in range(1, 4)]
         assert code_of(await first) == "superseded"
         rig.engine.session.release()
@@ -447,7 +441,7 @@ async def test_a_partial_of_several_rows_ends_while_a_row_of_it_waits() -> None:
     async with a_stream_rig() as rig:
         await rig.blocked()
         long = rig.send("s/0/0", "x" * 32 * 10)
-        await settle()
+        await rig.waits(10)
         newer = rig.send("s/0/1", "short", supersedes="s/0/0")
         assert code_of(await long) == "superseded"
         rig.engine.session.release()
@@ -473,7 +467,7 @@ async def test_requests_that_name_each_other_each_end_once() -> None:
     async with a_stream_rig() as rig:
         await rig.blocked()
         one = rig.send("one", "one", supersedes="two")
-        await settle()
+        await rig.waits(1)
         two = rig.send("two", "two", supersedes="one")
         rig.engine.session.release()
         assert [code_of(await two), code_of(await one)] == ["superseded", "result"]

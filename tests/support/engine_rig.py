@@ -64,6 +64,16 @@ class EngineRig:
     async def begun(self, runs: int) -> None:
         await asyncio.to_thread(self.session.wait_for_runs, runs)
 
+    async def waits(self, rows: int) -> None:
+        """Return when this many rows wait for the device: texts are prepared in another thread."""
+        queues = self.device.batcher.phases.values()
+
+        def waiting() -> int:
+            return sum(not one.cancelled for queue in queues for one in queue.waiting.copy())
+
+        while waiting() != rows:  # noqa: ASYNC110 - a thread of the engine fills it
+            await asyncio.sleep(0.001)
+
 
 @asynccontextmanager
 async def an_engine_rig(**more: Any) -> AsyncIterator[EngineRig]:
