@@ -62,7 +62,7 @@ request in progress, ``off`` is the device with the cache switched off.
 
 
 class Result(Struct, frozen=True, tag_field="type", tag="result"):
-    """The answer to a request; ``output`` is the JSON of the task's output type."""
+    """The answer to a request; ``output`` is the JSON of the task's output type. ``epoch``: see `Chunk`."""
 
     id: str
     task: str
@@ -73,6 +73,7 @@ class Result(Struct, frozen=True, tag_field="type", tag="result"):
     timings: Timings = Timings()
     batch: BatchInfo | None = None
     seq: int = 0
+    epoch: int | UnsetType = UNSET
     v: int = 1
 
 
@@ -82,9 +83,12 @@ class Chunk(Struct, frozen=True, tag_field="type", tag="chunk"):
     Where an answer is cut into chunks depends on time, so a repetition cuts it otherwise: join chunks by ``from``.
 
     Attributes:
-        seq: counts the chunks of a delivery from 0; the Result or Failure behind them has the next number.
+        seq: counts the chunks of an answer from 0; the Result or Failure behind them has the next number.
         from: the position of the first piece in the answer.
-        output: a JSON list of pieces; the task decides what a piece is.
+        output: a JSON list of pieces; the task decides what a piece is. It is empty in the mark of a worker that
+            goes on with the answer of another one.
+        epoch: grows with each worker that makes the answer. Behind a chunk with a higher epoch, all that has a
+            lower one does not count: it comes from a worker that does not know that it was replaced.
     """
 
     id: str
@@ -94,6 +98,7 @@ class Chunk(Struct, frozen=True, tag_field="type", tag="chunk"):
     version: str
     from_: int = msgspec.field(name="from")
     output: Raw
+    epoch: int | UnsetType = UNSET
     v: int = 1
 
 
@@ -109,6 +114,7 @@ class Failure(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="fa
     model: str | None = None
     version: str | None = None
     seq: int = 0
+    epoch: int | UnsetType = UNSET
     v: int = 1
 
 

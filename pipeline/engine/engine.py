@@ -89,10 +89,11 @@ class Engine:
         """
         began = self.clock()
         question = self._questions.read(job)
-        if (answer := self._cached(question, began)) is not None:
+        # What follows on pieces that were told is computed: a cached answer may come from another kind of device.
+        if not job.told and (answer := self._cached(question, began)) is not None:
             return answer
         _, _, choices, key = question
-        keep = choices.repeats and self._memory is not None
+        keep = choices.repeats and self._memory is not None and not job.told
         flight = self.flights.join(key, job.expires, job.priority, not job.request.final) if keep else None
         if flight is None:
             flight = self._take_off(question, job, began)
@@ -105,7 +106,7 @@ class Engine:
     def _take_off(self, question: Question, job: Job, now: float) -> Flight:
         """A new flight. Raises Poison or Overloaded."""
         (task, device), content, choices, key = question
-        ask = Ask(content, choices.options)
+        ask = Ask(content, choices.options, job.told)
         flight = Flight(
             key,
             task,
@@ -114,7 +115,8 @@ class Engine:
             len(content) if isinstance(content, str) else len(content_bytes(content)),
             started_at=now,
             further_steps=number_of_steps(task.further_steps(ask)),
-            keep=choices.repeats,
+            keep=choices.repeats and not job.told,
+            pieces=list(job.told),
             suspect=device.is_suspect(key),
             tenant=job.tenant,
             waited_s=job.waited_s,
@@ -124,6 +126,10 @@ class Engine:
         )
         self._check(flight, device, now)
         return flight
+
+    def resumes(self, task: str) -> bool:
+        """Whether the task goes on behind pieces that were told before, see `Job.told`."""
+        return self._questions.resumes(task)
 
     def lookup(self, job: Job) -> EngineAnswer | None:
         """The answer if it is in memory. Raises ModelElsewhere, UnknownOption or WrongType."""

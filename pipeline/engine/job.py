@@ -1,6 +1,8 @@
 """One request to the engine."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -10,7 +12,8 @@ from ...schemas.messages import Request
 class Job(Struct, frozen=True):
     """``expires`` is in seconds of the engine's clock; without a model the task's default one answers.
 
-    ``waited_s`` is how long the request has waited whose place in the queue this one takes.
+    ``waited_s`` is how long the request has waited whose place in the queue this one takes. ``told`` are the
+    first pieces of its answer, if an earlier worker has told them: this one goes on behind them.
     """
 
     task: str
@@ -20,3 +23,4 @@ class Job(Struct, frozen=True):
     expires: float = math.inf
     priority: int = 1
     waited_s: float = 0.0
+    told: Sequence[Any] = ()

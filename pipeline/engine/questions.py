@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ..errors import ModelElsewhere
-from ..tasks.base import Task
+from ..tasks.base import Task, resumes
 from .cache.keys import content_key, content_prefix
 from .device import Device
 from .job import Job
@@ -52,6 +52,10 @@ class JobReader:
             self._plain[task].update(known)
             if any(entry.task.chosen_by for entry in of_task.values()):
                 self._by_options[task] = list(dict.fromkeys(of_task.values()))
+
+    def resumes(self, task: str) -> bool:
+        """Whether the task goes on behind pieces that were told before."""
+        return any(resumes(entry.task) for entry, _ in self._plain.get(task, {}).values())
 
     def read(self, job: Job) -> Question:
         """Raises ModelElsewhere, UnknownOption, WrongType, or another BadRequest of the task."""

@@ -40,6 +40,16 @@ class StepsOutput(Struct, frozen=True):
 CONTRACT: Final = Contract(StepsOptions, StepsOutput, piece=str, pieces=lambda output: list(output.text))
 
 
+class StepsRow(Row):
+    """A text. ``told``: its first characters, of which the steps make no pieces."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, text: str, told: int = 0) -> None:
+        super().__init__([ord(character) for character in text], START, float(len(text)))
+        self.told = told
+
+
 class StepsModel:
     """Reads a row in the phase `start`, then makes one character a step.
 
@@ -77,10 +87,12 @@ class StepsModel:
     def _go_on(self, row: Row, character: str) -> More | Last:
         row.state += 1
         row.steps_left -= 1.0
+        was_told = isinstance(row, StepsRow) and row.state <= row.told
+        pieces = [] if was_told else [character]
         if row.state < len(row.tokens):
-            return More([character])
+            return More(pieces)
         self.running.discard(row)
-        return Last(row.state, [character])
+        return Last(row.state, pieces)
 
 
 class Steps(TextTask):
@@ -89,6 +101,7 @@ class Steps(TextTask):
     name = "steps"
     version = "steps-1"
     digest = b"steps"
+    resumes = True
 
     def __init__(self, model: str = "steps", max_characters: int = 10_000) -> None:
         self.model = model
@@ -111,7 +124,7 @@ class Steps(TextTask):
 
     def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         """The code points of each text, in rows."""
-        return [self._rows(ask.content * ask.options.repeat) for ask in asks]
+        return [self._rows(ask.content * ask.options.repeat, len(ask.told)) for ask in asks]
 
     def tell(self, pieces: Sequence[Any], start: int) -> bytes:
         """The characters from ``start`` on."""
@@ -121,7 +134,7 @@ class Steps(TextTask):
         """The JSON of a StepsOutput for each request."""
         return [msgspec.json.encode(StepsOutput("".join(one.pieces), sum(one.outputs))) for one in finished]
 
-    def _rows(self, text: str) -> list[Row]:
+    def _rows(self, text: str, told: int) -> list[Row]:
         size = self._max_characters
-        parts = [text[start : start + size] for start in range(0, len(text), size)]
-        return [Row([ord(character) for character in part], START, float(len(part))) for part in parts]
+        starts = range(0, len(text), size)
+        return [StepsRow(text[start : start + size], max(0, told - start)) for start in starts]

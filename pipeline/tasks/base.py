@@ -8,10 +8,15 @@ from ..runtime.model import Row
 
 
 class Ask(NamedTuple):
-    """A request as its task reads it: ``content`` from `Task.read`, ``options`` from `Task.options`."""
+    """A request as its task reads it: ``content`` from `Task.read`, ``options`` from `Task.options`.
+
+    ``told``: the first pieces of its answer, as `Contract.piece`, which an earlier worker has told. Only a task
+    that `resumes` gets any. Its answer begins with them, and its steps make no pieces of them.
+    """
 
     content: Any
     options: Any
+    told: Sequence[Any] = ()
 
 
 Prepared = Sequence[Row] | bytes
@@ -21,8 +26,8 @@ Prepared = Sequence[Row] | bytes
 class Finished(NamedTuple):
     """What a model made of all rows of one request: the output of each row, in order.
 
-    ``rows`` are those that `Task.prepare` made. ``pieces`` are all that the steps have brought, in
-    the order of the rows.
+    ``rows`` are those that `Task.prepare` made. ``pieces`` are those that were told before (`Ask.told`), and
+    behind them all that the steps have brought, in the order of the rows.
     """
 
     outputs: Sequence[Any]
@@ -89,3 +94,11 @@ class Task(Protocol):
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
         """The output of each request, as JSON."""
         ...
+
+
+def resumes(task: Task) -> bool:
+    """Whether the task goes on behind pieces that were told before (`Ask.told`): if it has ``resumes = True``.
+
+    Its answers in pieces then survive the death of a worker, and are handed over when a worker stops.
+    """
+    return bool(getattr(task, "resumes", False))

@@ -22,13 +22,14 @@ class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class TextTask:
     """A task whose content is one text, and whose answer comes whole and is always the same.
 
-    ``option_type`` is the type of its options. A subclass has `name`, `model`, `version` and `digest`,
-    and the methods `prepare` and `finish` of `Task`.
+    ``option_type`` is the type of its options; ``resumes`` see `base.resumes`. A subclass has `name`, `model`,
+    `version` and `digest`, and the methods `prepare` and `finish` of `Task`.
     """
 
     name: str
     option_type: ClassVar[type[Struct]] = NoOptions
     chosen_by: Mapping[str, str] = MappingProxyType({})
+    resumes: ClassVar[bool] = False
 
     def options(self, given: Mapping[str, Any]) -> Any:
         """The options as ``option_type``. Raises UnknownOption or WrongType."""

@@ -91,6 +91,38 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
     "reply-failure-behind-chunks": Failure(
         id="g1", task="generate", code="deadline_exceeded", message="The deadline passed.", seq=4
     ),
+    "reply-mark": Chunk(
+        id="g1",
+        seq=4,
+        task="generate",
+        model="m",
+        version="1",
+        from_=9,
+        output=msgspec.Raw(b"[]"),
+        epoch=12,
+    ),
+    "reply-chunk-of-an-epoch": Chunk(
+        id="g1",
+        seq=5,
+        task="generate",
+        model="m",
+        version="1",
+        from_=9,
+        output=msgspec.Raw(b'[" end"]'),
+        epoch=12,
+    ),
+    "reply-result-of-an-epoch": Result(
+        id="g1",
+        task="generate",
+        model="m",
+        version="1",
+        output=msgspec.Raw(b'{"text":"Once and the end"}'),
+        seq=6,
+        epoch=12,
+    ),
+    "reply-failure-of-an-epoch": Failure(
+        id="g1", task="generate", code="deadline_exceeded", message="The deadline passed.", seq=6, epoch=12
+    ),
     "reply-failure": Failure(id="t2", task="triage", code="blank_text", message="The field `text` is blank."),
     "reply-overloaded": Failure(
         id="t3",

@@ -71,7 +71,7 @@ class Triage(TextTask):
 
     def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         """The windows of each text, see `runtime/tokenizer`. Raises BlankText or TooLarge."""
-        read = [self._cleaned(content, options.clean or self._clean) for content, options in asks]
+        read = [self._cleaned(ask.content, ask.options.clean or self._clean) for ask in asks]
         encoded = self._tokenizer.encode(read, max_tokens)
         return [self._rows(text, windows) for text, windows in zip(read, encoded, strict=True)]
 
