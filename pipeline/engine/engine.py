@@ -1,18 +1,15 @@
 """The engine: from a request to its answer, by cache, single-flight, batches and steps."""
 
 import asyncio
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Self
 
 from ...schemas.messages import CacheStatus
 from ..config import MAX_REQUEST_TOKENS
-from ..errors import Overloaded, Poison
 from ..tasks.base import Ask
 from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
-from .device import Device
 from .engine_answer import EngineAnswer
 from .flight import Dropped, Flight, Follow, not_followed
 from .flights import Flights, tell_watchers
@@ -21,13 +18,8 @@ from .preparing import Preparer
 from .questions import JobReader, ModelEntry, Question
 from .run_limit import TICK_S
 from .soundness import number_of_steps
+from .take_off import check_time
 from .timings import batch_info, flight_timings, total_timings
-
-MAX_WAIT_SHARE = 0.75
-"""A request is admitted if its predicted wait is at most this share of its remaining time.
-
-Predictions are noisy, and a late answer displaces one that would have been in time.
-"""
 
 
 class Engine:
@@ -124,7 +116,7 @@ class Engine:
             priority=job.priority,
             partial=not job.request.final,
         )
-        self._check(flight, device, now)
+        check_time(flight, device, now)
         return flight
 
     def resumes(self, task: str) -> bool:
@@ -144,24 +136,6 @@ class Engine:
         task = entry.task
         timings = total_timings(began, self.clock())
         return EngineAnswer(stored, task.model, task.version, "memory", timings, None)
-
-    def _check(self, flight: Flight, device: Device, now: float) -> None:
-        """Raise Poison for known-bad content, Overloaded if the deadline cannot be met."""
-        if flight.suspect and device.is_poison(flight.key):
-            raise Poison("This text ended the worker's process each time it ran alone: it is not run again.")
-        if flight.expires == math.inf or flight.waited_s:
-            # In the place of one that waits: a refusal would leave that, and the reply of the refusal, and the
-            # final of their key, would wait behind it.
-            return
-        wait_s = device.wait_s(flight)
-        allowed_s = (flight.expires - now) * MAX_WAIT_SHARE
-        if wait_s > allowed_s:
-            problem = (
-                f"The device is busy for {wait_s:.1f} s, longer than the deadline allows: come back later."
-            )
-            if (own_s := device.own_s(flight)) > allowed_s:
-                problem = f"This text takes about {own_s:.1f} s, longer than its deadline allows: give it more time."
-            raise Overloaded(problem, retry_after_ms=math.ceil((wait_s - allowed_s) * 1e3))
 
     async def arrive(self, flight: Flight, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """The answer to the job, whose flight this is. Raises its error, or DeadlineExceeded.
