@@ -95,19 +95,21 @@ class Flight:
     def delay_s(self) -> float:
         """How long after its arrival a row is due.
 
-        A partial is due as late as one of the priority `low`, at the latest at its deadline, whose tenant has its
-        turn as before. So under overload all finals pass it: with the delay of its priority, finals waited for up
-        to 2 s behind partials (docs/decisions/0022).
+        A partial is due as late as one of the priority `low`, whose tenant has its turn as before. So under overload
+        all finals pass it: with the delay of its priority, finals waited for up to 2 s behind partials
+        (docs/decisions/0022).
         """
         return PRIORITY_DELAYS_S[-1 if self.partial else self.priority]
 
     def due(self, arrived: float) -> float:
-        """When a row that counts as arrived then is due: at its deadline at the latest.
+        """When a row that counts as arrived then is due: at its deadline at the latest, unless it is a partial's.
 
-        In the place of an earlier request that deadline is earlier by the time that was waited there. Else each of
-        quick partials, with its own deadline, would be due later than the one before it, for ever.
+        Partials run in the order of their places. Were they due at their deadlines, a quick one would be due later
+        with each newer one; and in a taken place most of them come due in time to pass finals: at three times the
+        load of a device the p99 of finals was 0.84 s instead of 0.17 s.
         """
-        return min(arrived + self.delay_s, self.expires - self.waited_s)
+        due = arrived + self.delay_s
+        return due if self.partial else min(due, self.expires)
 
     @property
     def is_ending(self) -> bool:

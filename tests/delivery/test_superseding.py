@@ -371,6 +371,27 @@ async def test_a_final_passes_partials_that_have_waited_longer_and_shares_no_bat
         assert rig.ran == ["blocking", "a final", "partial"]
 
 
+async def test_a_final_passes_partials_in_a_place_that_has_waited_for_longer_than_their_deadline() -> None:
+    headers = (
+        (Header.DEADLINE_MS, b"%d" % (NOW_MS + 2_000)),
+    )  # 2 s after each was sent: it rides on its record
+    async with a_stream_rig() as rig:
+        blocking = await rig.blocked()
+        partial = rig.send("s/0/0", "p", headers=headers)
+        await settle()
+        for revision in range(1, 5):
+            rig.engine.clock.advance(0.6)
+            text = "p" * (revision + 1)
+            newer = rig.send(f"s/0/{revision}", text, supersedes=f"s/0/{revision - 1}", headers=headers)
+            assert code_of(await partial) == "superseded"
+            partial = newer
+        final = rig.send("t/0/0", "a final", final=True)
+        await rig.waits(2)
+        rig.engine.session.release()
+        assert [code_of(reply) for reply in await asyncio.gather(blocking, partial, final)] == ["result"] * 3
+        assert rig.ran == ["blocking", "a final", "ppppp"]
+
+
 async def test_finals_run_in_the_order_of_their_arrival_however_long_their_partials_have_waited() -> None:
     async with a_stream_rig() as rig:
         blocking = await rig.blocked()

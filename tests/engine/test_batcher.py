@@ -244,6 +244,21 @@ def test_idle_lanes_share_what_arrives(lanes: int) -> None:
     assert rig.take_all() == []
 
 
+@pytest.mark.parametrize(("partial", "rows"), [(True, [8]), (False, [4, 4])])
+def test_partials_share_one_batch_however_many_lanes_are_idle(partial: bool, rows: list[int]) -> None:
+    phase = PhaseQueue(COST, SMALL)
+    entries = [an_entry(10) for _ in range(8)]
+    for number, entry in enumerate(entries):
+        entry.flight.partial = partial
+        phase.put(entry, number)
+    taken = [
+        len(phase.take_batch(phase.waiting[0], START, idle_lanes, running=0))
+        for idle_lanes in (2, 1)
+        if phase.waiting
+    ]
+    assert taken == rows
+
+
 def test_a_lane_without_work_sleeps() -> None:
     rig = BatcherRig()
     asked, clock = 0, rig.clock

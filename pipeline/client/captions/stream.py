@@ -10,9 +10,9 @@ from msgspec import Struct
 from ...errors import InferstreamError, UsageError, WrongType
 from ..arguments import shown
 from .caption import Caption
-from .interpreter import Interpreter
 from .measures import StreamReport
 from .modes import Mode, shown_in
+from .open_stream import OpenStream
 from .requests import StreamRequests
 
 
@@ -49,7 +49,7 @@ class TranslationStream:
         self._requests = requests
         self._shown = partial(shown_in, mode, hold_back_s)
         self._given = segments
-        self._entered: Interpreter | None = None
+        self._entered: OpenStream | None = None
         self._ended = False
         self._broken: Exception | None = None  # of the iterable of segments: raised behind all captions
 
@@ -62,7 +62,7 @@ class TranslationStream:
         """Open the replies. Raises as `Client.request` does before a request is sent."""
         if self._entered is not None:
             raise UsageError("This stream was entered before: ask for a new one.")
-        self._entered = Interpreter(self._requests, self._shown)
+        self._entered = OpenStream(self._requests, self._shown)
         await self._requests.open()
         if self._given is not None:
             self._entered.start(self._feed(self._given))
@@ -85,8 +85,8 @@ class TranslationStream:
             raise UsageError(f"`final` must be True or False, not {shown(final)}.")
         if self._given is not None:
             raise UsageError("This stream reads the segments that it was given: give none, to send them.")
-        if self._interpreter.segments.is_full:
-            count = len(self._interpreter.segments)
+        if self._opened.segments.is_full:
+            count = len(self._opened.segments)
             raise UsageError(
                 f"{count} segments were not read: read the stream in another task while you send."
             )
@@ -94,16 +94,16 @@ class TranslationStream:
 
     async def end(self) -> None:
         """No segment follows. The last partial of a segment without a final is sent as its final."""
-        interpreter = self._interpreter
+        opened = self._opened
         if not self._ended:
             self._ended = True
-            if interpreter.error is None:
-                await interpreter.end()
-        interpreter.changed.set()
+            if opened.error is None:
+                await opened.end()
+        opened.changed.set()
 
     def report(self) -> StreamReport:
         """How calm and how late the captions were until now."""
-        return self._interpreter.measures.report()
+        return self._opened.measures.report()
 
     def __aiter__(self) -> Self:
         return self
@@ -113,33 +113,33 @@ class TranslationStream:
 
         Raises the error that has ended the stream, behind the captions that came before it.
         """
-        interpreter = self._interpreter
+        opened = self._opened
         while True:
-            interpreter.changed.clear()
-            if (caption := interpreter.take()) is not None:
+            opened.changed.clear()
+            if (caption := opened.take()) is not None:
                 return caption
-            if interpreter.error is not None:
-                raise interpreter.error
-            if self._ended and not interpreter.segments:
+            if opened.error is not None:
+                raise opened.error
+            if self._ended and not opened.segments:
                 raise self._broken or StopAsyncIteration
-            await interpreter.changed.wait()
+            await opened.changed.wait()
 
     @property
-    def _interpreter(self) -> Interpreter:
+    def _opened(self) -> OpenStream:
         if self._entered is None:
             raise UsageError("Enter the stream first: `async with client.translate_stream(…) as stream`.")
         return self._entered
 
     async def _take(self, text: str, final: bool) -> None:
-        interpreter = self._interpreter
-        if interpreter.error is not None:
-            raise interpreter.error
+        opened = self._opened
+        if opened.error is not None:
+            raise opened.error
         if self._ended:
             raise UsageError("This stream was ended: ask for a new one.")
         if final:
-            await interpreter.final(text)
+            await opened.final(text)
         else:
-            interpreter.partial(text)
+            opened.partial(text)
 
     async def _feed(self, segments: Segments) -> None:
         """Send what the iterable gives, as fast as the captions are read. What it raises comes behind all captions."""
@@ -158,8 +158,8 @@ class TranslationStream:
     async def _take_item(self, item: object) -> None:
         if not isinstance(item, str | Partial):
             raise WrongType(f"A segment is a string or a Partial, not {shown(item)}.")
-        interpreter = self._interpreter
-        await interpreter.until(lambda: not interpreter.segments.is_full)
+        opened = self._opened
+        await opened.until(lambda: not opened.segments.is_full)
         if isinstance(item, str):
             await self._take(item, final=True)
         else:

@@ -11,7 +11,7 @@ from ...client.captions.caption import Caption
 from ...client.captions.modes import Mode
 from ...client.captions.stream import TranslationStream
 from ...errors import InferstreamError
-from .caption_log import CaptionCounts, Spoken
+from .caption_counts import CaptionCounts, Spoken
 
 ID_PREFIX: Final = "customer-captions-"
 """The names of the streams begin with this."""

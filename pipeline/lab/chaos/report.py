@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from .auditing import Judgment
-from .caption_log import CaptionCounts
+from .caption_counts import CaptionCounts
 from .faults import InjectedFault
 from .faulty_session import DeviceCounts
 from .request_log import ObservedEnd

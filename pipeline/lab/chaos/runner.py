@@ -20,8 +20,8 @@ from ..steps import Steps
 from ..steps_definition import know_steps
 from .auditing import Judgment, auditor, final_judgment
 from .broker_times import stored_requests, with_broker_times
+from .caption_counts import CaptionCounts
 from .caption_load import CaptionLoad
-from .caption_log import CaptionCounts
 from .client_faults import ClientFaults
 from .client_load import ClientLoad
 from .faults import FaultInjector, group_of

@@ -25,7 +25,7 @@ from inferstream import (
     UsageError,
     WrongType,
 )
-from inferstream.pipeline.client.captions import interpreter, open_segments
+from inferstream.pipeline.client.captions import open_segments, open_stream
 from inferstream.pipeline.client.captions.caption import Caption
 from inferstream.pipeline.client.captions.stream import TranslationStream
 from inferstream.pipeline.client.sent_request import SentRequest
@@ -41,7 +41,7 @@ TICK_S = 0.001
 
 @pytest.fixture(autouse=True)
 def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interpreter, "TICK_S", TICK_S)
+    monkeypatch.setattr(open_stream, "TICK_S", TICK_S)
 
 
 @pytest.fixture
@@ -130,14 +130,14 @@ async def test_of_partials_without_room_only_the_newest_is_sent(client: FakeClie
 
     client.set_answer("translate", behave)
     async with client.translate_stream("en", "pt", mode="live") as stream:
-        for count in range(1, interpreter.MAX_PARTIALS + 1):
+        for count in range(1, open_stream.MAX_PARTIALS + 1):
             await stream.send("x " * count, final=False)
             await client.wait_for_requests(count)
-        for count in range(interpreter.MAX_PARTIALS + 1, 50):
+        for count in range(open_stream.MAX_PARTIALS + 1, 50):
             await stream.send("x " * count, final=False)
         await asyncio.sleep(2 * TICK_S)
         # The fake has superseded all but the last one: there is room again.
-        assert len(client.requests) <= interpreter.MAX_PARTIALS + 1
+        assert len(client.requests) <= open_stream.MAX_PARTIALS + 1
         release.set()
         await stream.send("done")
         await stream.end()
@@ -380,17 +380,17 @@ async def test_many_finals_wait_for_room(client: FakeClient) -> None:
     async with client.translate_stream("en", "pt") as stream:
 
         async def speak() -> None:
-            for number in range(3 * interpreter.MAX_FINALS):
+            for number in range(3 * open_stream.MAX_FINALS):
                 await stream.send(f"{number}")
             await stream.end()
 
         speaking = asyncio.create_task(speak())
-        await client.wait_for_requests(interpreter.MAX_FINALS)
+        await client.wait_for_requests(open_stream.MAX_FINALS)
         await asyncio.sleep(0.01)
-        assert len(client.requests) == interpreter.MAX_FINALS
+        assert len(client.requests) == open_stream.MAX_FINALS
         client.release()
         assert [text for _, text in finals(await read(stream))] == [
-            str(number) for number in range(3 * interpreter.MAX_FINALS)
+            str(number) for number in range(3 * open_stream.MAX_FINALS)
         ]
         await speaking
 
@@ -525,7 +525,7 @@ def test_the_sync_method_has_the_arguments_and_the_documentation_of_the_other() 
 async def test_of_partials_between_two_ticks_the_newest_is_sent_and_its_lag_counts_from_the_first_word(
     client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interpreter, "TICK_S", 0.05)
+    monkeypatch.setattr(open_stream, "TICK_S", 0.05)
     async with client.translate_stream("en", "pt", mode="live") as stream:
         for count in range(1, 4):
             await stream.send("x " * count, final=False)

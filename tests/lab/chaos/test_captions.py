@@ -11,10 +11,10 @@ import pytest
 from support import INFERSTREAM
 
 from inferstream import Caption, Overloaded, StreamReport, Superseded, TranslateOutput
-from inferstream.pipeline.client.captions.interpreter import Interpreter
+from inferstream.pipeline.client.captions.open_stream import OpenStream
 from inferstream.pipeline.client.sent_request import SentRequest
+from inferstream.pipeline.lab.chaos.caption_counts import CaptionCounts, Spoken
 from inferstream.pipeline.lab.chaos.caption_load import CaptionLoad, Speech
-from inferstream.pipeline.lab.chaos.caption_log import CaptionCounts, Spoken
 from inferstream.testing import FakeClient
 
 TIMEOUT_S = 280.0
@@ -117,13 +117,13 @@ async def test_partials_that_are_superseded_or_refused_are_no_loss() -> None:
 
 
 async def test_a_client_that_drops_a_final_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = Interpreter._finish
+    finish = OpenStream._finish
 
-    async def forgets(self: Interpreter, segment: Any, question: Any, reply: Any) -> None:
+    async def forgets(self: OpenStream, segment: Any, question: Any, reply: Any) -> None:
         if segment.number != 1:
             await finish(self, segment, question, reply)
 
-    monkeypatch.setattr(Interpreter, "_finish", forgets)
+    monkeypatch.setattr(OpenStream, "_finish", forgets)
     counts = await spoken_to(echoed)
     assert counts.missing > 0
     assert not counts.clean

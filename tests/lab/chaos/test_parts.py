@@ -17,7 +17,7 @@ from inferstream.pipeline.cli.commands.chaos import fresh_folder, show
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory, DeviceUnavailable
 from inferstream.pipeline.lab.chaos.auditing import Judgment, final_judgment
-from inferstream.pipeline.lab.chaos.caption_log import CaptionCounts
+from inferstream.pipeline.lab.chaos.caption_counts import CaptionCounts
 from inferstream.pipeline.lab.chaos.faults import InjectedFault, garble
 from inferstream.pipeline.lab.chaos.faulty_session import (
     SMALL_TOKENS,
