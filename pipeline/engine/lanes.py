@@ -178,9 +178,10 @@ class Lane(threading.Thread):
         finally:
             shared.run_limit.end(self._number)
         ms = (shared.stopwatch() - watch) * 1e3
-        cost.observe(CostSample(rows, length, max(ms, 1e-3)))
+        computed = [entry.length - entry.row.skipped for entry in batch]
+        cost.observe(CostSample(rows, max(computed), max(ms, 1e-3)))
         cost.observe_outputs(entry.row for entry in batch)
-        tokens = sum(entry.length for entry in batch)
+        tokens = sum(computed)
         return results, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
 
     def _store(self, batch: list[Entry], results: Sequence[Any], stats: BatchStats) -> None:

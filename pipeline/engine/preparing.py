@@ -123,6 +123,8 @@ class Preparer:
         if sum(row.length for row in rows) > self._max_tokens:
             self._fail_flight(flight, too_many_tokens(self._max_tokens))
             return
+        for row in rows:
+            row.tenant = flight.tenant
         arrivals = flight.batcher.expected.arrivals(flight, rows)
         entries = [
             Entry(row, flight, arrived=arrived, later=number > 0)

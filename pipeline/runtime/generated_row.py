@@ -34,9 +34,12 @@ class Generation(NamedTuple):
 
 
 class GeneratedRow(Row):
-    """One text to go on with. Each generated token is a piece; the output is a `Generation`."""
+    """One text to go on with. Each generated token is a piece; the output is a `Generation`.
 
-    __slots__ = ("chooser", "chunk", "ends", "forced", "generated", "max_tokens", "prompt", "read")
+    ``cached`` counts the tokens of the prompt that were not computed: their keys and values were kept (`prefixes.py`).
+    """
+
+    __slots__ = ("cached", "chooser", "chunk", "ends", "forced", "generated", "max_tokens", "prompt", "read")
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class GeneratedRow(Row):
         self.chunk = CHUNK
         self.generated: list[int] = []
         self.read = 0
+        self.cached = 0
         self.next_chunk()
 
     def next_chunk(self) -> None:

@@ -10,6 +10,7 @@ from ..errors import DeviceError, DeviceOutOfMemory, ProviderUnavailable
 from .bound_steps import BoundSteps, RowWindow
 from .generated_row import CHUNK, DECODE, PREFILL, GeneratedRow
 from .model import More, Row
+from .prefixes import Keeping, PrefixMemory, RowPlace
 from .row_memory import HeldRow, RowMemory, bytes_of
 from .sessions import Session
 from .steady_rows import is_steady_alone
@@ -32,16 +33,30 @@ class _Lane(NamedTuple):
     steps: BoundSteps
 
 
+class _Chunk(NamedTuple):
+    """A chunk that was read: where it begins in the prompt, its number of tokens, and the one that would follow."""
+
+    first: int
+    length: int
+    follower: int
+
+
 class Generator:
     """The `Model` of a decoder's graph; see `graphs/llama/decoder`. Its rows are `GeneratedRow`.
 
     What shares a step with a row, and how its prompt is cut into chunks, changes no bit of its text. A row stays in
-    the memory of the lane, which is the thread, that took its first step.
+    the memory of the lane, which is the thread, that took its first step. What was read of a prompt is kept for
+    others that begin the same, on all lanes; that changes no bit either.
     """
 
     phases: Sequence[str] = (PREFILL, DECODE)
 
-    def __init__(self, session: Session, size: GeneratorSize = GeneratorSize()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        session: Session,
+        size: GeneratorSize = GeneratorSize(),  # noqa: B008
+        keeping: Keeping = Keeping(),  # noqa: B008
+    ) -> None:
         """Takes the key/value memory of all lanes at once. Raises ProviderUnavailable for another one than the CPU."""
         if session.provider != "cpu":
             raise ProviderUnavailable(f"Text is generated on a CPU only; {session.provider} cannot be used.")
@@ -50,6 +65,7 @@ class Generator:
         _, heads, _, width = shapes["keys_0"]
         self.size = size._replace(context=min(size.context, int(session.metadata["context"])))
         self.words = int(session.output_shapes["scores"][1])
+        self._prefixes = PrefixMemory(layers, keeping, (int(heads), int(width)))
         self._lanes = [self._lane(session, layers, (int(heads), int(width))) for _ in range(size.lanes)]
         self._fewest = FEWEST
         self._unused = list(self._lanes)
@@ -63,7 +79,7 @@ class Generator:
     @property
     def memory_bytes(self) -> int:
         """Of keys and values."""
-        return bytes_of([lane.memory for lane in self._lanes])
+        return bytes_of([lane.memory for lane in self._lanes]) + self._prefixes.nbytes
 
     def step(self, rows: Sequence[Row]) -> Sequence[Any]:
         """A chunk of each prompt, one run after the other; or a token of each row, in one run.
@@ -123,12 +139,12 @@ class Generator:
         try:
             # All places first: taking one may move rows, of which those with a chunk are longer than they know yet.
             helds = [row.state or self._take(lane, taken) for row in rows]
-            followers = [self._read_chunk(lane, *pair) for pair in zip(rows, helds, strict=True)]
+            chunks = [self._read_chunk(lane, *pair) for pair in zip(rows, helds, strict=True)]
         except BaseException:
             for held in taken:
                 lane.memory.free(held)
             raise
-        return [self._after_chunk(*found) for found in zip(rows, helds, followers, strict=True)]
+        return [self._after_chunk(*found) for found in zip(rows, helds, chunks, strict=True)]
 
     def _take(self, lane: _Lane, taken: list[HeldRow]) -> HeldRow:
         held = lane.memory.take()
@@ -137,30 +153,39 @@ class Generator:
         taken.append(held)
         return held
 
-    def _read_chunk(self, lane: _Lane, row: GeneratedRow, held: HeldRow) -> int:
-        """Read the next chunk; returns the token that would follow it."""
+    def _read_chunk(self, lane: _Lane, row: GeneratedRow, held: HeldRow) -> _Chunk:
+        """Read the next chunk behind what the row has read, or behind what is kept of its prompt by now.
+
+        Rows with one beginning that are read at once, on any lanes, so share the work: each goes on from what the
+        others have read. The row is not changed: a later row of this step may fail.
+        """
         if not 0 < len(row.prompt) <= self.size.context:
             raise DeviceError(
                 f"The prompt has {len(row.prompt)} tokens; it must have 1 to {self.size.context}, the context."
             )
-        count = len(row.tokens)
+        place = RowPlace(lane.memory.arrays, held.place)
+        first = self._prefixes.copy_to(place, row.tenant, row.prompt, row.read)
+        chunk = row.prompt[first : first + len(row.tokens)]
+        count = len(chunk)
         # What fills the chunk up is overwritten by the next step.
         tokens = np.zeros(count + count % FEWEST, np.int64)
-        tokens[:count] = row.tokens
-        scored = row.asks_scores and row.read + count == len(row.prompt)
+        tokens[:count] = chunk
+        scored = row.asks_scores and first + count == len(row.prompt)
         window = RowWindow(held.place, 1, len(tokens), scored)
-        last = held.length + len(tokens) - 1
-        result = lane.steps.run(window, tokens, [last], [count - 1] * FEWEST)
-        return row.chosen(result.scores[0]) if scored else int(result.best[0])
+        result = lane.steps.run(window, tokens, [first + len(tokens) - 1], [count - 1] * FEWEST)
+        follower = row.chosen(result.scores[0]) if scored else int(result.best[0])
+        self._prefixes.keep(place, row.tenant, row.prompt, first + count)
+        return _Chunk(first, count, follower)
 
-    def _after_chunk(self, row: GeneratedRow, held: HeldRow, follower: int) -> Any:
+    def _after_chunk(self, row: GeneratedRow, held: HeldRow, chunk: _Chunk) -> Any:
         row.state = held
-        held.length += len(row.tokens)
-        row.read += len(row.tokens)
+        row.cached += chunk.first - row.read
+        row.skipped = row.length - chunk.length
+        held.length = row.read = chunk.first + chunk.length
         if row.read < len(row.prompt):
             row.next_chunk()
             return More()
-        return self._advanced(row, held, follower)
+        return self._advanced(row, held, chunk.follower)
 
     def _decode(self, lane: _Lane, rows: Sequence[GeneratedRow]) -> list[Any]:
         """A token of each row, in one run over its place and those of the others."""
@@ -184,6 +209,7 @@ class Generator:
         }
         for held in arranged:
             held.length += 1
+            by_held[held].skipped = 0
         return [self._advanced(row, held, chosen[held]) for row, held in zip(rows, helds, strict=True)]
 
     def _advanced(self, row: GeneratedRow, held: HeldRow, token: int) -> Any:

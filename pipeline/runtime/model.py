@@ -16,9 +16,12 @@ class Row:
 
     A row whose output is generated inside of one step has in ``given`` how many tokens of it are known
     already, and the step sets ``made``, how many it has generated. In other rows ``given`` is None.
+
+    A step that did not have to compute all of a row's ``length`` sets ``skipped``, how much of it. ``tenant`` is
+    whose request it is; the engine sets it before the first step.
     """
 
-    __slots__ = ("given", "length", "made", "phase", "state", "steps_left", "tokens")
+    __slots__ = ("given", "length", "made", "phase", "skipped", "state", "steps_left", "tenant", "tokens")
 
     def __init__(self, tokens: Sequence[int], phase: str = RUN, steps_left: float = 0.0) -> None:
         self.tokens = tokens
@@ -27,6 +30,8 @@ class Row:
         self.steps_left = steps_left
         self.given: int | None = None
         self.made = 0
+        self.skipped = 0
+        self.tenant = ""
         self.state: Any = None
 
 

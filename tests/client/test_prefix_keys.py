@@ -2,7 +2,6 @@
 
 from collections import Counter
 from statistics import mean
-from time import perf_counter
 from typing import NamedTuple
 
 import pytest
@@ -132,15 +131,7 @@ def test_a_key_that_is_near_asks_for_no_order() -> None:
     assert sent(Envelope())[1]
 
 
-def test_large_inputs_take_linear_time() -> None:
-    def seconds(size: int) -> float:
-        began = perf_counter()
-        beginning_of([Line("system", "a" * size), Line("user", "b" * size)])
-        beginning_of([Line("system", "a")] * (size // 10))
-        return perf_counter() - began
-
-    seconds(1_000)
-    assert seconds(4_000_000) < 100 * max(seconds(400_000), 1e-3)
+def test_any_number_of_partitions() -> None:
     keys = PrefixKeys(5_000)
     taken = [keys.take(beginning_of(str(number))) for number in range(5_000)]
     assert len(set(taken)) > 2_500
