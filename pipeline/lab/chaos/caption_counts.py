@@ -10,6 +10,7 @@ from ...client.captions.caption import Caption
 from ...client.captions.measures import StreamReport
 from ...client.captions.modes import Mode
 from ..statistics import percentile
+from .left_captions import LeftCaptions
 
 
 class Spoken(Struct):
@@ -41,6 +42,9 @@ class CaptionCounts(Struct):
         passed_over: partials that had no translation for another reason, e.g. since they were too late.
         lags: of each final that was shown: when it was sent, and how many seconds later it was shown.
         erased: words that were taken back for each word of the finals, of each stream, by mode.
+        left_s: of each request that was open when the process of its speaker was killed: how long after it ended.
+        left_cancelled: requests of such speakers that ended as cancelled.
+        left_open: those that did not end within a time.
     """
 
     streams: Counter[str] = field(default_factory=Counter)
@@ -57,11 +61,14 @@ class CaptionCounts(Struct):
     passed_over: int = 0
     lags: list[tuple[float, float]] = field(default_factory=list)
     erased: dict[str, list[float]] = field(default_factory=dict)
+    left_s: list[float] = field(default_factory=list)
+    left_cancelled: int = 0
+    left_open: int = 0
 
     @property
     def clean(self) -> bool:
-        """Whether each final was shown exactly once, in order, with its own text."""
-        faults = self.missing, self.doubled, self.misordered, self.wrong, self.taken_back
+        """Whether each final was shown exactly once, in order, with its own text, and what was left has ended."""
+        faults = self.missing, self.doubled, self.misordered, self.wrong, self.taken_back, self.left_open
         return not any(faults) and not self.failed and not self.broken
 
     def ended(
@@ -86,6 +93,12 @@ class CaptionCounts(Struct):
         self.lags += [(one.at_s, one.shown_after_s) for one in spoken if one.shown_after_s is not None]
         self.erased.setdefault(mode, []).append(report.erasure)
 
+    def left(self, left: LeftCaptions) -> None:
+        """Add the requests of a process that was killed."""
+        self.left_s += left.ended_after_s
+        self.left_cancelled += left.cancelled
+        self.left_open += left.open
+
     def figures(self, warm_s: float, calm_s: float) -> dict[str, float | None]:
         """The figures by name. Lags of the calm count from ``warm_s``."""
         calm = [lag_s for at_s, lag_s in self.lags if warm_s <= at_s < calm_s]
@@ -103,6 +116,11 @@ class CaptionCounts(Struct):
             "captions_partials": self.partials,
             "captions_superseded": self.superseded,
             "captions_passed_over": self.passed_over,
+            "captions_left": len(self.left_s) + self.left_open,
+            "captions_left_cancelled": self.left_cancelled,
+            "captions_left_open": self.left_open,
+            "captions_left_p50_s": percentile(self.left_s, 50) if self.left_s else None,
+            "captions_left_max_s": max(self.left_s, default=None),
             **{
                 f"captions_{name}_p{percent}_ms": percentile(lags, percent) * 1e3 if lags else None
                 for name, lags in (("calm", calm), ("storm", storm))

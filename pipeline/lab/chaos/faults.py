@@ -14,7 +14,6 @@ from msgspec import Struct
 from ....schemas.topics import Topics
 from ...kafka_local.cluster import LocalKafka
 from ...kafka_local.wire import coordinator, leaders
-from .client_faults import ClientFaults
 from .scenario import AREAS
 from .schedule import Fault
 from .topic_faults import TopicFaults
@@ -51,7 +50,7 @@ class FaultInjector:
         topics: Topics,
         now_s: Callable[[], float],
         topic_faults: TopicFaults,
-        client_faults: ClientFaults,
+        kill_client: Callable[[float], Awaitable[str]],
     ) -> None:
         """``topics``: of its requests the leaders are killed, of its group the coordinator."""
         self._kafka = kafka
@@ -59,7 +58,7 @@ class FaultInjector:
         self._topics = topics
         self._now_s = now_s
         self._topic_faults = topic_faults
-        self._client_faults = client_faults
+        self._client_killer = kill_client
         self._areas = {area: asyncio.Lock() for area in AREAS.values()}
         self.injected: list[InjectedFault] = []
         self.skipped = 0
@@ -212,7 +211,7 @@ class FaultInjector:
         injected.what = f"partition {await self._topic_faults.send_bomb(fault.pick)}"
 
     async def _kill_client(self, fault: Fault, injected: InjectedFault) -> None:
-        injected.what = await self._client_faults.kill_client(fault.seconds)
+        injected.what = await self._client_killer(fault.seconds)
 
 
 def group_of(topics: Topics) -> str:

@@ -32,13 +32,13 @@ from .request_log import ABORTED, ObservedEnd, RequestLog
 from .sampling import RunSamples
 from .scenario import Scenario, config_of
 from .schedule import calm_s, schedule
+from .speaker_faults import SpeakerFaults
 from .strangers import TransactionLoad, final_lag
 from .stream_load import StreamLoad
 from .stream_log import StreamLog
 from .topic_faults import TopicFaults
 from .worker_pool import WorkerPool
 
-READY_S: Final = 90.0
 SETTLE_S: Final = 90.0
 FLUSH_S: Final = 60.0
 POLL_S: Final = 0.2
@@ -87,15 +87,15 @@ class Runner:
             replies = await broker.consume([self._topics.replies, self._topics.dead_letters])
             pool = WorkerPool(self._folder, self._config, self._scenario, self._now_s)
             stack.callback(pool.stop)
-            await self._start(pool)
+            self._show(f"Starting {self._scenario.workers} workers")
+            await pool.start_ready(self._scenario.workers)
             topic_faults = TopicFaults(
                 broker, self._kafka.bootstrap, specs, self._requests, replies, self._read
             )
             if any(fault.kind == "send_bomb" for fault in self._planned):
                 await topic_faults.prepare()
-            client_faults = ClientFaults(self._scenario.task, self._config, self._folder, self._streams)
             injector = FaultInjector(
-                self._kafka, pool, self._topics, self._now_s, topic_faults, client_faults
+                self._kafka, pool, self._topics, self._now_s, topic_faults, self._clients(broker).kill_client
             )
             client_load = ClientLoad(broker, self._topics)
             self._requests.begin()
@@ -112,13 +112,13 @@ class Runner:
             judgment = await final_judgment(judge, SETTLE_S / 3)
             return self._report(pool, injector, client_load, settled_s, judgment, lag, seen)
 
+    def _clients(self, broker: Broker) -> ClientFaults | SpeakerFaults:
+        if self._scenario.captions:
+            return SpeakerFaults(broker, self._topics, self._config, self._folder, self._captions)
+        return ClientFaults(self._scenario.task, self._config, self._folder, self._streams)
+
     def _now_s(self) -> float:
         return self._requests.now_s
-
-    async def _start(self, pool: WorkerPool) -> None:
-        self._show(f"Starting {self._scenario.workers} workers")
-        workers = [pool.start() for _ in range(self._scenario.workers)]
-        await asyncio.gather(*(pool.wait_ready(worker, READY_S) for worker in workers))
 
     async def _load_with_faults(
         self,

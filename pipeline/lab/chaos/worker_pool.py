@@ -26,6 +26,7 @@ POLL_S: Final = 0.05
 MEMORY_EVERY_S: Final = 1.0
 END_S: Final = 25.0
 READY_S: Final = 60.0
+FIRST_READY_S: Final = 90.0
 MODULE: Final = "inferstream.pipeline.lab.chaos.worker"
 
 
@@ -101,6 +102,11 @@ class WorkerPool:
 
     def active(self) -> list[PoolWorker]:
         return [worker for worker in self.workers.values() if worker.active]
+
+    async def start_ready(self, count: int) -> None:
+        """Start this many workers side by side. Returns when all read requests, raises as `wait_ready` does."""
+        workers = [self.start() for _ in range(count)]
+        await asyncio.gather(*(self.wait_ready(worker, FIRST_READY_S) for worker in workers))
 
     async def wait_ready(self, worker: PoolWorker, timeout_s: float) -> None:
         """Wait until it reads requests. Raises BrokerError when it ends, or after ``timeout_s``."""

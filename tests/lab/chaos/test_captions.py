@@ -11,10 +11,13 @@ import pytest
 from support import INFERSTREAM
 
 from inferstream import Caption, Overloaded, StreamReport, Superseded, TranslateOutput
+from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.client.captions.open_stream import OpenStream
 from inferstream.pipeline.client.sent_request import SentRequest
+from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.lab.chaos.caption_counts import CaptionCounts, Spoken
 from inferstream.pipeline.lab.chaos.caption_load import CaptionLoad, Speech
+from inferstream.pipeline.lab.chaos.left_captions import END_S, LeftCaptions
 from inferstream.testing import FakeClient
 
 TIMEOUT_S = 280.0
@@ -140,6 +143,49 @@ async def test_a_worker_that_supersedes_finals_is_found() -> None:
     assert not counts.clean
 
 
+def a_record(topic: str, key: str, body: dict[str, Any]) -> Record:
+    return Record(topic, 0, 0, key.encode(), json.dumps(body).encode(), (), 0)
+
+
+def asked(identity: str) -> Record:
+    return a_record("requests", identity.split("/", maxsplit=1)[0], {"id": identity, "text": "Hello."})
+
+
+def ended(identity: str, code: str = "cancelled") -> Record:
+    failure = {"type": "failure", "id": identity, "code": code, "message": "It ended.", "task": "translate"}
+    return a_record("replies", identity.split("/", maxsplit=1)[0], failure)
+
+
+def test_requests_of_a_killed_speaker_are_open_until_each_has_ended() -> None:
+    clock = FakeClock()
+    left = LeftCaptions("mine-", "requests", clock)
+    left.read(
+        [asked("mine-0/0/0"), ended("mine-0/0/0", "superseded"), asked("mine-0/0/1"), asked("other-0/0/0")]
+    )
+    assert (left.open, left.is_over) == (1, False)
+    left.killed()
+    clock.advance(1.0)
+    left.read([a_record("requests", "mine-0", {}), asked("mine-1/0/0"), ended("mine-1/0/0", "superseded")])
+    clock.advance(1.5)
+    assert (left.open, left.is_over) == (1, False)
+    left.read([ended("mine-0/0/1"), ended("mine-0/0/1")])
+    assert (left.open, left.is_over, left.cancelled) == (0, True, 1)
+    assert left.ended_after_s == [1.0, 2.5]
+
+
+def test_a_request_of_a_killed_speaker_that_never_ends_is_found() -> None:
+    clock = FakeClock()
+    left = LeftCaptions("mine-", "requests", clock)
+    left.read([asked("mine-0/0/0")])
+    left.killed()
+    clock.advance(END_S)
+    assert left.is_over
+    counts = CaptionCounts()
+    counts.left(left)
+    assert counts.figures(0.0, 1.0)["captions_left_open"] == 1
+    assert not counts.clean
+
+
 @pytest.mark.kafka
 def test_the_whole_scenario_in_short(tmp_path: Path) -> None:
     subprocess.run([INFERSTREAM, "models", "pull", "translate-en-pt"], check=True, capture_output=True)
@@ -150,5 +196,5 @@ def test_the_whole_scenario_in_short(tmp_path: Path) -> None:
     assert (figures["lost"], figures["out_of_order"], figures["unwanted_exits"]) == (0, 0, 0)
     assert figures["captions_finals"] > 50
     assert figures["captions_partials"] > 100
-    none = ("missing", "doubled", "misordered", "failed", "wrong", "taken_back", "broken")
+    none = ("missing", "doubled", "misordered", "failed", "wrong", "taken_back", "broken", "left_open")
     assert {name: figures[f"captions_{name}"] for name in none} == dict.fromkeys(none, 0)

@@ -1,0 +1,71 @@
+"""A client process of a chaos run of speakers that speak until it is killed. It ends when its input closes."""
+
+import asyncio
+import random
+import sys
+import threading
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from ...broker.kafka.broker import KafkaBroker
+from ...client.captions.stream import Partial
+from ...client.client import Client
+from ...config import KafkaConfig
+from .caption_load import PARTS, SENTENCES, SOURCE, TARGET
+from .leaving_client import LEASE_S, READS
+from .worker import end_with_input
+
+PART_S: Final = 0.2
+"""They speak quickly, so that some requests are on their way when the process is killed."""
+
+
+class LeavingSpeakers(Struct, frozen=True):
+    """The speakers of the process, by the names of their streams."""
+
+    kafka: KafkaConfig
+    names: list[str]
+
+
+async def said(name: str) -> AsyncIterator[str | Partial]:
+    """What a speaker says, without end."""
+    rng = random.Random(name)
+    for number in count(100):
+        words = rng.choice(SENTENCES).format(number).split()
+        for part in range(1, PARTS):
+            yield Partial(" ".join(words[: len(words) * part // PARTS]))
+            await asyncio.sleep(PART_S)
+        yield " ".join(words)
+        await asyncio.sleep(PART_S)
+
+
+async def read(speakers: LeavingSpeakers) -> None:
+    """Read all captions; write `READS` when each speaker has had a final."""
+    begun: set[str] = set()
+
+    async def follow(client: Client, name: str) -> None:
+        stream = client.translate_stream(SOURCE, TARGET, said(name), name=name, lease_s=LEASE_S)
+        async with stream:
+            async for caption in stream:
+                if caption.final and name not in begun:
+                    begun.add(name)
+                    if len(begun) == len(speakers.names):
+                        sys.stdout.write(f"{READS}\n")
+                        sys.stdout.flush()
+
+    async with (
+        KafkaBroker(speakers.kafka) as broker,
+        Client(broker=broker, prefix=speakers.kafka.topic_prefix) as client,
+        asyncio.TaskGroup() as reading,
+    ):
+        for name in speakers.names:
+            reading.create_task(follow(client, name))
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_input, daemon=True).start()
+    asyncio.run(read(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=LeavingSpeakers)))
