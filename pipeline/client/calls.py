@@ -18,6 +18,7 @@ from .arguments import check, shown
 from .call import Call
 from .captions.calls import CaptionCalls
 from .envelope import Envelope
+from .generation.calls import GenerateCalls
 from .keywords import (
     DEFAULT_TIMEOUT_S,
     STREAM_LEASE_S,
@@ -33,7 +34,7 @@ from .stream import Stream
 Output = TypeVar("Output")
 
 
-class AsyncCalls(MapCalls, CaptionCalls):
+class AsyncCalls(MapCalls, CaptionCalls, GenerateCalls):
     """Typed methods over the untyped ones of a client."""
 
     # Overloads of request

@@ -27,8 +27,9 @@ from .content import id_of, item_request
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
 from .lease import ClientLease
-from .mapping import mapped
+from .mapping import mapped, resolved
 from .owner import Owner, Unpicklable
+from .prefix_keys import PrefixKeys
 from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of, ignored
 from .stream import Stream, piece_types
 
@@ -78,6 +79,7 @@ class Client(AsyncCalls, Unpicklable):
         self._reply_topic = reply_topic
         self._clock = clock
         self._replies: dict[str, PendingReplies] = {}
+        self._prefix_keys: dict[str, PrefixKeys] = {}
         self._opening = asyncio.Lock()
         self._token = token_hex(6)
         self._numbers = count()
@@ -156,14 +158,14 @@ class Client(AsyncCalls, Unpicklable):
     ) -> asyncio.Future[Result | Failure]:
         """Publish an item of `map`. Items may share an id, so the request gets a unique one."""
         if isinstance(item, Failure):
-            return _resolved(item)
+            return resolved(item)
         caller_id = id_of(item) or str(position)
         try:
             request = item_request(item, replies.task, options)
             request = structs.replace(request, id=f"{caller_id}#{self._new_id()}")
             return self._publish(replies, request, envelope, caller_id)
         except BadRequest as error:
-            return _resolved(Failure(caller_id, replies.task, error.code, str(error)))
+            return resolved(Failure(caller_id, replies.task, error.code, str(error)))
 
     def _publish(
         self,
@@ -237,12 +239,10 @@ class Client(AsyncCalls, Unpicklable):
                 raise self._missing(topic, task)
         return await PendingReplies.open(self._broker, task, reply_topic, self._cancels.send_after)
 
+    async def _partitions_of(self, call: Call) -> int:
+        await self._open_replies(call)
+        return await self._broker.partitions(self._topics(call.task).requests) or 1
+
     def _missing(self, topic: str, task: str) -> BrokerError:
         command = f"inferstream worker {task}{self._worker_option}"
         return BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")
-
-
-def _resolved(failure: Failure) -> asyncio.Future[Result | Failure]:
-    future: asyncio.Future[Result | Failure] = asyncio.Future()
-    future.set_result(failure)
-    return future

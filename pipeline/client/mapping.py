@@ -72,3 +72,10 @@ async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[It
     else:
         for item in items:
             yield item
+
+
+def resolved(result: Reply) -> asyncio.Future[Reply]:
+    """A future that has its result."""
+    future: asyncio.Future[Reply] = asyncio.Future()
+    future.set_result(result)
+    return future

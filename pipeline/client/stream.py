@@ -1,7 +1,8 @@
 """An answer in pieces, while it is being made."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -76,8 +77,19 @@ class Stream(Generic[Piece_co, Output_co]):
         if self._reply is not None and not self._reply.done():
             self._reply.cancel()  # that cancels the request
 
-    def __aiter__(self) -> Self:
-        return self
+    @property
+    def is_entered(self) -> bool:
+        return self._reply is not None
+
+    async def __aiter__(self) -> AsyncGenerator[Piece_co, None]:
+        """All further pieces. A stream that was not entered is entered, and left at the end of the loop."""
+        async with nullcontext() if self.is_entered else self:
+            while True:
+                try:
+                    piece = await self.__anext__()
+                except StopAsyncIteration:
+                    return
+                yield piece
 
     async def __anext__(self) -> Piece_co:
         """The next piece. After the last one raises the error of the request, if it has failed."""

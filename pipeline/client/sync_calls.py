@@ -4,7 +4,7 @@ The overloads are made from the contracts in `schemas/tasks.py`; tests/client/te
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
@@ -128,6 +128,19 @@ class SyncCalls(ABC):
     @typed_like(AsyncCalls.translate_stream)
     def translate_stream(self, *args: Any, **how: Any) -> SyncTranslationStream:
         return self._translate_stream(args, how)
+
+    @typed_like(AsyncCalls.generate)
+    def generate(self, *args: Any, **how: Any) -> SyncStream[Token, GenerateOutput]:
+        return self._generate(AsyncCalls.generate, args, how)
+
+    @typed_like(AsyncCalls.chat)
+    def chat(self, *args: Any, **how: Any) -> SyncStream[Token, GenerateOutput]:
+        return self._generate(AsyncCalls.chat, args, how)
+
+    @abstractmethod
+    def _generate(
+        self, method: Callable[..., Any], args: tuple[Any, ...], how: dict[str, Any]
+    ) -> SyncStream[Token, GenerateOutput]: ...
 
     @abstractmethod
     def _translate_stream(self, args: tuple[Any, ...], how: dict[str, Any]) -> SyncTranslationStream: ...

@@ -1,7 +1,7 @@
 """The synchronous client: the `Client` on an event loop in a thread of its own."""
 
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -99,6 +99,11 @@ class SyncClient(SyncCalls, Unpicklable):
 
     def _stream(self, task: str, text: Content, how: dict[str, Any]) -> SyncStream[Any, Any]:
         return SyncStream(self._opened(), self._client.stream(task, text, **how))
+
+    def _generate(
+        self, method: Callable[..., Any], args: tuple[Any, ...], how: dict[str, Any]
+    ) -> SyncStream[Any, Any]:
+        return SyncStream(self._opened(), method(self._client, *args, **how))
 
     def _translate_stream(self, args: tuple[Any, ...], how: dict[str, Any]) -> SyncTranslationStream:
         stream = self._client.translate_stream(*args, **how)

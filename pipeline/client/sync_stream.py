@@ -1,6 +1,7 @@
 """An answer in pieces, for programs without an event loop."""
 
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import nullcontext, suppress
 from typing import Generic, Self
 
 from ..errors import ShuttingDown, UsageError
@@ -32,8 +33,15 @@ class SyncStream(Generic[Piece_co, Output_co]):
         with suppress(ShuttingDown, UsageError):  # closed; or in a fork
             self._thread.run(self._stream.__aexit__())
 
-    def __iter__(self) -> Self:
-        return self
+    def __iter__(self) -> Generator[Piece_co, None, None]:
+        """All further pieces. A stream that was not entered is entered, and left at the end of the loop."""
+        with nullcontext() if self._stream.is_entered else self:
+            while True:
+                try:
+                    piece = next(self)
+                except StopIteration:
+                    return
+                yield piece
 
     def __next__(self) -> Piece_co:
         """The next piece. After the last one raises the error of the request, if it has failed."""
