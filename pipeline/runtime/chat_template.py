@@ -23,6 +23,10 @@ MAX_CHARACTERS = 4_000_000
 """Of a text: a template that repeats without an end is stopped here."""
 
 
+MAX_REASON = 200
+"""Characters of what a template says in a sentence of ours."""
+
+
 class ChatSettings(Struct, frozen=True):
     """What a model's files say about conversations: the template, and its tokens by their names there."""
 
@@ -88,14 +92,9 @@ class ChatTemplate:
             raise BadRequest(
                 f"The model's chat template refuses the messages: {_sentence(error)}."
             ) from error
-        except (
-            jinja2.TemplateError,
-            ArithmeticError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except BadRequest:
+            raise
+        except Exception as error:  # a template is a program of a stranger
             raise BadRequest(
                 f"The model's chat template cannot use the messages: {_sentence(error)}."
             ) from error
@@ -127,5 +126,5 @@ def _now(form: str) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
     return text.rstrip(".")

@@ -35,6 +35,10 @@ def _bytes_by_character() -> dict[str, int]:
     }
 
 
+MOST_OF_A_CHARACTER: Final = 16
+"""Tokens without any text after which the text goes on: the library would decode all of them again for each one
+more, and never stop where a character is never completed. No character has more than 4 bytes.
+"""
 BYTES: Final = _bytes_by_character()
 
 
@@ -81,10 +85,13 @@ class ByteStream:
 
 
 class LibraryStream:
-    """Of other tokens, by the library: a character that is never completed keeps all that follows."""
+    """Of other tokens, by the library."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._begin()
+
+    def _begin(self) -> None:
         self._stream = DecodeStream(skip_special_tokens=True)
         self._held: list[int] = []
 
@@ -96,7 +103,12 @@ class LibraryStream:
     def add(self, token: int) -> str:
         """See `TextStream`."""
         self._held.append(token)
-        text: str | None = self._stream.step(self._tokenizer, token)
+        if len(self._held) > MOST_OF_A_CHARACTER:
+            return self.finish()
+        try:
+            text: str | None = self._stream.step(self._tokenizer, token)
+        except Exception:  # the library's only class: what is decoded now does not begin as it did before
+            return self.finish()
         if text:
             self._held.clear()
         return text or ""
@@ -104,5 +116,5 @@ class LibraryStream:
     def finish(self) -> str:
         """See `TextStream`."""
         text: str = self._tokenizer.decode(self._held)
-        self._held.clear()
+        self._begin()
         return text

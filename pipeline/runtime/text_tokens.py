@@ -27,26 +27,49 @@ class TextTokens:
         self.max_tokens = max_tokens
         self._tokenizer = _read(path)
 
-    def encode(self, text: str, *, with_special: bool = True) -> list[int]:
+    def encode(self, text: str, *, with_special: bool = True, with_begin: bool | None = None) -> list[int]:
         """The ids of a prompt. Raises TooLarge for more than ``max_tokens``.
 
-        ``with_special``: what looks like a special token is one, as in a text that a chat template has made, and a
-        beginning is added where the model has one. Without it, it is text like any other: what a stranger wrote
-        cannot end a turn.
+        Args:
+            with_special: what looks like a special token is one, as in a text that a chat template has made. Without
+                it, it is text like any other: what a stranger wrote cannot end a turn.
+            with_begin: a beginning is added where the model has one. Without it, as ``with_special`` says.
         """
         if len(text) > self.max_tokens * CHARACTERS_OF_A_TOKEN:
             raise TooLarge(
                 f"The text has {len(text)} characters, and a prompt may have "
                 f"{self.max_tokens} tokens: send a shorter one."
             )
-        tokenizer = self._tokenizer if with_special else self._plain
-        (encoding,) = tokenizer.encode_batch_fast([text], add_special_tokens=with_special)
-        ids: list[int] = encoding.ids
-        if len(ids) > self.max_tokens:
-            raise TooLarge(
-                f"The prompt has {len(ids)} tokens, and {self.max_tokens} are allowed: send a shorter one."
-            )
+        ids = self._ids(text, with_special=with_special, with_begin=with_begin)
+        self.check(len(ids))
         return ids
+
+    def encode_end(self, text: str, count: int) -> list[int]:
+        """The beginning that the model has, and the last ids of a text: ``count`` in all, or fewer."""
+        begin = self._ids("", with_special=True, with_begin=True)
+        left = count - len(begin)
+        end = text[-left * CHARACTERS_OF_A_TOKEN :]
+        return begin + self._ids(end, with_special=True, with_begin=False)[-left:]
+
+    def check(self, count: int) -> None:
+        """Raise TooLarge for a prompt of ``count`` tokens if they are more than ``max_tokens``."""
+        if count > self.max_tokens:
+            raise TooLarge(
+                f"The prompt has {count} tokens, and {self.max_tokens} are allowed: send a shorter one."
+            )
+
+    def _ids(self, text: str, *, with_special: bool, with_begin: bool | None) -> list[int]:
+        tokenizer = self._tokenizer if with_special else self._plain
+        adding = with_special if with_begin is None else with_begin
+        (encoding,) = tokenizer.encode_batch_fast([text], add_special_tokens=adding)
+        ids: list[int] = encoding.ids
+        return ids
+
+    @cached_property
+    def special(self) -> frozenset[str]:
+        """What special tokens look like in a text."""
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        return frozenset(token.content for token in added if token.special)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens``, without special ones."""

@@ -45,7 +45,7 @@ def _conversation(messages: list[ChatMessage]) -> tuple[ChatMessage, ...]:
     for number, message in enumerate(messages, 1):
         if message.role not in ROLES:
             raise BadRequest(
-                f"ChatMessage {number} has the role {message.role[:20]!r}; the roles are: {', '.join(ROLES)}."
+                f"Message {number} has the role {message.role[:20]!r}; the roles are: {', '.join(ROLES)}."
             )
     if all(not message.content or message.content.isspace() for message in messages):
         raise BlankText("All messages are blank: there is nothing to answer.")

@@ -8,6 +8,7 @@ import msgspec
 
 from ....schemas.generation import Choice, GenerateOptions, GenerateOutput, Usage
 from ....schemas.messages import Request
+from ...errors import too_many_tokens
 from ...models.manifest import Manifest
 from ...runtime.generated_row import CHUNK
 from ...runtime.model import Row
@@ -31,6 +32,7 @@ class Generate:
 
     name = "generate"
     chosen_by: Mapping[str, str] = MappingProxyType({})
+    resumes = True
 
     def __init__(self, model: str, manifest: Manifest, prompts: PromptMaker) -> None:
         """Serve the decoder of ``manifest`` under the name ``model``."""
@@ -62,20 +64,28 @@ class Generate:
         return float(chunks + min(ask.options.max_tokens, self._tokens.max_tokens) - 1)
 
     def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
-        """A row for each choice. Raises TooLarge or another BadRequest."""
-        return [self._rows(ask.content, ask.options) for ask in asks]
+        """A row for each choice, which goes on behind the tokens that were told. Raises TooLarge or another BadRequest.
 
-    def _rows(self, prompt: Prompt, options: GenerateOptions) -> list[Row]:
-        tokens = self._prompts.prompt(prompt, options)
+        ``max_tokens``: of the prompts of all choices.
+        """
+        return [self._rows(ask, max_tokens) for ask in asks]
+
+    def _rows(self, ask: Ask, max_tokens: int | None) -> list[Row]:
+        options: GenerateOptions = ask.options
+        prompt = self._prompts.prompt(ask.content, options)
+        if max_tokens is not None and len(prompt) * options.n > max_tokens:
+            raise too_many_tokens(max_tokens)
         stops = StopStrings(options.stop) if options.stop else None
-        return [self._row(tokens, options, stops, choice) for choice in range(options.n)]
-
-    def _row(
-        self, prompt: Sequence[int], options: GenerateOptions, stops: StopStrings | None, choice: int
-    ) -> TextRow:
-        text = GrowingText(self._tokens.stream(), stops.search() if stops is not None else None)
-        chooser = chooser_for(options)
-        return TextRow(prompt, options.max_tokens, self._ends, text, choice, chooser)
+        told: list[list[int]] = [[] for _ in range(options.n)]
+        for piece in ask.told:
+            told[piece.choice].append(piece.token)
+        rows: list[Row] = []
+        for choice, forced in enumerate(told):
+            text = GrowingText(self._tokens.stream(), stops.search() if stops is not None else None)
+            row = TextRow(prompt, options.max_tokens, self._ends, text, choice, chooser_for(options))
+            row.forced = forced
+            rows.append(row)
+        return rows
 
     def tell(self, pieces: Sequence[Any], start: int) -> bytes:
         """The tokens from ``start`` on: they are settled."""

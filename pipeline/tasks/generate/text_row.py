@@ -43,7 +43,7 @@ class TextRow(GeneratedRow):
         return Last(Generation(self.generated, ended), self._pieces())
 
     def _pieces(self) -> list[Token]:
-        """The tokens that are settled and were not told."""
+        """The tokens that are settled and were told neither before nor by an earlier worker."""
         begin = max(self.told, len(self.forced))
         self.told = self.text.settled
         return [
