@@ -21,15 +21,13 @@ from ..base import Listener, Record, TopicPartition
 from ..refusals import log_lost, no_group
 from ..starts import log_starts
 from .connection import broker_error, connection_arguments
+from .fetch_wait import SHORT_WAIT_MS, FetchWait
 from .fetching import BoundedConsumer
 from .membership import Membership
 from .offset_look_ups import OffsetLookUps
 from .reaching import bounded, look_up_s
 from .rebalances import Rebalances, for_kafka
 
-# A fetch returns at once if there are records. But a partition that is resumed or sought during a
-# fetch of other partitions is fetched only after that fetch, so this bounds the delay.
-FETCH_MAX_WAIT_MS: Final = 100
 CLOSE_TIMEOUT_S: Final = 5.0
 TELL_START_S: Final = 3.0
 # Joining a group is one request, which takes as long as the other members need to hand over.
@@ -56,7 +54,7 @@ class KafkaConsumer:
             enable_auto_commit=False,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            fetch_max_wait_ms=SHORT_WAIT_MS,
             request_timeout_ms=config.rebalance_timeout_ms + REQUEST_MARGIN_MS,
             session_timeout_ms=config.session_timeout_ms,
             heartbeat_interval_ms=config.heartbeat_ms,
@@ -65,6 +63,7 @@ class KafkaConsumer:
         )
         self._rebalances = Rebalances(self._consumer, listener, self._tell_start)
         self._look_ups = OffsetLookUps(self._consumer, config)
+        self._fetch_wait = FetchWait(self._consumer)
 
     async def join(self, topics: Collection[str]) -> None:
         """Join the group; returns with the first assignment. Leaves nothing open if it raises BrokerError."""
@@ -96,6 +95,7 @@ class KafkaConsumer:
             if self._group is None:
                 await self._read_added()
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            self._fetch_wait.polled(busy=bool(fetched or self._rebalances.paused))
             for at, records in fetched.items():
                 self._rebalances.positions[at] = records[-1].offset + 1
             return list(chain.from_iterable(fetched.values()))
@@ -162,6 +162,7 @@ class KafkaConsumer:
         return await self._look_ups.at(times_ms)
 
     async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._fetch_wait.polled(busy=True)
         for at, offset in offsets.items():
             if at in self._consumer.assignment():
                 self._consumer.seek(KafkaPartition(*at), offset)
