@@ -1,12 +1,12 @@
-"""Under load replies linger up to 50 ms and are published together (docs/decisions/0008)."""
+"""Under load replies linger up to 100 ms and are published together (docs/decisions/0008)."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-LINGER_S: Final = 0.05
+LINGER_S: Final = 0.1
 
-BUSY_DELAY_S: Final = 0.2
+BUSY_DELAY_S: Final = 0.4
 """Linger only when the device lets all requests wait for longer than this: `LINGER_S` more is then negligible."""
 
 Busy = Callable[[], bool]

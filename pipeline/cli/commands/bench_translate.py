@@ -96,12 +96,15 @@ def command(
     \b
       inferstream bench-translate --lines examples/sentences.txt
     """
+    from ...lab.translation.figures import bleu_metric
     from ...lab.translation.texts import read_lines
 
     texts = read_lines(lines)
     references = read_lines(reference) if reference else None
     if references is not None and len(references) != len(texts):
         raise UsageError(f"{reference} has {len(references)} lines, and {lines} has {len(texts)}.")
+    if references is not None and only != "live":
+        bleu_metric()  # before minutes of measuring
     console = Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     found: list[BenchFigure] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from ...errors import UsageError
 from ..bench.figures import BenchFigure, Speed, at_least, at_most, speed
@@ -83,11 +83,16 @@ def quality(translated: Translated, references: Sequence[str] | None) -> list[Be
     return [lines, shown]
 
 
-def _bleu(lines: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
+def bleu_metric() -> Any:
+    """sacrebleu's. Raises UsageError where it is not installed."""
     try:
-        metric = import_module("sacrebleu.metrics").BLEU()
+        return import_module("sacrebleu.metrics").BLEU()
     except ImportError as error:
         raise UsageError("BLEU needs the package sacrebleu: pip install sacrebleu.") from error
+
+
+def _bleu(lines: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
+    metric = bleu_metric()
     return float(metric.corpus_score(list(lines), [list(references)]).score), str(metric.get_signature())
 
 

@@ -1,5 +1,6 @@
 """The parts of `bench-translate` that need no machine to themselves: texts, figures, quality."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.cli.commands import bench_translate
+from inferstream.pipeline.cli.main import run as run_command
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.lab.bench.runs import Cpu, Run, run_of
 from inferstream.pipeline.lab.translation.figures import quality, translation_figures
@@ -51,6 +54,18 @@ def test_lanes_do_each_part_once() -> None:
 def test_the_share_of_equal_lines_counts() -> None:
     (equal,) = quality(Translated(["a", "b", "c", "d"], ["a", "b", "c", "x"]), None)
     assert equal.median == 0.75
+
+
+def test_bleu_that_cannot_be_measured_is_refused_before_anything_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    monkeypatch.setattr(bench_translate, "_speed", pytest.fail)
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n".join(LINES))
+    arguments = ["--lines", str(lines), "--reference", str(lines), "--out", str(tmp_path / "out")]
+    assert run_command(["bench-translate", *arguments]) == 2
+    assert "pip install sacrebleu" in capsys.readouterr().err
 
 
 def a_round(factor: float) -> TranslationRound:
