@@ -39,6 +39,7 @@ class Fleet:
     """Workers of one group, with the models of this machine and nothing else that earlier workers left there."""
 
     def __init__(self, kafka: str, topics: Topics, directory: Path) -> None:
+        self._requests = topics.requests
         self._arguments = ("--kafka", kafka, "--topic-prefix", topics.prefix, "--no-cache")
         self._directory = directory
         self._home = directory / "home"
@@ -53,12 +54,12 @@ class Fleet:
         return self.workers[-1]
 
     def two_that_share(self) -> tuple[WorkerProcess, WorkerProcess]:
-        """Two ready workers with two of the four partitions each."""
+        """Two ready workers with two of the four partitions of requests each; retry topics are shared on their own."""
         first = self.start()
         first.wait_ready()
         second = self.start()
         for worker in (first, second):
-            worker.wait_for("Serving 2 partitions.")
+            worker.wait_for(f"Serving 2 partitions. Topics: {self._requests}.")
         return first, second
 
 

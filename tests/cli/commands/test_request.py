@@ -340,7 +340,7 @@ def test_a_table_of_another_input_is_not_continued(
     [
         ("a.csv", "id;text\n1;größe\n".encode("cp1252"), ["--delimiter", ";", "--encoding", "cp1252"]),
         ("a.txt", "id\ttext\n1\tgröße\n".encode("utf-16"), ["--format", "tsv", "--encoding", "utf-16"]),
-        ("a.csv.gz", gzip.compress("id,text\n1,größe\n".encode()), []),
+        ("a.csv.gz", gzip.compress("id,text\n1,größe\n".encode(), mtime=0), []),
         ("a.tsv", "id\ttext\r1\tgröße\r".encode(), []),
         ("a.JSONL", '\ufeff{"id": 1, "text": "größe"}\n'.encode(), []),
         (
