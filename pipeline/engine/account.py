@@ -36,6 +36,8 @@ class Account:
         """The rows, waiting or running, that need a step after their next one."""
         self.further_ms = 0.0
         """The solo cost of these further steps."""
+        self._running: set[Entry] = set()
+        """Those of them that run."""
 
     def later_ms(self, tenant: str, priority: int) -> float:
         """Waiting rows of the tenant that are not the first of their text, of this priority or a higher one."""
@@ -92,6 +94,8 @@ class Account:
         work = self._of(tenant)
         work.served_ms += entry.solo_ms
         self._forget(tenant, work)
+        if entry.further_ms:
+            self._running.add(entry)
 
     def plan(self, entry: Entry, further_ms: float) -> None:
         """After its next step the row needs ``further_ms``: no new row waits for it, but it is work to be done."""
@@ -100,7 +104,34 @@ class Account:
             self.further_ms += further_ms - entry.further_ms
             self.total_ms += further_ms - entry.further_ms
             entry.further_ms = further_ms
+            if not further_ms:
+                self._running.discard(entry)
             self._round()
+
+    def order(self, entry: Entry) -> tuple[float, float]:
+        """Sorts rows that have begun as `head` chooses: by what their tenants have had, then by when they are due."""
+        work = self._tenants.get(entry.flight.tenant)
+        served_ms = self._served_ms(work) if work is not None else self._reached_ms
+        return served_ms + PRIORITY_DELAYS_S[entry.priority] * 1e3, entry.due
+
+    def blocking_ms(self, before_ms: float, capacity: int) -> float:
+        """The further steps that run before a new row begins, of which ``capacity`` may be between two steps.
+
+        It begins when as many rows have ended as wait before it. Till then those and the running ones take all of
+        their steps, but for what is left of the rows that run by then: half a row each.
+
+        Args:
+            before_ms: of the next steps of the rows that wait before it.
+            capacity: rows that may be between two steps.
+        """
+        if self.unended < capacity or not self._running:
+            return 0.0
+        left = [entry.further_ms for entry in self._running]
+        running_ms = sum(left)
+        waiting_ms = self.total_ms - self.further_ms
+        share = min(1.0, before_ms / waiting_ms) if waiting_ms > 0.0 else 0.0
+        ahead_ms = running_ms + share * (self.further_ms - running_ms)
+        return max(capacity * min(left), ahead_ms - capacity * self.further_ms / self.unended / 2)
 
     def head(self) -> Entry | None:
         """The row that heads the next batch; None if none waits."""
@@ -147,7 +178,8 @@ class Account:
     def _schedule(self, work: TenantWork, entry: Entry, number: int) -> None:
         entry.booked = entry.due  # read once: a request that joins may change it
         self._add(work, _part(entry))
-        heappush(work.queue, (entry.booked, number, entry))
+        if not entry.alone:  # suspects have a queue of their own
+            heappush(work.queue, (entry.booked, number, entry))
 
     def _add(self, work: TenantWork, part: Part) -> None:
         work.add(part)

@@ -4,13 +4,17 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from .account import Account
-from .batching import Entry, split_runnable
-from .carried import Carried
+from .batching import Entry, Limits, split_runnable
+from .carried import Carried, Turn, turn_of
 from .expected_work import ExpectedWork
 from .phase_queue import PhaseQueue
-from .soundness import number_of_steps
+from .row_work import RowWork
+
+ONE: Final = Limits(1, 1)
+"""A suspect shares no batch."""
 
 
 class Batcher:
@@ -32,6 +36,7 @@ class Batcher:
         """
         self.phases = phases
         self._first = next(iter(phases.values()))
+        self._first_of_several = next(iter(phases)) if len(phases) > 1 else None
         self._clock = clock
         self._drop = drop
         self._lanes = lanes
@@ -40,6 +45,7 @@ class Batcher:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self.expected = ExpectedWork(self._account, self._changed, self._first.cost, lanes)
+        self.work = RowWork(self._account, phases)
         self._idle_lanes = 0
         self._closed = False
 
@@ -48,7 +54,7 @@ class Batcher:
         with self._changed:
             for entry in entries:
                 queue = self.phases[entry.phase]
-                self._predict(entry)
+                self.work.predict(entry)
                 number = next(self._numbers)
                 self._account.put(entry, number)
                 if entry.alone:
@@ -62,7 +68,7 @@ class Batcher:
         with self._changed:
             for entry in entries:
                 entry.phase = entry.row.phase
-                self._predict(entry)
+                self.work.predict(entry)
 
     def end(self, entries: Iterable[Entry]) -> None:
         """These rows take no further step: forget what was planned for them."""
@@ -91,7 +97,7 @@ class Batcher:
                     self._changed.wait_for(lambda: len(self) or self._closed)
                 late = self._take_late()
                 steps = bool(carried)
-                batch = self._step_of(carried) if steps else self._take_waiting(0)
+                batch = self._next_batch(carried)
                 self._idle_lanes -= 1
             if late:
                 self._end_late(late)
@@ -111,50 +117,69 @@ class Batcher:
         self.end(entries)
         self._drop(entries)
 
-    def _step_of(self, carried: Carried) -> list[Entry]:
-        """The next step of the carried rows, which rows of the same phase join while they are due first.
+    def _next_batch(self, carried: Carried) -> list[Entry]:
+        """The next step of carried rows, or a batch of waiting ones. Phases take turns, and so do suspects."""
+        head = self._beginning(carried)
+        if carried:
+            batch = self._step_of(carried, carried.next_turn(head))
+        else:
+            batch = self._take_waiting(head, carried) if head is not None else []
+        if batch:
+            carried.served(turn_of(batch[0]))
+        return batch
+
+    def _step_of(self, carried: Carried, turn: Turn) -> list[Entry]:
+        """The step of the carried rows whose turn it is, which waiting ones join while they are due first.
 
         If the row that is due first cannot join, it runs before them, at the head of a batch of its own;
-        the step after that is theirs.
+        the next step of this turn is theirs.
         """
-        queue = self.phases[carried.phase]
-        room = queue.limits.max_running - len(carried)
-        group = carried.take(queue.limits)
+        # Of the first phase nothing can be told yet: there one row is finished after the other.
+        order = self._account.order if turn == self._first_of_several else None
+        group = carried.take(turn, self.phases[turn].limits if turn else ONE, order)
         before = len(group)
-        while (head := self._joining(room)) is not None and queue.fits(head, group):
-            queue.remove(head)
-            self._taken([head])
+        head = self._beginning(carried, before)
+        while head is not None and group and self.phases[head.phase].fits(head, group):
+            self.phases[head.phase].remove(head)
+            self._taken([head], carried)
             group.append(head)
-            room -= 1
-        if (self._alone or head) and not carried.owed and len(group) == before:
+            head = self._beginning(carried, len(group))
+        waits = head is not None and turn_of(head) == turn and len(group) == before
+        if head is not None and waits and not (group and carried.owed):
             carried.put_back(group)
             carried.owed = True
-            return self._take_waiting(len(carried))
+            return self._take_waiting(head, carried)
         carried.owed = False
         for entry in group[:before]:
+            self.work.fit(entry, carried)
             self._account.served(entry)
         return group
 
-    def _joining(self, room: int) -> Entry | None:
-        """The row that is due first, unless it would be one more to carry for a full lane.
+    def _beginning(self, carried: Carried, more: int = 0) -> Entry | None:
+        """The row that would begin next, unless it would be one more to hold for a full lane. Suspects first.
 
-        A lane that carries more than it may had rows of which no further step was expected: then none joins.
+        A lane carries one suspect at a time: two would not be faster, and would hold the memory of two. ``more``
+        rows are in the step already. A lane that carries more than it may had rows of which no further step was
+        expected: then none begins.
         """
-        head = self._account.head() if not self._alone else None
-        return None if head is None or room < 0 or (room == 0 and head.row.steps_left > 0) else head
+        head = self._alone[0] if self._alone and not carried.has_suspect else self._account.head()
+        running = len(carried) + more
+        if head is None or not running:
+            return head
+        queue = self.phases[head.phase]
+        room = queue.limits.max_running - running
+        return None if room < 0 or (room == 0 and queue.holds(head)) else head
 
-    def _take_waiting(self, running: int) -> list[Entry]:
-        """Take out the next batch, expired and cancelled rows included; suspects first, each alone.
+    def _take_waiting(self, head: Entry, carried: Carried) -> list[Entry]:
+        """Take out the batch of this row, expired and cancelled rows included; a suspect alone.
 
         The account gives the head without reading all rows (docs/decisions/0005).
         """
-        batch: list[Entry] = []
-        if self._alone:
+        if head.alone:
             batch = [self._alone.popleft()]
-        elif (head := self._account.head()) is not None:
-            queue = self.phases[head.phase]
-            batch = queue.take_batch(head, self._clock(), self._idle_lanes, running)
-        self._taken(batch)
+        else:
+            batch = self.phases[head.phase].take_batch(head, self._clock(), self._idle_lanes, len(carried))
+        self._taken(batch, carried)
         return batch
 
     def _take_late(self) -> list[Entry]:
@@ -195,26 +220,28 @@ class Batcher:
         """The summed solo cost of what waits, texts included that are not tokenized yet."""
         return self._account.total_ms  # without the lock: a float is read whole
 
+    @property
+    def further_ms(self) -> float:
+        """The part of it that is further steps of rows."""
+        return self._account.further_ms
+
     def before_ms(self, tenant: str, priority: int, due: float) -> float:
-        """The solo cost of what will run before a new row; see `Account.before_ms`."""
+        """The solo cost of what will begin before a new row; see `Account.before_ms`."""
         with self._changed:
             return self._account.before_ms(tenant, priority, due)
 
-    @property
-    def blocking_ms(self) -> float:
-        """The solo cost of the further steps of all rows, if the lanes carry as many rows as they may."""
-        full = self._account.unended >= self._lanes * self._first.limits.max_running
-        return self._account.further_ms if full else 0.0
+    def blocking_ms(self, before_ms: float) -> float:
+        """The solo cost of further steps before a new row can begin, as the lanes have no room; for `before_ms`."""
+        capacity = self._lanes * self._first.limits.max_running
+        with self._changed:
+            return self._account.blocking_ms(before_ms, capacity)
 
-    def _predict(self, entry: Entry) -> None:
-        """Set its length in the next step, and what this one and all of its steps will cost alone."""
-        cost = self.phases[entry.phase].cost
-        entry.length = cost.length(entry.row)
-        entry.solo_ms = cost.ms(1, entry.length)
-        self._account.plan(entry, entry.solo_ms * number_of_steps(entry.row.steps_left))
-
-    def _taken(self, batch: Iterable[Entry]) -> None:
+    def _taken(self, batch: Iterable[Entry], carried: Carried) -> None:
         for entry in batch:
             entry.waiting = False
             entry.taken = True
-            self._account.take(entry, ran=True)
+            several = entry.row.steps_left > 0
+            self._account.take(entry, ran=not several)
+            if several:
+                self.work.fit(entry, carried)
+                self._account.served(entry)

@@ -33,9 +33,10 @@ class Entry:
     ``solo_ms`` is the predicted cost of its next step alone, ``further_ms`` that of all steps behind
     it. A row that is dropped as too late keeps in ``judged`` the deadline by which it was.
     ``steps`` counts the steps that have run, the first of them at ``ran_at``. ``pieces`` wait until
-    the rows before it in its request have ended. Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``solo_ms``, ``further_ms``, ``waiting``, ``taken``, ``rank``,
-    ``booked``), the lane that has taken it (all others).
+    the rows before it in its request have ended. ``most_steps`` are those that it may take of the last phase.
+    Writers: the flight (``expires``, ``due``,
+    ``cancelled``), the batcher under its lock (``solo_ms``, ``further_ms``, ``most_steps``, ``waiting``, ``taken``,
+    ``rank``, ``booked``), the lane that has taken it (all others).
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Entry:
         "judged",
         "later",
         "length",
+        "most_steps",
         "output",
         "phase",
         "pieces",
@@ -78,6 +80,7 @@ class Entry:
         self.cancelled = False
         self.solo_ms = 0.0
         self.further_ms = 0.0
+        self.most_steps = 0.0
         self.steps = 0
         self.ran_at = 0.0
         self.pieces: list[Any] | None = None
@@ -97,12 +100,13 @@ class Limits(NamedTuple):
     """Bounds of one batch. ``token_budget`` counts padded tokens: rows times the longest row.
 
     ``max_running`` bounds the rows of a lane that are between two steps: they hold memory of the
-    device.
+    device. ``all_held``: in a step, too, each row has such memory, also if it is its only one.
     """
 
     token_budget: int
     max_rows: int
     max_running: int = 256
+    all_held: bool = False
 
 
 class BatchStats(NamedTuple):
@@ -122,6 +126,10 @@ class ShapeCost(Protocol):
     def ms(self, rows: int, length: int) -> float: ...
 
     def length(self, row: Row) -> int: ...
+
+    def steps(self, most: float, left: float) -> float: ...
+
+    def observe_steps(self, most: float, made: float) -> None: ...
 
 
 length_of = attrgetter("length")

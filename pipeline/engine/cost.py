@@ -104,6 +104,14 @@ class Cost:
             if row.given == 0:
                 self._outputs.observe(row.length, row.made)
 
+    def steps(self, most: float, left: float) -> float:
+        """How many of the ``left`` steps a row is expected to take that was said to take ``most`` of them."""
+        return left * min(1.0, self._outputs.ratio(most))
+
+    def observe_steps(self, most: float, made: float) -> None:
+        """Learn from a row that has ended which share of its steps it took."""
+        self._outputs.observe(round(most), round(made))
+
     def observe(self, sample: CostSample) -> None:
         """Move the correction towards the measured ratio; the sample's ``ms`` is stopwatch time."""
         low, share = _knot(sample.rows * sample.length)

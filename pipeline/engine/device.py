@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import DeviceLost
-from ..runtime.model import RUN, HasExamples, Model, Row
+from ..runtime.model import RUN, HasExamples, HasMemory, Model, Row
 from .batcher import Batcher
 from .batching import BatchStats, Entry, Limits
 from .cost import Cost, CostSample, calibrate
@@ -42,23 +42,46 @@ class Device:
         self.costs = costs
         self._settings = settings
         self._note = note
-        phases = {phase: PhaseQueue(costs[phase], limits) for phase in model.phases}
+        phases = {phase: PhaseQueue(costs[phase], _limits_of(phase, model, limits)) for phase in model.phases}
+        if isinstance(model, HasMemory):
+            model.reserve(settings.lanes)
         self.batcher = batcher(phases, settings.clock, self._drop, settings.lanes)
         self._forecast = Forecast(settings.lanes)
         self._run_limit = RunLimit(settings.lanes, settings.run_timeout_s)
         self._lanes: list[Lane] = []
+        self._warm = False
         self._land: Callable[[list[Flight]], None] = _ignore
         self.on_batch: Callable[[BatchStats], None] = _ignore
 
     def learn(self, max_length: int) -> None:
         """Measure what shapes cost on this device, unless an earlier process has stored it.
 
-        Only for a model with one step: what later steps cost is learned while they run.
+        Only for a model with one step, or one that warms up: what others cost is learned while they run.
         """
+        if isinstance(self._model, HasMemory):
+            self._warm_up(self._model)
         cost = self.costs.get(RUN)
         if cost is not None and not cost.learned:
             generates = any(row.given is not None for row in self._examples(1, 1))
             calibrate(cost, self._measure, max_length=max_length, generates=generates)
+
+    def _warm_up(self, model: HasMemory) -> None:
+        if self._warm:
+            return
+        samples: dict[str, list[CostSample]] = {phase: [] for phase in self.costs}
+
+        def measure(phase: str, rows: int, length: int, run: Callable[[], object]) -> None:
+            run()  # the first run allocates
+            began = self._settings.stopwatch()
+            run()
+            ms = (self._settings.stopwatch() - began) * 1e3
+            samples[phase].append(CostSample(rows, length, max(ms, 1e-3)))
+
+        model.warm_up(measure)
+        self._warm = True
+        for phase, cost in self.costs.items():
+            if samples[phase] and not cost.learned:
+                cost.fit(samples[phase])
 
     def _measure(self, rows: int, length: int) -> CostSample:
         batch = self._examples(rows, length)
@@ -104,20 +127,25 @@ class Device:
         """Predicted seconds until the flight, which is not expected yet, would land; see `Forecast.wait_s`."""
         due = flight.due(flight.queued_at)
         before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
-        before_ms += self.batcher.expected.later_rows_ms(flight.size) + self.batcher.blocking_ms
-        wait_s = self._forecast.wait_s(before_ms, busy=self.batcher.busy)
-        return wait_s + self._forecast.steps_s(flight.further_steps)
+        blocking_ms = self.batcher.blocking_ms(before_ms)
+        before_ms += self.batcher.expected.later_rows_ms(flight.size)
+        wait_s = self._forecast.wait_s(before_ms, blocking_ms, busy=self.batcher.busy)
+        return wait_s + self._steps_s(flight)
 
     def own_s(self, flight: Flight) -> float:
         """Predicted seconds of its rows but the first, and of its further steps, on a free device."""
         later_s = self._forecast.drain_s(self.batcher.expected.later_rows_ms(flight.size))
-        return later_s + self._forecast.steps_s(flight.further_steps)
+        return later_s + self._steps_s(flight)
+
+    def _steps_s(self, flight: Flight) -> float:
+        most = flight.further_steps
+        return self._forecast.steps_s(self.costs[self._model.phases[-1]].steps(most, most)) if most else 0.0
 
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits now has run."""
         backlog_ms = self.batcher.backlog_ms
-        return self._forecast.drain_s(backlog_ms) if backlog_ms else 0.0
+        return self._forecast.drain_s(backlog_ms, self.batcher.further_ms) if backlog_ms else 0.0
 
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""
@@ -176,3 +204,11 @@ class Device:
             log.exception(
                 "A defect in the model: it could not free %d rows, and may keep their memory.", len(rows)
             )
+
+
+def _limits_of(phase: str, model: Model, limits: Limits) -> Limits:
+    """The limits of a phase, with those of the model's memory."""
+    if not isinstance(model, HasMemory):
+        return limits
+    most = min(limits.max_rows, model.most_rows.get(phase, limits.max_rows))
+    return limits._replace(max_rows=most, max_running=min(limits.max_running, model.rows), all_held=True)

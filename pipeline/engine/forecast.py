@@ -15,12 +15,13 @@ class Forecast:
 
     The solo cost of a row is the predicted milliseconds of running it alone, `Entry.solo_ms`.
     ``pace`` is the wall time of a batch over the summed solo cost of its rows: below 1, since
-    batching saves time.
+    batching saves time. Steps of later phases have a pace of their own, since more rows share them.
     """
 
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
         self._pace = 1.0
+        self._further_pace = 1.0
         self._batch_ms = 0.0
         self._step_ms = 0.0
 
@@ -29,25 +30,31 @@ class Forecast:
 
         ``further``: it was not the first step of its rows.
         """
-        if further:
-            self._step_ms += EWMA_WEIGHT * (wall_ms - self._step_ms)
         self._batch_ms += EWMA_WEIGHT * (wall_ms - self._batch_ms)
-        if solo_ms > 0:
-            self._pace += EWMA_WEIGHT * (min(wall_ms / solo_ms, MAX_RATIO) - self._pace)
+        ratio = min(wall_ms / solo_ms, MAX_RATIO) if solo_ms > 0 else None
+        if further:
+            self._step_ms += (EWMA_WEIGHT if self._step_ms else 1.0) * (wall_ms - self._step_ms)
+            if ratio is not None:
+                self._further_pace += EWMA_WEIGHT * (ratio - self._further_pace)
+        elif ratio is not None:
+            self._pace += EWMA_WEIGHT * (ratio - self._pace)
 
-    def drain_s(self, solo_ms: float) -> float:
-        """Wall seconds to run rows whose summed solo cost is ``solo_ms``, on all lanes."""
-        return solo_ms * self._pace / self._lanes / 1e3
+    def drain_s(self, solo_ms: float, further_ms: float = 0.0) -> float:
+        """Wall seconds to run rows whose summed solo cost is ``solo_ms``, of it ``further_ms`` in later phases."""
+        paced_ms = (solo_ms - further_ms) * self._pace + further_ms * self._further_pace
+        return paced_ms / self._lanes / 1e3
 
     def steps_s(self, steps: float) -> float:
         """Wall seconds of ``steps`` steps of one row, which it shares with others."""
         return steps * self._step_ms / 1e3
 
-    def wait_s(self, before_ms: float, *, busy: bool) -> float:
+    def wait_s(self, before_ms: float, blocking_ms: float = 0.0, *, busy: bool) -> float:
         """Predicted seconds until a new row has run.
 
         Args:
-            before_ms: the summed solo cost of what runs before it.
+            before_ms: the summed solo cost of what begins before it.
+            blocking_ms: that of later steps which end before it begins.
             busy: whether all lanes run a batch: then it also waits for `EXTRA_BATCHES`.
         """
-        return self.drain_s(before_ms) + (EXTRA_BATCHES * self._batch_ms / 1e3 if busy else 0.0)
+        before_s = self.drain_s(before_ms + blocking_ms, blocking_ms)
+        return before_s + (EXTRA_BATCHES * self._batch_ms / 1e3 if busy else 0.0)

@@ -216,6 +216,7 @@ class Lane(threading.Thread):
             shared.batcher.carry_on(going_on)
             self._carried.put(going_on)
         shared.batcher.end(ended)
+        shared.batcher.work.learn(ended)
         if told:
             shared.tell(told)
         for entry, defect in broken:

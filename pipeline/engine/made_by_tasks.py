@@ -47,8 +47,9 @@ def _checked(task: str, rows: Any, phases: Collection[str]) -> Sequence[Row]:
             raise fault(task, "prepared a row that is no Row with at least one token")
         if not isinstance(row.given, int | None):
             raise fault(task, f"prepared a row with {row.given!r} as what is known of its output")
-        if not isinstance(row.steps_left, int | float):
-            raise fault(task, f"prepared a row with {row.steps_left!r} as its number of steps")
+        for steps in (row.steps_left, row.phase_left):
+            if not isinstance(steps, int | float):
+                raise fault(task, f"prepared a row with {steps!r} as its number of steps")
         if row.phase not in phases:
             known = ", ".join(phases)
             raise fault(task, f"prepared a row of the phase {row.phase!r}; its model has: {known}")

@@ -34,9 +34,12 @@ class OutputLengths:
             length: of the input.
             given: how many tokens of the output are known already.
         """
+        return max(1, round(self.ratio(length) * length) - given)
+
+    def ratio(self, length: float) -> float:
+        """The expected ratio at this length."""
         low, share = _knot(length)
-        ratio = self.ratios[low] * (1 - share) + self.ratios[low + 1] * share
-        return max(1, round(ratio * length) - given)
+        return self.ratios[low] * (1 - share) + self.ratios[low + 1] * share
 
     def observe(self, length: int, made: int) -> None:
         """Move the ratio of this input length towards that of an output that was generated as a whole."""
@@ -46,7 +49,7 @@ class OutputLengths:
             self.ratios[knot] += WEIGHT * weight * (ratio - self.ratios[knot])
 
 
-def _knot(length: int) -> tuple[int, float]:
+def _knot(length: float) -> tuple[int, float]:
     """The knot below a length, and its distance from there to the next knot, 0 to 1."""
     position = min(math.log2(max(length, 1)), KNOTS - 1.001)
     low = int(position)

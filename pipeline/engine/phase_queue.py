@@ -63,7 +63,7 @@ class PhaseQueue:
         """
         waiting = self.waiting
         limits = self.limits
-        if head.row.steps_left > 0:
+        if self.holds(head):
             limits = limits._replace(max_rows=max(1, min(limits.max_rows, limits.max_running - running)))
         position = bisect_left(waiting, head.rank, key=rank_of)
         first, end = self._likes(head)
@@ -77,6 +77,10 @@ class PhaseQueue:
         del waiting[first + low : first + high]
         self._taken()
         return batch
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the row, once it is taken, counts for `Limits.max_running`."""
+        return self.limits.all_held or entry.row.steps_left > 0
 
     def _likes(self, head: Entry) -> tuple[int, int]:
         """Where the rows begin and end that may share a batch with this one: the partials, or all others."""
@@ -119,7 +123,7 @@ class PhaseQueue:
 
     def fits(self, entry: Entry, group: list[Entry]) -> bool:
         """Whether the row may join the step of ``group``: within the limits, and no slower than apart."""
-        if entry.phase != group[0].phase or group[0].alone:
+        if entry.phase != group[0].phase or entry.alone or group[0].alone:
             return False
         rows = len(group)
         longest = max(one.length for one in group)

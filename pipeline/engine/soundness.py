@@ -24,6 +24,7 @@ def row_defect(row: Row, phases: Container[str]) -> str | None:
         if not row.length > 0:
             return f"has the length {row.length!r}, and must have 1 at least"
         float(row.steps_left)
+        float(row.phase_left)
         float(row.given or 0)
     except (AttributeError, TypeError, ValueError) as error:
         return f"cannot be read: {error!r}"

@@ -11,7 +11,13 @@ from .model import Last, More, Row
 PREFILL: Final = "prefill"
 DECODE: Final = "decode"
 CHUNK: Final = 64
-"""Tokens of a prompt in one step. Running rows wait for a chunk: 32 where that matters (decision 25)."""
+"""Tokens of a prompt in one step."""
+
+SHORT_CHUNK: Final = 32
+"""The same while other rows wait for it: it takes as long as 2 or 3 steps of 8 rows."""
+
+MOST_SHORT: Final = 40
+"""A prompt up to this length is read as a whole even then: a second chunk would cost it more than it costs others."""
 
 
 class TokenChooser(Protocol):
@@ -73,8 +79,15 @@ class GeneratedRow(Row):
         """Make the tokens of the next step the next chunk of the prompt."""
         self.tokens = self.prompt[self.read : self.read + self.chunk]
         self.length = len(self.tokens)
-        chunks = -(-(len(self.prompt) - self.read) // self.chunk)
-        self.steps_left = float(chunks - 1 + self.max_tokens)
+        self.phase_left = float(-(-(len(self.prompt) - self.read) // self.chunk) - 1)
+        self.steps_left = self.phase_left + self.max_tokens - 1
+
+    def fit(self, others: int) -> None:
+        """Read a short chunk while ``others`` wait for it."""
+        if self.phase == PREFILL:
+            left = len(self.prompt) - self.read
+            self.chunk = CHUNK if not others else left if left <= MOST_SHORT else SHORT_CHUNK
+            self.next_chunk()
 
     @property
     def asks_scores(self) -> bool:
@@ -103,5 +116,6 @@ class GeneratedRow(Row):
         self.tokens = (token,)
         self.length = 1
         self.phase = DECODE
+        self.phase_left = 0.0
         self.steps_left = float(self.max_tokens - len(self.generated) - 1)
         return More(pieces)

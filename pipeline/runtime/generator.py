@@ -1,7 +1,8 @@
 """A decoder that generates text: prompts in chunks, then one token a step for rows of any ages."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ..errors import DeviceError, DeviceOutOfMemory, ProviderUnavailable
 from .bound_steps import BoundSteps, RowWindow
 from .generated_row import CHUNK, DECODE, PREFILL, GeneratedRow
-from .model import More, Row
+from .model import Measure, More, Row
 from .prefixes import Keeping, PrefixMemory, RowPlace
 from .row_memory import HeldRow, RowMemory, bytes_of
 from .sessions import Session
@@ -18,6 +19,16 @@ from .steady_rows import is_steady_alone
 FEWEST = 2
 """Rows in a step; and a chunk has a multiple of it. A product with one row has another order of additions on some
 CPUs, and an attention takes queries in blocks of an even size whose last one may have one (decision 25)."""
+
+
+MEASURED_CHUNKS = (2, CHUNK // 8, CHUNK // 4, CHUNK // 2, CHUNK)
+
+TYPICAL = 200
+"""Tokens of a row in the steps that are measured. Eight rows of 800 take 1.6 times as long as of 200."""
+
+
+def _run_once(_phase: str, _rows: int, _length: int, run: Callable[[], object]) -> None:
+    run()
 
 
 class GeneratorSize(NamedTuple):
@@ -50,6 +61,8 @@ class Generator:
     """
 
     phases: Sequence[str] = (PREFILL, DECODE)
+    most_rows: Mapping[str, int] = {PREFILL: 1}
+    """Chunks are runs of their own (`GroupQueryAttention`): two in a step would only make others wait longer."""
 
     def __init__(
         self,
@@ -66,15 +79,29 @@ class Generator:
         self.size = size._replace(context=min(size.context, int(session.metadata["context"])))
         self.words = int(session.output_shapes["scores"][1])
         self._prefixes = PrefixMemory(layers, keeping, (int(heads), int(width)))
-        self._lanes = [self._lane(session, layers, (int(heads), int(width))) for _ in range(size.lanes)]
+        self._session = session
+        self._layers = layers
+        self._shape = (int(heads), int(width))
         self._fewest = FEWEST
-        self._unused = list(self._lanes)
+        self._lanes: list[_Lane] = []
+        self._unused: list[_Lane] = []
         self._by_thread: dict[int, _Lane] = {}
         self._taking = threading.Lock()
+        self.reserve(size.lanes)
 
-    def _lane(self, session: Session, layers: int, shape: tuple[int, int]) -> _Lane:
-        memory = RowMemory(layers, self.size.rows, self.size.context + FEWEST, shape)
-        return _Lane(memory, BoundSteps(session, memory, self.size.context + FEWEST))
+    def reserve(self, lanes: int) -> None:
+        """Take the memory of so many lanes, those included that have it."""
+        self.size = self.size._replace(lanes=max(lanes, len(self._lanes)))
+        while len(self._lanes) < lanes:
+            memory = RowMemory(self._layers, self.size.rows, self.size.context + FEWEST, self._shape)
+            lane = _Lane(memory, BoundSteps(self._session, memory, self.size.context + FEWEST))
+            self._lanes.append(lane)
+            self._unused.append(lane)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the memory of a lane has."""
+        return self.size.rows
 
     @property
     def memory_bytes(self) -> int:
@@ -102,8 +129,8 @@ class Generator:
             if held is not None:
                 held.memory.free(held)
 
-    def warm_up(self) -> None:
-        """Run the steps of all sizes once: the first one binds, and takes memory. Call it before the first step.
+    def warm_up(self, measure: Measure = _run_once) -> None:
+        """Run the steps of all sizes: the first one binds, and takes memory. Call it before the first step.
 
         It finds out whether this CPU gives a row the same bits alone as beside another one.
         """
@@ -112,11 +139,19 @@ class Generator:
         )
         for lane in self._lanes:
             for count in range(self._fewest, self.size.rows + 1):
-                tokens = np.zeros(count, np.int64)
-                for scored in (False, True):
-                    lane.steps.run(RowWindow(0, count, 1, scored), tokens, [0] * count, list(range(count)))
-            chunk = min(CHUNK, self.size.context)
-            lane.steps.run(RowWindow(0, 1, chunk, False), np.zeros(chunk, np.int64), [chunk - 1], [0, 0])
+                self._warm_step(lane, RowWindow(0, count, 1, True), _run_once)
+                self._warm_step(lane, RowWindow(0, count, 1, False), measure)
+            for length in MEASURED_CHUNKS:
+                if length <= self.size.context:
+                    self._warm_step(lane, RowWindow(0, 1, length, False), measure)
+
+    def _warm_step(self, lane: _Lane, window: RowWindow, measure: Measure) -> None:
+        rows, length = window.rows, window.steps
+        tokens = np.zeros(rows * length, np.int64)
+        last = [max(length, min(TYPICAL, self.size.context)) - 1] * rows
+        wanted = [*range(rows)] if length == 1 else [length - 1] * FEWEST
+        run = partial(lane.steps.run, window, tokens, last, wanted)
+        measure(DECODE if length == 1 else PREFILL, rows, length, run)
 
     def _lane_of(self, rows: Sequence[GeneratedRow]) -> _Lane:
         """The lane of this thread. Raises DeviceError for rows of another one."""

@@ -1,6 +1,6 @@
 """What the engine needs of a model on a device: it runs one step for some rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 RUN: Final = "run"
@@ -11,8 +11,9 @@ class Row:
     """One row of a request, as its next step needs it. A task's rows may have further fields.
 
     A step reads ``tokens``. The scheduler reads ``phase`` and ``length``: rows of one phase run
-    together, padded to the longest of them. ``steps_left`` is the expected number of steps after the
-    next one. ``state`` belongs to the model: what it keeps on the device between two steps.
+    together, padded to the longest of them. ``steps_left`` is the number of steps after the next one, the
+    highest that is possible if it is not known; ``phase_left`` of them are of the phase of the next step, if
+    the model has a later phase. ``state`` belongs to the model: what it keeps on the device between two steps.
 
     A row whose output is generated inside of one step has in ``given`` how many tokens of it are known
     already, and the step sets ``made``, how many it has generated. In other rows ``given`` is None.
@@ -21,18 +22,36 @@ class Row:
     whose request it is; the engine sets it before the first step.
     """
 
-    __slots__ = ("given", "length", "made", "phase", "skipped", "state", "steps_left", "tenant", "tokens")
+    __slots__ = (
+        "given",
+        "length",
+        "made",
+        "phase",
+        "phase_left",
+        "skipped",
+        "state",
+        "steps_left",
+        "tenant",
+        "tokens",
+    )
 
     def __init__(self, tokens: Sequence[int], phase: str = RUN, steps_left: float = 0.0) -> None:
         self.tokens = tokens
         self.length = len(tokens)
         self.phase = phase
         self.steps_left = steps_left
+        self.phase_left = 0.0
         self.given: int | None = None
         self.made = 0
         self.skipped = 0
         self.tenant = ""
         self.state: Any = None
+
+    def fit(self, others: int) -> None:
+        """Make the next step shorter if that is useful: ``others`` rows of other phases wait for it on the lane.
+
+        Called before each step of a row that takes several. May change ``tokens``, ``length``, and what is left.
+        """
 
 
 class More(NamedTuple):
@@ -84,4 +103,31 @@ class HasExamples(Protocol):
 
         Equal arguments give equal rows.
         """
+        ...
+
+
+Measure = Callable[[str, int, int, Callable[[], object]], None]
+"""Calls a run of a phase with so many rows of a length, once or several times, and measures it."""
+
+
+@runtime_checkable
+class HasMemory(Protocol):
+    """A model with memory for the rows of each lane, which is taken at the start."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows a lane may have between the begin of their first step and the end of their last one."""
+        ...
+
+    @property
+    def most_rows(self) -> Mapping[str, int]:
+        """How many rows a step of a phase may have. Without an entry the settings alone decide."""
+        ...
+
+    def reserve(self, lanes: int) -> None:
+        """Take the memory of so many lanes. Before the first step."""
+        ...
+
+    def warm_up(self, measure: Measure) -> None:
+        """Run the steps of all sizes, each by ``measure``. Before the first step."""
         ...

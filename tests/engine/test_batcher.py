@@ -85,7 +85,9 @@ def ids(entries: Sequence[Entry]) -> list[int]:
 
 
 lengths = st.integers(1, 300)
-limits = st.builds(Limits, st.integers(1, 4_096), st.integers(1, 40))
+limits = st.builds(
+    Limits, st.integers(1, 4_096), st.integers(1, 40), max_running=st.just(256), all_held=st.just(False)
+)
 living = st.builds(an_aged_entry, lengths, age=st.floats(0, 10), priority=st.integers(0, 2))
 any_entry = st.builds(
     an_aged_entry,

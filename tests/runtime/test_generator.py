@@ -191,11 +191,11 @@ def test_ends_and_limits(generator: Generator) -> None:
 
 def test_phases_and_what_the_scheduler_reads(generator: Generator) -> None:
     row = GeneratedRow(prompt(70), 3)
-    assert (row.phase, row.length, row.steps_left) == (PREFILL, 64, 4.0)
+    assert (row.phase, row.length, row.phase_left, row.steps_left) == (PREFILL, 64, 1.0, 3.0)
     assert generator.step([row]) == [More()]
-    assert (row.phase, row.length, row.steps_left) == (PREFILL, 6, 3.0)
+    assert (row.phase, row.length, row.phase_left, row.steps_left) == (PREFILL, 6, 0.0, 2.0)
     assert len(generator.step([row])[0].pieces) == 1
-    assert (row.phase, row.length, row.steps_left) == (DECODE, 1, 1.0)
+    assert (row.phase, row.length, row.phase_left, row.steps_left) == (DECODE, 1, 0.0, 1.0)
     generator.step([row])
     (last,) = generator.step([row])
     assert isinstance(last, Last)

@@ -37,7 +37,7 @@ class FifoBatcher(Batcher):
             batch = sorted(waiting, key=arrival_of)[: self.rows]
             for entry in batch:
                 waiting.remove(entry)
-            self._taken(batch)
+            self._taken(batch, carried)
             closed = self._closed
         return batch or (None if closed else [])
 
