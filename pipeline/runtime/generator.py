@@ -1,34 +1,24 @@
 """A decoder that generates text: prompts in chunks, then one token a step for rows of any ages."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DeviceError, DeviceOutOfMemory, ProviderUnavailable
 from .bound_steps import BoundSteps, RowWindow
-from .generated_row import CHUNK, DECODE, PREFILL, GeneratedRow
+from .generated_row import DECODE, PREFILL, GeneratedRow
 from .model import Measure, More, Row
 from .prefixes import Keeping, PrefixMemory, RowPlace
 from .row_memory import HeldRow, RowMemory, bytes_of
 from .sessions import Session
 from .steady_rows import is_steady_alone
+from .warm_steps import run_once, warm_steps
 
 FEWEST = 2
 """Rows in a step; and a chunk has a multiple of it. A product with one row has another order of additions on some
 CPUs, and an attention takes queries in blocks of an even size whose last one may have one (decision 25)."""
-
-
-MEASURED_CHUNKS = (2, CHUNK // 8, CHUNK // 4, CHUNK // 2, CHUNK)
-
-TYPICAL = 200
-"""Tokens of a row in the steps that are measured. Eight rows of 800 take 1.6 times as long as of 200."""
-
-
-def _run_once(_phase: str, _rows: int, _length: int, run: Callable[[], object]) -> None:
-    run()
 
 
 class GeneratorSize(NamedTuple):
@@ -129,7 +119,7 @@ class Generator:
             if held is not None:
                 held.memory.free(held)
 
-    def warm_up(self, measure: Measure = _run_once) -> None:
+    def warm_up(self, measure: Measure = run_once) -> None:
         """Run the steps of all sizes: the first one binds, and takes memory. Call it before the first step.
 
         It finds out whether this CPU gives a row the same bits alone as beside another one.
@@ -138,20 +128,7 @@ class Generator:
             1 if all(is_steady_alone(lane.memory, lane.steps, self.words) for lane in self._lanes) else FEWEST
         )
         for lane in self._lanes:
-            for count in range(self._fewest, self.size.rows + 1):
-                self._warm_step(lane, RowWindow(0, count, 1, True), _run_once)
-                self._warm_step(lane, RowWindow(0, count, 1, False), measure)
-            for length in MEASURED_CHUNKS:
-                if length <= self.size.context:
-                    self._warm_step(lane, RowWindow(0, 1, length, False), measure)
-
-    def _warm_step(self, lane: _Lane, window: RowWindow, measure: Measure) -> None:
-        rows, length = window.rows, window.steps
-        tokens = np.zeros(rows * length, np.int64)
-        last = [max(length, min(TYPICAL, self.size.context)) - 1] * rows
-        wanted = [*range(rows)] if length == 1 else [length - 1] * FEWEST
-        run = partial(lane.steps.run, window, tokens, last, wanted)
-        measure(DECODE if length == 1 else PREFILL, rows, length, run)
+            warm_steps(lane.memory, lane.steps, self.size.context, self._fewest, measure)
 
     def _lane_of(self, rows: Sequence[GeneratedRow]) -> _Lane:
         """The lane of this thread. Raises DeviceError for rows of another one."""
