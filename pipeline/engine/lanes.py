@@ -178,7 +178,7 @@ class Lane(threading.Thread):
         finally:
             shared.run_limit.end(self._number)
         ms = (shared.stopwatch() - watch) * 1e3
-        computed = [entry.length - entry.row.skipped for entry in batch]
+        computed = [max(1, entry.length - entry.row.skipped) for entry in batch]
         cost.observe(CostSample(rows, max(computed), max(ms, 1e-3)))
         cost.observe_outputs(entry.row for entry in batch)
         tokens = sum(computed)

@@ -8,6 +8,7 @@ from ...models.registry import ModelRegistry
 from ...runtime.chat_template import ChatTemplate, read_chat
 from ...runtime.generator import Generator, GeneratorSize
 from ...runtime.graph import Graph
+from ...runtime.prefixes import Keeping
 from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...runtime.text_tokens import TextTokens
@@ -23,13 +24,14 @@ class GeneratorOf:
 
     rows: int
     context: int
+    keeping: Keeping
 
     def __call__(self, graph: Graph) -> Generator:
         """Raises ModelError for a graph that is no session."""
         if not isinstance(graph, Session):
             raise ModelError("A decoder runs in a session of its own: nothing can stand in for it.")
         size = GeneratorSize(default_lanes(graph.provider), self.rows, self.context)
-        generator = Generator(graph, size)
+        generator = Generator(graph, size, self.keeping)
         generator.warm_up()
         return generator
 
@@ -44,5 +46,5 @@ def load_generate(registry: ModelRegistry, model_name: str, settings: GenerateSe
     return Loaded(
         manifest,
         lambda graph: Generate(model_name, manifest, prompts),
-        GeneratorOf(settings.rows, context),
+        GeneratorOf(settings.rows, context, Keeping(settings.prefix_tokens, settings.shared_prefixes)),
     )

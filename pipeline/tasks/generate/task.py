@@ -101,7 +101,7 @@ def _output(rows: Sequence[Row]) -> GenerateOutput:
     first = rows[0]
     assert isinstance(first, TextRow)
     generated = sum(len(choice.tokens) for choice in choices)
-    return GenerateOutput(choices, Usage(len(first.prompt), 0, generated))
+    return GenerateOutput(choices, Usage(len(first.prompt), first.cached, generated))
 
 
 def _choice(row: TextRow) -> Choice:
