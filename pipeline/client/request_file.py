@@ -42,7 +42,7 @@ class RequestFile:
         self._task = task
         contract = contract_of(task)
         self._kind = contract.request if contract else Request
-        if self._kind is not Request and dialect.format != "jsonl":
+        if contract and not contract.is_text and dialect.format != "jsonl":
             raise UsageError(
                 f"A request to {task!r} is more than a text: give a file of JSON Lines, with "
                 f"{example_of(self._kind)} in each line."
