@@ -19,6 +19,8 @@ BEFORE_TAGS: Final = re.compile(rf"{NO_TAG}|<v[ .][^<>]*>")
 MUSIC: Final = frozenset("♪♫♩♬")
 DASH: Final = re.compile(r"[-–—‐]")
 BRACKETS: Final = {"[": "]", "(": ")"}
+SPEAKER: Final = re.compile(r"([^\W\d_][^:]{0,29}):\s")
+"""The name of a speaker before the words: MAN: Who is it? It is one in capitals alone."""
 
 
 class CuePart(NamedTuple):
@@ -40,7 +42,7 @@ class CuePart(NamedTuple):
 
 
 def parts_of(text: str, cue: Cue) -> list[CuePart]:
-    """The parts of a cue with words: one for each speaker, and for each line of a song."""
+    """The parts of a cue with words: one for each speaker, for each line of a song, and for a sound in brackets."""
     start = cue.place.start
     lines = [
         Span(start + line.start, start + line.end, cue.place.number + line.number - 1)
@@ -51,22 +53,37 @@ def parts_of(text: str, cue: Cue) -> list[CuePart]:
 
 
 def _groups(text: str, lines: Sequence[Span]) -> Iterator[list[Span]]:
-    """Lines that are one part: a line of a song is alone, a dash and a blank line begin a new part."""
+    """Lines that are one part.
+
+    A line of a song, or in brackets, is alone; a dash, the name of a speaker and a blank line begin a new part.
+    """
     group: list[Span] = []
     for line in lines:
-        before = text[line.start : _before(text, line, BEFORE)]
-        song = not MUSIC.isdisjoint(text[line.start : line.end])
-        blank = line.start + len(before) == line.end
-        if group and (song or blank or DASH.search(TAG.sub("", before))):
+        words = _before(text, line, BEFORE)
+        alone = not MUSIC.isdisjoint(text[line.start : line.end]) or _is_sound(text[words : line.end])
+        begins = DASH.search(TAG.sub("", text[line.start : words])) or _names_speaker(text, words, line.end)
+        blank = words == line.end
+        if group and (alone or blank or begins):
             yield group
             group = []
         if not blank:
             group.append(line)
-        if song and group:
+        if alone and group:
             yield group
             group = []
     if group:
         yield group
+
+
+def _is_sound(words: str) -> bool:
+    """Whether a line is in brackets: [DOOR SLAMS]."""
+    words = TAG.sub("", words).strip()
+    return len(words) > 1 and _in_brackets(words, 0, len(words)) != (0, len(words))
+
+
+def _names_speaker(text: str, start: int, end: int) -> bool:
+    found = SPEAKER.match(text, start, end)
+    return found is not None and found[1].isupper()
 
 
 def _part(text: str, lines: Sequence[Span]) -> CuePart:

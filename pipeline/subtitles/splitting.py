@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
+GAP: Final = re.compile(r"(?P<space>[ \t\r\n\f\v]+)|<(?P<closing>/?)[^\s<>][^<>]*>")
 SENTENCES: Final = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)")
 CLAUSES: Final = re.compile(r"[.!?…。！？,;:，、；：]+[\"'”’»)\]]*(?=\s|$)")
 NO_SPACES: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
@@ -56,8 +57,18 @@ def _cut(text: str, wanted: Sequence[int], bonus: int) -> list[str] | None:
 
 
 def _gaps(text: str, needed: int) -> list[int]:
-    """Where words end. In a script without spaces, each character may be a word."""
-    gaps = [found.start() for found in SPACE.finditer(text)]
+    """Where words end: before the tags that open in front of a space, and not inside a tag.
+
+    In a script without spaces, each character may be a word.
+    """
+    gaps = []
+    opens, opened = 0, -1  # where the last tags that open begin and end
+    for found in GAP.finditer(text):
+        if found["space"]:
+            gaps.append(opens if opened == found.start() else found.start())
+        elif not found["closing"]:
+            opens = opens if opened == found.start() else found.start()
+            opened = found.end()
     if len(gaps) < needed and NO_SPACES.search(text):
         return list(range(1, len(text)))
     return gaps

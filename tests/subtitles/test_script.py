@@ -63,6 +63,10 @@ def shouted(script: Script) -> str:
         ("♪ La la la ♪\n♪ And you ♪", ["La la la", "And you"], "♪ LA LA LA ♪\n♪ AND YOU ♪"),
         ("[a door]", ["a door"], "[A DOOR]"),
         ("(a door) Hello", ["(a door) Hello"], "(A DOOR) HELLO"),
+        ("[DOOR SLAMS]\nMAN: Who?", ["DOOR SLAMS", "MAN: Who?"], "[DOOR SLAMS]\nMAN: WHO?"),
+        ("<i>[a door]</i>\nHello", ["a door", "Hello"], "<i>[A DOOR]</i>\nHELLO"),
+        ("MAN: Hello there\nDR. X: You", ["MAN: Hello there", "DR. X: You"], "MAN: HELLO THERE\nDR. X: YOU"),
+        ("They had\ntwo: a cat", ["They had two: a cat"], "THEY HAD\nTWO: A CAT"),
         ("-5 degrees", ["-5 degrees"], "-5 DEGREES"),
         ("1984", [], "1984"),
         ("♪♪", [], "♪♪"),
@@ -87,6 +91,11 @@ def test_marks_stay_and_words_change(cue: str, sent: list[str], written: str) ->
             "<v.loud Mary>Hello <c.red>you</c>",
             ["Hello <c.red>you</c>"],
             "<v.loud Mary>HELLO <c.red>YOU</c>",
+        ),
+        (
+            "Hello<00:01.500><c> there</c>\n<c> you two</c>",
+            ["Hello<00:01.500><c> there</c> <c> you two</c>"],
+            "HELLO<00:01.500><c> THERE</c>\n<c> YOU TWO</c>",
         ),
         ("Rock &amp; roll&nbsp;!", ["Rock & roll\u00a0!"], "ROCK &amp; ROLL\u00a0!"),
         ("a &lt;b&gt;", ["a &lt;b&gt;"], "A &amp;LT;B&amp;GT;"),
@@ -186,6 +195,10 @@ def test_shares_follow_clauses_and_lengths(translation: str, sources: list[str],
 def test_wrap() -> None:
     assert wrap("one two three four", 2) == ["one two", "three four"]
     assert wrap("one", 2) == ["one"]
+    assert wrap('<font face="a b" size="3">one</font> two', 2) == [
+        '<font face="a b" size="3">one</font>',
+        "two",
+    ]
 
 
 PIECES = st.sampled_from(

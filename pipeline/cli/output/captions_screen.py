@@ -1,13 +1,14 @@
 """The output of the demo of captions: talks side by side while they are spoken, and figures at the end."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from statistics import mean
 from typing import Final
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,10 @@ PARTS: Final = 4
 MARGIN: Final = 19
 """Columns of the terminal that are no text: names and space between."""
 REDRAWS_A_SECOND: Final = 12
+HEADINGS: Final = ("stream", "", "finals", "partials", "superseded", "first word", "last word", "erasure")
+NARROW_HEADINGS: Final = ("stream", "finals", "last word", "erasure")
+"""Of a terminal that is too narrow for all."""
+ANY_WIDTH: Final = 1_000
 
 
 class CaptionsScreen(Screen):
@@ -66,7 +71,12 @@ class CaptionsScreen(Screen):
 
     def captions(self, result: CaptionsResult) -> None:
         """The figures of each talk and of all, and the audit."""
-        self._section(_figures(result.talks[: self.shown], result.talks[self.shown :]))
+        shown, more = result.talks[: self.shown], result.talks[self.shown :]
+        figures = _figures(shown, more, HEADINGS)
+        any_width = self._console.options.update(max_width=ANY_WIDTH)
+        if Measurement.get(self._console, any_width, figures).maximum > self._console.width:
+            figures = _figures(shown, more, NARROW_HEADINGS)
+        self._section(figures)
         meanings = "words: mean lag behind the speaker; erasure: words taken back ÷ words in all"
         self._console.print(Text(meanings, "dim"))
         batches = result.batches
@@ -147,16 +157,17 @@ def _tail(parts: Sequence[Text], width: int, lines: int) -> Text:
     return Text("\n").join([*shown, *[Text("")] * (lines - len(shown))])
 
 
-def _figures(talks: Sequence[ShownTalk], more: Sequence[ShownTalk]) -> Table:
+def _figures(talks: Sequence[ShownTalk], more: Sequence[ShownTalk], headings: Collection[str]) -> Table:
     table = Table(title="Captions", title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for heading in ("stream", "", "finals", "partials", "superseded", "first word", "last word", "erasure"):
+    for heading in headings:
         table.add_column(
             heading, justify="right" if heading and heading != "stream" else "left", no_wrap=True
         )
-    for one in talks:
-        table.add_row(one.talk.name, f"{one.talk.source} → {one.talk.target}", *_figures_of([one]))
+    rows = [(one.talk.name, f"{one.talk.source} → {one.talk.target}", *_figures_of([one])) for one in talks]
     if more:
-        table.add_row(f"{len(more)} more", "", *_figures_of(more))
+        rows.append((f"{len(more)} more", "", *_figures_of(more)))
+    for row in rows:
+        table.add_row(*(cell for heading, cell in zip(HEADINGS, row, strict=True) if heading in headings))
     return table
 
 
@@ -185,6 +196,6 @@ def _audited(result: CaptionsResult) -> Panel:
             f"{audit.unended:,} lost, {audit.duplicated:,} duplicated, {audit.out_of_order:,} out of order",
             color,
         ),
-        (f"\n{audit.results:,} results, {audit.superseded:,} superseded partials", "dim"),
+        (f"\n{audit.results:,} results, superseded partials: {audit.superseded:,}", "dim"),
     )
     return Panel(text, title="Audit: read back from the topics", title_align="left", border_style=color)

@@ -4,14 +4,14 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from ...errors import UsageError, WrongType
 from ...rows.cells import NoText, text_of
 from ...rows.csv_rows import Wanted
-from ...rows.decoding import read_text
+from ...rows.decoding import HEAD_BYTES, foreign_kind, read_text
 from ...rows.dialect import COMMA, Dialect, dialect_of
 from ...rows.row_file import read_rows
 from .items import Item, ItemKind
@@ -89,13 +89,15 @@ def read_glossary(path: Path, source: str, target: str) -> dict[str, str]:
     """The terms of a file for one pair of languages.
 
     CSV, TSV or JSON Lines: columns ``term`` and ``translation``, and perhaps ``source`` and ``target``. Without
-    a translation the term stays as it is; without languages it is for all pairs. TOML: terms and translations; those
-    for one pair are in a table of its name, as [en-pt]. Raises UsageError that names line or term.
+    a translation the term stays as it is; without languages it is for all pairs, unless a line names the pair. TOML:
+    terms and translations; those for one pair are in a table of its name, as [en-pt]. Raises UsageError that names
+    line or term, also for a term with two translations.
     """
+    _check_encoding(path)
     if path.suffix == ".toml":
         return _from_toml(path, f"{source}-{target}")
     dialect = _dialect_of(path)
-    terms = {}
+    found: dict[str, _Line] = {}
     wanted = {"--term": "term"}
     for row in read_rows(path, Wanted(wanted, COLUMNS[1:]), dialect):
         cells = {}
@@ -107,8 +109,40 @@ def read_glossary(path: Path, source: str, target: str) -> dict[str, str]:
         if dialect.format == "csv" and not any(cells.values()):
             continue  # Excel writes rows that were emptied
         if cells["source"] in ("", source) and cells["target"] in ("", target):
-            terms[_checked(cells["term"], f"{path}, line {row.line}")] = cells["translation"] or cells["term"]
-    return terms
+            term = _checked(cells["term"], f"{path}, line {row.line}")
+            named = bool(cells["source"]) + bool(cells["target"])
+            line = _Line(named, row.line, cells["translation"] or term)
+            found[term] = line if term not in found else _one_of(found[term], line, term, path)
+    return {term: line.translation for term, line in found.items()}
+
+
+class _Line(NamedTuple):
+    """Where a file has a term; ``named``: how many languages of its pair the line names."""
+
+    named: int
+    number: int
+    translation: str
+
+
+def _one_of(first: _Line, other: _Line, term: str, path: Path) -> _Line:
+    """The line that names more languages. Raises UsageError if neither does and the translations differ."""
+    if first.named == other.named and first.translation != other.translation:
+        raise UsageError(
+            f"{path}, lines {first.number} and {other.number}: {term!r} has two translations, {first.translation!r} "
+            f"and {other.translation!r}: keep one of them."
+        )
+    return other if other.named > first.named else first
+
+
+def _check_encoding(path: Path) -> None:
+    """Raise UsageError for UTF-16: no option names the encoding of a glossary."""
+    try:
+        with path.open("rb") as file:
+            kind = foreign_kind(file.read(HEAD_BYTES))
+    except OSError:
+        return  # the reader tells why
+    if kind and "UTF-16" in kind:
+        raise UsageError(f'The glossary {path} looks like UTF-16: save it as UTF-8 (in Excel: "CSV UTF-8").')
 
 
 def _dialect_of(path: Path) -> Dialect:

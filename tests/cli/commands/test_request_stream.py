@@ -204,10 +204,10 @@ def test_a_reader_that_pauses_costs_no_answer(start: Start, responder: Responder
     lines = tmp_path / "lines"
     lines.write_bytes(b"".join(b"%d %s\n" % (number, b"x" * 100) for number in range(2_000)))
     with lines.open("rb") as source:
-        process = start("--timeout", "1", stdin=source)
+        process = start("--timeout", "5", stdin=source)  # what is asked after the pause is answered in time
     responder.wait_for(600)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(2)
+        process.wait(6)
     assert process.stdout
     answers = process.stdout.read().splitlines()
     process.wait(LIMIT_S)

@@ -47,6 +47,19 @@ def test_the_demo_in_one_process(translators: None, capsys: pytest.CaptureFixtur
     assert all(word in shown for word in ("erasure", "last word", "batches", "superseded", "1 more"))
 
 
+def test_a_narrow_terminal_has_fewer_columns_and_none_is_cut(
+    translators: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "42")
+    assert run(["demo", "translate", *FAST]) == 0
+    shown = capsys.readouterr().out
+    table = shown[shown.index("\nCaptions") : shown.index("words: mean lag")]
+    assert [line.split() for line in table.splitlines()[2:3]] == [
+        ["stream", "finals", "last", "word", "erasure"]
+    ]
+    assert "…" not in table
+
+
 @pytest.mark.parametrize("mode", ["live", "final"])
 def test_the_figures_as_json(translators: None, capsys: pytest.CaptureFixture[str], mode: str) -> None:
     assert run(["demo", "translate", "--json", "--mode", mode, *FAST]) == 0

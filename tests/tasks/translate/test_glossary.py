@@ -79,6 +79,16 @@ def test_a_table_has_a_line_for_each_term(tmp_path: Path) -> None:
             "line 2: a term has 1 to 100 characters, and this one has 101",
         ),
         ("g.csv", "term,translation\n,x\n", "line 2: a term has 1 to 100 characters"),
+        (
+            "g.csv",
+            "term,translation\nfee,taxa\nfee,tarifa\n",
+            "lines 2 and 3: 'fee' has two translations, 'taxa' and 'tarifa': keep one of them",
+        ),
+        (
+            "g.jsonl",
+            '{"term": "fee", "source": "en"}\n{"term": "fee", "translation": "taxa", "target": "pt"}\n',
+            "lines 1 and 2: 'fee' has two translations",
+        ),
         ("g.toml", "ticket = 1\n", "the translation of 'ticket' must be a text"),
         ("g.toml", "ticket\n", "is not TOML"),
         ("g.txt", "ticket\n", "must be .csv, .tsv, .jsonl or .toml"),
@@ -90,6 +100,28 @@ def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, name: str, conten
         read_glossary(glossary_file(tmp_path, content, name), "en", "pt")
     with pytest.raises(UsageError, match="Cannot read"):
         read_glossary(tmp_path / f"none-such-{name.replace('txt', 'csv')}", "en", "pt")
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["the pair first", "all pairs first"])
+def test_a_line_for_a_pair_comes_before_one_for_all(tmp_path: Path, first: int) -> None:
+    lines = ["fee,taxa,en,pt\n", "fee,x,,\n"]
+    path = glossary_file(
+        tmp_path, "term,translation,source,target\n" + lines[first] + lines[1 - first] + lines[0]
+    )
+    assert read_glossary(path, "en", "pt") == {"fee": "taxa"}
+    assert read_glossary(path, "en", "es") == {"fee": "x"}
+
+
+@pytest.mark.parametrize("name", ["g.csv", "g.toml", "g.jsonl", "g.tsv"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_glossary_in_utf_16_is_told_without_an_option_that_does_not_exist(
+    tmp_path: Path, name: str, encoding: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("term,translation\na,b\n", encoding)
+    with pytest.raises(UsageError, match=r"looks like UTF-16: save it as UTF-8 \(in Excel") as caught:
+        read_glossary(path, "en", "pt")
+    assert "--encoding" not in str(caught.value)
 
 
 def test_a_table_as_excel_writes_it(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ NAMES = [
     "www.example.com/x",
     "jane.doe+x@example.com",
     "{name}",
+    "<%= name %>",
     "`git x`",
     "C:\\x\\y.pdf",
     "#tag",
@@ -43,8 +44,8 @@ WORDS = st.sampled_from(["my", "card", "is", "late", "Hello", "it's", "no", "12"
 SIGNS = st.sampled_from([" ", " ", " ", ". ", ", ", "! ", "? ", "", "..."])
 TEXTS = st.lists(st.one_of(WORDS, WORDS, ITEMS, SIGNS), min_size=1, max_size=24).map("".join)
 KEPT = re.compile(
-    r"https://example\.org/a\?b=1&c=2#d|www\.example\.com/x|jane\.doe\+x@example\.com|\{name\}|`git x`|#tag|@me"
-    r"|</?i>|<br/>|<a href=\"https://x\.org/\">|</a>|\{\\an8\}|😀|♪|€|北京|Łódź"
+    r"https://example\.org/a\?b=1&c=2#d|www\.example\.com/x|jane\.doe\+x@example\.com|\{name\}|<%= name %>|`git x`|#tag"
+    r"|@me|</?i>|<br/>|<a href=\"https://x\.org/\">|</a>|\{\\an8\}|😀|♪|€|北京|Łódź"
 )
 BREAKS = re.compile(r"\r\n|[\n\r\t\u2028]")
 
@@ -57,6 +58,7 @@ def counts(pattern: "re.Pattern[str]", text: str) -> Counter[str]:
 @given(text=TEXTS.filter(lambda text: not text.isspace()))
 @example(text="a<i>\n</i>b")
 @example(text="<i></i>card")
+@example(text="see<i>@me</i>")
 def test_what_must_survive_survives_any_translation(way: str, text: str) -> None:
     answer = FakeTranslation(WAYS[way])(text)
     assert counts(BREAKS, answer.text) == counts(BREAKS, text)
