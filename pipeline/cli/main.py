@@ -17,6 +17,7 @@ from .options.variables import blame_variable, name_variables
 SUMMARIES: Final = {
     "demo": "Show the pipeline at work: tickets through a queue, a model and a cache, with figures.",
     "request": "Send one text, or a file of any length, and print the answers.",
+    "chat": "Talk to a model: answers are shown while they are made.",
     "translate": "Translate a file of subtitles or text: only the words change.",
     "worker": "Serve one or several tasks: read requests from Kafka or from a folder, and answer them, until stopped.",
     "models": "Fetch, list and inspect the models that workers serve.",
