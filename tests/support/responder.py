@@ -11,6 +11,7 @@ import msgspec
 from inferstream import Client
 from inferstream.pipeline.broker.base import Message, Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
+from inferstream.pipeline.tasks.catalogue import contract_of
 from inferstream.schemas.codec import decode_request, encode
 from inferstream.schemas.messages import Reply, Request, Result, TriageOutput
 from inferstream.schemas.topics import Topics
@@ -52,7 +53,8 @@ class Responder:
     async def run(self) -> None:
         """Create the topics and answer requests until `stop` or cancellation."""
         topics = self._topics
-        await self._broker.ensure_topics([TopicSpec(topics.requests, 4), TopicSpec(topics.replies, 4)])
+        names = (topics.requests, topics.replies, topics.cancels)
+        await self._broker.ensure_topics([TopicSpec(name, 4) for name in names])
         consumer = await self._broker.consume([topics.requests], group="responder")
         self._started.set()
         while not self._stopped.is_set():
@@ -60,7 +62,7 @@ class Responder:
                 with self._received:
                     self.records.append(record)
                     self._received.notify_all()
-                for reply in self.behavior(record, decode_request(record.value)):
+                for reply in self.behavior(record, self._decoded(record)):
                     await self._broker.publish(Message(topics.replies, encode(reply), record.key))
 
     def stop(self) -> None:
@@ -76,7 +78,11 @@ class Responder:
 
     @property
     def requests(self) -> list[Request]:
-        return [decode_request(record.value) for record in self.records]
+        return [self._decoded(record) for record in self.records]
+
+    def _decoded(self, record: Record) -> Request:
+        contract = contract_of(self._topics.task)
+        return decode_request(record.value, contract.request if contract else Request)
 
     @property
     def texts(self) -> list[str]:

@@ -16,7 +16,7 @@ from ....schemas.messages import Failure, Request
 from ...client.client import Client
 from ...client.replies import Answer
 from ...client.request_file import RequestFile
-from ...errors import BlankText, InferstreamError
+from ...errors import InferstreamError
 from ...rows.dialect import dialect_of
 from ..output.answered_file import DASH, SOME_FAILED
 from .arriving import Arriving, Room, Sized
@@ -45,7 +45,10 @@ class Chat:
 
     def run(self, connecting: AbstractAsyncContextManager[Client], how: Mapping[str, Any]) -> int:
         """Answer until the end of the input. Returns the exit status. Raises UsageError and BrokerError."""
-        asyncio.run(self._run(connecting, how))
+        try:
+            asyncio.run(self._run(connecting, how))
+        except asyncio.CancelledError:
+            raise click.Abort from None
         return SOME_FAILED if self._failures else 0
 
     async def _run(self, connecting: AbstractAsyncContextManager[Client], how: Mapping[str, Any]) -> None:
@@ -78,10 +81,11 @@ class Chat:
         self, client: Client, item: Request | Failure, how: Mapping[str, Any], output: PipeOutput
     ) -> None:
         if isinstance(item, Failure):
-            if item.code != BlankText.code:
-                self._tell(item.message)
+            self._tell(item.message)
             return
-        self._messages.append(ChatMessage("user", str(item.text)))
+        if not (text := str(item.text).strip()):
+            return
+        self._messages.append(ChatMessage("user", text))
         self._turn = asyncio.ensure_future(self._say(client, how, output))
         try:
             await self._turn
