@@ -13,6 +13,7 @@ EXTRAS: Final = {
     "filelock": "cpu",
     "httpx": "cpu",
     "jinja2": "cpu",
+    "llguidance": "cpu",
     "lxml": "cpu",
     "quotequail": "cpu",
     "huggingface_hub": "cpu",
