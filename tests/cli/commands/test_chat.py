@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -102,17 +103,30 @@ def test_the_sentence_of_a_missing_worker(tmp_path: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def read_until(terminal: int, wanted: bytes) -> bytes:
-    found = b""
-    while wanted not in found:
-        found += os.read(terminal, 4_096)
-    return found
+class Terminal:
+    """The other side of a program's terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._unread = b""
+
+    def read_until(self, wanted: bytes) -> None:
+        """Read what is shown, to the end of ``wanted``."""
+        while wanted not in self._unread:
+            ready, _, _ = select.select([self._descriptor], [], [], LIMIT_S)
+            assert ready, self._unread
+            self._unread += os.read(self._descriptor, 4_096)
+        self._unread = self._unread.partition(wanted)[2]
+
+    def type(self, line: bytes) -> None:
+        os.write(self._descriptor, line)
 
 
 def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
     tmp_path: Path, responder: Responder
 ) -> None:
-    terminal, descriptor = pty.openpty()
+    controller, descriptor = pty.openpty()
+    terminal = Terminal(controller)
     process = subprocess.Popen(
         [*COMMAND, "--embedded", str(tmp_path / "queue")],
         stdin=descriptor,
@@ -122,21 +136,21 @@ def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
     )
     os.close(descriptor)
     try:
-        read_until(terminal, b"> ")
-        os.write(terminal, b"never\n")
-        read_until(terminal, b"You say never")
+        terminal.read_until(b"> ")
+        terminal.type(b"never\n")
+        terminal.read_until(b"You say never")
         process.send_signal(signal.SIGINT)
-        read_until(terminal, b"> ")
-        os.write(terminal, b"Hello\n")
-        read_until(terminal, b"You say Hello")
-        read_until(terminal, b"> ")
+        terminal.read_until(b"> ")
+        terminal.type(b"Hello\n")
+        terminal.read_until(b"You say Hello")
+        terminal.read_until(b"> ")
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == 130
     finally:
         process.kill()
         process.communicate()
         with suppress(OSError):
-            os.close(terminal)
+            os.close(controller)
     assert [one.content for one in messages_of(responder.records[1])] == ["never", "You say never", "Hello"]
 
 
