@@ -80,9 +80,9 @@ class RequestReader:
                 f"This topic serves {self._task!r}, not {request.task!r}: send `task` {self._task!r} or none."
             )
         if not arrival.headers:
-            arrival.job = Job(self._task, request)
+            arrival.job = Job(self._task, request, id=arrival.reply_id)
         else:
-            arrival.job = self._job(request, arrival.headers)
+            arrival.job = self._job(request, arrival)
             if Header.LEASE in arrival.headers:
                 arrival.lease = _lease(arrival.headers)
         if self.cancels.known:
@@ -96,7 +96,8 @@ class RequestReader:
         """The id in a body that is too large to be decoded."""
         return codec.id_in(value)
 
-    def _job(self, request: Request, headers: Mapping[str, bytes]) -> Job:
+    def _job(self, request: Request, arrival: Arrival) -> Job:
+        headers = arrival.headers
         return Job(
             self._task,
             request,
@@ -104,6 +105,7 @@ class RequestReader:
             tenant=_header(headers, Header.TENANT, str, "a name", ""),
             expires=self._expires(headers),
             priority=_header(headers, Header.PRIORITY, PRIORITIES.index, LEVELS, NORMAL),
+            id=arrival.reply_id,
         )
 
     def _expires(self, headers: Mapping[str, bytes]) -> float:

@@ -98,7 +98,7 @@ class Engine:
     def _take_off(self, question: Question, job: Job, now: float) -> Flight:
         """A new flight. Raises Poison or Overloaded."""
         (task, device), content, choices, key = question
-        ask = Ask(content, choices.options, job.told)
+        ask = Ask(content, choices.options, job.told, job.id)
         flight = Flight(
             key,
             task,

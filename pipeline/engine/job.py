@@ -13,7 +13,8 @@ class Job(Struct, frozen=True):
     """``expires`` is in seconds of the engine's clock; without a model the task's default one answers.
 
     ``waited_s`` is how long the request has waited whose place in the queue this one takes. ``told`` are the
-    first pieces of its answer, if an earlier worker has told them: this one goes on behind them.
+    first pieces of its answer, if an earlier worker has told them: this one goes on behind them. ``id`` is that of
+    its reply.
     """
 
     task: str
@@ -24,3 +25,4 @@ class Job(Struct, frozen=True):
     priority: int = 1
     waited_s: float = 0.0
     told: Sequence[Any] = ()
+    id: str = ""

@@ -12,11 +12,13 @@ class Ask(NamedTuple):
 
     ``told``: the first pieces of its answer, as `Contract.piece`, which an earlier worker has told. Only a task
     that `resumes` gets any. Its answer begins with them, and its steps make no pieces of them.
+    ``id``: of the request, the same when it is delivered again. It may decide an answer that `repeats` not.
     """
 
     content: Any
     options: Any
     told: Sequence[Any] = ()
+    id: str = ""
 
 
 Prepared = Sequence[Row] | bytes

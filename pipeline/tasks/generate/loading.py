@@ -13,6 +13,8 @@ from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...runtime.text_tokens import TextTokens
 from ..definition import Loaded
+from .choosers import Choosers
+from .grammar import Grammars
 from .prompts import PromptMaker
 from .settings import GenerateSettings
 from .task import Generate
@@ -42,9 +44,11 @@ def load_generate(registry: ModelRegistry, model_name: str, settings: GenerateSe
     context = min(settings.context, manifest.max_tokens)
     chat = read_chat(manifest.chat_path)
     template = ChatTemplate(chat) if chat.template else None
+    grammars = Grammars(manifest.tokenizer_path, manifest.end_ids) if manifest.end_ids else None
+    choosers = Choosers(grammars)
     prompts = PromptMaker(TextTokens(manifest.tokenizer_path, context), template)
     return Loaded(
         manifest,
-        lambda graph: Generate(model_name, manifest, prompts),
+        lambda graph: Generate(model_name, manifest, prompts, choosers),
         GeneratorOf(settings.rows, context, Keeping(settings.prefix_tokens, settings.shared_prefixes)),
     )

@@ -5,8 +5,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
-from ....schemas.generation import Choice, GenerateOptions, GenerateOutput, Usage
+from ....schemas.generation import Choice, GenerateOptions, GenerateOutput, Token, Usage
 from ....schemas.messages import Request
 from ...errors import too_many_tokens
 from ...models.manifest import Manifest
@@ -14,7 +15,7 @@ from ...runtime.generated_row import CHUNK
 from ...runtime.model import Row
 from ..base import Ask, Finished
 from ..digests import digest_of
-from .choosers import chooser_for
+from .choosers import Choosers
 from .growing_text import GrowingText
 from .options import generate_options
 from .prompts import PromptMaker
@@ -34,11 +35,12 @@ class Generate:
     chosen_by: Mapping[str, str] = MappingProxyType({})
     resumes = True
 
-    def __init__(self, model: str, manifest: Manifest, prompts: PromptMaker) -> None:
+    def __init__(self, model: str, manifest: Manifest, prompts: PromptMaker, choosers: Choosers) -> None:
         """Serve the decoder of ``manifest`` under the name ``model``."""
         self.model = model
         self._ends = frozenset(manifest.end_ids)
         self._prompts = prompts
+        self._choosers = choosers
         self._tokens = prompts.tokens
         context = str(self._tokens.max_tokens).encode()
         self.digest = digest_of(CODE_VERSION, manifest.digest, context)
@@ -76,14 +78,15 @@ class Generate:
         if max_tokens is not None and len(prompt) * options.n > max_tokens:
             raise too_many_tokens(max_tokens)
         stops = StopStrings(options.stop) if options.stop else None
-        told: list[list[int]] = [[] for _ in range(options.n)]
+        told: list[list[Token]] = [[] for _ in range(options.n)]
         for piece in ask.told:
-            told[piece.choice].append(piece.token)
+            told[piece.choice].append(piece)
+        choosers = self._choosers.of(options, ask.id, prompt, told)
         rows: list[Row] = []
-        for choice, forced in enumerate(told):
+        for choice, chooser in enumerate(choosers):
             text = GrowingText(self._tokens.stream(), stops.search() if stops is not None else None)
-            row = TextRow(prompt, options.max_tokens, self._ends, text, choice, chooser_for(options))
-            row.forced = forced
+            row = TextRow(prompt, options.max_tokens, self._ends, text, choice, chooser)
+            row.forced = [token.token for token in told[choice]]
             rows.append(row)
         return rows
 
@@ -93,17 +96,24 @@ class Generate:
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
         """The JSON of a GenerateOutput for each request."""
-        return [msgspec.json.encode(_output(one.rows)) for one in finished]
+        return [msgspec.json.encode(_output(one.rows, one.options)) for one in finished]
 
 
-def _output(rows: Sequence[Row]) -> GenerateOutput:
-    choices = [_choice(row) for row in rows if isinstance(row, TextRow)]
+def _output(rows: Sequence[Row], options: GenerateOptions) -> GenerateOutput:
+    logprobs = options.logprobs is not None
+    choices = [_choice(row, logprobs) for row in rows if isinstance(row, TextRow)]
     first = rows[0]
     assert isinstance(first, TextRow)
     generated = sum(len(choice.tokens) for choice in choices)
     return GenerateOutput(choices, Usage(len(first.prompt), first.cached, generated))
 
 
-def _choice(row: TextRow) -> Choice:
+def _choice(row: TextRow, logprobs: bool) -> Choice:
     added = row.text.added
-    return Choice("".join(added), row.generated, [len(text) for text in added], row.ended_by)
+    return Choice(
+        "".join(added),
+        row.generated,
+        [len(text) for text in added],
+        row.ended_by,
+        [row.logprobs[place] for place in range(len(added))] if logprobs else UNSET,
+    )

@@ -1,18 +1,21 @@
 """A row of the task `generate`: one choice. What it generates is told as text."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from ....schemas.generation import Token
-from ...runtime.generated_row import GeneratedRow, Generation, TokenChooser
+from msgspec import UNSET
+
+from ....schemas.generation import Token, TokenLogprobs
+from ...runtime.generated_row import GeneratedRow, Generation
 from ...runtime.model import Last, More
 from .growing_text import GrowingText
+from .text_chooser import TextChooser
 
 
 class TextRow(GeneratedRow):
     """Its pieces are `Token`. It ends at a stop string, too. The lane calls it for each token."""
 
-    __slots__ = ("choice", "ended_by", "text", "told")
+    __slots__ = ("choice", "ended_by", "logprobs", "text", "told")
 
     def __init__(
         self,
@@ -21,12 +24,13 @@ class TextRow(GeneratedRow):
         ends: Collection[int],
         text: GrowingText,
         choice: int = 0,
-        chooser: TokenChooser | None = None,
+        chooser: TextChooser | None = None,
     ) -> None:
         super().__init__(prompt, max_tokens, ends, chooser)
         self.choice = choice
         self.text = text
         self.told = 0
+        self.logprobs: Mapping[int, TokenLogprobs] = chooser.logprobs if chooser is not None else {}
         self.ended_by: Literal["end", "stop", "length"] = "length"
 
     def take(self, token: int, room: int) -> Any:
@@ -47,6 +51,11 @@ class TextRow(GeneratedRow):
         begin = max(self.told, len(self.forced))
         self.told = self.text.settled
         return [
-            Token(self.generated[index], self.text.added[index], self.choice)
+            Token(
+                self.generated[index],
+                self.text.added[index],
+                self.choice,
+                self.logprobs.get(index, UNSET),
+            )
             for index in range(begin, self.told)
         ]

@@ -146,3 +146,11 @@ def test_the_best_token_alone_needs_no_scores() -> None:
         {"json_schema": {}},
     ):
         assert needs_scores(GenerateOptions(**given_))  # type: ignore[arg-type]
+
+
+def test_each_place_has_its_own_draw() -> None:
+    chooser = TextChooser(GenerateOptions(temperature=1.0), [1], Draws(3, 0))
+    flat = np.zeros(WORDS, np.float32)
+    drawn = [chooser.choose(flat, [0] * place) for place in range(50)]
+    assert len(set(drawn)) > 35
+    assert drawn == [int(Draws(3, 0).at(place) * WORDS) for place in range(50)]
