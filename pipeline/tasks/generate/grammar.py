@@ -23,7 +23,8 @@ MAX_REGEX: Final = 4_096
 LIMITS: Final[dict[str, Any]] = {
     "initial_lexer_fuel": 500_000,
     "step_lexer_fuel": 100_000,  # about 7 ms
-    "step_max_items": 10_000,
+    "step_max_items": 20_000,  # about 1 ms
+    "max_items_in_row": 5_000,  # an object with 500 fields has 2 000
     "max_lexer_states": 32_768,  # 0.4 KB each, while a text is generated
     "verbose_errors": False,
 }

@@ -17,6 +17,7 @@ CPU_S = 0.5
 MEMORY = 256 << 20
 STACK = 1 << 20
 """Bytes; an eighth of what the threads of a worker have."""
+WALKS = 4
 WALK = 16
 """Tokens of an attempt to follow the grammar: what fails at once is better refused than started."""
 
@@ -83,21 +84,29 @@ def _tried(
 ) -> tuple[str, int]:
     before = _resident_kb()
     matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=limits)
+    reason = matcher.get_error()
+    for number in range(WALKS):
+        reason = reason or _reason_on_walk(matcher.deep_copy(), number)
+    return reason, _resident_kb() - before
+
+
+def _reason_on_walk(matcher: llguidance.LLMatcher, number: int) -> str:
+    """What failed on the way; nothing where only no text can go on: that depends on the way."""
     for _ in range(WALK):
-        if matcher.is_error():
-            return matcher.get_error(), 0
         mask = matcher.compute_bitmask()
-        if matcher.is_stopped() or matcher.is_error():
+        if matcher.is_stopped():
             break
-        matcher.consume_token(_some_token(mask))
-    return "", _resident_kb() - before
+        matcher.consume_token(_some_token(mask, number))
+    reason: str = matcher.get_error()
+    return "" if reason.startswith("NoExtension") else reason
 
 
-def _some_token(mask: bytes) -> int:
-    """One from the middle of those that are allowed."""
+def _some_token(mask: bytes, number: int) -> int:
+    """One of those that are allowed, another one on each walk."""
     found = [place for place, byte in enumerate(mask) if byte]
-    place = found[len(found) // 2]
-    return 8 * place + mask[place].bit_length() - 1
+    place = found[(2 * number + 1) * len(found) // (2 * WALKS)]
+    byte = mask[place]
+    return 8 * place + (byte.bit_length() - 1 if number % 2 else (byte & -byte).bit_length() - 1)
 
 
 def _resident_kb() -> int:
