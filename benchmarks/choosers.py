@@ -102,6 +102,7 @@ def main() -> None:
     print(f"vocabulary of grammars: {time.perf_counter() - began:.2f} s at the start")
     scores = _scores(session, prompt)
     choices(grammars, prompt, scores)
+    steps(session, grammars, prompt, manifest.end_ids)
     compiled(grammars)
     grammars.close()
 
@@ -140,6 +141,43 @@ def _choose_all(
             break
         generated.append(token)
     return times
+
+
+def steps(session: Session, grammars: Grammars, prompt: Sequence[int], ends: Sequence[int]) -> None:
+    """Whole steps of eight rows, in turns."""
+    generator = Generator(session, GeneratorSize(rows=8, context=1024))
+    generator.warm_up()
+    names = ["temperature, top-p 0.9", "all of them, top-k 50, logprobs 5", "regular expression"]
+    times: dict[str, list[float]] = {name: [] for name in ["greedy", *names]}
+    for turn in range(3):
+        for name, found in times.items():
+            options = msgspec.convert(OPTIONS.get(name, {}), GenerateOptions)
+            grammar = grammars.of(options)
+            rows = [
+                GeneratedRow(
+                    prompt,
+                    TOKENS,
+                    ends,
+                    chooser=None
+                    if name == "greedy"
+                    else TextChooser(
+                        options, prompt, Draws(turn, row), GrammarState(grammar) if grammar else None
+                    ),
+                )
+                for row in range(8)
+            ]
+            live = list(rows)
+            while live:
+                phase = live[0].phase
+                began = time.perf_counter()
+                results = generator.step(live)
+                if phase == DECODE and len(live) == 8:
+                    found.append(1e3 * (time.perf_counter() - began))
+                live = [row for row, result in zip(live, results, strict=True) if isinstance(result, More)]
+    print(f"\n{'step of eight rows, ms':40} median    99 %")
+    for name, found in times.items():
+        found.sort()
+        print(f"{name:40} {statistics.median(found):6.2f}  {found[len(found) * 99 // 100]:6.2f}")
 
 
 def compiled(grammars: Grammars) -> None:
