@@ -13,12 +13,8 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 from numpy.typing import NDArray
 
 from ....schemas.generation import GenerateOptions
-from ...errors import BadRequest, Overloaded, TooLarge
+from ...errors import BadRequest, Overloaded
 from .trials import Trials
-
-MAX_SCHEMA: Final = 32_768
-MAX_REGEX: Final = 4_096
-"""Characters: each token of a text costs more with a longer one."""
 
 LIMITS: Final[dict[str, Any]] = {
     "initial_lexer_fuel": 500_000,
@@ -69,7 +65,7 @@ class Grammars:
         self._counting = threading.Lock()
 
     def of(self, options: GenerateOptions) -> Grammar | None:
-        """The grammar that the options ask for. Raises BadRequest or TooLarge for one that is of no use, Overloaded."""
+        """The grammar that the options ask for. Raises BadRequest for one that is of no use, Overloaded."""
         if options.json_schema is not None:
             return self._compiled("json_schema", _of_schema(options.json_schema))
         if options.regex is not None:
@@ -144,22 +140,14 @@ def _sentence(reason: str) -> str:
 
 
 def _of_schema(schema: dict[str, Any]) -> str:
+    text = msgspec.json.encode(schema).decode()
     try:
-        text = msgspec.json.encode(schema)
-        if len(text) > MAX_SCHEMA:
-            raise TooLarge(
-                f"The `json_schema` has {len(text)} bytes, and {MAX_SCHEMA} are allowed: send a simpler one."
-            )
-        return LLMatcher.grammar_from_json_schema(text.decode(), overrides=JSON_STYLE)
-    except (RecursionError, ValueError) as error:  # ValueError: too deep, or no Unicode
+        return LLMatcher.grammar_from_json_schema(text, overrides=JSON_STYLE)
+    except ValueError as error:  # too deep
         raise unusable("json_schema", str(error)) from error
 
 
 def _of_regex(regex: str) -> str:
-    if len(regex) > MAX_REGEX:
-        raise TooLarge(
-            f"The `regex` has {len(regex)} characters, and {MAX_REGEX} are allowed: send a simpler one."
-        )
     try:
         # \\d is 0 to 9, as in JSON Schema: digits of all scripts are rarely what is meant.
         return LLMatcher.grammar_from_lark(f"start: /{regex_to_lark(regex, use_ascii='d')}/")

@@ -13,7 +13,7 @@ import threading
 
 import llguidance
 
-CPU_S = 0.5
+CPU_S = 0.3
 MEMORY = 256 << 20
 STACK = 1 << 20
 """Bytes; an eighth of what the threads of a worker have."""

@@ -12,8 +12,12 @@ from ....schemas.generation import (
     MAX_STOPS,
     GenerateOptions,
 )
-from ...errors import BadRequest, WrongType
+from ...errors import BadRequest, TooLarge, WrongType
 from ..options import checked_options
+
+MAX_SCHEMA: Final = 32_768
+MAX_REGEX: Final = 4_096
+"""Bytes and characters: each token of a text costs more with a longer one (decision 27)."""
 
 WANTED: Final = {
     "max_tokens": f"a whole number from 1 to {MAX_GENERATED}",
@@ -40,7 +44,27 @@ def generate_options(task: str, given: Mapping[str, Any]) -> GenerateOptions:
         raise WrongType(_sentence(given)) from None
     if options.json_schema is not None and options.regex is not None:
         raise BadRequest("A text follows a `json_schema` or a `regex`: leave one of the options out.")
+    _check_grammar(options)
     return options
+
+
+def _check_grammar(options: GenerateOptions) -> None:
+    """Raises TooLarge or BadRequest. Here, on the event loop: before anything else is made of it."""
+    if options.regex is not None and len(options.regex) > MAX_REGEX:
+        raise TooLarge(
+            f"The `regex` has {len(options.regex)} characters, and {MAX_REGEX} are allowed: send a simpler one."
+        )
+    if options.json_schema is not None:
+        try:
+            size = len(msgspec.json.encode(options.json_schema))
+        except (RecursionError, UnicodeEncodeError):
+            raise BadRequest(
+                "The `json_schema` is too deep, or has no Unicode text: send another one."
+            ) from None
+        if size > MAX_SCHEMA:
+            raise TooLarge(
+                f"The `json_schema` has {size} bytes, and {MAX_SCHEMA} are allowed: send a simpler one."
+            )
 
 
 def _sentence(given: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from ...errors import Overloaded
 
 PROGRAM: Final = Path(__file__).with_name("grammar_trial.py")
 PATIENCE_S: Final = 20.0
-"""For one grammar, which has 0.5 s of a CPU that others may keep busy, and for the start before the first one."""
+"""For one grammar, which has 0.3 s of a CPU that others may keep busy, and for the start before the first one."""
 REMEMBERED: Final = 256
 
 

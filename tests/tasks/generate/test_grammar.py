@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from inferstream.pipeline.errors import BadRequest, Overloaded, TooLarge
 from inferstream.pipeline.tasks.generate import grammar as grammar_module
 from inferstream.pipeline.tasks.generate.grammar import Grammars, GrammarState
+from inferstream.pipeline.tasks.generate.options import generate_options
 from inferstream.pipeline.tasks.generate.trials import PROGRAM
 from inferstream.schemas.generation import GenerateOptions
 
@@ -155,7 +156,6 @@ HOSTILE_SCHEMAS = {
     "disjoint": ({"patternProperties": {f"^{word}.*": {"type": "string"} for word in words(700)}}, "takes more than"),
     "long chain": (chain(600), "too deep"),
     "deep": (nested(200), "recursion limit"),
-    "too deep for Python": (nested(900), "recursion limit|depth"),
 }  # fmt: skip
 
 
@@ -193,13 +193,21 @@ def assert_sentence(text: str, option: str) -> None:
     assert len(text) < 250
 
 
-def test_what_is_too_long_is_not_tried(path: Path) -> None:
-    grammars = Grammars(path, [END])
+def test_what_is_too_long_is_not_read_further() -> None:
     with pytest.raises(TooLarge, match="32768 are allowed"):
-        grammars.of(GenerateOptions(json_schema={"enum": words(4000)}))
+        generate_options("generate", {"json_schema": {"enum": words(4000)}})
     with pytest.raises(TooLarge, match="4096 are allowed"):
-        grammars.of(GenerateOptions(regex="a" * 100_000))
-    assert grammars._trials._process is None
+        generate_options("generate", {"regex": "a" * 100_000})
+
+
+def test_what_is_deeper_than_python_goes_is_refused() -> None:
+    deep: Schema = {}
+    for _ in range(100_000):
+        deep = {"items": deep}
+    with pytest.raises(BadRequest, match="too deep"):
+        generate_options("generate", {"json_schema": deep})
+    while deep:  # an end that is no recursion
+        deep = deep["items"]
 
 
 def test_a_place_where_nothing_may_follow_is_no_end(grammars: Grammars) -> None:
