@@ -41,7 +41,8 @@ def read(value: bytes | None, *headers: tuple[str, bytes]) -> Job:
 
 
 def test_a_request_that_says_nothing_else_has_the_defaults() -> None:
-    expected = Job("echo", Request(text="text"), None, "", math.inf, PRIORITIES.index("normal"))
+    origin = f"{TOPICS.requests}/1/41"
+    expected = Job("echo", Request(text="text"), None, "", math.inf, PRIORITIES.index("normal"), id=origin)
     assert read(body()) == expected
     assert read(body(), ("else", b"1")) == expected
     assert replace(read(body(task="echo")), request=expected.request) == expected
@@ -64,10 +65,16 @@ def test_a_job_is_what_body_and_headers_ask_for(
         (Header.PRIORITY, priority.encode()),
         (Header.DEADLINE_MS, b"%d" % (NOW_S * 1e3 + ahead_ms)),
     )
-    assert replace(job, expires=0.0) == Job(
+    assert replace(job, expires=0.0, id="") == Job(
         "echo", Request(text="text", options=options), model, tenant, 0.0, PRIORITIES.index(priority)
     )
     assert job.expires == pytest.approx(CLOCK_S + ahead_ms / 1e3, abs=1e-5)
+
+
+def test_a_job_has_the_id_of_its_reply() -> None:
+    assert read(body(id="own")).id == "own"
+    assert read(body(id="own"), (Header.TENANT, b"acme")).id == "own"
+    assert read(body(), (Header.ORIGIN, b"first.requests/3/7")).id == "first.requests/3/7"
 
 
 def test_a_deadline_passes_at_its_millisecond() -> None:
