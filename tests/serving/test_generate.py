@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.decoder_home import TINY, with_decoder
-from support.generate_worker import CONTEXT, Steps, generate_worker, watched_steps
+from support.generate_worker import CONTEXT, ROWS, Steps, generate_worker, watched_steps
 from support.kafka_serving import running
 from support.steps_worker import broker_at
 
@@ -121,6 +121,9 @@ async def test_choices_come_one_behind_the_other_and_greedy_ones_are_equal(where
         assert pieces == tokens_of(output)
         assert len({choice.text for choice in output.choices}) == 1
         assert output.usage.generated_tokens == 36
+        many = await served.ask(max_tokens=2, n=100)
+        assert {tuple(choice.tokens) for choice in many.choices} == {tuple(output.choices[0].tokens[:2])}
+        assert (len(many.choices), ROWS) == (100, 4), "more than the lane has rows for"
 
 
 async def test_a_stop_string_ends_the_row_on_the_lane(where: str, unique: str) -> None:

@@ -9,7 +9,6 @@ from ...runtime.chat_template import ChatTemplate, read_chat
 from ...runtime.generator import Generator, GeneratorSize
 from ...runtime.graph import Graph
 from ...runtime.prefixes import Keeping
-from ...runtime.providers import default_lanes
 from ...runtime.sessions import Session
 from ...runtime.text_tokens import TextTokens
 from ..definition import Loaded
@@ -32,10 +31,7 @@ class GeneratorOf:
         """Raises ModelError for a graph that is no session."""
         if not isinstance(graph, Session):
             raise ModelError("A decoder runs in a session of its own: nothing can stand in for it.")
-        size = GeneratorSize(default_lanes(graph.provider), self.rows, self.context)
-        generator = Generator(graph, size, self.keeping)
-        generator.warm_up()
-        return generator
+        return Generator(graph, GeneratorSize(rows=self.rows, context=self.context), self.keeping)
 
 
 def load_generate(registry: ModelRegistry, model_name: str, settings: GenerateSettings) -> Loaded:
