@@ -23,6 +23,7 @@ from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.runtime.generated_row import DECODE, GeneratedRow
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
 from inferstream.pipeline.runtime.model import Row
+from inferstream.pipeline.runtime.prefixes import Keeping
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.text import TextTask
@@ -89,9 +90,10 @@ class GeneratorRig:
         cached: bool = True,
         note: CrashNote | None = None,
         step_ms: float = 1.0,
+        kept: int = 0,
     ) -> None:
         self.clock = FakeClock()
-        self.generator = Generator(session, GeneratorSize(rows=rows, context=CONTEXT))
+        self.generator = Generator(session, GeneratorSize(rows=rows, context=CONTEXT), Keeping(kept))
         self.steps: list[Step] = []
         self._step_ms = step_ms
         self._changed = threading.Condition()
