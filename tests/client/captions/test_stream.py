@@ -195,7 +195,7 @@ async def test_a_final_that_is_refused_until_its_time_is_over_is_a_caption_with_
     client: FakeClient,
 ) -> None:
     client.set_answer("translate", Overloaded("Busy."))
-    async with client.translate_stream("en", "pt", timeout_s=0.3) as stream:
+    async with client.translate_stream("en", "pt", timeout_s=1.0) as stream:
         await stream.send("one")
         await stream.end()
         (caption,) = await read(stream)
