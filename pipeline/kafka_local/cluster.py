@@ -1,25 +1,23 @@
 """A real Apache Kafka on this machine: needs no Java, Docker or Maven."""
 
 import base64
-import random
 import signal
-import socket
+import sys
 import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Self
 
 from ..errors import BrokerError, UsageError
 from ..locks import lock_file
 from .jars import Progress, class_path, jar_folder
 from .node import HOST, KafkaNode, server_properties
+from .ports import bound, free_ports
 from .wire import BrokerAddress, broker_addresses, live_brokers
-
-PORTS: Final = range(20_000, 32_000)
-"""Range of free ports: below the one that the system gives to outgoing connections."""
 
 
 class LocalKafka:
@@ -68,19 +66,25 @@ class LocalKafka:
         Raises UsageError when a port or the directory is in use, BrokerError when a broker does
         not start; then all are ended.
         """
-        for port in self._ports:
-            if not is_free(port):
-                raise UsageError(f"Port {port} is taken: stop what listens there, or name another port.")
-        self._lock_directory()
-        try:
-            self._prepare()
-            for node in self._nodes.values():
-                node.start()
-            for number in self._nodes:
-                self.wait_ready(number, timeout_s)
-        except BaseException:
-            self.stop(timeout_s=0)
-            raise
+        with ExitStack() as kept:
+            for port in self._ports:
+                try:
+                    kept.enter_context(bound(port))
+                except OSError:
+                    message = f"Port {port} is taken: stop what listens there, or name another port."
+                    raise UsageError(message) from None
+            self._lock_directory()
+            try:
+                self._prepare(kept)
+                if sys.platform != "linux":
+                    kept.close()  # elsewhere two sockets cannot share a port
+                for node in self._nodes.values():
+                    node.start()
+                for number in self._nodes:
+                    self.wait_ready(number, timeout_s)
+            except BaseException:
+                self.stop(timeout_s=0)
+                raise
 
     def stop(self, timeout_s: float = 15.0) -> None:
         """Shut all brokers down; kill those that still run after ``timeout_s``. May be called twice."""
@@ -171,9 +175,11 @@ class LocalKafka:
             message = f"{self.directory} is in use by a running Kafka: stop it, or name another folder."
             raise UsageError(message) from None
 
-    def _prepare(self) -> None:
+    def _prepare(self, kept: ExitStack) -> None:
         jars, cluster_id = class_path(jar_folder(), self._progress), self._cluster_id()
         controllers = free_ports(len(self._ports))
+        for port in controllers:
+            kept.enter_context(bound(port))
         voters = ",".join(f"{number}@{HOST}:{port}" for number, port in enumerate(controllers, start=1))
         for number, (port, controller) in enumerate(zip(self._ports, controllers, strict=True), start=1):
             folder = self.directory / f"broker-{number}"
@@ -198,25 +204,3 @@ def new_cluster_id() -> str:
     """16 random bytes in base64, without a dash in front: Kafka's tools take that for an option."""
     below_half = uuid.UUID(int=uuid.uuid4().int >> 1)
     return base64.urlsafe_b64encode(below_half.bytes).decode().rstrip("=")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listens. Raises BrokerError when there are too few."""
-    free = (port for port in random.sample(PORTS, len(PORTS)) if is_free(port))
-    ports = [port for _, port in zip(range(count), free, strict=False)]
-    if len(ports) < count:
-        raise BrokerError(
-            f"There are no {count} free ports between {PORTS.start} and {PORTS.stop}: free some."
-        )
-    return ports
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of the loopback address."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

@@ -167,7 +167,7 @@ def test_a_tenant_with_many_long_texts_leaves_others_and_its_own_short_texts_the
     assert max(waits["giant"]) < 1.0
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(
     st.lists(st.integers(1, 2_000), min_size=1, max_size=6),
     st.lists(st.integers(1, 2_000), min_size=1, max_size=6),

@@ -17,7 +17,7 @@ from support.failing_worker import DEADLY, GONE, HANGS, RETRIES, failing_worker
 from inferstream.pipeline.broker.base import Message, Record, TopicPartition
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.config import KafkaConfig
-from inferstream.pipeline.kafka_local.cluster import free_ports
+from inferstream.pipeline.kafka_local.ports import free_ports
 from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted
 from inferstream.pipeline.serving.serving import Serving

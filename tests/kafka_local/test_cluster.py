@@ -12,12 +12,8 @@ from pathlib import Path
 import pytest
 
 from inferstream.pipeline.errors import BrokerError, UsageError
-from inferstream.pipeline.kafka_local.cluster import (
-    LocalKafka,
-    free_ports,
-    is_free,
-    new_cluster_id,
-)
+from inferstream.pipeline.kafka_local.cluster import LocalKafka, new_cluster_id
+from inferstream.pipeline.kafka_local.ports import free_ports, is_free
 from inferstream.pipeline.kafka_local.wire import broker_addresses, live_brokers
 
 pytestmark = pytest.mark.kafka

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from inferstream.pipeline.kafka_local.cluster import LocalKafka, free_ports
+from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.kafka_local.node import HOST, server_properties
+from inferstream.pipeline.kafka_local.ports import free_ports
 from inferstream.pipeline.kafka_local.wire import BrokerAddress, broker_addresses, live_brokers
 
 IMAGE = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.2")

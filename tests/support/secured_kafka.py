@@ -18,8 +18,9 @@ from confluent_kafka.admin import (
 )
 
 from inferstream.pipeline.config import KafkaConfig
-from inferstream.pipeline.kafka_local.cluster import LocalKafka, free_ports
+from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.kafka_local.node import HOST
+from inferstream.pipeline.kafka_local.ports import free_ports
 
 PASSWORD = "secret"
 

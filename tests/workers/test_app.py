@@ -11,7 +11,7 @@ import httpx
 from support.echo_worker import TOPICS, echo_worker
 
 from inferstream.pipeline.broker.base import Message
-from inferstream.pipeline.kafka_local.cluster import free_ports
+from inferstream.pipeline.kafka_local.ports import free_ports
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.workers.app import app_for
 from inferstream.workers.service import Delivery

@@ -14,8 +14,9 @@ from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.client.client import Client
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.errors import BrokerError
-from inferstream.pipeline.kafka_local.cluster import LocalKafka, free_ports
+from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.kafka_local.node import HOST
+from inferstream.pipeline.kafka_local.ports import free_ports
 
 pytestmark = pytest.mark.kafka
 

@@ -10,7 +10,7 @@ import pytest
 from support import ROOT
 
 from inferstream.pipeline.cli.main import run
-from inferstream.pipeline.kafka_local.cluster import free_ports, is_free
+from inferstream.pipeline.kafka_local.ports import free_ports, is_free
 from inferstream.pipeline.kafka_local.wire import BrokerAddress, live_brokers
 
 pytestmark = pytest.mark.kafka

@@ -78,7 +78,7 @@ def worst_inputs(weight: np.ndarray) -> np.ndarray:
     return np.array(rows, np.uint8)
 
 
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6))
 def test_every_matrix_of_a_built_graph_keeps_the_pair_limit(
     seed: int, tmp_path_factory: pytest.TempPathFactory
