@@ -15,7 +15,7 @@ class Choosers:
     """Of one model. Several threads may call it at once."""
 
     def __init__(self, grammars: Grammars | None) -> None:
-        """``grammars``: None for a model without a token that ends a text."""
+        """``grammars``: None for a model whose texts can follow none."""
         self._grammars = grammars
 
     def of(
@@ -46,7 +46,7 @@ class Choosers:
             return self._grammars.of(options)
         if options.json_schema is not None or options.regex is not None:
             raise BadRequest(
-                "The model has no token that ends a text, so its texts can follow no `json_schema` and no `regex`: "
-                "leave the option out."
+                "The texts of this model can follow no `json_schema` and no `regex`: leave the option out, or "
+                "choose another model."
             )
         return None

@@ -1,5 +1,6 @@
 """Grammars: which tokens may follow, so that a text is JSON of a schema, or matches a regular expression."""
 
+import logging
 import re
 import threading
 import weakref
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from ....schemas.generation import GenerateOptions
 from ...errors import BadRequest, Overloaded
 from .trials import Trials
+
+log = logging.getLogger(__name__)
 
 LIMITS: Final[dict[str, Any]] = {
     "initial_lexer_fuel": 500_000,
@@ -57,7 +60,10 @@ class Grammars:
     """Makes the grammars of one model. Several threads may call it at once."""
 
     def __init__(self, tokenizer: Path | str, ends: Sequence[int]) -> None:
-        """Reads ``tokenizer.json``: 0.25 s in which no other thread runs, so this belongs to the start."""
+        """Reads ``tokenizer.json``: 0.25 s in which no other thread runs, so this belongs to the start.
+
+        Raises ValueError for a tokenizer that the library does not know.
+        """
         self._tokenizer = LLTokenizer(Path(tokenizer).read_text(encoding="utf-8"), eos_token=list(ends))
         self._limits = LLParserLimits(**LIMITS)
         self._trials = Trials(tokenizer, ends, LIMITS)
@@ -92,6 +98,17 @@ class Grammars:
         with self._counting:
             self._live.add(grammar)
         return grammar
+
+
+def grammars_of(tokenizer: Path | str, ends: Sequence[int]) -> Grammars | None:
+    """None for a model that has no token for an end, or whose tokenizer llguidance does not know."""
+    try:
+        return Grammars(tokenizer, ends)
+    except ValueError as error:
+        log.warning(
+            "Texts of %s can follow no json_schema and no regex: %s.", Path(tokenizer).parent.name, error
+        )
+        return None
 
 
 class GrammarState:

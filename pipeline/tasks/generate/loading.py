@@ -13,7 +13,7 @@ from ...runtime.sessions import Session
 from ...runtime.text_tokens import TextTokens
 from ..definition import Loaded
 from .choosers import Choosers
-from .grammar import Grammars
+from .grammar import grammars_of
 from .prompts import PromptMaker
 from .settings import GenerateSettings
 from .task import Generate
@@ -40,8 +40,7 @@ def load_generate(registry: ModelRegistry, model_name: str, settings: GenerateSe
     context = min(settings.context, manifest.max_tokens)
     chat = read_chat(manifest.chat_path)
     template = ChatTemplate(chat) if chat.template else None
-    grammars = Grammars(manifest.tokenizer_path, manifest.end_ids) if manifest.end_ids else None
-    choosers = Choosers(grammars)
+    choosers = Choosers(grammars_of(manifest.tokenizer_path, manifest.end_ids))
     prompts = PromptMaker(TextTokens(manifest.tokenizer_path, context), template)
     return Loaded(
         manifest,

@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 
 from inferstream.pipeline.errors import BadRequest, Overloaded, TooLarge
 from inferstream.pipeline.tasks.generate import grammar as grammar_module
-from inferstream.pipeline.tasks.generate.grammar import Grammars, GrammarState
+from inferstream.pipeline.tasks.generate.choosers import Choosers
+from inferstream.pipeline.tasks.generate.grammar import Grammars, GrammarState, grammars_of
 from inferstream.pipeline.tasks.generate.options import generate_options
 from inferstream.pipeline.tasks.generate.trials import PROGRAM
 from inferstream.schemas.generation import GenerateOptions
@@ -288,3 +289,15 @@ def test_other_threads_run_while_a_grammar_is_tried(grammars: Grammars) -> None:
         counted += 1
     thread.join()
     assert counted > 100
+
+
+def test_a_model_whose_tokens_the_library_does_not_know_has_no_grammars(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tokenizer.json"
+    other.write_text(json.dumps({**json.loads(path.read_text()), "decoder": None}))
+    assert grammars_of(other, [END]) is None
+    assert grammars_of(path, []) is None
+    choosers = Choosers(None)
+    with pytest.raises(BadRequest, match="can follow no `json_schema`"):
+        choosers.of(GenerateOptions(regex="a"), "id", [1], [[]])
+    assert choosers.of(GenerateOptions(n=2, top_k=3), "id", [1], [[], []]) == [None, None]
+    assert choosers.of(GenerateOptions(temperature=1.0), "id", [1], [[]]) != [None]
