@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ....schemas.generation import GenerateOptions
 from ...errors import BadRequest, Overloaded
-from .trials import Trials
+from .slow_work import SlowWork
+from .trials import Trials, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ LIMITS: Final[dict[str, Any]] = {
     "max_lexer_states": 32_768,  # 0.4 KB each, while a text is generated
     "verbose_errors": False,
 }
+SLOW_MS: Final = 30.0
+"""What takes more to compile has a share of the preparing thread's time: texts of others wait meanwhile."""
 MAX_KB: Final = 65_536
 """Of one grammar."""
 MAX_LIVE_KB: Final = 262_144
@@ -67,6 +70,7 @@ class Grammars:
         self._tokenizer = LLTokenizer(Path(tokenizer).read_text(encoding="utf-8"), eos_token=list(ends))
         self._limits = LLParserLimits(**LIMITS)
         self._trials = Trials(tokenizer, ends, LIMITS)
+        self._slow = SlowWork()
         self._live: weakref.WeakSet[Grammar] = weakref.WeakSet()
         self._counting = threading.Lock()
 
@@ -83,21 +87,40 @@ class Grammars:
         self._trials.close()
 
     def _compiled(self, name: str, text: str) -> Grammar:
-        verdict = self._trials.verdict(text)
+        verdict, tried = self._verdict(text)
         if verdict.reason:
             raise unusable(name, verdict.reason)
+        slow = verdict.ms > SLOW_MS
+        if slow and not tried:
+            self._slow.check()
         if verdict.kb > MAX_KB:
             raise unusable(name, f"it takes {verdict.kb >> 10} MB of memory")
         kb = max(verdict.kb, LEAST_KB)
         with self._counting:
             if sum(grammar.kb for grammar in self._live) + kb > MAX_LIVE_KB:
                 raise Overloaded("Too many grammars are in use: send the request again later.", 1000)
+        if slow:
+            self._slow.add(verdict.ms / 1e3)
         matcher = LLMatcher(self._tokenizer, text, log_level=0, limits=self._limits)
         grammar = Grammar(matcher, name, kb, self._tokenizer.vocab_size)
         GrammarState(grammar).allowed(())  # raises BadRequest for one that no text matches
         with self._counting:
             self._live.add(grammar)
         return grammar
+
+    def _verdict(self, text: str) -> tuple[Verdict, bool]:
+        """And whether it was found just now."""
+        tried = False
+
+        def before() -> None:
+            nonlocal tried
+            self._slow.check()
+            tried = True
+
+        verdict = self._trials.verdict(text, before)
+        if tried and verdict.ms > SLOW_MS:
+            self._slow.add(verdict.ms / 1e3)
+        return verdict, tried
 
 
 def grammars_of(tokenizer: Path | str, ends: Sequence[int]) -> Grammars | None:

@@ -28,7 +28,7 @@ SMALLEST = llguidance.LLMatcher.grammar_from_regex("a")
 def main() -> None:
     """Read {"tokenizer": path, "ends": ids, "limits": …}, then a JSON string with a grammar in each line.
 
-    Answers each with a line: the JSON of [reason, kilobytes]; no reason if the grammar can be used.
+    Answers each with a line: the JSON of [reason, kilobytes, milliseconds]; no reason if the grammar can be used.
     """
     start = json.loads(sys.stdin.readline())
     with open(start["tokenizer"], encoding="utf-8") as file:  # noqa: PTH123 (pathlib takes 20 ms to import)
@@ -36,8 +36,10 @@ def main() -> None:
     limits = llguidance.LLParserLimits(**start["limits"])
     _, least = _tried_in_fork(tokenizer, SMALLEST, limits)
     for line in sys.stdin:
+        began = _cpu_of_forks_s()
         reason, kb = _tried_in_fork(tokenizer, json.loads(line), limits)
-        sys.stdout.write(json.dumps([reason, max(0, kb - least)]) + "\n")
+        ms = 1e3 * (_cpu_of_forks_s() - began)
+        sys.stdout.write(json.dumps([reason, max(0, kb - least), round(ms, 1)]) + "\n")
         sys.stdout.flush()
 
 
@@ -107,6 +109,12 @@ def _some_token(mask: bytes, number: int) -> int:
     place = found[(2 * number + 1) * len(found) // (2 * WALKS)]
     byte = mask[place]
     return 8 * place + (byte.bit_length() - 1 if number % 2 else (byte & -byte).bit_length() - 1)
+
+
+def _cpu_of_forks_s() -> float:
+    """All of them together: each has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _resident_kb() -> int:
