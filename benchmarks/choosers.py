@@ -27,6 +27,7 @@ from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.text_tokens import TextTokens
 from inferstream.pipeline.tasks.generate.draws import Draws
 from inferstream.pipeline.tasks.generate.grammar import Grammars, GrammarState
+from inferstream.pipeline.tasks.generate.options import generate_options
 from inferstream.pipeline.tasks.generate.text_chooser import TextChooser
 from inferstream.schemas.generation import GenerateOptions
 
@@ -185,7 +186,7 @@ def compiled(grammars: Grammars) -> None:
     for name, given in GRAMMARS.items():
         began = time.perf_counter()
         try:
-            grammar = grammars.of(msgspec.convert(given, GenerateOptions))
+            grammar = grammars.of(generate_options("generate", given))
         except InferstreamError as error:
             print(f"{name:40} {1e3 * (time.perf_counter() - began):6.0f}           {error}")
             continue
