@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from ..config import NEW_PARTITIONS
+from .topic_spec import TopicSpec as TopicSpec  # noqa: PLC0414 - others import it from here
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -62,28 +62,6 @@ class Message(NamedTuple):
     partition: int | None = None
 
 
-class TopicSpec(NamedTuple):
-    """A topic as it must be.
-
-    For an existing topic ``partitions`` is a minimum, and None accepts any number; the other fields
-    are used only to create a topic. A replication of -1 is the default of the brokers.
-    """
-
-    name: str
-    partitions: int | None = None
-    replication: int = -1
-    retention_ms: int | None = None
-
-    @property
-    def new_partitions(self) -> int:
-        """The number of partitions of the topic if it is created."""
-        return self.partitions or NEW_PARTITIONS
-
-    def lacks(self, count: int) -> bool:
-        """Whether ``count`` partitions are fewer than the minimum."""
-        return self.partitions is not None and count < self.partitions
-
-
 class Listener(Protocol):
     """Callbacks of a consumer for its assignment.
 
@@ -135,6 +113,14 @@ class Consumer(Protocol):
 
         The records before it were returned, or never will be: control records of transactions,
         aborted records, deleted ones.
+        """
+        ...
+
+    def generation(self) -> int:
+        """The number of the group's last assignment: it is higher than that of any assignment before it.
+
+        On Kafka a static member that comes back within its session timeout has the same number again. Without
+        a group it is 0.
         """
         ...
 

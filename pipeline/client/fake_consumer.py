@@ -29,6 +29,9 @@ class FakeConsumer:
     def positions(self) -> Mapping[TopicPartition, int]:
         return {}
 
+    def generation(self) -> int:
+        return 0
+
     def pause(self, partitions: Collection[TopicPartition]) -> None: ...
 
     def resume(self, partitions: Collection[TopicPartition]) -> None: ...

@@ -418,6 +418,24 @@ class BrokerContract:
             offsets = [record.offset for record in await take(member, 10)]
             assert sorted(offsets) == [6, 6, 7, 7, 8, 8, 9, 9, 10, 10]
 
+    async def test_each_assignment_has_a_higher_generation(
+        self, connect: Connect, broker: Broker, topic: str, unique: str
+    ) -> None:
+        assert (await broker.consume([topic])).generation() == 0, "there is no group"
+        seen: list[int] = []
+        for _ in range(2):
+            async with connect() as alone:
+                member = await alone.consume([topic], group=unique)
+                seen.append(member.generation())
+                other = await alone.consume([topic], group=unique)
+                await wait_until(lambda one=member: len(one.assignment()) == 2)  # type: ignore[misc]
+                seen.append(member.generation())
+                assert other.generation() == member.generation()
+                await other.close()
+                await member.close()
+        assert seen == sorted(set(seen))
+        assert seen[0] > 0
+
     async def test_a_commit_of_a_lost_partition_is_ignored(
         self, broker: Broker, topic: str, parts: list[TopicPartition], unique: str
     ) -> None:

@@ -59,6 +59,9 @@ class EmbeddedConsumer:
     def positions(self) -> dict[TopicPartition, int]:
         return dict(self._member.positions)
 
+    def generation(self) -> int:
+        return 0 if self._group is None else self._group.generation
+
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         self._member.paused |= self._member.positions.keys() & partitions
 

@@ -50,6 +50,10 @@ CREATE TABLE IF NOT EXISTS committed (
     next_offset INTEGER NOT NULL,
     PRIMARY KEY (consumer_group, partition)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS generations (
+    consumer_group TEXT PRIMARY KEY,
+    number INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS subscriptions (
     consumer_group TEXT NOT NULL,
     topic TEXT NOT NULL,

@@ -87,6 +87,8 @@ class Group:
         self._database = database
         self._topics = topics
         self._rebalance_timeout_ms = rebalance_timeout_ms
+        self.generation = 0
+        """See `Consumer.generation`. Kept in the file, so that it grows over the processes that have the group."""
         self._members: list[GroupMember] = []
         self._rebalancing = asyncio.Lock()
         self._lock: sqlite3.Connection | None = None
@@ -129,6 +131,12 @@ class Group:
     async def _rebalance(self) -> None:
         """All members hand over their partitions, then all get their new shares."""
         await asyncio.gather(*map(self._revoke, list(self._members)))
+        try:
+            self.generation = await self._database.run(self._topics.next_generation, self._name)
+        except BrokerError as error:
+            for member in self._members:
+                member.end(error)
+            return
         shares = range_assignment([member.topics for member in self._members])
         await asyncio.gather(*map(self._assign, list(self._members), shares))
 

@@ -78,6 +78,15 @@ class TopicTable:
         insert = "INSERT OR IGNORE INTO subscriptions VALUES (?, ?)"
         self._database.connection.executemany(insert, [(group, topic) for topic in topics])
 
+    def next_generation(self, group: str) -> int:
+        """The number of the next assignment of this group, from 1 on."""
+        count = (
+            "INSERT INTO generations VALUES (?, 1) "
+            "ON CONFLICT (consumer_group) DO UPDATE SET number = number + 1 RETURNING number"
+        )
+        (number,) = self._database.connection.execute(count, [group]).fetchone()
+        return int(number)
+
     def committed(
         self, group: str, partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, int | None]:

@@ -114,6 +114,9 @@ class KafkaConsumer:
         states = {at: assignment.state_value(at) for at in self._rebalances.assigned & assignment.tps}
         return {at: state.position for at, state in states.items() if state.has_valid_position}
 
+    def generation(self) -> int:
+        return self._rebalances.generation
+
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         ours = self._rebalances.assigned.intersection(partitions)
         self._rebalances.paused |= ours

@@ -25,6 +25,8 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self.paused: set[TopicPartition] = set()
         self.positions: dict[TopicPartition, int] = {}
         """The next offset of each partition that has returned records or was sought."""
+        self.generation = 0
+        """See `Consumer.generation`."""
         self.settled = asyncio.Event()
         """Not set during a rebalance."""
         self.failure: Exception | None = None
@@ -47,6 +49,8 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._tell(given - self._told)
         self._told = given
         self.assigned = given
+        # A reader without a group has a coordinator without generations.
+        self.generation = max(0, getattr(self._consumer._coordinator, "generation", 0))
         # aiokafka forgets in a rebalance which partitions were paused, also of those that stay.
         self.paused &= self.assigned
         self._consumer.pause(*for_kafka(self.paused))
