@@ -10,6 +10,7 @@ from .breaker import Breaker
 from .chunks import AnswerPart, Chunks
 from .outcome import Outcome
 from .replies import ReplyBuilder
+from .resuming import Resuming
 from .slots import Slot
 
 CACHED = ("memory", "disk")
@@ -18,14 +19,23 @@ CACHED = ("memory", "disk")
 class AnswerPolicy:
     """The counterpart of `FailurePolicy` for requests that were answered."""
 
-    def __init__(self, replies: ReplyBuilder, metrics: TaskMetrics, breaker: Breaker) -> None:
+    def __init__(
+        self,
+        replies: ReplyBuilder,
+        metrics: TaskMetrics,
+        breaker: Breaker,
+        resuming: Resuming | None = None,
+    ) -> None:
+        """``resuming``: finds where an answer goes on that another worker has begun; None if the task cannot."""
+        self.resuming = resuming
         self._replies = replies
         self._metrics = metrics
         self._breaker = breaker
 
     def chunks(self, arrival: Arrival, slot: Slot) -> Chunks:
         """What tells the answer in parts while it is being made."""
-        return Chunks(slot, partial(self._chunk, arrival))
+        told = len(arrival.job.told)
+        return Chunks(slot, partial(self._chunk, arrival), told, arrival.first_seq)
 
     def _chunk(self, arrival: Arrival, part: AnswerPart) -> Message | None:
         message = self._replies.chunk(arrival, part)

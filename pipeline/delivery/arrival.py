@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from ...schemas.messages import Request
 from ...schemas.topics import ANY_ORDER, Header, header_values, origin
 from ..broker.base import Record
@@ -32,6 +34,8 @@ class Arrival:
         job: what the engine is asked; set by the `RequestReader`.
         lease: that of its client, if the request has one; set by the `RequestReader`.
         chunks: tell the answer in parts while it is being made; None if it is wanted whole.
+        epoch: of its replies, if the answer may be told by several workers, one after the other.
+        first_seq: the number of its next reply while there are no ``chunks``.
     """
 
     record: Record
@@ -42,6 +46,13 @@ class Arrival:
     job: Job = NO_JOB
     lease: Lease | None = None
     chunks: Chunks | None = None
+    epoch: int | UnsetType = UNSET
+    first_seq: int = 0
+
+    @property
+    def seq(self) -> int:
+        """The number of the next reply."""
+        return self.first_seq if self.chunks is None else self.chunks.seq
 
     @property
     def reply_id(self) -> str:

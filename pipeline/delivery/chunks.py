@@ -34,15 +34,21 @@ class Chunks:
     told from there on.
     """
 
-    def __init__(self, slot: Slot, message: Callable[[AnswerPart], Message | None]) -> None:
-        """``message`` makes a reply of a part; None if it is too large for one: then no more is told."""
-        self.position = 0
+    def __init__(
+        self, slot: Slot, message: Callable[[AnswerPart], Message | None], position: int = 0, seq: int = 0
+    ) -> None:
+        """``message`` makes a reply of a part; None if it is too large for one: then no more is told.
+
+        ``position`` and ``seq``: how much another worker has told.
+        """
+        self.position = position
         """Pieces that were told."""
-        self.seq = 0
+        self.seq = seq
         """Parts that were told: the number of the next one, or of the terminal event."""
         self._slot = slot
         self._message = message
         self._flight: Flight | None = None
+        self._last: int | None = None  # pieces that are told at most, once it is handed over
         self._most = 16  # pieces of the next part: as many as fit, by the last ones
         slot.chunks = self._next
 
@@ -54,18 +60,32 @@ class Chunks:
         self._slot.say()
 
     def end(self) -> None:
-        """Tell nothing more: the terminal event comes."""
+        """Tell nothing more: the terminal event comes. What is handed over is told as far as it is known now."""
+        flight = self._flight
         self._leave()
-        self._slot.chunks = None
+        if self._slot.left and flight is not None:
+            self._flight = flight
+            self._last = len(flight.pieces)
+            self._slot.say()
+        else:
+            self._slot.chunks = None
+
+    def told(self) -> bytes | None:
+        """The JSON of all pieces that were told, those of other workers too; None if the task does not say."""
+        flight = self._flight
+        return None if flight is None else flight.task.tell(flight.pieces[: self.position], 0)
 
     def _leave(self) -> None:
         if self._flight is not None:
-            self._flight.watchers.remove(self._slot.say)
+            if self._last is None:
+                self._flight.watchers.remove(self._slot.say)
             self._flight = None
 
     def _next(self) -> Message | None:
         flight = self._flight
         if flight is None or len(flight.pieces) <= self.position:
+            return None
+        if self._last is not None and self._last <= self.position:
             return None
         try:
             message = self._part(flight)

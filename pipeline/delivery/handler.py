@@ -1,6 +1,9 @@
 """The path of a record to its outcome: read, admit, run. The one place where errors are caught."""
 
 import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,11 +16,16 @@ from .admission import Admission
 from .answers import AnswerPolicy
 from .arrival import Arrival
 from .cancels import RunningRequest
+from .chunks import Chunks
 from .failures import FailurePolicy
 from .outcome import Outcome, PendingOutcome
 from .reply_topics import ReplyTopics
 from .request_reader import RequestReader
+from .resuming import Resuming
+from .retries import attempt_of
 from .slots import Slot
+
+log = logging.getLogger(__name__)
 
 
 class Handler:
@@ -32,12 +40,14 @@ class Handler:
         answers: AnswerPolicy,
         failures: FailurePolicy,
     ) -> None:
+        """``answers`` also says how an answer is resumed that another worker has begun."""
         self._engine = engine
         self._reader = reader
         self._reply_topics = reply_topics
         self._admission = admission
         self._answers = answers
         self._failures = failures
+        self._resuming = answers.resuming
         self._cancels = reader.cancels
 
     def handle(self, record: Record, slot: Slot) -> Outcome | PendingOutcome:
@@ -62,8 +72,9 @@ class Handler:
         """Decode, check, look into the cache; what is left waits for the device in `_run`."""
         try:
             job = arrival.job if is_read else self._reader.read(arrival)
-            if not job.request.final and not is_read:
-                return self._answer_partial(arrival, slot)
+            is_special = not is_read and (job.request.stream or not job.request.final)
+            if is_special and (later := self._answer_later(arrival, slot)) is not None:
+                return later
             takes_place = False
             if is_newer := job.request.supersedes is not None:
                 takes_place = self._takes_place(arrival)
@@ -87,6 +98,19 @@ class Handler:
         size = len(arrival.record.value or b"")
         return self._admission.admitted(job.tenant, size, self._run_unless_cancelled(arrival, found))
 
+    def _answer_later(self, arrival: Arrival, slot: Slot) -> PendingOutcome | None:
+        """`_answer` a request of which more must be known first; None if it can be answered now."""
+        request = arrival.job.request
+        if not request.final:
+            return self._answer_partial(arrival, slot)
+        if not request.stream or self._resuming is None:
+            return None
+        slot.resumes = True
+        arrival.epoch = slot.epoch
+        if slot.begun or attempt_of(arrival.headers) > 1:
+            return self._answer_behind(arrival, slot, self._resuming)
+        return None
+
     async def _answer_partial(self, arrival: Arrival, slot: Slot) -> Outcome:
         """`_answer` when all records of the poll were read: one behind it may supersede it."""
         try:
@@ -95,6 +119,15 @@ class Handler:
             if arrival.job.request.supersedes is not None:
                 self._cancels.pass_on(arrival)
             return self._failures.end(arrival, error)
+        found = self._answer(arrival, slot, is_read=True)
+        return found if isinstance(found, Outcome) else await found
+
+    async def _answer_behind(self, arrival: Arrival, slot: Slot, resuming: Resuming) -> Outcome:
+        """`_answer` a request of which another worker may have told pieces: it goes on behind them."""
+        resumed = await resuming.resumed(arrival, slot.epoch)
+        arrival.job = replace(arrival.job, told=resumed.pieces)
+        arrival.epoch = resumed.epoch
+        arrival.first_seq = resumed.seq
         found = self._answer(arrival, slot, is_read=True)
         return found if isinstance(found, Outcome) else await found
 
@@ -146,7 +179,8 @@ class Handler:
             try:
                 return self._answers.outcome(arrival, await attempt)
             except Exception as error:
-                if chunks is not None and chunks.seq and not flight.keep:
+                told = None if chunks is None else self._told(chunks)
+                if told is None and chunks is not None and chunks.seq and not flight.keep:
                     # Another attempt would have other pieces than those that were told.
                     return self._failures.end(arrival, error, flight.task.version)
                 waited_s = self._engine.clock() - began
@@ -154,9 +188,22 @@ class Handler:
             if isinstance(next_step, Outcome):
                 return next_step
             arrival = next_step.arrival
+            if told:
+                arrival.job = replace(arrival.job, told=told)
             running.check()  # it may have been superseded while it was on the device
             await asyncio.sleep(next_step.pause_s)
             attempt = self._engine.answer(arrival.job, follow)
+
+    def _told(self, chunks: Chunks) -> Sequence[Any] | None:
+        """The pieces that were told, for another attempt to go on behind them; None if its task cannot."""
+        if self._resuming is None:
+            return None
+        try:
+            told = chunks.told()
+            return None if told is None else self._resuming.decoded(told)
+        except Exception:  # the code of a task may raise anything
+            log.exception("What was told of an answer cannot be read: it is not tried again.")
+            return None
 
     async def _answer_on_new_topic(self, arrival: Arrival, slot: Slot) -> Outcome:
         """`_answer` for a reply topic that is named for the first time: ask the broker for it."""

@@ -17,6 +17,7 @@ from ..errors import InferstreamError, NotWritable, Overloaded, ReplyTooLarge
 from .arrival import Arrival
 from .chunks import AnswerPart
 from .outcome import Outcome
+from .resumed import Resumed
 
 MAX_ECHO_BYTES: Final = 4_096
 """Bytes of the headers that one reply repeats: what is above, a caller can put into the request's id."""
@@ -67,7 +68,8 @@ class ReplyBuilder:
                 cache=answer.cache,
                 timings=answer.timings,
                 batch=answer.batch,
-                seq=0 if arrival.chunks is None else arrival.chunks.seq,
+                seq=arrival.seq,
+                epoch=arrival.epoch,
             )
         )
         reply = self._message(arrival, identity, body)
@@ -88,12 +90,30 @@ class ReplyBuilder:
                 version=part.version,
                 from_=part.start,
                 output=Raw(part.output),
+                epoch=arrival.epoch,
             )
         )
-        if len(body) > self._max_bytes:
-            return None
-        chunk = self._message(arrival, identity, body)
-        return chunk if len(chunk.key or b"") <= MAX_KEY_BYTES else chunk._replace(key=identity.encode())
+        return None if len(body) > self._max_bytes else self._chunk_message(arrival, body)
+
+    def mark(self, arrival: Arrival, begun: Resumed) -> Message:
+        """The empty chunk with which this worker takes over the answer."""
+        chunk = Chunk(
+            id=arrival.reply_id,
+            seq=begun.seq,
+            task=self._task,
+            model="",
+            version="",
+            from_=len(begun.pieces),
+            output=Raw(b"[]"),
+            epoch=begun.epoch,
+        )
+        return self._chunk_message(arrival, codec.encode(chunk))
+
+    def _chunk_message(self, arrival: Arrival, body: bytes) -> Message:
+        chunk = self._message(arrival, arrival.reply_id, body)
+        if len(chunk.key or b"") <= MAX_KEY_BYTES:
+            return chunk
+        return chunk._replace(key=arrival.reply_id.encode())
 
     def failure(self, arrival: Arrival, error: InferstreamError | codec.DecodeError) -> Outcome:
         """The reply with a Failure, which repeats the error's code and, shortened, its sentence."""
@@ -132,7 +152,8 @@ class ReplyBuilder:
             message=self._where + message,
             retryable=retryable,
             retry_after_ms=retry_after_ms,
-            seq=0 if arrival.chunks is None else arrival.chunks.seq,
+            seq=arrival.seq,
+            epoch=arrival.epoch,
         )
 
     def _or_bare(self, arrival: Arrival, reply: Message, identity: str) -> Outcome:

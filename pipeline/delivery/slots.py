@@ -22,6 +22,10 @@ class Slot:
         silent: the outcome of the record before it in the chain was not published yet.
         chunks: gives the next part of the answer, None while there is none; set while parts are told.
         saying: acknowledges a part of the answer that was published, until it is durable.
+        epoch: that of the assignment by which its partition is read.
+        begun: an earlier owner of the partition may have begun it.
+        resumes: another worker can go on with its answer, so it is handed over, not waited for.
+        left: it was handed over: it ends elsewhere.
         acknowledgement: of the last message that was published for it, until it has come.
     """
 
@@ -38,7 +42,18 @@ class Slot:
     acknowledgement: "asyncio.Future[None] | None" = None
     unacknowledged: int = 0
     done: bool = False
+    epoch: int = 0
+    begun: bool = False
+    resumes: bool = False
+    left: bool = False
     task: "asyncio.Task[None] | None" = None
+
+    @property
+    def keeps_waiting(self) -> bool:
+        """Whether a worker that stops has to wait for it."""
+        if not self.left:
+            return not self.done
+        return self.saying is not None or (self.task is not None and not self.task.done())
 
     def say(self) -> None:
         """More of the answer is known: publish it as soon as its turn has come."""

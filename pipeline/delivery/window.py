@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from ..broker.base import Record, TopicPartition
 from ..config import WindowConfig
@@ -10,6 +11,9 @@ from .linger import Busy, idle
 from .outcome import Outcome
 from .sender import Publish, Sender
 from .slots import PartitionQueue, Slot
+
+HAND_OVER_MS: Final = 20
+"""How often it is looked whether the last parts of what is handed over are durable."""
 
 
 class Window:
@@ -33,6 +37,13 @@ class Window:
         """Records whose outcome is durable."""
         self.bytes = 0
         """The size of the records that are not finished: a dead letter holds its record until it is durable."""
+        self.resumes = False
+        """Whether some of its records are told by one worker after the other: then epochs and ends are kept."""
+        self.epoch = 0
+        """That of the records that are admitted from now on."""
+        self.ends: Mapping[TopicPartition, int] | None = None
+        """The ends of the partitions when they were assigned, or later: what is behind them no earlier owner has
+        begun. None until they are known."""
         self._sender = Sender(publish, busy, self._finish)
         self._queues: dict[TopicPartition, PartitionQueue] = {}
         self._forgotten: set[TopicPartition] = set()
@@ -85,6 +96,10 @@ class Window:
                 self._sender.say
             )
         slot: Slot = queue.append(record)
+        if self.resumes:
+            slot.epoch = self.epoch
+            end = None if self.ends is None else self.ends.get(TopicPartition(record.topic, record.partition))
+            slot.begun = end is None or record.offset < end
         self.running += 1
         self.bytes += slot.size
         return slot
@@ -120,6 +135,7 @@ class Window:
     def begin(self, partitions: Collection[TopicPartition]) -> None:
         """These partitions are read from their committed offsets on, also those that were forgotten."""
         self._forgotten.difference_update(partitions)
+        self.ends = None
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset to commit of each partition that has moved since the last call."""
@@ -134,17 +150,38 @@ class Window:
                 moved[partition] = queue.given = offset
         return moved
 
+    def hand_over(self, partitions: Collection[TopicPartition] | None) -> int:
+        """Stop what another worker can go on with, and tell what is known of it; returns how many these are.
+
+        It stays unfinished, and so do later records of its key, which are not answered before it.
+        """
+        count = 0
+        for slot in [slot for queue in self._of(partitions) for slot in queue.slots if slot.resumes]:
+            if slot.outcome is None and not (slot.done or slot.left):
+                count += 1
+                following: Slot | None = slot
+                while following is not None:
+                    following.left = True
+                    if following.task is not None:
+                        following.task.cancel()
+                    following = following.next_of_key
+        return count
+
     async def settle(self, partitions: Collection[TopicPartition] | None, timeout_ms: int) -> bool:
-        """Wait until all records (of these partitions) have their terminal event; False on timeout."""
-        queues = [queue for tp, queue in self._queues.items() if partitions is None or tp in partitions]
+        """Wait until all records (of these partitions) have their terminal event, or are handed over; False on
+        timeout."""
+        queues = self._of(partitions)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_ms / 1e3
-        while any(not slot.done for queue in queues if not queue.forgotten for slot in queue.slots):
+        while any(slot.keeps_waiting for queue in queues if not queue.forgotten for slot in queue.slots):
             left_ms = int((end - loop.time()) * 1e3)
             if left_ms <= 0:
                 return False
-            await self.changed(left_ms)
+            await self.changed(min(left_ms, HAND_OVER_MS))
         return True
+
+    def _of(self, partitions: Collection[TopicPartition] | None) -> list[PartitionQueue]:
+        return [queue for tp, queue in self._queues.items() if partitions is None or tp in partitions]
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Drop these partitions: their unfinished records are neither answered nor committed here."""

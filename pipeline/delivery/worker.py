@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..broker.base import Broker, Consumer, Record, TopicPartition
+from ..errors import BrokerError
 from .breaker import Breaker
 from .linger import LINGER_S
 from .outcome import Outcome, PendingOutcome
@@ -24,6 +25,8 @@ FIRST_RECORD_BYTES: Final = 32_768
 """The expected size of a record until some have been read."""
 
 LEAST_RECORD_BYTES: Final = 1_024
+
+MAX_OFFSET: Final = 2**63 - 1
 
 ROOM_SHARE: Final = 16
 """A full window is read into again when this part of it (1/16) is free."""
@@ -105,8 +108,10 @@ class Worker:
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Called by the broker: finish these partitions within the limit, and commit.
 
-        Records that are unfinished by then are not committed; the next owner of the partition answers them.
+        Records that are unfinished by then are not committed; the next owner of the partition answers them, and goes
+        on with those that are handed over.
         """
+        self.window.hand_over(partitions)
         if not await self.window.settle(partitions, self._config.revoke_timeout_ms):
             log.info("Some requests are not finished: the next owner of their partitions answers them.")
         await self._commit()
@@ -114,17 +119,31 @@ class Worker:
 
     async def _serve(self, consumer: Consumer, tasks: asyncio.TaskGroup) -> None:
         while not self._draining.is_set():
+            if self.window.resumes and self.window.ends is None:
+                await self._look_up_ends(consumer)
             await self._wait_for_room()
             self._pause_full(consumer)
             # With no room everything is paused, and the poll only keeps the membership. Records that
             # it returns all the same must be admitted: later commits would skip one left out.
             room = self._room()
-            for record in await consumer.poll(self._max_records(room), POLL_MS if room > 0 else 0):
+            records = await consumer.poll(self._max_records(room), POLL_MS if room > 0 else 0)
+            self.window.epoch = consumer.generation()
+            for record in records:
                 self._accept(record, tasks)
             self.window.read_to(consumer.positions())
             # A poll that finds records does not yield to the event loop. Under load, fewer and larger
             # polls cost less, here and on the broker (docs/decisions/0008).
             await asyncio.sleep(LINGER_S if self.window.busy() else 0)
+
+    async def _look_up_ends(self, consumer: Consumer) -> None:
+        """Note the ends of the partitions: an earlier owner may have begun the records before them."""
+        generation = consumer.generation()
+        try:
+            ends = await consumer.end_offsets(consumer.assignment())
+        except BrokerError:  # polling says it if it lasts
+            ends = dict.fromkeys(consumer.assignment(), MAX_OFFSET)
+        if consumer.generation() == generation:
+            self.window.ends = ends
 
     def _max_records(self, room: int) -> int:
         """How many records to poll for: as many as fit, if they are as large as the largest one of late."""
@@ -187,6 +206,10 @@ class Worker:
         if has_time:
             log.info("Draining: %d requests are finished first.", self.window.running)
         consumer.pause(consumer.assignment())
+        if handed_over := self.window.hand_over(None):
+            log.info(
+                "%d answers in pieces are handed over to the next owner of their partitions.", handed_over
+            )
         async with asyncio.TaskGroup() as tasks:
             polling = tasks.create_task(self._keep_membership(consumer))
             settled = await self.window.settle(None, self._config.drain_timeout_ms)

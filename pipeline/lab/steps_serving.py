@@ -17,7 +17,7 @@ from ..engine.questions import ModelEntry
 from ..serving.build import task_workers
 from ..serving.serving import Serving
 from ..telemetry import Metrics
-from .steps import Steps, StepsModel
+from .steps import CONTRACT, Steps, StepsModel
 
 LIMITS = Limits(4_096, 64)
 
@@ -37,5 +37,5 @@ def steps_serving(
     engine = Engine(served, memory=memory, disk=None, clock=time.monotonic)
     metrics = Metrics()
     topics = Topics(Steps.name, config.kafka.topic_prefix)
-    workers = task_workers(config, broker, topics, engine, metrics.of_task(Steps.name))
+    workers = task_workers(config, broker, topics, engine, metrics.of_task(Steps.name), piece=CONTRACT.piece)
     return Serving(broker, engine, [workers], metrics)

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from ..delivery.linger import BUSY_DELAY_S
 from ..delivery.replies import ReplyBuilder
 from ..delivery.reply_topics import ReplyTopics
 from ..delivery.request_reader import RequestReader
+from ..delivery.resuming import Resuming
 from ..delivery.retries import retry_topics, tier_name
 from ..delivery.retry_returner import RetryReturner
 from ..delivery.topic_watch import TopicWatch, check_regularly
@@ -96,6 +97,7 @@ def build_worker(
             group=group,
             member=member,
             kind=one.contract.request,
+            piece=one.contract.piece,
         )
         for one in definitions
     ]
@@ -128,6 +130,7 @@ def step_workers(
             metrics.of_task(step.topics.label),
             group=f"{group}.{step.topics.label}" if group else None,
             member=member,
+            piece=tasks().find(step.declared.task).contract.piece,
             step=step,
         )
         for step in steps
@@ -145,11 +148,13 @@ def task_workers(
     group: str | None = None,
     member: str | None = None,
     kind: type[Request] = Request,
+    piece: Any = None,
     step: ChainStep | None = None,
 ) -> TaskWorkers:
     """All that stands around an engine for one task: a worker for the requests, and one for each retry topic.
 
-    ``kind``: the type of the requests. ``step``: the step of a chain that these workers are.
+    ``kind``: the type of the requests, ``piece``: of a piece of an answer. ``step``: the step of a chain that these
+    workers are.
     """
     group = group or f"{topics.prefix}.{topics.label}"
     specs = chain_specs(step.chain, config) if step else topic_specs(topics, config.kafka, config.retries)
@@ -168,7 +173,9 @@ def task_workers(
     end_of = Undelivered(topics, reply_topics, metrics, stamp).end_of
     replying = (limits.max_reply_bytes, limits.echo_headers, end_of)
     replies = StepReplies(step, *replying) if step else ReplyBuilder(topics.task, *replying)
-    answers = AnswerPolicy(replies, metrics, breaker)
+    resumes = piece is not None and engine.resumes(step.declared.task if step else topics.task)
+    resuming = Resuming(broker, piece, replies.mark) if resumes else None
+    answers = AnswerPolicy(replies, metrics, breaker, resuming)
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
     # The loops over the broker.
@@ -177,7 +184,9 @@ def task_workers(
     subscription = Subscription([topics.requests], group, member)
     topic_watch = TopicWatch(broker.partitions, [spec.name for spec in specs])
     checks = partial(check_regularly, topic_watch.check, reply_topics.refresh)
-    worker = Worker(broker, handler, window, subscription, [checks, cancels.run], breaker)
+    window.resumes = resumes
+    background = (checks, cancels.run) if resuming is None else (checks, cancels.run, resuming.run)
+    worker = Worker(broker, handler, window, subscription, background, breaker)
     tiers = sorted(set(config.retries.tiers_s))
     returners = [_returner(config, broker, topics, seconds, subscription) for seconds in tiers]
 
