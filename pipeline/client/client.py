@@ -29,8 +29,9 @@ from .keywords import Content, Item, Items
 from .lease import ClientLease
 from .mapping import mapped, resolved
 from .owner import Owner, Unpicklable
+from .pending import ignored
 from .prefix_keys import PrefixKeys
-from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of, ignored
+from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of
 from .stream import Stream, piece_types
 
 CLOSED: Final = "The client is closed: send requests inside of `async with`."

@@ -1,8 +1,8 @@
 """The pieces of one answer, joined by their positions."""
 
+from array import array
 from collections import deque
-from collections.abc import Sequence
-from hashlib import blake2b
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,9 @@ class Pieces:
 
     What has a position that is known already is skipped, and so is a chunk behind a gap, or one for which
     there is no room while the program does not read: the whole answer at the end has all that is left.
+
+    Attributes:
+        is_torn: something came that differs from the piece that was known in its place. No more is added then.
     """
 
     def __init__(self) -> None:
@@ -26,7 +29,8 @@ class Pieces:
         self._unread: deque[tuple[Sequence[Any], int]] = deque()  # pieces that join, and their bytes
         self._unread_bytes = 0
         self._next = 0  # of the first of them
-        self._digest = blake2b(digest_size=16)  # of the pieces that are known
+        self._digests = array("q")  # of the pieces that are known
+        self.is_torn = False
 
     def add(self, start: int, pieces: Sequence[Any], size: int) -> bool:
         """Pieces of a chunk, the first of which has the position ``start``. Returns whether any is new.
@@ -34,7 +38,11 @@ class Pieces:
         ``size`` is in bytes, as received.
         """
         known = self._end - start
-        if start < 0 or known < 0 or known >= len(pieces):
+        if self.is_torn or start < 0 or known < 0:
+            return False
+        if known and self._differs(start, pieces[:known]):
+            return False
+        if known >= len(pieces):
             return False
         size += CHUNK_OVERHEAD
         if self._unread_bytes + size > MAX_UNREAD_BYTES:
@@ -47,9 +55,7 @@ class Pieces:
 
         False if they begin otherwise than the chunks: then nothing is added.
         """
-        digest = blake2b(digest_size=16)
-        _update(digest, pieces[: self._end])
-        if digest.digest() != self._digest.digest():
+        if self.is_torn or len(pieces) < self._end or self._differs(0, pieces[: self._end]):
             return False
         if len(pieces) > self._end:
             self._append(pieces[self._end :], 0)
@@ -74,10 +80,14 @@ class Pieces:
         self._unread.append((pieces, size))
         self._unread_bytes += size
         self._end += len(pieces)
-        _update(self._digest, pieces)
+        self._digests.extend(_digests(pieces))
+
+    def _differs(self, start: int, pieces: Sequence[Any]) -> bool:
+        """Whether these pieces are others than those that are known from there on."""
+        known = self._digests[start : start + len(pieces)]
+        self.is_torn = known != array("q", _digests(pieces))
+        return self.is_torn
 
 
-def _update(digest: blake2b, pieces: Sequence[Any]) -> None:
-    for piece in pieces:
-        encoded = msgspec.json.encode(piece)
-        digest.update(b"%d:%b" % (len(encoded), encoded))
+def _digests(pieces: Sequence[Any]) -> Iterable[int]:
+    return (hash(msgspec.json.encode(piece)) for piece in pieces)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import msgspec
 from msgspec import Struct, structs
@@ -15,6 +15,8 @@ from .. import errors
 from ..broker.base import Broker, Consumer, Message, Record
 from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
 from ..tasks.catalogue import contract_of
+from .epochs import Epochs
+from .pending import Pending, ignored
 
 POLL_RECORDS: Final = 2_000
 POLL_MS: Final = 1_000
@@ -89,21 +91,6 @@ def _error_class(failure: Failure) -> type[InferstreamError]:
     return type("InferstreamError", (InferstreamError,), attributes)
 
 
-def ignored(chunk: Chunk) -> None:
-    """The chunks of a request whose answer is wanted whole."""
-
-
-class Pending(NamedTuple):
-    """A request without a reply so far. ``caller_id`` is the id of the caller, not of the record."""
-
-    caller_id: str
-    reply: asyncio.Future[Result | Failure]
-    published: asyncio.Future[None]
-    timer: asyncio.TimerHandle | None
-    chunks: Callable[[Chunk], None]
-    cancel: Callable[..., Message] | None
-
-
 class PendingReplies:
     """The pending requests of one task. Reads the reply topic from its end, without a consumer group.
 
@@ -116,6 +103,7 @@ class PendingReplies:
         self._unwanted = unwanted
         self._consumer = consumer
         self._pending: dict[str, Pending] = {}
+        self._epochs = Epochs()
         self._ended: BaseException | None = None
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(self._stopped)
@@ -197,7 +185,7 @@ class PendingReplies:
         except DecodeError:
             return  # a record of another program on a shared topic
         pending = self._pending.get(reply.id)
-        if pending is None:
+        if pending is None or not self._epochs.counts(reply):
             return
         if isinstance(reply, Chunk):
             pending.chunks(reply)
@@ -206,6 +194,7 @@ class PendingReplies:
 
     def _forget(self, request_id: str) -> None:
         pending = self._pending.pop(request_id)
+        self._epochs.forget(request_id)
         if pending.timer:
             pending.timer.cancel()
         if pending.reply.cancelled():

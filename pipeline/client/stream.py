@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ Output_co = TypeVar("Output_co", covariant=True)
 
 Send = Callable[[Callable[[Chunk], None]], Awaitable["asyncio.Future[Result | Failure]"]]
 """Sends the request. Its chunks go to the function that it gets, its reply into the future that it returns."""
+
+
+TORN: Final = "The answer was made again and begins otherwise than the pieces that were shown: `await stream.answer()` has it."
 
 
 class PieceTypes(NamedTuple):
@@ -93,7 +96,7 @@ class Stream(Generic[Piece_co, Output_co]):
 
     async def __anext__(self) -> Piece_co:
         """The next piece. After the last one raises the error of the request, if it has failed."""
-        while not (self._pieces or self._has_ended()):
+        while not (self._pieces or self._torn or self._has_ended()):
             await self._change()
         if not self._pieces:
             raise self._error or self._torn or StopAsyncIteration
@@ -134,10 +137,7 @@ class Stream(Generic[Piece_co, Output_co]):
             # The last step of a chain answers, which is another task than the one that was asked.
             pieces = self._types.pieces or piece_types(found.task, self._types.output).pieces
             if pieces is not None and not self._pieces.finish(pieces(answer.output)):
-                self._torn = InferstreamError(
-                    "The answer was made again and begins otherwise than the pieces that were shown: "
-                    "`await stream.answer()` has it."
-                )
+                self._torn = InferstreamError(TORN)
         except Exception as error:
             self._error = error
         else:
@@ -157,4 +157,7 @@ class Stream(Generic[Piece_co, Output_co]):
             self._changed.set()
             return
         if self._pieces.add(chunk.from_, pieces, len(chunk.output)):
+            self._changed.set()
+        elif self._pieces.is_torn and self._torn is None:
+            self._torn = InferstreamError(TORN)
             self._changed.set()

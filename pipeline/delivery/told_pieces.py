@@ -33,8 +33,9 @@ class ToldPieces(Struct):
     pieces: list[Raw] = []
 
     def is_older(self, reply: Reply) -> bool:
-        """Whether it comes from a worker that was replaced."""
-        return epoch_of(reply) < self.epoch
+        """Whether it comes from a worker that was replaced. An end without an epoch is one of an earlier version."""
+        is_chunk = isinstance(reply, Chunk)
+        return (is_chunk or reply.epoch is not UNSET) and epoch_of(reply) < self.epoch
 
     def add(self, chunk: Chunk) -> None:
         """The next chunk."""

@@ -11,7 +11,7 @@ from ..arguments import check
 from ..call import Call
 from ..envelope import Envelope
 from ..keywords import DEFAULT_TIMEOUT_S, STREAM_LEASE_S
-from ..replies import ignored
+from ..pending import ignored
 from .modes import Mode
 from .requests import Reply, StreamRequests
 from .stream import Segments, TranslationStream

@@ -41,9 +41,9 @@ class Case(Struct):
                 self.reply_topics.add(row.reply_topic)
             case "waiting":
                 self.due_ms = max(self.due_ms, row.number)
-            case "chunk":
-                self.chunks[row.number] += 1
-                self.told.setdefault(row.source, Told()).chunk(row.number, row.timestamp_ms)
+            case "chunk" | "mark":
+                told = self.told.setdefault(row.source, Told())
+                self.chunks[row.number] += told.chunk(row.number, row.timestamp_ms, row.code)
             case "hop":
                 self.hops[row.number] += 1
                 self.due_ms = max(self.due_ms, row.timestamp_ms)
@@ -98,8 +98,21 @@ class Case(Struct):
         return sum(max(0, count - self.deliveries) for count in self.chunks.values())
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether a worker went on with what another one had told."""
+        return any(told.is_resumed for told in self.told.values())
+
+    @property
+    def outdated_chunks(self) -> int:
+        return sum(told.outdated for told in self.told.values())
+
+    @property
+    def repeated_pieces(self) -> int:
+        return sum(told.repeated for told in self.told.values())
+
+    @property
     def is_torn(self) -> bool:
-        """Whether a chunk is missing, or before the one with the number before it."""
+        """Whether a chunk is missing, before the one with the number before it, or changes what was told."""
         return any(told.is_torn for told in self.told.values())
 
     def is_told_late(self, due_ms: int) -> bool:

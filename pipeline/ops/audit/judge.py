@@ -68,6 +68,9 @@ class Judge:
             hops = case.hops[step]
             counted.reached += case.count if step == 1 else hops > 0
             counted.repeated += max(0, hops - case.deliveries)
+        report.resumed += case.is_resumed
+        report.outdated_chunks += case.outdated_chunks
+        report.repeated_pieces += case.repeated_pieces
         if case.is_torn:
             report.torn += 1
             report.example("torn", case.identity)

@@ -57,7 +57,11 @@ class AuditReport(Struct):
         duplicated: terminal events beyond one for each time that a request was sent.
         contradictory: requests with too many terminal events that are not all the same.
         chunks: parts of answers that were told while these were being made.
-        torn: requests of which a chunk is missing, or comes before an earlier one.
+        resumed: requests with pieces of one worker, behind which another one has gone on.
+        outdated_chunks: chunks that do not count: of workers that did not know that they were replaced.
+        repeated_pieces: pieces that were told again, among those that count.
+        torn: requests of which a chunk or a piece is missing, comes before an earlier one, or differs from
+            what was told in its place before.
         late_chunks: requests with a chunk behind their last terminal event: a worker was suspended for longer
             than its session, and went on.
         duplicated_chunks: chunks beyond one for each time that a request was sent.
@@ -91,6 +95,9 @@ class AuditReport(Struct):
     duplicated: int = 0
     contradictory: int = 0
     chunks: int = 0
+    resumed: int = 0
+    outdated_chunks: int = 0
+    repeated_pieces: int = 0
     torn: int = 0
     late_chunks: int = 0
     duplicated_chunks: int = 0

@@ -66,6 +66,13 @@ class Writer:
             chunk = Chunk(identity, seq, "triage", "m", "1", from_=seq, output=OUTPUT)
             await self.put(self.topics.replies, encode(chunk))
 
+    async def tell_pieces(self, identity: str, *told: tuple[int, int, int, str]) -> None:
+        """Publish chunks of an epoch, each as (epoch, seq, from, characters); without characters it is a mark."""
+        for epoch, seq, start, characters in told:
+            pieces = msgspec.Raw(msgspec.json.encode(list(characters)))
+            chunk = Chunk(identity, seq, "triage", "m", "1", start, pieces, epoch)
+            await self.put(self.topics.replies, encode(chunk))
+
     async def fail(self, identity: str, code: str) -> None:
         await self.put(self.topics.replies, encode(Failure(identity, "triage", code, "because")))
 
@@ -363,6 +370,42 @@ async def test_a_chunk_that_is_missing_or_out_of_order_is_found(local: Writer, o
     report = await local.judge()
     assert (report.torn, report.lost, report.results) == (is_torn, is_torn, 1)
     assert report.examples.get("torn", []) == (["a"] if is_torn else [])
+
+
+RESUMED: dict[str, tuple[list[tuple[int, int, int, str]], tuple[int, int, int, int, int]]] = {
+    # (resumed, torn, outdated, repeated pieces, chunks)
+    "one worker": ([(1, 0, 0, "ab"), (1, 1, 2, "c")], (0, 0, 0, 0, 2)),
+    "another one goes on": ([(1, 0, 0, "ab"), (2, 1, 2, ""), (2, 2, 2, "cd")], (1, 0, 0, 0, 2)),
+    "with what was begun by none": ([(2, 0, 0, ""), (2, 1, 0, "ab")], (0, 0, 0, 0, 1)),
+    "from the first piece again": ([(1, 0, 0, "abc"), (2, 0, 0, ""), (2, 1, 0, "abcd")], (1, 0, 0, 3, 2)),
+    "with other pieces": ([(1, 0, 0, "abc"), (2, 0, 0, ""), (2, 1, 0, "axcd")], (1, 1, 0, 3, 2)),
+    "behind a gap": ([(1, 0, 0, "ab"), (2, 1, 2, ""), (2, 2, 3, "de")], (1, 1, 0, 0, 2)),
+    "while the other one goes on": (
+        [(1, 0, 0, "ab"), (2, 1, 2, ""), (1, 1, 2, "xy"), (2, 2, 2, "cd"), (1, 2, 4, "z")],
+        (1, 0, 2, 0, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+async def test_pieces_are_joined_over_the_workers_that_tell_them(local: Writer, case: str) -> None:
+    await local.ask("a", key=b"k")
+    told, expected = RESUMED[case]
+    await local.tell_pieces("a", *told)
+    await local.answer("a")
+    report = await local.judge()
+    found = (report.resumed, report.torn, report.outdated_chunks, report.repeated_pieces, report.chunks)
+    assert found == expected
+    assert report.late_chunks == 0
+
+
+async def test_a_mark_may_come_before_the_end_of_an_earlier_request_of_the_key(writer: Writer) -> None:
+    """It shows nothing."""
+    for identity in ("a", "b"):
+        await writer.ask(identity, key=b"k")
+    await writer.tell_pieces("b", (2, 0, 0, ""))
+    await writer.answer("a", "b")
+    assert (await writer.judge()).out_of_order == 0
 
 
 async def test_chunks_of_a_later_request_wait_for_the_end_of_the_earlier_one(writer: Writer) -> None:
