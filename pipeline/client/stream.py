@@ -20,7 +20,10 @@ Send = Callable[[Callable[[Chunk], None]], Awaitable["asyncio.Future[Result | Fa
 """Sends the request. Its chunks go to the function that it gets, its reply into the future that it returns."""
 
 
-TORN: Final = "The answer was made again and begins otherwise than the pieces that were shown: `await stream.answer()` has it."
+TORN: Final = (
+    "The answer was made again and begins otherwise than the pieces that were shown: "
+    "`await stream.answer()` has it."
+)
 
 
 class PieceTypes(NamedTuple):
