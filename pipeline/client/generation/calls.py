@@ -14,8 +14,8 @@ from ..arguments import check
 from ..call import Call
 from ..envelope import Envelope
 from ..keywords import STREAM_LEASE_S, Priority
+from ..pending import ignored
 from ..prefix_keys import PrefixKeys, beginning_of
-from ..replies import ignored
 from ..stream import Stream, piece_types
 from .messages import Messages, messages_of
 
