@@ -2,7 +2,6 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 BLOCK = 8
@@ -54,18 +53,21 @@ class PrefixIndex:
     def add(self, scope: str, prompt: Sequence[int], count: int) -> Added:
         """Keep the blocks among the first ``count`` tokens. Of a prompt that has no room, only the beginning."""
         path = self._path(scope, prompt, count)
-        known = len(path)
         self._use(path)
-        for number in range(known, min(count // BLOCK, self._slots)):
-            if not self._free:
-                self._drop_oldest()
+        known = len(path)
+        wanted = min(count // BLOCK, self._slots) - known
+        while len(self._free) < wanted:
+            self._drop_oldest()
+        # In their order: those of one prompt that went are neighbors, and neighbors are copied together.
+        slots = sorted(self._free.popleft() for _ in range(wanted))
+        for number, slot in enumerate(slots, known):
             parent = path[-1] if path else self._root
-            node = _Node(parent, _key(scope, prompt, number), self._free.popleft())
+            node = _Node(parent, _key(scope, prompt, number), slot)
             parent.children[node.key] = node
             self._used[node] = None
             path.append(node)
         self._use(path)
-        return Added(known, [node.slot for node in islice(path, known, None)])
+        return Added(known, slots)
 
     def clear(self) -> None:
         """Forget all."""
