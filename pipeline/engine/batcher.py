@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from .account import Account
@@ -138,32 +138,33 @@ class Batcher:
         order = self._account.order if turn == self._first_of_several else None
         group = carried.take(turn, self.phases[turn].limits if turn else ONE, order)
         before = len(group)
-        head = self._beginning(carried, before)
+        head = self._beginning(carried, group)
         while head is not None and group and self.phases[head.phase].fits(head, group):
             self.phases[head.phase].remove(head)
             self._taken([head], carried)
             group.append(head)
-            head = self._beginning(carried, len(group))
+            head = self._beginning(carried, group)
         waits = head is not None and turn_of(head) == turn and len(group) == before
-        if head is not None and waits and not (group and carried.owed):
+        if head is not None and waits and not (group and turn in carried.owed):
             carried.put_back(group)
-            carried.owed = True
+            carried.owed.add(turn)
             return self._take_waiting(head, carried)
-        carried.owed = False
+        carried.owed.discard(turn)
         for entry in group[:before]:
             self.work.fit(entry, carried)
             self._account.served(entry)
         return group
 
-    def _beginning(self, carried: Carried, more: int = 0) -> Entry | None:
+    def _beginning(self, carried: Carried, group: Sequence[Entry] = ()) -> Entry | None:
         """The row that would begin next, unless it would be one more to hold for a full lane. Suspects first.
 
-        A lane carries one suspect at a time: two would not be faster, and would hold the memory of two. ``more``
-        rows are in the step already. A lane that carries more than it may had rows of which no further step was
+        A lane carries one suspect at a time: two would not be faster, and would hold the memory of two. The rows
+        of ``group`` are in the step already. A lane that carries more than it may had rows of which no further step was
         expected: then none begins.
         """
-        head = self._alone[0] if self._alone and not carried.has_suspect else self._account.head()
-        running = len(carried) + more
+        running = len(carried) + len(group)
+        suspected = carried.has_suspect or any(entry.alone for entry in group)
+        head = self._alone[0] if self._alone and not suspected else self._account.head()
         if head is None or not running:
             return head
         queue = self.phases[head.phase]

@@ -14,12 +14,12 @@ class Carried:
     """Rows between two steps, the one that has waited longest first. Used by one lane at a time.
 
     What they keep on the device stays there. Steps of different phases, and suspects, take turns, one step each.
-    ``owed``: rows that cannot join those of their turn have just had a step, so the next one of this turn is
-    that of the carried ones.
+    ``owed``: turns of which rows that cannot join the others have just had a step, so the next one is that of the
+    carried ones.
     """
 
     def __init__(self) -> None:
-        self.owed = False
+        self.owed: set[Turn] = set()
         self._rows: list[Entry] = []
         self._served: dict[Turn, int] = {}
         self._steps = 0

@@ -147,6 +147,12 @@ class Device:
         backlog_ms = self.batcher.backlog_ms
         return self._forecast.drain_s(backlog_ms, self.batcher.further_ms) if backlog_ms else 0.0
 
+    @property
+    def queue_s(self) -> float:
+        """The same for the next steps alone: rows that run are no queue, however many steps they have left."""
+        queue_ms = self.batcher.backlog_ms - self.batcher.further_ms
+        return self._forecast.drain_s(queue_ms) if queue_ms > 0.0 else 0.0
+
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""
         return self._note is not None and self._note.is_suspect(key)

@@ -182,12 +182,12 @@ class Engine:
         return longest_s
 
     def delays(self, longer_s: float) -> bool:
-        """Whether any request waits longer than this: `backlog_s` is longer, and so the quickest text of the last
+        """Whether any request waits longer than this: `Device.queue_s` is longer, and so the quickest text of the last
         batch took.
 
         The rows of a long text are a backlog that holds up no other tenant.
         """
-        return self._took_s > longer_s and self.backlog_s > longer_s
+        return self._took_s > longer_s and any(device.queue_s > longer_s for device in self._devices)
 
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""

@@ -11,7 +11,8 @@ KNOTS: Final = 12
 """One for each power of two of the input length, up to 2^11."""
 
 WEIGHT: Final = 0.02
-"""Weight of one new output in the ratio of its knots. Of one length, ratios vary by a tenth to a third."""
+"""Least weight of one new output in the ratio of its knots. Of one length, ratios vary by a tenth to a third; those
+of texts that may end anywhere vary more. The first ones count as their mean, the prior as one of them."""
 
 MAX_RATIO: Final = 4.0
 """Bound of one output's ratio: one that does not end must not dominate."""
@@ -24,8 +25,10 @@ class OutputLengths:
     may be lost, which averages out.
     """
 
-    def __init__(self, ratios: Sequence[float] = (PRIOR,) * KNOTS) -> None:
-        self.ratios = list(ratios)
+    def __init__(self, ratios: Sequence[float] | None = None) -> None:
+        """``ratios``: those that another process has learned."""
+        self.ratios = list(ratios or [PRIOR] * KNOTS)
+        self._seen = [1 / WEIGHT if ratios else 1.0] * KNOTS
 
     def expected(self, length: int, given: int) -> int:
         """How many tokens a step will generate, the end included; at least 1.
@@ -46,7 +49,8 @@ class OutputLengths:
         low, share = _knot(length)
         ratio = min(max(made, 0) / max(length, 1), MAX_RATIO)
         for knot, weight in ((low, 1 - share), (low + 1, share)):
-            self.ratios[knot] += WEIGHT * weight * (ratio - self.ratios[knot])
+            self._seen[knot] += weight
+            self.ratios[knot] += max(WEIGHT, 1 / self._seen[knot]) * weight * (ratio - self.ratios[knot])
 
 
 def _knot(length: float) -> tuple[int, float]:

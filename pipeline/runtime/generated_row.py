@@ -16,8 +16,9 @@ CHUNK: Final = 64
 SHORT_CHUNK: Final = 32
 """The same while other rows wait for it: it takes as long as 2 or 3 steps of 8 rows."""
 
-MOST_SHORT: Final = 40
-"""A prompt up to this length is read as a whole even then: a second chunk would cost it more than it costs others."""
+LONGER: Final = 1.25
+"""What is left of a prompt is read in one step up to this multiple of a chunk: the weights are read once more for a
+chunk of a few tokens, too."""
 
 
 class TokenChooser(Protocol):
@@ -83,10 +84,11 @@ class GeneratedRow(Row):
         self.steps_left = self.phase_left + self.max_tokens - 1
 
     def fit(self, others: int) -> None:
-        """Read a short chunk while ``others`` wait for it."""
+        """Make the next chunk of the prompt a short one while ``others`` wait for it."""
         if self.phase == PREFILL:
             left = len(self.prompt) - self.read
-            self.chunk = CHUNK if not others else left if left <= MOST_SHORT else SHORT_CHUNK
+            chunk = SHORT_CHUNK if others else CHUNK
+            self.chunk = left if left <= LONGER * chunk else chunk
             self.next_chunk()
 
     @property

@@ -6,34 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.decoders import generate, session_of
-from support.generator_rig import ROWS, GeneratorRig, a_generator_rig, gaps, ids_of, served, tokens_of
+from support.generator_rig import ROWS, GeneratorRig, a_generator_rig, gaps, served, text_alone, tokens_of
 from support.steps_rig import until
-from support.tiny_llama import tiny_tensors, write_tiny_gguf
 
 from inferstream.pipeline.engine.crash_note import CrashNote
 from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory
-from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
-from inferstream.pipeline.runtime.generated_row import DECODE, MOST_SHORT, PREFILL, SHORT_CHUNK, GeneratedRow
-from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
+from inferstream.pipeline.runtime.generated_row import DECODE, LONGER, PREFILL, SHORT_CHUNK
 from inferstream.pipeline.runtime.sessions import Session
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_gguf(folder / "m.gguf", tiny_tensors(2), kind="Q4_1")
-    return session_of(read_gguf_model(folder / "m.gguf"), "int4", folder)
-
-
-def alone(session: Session, text: str, max_tokens: int = 8) -> list[int]:
-    (made,) = generate(
-        Generator(session, GeneratorSize(rows=1, context=250)), [GeneratedRow(ids_of(text), max_tokens)]
-    )
-    return made.tokens
 
 
 async def decoding(rig: GeneratorRig, count: int, max_tokens: int) -> list["asyncio.Task[Any]"]:
@@ -49,18 +30,20 @@ async def decoding(rig: GeneratorRig, count: int, max_tokens: int) -> list["asyn
 
 
 async def test_rows_of_different_ages_share_steps_and_have_the_texts_they_have_alone(
-    session: Session,
+    tiny_decoder: Session,
 ) -> None:
-    async with a_generator_rig(session) as rig:
+    async with a_generator_rig(tiny_decoder) as rig:
         texts = {f"{n} text{'x' * 13 * n}": 3 + 7 * (n % 4) for n in range(12)}
         answers = await asyncio.gather(*(rig.ask(text, most) for text, most in texts.items()))
         assert max(len(step.rows) for step in rig.steps) == ROWS
         for (text, most), answer in zip(texts.items(), answers, strict=True):
-            assert tokens_of(answer) == alone(session, text, most)
+            assert tokens_of(answer) == text_alone(tiny_decoder, text, most)
 
 
-async def test_a_long_prompt_is_read_in_short_chunks_between_the_steps_of_others(session: Session) -> None:
-    async with a_generator_rig(session) as rig:
+async def test_a_long_prompt_is_read_in_short_chunks_between_the_steps_of_others(
+    tiny_decoder: Session,
+) -> None:
+    async with a_generator_rig(tiny_decoder) as rig:
         asked = await decoding(rig, ROWS - 1, 60)
         row = rig.steps[-1].rows[0]
         began = len(rig.steps)
@@ -68,23 +51,23 @@ async def test_a_long_prompt_is_read_in_short_chunks_between_the_steps_of_others
         await until(lambda: bool(rig.device.batcher))
         rig.release()
         await asyncio.gather(*asked)
-        assert max(gaps(rig.steps[began:], row)) == MOST_SHORT
+        assert max(gaps(rig.steps[began:], row)) == LONGER * SHORT_CHUNK
         assert [sum(step.lengths) for step in rig.of("y" * 200) if step.phase == PREFILL] == [
             *[SHORT_CHUNK] * 5,
-            MOST_SHORT,
+            40,
         ]
 
 
-async def test_a_prompt_alone_is_read_in_long_chunks(session: Session) -> None:
-    async with a_generator_rig(session) as rig:
+async def test_a_prompt_alone_is_read_in_long_chunks(tiny_decoder: Session) -> None:
+    async with a_generator_rig(tiny_decoder) as rig:
         await rig.ask("y" * 200, 4)
-        assert [sum(step.lengths) for step in rig.steps] == [64, 64, 64, 8, 1, 1, 1]
+        assert [sum(step.lengths) for step in rig.steps] == [64, 64, 72, 1, 1, 1]
 
 
 async def test_many_long_prompts_do_not_stop_those_that_decode_nor_the_other_way_round(
-    session: Session,
+    tiny_decoder: Session,
 ) -> None:
-    async with a_generator_rig(session) as rig:
+    async with a_generator_rig(tiny_decoder) as rig:
         asked = await decoding(rig, 1, 60)
         row = rig.steps[-1].rows[0]
         began = len(rig.steps)
@@ -95,12 +78,12 @@ async def test_many_long_prompts_do_not_stop_those_that_decode_nor_the_other_way
         phases = [step.phase for step in rig.steps[began:]]
         reading = phases[: phases.index(PREFILL) + 30]
         assert abs(reading.count(PREFILL) - reading.count(DECODE)) <= 2
-        assert max(gaps(rig.steps[began:], row)) <= MOST_SHORT
+        assert max(gaps(rig.steps[began:], row)) <= LONGER * SHORT_CHUNK
 
 
-async def test_a_late_short_prompt_waits_for_few_steps(session: Session) -> None:
+async def test_a_late_short_prompt_waits_for_few_steps(tiny_decoder: Session) -> None:
     """Also while a long prompt is being read."""
-    async with a_generator_rig(session) as rig:
+    async with a_generator_rig(tiny_decoder) as rig:
         asked = await decoding(rig, 2, 60)
         asked.append(rig.asked("y" * 240))
         await until(lambda: bool(rig.device.batcher))
@@ -117,6 +100,16 @@ async def test_a_late_short_prompt_waits_for_few_steps(session: Session) -> None
         assert reading.lengths == (37,)
 
 
+async def test_rows_that_run_are_no_queue(tiny_decoder: Session) -> None:
+    """So the answers of others do not linger (docs/decisions/0008)."""
+    async with a_generator_rig(tiny_decoder, step_ms=100.0) as rig:
+        await rig.ask("so that a step is known", 30)
+        asked = rig.asked("a long answer", 200)
+        await until(lambda: rig.engine.backlog_s > 5.0)
+        assert not rig.engine.delays(0.4)
+        await asked
+
+
 Mixture = list[tuple[int, int, str, str]]
 """Length, tokens, tenant and kind: "." is plain, "s" a suspect, "!" fails at its second token, "x" is left."""
 mixtures = st.lists(
@@ -128,16 +121,18 @@ mixtures = st.lists(
 
 @settings(max_examples=15, deadline=None)
 @given(asks=mixtures, lanes=st.integers(1, 2), rows=st.integers(1, 3))
-def test_no_request_finds_the_memory_in_use(session: Session, asks: Mixture, lanes: int, rows: int) -> None:
+def test_no_request_finds_the_memory_in_use(
+    tiny_decoder: Session, asks: Mixture, lanes: int, rows: int
+) -> None:
     with TemporaryDirectory() as folder:
         note = CrashNote(Path(folder), lanes)
-        answers = asyncio.run(mixed(asks, GeneratorRig(session, lanes=lanes, rows=rows, note=note)))
+        answers = asyncio.run(mixed(asks, GeneratorRig(tiny_decoder, lanes=lanes, rows=rows, note=note)))
     for number, ((length, most, _, kind), answer) in enumerate(zip(asks, answers, strict=True)):
         if kind == "!" and most > 1:
             assert isinstance(answer, DeviceError), answer
             assert not isinstance(answer, DeviceOutOfMemory)
         elif kind != "x" or not isinstance(answer, asyncio.CancelledError):
-            assert tokens_of(answer) == alone(session, kind + f"{number}" * length, most)
+            assert tokens_of(answer) == text_alone(tiny_decoder, kind + f"{number}" * length, most)
 
 
 async def mixed(asks: Mixture, rig: GeneratorRig) -> list[Any]:

@@ -68,14 +68,14 @@ def free_rows(generator: Generator) -> int:
     return generator._lanes[0].memory.free_rows
 
 
-prompts = st.builds(prompt, st.integers(1, 70), st.integers(0, 9_999))
+prompts = st.builds(prompt, st.integers(1, 82), st.integers(0, 9_999))
 
 
 @settings(max_examples=15, deadline=None)
 @given(
     texts=st.lists(prompts, min_size=1, max_size=ROWS),
     lengths=st.lists(st.integers(1, 12), min_size=ROWS, max_size=ROWS),
-    chunks=st.lists(st.integers(1, 64), min_size=ROWS, max_size=ROWS),
+    chunks=st.lists(st.integers(1, 80), min_size=ROWS, max_size=ROWS),
 )
 def test_company_and_chunks_change_no_bit(
     generator: Generator, texts: list[list[int]], lengths: list[int], chunks: list[int]

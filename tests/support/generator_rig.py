@@ -28,6 +28,7 @@ from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.text import TextTask
 from inferstream.schemas.messages import Request
+from support.decoders import generate
 from support.tiny_llama import WORDS
 
 TIMEOUT_S = 10.0
@@ -173,6 +174,13 @@ async def served(rig: GeneratorRig) -> AsyncIterator[None]:
 
 def ids_of(text: str) -> list[int]:
     return [ord(character) % WORDS for character in text]
+
+
+def text_alone(session: Session, text: str, max_tokens: int = 8) -> list[int]:
+    """What a generator of one row makes of it, without an engine."""
+    generator = Generator(session, GeneratorSize(rows=1, context=CONTEXT))
+    (made,) = generate(generator, [GeneratedRow(ids_of(text), max_tokens)])
+    return made.tokens
 
 
 def tokens_of(answer: EngineAnswer) -> list[int]:

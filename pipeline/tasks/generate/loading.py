@@ -21,7 +21,10 @@ from .task import Generate
 
 @dataclass(frozen=True)
 class GeneratorOf:
-    """Makes the `Generator` of a graph; equal for equal sizes, so that two names of one model share its memory."""
+    """Makes the `Generator` of a graph; equal for equal sizes, so that two names of one model share its memory.
+
+    Its device takes the memory of all lanes, and warms it up.
+    """
 
     rows: int
     context: int

@@ -82,10 +82,12 @@ class Generate:
         for piece in ask.told:
             told[piece.choice].append(piece)
         choosers = self._choosers.of(options, ask.id, prompt, told)
+        # What the context has no room for cannot come: the engine expects no steps for it.
+        most = min(options.max_tokens, self._tokens.max_tokens - len(prompt) + 1)
         rows: list[Row] = []
         for choice, chooser in enumerate(choosers):
             text = GrowingText(self._tokens.stream(), stops.search() if stops is not None else None)
-            row = TextRow(prompt, options.max_tokens, self._ends, text, choice, chooser)
+            row = TextRow(prompt, most, self._ends, text, choice, chooser)
             row.forced = [token.token for token in told[choice]]
             rows.append(row)
         return rows
