@@ -110,7 +110,7 @@ class Cost:
 
     def observe_steps(self, most: float, made: float) -> None:
         """Learn from a row that has ended which share of its steps it took."""
-        self._outputs.observe(round(most), round(made))
+        self._outputs.observe(round(most), round(made), mean=True)
 
     def observe(self, sample: CostSample) -> None:
         """Move the correction towards the measured ratio; the sample's ``ms`` is stopwatch time."""

@@ -11,8 +11,7 @@ KNOTS: Final = 12
 """One for each power of two of the input length, up to 2^11."""
 
 WEIGHT: Final = 0.02
-"""Least weight of one new output in the ratio of its knots. Of one length, ratios vary by a tenth to a third; those
-of texts that may end anywhere vary more. The first ones count as their mean, the prior as one of them."""
+"""Weight of one new output in the ratio of its knots. Of one length, ratios vary by a tenth to a third."""
 
 MAX_RATIO: Final = 4.0
 """Bound of one output's ratio: one that does not end must not dominate."""
@@ -44,13 +43,17 @@ class OutputLengths:
         low, share = _knot(length)
         return self.ratios[low] * (1 - share) + self.ratios[low + 1] * share
 
-    def observe(self, length: int, made: int) -> None:
-        """Move the ratio of this input length towards that of an output that was generated as a whole."""
+    def observe(self, length: int, made: int, *, mean: bool = False) -> None:
+        """Move the ratio of this input length towards that of an output that was generated as a whole.
+
+        ``mean``: the prior says little, so the first outputs count as their mean.
+        """
         low, share = _knot(length)
         ratio = min(max(made, 0) / max(length, 1), MAX_RATIO)
         for knot, weight in ((low, 1 - share), (low + 1, share)):
             self._seen[knot] += weight
-            self.ratios[knot] += max(WEIGHT, 1 / self._seen[knot]) * weight * (ratio - self.ratios[knot])
+            of_one = max(WEIGHT, 1 / self._seen[knot]) if mean else WEIGHT
+            self.ratios[knot] += of_one * weight * (ratio - self.ratios[knot])
 
 
 def _knot(length: float) -> tuple[int, float]:
