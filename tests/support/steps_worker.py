@@ -82,13 +82,14 @@ def served_steps(place: str, topics: Topics) -> Iterator["subprocess.Popen[bytes
     command = [sys.executable, "-m", "support.steps_worker", place, topics.prefix]
     with subprocess.Popen(command) as process:
         try:
-            asyncio.run(_topics_there(place, topics))
+            asyncio.run(topics_there(place, topics))
             yield process
         finally:
             process.terminate()
 
 
-async def _topics_there(place: str, topics: Topics) -> None:
+async def topics_there(place: str, topics: Topics) -> None:
+    """Wait until a worker has made the topics."""
     async with asyncio.timeout(60), broker_at(place) as broker:
         while await broker.partitions(topics.cancels) is None:  # noqa: ASYNC110 - no broker tells it
             await asyncio.sleep(0.05)

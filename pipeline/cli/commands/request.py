@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
 from ....schemas.codec import DecodeError, decode_request, encode
 from ....schemas.messages import Request
@@ -149,14 +150,20 @@ def command(
 
 
 def _content(task: str, given: str) -> str | Request:
-    """The text; for a task whose requests have other content, the request of which it is the JSON."""
+    """The text, or the request of which it is the JSON, if the task's requests may have other content."""
     contract = contract_of(task)
-    if contract is None or contract.is_text:
+    if contract is None or contract.request is Request:
+        return given
+    if contract.takes_text and not given.lstrip().startswith("{"):
         return given
     try:
-        return decode_request(given.encode(errors="surrogateescape"), contract.request)
+        request = decode_request(given.encode(errors="surrogateescape"), contract.request)
     except DecodeError as error:
+        if contract.takes_text:  # a text that begins so
+            return given
         raise UsageError(error.message) from error
+    empty = contract.takes_text and structs.replace(request, options={}, id=None) == contract.request()
+    return given if empty else request
 
 
 async def _answer_one(
