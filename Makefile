@@ -5,6 +5,7 @@ ARGS ?=
 KAFKA ?=
 UPGRADE ?=
 RUNS ?= 1000000
+JOBS ?=
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,6 +17,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 FAST := not kafka and not containers and not optimize
 SLOW := not containers and not optimize
+# JOBS=2 runs the tests in two processes: half of the time they wait for brokers and workers. A file's tests run in one
+# of them, which has its own Kafka.
+PARALLEL = $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 # Shows one line with a count of packages on a terminal, and nothing elsewhere. Errors go to stderr unchanged.
 COUNT = { n=0; while read -r word name _; do [ -t 1 ] || continue; case $$word in \
@@ -46,7 +50,7 @@ test: .venv/.dev ## Check import layers, lint and strict types, and run all test
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "$(SLOW)" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(SLOW)" $(ARGS)
 
 .PHONY: check
 check: .venv/.dev ## Check format, lint, strict types and import layers, and run the fast tests (before a commit)
@@ -54,7 +58,7 @@ check: .venv/.dev ## Check format, lint, strict types and import layers, and run
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)" $(ARGS)
 
 .PHONY: test-containers
 test-containers: .venv/.dev ## Build the images and run compose and the container tests
