@@ -66,3 +66,47 @@ def test_padding_and_truncation_of_the_file_are_off(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(ModelError, match="Cannot read the tokenizer"):
         TextTokens(path, 100)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> TextTokens:
+    """Tokens of words, with single bytes for what is no word, as SentencePiece makes them."""
+    from tokenizers import Tokenizer, decoders, models
+
+    words = {"<unk>": 0, "</s>": 1, "▁a": 2, "b": 3, "▁": 4, "é": 5}
+    singles = {f"<0x{byte:02X}>": 6 + byte for byte in range(256)}
+    tokenizer = Tokenizer(models.BPE(words | singles, [], byte_fallback=True))
+    tokenizer.add_special_tokens(["</s>"])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    path = tmp_path_factory.mktemp("others") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return TextTokens(path, LIMIT)
+
+
+@given(ids=st.lists(st.integers(0, 261), max_size=60))
+def test_tokens_that_are_no_bytes_give_a_text_whatever_comes(others: TextTokens, ids: list[int]) -> None:
+    stream = others.stream()
+    text = "".join(stream.add(token) for token in ids) + stream.finish()
+    text.encode()
+    assert text.count("b") >= ids.count(3)
+
+
+@given(
+    words=st.lists(st.sampled_from([[2], [3], [4], [5], [6 + byte for byte in "😀".encode()]]), max_size=30)
+)
+def test_tokens_that_are_no_bytes_give_the_text_of_all_at_once(
+    others: TextTokens, words: list[list[int]]
+) -> None:
+    ids = [token for word in words for token in word]
+    stream = others.stream()
+    pieces = [stream.add(token) for token in ids]
+    assert "".join(pieces) + stream.finish() == others.decode(ids)
+    assert not any("\ufffd" in piece for piece in pieces)
+
+
+def test_a_character_that_is_never_completed_holds_nothing_back_for_ever(others: TextTokens) -> None:
+    stream = others.stream()
+    shown = [stream.add(6 + 0x80) for _ in range(100)]
+    assert len("".join(shown)) > 80

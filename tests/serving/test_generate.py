@@ -173,7 +173,12 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (GenerateRequest(messages=[ChatMessage("user", "b")] * 9_999), {}, TooLarge, "are allowed|may have"),
     (PROMPT, {"max_tokens": 0}, WrongType, "'max_tokens' must be a whole number from 1"),
     (PROMPT, {"max_tokens": 10**9}, WrongType, "'max_tokens' must be a whole number from 1"),
-    ("b" * 600, {"n": 128}, TooLarge, "shorter"),
+    (
+        "b" * 250,
+        {"n": 128, "max_tokens": 9},
+        TooLarge,
+        "128 choices of a prompt of 250 tokens and up to 7 generated",
+    ),
 ]
 
 

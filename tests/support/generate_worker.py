@@ -17,6 +17,7 @@ from inferstream.pipeline.config import (
     Config,
     EngineConfig,
     KafkaConfig,
+    LimitConfig,
     RetryConfig,
     WindowConfig,
 )
@@ -44,6 +45,7 @@ def generate_config(prefix: str, *, cached: bool = False, **generate: Any) -> Co
         retries=RetryConfig(tiers_s=[1], max_attempts=3),
         cache=CacheConfig(enabled=cached, disk_bytes=0),
         engine=EngineConfig(lanes=1),
+        limits=LimitConfig(max_request_tokens=30_000),
         tasks={"generate": {"model": TINY, "rows": ROWS, "context": CONTEXT, **generate}},
     )
 

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from ....schemas.generation import Choice, GenerateOptions, GenerateOutput, Token, Usage
 from ....schemas.messages import Request
-from ...errors import too_many_tokens
+from ...errors import TooLarge
 from ...models.manifest import Manifest
 from ...runtime.generated_row import CHUNK
 from ...runtime.model import Row
@@ -68,15 +68,14 @@ class Generate:
     def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         """A row for each choice, which goes on behind the tokens that were told. Raises TooLarge or another BadRequest.
 
-        ``max_tokens``: of the prompts of all choices.
+        ``max_tokens``: of all choices, prompts and what may be generated.
         """
         return [self._rows(ask, max_tokens) for ask in asks]
 
     def _rows(self, ask: Ask, max_tokens: int | None) -> list[Row]:
         options: GenerateOptions = ask.options
         prompt = self._prompts.prompt(ask.content, options)
-        if max_tokens is not None and len(prompt) * options.n > max_tokens:
-            raise too_many_tokens(max_tokens)
+        self._check_work(len(prompt), options, max_tokens)
         stops = StopStrings(options.stop) if options.stop else None
         told: list[list[Token]] = [[] for _ in range(options.n)]
         for piece in ask.told:
@@ -91,6 +90,15 @@ class Generate:
             row.forced = [token.token for token in told[choice]]
             rows.append(row)
         return rows
+
+    def _check_work(self, prompt: int, options: GenerateOptions, most: int | None) -> None:
+        """Raise TooLarge for a request that may cost the device more than ``most`` tokens."""
+        further = min(options.max_tokens, self._tokens.max_tokens - prompt + 1)
+        if most is not None and options.n * (prompt + further) > most:
+            raise TooLarge(
+                f"{options.n} choices of a prompt of {prompt} tokens and up to {further} generated ones are more than "
+                f"the {most} tokens allowed: ask for fewer, or raise `max_request_tokens` in the worker's settings."
+            )
 
     def tell(self, pieces: Sequence[Any], start: int) -> bytes:
         """The tokens from ``start`` on: they are settled."""
