@@ -2,59 +2,21 @@
 
 import asyncio
 import signal
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from support.processes import Processes
+from support.steps_place import Place
 from support.steps_worker import ENDS, broker_at, know_steps
 
 from inferstream import Client, Poison
-from inferstream.pipeline.broker.base import Broker
-from inferstream.pipeline.ops.audit.auditor import audit
-from inferstream.pipeline.ops.audit.facts import Audited
-from inferstream.pipeline.ops.audit.report import AuditReport
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.messages import Chunk, Failure, Reply
+from inferstream.schemas.messages import Chunk, Failure
 from inferstream.schemas.topics import Topics
 
 PATIENCE_S = 120.0
 STEPS = 400
-
-
-class Place:
-    """A broker, and worker processes that serve the task `steps` on it."""
-
-    def __init__(self, where: str, broker: Broker, topics: Topics) -> None:
-        self.broker = broker
-        self.topics = topics
-        self._where = where
-        self._processes = Processes()
-        self.stop = self._processes.stop
-
-    def start(self, *notes: str) -> "subprocess.Popen[bytes]":
-        """Start a worker; ``notes`` may be the folder of its crash note."""
-        return self._processes.start("steps_worker", self._where, self.topics.prefix, *notes)
-
-    async def ready(self) -> None:
-        """Wait until a worker has made the topics."""
-        while await self.broker.partitions(self.topics.cancels) is None:  # noqa: ASYNC110 - no broker tells it
-            await asyncio.sleep(0.05)
-
-    async def chunks(self) -> list[Chunk]:
-        """All chunks that were told."""
-        reader = await self.broker.consume([self.topics.replies])
-        replies: list[Reply] = []
-        while records := await reader.poll(1_000, 300):
-            replies += [decode_reply(record.value) for record in records]
-        await reader.close()
-        return [one for one in replies if isinstance(one, Chunk)]
-
-    async def report(self) -> AuditReport:
-        return await audit(self.broker, Audited(self.topics), clock=time.time)
 
 
 @pytest.fixture

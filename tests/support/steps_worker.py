@@ -100,10 +100,12 @@ def broker_at(place: str) -> Broker:
     return EmbeddedBroker(Path(place)) if "/" in place else KafkaBroker(KafkaConfig(bootstrap=place))
 
 
-def main(place: str, prefix: str, notes: Path | None = None) -> None:
+def main(
+    place: str, prefix: str, notes: Path | None = None, session: type[SlowSession] = SlowSession
+) -> None:
     """Serve a folder, or the Kafka at an address, until SIGTERM; ``notes`` is the folder of the crash note."""
     broker = broker_at(place)
-    serving = steps_worker(broker, Topics("steps", prefix), SlowSession(dies=True), notes=notes)
+    serving = steps_worker(broker, Topics("steps", prefix), session(dies=True), notes=notes)
 
     async def serve() -> None:
         async with broker:

@@ -1,0 +1,134 @@
+"""Answers in pieces over the death, the end and the return of workers: no piece changes, is missing or doubled.
+
+The workers that go on make capitals of the same letters, as a device of another kind might: what was shown before
+must stay, and so it is seen where each piece comes from.
+"""
+
+import asyncio
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+
+import pytest
+from support.steps_place import Place
+from support.steps_worker import broker_at, know_steps
+
+from inferstream import Client
+from inferstream.schemas.topics import Topics
+
+PATIENCE_S = 150.0
+STEPS = 1_500
+
+
+@pytest.fixture
+async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    know_steps(monkeypatch)
+    async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
+        found = Place(where, broker, Topics("steps", unique))
+        try:
+            yield found
+        finally:
+            await asyncio.to_thread(found.stop)
+
+
+class Reading:
+    """Streams of several texts, and what was shown of each."""
+
+    def __init__(self, client: Client, *texts: str) -> None:
+        self.shown = dict.fromkeys(texts, "")
+        self.grown = asyncio.Event()
+        self.tasks = [asyncio.create_task(self._read(client, text)) for text in texts]
+
+    async def _read(self, client: Client, text: str) -> None:
+        async with client.stream("steps", text, timeout_s=None) as stream:
+            async for piece in stream:
+                self.shown[text] += piece
+                self.grown.set()
+            assert (await stream.answer()).output.text == self.shown[text]
+
+    async def until_shown(self, pieces: int) -> None:
+        """Until so many pieces of each text are shown."""
+        while any(len(shown) < pieces for shown in self.shown.values()):
+            self.grown.clear()
+            await self.grown.wait()
+
+    async def end(self) -> None:
+        await asyncio.gather(*self.tasks)
+        for text, shown in self.shown.items():
+            assert shown.lower() == text, "every position once"
+            assert re.fullmatch("[a-z]+[A-Z]+", shown), "of one worker, and behind it of the other one"
+
+
+def texts(count: int) -> list[str]:
+    return [f"{chr(ord('a') + number)}xy" * (STEPS // 3) for number in range(count)]
+
+
+async def ended(process: "subprocess.Popen[bytes]") -> int:
+    return await asyncio.to_thread(process.wait)
+
+
+async def test_what_a_killed_worker_has_shown_stays(place: Place) -> None:
+    killed = place.start()
+    await place.ready()
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        reading = Reading(client, *texts(4))
+        await reading.until_shown(50)
+        killed.kill()
+        place.start_loud()
+        await reading.end()
+    await check(place, 4)
+
+
+async def test_a_worker_that_stops_hands_its_streams_over(place: Place) -> None:
+    """It does not wait for their end, and sends none."""
+    stopped = place.start()
+    await place.ready()
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        reading = Reading(client, *texts(4))
+        await reading.until_shown(50)
+        stopped.send_signal(signal.SIGTERM)
+        assert await ended(stopped) == 0
+        report = await place.report()
+        assert (report.results, report.failures) == (0, {})
+        place.start_loud()
+        await reading.end()
+    await check(place, 4)
+
+
+@pytest.mark.parametrize("where", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+async def test_what_a_suspended_worker_tells_when_it_was_replaced_does_not_count(place: Place) -> None:
+    """On Kafka only: the group of a folder belongs to one process."""
+    suspended = place.start()
+    await place.ready()
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        (text,) = texts(1)
+        reading = Reading(client, text)
+        await reading.until_shown(50)
+        suspended.send_signal(signal.SIGSTOP)
+        known = len(reading.shown[text])
+        place.start_loud()
+        await reading.until_shown(known + 100)
+        suspended.send_signal(signal.SIGCONT)
+        await reading.end()
+    await check(place, 1)
+
+
+@pytest.mark.parametrize("where", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+async def test_a_worker_that_joins_gets_its_share_of_running_streams(place: Place) -> None:
+    place.start()
+    await place.ready()
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        reading = Reading(client, *texts(6))
+        await reading.until_shown(50)
+        place.start_loud()
+        await asyncio.gather(*reading.tasks)
+        assert all(shown.lower() == text for text, shown in reading.shown.items())
+    await check(place, 6)
+
+
+async def check(place: Place, count: int) -> None:
+    """The same by the topics alone."""
+    report = await place.report()
+    assert (report.requests, report.results, report.resumed) == (count, count, count)
+    assert (report.lost, report.torn, report.repeated_pieces, report.out_of_order) == (False, 0, 0, 0)
