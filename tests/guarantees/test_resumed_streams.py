@@ -131,4 +131,7 @@ async def check(place: Place, count: int) -> None:
     """The same by the topics alone."""
     report = await place.report()
     assert (report.requests, report.results, report.resumed) == (count, count, count)
-    assert (report.lost, report.torn, report.repeated_pieces, report.out_of_order) == (False, 0, 0, 0)
+    found = (report.lost, report.torn, report.repeated_pieces, report.out_of_order)
+    assert found == (False, 0, 0, 0), [
+        (chunk.id, chunk.epoch, chunk.seq, chunk.from_, bytes(chunk.output)) for chunk in await place.chunks()
+    ]
