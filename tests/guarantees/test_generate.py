@@ -1,6 +1,7 @@
 """Generated texts with real worker processes, on both brokers: whole and in order, over `kill -9` and poison."""
 
 import asyncio
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -75,7 +76,8 @@ async def uninterrupted() -> dict[str, list[Choice]]:
     return {prompt: answer.output.choices for prompt, answer in zip(PROMPTS, answers, strict=True)}
 
 
-async def test_texts_survive_the_death_of_their_worker(place: Place) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+async def test_texts_survive_the_death_of_their_worker(place: Place, ending: signal.Signals) -> None:
     """No token that was shown changes, none is missing, none comes twice; and the texts are those of a quiet run."""
     killed = place.start()
     await place.ready()
@@ -102,11 +104,14 @@ async def test_texts_survive_the_death_of_their_worker(place: Place) -> None:
         }
         for _ in range(60):
             await shown.acquire()
-        killed.kill()
+        killed.send_signal(ending)
+        await asyncio.to_thread(killed.wait)
         place.start()
     report = await place.report()
     assert (report.requests, report.results, report.repeats) == (6, 6, 0)
     assert (report.lost, report.torn, report.late_chunks, report.out_of_order) == (False, 0, 0, 0)
+    assert report.resumed > 0, "the worker ended while it told"
+    assert report.repeated_pieces == 0
     assert {prompt: task.result() for prompt, task in tasks.items()} == await uninterrupted()
 
 
