@@ -72,6 +72,10 @@ bench: .venv/.dev ## Measure throughput and latency against plain alternatives, 
 bench-translate: .venv/.dev ## Measure translations beside the native engine, and live captions, on a real Kafka (minutes)
 	@$(BIN)/inferstream bench-translate --lines examples/sentences.txt $(ARGS)
 
+.PHONY: bench-assistant
+bench-assistant: .venv/.dev ## Measure generated texts on one core, on a real Kafka; ARGS="--peers PYTHON" beside others (minutes)
+	@$(BIN)/inferstream bench-assistant $(ARGS)
+
 .PHONY: chaos
 chaos: .venv/.dev ## Break brokers and workers under load, then audit the topics (minutes)
 	@$(BIN)/inferstream chaos $(ARGS)

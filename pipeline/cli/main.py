@@ -27,6 +27,7 @@ SUMMARIES: Final = {
     "kafka": "Run a real Kafka on this machine, without Java or Docker, until stopped.",
     "bench": "Measure throughput, latency and memory, and compare them with simple baselines.",
     "bench-translate": "Measure translations beside the native engine of the same weights, and live captions.",
+    "bench-assistant": "Measure generated texts beside llama.cpp and OpenVINO GenAI, on one core.",
     "audit": "Check from the topics alone that every request ended exactly once.",
     "dead-letters": "List, replay or purge requests that workers could not answer.",
     "chaos": "Kill brokers and workers under load, then audit the topics.",

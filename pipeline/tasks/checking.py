@@ -17,6 +17,7 @@ MAX_NAME: Final = 50
 COMMANDS: Final = (
     "audit",
     "bench",
+    "bench-assistant",
     "bench-translate",
     "chaos",
     "dead-letters",

@@ -1,0 +1,1 @@
+"""Proving the figures of generated texts: beside native engines of the same weights, all on one core."""

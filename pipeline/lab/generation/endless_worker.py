@@ -1,0 +1,46 @@
+"""A worker of `generate` whose texts end at their limit only, as a process: `python -m … CONFIG`, CONFIG as JSON."""
+
+import asyncio
+import signal
+import sys
+import time
+
+import msgspec
+
+from ....schemas.topics import Topics
+from ...broker.kafka.broker import KafkaBroker
+from ...config import Config
+from ...engine.engine import Engine
+from ...serving.build import task_workers
+from ...serving.loading import ModelLoader
+from ...serving.serving import Serving
+from ...serving.tuning import tune_process
+from ...tasks.generate.definition import GENERATE
+from ...telemetry import Metrics
+from .endless import EndlessGenerate
+
+
+def command(config: Config) -> list[str]:
+    """The command line that starts this worker."""
+    return [sys.executable, "-m", __spec__.name, msgspec.json.encode(config).decode()]
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM."""
+    metrics = Metrics()
+    definition = EndlessGenerate()
+    entries = ModelLoader(config, metrics).entries(definition)
+    engine = Engine({GENERATE: entries}, memory=None, disk=None, clock=time.monotonic)
+    async with KafkaBroker(config.kafka) as broker:
+        topics = Topics(GENERATE, config.kafka.topic_prefix)
+        of_task = metrics.of_task(GENERATE)
+        kind = definition.contract.request
+        workers = task_workers(config, broker, topics, engine, of_task, kind=kind)
+        serving = Serving(broker, engine, [workers], metrics)
+        tune_process()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
+        await serving.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(msgspec.json.decode(sys.argv[1], type=Config)))

@@ -1,0 +1,32 @@
+"""The worker behind Kafka, as a client of it sees it."""
+
+import time
+
+from ...client.client import Client
+from ..bench.processes import ProcessGroup
+from .bench_prompt import BenchPrompt
+
+TIMEOUT_S = 120.0
+
+
+class OverKafka:
+    """A worker; see `GeneratingSystem`."""
+
+    def __init__(self, process: ProcessGroup, client: Client) -> None:
+        """``client``: connected to the topics of the worker."""
+        self.process = process
+        self._client = client
+
+    async def stream(self, prompt: BenchPrompt, count: int, times: list[float]) -> None:
+        """Ask for a stream, and read it token by token. Raises InferstreamError."""
+        options = {"max_tokens": count}
+        async for _ in self._client.generate(prompt.text, options=options, timeout_s=TIMEOUT_S):
+            times.append(time.perf_counter())  # noqa: PERF401 - each as it comes
+
+    def pause(self) -> None:
+        """See `SystemProcess.pause`."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """See `SystemProcess.resume`."""
+        self.process.resume()
