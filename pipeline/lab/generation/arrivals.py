@@ -27,7 +27,7 @@ class StreamsAtOnce(Struct, frozen=True):
         return self.tokens / self.seconds
 
 
-class Arrival(Struct, frozen=True):
+class ArrivedPrompt(Struct, frozen=True):
     """A prompt that arrived while others decoded.
 
     Attributes:
@@ -51,7 +51,7 @@ async def at_once(system: GeneratingSystem, prompts: Sequence[BenchPrompt], coun
 
 async def arrival(
     system: GeneratingSystem, others: Sequence[BenchPrompt], prompt: BenchPrompt, count: int, settled: int
-) -> Arrival:
+) -> ArrivedPrompt:
     """``prompt`` is asked for when each of the others has ``settled`` of its ``count`` tokens."""
     others_times: list[list[float]] = [[] for _ in others]
     running = [
@@ -66,7 +66,7 @@ async def arrival(
     return _arrival(others_times, asked, first)
 
 
-def _arrival(others: Sequence[Sequence[float]], asked: float, first: float) -> Arrival:
+def _arrival(others: Sequence[Sequence[float]], asked: float, first: float) -> ArrivedPrompt:
     decoding = max(times[0] for times in others)
     gaps = [pair for times in others for pair in pairwise(times)]
     # The mean: tokens that come in one chunk have no gap between them.
@@ -74,4 +74,4 @@ def _arrival(others: Sequence[Sequence[float]], asked: float, first: float) -> A
     beside = [to - at for at, to in gaps if to >= asked and at <= first]
     ended = min(times[-1] for times in others) <= first
     longest = math.inf if ended else max(beside)
-    return Arrival(first - asked, longest, sum(calm) / len(calm) if calm else math.nan)
+    return ArrivedPrompt(first - asked, longest, sum(calm) / len(calm) if calm else math.nan)

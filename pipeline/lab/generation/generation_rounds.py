@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ..bench.bench import Progress
 from ..bench.rounds import rotated
-from .arrivals import Arrival, StreamsAtOnce, arrival, at_once
+from .arrivals import ArrivedPrompt, StreamsAtOnce, arrival, at_once
 from .bench_prompt import BenchPrompt
 from .generating_system import GeneratingSystem, streamed
 
@@ -46,8 +46,8 @@ class GenerationRound(Struct, frozen=True):
 
     alone: dict[str, StreamsAtOnce]
     together: dict[str, StreamsAtOnce]
-    late: dict[str, Arrival]
-    long: dict[str, Arrival]
+    late: dict[str, ArrivedPrompt]
+    long: dict[str, ArrivedPrompt]
 
 
 class GenerationRounds:
@@ -77,7 +77,7 @@ class GenerationRounds:
         questions, effort = self._prompts.questions, self._effort
         others = questions[: effort.streams - 1]
 
-        def arrives(prompt: BenchPrompt) -> Callable[[GeneratingSystem], Awaitable[Arrival]]:
+        def arrives(prompt: BenchPrompt) -> Callable[[GeneratingSystem], Awaitable[ArrivedPrompt]]:
             return lambda system: arrival(system, others, prompt, effort.others_count, effort.settled)
 
         measured = [name for name in self._systems if name != ENGINE]

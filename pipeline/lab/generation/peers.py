@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from ...errors import InferstreamError, UsageError
-from ...kafka_local.cluster import free_ports
+from ...kafka_local.ports import free_ports
 from ...models.manifest import Manifest
 from ..bench.processes import SystemProcess
 from .listening import Listening, ListeningProcess, LlamaCppSystem, StampingSystem

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from inferstream.pipeline.errors import InferstreamError, UsageError
-from inferstream.pipeline.lab.generation.arrivals import Arrival, StreamsAtOnce, arrival, at_once
+from inferstream.pipeline.lab.generation.arrivals import ArrivedPrompt, StreamsAtOnce, arrival, at_once
 from inferstream.pipeline.lab.generation.bench_prompt import BenchPrompt, BenchPrompts
 from inferstream.pipeline.lab.generation.figures import generation_figures, generation_speeds
 from inferstream.pipeline.lab.generation.generating_system import streamed
@@ -156,10 +156,10 @@ def a_round(factor: float) -> GenerationRound:
         }
         return {name: StreamsAtOnce(100, 100 / value, [0.1, 0.1]) for name, value in per_s.items()}
 
-    def arrivals(gap: float) -> dict[str, Arrival]:
-        of_peers = {name: Arrival(1.0, 1.0, 0.1) for name in (Q4_0, Q4_0_SMALL, Q4_1)}
-        ours = Arrival(0.59 / factor, gap / factor, 0.125)
-        return of_peers | {OPENVINO: Arrival(0.8, 1.0, 0.1), OURS: ours}
+    def arrivals(gap: float) -> dict[str, ArrivedPrompt]:
+        of_peers = {name: ArrivedPrompt(1.0, 1.0, 0.1) for name in (Q4_0, Q4_0_SMALL, Q4_1)}
+        ours = ArrivedPrompt(0.59 / factor, gap / factor, 0.125)
+        return of_peers | {OPENVINO: ArrivedPrompt(0.8, 1.0, 0.1), OURS: ours}
 
     alone = speeds(100 / factor, 100, 95 / factor**2)
     first_s = 0.1 + 0.007 / factor**2
