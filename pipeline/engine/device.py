@@ -128,13 +128,13 @@ class Device:
         due = flight.due(flight.queued_at)
         before_ms = self.batcher.before_ms(flight.tenant, flight.priority, due)
         blocking_ms = self.batcher.blocking_ms(before_ms)
-        before_ms += self.batcher.expected.later_rows_ms(flight.size)
+        before_ms += self.batcher.expected.later_rows_ms(flight.size, flight.known_rows)
         wait_s = self._forecast.wait_s(before_ms, blocking_ms, busy=self.batcher.busy)
         return wait_s + self._steps_s(flight)
 
     def own_s(self, flight: Flight) -> float:
         """Predicted seconds of its rows but the first, and of its further steps, on a free device."""
-        later_s = self._forecast.drain_s(self.batcher.expected.later_rows_ms(flight.size))
+        later_s = self._forecast.drain_s(self.batcher.expected.later_rows_ms(flight.size, flight.known_rows))
         return later_s + self._steps_s(flight)
 
     def _steps_s(self, flight: Flight) -> float:

@@ -6,7 +6,7 @@ from typing import Self
 
 from ...schemas.messages import CacheStatus
 from ..config import MAX_REQUEST_TOKENS
-from ..tasks.base import Ask
+from ..tasks.base import Ask, known_rows
 from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
@@ -107,6 +107,7 @@ class Engine:
             len(content) if isinstance(content, str) else len(content_bytes(content)),
             started_at=now,
             further_steps=number_of_steps(task.further_steps(ask)),
+            known_rows=known_rows(task, ask),
             keep=choices.repeats and not job.told,
             pieces=list(job.told),
             suspect=device.is_suspect(key),

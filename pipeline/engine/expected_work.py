@@ -33,7 +33,7 @@ class ExpectedWork:
 
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
-        row_ms, rows = self._estimate.rows(flight.size)
+        row_ms, rows = self._estimate.rows(flight.size, flight.known_rows)
         due = flight.due(flight.queued_at)
         with self._lock:
             priority = flight.priority
@@ -46,7 +46,7 @@ class ExpectedWork:
 
     def settle(self, flight: "Flight", rows: Sequence[Row] = ()) -> None:
         """The text was tokenized, to these rows, or has ended: forget the estimate."""
-        if rows:
+        if rows and flight.known_rows is None:
             self._estimate.observe(flight.size, [self._cost.length(row) for row in rows])
         with self._lock:
             self._account.settle(flight.tenant, flight.expected)
@@ -67,7 +67,7 @@ class ExpectedWork:
                 arrivals.append(flight.queued_at + later_ms / self._later_ms_in_a_second)
         return arrivals
 
-    def later_rows_ms(self, characters: int) -> float:
-        """The solo cost of all rows of a text but the first, by an estimate."""
-        row_ms, rows = self._estimate.rows(characters)
+    def later_rows_ms(self, characters: int, known: int | None = None) -> float:
+        """The solo cost of all rows of a text but the first, by an estimate; ``known``: the number of its rows."""
+        row_ms, rows = self._estimate.rows(characters, known)
         return row_ms * (rows - 1)

@@ -47,6 +47,7 @@ class Flight:
     size: int  # of the content, in characters
     started_at: float
     further_steps: float = 0.0  # expected after the first one
+    known_rows: int | None = None  # how many it will have, if that does not depend on its size
     keep: bool = True  # the answer may be cached
     suspect: bool = False  # the content was on the device when a process died
     tenant: str = ""

@@ -20,10 +20,12 @@ class TextCost:
         self._tokens_of_a_character = 0.25
         self._max_length = 256
 
-    def rows(self, characters: int) -> tuple[float, int]:
-        """The expected milliseconds of one row, and the number of rows."""
+    def rows(self, characters: int, known: int | None = None) -> tuple[float, int]:
+        """The expected milliseconds of one row, and the number of rows; ``known``: if that does not depend on the
+        text.
+        """
         tokens = math.ceil(characters * self._tokens_of_a_character) + SPECIAL_TOKENS
-        rows = math.ceil(tokens / self._max_length)
+        rows = math.ceil(tokens / self._max_length) if known is None else known
         return self._cost.ms(1, min(tokens, self._max_length)), rows
 
     def observe(self, characters: int, lengths: Sequence[int]) -> None:

@@ -104,3 +104,12 @@ def resumes(task: Task) -> bool:
     Its answers in pieces then survive the death of a worker, and are handed over when a worker stops.
     """
     return bool(getattr(task, "resumes", False))
+
+
+def known_rows(task: Task, ask: Ask) -> int | None:
+    """How many rows the request will have, if the task knows before it prepares them: by its ``rows_of(ask)``.
+
+    None: it depends on the length of the content.
+    """
+    rows_of = getattr(task, "rows_of", None)
+    return None if rows_of is None else max(1, int(rows_of(ask)))

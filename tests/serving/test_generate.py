@@ -227,6 +227,19 @@ async def test_a_stream_that_is_left_ends_at_its_next_step_and_no_neighbor_notic
         assert sum(served.steps.decoded) < 99 + 99 + 150, "the stream that was left took no 200 steps"
 
 
+async def test_short_prompts_of_many_choices_make_long_ones_seem_no_longer(where: str, unique: str) -> None:
+    """The rows of a request are its choices: a long prompt is not cut into rows as short as those seen before."""
+    async with serving(where, unique) as served:
+        await served.ask("b", max_tokens=2, n=100)
+        long = chat(*["hello there"] * 9_999)
+        answer = await served.client.request(
+            "generate", long, options={"max_tokens": 2, "too_long": "window"}, timeout_s=PATIENCE_S
+        )
+        assert answer.output.usage.generated_tokens == 2
+        with pytest.raises(TooLarge):
+            await served.client.request("generate", long, timeout_s=PATIENCE_S)
+
+
 async def test_a_deadline_in_the_middle_ends_the_request(where: str, unique: str) -> None:
     async with serving(where, unique) as served:
         served.steps.hold(at_token(5))

@@ -65,6 +65,11 @@ class Generate:
         chunks = min(characters // CHARACTERS_OF_A_TOKEN, self._tokens.max_tokens) // CHUNK
         return float(chunks + min(ask.options.max_tokens, self._tokens.max_tokens) - 1)
 
+    def rows_of(self, ask: Ask) -> int:
+        """One for each choice, however long the prompt is; see `base.known_rows`."""
+        n: int = ask.options.n
+        return n
+
     def prepare(self, asks: Sequence[Ask], max_tokens: int | None = None) -> list[list[Row]]:
         """A row for each choice, which goes on behind the tokens that were told. Raises TooLarge or another BadRequest.
 
