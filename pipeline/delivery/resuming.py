@@ -181,7 +181,7 @@ class Resuming:
                 "What was told on %s before this worker took over cannot be read (%s): such answers are made "
                 "from their first piece on again.",
                 topic,
-                str(error) or f"{READ_S:g} s were not enough",
+                str(error).rstrip(".") or f"{READ_S:g} s were not enough",
             )
         if (reading := self._logs.pop(topic, None)) is not None:
             await reading.close()
