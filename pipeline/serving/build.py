@@ -39,7 +39,7 @@ from ..errors import UsageError
 from ..home import expanded, home_folder
 from ..runtime.graph import Graph
 from ..runtime.sessions import Session
-from ..tasks.catalogue import tasks
+from ..tasks.catalogue import contract_of, tasks
 from ..tasks.chains.chain import Chain, ChainStep, steps_of
 from ..tasks.chains.declared import chains_of, task_models
 from ..telemetry import Metrics, TaskMetrics
@@ -130,7 +130,7 @@ def step_workers(
             metrics.of_task(step.topics.label),
             group=f"{group}.{step.topics.label}" if group else None,
             member=member,
-            piece=tasks().find(step.declared.task).contract.piece,
+            piece=contract.piece if (contract := contract_of(step.declared.task)) else None,
             step=step,
         )
         for step in steps
