@@ -69,6 +69,8 @@ def _gaps(text: str, needed: int) -> list[int]:
         elif not found["closing"]:
             opens = opens if opened == found.start() else found.start()
             opened = found.end()
+    if len(gaps) < needed:  # "<Hello >" need not be a tag
+        gaps = [found.start() for found in SPACE.finditer(text)]
     if len(gaps) < needed and NO_SPACES.search(text):
         return list(range(1, len(text)))
     return gaps

@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "bench-assistant",
     "bench-translate",
     "chaos",
+    "chat",
     "dead-letters",
     "demo",
     "kafka",

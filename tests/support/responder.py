@@ -53,8 +53,7 @@ class Responder:
     async def run(self) -> None:
         """Create the topics and answer requests until `stop` or cancellation."""
         topics = self._topics
-        names = (topics.requests, topics.replies, topics.cancels)
-        await self._broker.ensure_topics([TopicSpec(name, 4) for name in names])
+        await self._broker.ensure_topics([TopicSpec(topics.requests, 4), TopicSpec(topics.replies, 4)])
         consumer = await self._broker.consume([topics.requests], group="responder")
         self._started.set()
         while not self._stopped.is_set():

@@ -1,5 +1,6 @@
 """`inferstream chat`: a process with pipes or a terminal, and a responder that serves its folder."""
 
+import asyncio
 import os
 import pty
 import select
@@ -15,7 +16,8 @@ import msgspec
 import pytest
 from support.responder import Responder, responder_thread
 
-from inferstream.pipeline.broker.base import Record
+from inferstream.pipeline.broker.base import Record, TopicSpec
+from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.cli.pipes.chat import figures, shown
 from inferstream.pipeline.client.replies import Answer
 from inferstream.schemas.codec import decode_request
@@ -31,7 +33,13 @@ from inferstream.schemas.messages import Chunk, Failure, Reply, Request, Result,
 from inferstream.schemas.topics import Topics
 
 LIMIT_S = 60
+TOPICS = Topics("generate")
 COMMAND = [sys.executable, "-m", "inferstream.pipeline.cli.main", "chat"]
+
+
+async def make_cancels(folder: Path) -> None:
+    async with EmbeddedBroker(folder) as broker:
+        await broker.ensure_topics([TopicSpec(TOPICS.cancels, 1)])
 
 
 def messages_of(record: Record) -> list[ChatMessage]:
@@ -58,7 +66,8 @@ def echoed(record: Record, request: Request) -> list[Reply]:
 
 @pytest.fixture
 def responder(tmp_path: Path) -> Iterator[Responder]:
-    with responder_thread(tmp_path / "queue", echoed, Topics("generate")) as responder:
+    asyncio.run(make_cancels(tmp_path / "queue"))
+    with responder_thread(tmp_path / "queue", echoed, TOPICS) as responder:
         yield responder
 
 
