@@ -57,10 +57,11 @@ def test_the_tokens_that_may_be_drawn_are_those_of_the_formulas(case: tuple[np.n
     logits = (scores - scores.max()) / np.float32(sampling.temperature)
     kept = set(np.flatnonzero(logits >= least_kept(logits, sampling)).tolist())
     expected = probabilities(scores, sampling)
-    # A token at the edge may fall on either side by the last bit of a sum.
+    # At the edge a token may fall on either side by the last bits of a sum, and several that are less than those bits.
     edge = kept ^ expected.keys()
-    assert len(edge) <= 1
-    assert not edge or min(logits[list(kept | expected.keys())]) == logits[min(edge)]
+    weights = np.exp(logits.astype(np.float64))
+    assert len(edge) <= 1 or weights[list(edge)].sum() < 1e-5 * weights.sum()
+    assert not edge or logits[list(edge)].max() <= logits[list(kept & expected.keys())].min(initial=np.inf)
 
 
 @given(cases(), st.lists(st.floats(0, 1, exclude_max=True), max_size=50))
