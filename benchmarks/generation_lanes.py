@@ -168,7 +168,7 @@ async def many(lane: Lane, count: int) -> None:
 
     async def one(number: int) -> None:
         async with room:
-            await lane.stream(prompt(8 + number % 24, number), MANY_TOKENS)
+            await lane.stream(prompt(8 + number % 8, number), MANY_TOKENS)
             ended.append(time.perf_counter())
             if len(ended) % (count // 10) == 0:
                 memory.append(process.memory_info().rss)
