@@ -19,6 +19,7 @@ TIMEOUT_S: Final = 120.0
 PAGE_TIMEOUT_S: Final = 5.0
 ADDRESS: Final = re.compile(rf"http://{re.escape(HOST)}:(\d+)")
 REPLY_METRICS: Final = ("inferstream_answers_total", "inferstream_failures_total")
+IN_FLIGHT_METRICS: Final = ("inferstream_in_flight",)
 
 
 def serve_task(task: str, *arguments: str) -> list[str]:
@@ -126,8 +127,16 @@ class WorkerProcess:
 
     def replies(self) -> int:
         """The number of replies in its metrics; 0 without the page."""
+        return self._metric(REPLY_METRICS)
+
+    def in_flight(self) -> int:
+        """The number of requests that it has read and not yet answered; 0 without the page."""
+        return self._metric(IN_FLIGHT_METRICS)
+
+    def _metric(self, names: tuple[str, ...]) -> int:
+        """The sum of all values whose names begin so."""
         lines = (self.page("/metrics") or "").splitlines()
-        return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(REPLY_METRICS)))
+        return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(names)))
 
     def _until(self, condition: Callable[[], bool], timeout_s: float, late: str) -> None:
         end = time.monotonic() + timeout_s

@@ -20,6 +20,7 @@ from ...lab.demo.sites import DemoSite, DemoTask
 from ...lab.demo.traffic import Traffic, load_tickets, plan_traffic
 from ...ops.audit.facts import Audited
 from ...tasks.triage.settings import TriageSettings
+from ..demos.assistant import assistant
 from ..demos.captions import translate
 from ..demos.chosen_site import check_options, chosen_site
 from ..groups import SuggestingGroup
@@ -84,7 +85,8 @@ def command(
 ) -> int:
     """Send support tickets through a durable queue and show how they are routed, with figures.
 
-    `inferstream demo translate` shows live captions instead, with options of its own.
+    `inferstream demo translate` shows live captions instead, `inferstream demo assistant` conversations with a language
+    model; both have options of their own.
 
     Without an option, broker, worker and client run in this process. At the end the topics are audited: each
     request must have ended exactly once. Otherwise the exit status is 1.
@@ -94,6 +96,7 @@ def command(
       inferstream demo --kafka-local               on a real Kafka, with two worker processes
       inferstream demo --kafka 127.0.0.1:9092      with workers that you have started
       inferstream demo translate                   live captions of five talks
+      inferstream demo assistant                   conversations, token by token
     """
     if (context := click.get_current_context()).invoked_subcommand:
         _refuse_options(context)
@@ -114,6 +117,7 @@ def command(
 
 
 command.add_command(translate)
+command.add_command(assistant)
 
 
 def _refuse_options(context: click.Context) -> None:

@@ -22,7 +22,9 @@ def have_model(name: str, screen: Screen) -> None:
             pull(registry, split_name(name)[0], progress)
         manifest = registry.load(name)
         screen.ready(f"Model {name} fetched and built in {time.monotonic() - began:.0f} s.")
-    size_mb = Path(manifest.graph_path).stat().st_size / 1e6
-    agreement = manifest.agreement
+    files = [path for path in (manifest.graph_path, manifest.data_path) if path]
+    size_mb = sum(Path(path).stat().st_size for path in files) / 1e6
+    agreement, fidelity = manifest.agreement, manifest.fidelity
     same = f", with the label of full precision on {agreement.label:.1%} of texts" if agreement else ""
+    same = f", with the next token of full precision at {fidelity.top1:.1%} of places" if fidelity else same
     screen.ready(f"Model {name}: {size_mb:.0f} MB{same}.")

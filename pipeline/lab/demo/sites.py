@@ -87,6 +87,15 @@ async def on_local_kafka(
         await asyncio.to_thread(kafka.start)
         screen.ready(f"A real Kafka runs at {kafka.bootstrap}, started in {time.monotonic() - began:.1f} s.")
         settings = structs.replace(config.kafka, bootstrap=kafka.bootstrap)
+        yield await stack.enter_async_context(with_workers(settings, screen, shown, workers, folder))
+
+
+@asynccontextmanager
+async def with_workers(
+    settings: KafkaConfig, screen: StartupScreen, shown: DemoTask, workers: int, folder: Path
+) -> AsyncGenerator[DemoSite]:
+    """Worker processes on the Kafka of the settings, which end with the demo. Their logs are in ``folder``."""
+    async with AsyncExitStack() as stack:
         screen.busy(f"Starting {workers} worker processes")
         processes = [
             stack.enter_context(_worker(settings, shown, folder / f"worker-{number}"))
