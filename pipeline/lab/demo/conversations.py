@@ -30,11 +30,11 @@ ASSISTANT_TALKS: Final = (
     ),
     AssistantTalk("bees", ("Tell me three facts about bees.", "How do they find their way home?")),
     AssistantTalk(
-        "letter",
+        "sea",
         (
-            "Write a short letter to a neighbor who was ill.",
-            "Please make it more cheerful.",
-            "Which flowers could I bring her?",
+            "Write a short poem about the sea.",
+            "Which animals live there?",
+            "Why is its water salty?",
         ),
     ),
     AssistantTalk("trains", ("Why do people like to travel by train?", "Is a train slower than a plane?")),
