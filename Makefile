@@ -41,6 +41,10 @@ demo: .venv/.run ## Answer example tickets through queue, model and cache; KAFKA
 demo-translate: .venv/.run ## Show live captions of talks while they are spoken (a minute); KAFKA=1 uses a real local Kafka
 	@$(BIN)/inferstream demo translate $(if $(filter-out 0,$(KAFKA)),--kafka-local) $(ARGS)
 
+.PHONY: demo-assistant
+demo-assistant: .venv/.run ## Show answers of a small language model, token by token (a minute); KAFKA=1: a worker is killed
+	@$(BIN)/inferstream demo assistant $(if $(filter-out 0,$(KAFKA)),--kafka-local) $(ARGS)
+
 .PHONY: kafka
 kafka: .venv/.run ## Run a real Kafka on 127.0.0.1:9092 until Ctrl-C; ARGS='--port 19092' sets another port
 	@$(BIN)/inferstream kafka $(ARGS)

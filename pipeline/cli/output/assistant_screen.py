@@ -189,6 +189,10 @@ def _audited(result: AssistantResult) -> Panel:
         (lost, color),
         (f"\n{audit.results:,} results, {audit.chunks:,} chunks, {audit.torn:,} torn streams", "dim"),
     )
+    if result.killed and audit.duplicated:
+        text.append(
+            "\nThe killed worker had not committed what it answered: readers pass over the repetition.", "dim"
+        )
     return Panel(text, title="Audit: read back from the topics", title_align="left", border_style=color)
 
 

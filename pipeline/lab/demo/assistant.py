@@ -61,11 +61,21 @@ class AssistantResult(NamedTuple):
     audit: AuditReport
 
     @property
+    def killed(self) -> bool:
+        """Whether a worker was killed."""
+        return self.run.kill is not None and self.run.kill.number is not None
+
+    @property
     def clean(self) -> bool:
-        """Whether each question has its answer, and each request has ended exactly once."""
+        """Whether each question has its answer, and each request has ended, in order.
+
+        An end may be repeated, with the same content, where the worker was killed before it committed: readers pass
+        over it.
+        """
         report = self.audit
         answered = sum(one.answered for one in self.run.conversations)
-        return answered == self.run.questions and not (report.unended or report.lost or report.repeated)
+        repeated = report.contradictory if self.killed else report.repeated
+        return answered == self.run.questions and not (report.unended or report.lost or repeated)
 
 
 async def converse(site: DemoSite, audited: Audited, run: AssistantRun, observe: Observe) -> AssistantResult:

@@ -20,6 +20,8 @@ from ...errors import BrokerError
 from ..worker_process import WorkerProcess, serve_task
 
 READY_S: Final = 60.0
+START_S: Final = 180.0
+"""For workers to load their models: both do at once, with two cores for all."""
 DRAIN_S: Final = 20.0
 POLL_S: Final = 0.5
 
@@ -101,7 +103,7 @@ async def with_workers(
             stack.enter_context(_worker(settings, shown, folder / f"worker-{number}"))
             for number in range(1, workers + 1)
         ]
-        await asyncio.gather(*(asyncio.to_thread(worker.wait_ready, READY_S) for worker in processes))
+        await asyncio.gather(*(asyncio.to_thread(worker.wait_ready, START_S) for worker in processes))
         partitions = settings.partitions or NEW_PARTITIONS
         screen.ready(f"{workers} worker processes share the {partitions} partitions of the request topic.")
         broker = await stack.enter_async_context(KafkaBroker(settings))
