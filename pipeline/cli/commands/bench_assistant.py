@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
-from msgspec.structs import replace
 from rich.console import Console
 
 from ..options.settings import KAFKA_ADDRESS
@@ -15,9 +14,10 @@ from ..output.tables import print_table
 from .bench import FOLDER, print_figures, with_bench
 
 if TYPE_CHECKING:
-    from ...lab.generation.generation_rounds import GenerationEffort
-    from ...lab.generation.suite import GenerationMeasurements
+    from ...lab.bench.figures import BenchFigure
+    from ...lab.generation.parts import BenchAsked, BenchPart
 
+PARTS: Final = ("speed", "prefixes", "scaling", "exact")
 SPEED_COLUMNS: Final = {
     "system": "on one core",
     "one_per_s": "1 stream, tokens/s",
@@ -40,7 +40,13 @@ SPEED_COLUMNS: Final = {
     "--kafka",
     **{**KAFKA_ADDRESS, "help": "Measure on this Kafka; without an address a local one runs meanwhile."},
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds.")
+@click.option("--rounds", type=click.IntRange(min=1), default=6, show_default=True, help="Rounds.")
+@click.option(
+    "--only",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Measure only this part; may be given several times.",
+)
 @click.option("--quick", is_flag=True, help="One tiny round: to see that it works.")
 @click.option(
     "--out", type=FOLDER, default="results/bench-assistant", show_default=True, help="For figures.json."
@@ -52,6 +58,7 @@ def command(
     peers: str | None,
     kafka: str | None,
     rounds: int,
+    only: tuple[str, ...],
     quick: bool,
     out: Path,
     as_json: bool,
@@ -63,40 +70,38 @@ def command(
     client have the other cores. Streams run alone and together, a request comes late, a long prompt arrives while
     others decode; and the engine without a broker shows what Kafka costs.
 
+    Then prompts share their beginning, several workers share the streams, and 200 texts are compared with those made
+    alone.
+
     \b
       inferstream bench-assistant --peers ../peers/bin/python
     """
-    from ...lab.generation.figures import generation_figures, generation_speeds
-    from ...lab.generation.generation_rounds import QUICK, GenerationEffort
+    from ...lab.generation.parts import BenchAsked
     from ...lab.generation.peers import absent_peers
 
     console = Console(stderr=True)
     for sentence in absent_peers(peers).values() if peers else ():
         console.print(sentence, soft_wrap=True)
-    effort = QUICK if quick else replace(GenerationEffort(), rounds=rounds)
-    measured = _measure(kafka, model, peers, effort, console)
-    figures, speeds = generation_figures(measured), generation_speeds(measured.rounds)
+    asked = BenchAsked(model, peers, rounds, quick)
     out.mkdir(parents=True, exist_ok=True)
-    body = {"figures": figures, "speeds": speeds, "rounds": measured.rounds}
-    (out / "figures.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2))
-    if not as_json:
-        print_table(msgspec.to_builtins(speeds), SPEED_COLUMNS, as_json=False, markdown=markdown)
-        click.echo()
+    found: dict[str, BenchPart] = {}
+    figures: list[BenchFigure] = []
+    for name in only or PARTS:
+        found[name] = _measure(name, kafka, asked, console)
+        figures += found[name].figures
+        body = {"figures": figures, "parts": found}
+        (out / "figures.json").write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=2))
+        if found[name].speeds and not as_json:
+            speeds = msgspec.to_builtins(found[name].speeds)
+            print_table(speeds, SPEED_COLUMNS, as_json=False, markdown=markdown)
+            click.echo()
     print_figures(figures, as_json=as_json, markdown=markdown)
-    console.print(f"Measured in {len(measured.rounds)} rounds, whose values are in {out}.")
+    console.print(f"All values are in {out}.")
 
 
-def _measure(
-    kafka: str | None, model: str, peers: str | None, effort: "GenerationEffort", console: Console
-) -> "GenerationMeasurements":
-    from ...lab.generation.suite import GenerationSuite
+def _measure(name: str, kafka: str | None, asked: "BenchAsked", console: Console) -> "BenchPart":
+    from ...lab.generation.parts import PART_OF
     from ...tasks.generate.definition import GENERATE
 
     with BenchProgress(console) as progress:
-        return asyncio.run(
-            with_bench(
-                kafka,
-                lambda bench: GenerationSuite(bench, model, peers, effort, progress).measure(),
-                GENERATE,
-            )
-        )
+        return asyncio.run(with_bench(kafka, lambda bench: PART_OF[name](bench, asked, progress), GENERATE))

@@ -64,5 +64,9 @@ class BenchPrompts:
                 return found
         raise InferstreamError(f"No prompt of {length} tokens was found.")
 
+    def behind(self, beginning: BenchPrompt, length: int, number: int) -> BenchPrompt:
+        """A text that begins with another one, and goes on with about ``length`` tokens."""
+        return self._of(f"{beginning.text} {self.of_length(length, number).text}")
+
     def _of(self, text: str) -> BenchPrompt:
         return BenchPrompt(text, self._tokens.encode(text))

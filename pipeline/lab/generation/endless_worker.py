@@ -1,4 +1,4 @@
-"""A worker of `generate` whose texts end at their limit only, as a process: `python -m … CONFIG`, CONFIG as JSON."""
+"""A worker of `generate` whose texts end at their limit only: `python -m … CONFIG [CHUNK]`, CONFIG as JSON."""
 
 import asyncio
 import signal
@@ -20,15 +20,16 @@ from ...telemetry import Metrics
 from .endless import EndlessGenerate
 
 
-def command(config: Config) -> list[str]:
-    """The command line that starts this worker."""
-    return [sys.executable, "-m", __spec__.name, msgspec.json.encode(config).decode()]
+def command(config: Config, chunk: int | None = None) -> list[str]:
+    """The command line that starts this worker. With ``chunk`` it reads prompts in chunks of that size."""
+    given = [] if chunk is None else [str(chunk)]
+    return [sys.executable, "-m", __spec__.name, msgspec.json.encode(config).decode(), *given]
 
 
-async def serve(config: Config) -> None:
+async def serve(config: Config, chunk: int | None = None) -> None:
     """Serve until SIGTERM."""
     metrics = Metrics()
-    definition = EndlessGenerate()
+    definition = EndlessGenerate(chunk)
     entries = ModelLoader(config, metrics).entries(definition)
     engine = Engine({GENERATE: entries}, memory=None, disk=None, clock=time.monotonic)
     async with KafkaBroker(config.kafka) as broker:
@@ -43,4 +44,5 @@ async def serve(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(msgspec.json.decode(sys.argv[1], type=Config)))
+    given = [int(chunk) for chunk in sys.argv[2:]]
+    asyncio.run(serve(msgspec.json.decode(sys.argv[1], type=Config), *given))

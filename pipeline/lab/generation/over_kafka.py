@@ -23,6 +23,11 @@ class OverKafka:
         async for _ in self._client.generate(prompt.text, options=options, timeout_s=TIMEOUT_S):
             times.append(time.perf_counter())  # noqa: PERF401 - each as it comes
 
+    async def tokens(self, prompt: BenchPrompt, count: int) -> list[int]:
+        """The tokens of one stream. Raises InferstreamError."""
+        stream = self._client.generate(prompt.text, options={"max_tokens": count}, timeout_s=TIMEOUT_S)
+        return [token.token async for token in stream]
+
     def pause(self) -> None:
         """See `SystemProcess.pause`."""
         self.process.pause()

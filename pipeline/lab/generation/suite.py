@@ -1,20 +1,16 @@
-"""The order of the measurements: all systems are started and warmed, then the rounds run."""
+"""Speed, arrivals and what Kafka costs: all systems are started and warmed, then the rounds run."""
 
-from contextlib import ExitStack
-from typing import Final
+from contextlib import AsyncExitStack
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from ...client.client import Client
-from ...config import CacheConfig, Config, EngineConfig, KafkaConfig
-from ...models.manifest import Manifest
+from ...config import KafkaConfig
 from ...models.registry import ModelRegistry
-from ...tasks.generate.definition import GENERATE
 from ..bench.bench import Bench, Progress
 from ..bench.processes import ProcessGroup, SystemProcess, end_all
 from . import endless_engine, endless_worker
 from .bench_prompt import BenchPrompts
+from .bench_workers import BenchWorkers, config_for
 from .generating_system import GeneratingSystem
 from .generation_rounds import (
     ENGINE,
@@ -27,12 +23,7 @@ from .generation_rounds import (
 )
 from .listening import ListeningProcess, StampingSystem
 from .measured_core import MeasuredCore
-from .over_kafka import OverKafka
 from .peers import Peers, PeersPlan, weights_of
-
-CONTEXT: Final = 1024
-SESSION_MS: Final = 120_000
-"""So a worker that is paused for the turns of the others stays in its group."""
 
 
 class GenerationMeasurements(Struct, frozen=True):
@@ -59,15 +50,16 @@ class GenerationSuite:
         """Raises InferstreamError when a system ends, or gives another number of tokens than it was asked for."""
         self._progress.begin(2 + self._effort.rounds * PARTS)
         self._progress.turn("starting the systems")
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             stack.callback(self._core.stay())
-            worker, kafka = await self._worker()
             started: list[SystemProcess] = []
             stack.callback(end_all, started)
-            async with Client(kafka) as client:
-                systems: dict[str, GeneratingSystem] = {OURS: OverKafka(worker, client)}
-                systems |= await self._others(started)
-                return await self._rounds(systems, worker)
+            with self._core.starting():
+                ours = (await BenchWorkers(self._bench, stack).start({OURS: self._command}))[OURS]
+            ours.pause()
+            systems: dict[str, GeneratingSystem] = {OURS: ours}
+            systems |= await self._others(started)
+            return await self._rounds(systems, ours.process)
 
     async def _rounds(
         self, systems: dict[str, GeneratingSystem], worker: ProcessGroup
@@ -82,19 +74,8 @@ class GenerationSuite:
             memory_mb.append(worker.resident_mb())
         return GenerationMeasurements(found, memory_mb)
 
-    async def _worker(self) -> tuple[ProcessGroup, KafkaConfig]:
-        """The worker behind Kafka, and the settings of a client for it."""
-        settings: list[KafkaConfig] = []
-
-        def command(kafka: KafkaConfig) -> list[str]:
-            settings.append(replace(kafka, session_timeout_ms=SESSION_MS))
-            return endless_worker.command(config_for(self._manifest, settings[-1], self._effort.streams))
-
-        with self._core.starting():
-            systems = await self._bench.start({"worker": command}, "Hello.")
-        worker = systems["worker"].process
-        worker.pause()
-        return worker, settings[-1]
+    def _command(self, kafka: KafkaConfig) -> list[str]:
+        return endless_worker.command(config_for(self._manifest, kafka, self._effort.streams))
 
     async def _others(self, started: list[SystemProcess]) -> dict[str, GeneratingSystem]:
         config = config_for(self._manifest, KafkaConfig(), self._effort.streams)
@@ -115,19 +96,3 @@ class GenerationSuite:
             prompts.of_length(effort.late, 1),
             prompts.of_length(effort.long, 2),
         )
-
-
-def config_for(manifest: Manifest, kafka: KafkaConfig, rows: int) -> Config:
-    """One lane; nothing is kept of answers or of prompts, as nothing is with the peers."""
-    settings = {
-        "model": manifest.name,
-        "rows": rows,
-        "context": min(CONTEXT, manifest.max_tokens),
-        "prefix_tokens": 0,
-    }
-    return Config(
-        kafka=kafka,
-        cache=CacheConfig(enabled=False),
-        engine=EngineConfig(lanes=1, provider="cpu"),
-        tasks={GENERATE: settings},
-    )

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from inferstream.pipeline.errors import InferstreamError, UsageError
 from inferstream.pipeline.lab.generation.arrivals import ArrivedPrompt, StreamsAtOnce, arrival, at_once
 from inferstream.pipeline.lab.generation.bench_prompt import BenchPrompt, BenchPrompts
+from inferstream.pipeline.lab.generation.exact_suite import ExactMeasurements
 from inferstream.pipeline.lab.generation.figures import generation_figures, generation_speeds
 from inferstream.pipeline.lab.generation.generating_system import streamed
 from inferstream.pipeline.lab.generation.generation_rounds import (
@@ -22,6 +24,7 @@ from inferstream.pipeline.lab.generation.generation_rounds import (
     GenerationRounds,
     RoundPrompts,
 )
+from inferstream.pipeline.lab.generation.other_figures import exact_figures, prefix_figures, scaling_figures
 from inferstream.pipeline.lab.generation.peers import (
     OPENVINO,
     Q4_0,
@@ -30,14 +33,19 @@ from inferstream.pipeline.lab.generation.peers import (
     absent_peers,
     weights_of,
 )
+from inferstream.pipeline.lab.generation.prefix_suite import KEEPING, PLAIN, PrefixMeasurements
+from inferstream.pipeline.lab.generation.scaling_suite import steady_per_s
+from inferstream.pipeline.lab.generation.sleeping_generator import SleepingDecoder
 from inferstream.pipeline.lab.generation.suite import GenerationMeasurements
 from inferstream.pipeline.models.manifest import Manifest
+from inferstream.pipeline.runtime.generated_row import GeneratedRow, Generation
+from inferstream.pipeline.runtime.model import More
 
 PROMPT = BenchPrompt("abc", [1, 2, 3])
 
 
 class SteadySystem:
-    """Gives a token each ``step_s``; one of a prompt with ``stops`` tokens holds all up for ten steps."""
+    """Gives a token each ``step_s``, without the last ``lost`` ones of each stream."""
 
     def __init__(self, step_s: float = 0.005, lost: int = 0) -> None:
         self.step_s = step_s
@@ -184,3 +192,40 @@ def test_absent_peers_leave_their_figures_out() -> None:
     figures = generation_figures(GenerationMeasurements([round_], [300.0]))
     assert [figure.name for figure in figures] == ["long", "speed", "Kafka", "Kafka", "memory"]
     assert [row.system for row in generation_speeds([round_])] == [OURS, ENGINE]
+
+
+def test_shared_beginnings_several_workers_and_exact_texts_have_goals() -> None:
+    def turns(factor: float) -> dict[str, StreamsAtOnce]:
+        return {
+            KEEPING: StreamsAtOnce(100, 1.0, [0.1]),
+            PLAIN: StreamsAtOnce(100, 1.9 * factor, [0.5]),
+        }
+
+    for factor, met in ((1.0, True), (0.9, False)):
+        (prefix,) = prefix_figures(PrefixMeasurements([turns(factor)] * 2, 161, [180, 270]))
+        two, four = scaling_figures([{"1-worker": 10.0, "2-workers": 20 * factor, "4-workers": 39 * factor}])
+        same, other = exact_figures(ExactMeasurements(200, 0, 0 if met else 1))
+        assert [prefix.met, two.met, four.met, same.met, other.met] == [met, met, met, True, met]
+
+
+def test_the_steady_rate_leaves_the_start_and_the_end_of_the_tokens_out() -> None:
+    streams = [[0.0, *(10 + number / 100 for number in range(98)), 50.0]]
+    assert steady_per_s(streams) == pytest.approx(100)
+
+
+def test_a_prompt_behind_another_begins_with_its_tokens(tiny: Manifest) -> None:
+    prompts = BenchPrompts(tiny)
+    shared = prompts.of_length(30)
+    one, other = (prompts.behind(shared, 8, number) for number in (1, 2))
+    assert one.tokens[:29] == other.tokens[:29] == shared.tokens[:29]
+    assert one.text != other.text
+
+
+def test_a_decoder_that_sleeps_ends_a_text_at_its_limit() -> None:
+    row = GeneratedRow([5, 6, 7] * 30, 3)
+    decoder = SleepingDecoder(200)
+    results: list[Any] = []
+    while not results or isinstance(results[-1], More):
+        results += decoder.step([row])
+    assert results[-1].output == Generation([7, 7, 7], ended=False)
+    assert len(results) == 4  # two chunks of the prompt, and two further tokens
