@@ -11,7 +11,6 @@ import msgspec
 from ..broker.base import Broker, Message
 from ..errors import InferstreamError
 from .arrival import Arrival
-from .cancel_memory import CLOCKS_MS
 from .reply_log import ReplyLog, ToldName
 from .resumed import Resumed
 from .retries import asked_ms
@@ -20,6 +19,9 @@ log = logging.getLogger(__name__)
 
 READ_S: Final = 10.0
 """The longest that requests wait for what was told before: then they begin at the first piece."""
+
+CLOCKS_MS: Final = 10_000
+"""How much the clock of a client, whose time a request may have, may be ahead of that of the replies."""
 
 IDLE_S: Final = 10.0
 """A reply topic of which nothing is asked for so long is closed: nothing more is redelivered."""
