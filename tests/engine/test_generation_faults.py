@@ -145,9 +145,10 @@ async def test_the_share_of_the_tokens_that_are_used_is_learned(tiny_decoder: Se
             answer = await rig.engine.answer(rig.job("ends early", 200, [end]))
         assert len(tokens_of(answer)) == first
         assert first <= cost.steps(199, 199) < 40
+        begun = len(rig.steps)
         rig.hold()
         asked = rig.asked("another", 200)
-        await rig.begun(1)
+        await rig.begun(begun + 1)
         further_ms = rig.device.batcher.further_ms
         assert further_ms == pytest.approx(cost.steps(199, 199) * cost.ms(1, 1))
         rig.release()
