@@ -5,7 +5,7 @@ ARGS ?=
 KAFKA ?=
 UPGRADE ?=
 RUNS ?= 1000000
-JOBS ?=
+JOBS ?= 2
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,8 +17,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 FAST := not kafka and not containers and not optimize
 SLOW := not containers and not optimize
-# JOBS=2 runs the tests in two processes: half of the time they wait for brokers and workers. A file's tests run in one
-# of them, which has its own Kafka.
+# The tests run in two processes: half of the time they wait for brokers and workers. A file's tests run in one of them,
+# which has its own Kafka. `JOBS=` runs them in one.
 PARALLEL = $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 # Shows one line with a count of packages on a terminal, and nothing elsewhere. Errors go to stderr unchanged.

@@ -60,7 +60,8 @@ class Reading:
         await asyncio.gather(*self.tasks)
         for text, shown in self.shown.items():
             assert shown.lower() == text, "every position once"
-            assert re.fullmatch("[a-z]+[A-Z]+", shown), "of one worker, and behind it of the other one"
+            # A worker that was suspended may join again, and get the partition back.
+            assert re.fullmatch("[a-z]+[A-Z]+[a-z]*", shown), "of one worker, and behind it of the other one"
 
 
 def texts(count: int) -> list[str]:
