@@ -10,7 +10,7 @@ from ...client.captions.caption import Caption
 from ...client.captions.measures import StreamReport
 from ...client.captions.modes import Mode
 from ..statistics import percentile
-from .left_captions import LeftCaptions
+from .left_requests import LeftRequests
 
 
 class Spoken(Struct):
@@ -93,7 +93,7 @@ class CaptionCounts(Struct):
         self.lags += [(one.at_s, one.shown_after_s) for one in spoken if one.shown_after_s is not None]
         self.erased.setdefault(mode, []).append(report.erasure)
 
-    def left(self, left: LeftCaptions) -> None:
+    def left(self, left: LeftRequests) -> None:
         """Add the requests of a process that was killed."""
         self.left_s += left.ended_after_s
         self.left_cancelled += left.cancelled

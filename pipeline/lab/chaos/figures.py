@@ -44,6 +44,7 @@ def figures(report: ChaosReport) -> list[ChaosFigure]:
         **_audited(report),
         **_streams(report),
         **_captions(report),
+        **_conversations(report),
         **_takeovers(report),
         **_paces(report),
         **_machines(report),
@@ -123,6 +124,18 @@ def _captions(report: ChaosReport) -> dict[str, float | None]:
         return {}
     figures = report.captions.figures(report.calm_s * WARM_SHARE, report.calm_s)
     return {**figures, "superseded": report.judgment.superseded, "cancelled": report.judgment.cancelled}
+
+
+def _conversations(report: ChaosReport) -> dict[str, float | None]:
+    if not report.scenario.conversations:
+        return {}
+    judgment = report.judgment
+    return {
+        **report.conversations.figures(report.calm_s * WARM_SHARE, report.calm_s),
+        "chunks": judgment.chunks,
+        "chunks_torn": judgment.torn,
+        "cancelled": judgment.cancelled,
+    }
 
 
 def _takeovers(report: ChaosReport) -> dict[str, float | None]:

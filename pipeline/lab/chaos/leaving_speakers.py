@@ -25,7 +25,7 @@ PART_S: Final = 0.2
 
 
 class LeavingSpeakers(Struct, frozen=True):
-    """The speakers of the process, by the names of their streams."""
+    """The speakers of the process, by the names of their streams or conversations."""
 
     kafka: KafkaConfig
     names: list[str]

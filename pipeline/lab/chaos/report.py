@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from .auditing import Judgment
 from .caption_counts import CaptionCounts
+from .conversation_counts import ConversationCounts
 from .faults import InjectedFault
 from .faulty_session import DeviceCounts
 from .request_log import ObservedEnd
@@ -54,8 +55,12 @@ class ChaosReport(Struct, frozen=True):
     behind: list[tuple[float, float]] = []
     streams: StreamCounts = field(default_factory=StreamCounts)
     captions: CaptionCounts = field(default_factory=CaptionCounts)
+    conversations: ConversationCounts = field(default_factory=ConversationCounts)
 
     @property
     def clean(self) -> bool:
-        """Whether all requests ended, none was lost or out of order, and readers of captions saw each final once."""
-        return self.judgment.clean and self.captions.clean and self.settled_s is not None
+        """Whether all requests ended, none was lost or out of order, and readers of captions and conversations saw
+        each final and each token once.
+        """
+        seen = self.captions.clean and self.conversations.clean
+        return self.judgment.clean and seen and self.settled_s is not None

@@ -11,7 +11,6 @@ from typing import Any, Final
 from ....schemas.topics import Topics
 from ...broker.base import Broker, Consumer
 from ...broker.kafka.broker import KafkaBroker
-from ...client.client import Client
 from ...kafka_local.cluster import LocalKafka
 from ...serving.build import topic_specs
 from ..load.pace import LoadGenerator
@@ -20,10 +19,8 @@ from ..steps import Steps
 from ..steps_definition import know_steps
 from .auditing import Judgment, auditor, final_judgment
 from .broker_times import stored_requests, with_broker_times
-from .caption_counts import CaptionCounts
-from .caption_load import CaptionLoad
-from .client_faults import ClientFaults
 from .client_load import ClientLoad
+from .customers import Customers
 from .faults import FaultInjector, group_of
 from .faulty_session import DeviceCounts
 from .pacing import pace_of
@@ -32,10 +29,7 @@ from .request_log import ABORTED, ObservedEnd, RequestLog
 from .sampling import RunSamples
 from .scenario import Scenario, config_of
 from .schedule import calm_s, schedule
-from .speaker_faults import SpeakerFaults
 from .strangers import TransactionLoad, final_lag
-from .stream_load import StreamLoad
-from .stream_log import StreamLog
 from .topic_faults import TopicFaults
 from .worker_pool import WorkerPool
 
@@ -70,8 +64,7 @@ class Runner:
         self._config = config_of(scenario, kafka.bootstrap)
         self._topics = Topics(scenario.task, self._config.kafka.topic_prefix)
         self._requests = RequestLog(self._topics)
-        self._streams = StreamLog(self._now_s)
-        self._captions = CaptionCounts()
+        self._customers = Customers(scenario, self._topics, seed, self._now_s)
         self._samples = RunSamples(self._requests)
         self._pace = partial(pace_of, scenario, self._requests, self._calm_s)
         self._loaded_s = seconds
@@ -94,8 +87,9 @@ class Runner:
             )
             if any(fault.kind == "send_bomb" for fault in self._planned):
                 await topic_faults.prepare()
+            clients = self._customers.faults(broker, self._config, self._folder)
             injector = FaultInjector(
-                self._kafka, pool, self._topics, self._now_s, topic_faults, self._clients(broker).kill_client
+                self._kafka, pool, self._topics, self._now_s, topic_faults, clients.kill_client
             )
             client_load = ClientLoad(broker, self._topics)
             self._requests.begin()
@@ -112,11 +106,6 @@ class Runner:
             judgment = await final_judgment(judge, SETTLE_S / 3)
             return self._report(pool, injector, client_load, settled_s, judgment, lag, seen)
 
-    def _clients(self, broker: Broker) -> ClientFaults | SpeakerFaults:
-        if self._scenario.captions:
-            return SpeakerFaults(broker, self._topics, self._config, self._folder, self._captions)
-        return ClientFaults(self._scenario.task, self._config, self._folder, self._streams)
-
     def _now_s(self) -> float:
         return self._requests.now_s
 
@@ -131,8 +120,9 @@ class Runner:
         async with asyncio.TaskGroup() as tasks:
             watchers = [tasks.create_task(one) for one in watching]
             faults = tasks.create_task(self._inject(injector))
-            loads = [self._load_client(client_load), self._load_transactions(), self._load_streams(broker)]
-            others = [tasks.create_task(one) for one in (*loads, self._load_captions(broker, injector))]
+            loads = self._customers.loads(broker, self._seconds, self._calm_s, lambda: injector.too_late)
+            loads += [self._load_client(client_load), self._load_transactions()]
+            others = [tasks.create_task(one) for one in loads]
             await self._load(broker, faults)
             injector.too_late = True
             await asyncio.wait([faults, *others])
@@ -162,17 +152,6 @@ class Runner:
         if per_s := self._scenario.customer_per_s:
             await client_load.send(per_s, time.monotonic() + self._seconds)
 
-    async def _load_streams(self, broker: Broker) -> None:
-        if per_s := self._scenario.streams_per_s:
-            load = StreamLoad(broker, self._topics, self._streams, self._seed)
-            await load.send(per_s, time.monotonic() + self._seconds)
-
-    async def _load_captions(self, broker: Broker, injector: FaultInjector) -> None:
-        if speakers := self._scenario.captions:
-            async with Client(broker=broker, prefix=self._topics.prefix) as client:
-                load = CaptionLoad(client, self._captions, self._now_s, self._seed)
-                await load.send(speakers, lambda: injector.too_late)
-
     async def _load_transactions(self) -> None:
         scenario = self._scenario
         if scenario.transactions_per_s:
@@ -193,11 +172,11 @@ class Runner:
             for record in await replies.poll(2_000, 100):
                 self._requests.read(record)
                 if record.topic == self._topics.replies:
-                    self._streams.read(record)
+                    self._customers.read(record)
 
     async def _settle(self) -> float | None:
         end = time.monotonic() + SETTLE_S
-        while self._requests.open > 0 or self._streams.counts.open > 0:
+        while self._requests.open > 0 or self._customers.open > 0:
             if time.monotonic() > end:
                 return None
             await asyncio.sleep(POLL_S)
@@ -245,6 +224,7 @@ class Runner:
             customer_repeated=client_replies.total() - len(client_replies),
             customer_unanswered=client_load.unanswered,
             ready_s=pool.ready_s,
-            streams=self._streams.counts,
-            captions=self._captions,
+            streams=self._customers.streams,
+            captions=self._customers.captions,
+            conversations=self._customers.conversations,
         )

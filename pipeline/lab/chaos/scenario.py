@@ -68,10 +68,11 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """A calm without faults, then a storm with faults.
 
-    The workers serve ``task``: triage or translate with its model, or `steps` (``step_s`` for each step) with none.
+    The workers serve ``task``: triage, translate or generate with its model, or `steps` (``step_s`` for each step)
+    with none.
     ``storm`` holds the fields of the mix that differ after the calm. ``customer_per_s`` more
     requests per second come through our own client, and ``streams_per_s`` streams; ``captions`` speakers have
-    their captions translated at a time; after the calm,
+    their captions translated at a time, and ``conversations`` callers talk with the model; after the calm,
     ``transactions_per_s`` transactions from another. ``goals`` are limits by the name of a figure. A scenario that
     measures the speed of workers needs one broker only: each takes CPU time.
 
@@ -92,6 +93,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     customer_per_s: float = 0.0
     streams_per_s: float = 0.0
     captions: int = 0
+    conversations: int = 0
     transactions_per_s: float = 0.0
     load: Load = Load(per_s=100)
     mix: Mix = Mix()

@@ -14,6 +14,7 @@ from ...broker.base import Broker, TopicPartition
 from ...broker.kafka.broker import KafkaBroker
 from ...home import home_folder
 from ...models.registry import ModelRegistry
+from ...runtime.graph import Graph
 from ...runtime.sessions import Session
 from ...serving.build import build_worker
 from ...serving.hosting import Hosted, run_alone
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.05
 TRIAGE: Final = "triage"
+GENERATE: Final = "generate"
 NO_PARTITIONS: Final[frozenset[TopicPartition]] = frozenset()
 
 
@@ -49,8 +51,10 @@ class FaultControl:
         self._rebalances = 0
         self._stopped = threading.Event()
 
-    def graph_of(self, session: Session) -> FaultySession:
-        """The session that the lanes use in place of ``session``."""
+    def graph_of(self, session: Session) -> Graph:
+        """The session that the lanes use in place of ``session``; a decoder has none."""
+        if self._settings.task == GENERATE:
+            return session
         decode = None
         if self._settings.task == TRIAGE:
             decode = decoder(self._settings.config.of_task(TRIAGE, TriageSettings).model)

@@ -1,8 +1,8 @@
 """The requests of a load generator: good and bad ones of all kinds, reproducible from a seed."""
 
 import random
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -36,7 +36,7 @@ class Mix(Struct, frozen=True, forbid_unknown_fields=True):
     """The shares of the kinds of requests, each 0 to 1; a request is of one bad kind at most.
 
     With ``one_fails_in`` = n the device fails at every n-th request. Those of ``own_replies_share``
-    name one of ``reply_topics`` reply topics, the first ones most often.
+    name one of ``reply_topics`` reply topics, the first ones most often. Good ones have these ``options``.
     """
 
     words: tuple[int, int] = (5, 40)
@@ -58,6 +58,7 @@ class Mix(Struct, frozen=True, forbid_unknown_fields=True):
     headers_share: float = 0.0
     own_replies_share: float = 0.0
     reply_topics: int = 100
+    options: dict[str, Any] = {}
 
 
 class Planned(NamedTuple):
@@ -136,13 +137,13 @@ def _good(
     rng: random.Random, mix: Mix, identity: str, key: bytes, headers: Headers, pool: list[str]
 ) -> Planned:
     if rng.random() < mix.repeat_share:
-        return Planned("good", identity, key, _body(identity, rng.choice(pool)), headers)
+        return Planned("good", identity, key, _body(identity, rng.choice(pool), mix.options), headers)
     words = (LONG, 2 * LONG) if rng.random() < mix.long_share else mix.words
     text = f"{identity} {_text(rng, words)}"
     deadline_s = None
     if rng.random() < mix.deadline_share:
         text, deadline_s = f"{text} {DUE}", mix.deadline_s
-    return Planned("good", identity, key, _body(identity, text), headers, deadline_s)
+    return Planned("good", identity, key, _body(identity, text, mix.options), headers, deadline_s)
 
 
 def _strange(rng: random.Random, mix: Mix, kind: str, identity: str) -> Planned:
@@ -208,5 +209,6 @@ def _text(rng: random.Random, words: tuple[int, int]) -> str:
     return " ".join(rng.choices(WORDS, k=rng.randint(*words)))
 
 
-def _body(identity: str, text: str) -> bytes:
-    return msgspec.json.encode({"id": identity, "text": text})
+def _body(identity: str, text: str, options: Mapping[str, Any] | None = None) -> bytes:
+    body: dict[str, Any] = {"id": identity, "text": text}
+    return msgspec.json.encode(body | {"options": options} if options else body)

@@ -17,7 +17,7 @@ from inferstream.pipeline.client.sent_request import SentRequest
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.lab.chaos.caption_counts import CaptionCounts, Spoken
 from inferstream.pipeline.lab.chaos.caption_load import CaptionLoad, Speech
-from inferstream.pipeline.lab.chaos.left_captions import END_S, LeftCaptions
+from inferstream.pipeline.lab.chaos.left_requests import END_S, LeftRequests
 from inferstream.testing import FakeClient
 
 TIMEOUT_S = 280.0
@@ -158,7 +158,7 @@ def ended(identity: str, code: str = "cancelled") -> Record:
 
 def test_requests_of_a_killed_speaker_are_open_until_each_has_ended() -> None:
     clock = FakeClock()
-    left = LeftCaptions("mine-", "requests", clock)
+    left = LeftRequests("mine-", "requests", clock)
     left.read(
         [asked("mine-0/0/0"), ended("mine-0/0/0", "superseded"), asked("mine-0/0/1"), asked("other-0/0/0")]
     )
@@ -175,7 +175,7 @@ def test_requests_of_a_killed_speaker_are_open_until_each_has_ended() -> None:
 
 def test_a_request_of_a_killed_speaker_that_never_ends_is_found() -> None:
     clock = FakeClock()
-    left = LeftCaptions("mine-", "requests", clock)
+    left = LeftRequests("mine-", "requests", clock)
     left.read([asked("mine-0/0/0")])
     left.killed()
     clock.advance(END_S)

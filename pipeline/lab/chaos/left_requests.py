@@ -1,11 +1,11 @@
-"""The requests of speakers whose process is killed, as the topics show them."""
+"""The requests of clients whose process is killed, as the topics show them."""
 
 import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ....schemas.codec import DecodeError, decode_reply, decode_request
-from ....schemas.messages import Failure
+from ....schemas.messages import Chunk, Failure
 from ...broker.base import Record
 
 QUIET_S: Final = 2.0
@@ -14,7 +14,7 @@ QUIET_S: Final = 2.0
 END_S: Final = 60.0
 
 
-class LeftCaptions:
+class LeftRequests:
     """Pairs the requests whose keys begin with ``prefix`` with their ends."""
 
     def __init__(self, prefix: str, requests: str, clock: Callable[[], float]) -> None:
@@ -60,7 +60,7 @@ class LeftCaptions:
 
     def _end(self, record: Record) -> None:
         reply = decode_reply(record.value)
-        if reply.id in self._ended:
+        if isinstance(reply, Chunk) or reply.id in self._ended:
             return
         self._ended.add(reply.id)
         self.cancelled += isinstance(reply, Failure) and reply.code == "cancelled"

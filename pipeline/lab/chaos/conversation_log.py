@@ -1,0 +1,72 @@
+"""The answers of conversations as the reply topic shows them: each token in its place, and the end of what was left."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from ....schemas.codec import decode_reply
+from ....schemas.generation import GenerateOutput, Token, tokens_of
+from ....schemas.messages import Chunk, Failure, Result
+from ...broker.base import Record
+from .conversation_counts import ConversationCounts
+from .stream_log import LeftStream
+
+ID_PREFIX: Final = "customer-talk-"
+"""The ids of these requests, and the names of their conversations, begin with this."""
+
+PIECES: Final = msgspec.json.Decoder(list[Token])
+OUTPUT: Final = msgspec.json.Decoder(GenerateOutput)
+
+
+class ConversationLog:
+    """Compares every reply with the replies to the same request before it, of whichever worker."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._told: dict[str, list[Token]] = {}
+        self._left: dict[str, tuple[str, float]] = {}
+        self._conversation: dict[str, str] = {}
+        self._waiting: dict[str, list[str]] = {}  # of each conversation, those that have not ended, in order
+        self.counts = ConversationCounts()
+
+    def asked(self, identity: str, conversation: str) -> None:
+        """A request of the conversation is being sent, behind those before it."""
+        self._conversation[identity] = conversation
+        self._waiting.setdefault(conversation, []).append(identity)
+
+    def left(self, identity: str, how: str) -> None:
+        """Its caller leaves it now."""
+        self._left[identity] = (how, self._now_s())
+        self.counts.open += 1
+
+    def read(self, record: Record) -> None:
+        """Note a record of the reply topic."""
+        reply = decode_reply(record.value)
+        if not reply.id.startswith(ID_PREFIX):
+            return
+        waiting = self._waiting.get(self._conversation.get(reply.id, ""), [])
+        self.counts.misordered += reply.id in waiting[1:]
+        if isinstance(reply, Chunk):
+            self.counts.chunks += 1
+            self.counts.changed += not self._joins(reply.id, reply.from_, PIECES.decode(reply.output))
+            return
+        if isinstance(reply, Result):
+            told = self._told.get(reply.id, [])
+            self.counts.changed += told != tokens_of(OUTPUT.decode(reply.output))[: len(told)]
+        if reply.id in waiting:
+            waiting.remove(reply.id)
+        if (left := self._left.pop(reply.id, None)) is not None:
+            how, at_s = left
+            code = reply.code if isinstance(reply, Failure) else "result"
+            self.counts.left.append(LeftStream(how, at_s, self._now_s() - at_s, code))
+            self.counts.open -= 1
+
+    def _joins(self, identity: str, start: int, tokens: Sequence[Token]) -> bool:
+        """Whether these tokens are those that were told in their place before, or come next."""
+        told = self._told.setdefault(identity, [])
+        if start > len(told):
+            return False
+        again = told[start : start + len(tokens)]
+        told += tokens[len(again) :]
+        return again == list(tokens[: len(again)])

@@ -1,0 +1,53 @@
+"""Equal requests have equal answers: what was generated for each, whatever happened meanwhile."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ....schemas.generation import GenerateOutput
+
+
+class Made(NamedTuple):
+    """Tokens of an answer; with ``text`` it is whole. ``ended``: by the model's own end."""
+
+    tokens: Sequence[int]
+    text: str | None = None
+    ended: bool = False
+
+    @classmethod
+    def of(cls, output: GenerateOutput) -> "Made":
+        choice = output.choices[0]
+        return cls(choice.tokens, choice.text, choice.ended_by == "end")
+
+    def agrees(self, other: "Made") -> bool:
+        """Whether both can be the answer to one request, where one may be cut or have fewer ``max_tokens``."""
+        short, long = sorted((self, other), key=lambda one: len(one.tokens))
+        if list(short.tokens) != list(long.tokens[: len(short.tokens)]):
+            return False
+        if len(short.tokens) < len(long.tokens):
+            return not short.ended
+        return None in (short.text, long.text) or (short.text, short.ended) == (long.text, long.ended)
+
+
+class EqualAnswers:
+    """Compares each answer with the longest whole one of an equal request before it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Made] = {}
+        self.compared = 0
+        self.unequal = 0
+
+    def add(self, asked: bytes, made: Made) -> None:
+        """Compare an answer, or what was seen of it. ``asked``: see `asked`."""
+        known = self._known.get(asked)
+        if known is not None:
+            self.compared += 1
+            self.unequal += not made.agrees(known)
+        if made.text is not None and (known is None or len(made.tokens) > len(known.tokens)):
+            self._known[asked] = made
+
+
+def asked(messages: Sequence[Any], options: dict[str, Any]) -> bytes:
+    """What decides an answer; how many tokens it may have does not change their beginning."""
+    return msgspec.json.encode([messages, {**options, "max_tokens": 0}], order="deterministic")
