@@ -33,7 +33,9 @@ class Forecast:
         self._batch_ms += EWMA_WEIGHT * (wall_ms - self._batch_ms)
         ratio = min(wall_ms / solo_ms, MAX_RATIO) if solo_ms > 0 else None
         if further:
-            self._step_ms += (EWMA_WEIGHT if self._step_ms else 1.0) * (wall_ms - self._step_ms)
+            # The first step counts alone: a process that was suspended in it would refuse every deadline.
+            step_ms = wall_ms if ratio is None else ratio * solo_ms
+            self._step_ms += (EWMA_WEIGHT if self._step_ms else 1.0) * (step_ms - self._step_ms)
             if ratio is not None:
                 self._further_pace += EWMA_WEIGHT * (ratio - self._further_pace)
         elif ratio is not None:

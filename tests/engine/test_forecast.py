@@ -46,3 +46,9 @@ def test_a_wait_is_never_negative_and_never_shorter_for_more_work(
 ) -> None:
     forecast = observed(wall_ms=wall_ms, solo_ms=solo_ms, batches=5)
     assert 0 <= forecast.wait_s(before_ms, busy=busy) <= forecast.wait_s(before_ms + more_ms, busy=busy)
+
+
+def test_one_step_in_which_the_process_was_suspended_does_not_refuse_all_that_come() -> None:
+    forecast = Forecast(lanes=1)
+    forecast.observe(9_700.0, 10.0, further=True)
+    assert forecast.steps_s(240) <= 240 * 10.0 * MAX_RATIO / 1e3

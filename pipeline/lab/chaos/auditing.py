@@ -21,7 +21,9 @@ REPEAT_S: Final = 3.0
 class Judgment(NamedTuple):
     """The auditor's counts: ``ends`` by kind, ``duplicated`` ends beyond one for each request.
 
-    ``torn``: requests with a chunk that is missing or out of order.
+    ``torn``: requests with a chunk or a piece that is missing, out of order, or otherwise than told before.
+    ``resumed``: requests that a worker went on with behind the pieces of another; ``repeated_pieces`` were told again,
+    ``outdated_chunks`` came from workers that were replaced, and do not count.
     ``late_cancels``: cancelled requests that ended otherwise; ``superseded``: those that a newer one has superseded.
     """
 
@@ -35,6 +37,9 @@ class Judgment(NamedTuple):
     cancelled: int = 0
     late_cancels: int = 0
     superseded: int = 0
+    resumed: int = 0
+    repeated_pieces: int = 0
+    outdated_chunks: int = 0
 
     @property
     def clean(self) -> bool:
@@ -89,4 +94,7 @@ def judgment_of(report: AuditReport, unseen: int = 0) -> Judgment:
         cancelled=report.cancelled,
         late_cancels=report.late_cancels,
         superseded=report.superseded,
+        resumed=report.resumed,
+        repeated_pieces=report.repeated_pieces,
+        outdated_chunks=report.outdated_chunks,
     )

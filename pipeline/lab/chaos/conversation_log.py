@@ -25,6 +25,7 @@ class ConversationLog:
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self._told: dict[str, list[Token]] = {}
+        self._whole: set[str] = set()  # those whose result is known
         self._left: dict[str, tuple[str, float]] = {}
         self._conversation: dict[str, str] = {}
         self._waiting: dict[str, list[str]] = {}  # of each conversation, those that have not ended, in order
@@ -52,8 +53,12 @@ class ConversationLog:
             self.counts.changed += not self._joins(reply.id, reply.from_, PIECES.decode(reply.output))
             return
         if isinstance(reply, Result):
-            told = self._told.get(reply.id, [])
-            self.counts.changed += told != tokens_of(OUTPUT.decode(reply.output))[: len(told)]
+            tokens = tokens_of(OUTPUT.decode(reply.output))
+            told = self._told.setdefault(reply.id, [])
+            is_same = told == tokens if reply.id in self._whole else told == tokens[: len(told)]
+            self.counts.changed += not is_same
+            self._told[reply.id] = tokens
+            self._whole.add(reply.id)
         if reply.id in waiting:
             waiting.remove(reply.id)
         if (left := self._left.pop(reply.id, None)) is not None:
@@ -65,7 +70,7 @@ class ConversationLog:
     def _joins(self, identity: str, start: int, tokens: Sequence[Token]) -> bool:
         """Whether these tokens are those that were told in their place before, or come next."""
         told = self._told.setdefault(identity, [])
-        if start > len(told):
+        if start > len(told) or (identity in self._whole and start + len(tokens) > len(told)):
             return False
         again = told[start : start + len(tokens)]
         told += tokens[len(again) :]

@@ -134,6 +134,9 @@ def _conversations(report: ChaosReport) -> dict[str, float | None]:
         **report.conversations.figures(report.calm_s * WARM_SHARE, report.calm_s),
         "chunks": judgment.chunks,
         "chunks_torn": judgment.torn,
+        "chunks_outdated": judgment.outdated_chunks,
+        "pieces_repeated": judgment.repeated_pieces,
+        "resumed": judgment.resumed,
         "cancelled": judgment.cancelled,
     }
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
+from ...errors import InferstreamError
 from .leaving_client import LEASE_S, READS
 from .leaving_speakers import LeavingSpeakers
 from .scripts import QUESTIONS, SYSTEM
@@ -18,6 +19,8 @@ from .worker import end_with_input
 
 OPTIONS: Final = {"max_tokens": 240, "temperature": 1.0, "seed": 1}
 """Long answers: some are open when the process is killed."""
+
+PAUSE_S: Final = 0.5
 
 
 async def read(callers: LeavingSpeakers) -> None:
@@ -31,14 +34,16 @@ async def read(callers: LeavingSpeakers) -> None:
                 {"role": "user", "content": QUESTIONS[number % len(QUESTIONS)]},
             ]
             identity = f"{name}/{number}"
-            async for _ in client.chat(
-                messages, conversation=name, options=OPTIONS, id=identity, lease_s=LEASE_S
-            ):
-                if name not in begun:
-                    begun.add(name)
-                    if len(begun) == len(callers.names):
-                        sys.stdout.write(f"{READS}\n")
-                        sys.stdout.flush()
+            stream = client.chat(messages, conversation=name, options=OPTIONS, id=identity, lease_s=LEASE_S)
+            try:
+                async for _ in stream:
+                    if name not in begun:
+                        begun.add(name)
+                        if len(begun) == len(callers.names):
+                            sys.stdout.write(f"{READS}\n")
+                            sys.stdout.flush()
+            except InferstreamError:  # a refusal is an end, too
+                await asyncio.sleep(PAUSE_S)
 
     async with (
         KafkaBroker(callers.kafka) as broker,

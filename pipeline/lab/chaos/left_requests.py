@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ....schemas.codec import DecodeError, decode_reply, decode_request
+from ....schemas.generation import GenerateRequest
 from ....schemas.messages import Chunk, Failure
 from ...broker.base import Record
 
@@ -54,9 +55,11 @@ class LeftRequests:
                 self._end(record)
                 continue
             try:
-                self._asked.add(decode_request(record.value).id or "")
+                identity = decode_request(record.value, GenerateRequest).id
             except DecodeError:  # garbage of another client
                 continue
+            if identity is not None:
+                self._asked.add(identity)
 
     def _end(self, record: Record) -> None:
         reply = decode_reply(record.value)
