@@ -13,7 +13,7 @@ from ...client.stream import TORN, Stream
 from ...errors import InferstreamError
 from .conversation_log import ID_PREFIX, ConversationLog
 from .equal_answers import EqualAnswers, Made, asked
-from .scripts import SYSTEM, Messages, Script, scripts
+from .scripts import SYSTEM, CallScript, Messages, scripts
 
 HOW: Final = {"reads": 0.55, "reads slowly": 0.15, "leaves": 0.15, "asks twice": 0.15}
 """What callers do in a turn, and how often. In the calm all of them read."""
@@ -86,7 +86,7 @@ class ConversationLoad:
             await self._conversation(f"{ID_PREFIX}{caller}-{number}", next(self._scripts), rng, over)
 
     async def _conversation(
-        self, name: str, script: Script, rng: random.Random, over: Callable[[], bool]
+        self, name: str, script: CallScript, rng: random.Random, over: Callable[[], bool]
     ) -> None:
         """All turns of a script; it ends early when an answer was left, or did not come."""
         messages: Messages = [{"role": "system", "content": SYSTEM}]

@@ -22,14 +22,14 @@ QUESTIONS: Final = (
 Messages = list[dict[str, str]]
 
 
-class Script(NamedTuple):
+class CallScript(NamedTuple):
     """The questions of one conversation, and the options of each of its requests."""
 
     questions: tuple[str, ...]
     options: dict[str, Any]
 
 
-def scripts(seed: int) -> list[Script]:
+def scripts(seed: int) -> list[CallScript]:
     """Half of them are greedy, half have a seed of their own."""
     rng = random.Random(f"{seed}/scripts")
     made = []
@@ -37,5 +37,5 @@ def scripts(seed: int) -> list[Script]:
         options: dict[str, Any] = {"max_tokens": rng.randint(*TOKENS)}
         if number % 2:
             options |= {"temperature": 0.8, "top_p": 0.95, "seed": rng.randrange(1_000)}
-        made.append(Script(tuple(rng.sample(QUESTIONS, rng.randint(*TURNS))), options))
+        made.append(CallScript(tuple(rng.sample(QUESTIONS, rng.randint(*TURNS))), options))
     return made
