@@ -14,6 +14,7 @@ from ....schemas.codec import encode
 from ....schemas.generation import ChatMessage, GenerateOutput
 from ....schemas.messages import Failure, Request
 from ...client.client import Client
+from ...client.generation.calls import TASK
 from ...client.replies import Answer
 from ...client.request_file import RequestFile
 from ...errors import InferstreamError
@@ -85,12 +86,10 @@ class Chat:
             return
         if not (text := str(item.text).strip()):
             return
-        self._messages.append(ChatMessage("user", text))
-        self._turn = asyncio.ensure_future(self._say(client, how, output))
+        self._turn = asyncio.ensure_future(self._say(client, text, how, output))
         try:
             await self._turn
         except InferstreamError as error:
-            self._messages.pop()
             self._tell(str(error))
         except asyncio.CancelledError:
             if not self._turn.cancelled():
@@ -98,19 +97,23 @@ class Chat:
         finally:
             self._turn = None
 
-    async def _say(self, client: Client, how: Mapping[str, Any], output: PipeOutput) -> None:
-        """Show the answer to the messages, and add it to them. Raises the error of the request."""
+    async def _say(self, client: Client, text: str, how: Mapping[str, Any], output: PipeOutput) -> None:
+        """Show the answer to ``text``, and add both to the messages. Raises the error of the request.
+
+        A turn of which nothing was shown is not added: many templates refuse two turns of a user in a row.
+        """
+        turn = ChatMessage("user", text)
         said = ""
         try:
-            async with client.chat(self._messages, **how) as stream:
+            async with client.chat([*self._messages, turn], **how) as stream:
                 async for token in stream:
                     said += token.text
                     await output.write(shown(token.text).encode(errors="backslashreplace"))
                 answer = await stream.answer()
         finally:
             if said:
+                self._messages += [turn, ChatMessage("assistant", said)]
                 await output.write(b"\n")
-                self._messages.append(ChatMessage("assistant", said))
         if self._is_terminal:
             click.echo(click.style(figures(answer), dim=True), err=True)
 
@@ -151,7 +154,5 @@ def is_terminal() -> bool:
 def _turns(source: PipeInput) -> Iterator[Sized[Request | Failure]]:
     """The lines of the input, in a thread."""
     file: Any = source
-    for item in RequestFile(
-        file, "Standard input", dialect_of(DASH, "txt", None, None), "generate", ("text", "id")
-    ):
+    for item in RequestFile(file, "Standard input", dialect_of(DASH, "txt", None, None), TASK):
         yield Sized(item, len(encode(item)))

@@ -49,7 +49,7 @@ def messages_of(record: Record) -> list[ChatMessage]:
 
 
 def echoed(record: Record, request: Request) -> list[Reply]:
-    """The last turn in two pieces, and the end; "never" has no end, "no" fails."""
+    """The last turn in two pieces, and the end; "never" has no end, "no" fails, and "half" behind its first pieces."""
     last = messages_of(record)[-1].content
     number = str(request.id)
     if last == "no":
@@ -59,6 +59,8 @@ def echoed(record: Record, request: Request) -> list[Reply]:
     chunk = Chunk(number, 0, "generate", "m", "1", from_=0, output=msgspec.Raw(msgspec.json.encode(tokens)))
     if last == "never":
         return [chunk]
+    if last == "half":
+        return [chunk, Failure(number, "generate", "internal", "The model failed.", seq=1)]
     output = GenerateOutput([Choice(text, [1, 2], [5, len(text) - 5], "end")], Usage(9, 0, 2))
     end = Result(number, "generate", "m", "1", msgspec.Raw(msgspec.json.encode(output)), seq=1)
     return [chunk, end]
@@ -104,6 +106,19 @@ def test_a_turn_that_fails_is_told_and_is_not_part_of_the_conversation(
     assert "UTF-8" in undecoded
     assert [record.key for record in responder.records] == [b"c-1"] * 2
     assert messages_of(responder.records[1]) == [ChatMessage("user", "Hello")]
+
+
+def test_what_was_shown_before_a_failure_stays_with_its_question(
+    tmp_path: Path, responder: Responder
+) -> None:
+    done = chat(tmp_path, b"half\nHello\n")
+    assert done.returncode == 3
+    assert done.stdout.decode() == "You say half\nYou say Hello\n"
+    assert messages_of(responder.records[1]) == [
+        ChatMessage("user", "half"),
+        ChatMessage("assistant", "You say half"),
+        ChatMessage("user", "Hello"),
+    ]
 
 
 def test_the_sentence_of_a_missing_worker(tmp_path: Path) -> None:
