@@ -115,8 +115,9 @@ class GenerateCalls(ABC):
         chunks: Callable[[Chunk], None] = ignored,
     ) -> asyncio.Future[Result | Failure]:
         """Send it to a partition whose worker may have read the beginning of the prompt."""
-        partitions = await self._partitions_of(call)
-        keys = self._prefix_keys.setdefault(call.task, PrefixKeys(partitions))
+        if (keys := self._prefix_keys.get(call.task)) is None:
+            made = PrefixKeys(await self._partitions_of(call))
+            keys = self._prefix_keys.setdefault(call.task, made)  # another request may have come first
         near = keys.take(beginning_of(prompt))
         ended = partial(keys.end, near)
         try:
