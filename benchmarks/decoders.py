@@ -24,10 +24,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
-import gguf
-from gguf.quants import dequantize, quantize
 from tokenizers import Tokenizer
 
+from inferstream.pipeline.lab.generation.bench_prompt import QUESTIONS
+from inferstream.pipeline.lab.generation.peers_programs.q4_0_copy import q4_0_copy
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.runtime.chat_template import ChatTemplate, read_chat
 from inferstream.pipeline.runtime.generated_row import DECODE, PREFILL, GeneratedRow
@@ -39,16 +39,6 @@ GENERATED = 64
 STREAMS = 8
 READ = 512
 CONTEXT = 1024
-QUESTIONS = (
-    "My invoice shows two charges for March.",
-    "I cannot log in since this morning.",
-    "The export button does nothing.",
-    "How do I add a second user to my account?",
-    "The app crashes whenever I open the settings page on my phone, even after I installed it again.",
-    "Please cancel my plan.",
-    "Where can I see my usage?",
-    "The report totals do not match the dashboard.",
-)
 SERVER = """
 import sys, time, xllamacpp
 parameters = xllamacpp.CommonParams()
@@ -190,30 +180,6 @@ def turn(peer: Peer, prompts: Sequence[Sequence[int]], count: int) -> Turn:
     last = max(one[-1] for one in times)
     behind = sum(at > all_began for one in times for at in one)
     return Turn(last - began, behind / (last - all_began) if behind else 0.0)
-
-
-def q4_0_copy(file: Path, copy: Path) -> None:
-    """The file with its matrices rounded to Q4_0."""
-    reader = gguf.GGUFReader(file)
-    writer = gguf.GGUFWriter(copy, "llama")
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name == "general.architecture":
-            continue
-        if field.types[0] == gguf.GGUFValueType.ARRAY:
-            writer.add_array(name, field.contents())
-        else:
-            writer.add_key_value(name, field.contents(), field.types[0])
-    for tensor in reader.tensors:
-        kind = tensor.tensor_type
-        data = tensor.data
-        if kind == gguf.GGMLQuantizationType.Q4_1:
-            kind = gguf.GGMLQuantizationType.Q4_0
-            data = quantize(dequantize(tensor.data, tensor.tensor_type), kind)
-        writer.add_tensor(tensor.name, data, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def measure(peers: Sequence[Peer], prompts: Sequence[Sequence[int]], rounds: int) -> None:

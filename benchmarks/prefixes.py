@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from inferstream.pipeline.lab.generation.bench_prompt import QUESTIONS
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.runtime.chat_template import ChatTemplate, read_chat
 from inferstream.pipeline.runtime.generated_row import DECODE, PREFILL, GeneratedRow
@@ -40,16 +41,6 @@ SYSTEM: Final = (
     "Never promise a date, never name other customers, and never ask for a password or for the number of a card. If "
     "you do not know the answer, say so, and offer to pass it on to a person. End with the name of the team: billing, "
     "access or product."
-)
-QUESTIONS: Final = (
-    "My invoice shows two charges for March.",
-    "I cannot log in since this morning.",
-    "The export button does nothing.",
-    "How do I add a second user to my account?",
-    "The app crashes whenever I open the settings page on my phone, even after I installed it again.",
-    "Please cancel my plan.",
-    "Where can I see my usage?",
-    "The report totals do not match the dashboard.",
 )
 LONGER: Final = (
     " I wrote about this last week and have had no answer. It concerns our whole team, and we need it for "

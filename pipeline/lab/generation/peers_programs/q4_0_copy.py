@@ -1,12 +1,13 @@
 """Writes a copy of a GGUF file with its matrices rounded to Q4_0: `python q4_0_copy.py FILE COPY`."""
 
 import sys
+from pathlib import Path
 
 import gguf
 from gguf.quants import dequantize, quantize
 
 
-def main(file: str, copy: str) -> None:
+def q4_0_copy(file: Path, copy: Path) -> None:
     """Only matrices in Q4_1 change."""
     reader = gguf.GGUFReader(file)
     writer = gguf.GGUFWriter(copy, "llama")
@@ -31,4 +32,4 @@ def main(file: str, copy: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    q4_0_copy(Path(sys.argv[1]), Path(sys.argv[2]))
