@@ -9,7 +9,8 @@ import msgspec
 
 from ...config import Config
 from ..worker_process import WorkerProcess
-from .leaving_client import READS, LeavingStreams
+from .leaving import READS
+from .leaving_client import LeavingStreams
 from .stream_log import ID_PREFIX, StreamLog, text_of
 
 MODULE: Final = "inferstream.pipeline.lab.chaos.leaving_client"

@@ -9,10 +9,9 @@ from typing import Final
 
 import msgspec
 
-from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
 from ...errors import InferstreamError
-from .leaving_client import LEASE_S, READS
+from .leaving import LEASE_S, Begin, read_all
 from .leaving_speakers import LeavingSpeakers
 from .scripts import QUESTIONS, SYSTEM
 from .worker import end_with_input
@@ -24,10 +23,9 @@ PAUSE_S: Final = 0.5
 
 
 async def read(callers: LeavingSpeakers) -> None:
-    """Read all answers; write `READS` when each caller has had a token."""
-    begun: set[str] = set()
+    """Read all answers; a caller has begun who has had a token."""
 
-    async def talk(client: Client, name: str) -> None:
+    async def talk(client: Client, name: str, begin: Begin) -> None:
         for number in count():
             messages = [
                 {"role": "system", "content": SYSTEM},
@@ -37,21 +35,11 @@ async def read(callers: LeavingSpeakers) -> None:
             stream = client.chat(messages, conversation=name, options=OPTIONS, id=identity, lease_s=LEASE_S)
             try:
                 async for _ in stream:
-                    if name not in begun:
-                        begun.add(name)
-                        if len(begun) == len(callers.names):
-                            sys.stdout.write(f"{READS}\n")
-                            sys.stdout.flush()
+                    begin()
             except InferstreamError:  # a refusal is an end, too
                 await asyncio.sleep(PAUSE_S)
 
-    async with (
-        KafkaBroker(callers.kafka) as broker,
-        Client(broker=broker, prefix=callers.kafka.topic_prefix) as client,
-        asyncio.TaskGroup() as talking,
-    ):
-        for name in callers.names:
-            talking.create_task(talk(client, name))
+    await read_all(callers.kafka, callers.names, talk)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,15 @@ import asyncio
 import sys
 import threading
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from ...broker.kafka.broker import KafkaBroker
 from ...client.client import Client
 from ...config import KafkaConfig
 from ..steps_definition import know_steps
+from .leaving import LEASE_S, Begin, read_all
 from .worker import end_with_input
-
-READS: Final = "All streams have begun."
-LEASE_S: Final = 2.0
 
 
 class LeavingStreams(Struct, frozen=True):
@@ -28,26 +24,16 @@ class LeavingStreams(Struct, frozen=True):
 
 
 async def read(streams: LeavingStreams) -> None:
-    """Read all streams; write `READS` when each has brought a piece."""
-    begun: set[str] = set()
+    """Read all streams; each has begun when it has brought a piece."""
 
-    async def follow(client: Client, identity: str, text: str) -> None:
+    async def follow(client: Client, identity: str, begin: Begin) -> None:
+        text = streams.texts[identity]
         stream = client.stream(streams.task, text, id=identity, timeout_s=None, lease_s=LEASE_S)
         async with stream:
             async for _ in stream:
-                if identity not in begun:
-                    begun.add(identity)
-                    if len(begun) == len(streams.texts):
-                        sys.stdout.write(f"{READS}\n")
-                        sys.stdout.flush()
+                begin()
 
-    async with (
-        KafkaBroker(streams.kafka) as broker,
-        Client(broker=broker, prefix=streams.kafka.topic_prefix) as client,
-        asyncio.TaskGroup() as reading,
-    ):
-        for identity, text in streams.texts.items():
-            reading.create_task(follow(client, identity, text))
+    await read_all(streams.kafka, streams.texts, follow)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ...broker.kafka.broker import KafkaBroker
 from ...client.captions.stream import Partial
 from ...client.client import Client
 from ...config import KafkaConfig
 from .caption_load import PARTS, SENTENCES, SOURCE, TARGET
-from .leaving_client import LEASE_S, READS
+from .leaving import LEASE_S, Begin, read_all
 from .worker import end_with_input
 
 PART_S: Final = 0.2
@@ -44,26 +43,16 @@ async def said(name: str) -> AsyncIterator[str | Partial]:
 
 
 async def read(speakers: LeavingSpeakers) -> None:
-    """Read all captions; write `READS` when each speaker has had a final."""
-    begun: set[str] = set()
+    """Read all captions; a speaker has begun who has had a final."""
 
-    async def follow(client: Client, name: str) -> None:
+    async def follow(client: Client, name: str, begin: Begin) -> None:
         stream = client.translate_stream(SOURCE, TARGET, said(name), name=name, lease_s=LEASE_S)
         async with stream:
             async for caption in stream:
-                if caption.final and name not in begun:
-                    begun.add(name)
-                    if len(begun) == len(speakers.names):
-                        sys.stdout.write(f"{READS}\n")
-                        sys.stdout.flush()
+                if caption.final:
+                    begin()
 
-    async with (
-        KafkaBroker(speakers.kafka) as broker,
-        Client(broker=broker, prefix=speakers.kafka.topic_prefix) as client,
-        asyncio.TaskGroup() as reading,
-    ):
-        for name in speakers.names:
-            reading.create_task(follow(client, name))
+    await read_all(speakers.kafka, speakers.names, follow)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ...broker.base import Broker, Consumer
 from ...config import Config
 from ..worker_process import WorkerProcess
 from .client_faults import BEGIN_S
-from .leaving_client import READS
+from .leaving import READS
 from .leaving_speakers import LeavingSpeakers
 from .left_requests import LeftRequests
 
