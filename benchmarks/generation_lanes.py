@@ -4,7 +4,7 @@
 
 The model is that of `inferstream models pull smollm2-135m`, in 4 bits; one lane on one core with the event loop. All is
 greedy, and no stream ends before its limit. A step of others is the median of their gaps while nothing is read. With
-``--many`` so many requests of 8 tokens follow, 32 at a time: the tokens per second of each tenth, and the memory.
+``--many N``: N requests of 8 tokens follow, 32 at a time: the tokens per second of each tenth, and the memory.
 """
 
 import argparse
@@ -160,7 +160,7 @@ async def arrival(lane: Lane, length: int, streams: int, seed: int) -> tuple[flo
 
 
 async def many(lane: Lane, count: int) -> None:
-    """Requests of a few tokens, so many at a time; each tenth."""
+    """Requests of a few tokens, a fixed number at a time; figures for each tenth of them."""
     process = psutil.Process()
     room = asyncio.Semaphore(AT_ONCE)
     ended = 0

@@ -50,7 +50,8 @@ class ToldPieces(Struct):
         """The pieces, decoded. Raises msgspec.MsgspecError if they are of another type."""
         body = b"[" + b",".join(map(bytes, self.pieces)) + b"]"
         self.given = True
-        self.pieces, self.size = [], 0
+        self.pieces = []
+        self.size = 0
         return decoder.decode(body)
 
     def _join(self, chunk: Chunk) -> None:

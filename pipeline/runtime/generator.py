@@ -80,7 +80,7 @@ class Generator:
         self.reserve(size.lanes)
 
     def reserve(self, lanes: int) -> None:
-        """Take the memory of so many lanes, those included that have it."""
+        """Take memory until this number of lanes has it."""
         self.size = self.size._replace(lanes=max(lanes, len(self._lanes)))
         while len(self._lanes) < lanes:
             memory = RowMemory(self._layers, self.size.rows, self.size.context + FEWEST, self._shape)

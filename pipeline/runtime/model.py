@@ -107,7 +107,7 @@ class HasExamples(Protocol):
 
 
 Measure = Callable[[str, int, int, Callable[[], object]], None]
-"""Calls a run of a phase with so many rows of a length, once or several times, and measures it."""
+"""Calls a run of a phase with a number of rows of one length, once or several times, and measures it."""
 
 
 @runtime_checkable
@@ -125,7 +125,7 @@ class HasMemory(Protocol):
         ...
 
     def reserve(self, lanes: int) -> None:
-        """Take the memory of so many lanes. Before the first step."""
+        """Take the memory of this number of lanes. Before the first step."""
         ...
 
     def warm_up(self, measure: Measure) -> None:

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from support.steps_place import Place
-from support.steps_worker import broker_at, know_steps
+from support.steps_place import Place, a_place
+from support.steps_worker import know_steps
 
 from inferstream import Client
 from inferstream.schemas.messages import Chunk
-from inferstream.schemas.topics import Topics
 
 PATIENCE_S = 150.0
 STEPS = 1_500
@@ -27,12 +26,8 @@ MOST_REPEATED = 4
 @pytest.fixture
 async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     know_steps(monkeypatch)
-    async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
-        found = Place(where, broker, Topics("steps", unique))
-        try:
-            yield found
-        finally:
-            await asyncio.to_thread(found.stop)
+    async with a_place(where, unique, PATIENCE_S) as found:
+        yield found
 
 
 class Reading:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.steps_place import Place
-from support.steps_worker import ENDS, broker_at, know_steps
+from support.steps_place import Place, a_place
+from support.steps_worker import ENDS, know_steps
 
 from inferstream import Client, Poison
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure
-from inferstream.schemas.topics import Topics
 
 PATIENCE_S = 120.0
 STEPS = 400
@@ -22,12 +21,8 @@ STEPS = 400
 @pytest.fixture
 async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     know_steps(monkeypatch)
-    async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
-        found = Place(where, broker, Topics("steps", unique))
-        try:
-            yield found
-        finally:
-            await asyncio.to_thread(found.stop)
+    async with a_place(where, unique, PATIENCE_S) as found:
+        yield found
 
 
 def texts(count: int) -> Iterator[str]:

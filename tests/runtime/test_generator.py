@@ -1,6 +1,5 @@
 """A generator without an engine: company, chunks, places in the memory, limits, failures."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from support.decoders import generate, session_of
+from support.recorded_row import Recorded
 from support.tiny_llama import WORDS, tiny_tensors, write_tiny_gguf
 
 from inferstream.pipeline.errors import (
@@ -27,22 +26,6 @@ from inferstream.pipeline.runtime.model import Last, More, Row
 
 ROWS = 4
 CONTEXT = 96
-
-
-class Recorded(GeneratedRow):
-    """Takes the best token, and keeps the scores of each of its steps as bytes."""
-
-    __slots__ = ("bits",)
-
-    def __init__(self, prompt: Sequence[int], max_tokens: int, chunk: int = 64, **others: Any) -> None:
-        self.bits: list[bytes] = []
-        super().__init__(prompt, max_tokens, chooser=self, **others)
-        self.chunk = chunk
-        self.next_chunk()
-
-    def choose(self, scores: NDArray[np.float32], generated: Sequence[int]) -> int:
-        self.bits.append(scores.tobytes())
-        return int(scores.argmax())
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8", "int4"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from support.decoders import generate, session_of
+from support.recorded_row import Recorded
 from support.tiny_llama import WORDS, tiny_tensors, write_tiny_gguf
 
 from inferstream.pipeline.errors import DeviceError, DeviceOutOfMemory
@@ -27,22 +27,6 @@ ROWS = 4
 CONTEXT = 160
 PREFIX = 83
 SHARED = PREFIX // BLOCK * BLOCK
-
-
-class Watched(GeneratedRow):
-    """Takes the best token, and keeps the scores of each of its steps as bytes."""
-
-    __slots__ = ("bits",)
-
-    def __init__(self, prompt: Sequence[int], max_tokens: int, chunk: int = 64, **others: Any) -> None:
-        self.bits: list[bytes] = []
-        super().__init__(prompt, max_tokens, chooser=self, **others)
-        self.chunk = chunk
-        self.next_chunk()
-
-    def choose(self, scores: NDArray[np.float32], position: int) -> int:
-        self.bits.append(scores.tobytes())
-        return int(scores.argmax())
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8", "int4"])
@@ -108,12 +92,12 @@ def test_kept_beginnings_change_no_bit(
     """Prompts of common parts, some all at once and some later, much memory and little; a row may be resumed."""
     generator = keeping(session, tokens)
     for texts in waves:
-        alone = [Watched(text[: CONTEXT - 8], 5) for text in texts]
+        alone = [Recorded(text[: CONTEXT - 8], 5) for text in texts]
         for row in alone:
             generate(plain, [row])
         known = data.draw(st.integers(0, 2))
         together = [
-            Watched(row.prompt, 5, chunk, forced=row.generated[:known])
+            Recorded(row.prompt, 5, chunk, forced=row.generated[:known])
             for row, chunk in zip(alone, chunks, strict=False)
         ]
         generate(generator, together)
@@ -178,8 +162,8 @@ def test_a_turn_goes_on_from_the_last_prompt_and_reads_its_answer(
     generator = keeping(session)
     asked = GeneratedRow(prompt(50), 30)
     generate(generator, [asked])
-    turn = Watched([*asked.prompt, *asked.generated, *prompt(12, 5)], 6)
-    fresh = Watched(turn.prompt, 6)
+    turn = Recorded([*asked.prompt, *asked.generated, *prompt(12, 5)], 6)
+    fresh = Recorded(turn.prompt, 6)
     generate(generator, [turn])
     generate(plain, [fresh])
     assert turn.cached == 48, "the keys of generated tokens differ in their last bits"
@@ -189,7 +173,7 @@ def test_a_turn_goes_on_from_the_last_prompt_and_reads_its_answer(
 def test_the_last_token_is_computed_again(session: sessions.Session, plain: Generator) -> None:
     generator = keeping(session)
     for length in (1, BLOCK, 4 * BLOCK, 4 * BLOCK + 1):
-        first, again, fresh = (Watched(prompt(length), 4) for _ in range(3))
+        first, again, fresh = (Recorded(prompt(length), 4) for _ in range(3))
         generate(generator, [first])
         generate(generator, [again])
         generate(plain, [fresh])

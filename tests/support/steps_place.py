@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from inferstream.pipeline.broker.base import Broker
 from inferstream.pipeline.ops.audit.auditor import audit
@@ -12,6 +14,7 @@ from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Reply
 from inferstream.schemas.topics import Topics
 from support.processes import Processes
+from support.steps_worker import broker_at
 
 
 class Place:
@@ -48,3 +51,14 @@ class Place:
 
     async def report(self) -> AuditReport:
         return await audit(self.broker, Audited(self.topics), clock=time.time)
+
+
+@asynccontextmanager
+async def a_place(where: str, prefix: str, patience_s: float) -> AsyncGenerator[Place]:
+    """A place on this broker, without workers; its test may take ``patience_s``."""
+    async with asyncio.timeout(patience_s), broker_at(where) as broker:
+        found = Place(where, broker, Topics("steps", prefix))
+        try:
+            yield found
+        finally:
+            await asyncio.to_thread(found.stop)

@@ -23,7 +23,7 @@ def messages_of(given: Any) -> list[ChatMessage]:
 
 
 def _message_of(given: Any, number: int) -> ChatMessage:
-    # Made anew, since msgspec checks the fields of a struct only when it converts them.
+    # A ChatMessage is converted too: msgspec does not check the fields of a struct that a program makes.
     fields = msgspec.structs.asdict(given) if isinstance(given, ChatMessage) else given
     try:
         return msgspec.convert(fields, ChatMessage)

@@ -20,7 +20,7 @@ OUTPUT: Final = msgspec.json.Decoder(GenerateOutput)
 
 
 class ConversationLog:
-    """Compares every reply with the replies to the same request before it, of whichever worker."""
+    """Compares every reply with the earlier replies to the same request, from any worker."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s

@@ -93,7 +93,7 @@ class LiveSuite:
     ) -> None:
         self._bench = bench
         self._model = f"{model}-int8"
-        self._source, self._target = model.split("-")[-2:]
+        *_, self._source, self._target = model.split("-")
         self._lines = lines
         self._effort = effort
         self._progress = progress

@@ -69,7 +69,7 @@ class StopStrings:
 
 
 class StopSearch:
-    """Reads one text. ``begun``: so many characters at its end may be the beginning of a string."""
+    """Reads one text. ``begun``: how many characters at its end may be the beginning of a string."""
 
     def __init__(self, strings: StopStrings) -> None:
         self._strings = strings

@@ -35,7 +35,7 @@ def end_with_input() -> None:
 
 
 def greedy(count: int) -> Any:
-    """Exactly so many tokens."""
+    """Settings of a greedy text with exactly this number of tokens."""
     config = openvino_genai.GenerationConfig()
     config.max_new_tokens = count
     config.min_new_tokens = count
@@ -70,7 +70,7 @@ def serve(pipeline: Any, asked: "queue.Queue[Asked]") -> None:
 
 
 def main(file: str, rows: str, tokens: str) -> None:
-    """Serve on one thread; a step has at most so many ``tokens``."""
+    """Serve on one thread; ``tokens`` is the most that a step has."""
     config = openvino_genai.SchedulerConfig()
     config.cache_size = CACHE_GB
     config.max_num_seqs = int(rows)
