@@ -47,10 +47,14 @@ class ConversationLog:
         if not reply.id.startswith(ID_PREFIX):
             return
         waiting = self._waiting.get(self._conversation.get(reply.id, ""), [])
-        self.counts.misordered += reply.id in waiting[1:]
+        pieces = PIECES.decode(reply.output) if isinstance(reply, Chunk) else None
+        is_mark = (
+            pieces == []
+        )  # of a new owner: it shows nothing, and may come before the end of an earlier request
+        self.counts.misordered += not is_mark and reply.id in waiting[1:]
         if isinstance(reply, Chunk):
             self.counts.chunks += 1
-            self.counts.changed += not self._joins(reply.id, reply.from_, PIECES.decode(reply.output))
+            self.counts.changed += not self._joins(reply.id, reply.from_, pieces or [])
             return
         if isinstance(reply, Result):
             tokens = tokens_of(OUTPUT.decode(reply.output))

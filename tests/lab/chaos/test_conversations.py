@@ -97,6 +97,21 @@ def test_a_token_before_the_end_of_the_earlier_request_is_out_of_order(log: Conv
     assert not counts.clean
 
 
+def test_a_mark_of_a_new_owner_shows_nothing_and_is_in_order(log: ConversationLog) -> None:
+    """A worker that takes over publishes the marks of all streams at once, also of those that wait for their turn."""
+    counts = read(
+        log, chunk(0, "Hel"), chunk(3, ""), chunk(0, "", NEXT), result("Hello"), result("Yes", NEXT)
+    )
+    assert counts.clean
+    counts = read(log, chunk(0, "Y", NEXT))
+    assert counts.clean, "a repetition behind both ends"
+
+
+@pytest.mark.parametrize("reply", [chunk(0, "Y", NEXT), result("Yes", NEXT)])
+def test_a_reply_behind_a_mark_is_still_out_of_order(log: ConversationLog, reply: Reply) -> None:
+    assert read(log, chunk(0, "", NEXT), reply, result("Hello")).misordered == 1
+
+
 def test_an_answer_that_was_left_is_open_until_its_end(log: ConversationLog, clock: FakeClock) -> None:
     log.left(ID, "leaves")
     assert not read(log, chunk(0, "Hel")).clean
