@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from ....schemas.generation import GenerateOutput, Token, tokens_of
 from ..statistics import percentile
 from .left_requests import LeftRequests
-from .stream_log import LeftStream
+from .left_streams import LeftStream
 
 
 class ConversationCounts(Struct):

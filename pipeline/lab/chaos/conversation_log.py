@@ -7,10 +7,10 @@ import msgspec
 
 from ....schemas.codec import decode_reply
 from ....schemas.generation import GenerateOutput, Token, tokens_of
-from ....schemas.messages import Chunk, Failure, Result
+from ....schemas.messages import Chunk, Result
 from ...broker.base import Record
 from .conversation_counts import ConversationCounts
-from .stream_log import LeftStream
+from .left_streams import LeftStreams
 
 ID_PREFIX: Final = "customer-talk-"
 """The ids of these requests, and the names of their conversations, begin with this."""
@@ -23,23 +23,19 @@ class ConversationLog:
     """Compares every reply with the earlier replies to the same request, from any worker."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
         self._told: dict[str, list[Token]] = {}
         self._whole: set[str] = set()  # those whose result is known
-        self._left: dict[str, tuple[str, float]] = {}
         self._conversation: dict[str, str] = {}
         self._waiting: dict[str, list[str]] = {}  # of each conversation, those that have not ended, in order
         self.counts = ConversationCounts()
+        self._left = LeftStreams(now_s, self.counts)
+        self.left = self._left.left
+        """Its caller leaves an answer now."""
 
     def asked(self, identity: str, conversation: str) -> None:
         """A request of the conversation is being sent, behind those before it."""
         self._conversation[identity] = conversation
         self._waiting.setdefault(conversation, []).append(identity)
-
-    def left(self, identity: str, how: str) -> None:
-        """Its caller leaves it now."""
-        self._left[identity] = (how, self._now_s())
-        self.counts.open += 1
 
     def read(self, record: Record) -> None:
         """Note a record of the reply topic."""
@@ -48,10 +44,8 @@ class ConversationLog:
             return
         waiting = self._waiting.get(self._conversation.get(reply.id, ""), [])
         pieces = PIECES.decode(reply.output) if isinstance(reply, Chunk) else None
-        is_mark = (
-            pieces == []
-        )  # of a new owner: it shows nothing, and may come before the end of an earlier request
-        self.counts.misordered += not is_mark and reply.id in waiting[1:]
+        # Without a piece it is the mark of a new owner, which may come before the end of an earlier request.
+        self.counts.misordered += pieces != [] and reply.id in waiting[1:]
         if isinstance(reply, Chunk):
             self.counts.chunks += 1
             self.counts.changed += not self._joins(reply.id, reply.from_, pieces or [])
@@ -65,11 +59,7 @@ class ConversationLog:
             self._whole.add(reply.id)
         if reply.id in waiting:
             waiting.remove(reply.id)
-        if (left := self._left.pop(reply.id, None)) is not None:
-            how, at_s = left
-            code = reply.code if isinstance(reply, Failure) else "result"
-            self.counts.left.append(LeftStream(how, at_s, self._now_s() - at_s, code))
-            self.counts.open -= 1
+        self._left.ended(reply)
 
     def _joins(self, identity: str, start: int, tokens: Sequence[Token]) -> bool:
         """Whether these tokens are those that were told in their place before, or come next."""

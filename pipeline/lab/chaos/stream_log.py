@@ -8,27 +8,16 @@ import msgspec
 from msgspec import Struct, field
 
 from ....schemas.codec import decode_reply
-from ....schemas.messages import Chunk, Failure, Result
+from ....schemas.messages import Chunk, Result
 from ...broker.base import Record
 from ..steps import StepsOutput
+from .left_streams import LeftStream, LeftStreams
 
 ID_PREFIX: Final = "customer-stream-"
 """The ids of these requests begin with this."""
 
 PIECES: Final = msgspec.json.Decoder(list[str])
 OUTPUT: Final = msgspec.json.Decoder(StepsOutput)
-
-
-class LeftStream(Struct, frozen=True):
-    """A stream that its client has left: ``how`` (leaves, cancels, killed), ``at_s`` after the start.
-
-    It ended ``ended_after_s`` later with ``code``, as the reply topic shows it.
-    """
-
-    how: str
-    at_s: float
-    ended_after_s: float
-    code: str
 
 
 class StreamCounts(Struct):
@@ -61,20 +50,16 @@ class StreamLog:
     """Compares every reply to a stream with the text of its request."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
         self._texts: dict[str, str] = {}
-        self._left: dict[str, tuple[str, float]] = {}
         self.counts = StreamCounts()
+        self._left = LeftStreams(now_s, self.counts)
+        self.left = self._left.left
+        """Its client leaves a stream now."""
 
     def asked(self, identity: str, text: str) -> None:
         """A stream is being asked for; its answer is ``text``."""
         self._texts[identity] = text
         self.counts.streams += 1
-
-    def left(self, identity: str, how: str) -> None:
-        """Its client leaves it now."""
-        self._left[identity] = (how, self._now_s())
-        self.counts.open += 1
 
     def read(self, record: Record) -> None:
         """Note a record of the reply topic."""
@@ -85,15 +70,11 @@ class StreamLog:
         if isinstance(reply, Chunk):
             self.counts.chunks += 1
             told = "".join(PIECES.decode(reply.output))
-            self.counts.misplaced += not (told and text.startswith(told, reply.from_))
+            self.counts.misplaced += not text.startswith(told, reply.from_)  # a mark has no characters
             return
         if isinstance(reply, Result):
             self.counts.wrong += OUTPUT.decode(reply.output).text != text
-        if (left := self._left.pop(reply.id, None)) is not None:
-            how, at_s = left
-            code = reply.code if isinstance(reply, Failure) else "result"
-            self.counts.left.append(LeftStream(how, at_s, self._now_s() - at_s, code))
-            self.counts.open -= 1
+        self._left.ended(reply)
 
 
 def text_of(identity: str, steps: int) -> str:

@@ -121,6 +121,14 @@ def test_an_answer_that_was_left_is_open_until_its_end(log: ConversationLog, clo
     assert [(one.ended_after_s, one.code) for one in counts.left] == [(3, "cancelled")]
 
 
+def test_an_answer_that_ends_while_its_caller_leaves_it_is_not_open(log: ConversationLog) -> None:
+    """The run reads the end before the caller has read the token behind which it leaves."""
+    read(log, chunk(0, "Hel"), result("Hello"))
+    log.left(ID, "leaves")
+    assert log.counts.clean
+    assert [(one.ended_after_s, one.code) for one in log.counts.left] == [(0, "result")]
+
+
 @pytest.mark.parametrize(
     ("fault", "shown"),
     [("doubled", "HHello"), ("doubled", "Helloo"), ("torn", "Hllo"), ("torn", "Hallo"), ("torn", "")],

@@ -25,10 +25,11 @@ from inferstream.pipeline.lab.chaos.client_faults import ClientFaults
 from inferstream.pipeline.lab.chaos.faulty_session import FaultState
 from inferstream.pipeline.lab.chaos.faulty_steps import SMALL_ROWS, FaultySteps
 from inferstream.pipeline.lab.chaos.figures import figures
+from inferstream.pipeline.lab.chaos.left_streams import LeftStream
 from inferstream.pipeline.lab.chaos.report import ChaosReport
 from inferstream.pipeline.lab.chaos.scenario import load_scenario
 from inferstream.pipeline.lab.chaos.stream_load import StreamLoad
-from inferstream.pipeline.lab.chaos.stream_log import LeftStream, StreamCounts, StreamLog, text_of
+from inferstream.pipeline.lab.chaos.stream_log import StreamCounts, StreamLog, text_of
 from inferstream.pipeline.lab.load.requests import ABORTS, AWAY, DUE, FAILS
 from inferstream.pipeline.lab.steps import START, StepsOutput
 from inferstream.pipeline.ops.audit.report import AuditReport
@@ -66,14 +67,13 @@ def log(clock: FakeClock) -> StreamLog:
 
 
 def test_chunks_that_are_told_again_and_cut_otherwise_are_at_their_place(log: StreamLog) -> None:
-    told = [chunk(0, TEXT[:9]), chunk(9, TEXT[9:20]), chunk(0, TEXT[:15]), chunk(15, TEXT[15:])]
+    mark = chunk(0, "")
+    told = [chunk(0, TEXT[:9]), chunk(9, TEXT[9:20]), mark, chunk(0, TEXT[:15]), chunk(15, TEXT[15:])]
     counts = read(log, *told, result(TEXT))
-    assert (counts.streams, counts.chunks, counts.misplaced, counts.wrong) == (1, 4, 0, 0)
+    assert (counts.streams, counts.chunks, counts.misplaced, counts.wrong) == (1, 5, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "wrong", [chunk(1, TEXT[:9]), chunk(0, TEXT[:3] + "!"), chunk(39, TEXT[39] * 2), chunk(3, "")]
-)
+@pytest.mark.parametrize("wrong", [chunk(1, TEXT[:9]), chunk(0, TEXT[:3] + "!"), chunk(39, TEXT[39] * 2)])
 def test_a_chunk_with_other_characters_is_misplaced(log: StreamLog, wrong: Chunk) -> None:
     assert read(log, wrong).misplaced == 1
 
@@ -88,6 +88,15 @@ def test_a_stream_that_is_left_is_open_until_its_first_end(log: StreamLog, clock
     clock.advance(3)
     ended = Failure("a", "steps", "cancelled", "No.")
     assert read(log, ended, ended).left == [LeftStream("killed", log.counts.left[0].at_s, 3, "cancelled")]
+    assert log.counts.open == 0
+
+
+def test_a_stream_whose_end_was_read_before_its_client_leaves_it_is_not_open(
+    log: StreamLog, clock: FakeClock
+) -> None:
+    read(log, result(TEXT), Failure("a", "steps", "cancelled", "A repetition."))
+    log.left("a", "leaves")
+    assert [(one.ended_after_s, one.code) for one in log.counts.left] == [(0, "result")]
     assert log.counts.open == 0
 
 
