@@ -112,6 +112,7 @@ KINDS: Final = {
     "traceparent": Kind(is_text, "a string or None"),
     "options": Kind(is_options, "a dict by names of options, or the task's own type, as TriageOptions"),
     "output": Kind(_is_output, "the type of the task's output, as TriageOutput"),
+    "spread": Kind(_is_count, "a whole number of 1 or more"),
     "max_in_flight": Kind(_is_count, "a whole number of 1 or more"),
     "ordered": Kind(lambda value: isinstance(value, bool), "True or False"),
     "source": Kind(_is_language, "the code of a language, as 'en'"),

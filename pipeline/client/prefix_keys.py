@@ -66,19 +66,18 @@ class PrefixKeys:
     all requests share neither queues behind itself nor fills a partition. So the key promises no order.
     """
 
-    def __init__(self, partitions: int, spread: int = SPREAD, deep: int = DEEP) -> None:
-        """``partitions``: of the topic, at least one; a ``spread`` of more means all."""
+    def __init__(self, partitions: int, deep: int = DEEP) -> None:
+        """``partitions``: of the topic, at least one."""
         self._partitions = partitions
-        self._spread = min(spread, partitions)
         self._deep = deep
         self._keys: dict[int, bytes] = {}
         self._partition_of: dict[bytes, int] = {}
         self._tried = 0
         self._waiting: Counter[int] = Counter()
 
-    def take(self, beginning: Beginning) -> bytes:
-        """The key for a request, which counts as waiting until `end`."""
-        order = _order(beginning, self._partitions, self._spread)
+    def take(self, beginning: Beginning, spread: int = SPREAD) -> bytes:
+        """The key for a request, which counts as waiting until `end`. A ``spread`` beyond the partitions means all."""
+        order = _order(beginning, self._partitions, min(spread, self._partitions))
         partition = next(order)
         if self._waiting[partition] >= self._deep:
             # By full steps of ``deep``, so that the first ones of equally full partitions are still preferred.
@@ -103,6 +102,15 @@ class PrefixKeys:
                 self._keys[found] = key
                 self._partition_of[key] = found
         return self._keys[partition]
+
+
+def conversation_key(name: str, tenant: str | None) -> bytes:
+    """The key of a conversation's turns. Tenants share no conversation, whatever they call theirs."""
+    key = name.encode(errors="replace")
+    if not tenant:
+        return key
+    owner = tenant.encode(errors="replace")
+    return b"%d:%b:%b" % (len(owner), owner, key)  # the length tells ("a", "b:c") from ("a:b", "c")
 
 
 def _order(beginning: Beginning, partitions: int, spread: int) -> Iterator[int]:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from inferstream.pipeline.broker.partitioner import partition_of
 from inferstream.pipeline.client.envelope import Envelope, request_message
-from inferstream.pipeline.client.prefix_keys import DEEP, SPREAD, Beginning, PrefixKeys, beginning_of
+from inferstream.pipeline.client.prefix_keys import (
+    DEEP,
+    SPREAD,
+    Beginning,
+    PrefixKeys,
+    beginning_of,
+    conversation_key,
+)
 from inferstream.schemas.messages import Request
 from inferstream.schemas.topics import ANY_ORDER, Header
 
@@ -28,11 +35,12 @@ def conversation(system: str, *turns: str) -> list[Line]:
     return [Line("system", system), *(Line(roles[n % 2], turn) for n, turn in enumerate(turns))]
 
 
-def partitions_of(keys: PrefixKeys, partitions: int, beginnings: list[Beginning]) -> list[int]:
+def partitions_of(partitions: int, beginnings: list[Beginning], spread: int = SPREAD) -> list[int]:
     """Where they go, each answered before the next one is sent."""
+    keys = PrefixKeys(partitions)
     found = []
     for beginning in beginnings:
-        key = keys.take(beginning)
+        key = keys.take(beginning, spread)
         keys.end(key)
         found.append(partition_of(key, partitions))
     return found
@@ -43,9 +51,9 @@ def test_one_prefix_has_at_most_spread_partitions(
     partitions: int, spread: int, prefix: int, starts: list[int]
 ) -> None:
     beginnings = [Beginning(prefix, start) for start in starts]
-    found = partitions_of(PrefixKeys(partitions, spread), partitions, beginnings)
+    found = partitions_of(partitions, beginnings, spread)
     assert len(set(found)) <= min(spread, partitions)
-    again = partitions_of(PrefixKeys(partitions, spread), partitions, beginnings)
+    again = partitions_of(partitions, beginnings, spread)
     assert again == found, "another client finds the same"
 
 
@@ -55,19 +63,19 @@ def test_one_prefix_has_at_most_spread_partitions(
 def test_a_prefix_that_all_requests_share_fills_no_partition(
     partitions: int, spread: int, beginning: Beginning, waves: int
 ) -> None:
-    keys = PrefixKeys(partitions, spread)
-    waiting = [keys.take(beginning) for _ in range(partitions * DEEP * waves)]
+    keys = PrefixKeys(partitions)
+    waiting = [keys.take(beginning, spread) for _ in range(partitions * DEEP * waves)]
     filled = Counter(partition_of(key, partitions) for key in waiting)
     assert filled == dict.fromkeys(range(partitions), DEEP * waves)
     for key in waiting:
         keys.end(key)
     assert not keys._waiting
-    assert keys.take(beginning) == waiting[0], "it comes home when there is room"
+    assert keys.take(beginning, spread) == waiting[0], "it comes home when there is room"
 
 
 def test_those_of_one_prefix_are_spread_evenly() -> None:
     beginnings = [beginning_of(conversation("Be brief.", f"question {n}")) for n in range(4_000)]
-    filled = Counter(partitions_of(PrefixKeys(12), 12, beginnings))
+    filled = Counter(partitions_of(12, beginnings))
     assert len(filled) == SPREAD
     assert all(900 < count < 1_100 for count in filled.values())
 
@@ -75,7 +83,7 @@ def test_those_of_one_prefix_are_spread_evenly() -> None:
 @pytest.mark.parametrize("partitions", [1, 2, 3, 12, 30, 64])
 def test_many_prefixes_fill_all_partitions_evenly(partitions: int) -> None:
     beginnings = [beginning_of(f"question {n} of many") for n in range(1_000 * partitions)]
-    filled = Counter(partitions_of(PrefixKeys(partitions), partitions, beginnings))
+    filled = Counter(partitions_of(partitions, beginnings))
     assert sorted(filled) == list(range(partitions))
     assert max(filled.values()) < 1.15 * mean(filled.values())
 
@@ -85,7 +93,7 @@ def test_two_prefixes_with_one_home_seldom_share_their_other_partitions() -> Non
     for number in range(2_000):
         prefix = beginning_of(str(number)).prefix
         beginnings = [Beginning(prefix, start) for start in range(SPREAD)]
-        home, *others = partitions_of(PrefixKeys(12), 12, beginnings)
+        home, *others = partitions_of(12, beginnings)
         orders.setdefault(home, set()).add(frozenset(others))
     assert all(len(others) == 4 for others in orders.values()), "as many as there are steps: 1, 5, 7, 11"
 
@@ -135,3 +143,14 @@ def test_any_number_of_partitions() -> None:
     keys = PrefixKeys(5_000)
     taken = [keys.take(beginning_of(str(number))) for number in range(5_000)]
     assert len(set(taken)) > 2_500
+
+
+names = st.text(max_size=6) | st.sampled_from(["a", "a:b", "b:c", "c", "1:a:c", "1"])
+
+
+@given(one=st.tuples(names, names), other=st.tuples(names, names))
+def test_tenants_share_no_conversation(one: tuple[str, str], other: tuple[str, str]) -> None:
+    (tenant, name), (other_tenant, other_name) = one, other
+    if tenant and other_tenant and one != other:
+        assert conversation_key(name, tenant) != conversation_key(other_name, other_tenant)
+    assert conversation_key(name, "") == conversation_key(name, None) == name.encode(errors="replace")

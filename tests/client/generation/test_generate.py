@@ -7,6 +7,7 @@ from support.steps_rig import until
 
 from inferstream import Overloaded, UsageError, WrongType
 from inferstream.pipeline.client.generation.messages import messages_of
+from inferstream.pipeline.client.prefix_keys import Beginning, PrefixKeys
 from inferstream.schemas.generation import (
     ChatMessage,
     Choice,
@@ -76,6 +77,42 @@ async def test_a_conversation_is_the_key_and_without_one_the_beginning_prefers_a
     assert not keys._waiting, "an answered request waits no longer"
 
 
+async def test_two_tenants_with_one_name_have_two_conversations() -> None:
+    async with FakeClient(ANSWER) as client:
+        for tenant in ("acme", "other", "acme", None):
+            async with client.chat(CONVERSATION, conversation="support", tenant=tenant) as stream:
+                await stream.answer()
+    acme, other, again, without = (request.key for request in client.requests)
+    assert acme == again
+    assert len({acme, other, without}) == 3
+    assert without == b"support"
+
+
+@pytest.mark.parametrize(("spread", "partitions"), [(1, 1), (3, 3), (99, 12)])
+async def test_a_popular_beginning_spreads_as_far_as_the_caller_says(
+    spread: int, partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def twelve(self: FakeClient, call: object) -> int:
+        return 12
+
+    taken: set[bytes] = set()
+    take = PrefixKeys.take
+
+    def noted(self: PrefixKeys, beginning: Beginning, spread: int) -> bytes:
+        key = take(self, beginning, spread)
+        taken.add(key)
+        return key
+
+    monkeypatch.setattr(FakeClient, "_partitions_of", twelve)
+    monkeypatch.setattr(PrefixKeys, "take", noted)
+    async with FakeClient(ANSWER) as client:
+        for number in range(100):
+            messages = [CONVERSATION[0], {"role": "user", "content": str(number)}]
+            async with client.chat(messages, spread=spread) as stream:
+                await stream.answer()
+    assert len(taken) == partitions
+
+
 async def test_the_error_of_a_request_is_raised_by_the_loop() -> None:
     async with FakeClient({"generate": Overloaded("Busy.", retry_after_ms=100)}) as client:
         with pytest.raises(Overloaded, match="Busy"):
@@ -114,5 +151,7 @@ async def test_wrong_arguments_are_refused_at_once() -> None:
     async with FakeClient(ANSWER) as client:
         with pytest.raises(UsageError, match="name"):
             client.chat(CONVERSATION, conversation="")
+        with pytest.raises(UsageError, match="`spread` must be a whole number of 1 or more, not 0"):
+            client.generate("Once", spread=0)
         with pytest.raises(WrongType, match="text"):
             client.generate(5)  # type: ignore[arg-type]
