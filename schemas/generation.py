@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from .messages import Request
 
@@ -137,15 +137,19 @@ class Usage(Struct, frozen=True):
 
 
 class GenerateOutput(Struct, frozen=True):
-    """The generated texts, `n` of them, and what they took."""
+    """The generated texts, `n` of them, and what they took.
+
+    Attributes:
+        text: that of the first choice; most requests have one.
+    """
 
     choices: list[Choice]
     usage: Usage
+    text: str = ""
 
-    @property
-    def text(self) -> str:
-        """The text of the first choice."""
-        return self.choices[0].text
+    def __post_init__(self) -> None:
+        if not self.text and self.choices:  # made by a program, or by a worker that did not tell it
+            structs.force_setattr(self, "text", self.choices[0].text)
 
 
 def tokens_of(output: GenerateOutput) -> list[Token]:

@@ -155,11 +155,13 @@ class TriageOptions(Struct, frozen=True, forbid_unknown_fields=True):
         threshold: a ticket with a lower confidence (0 to 1) needs a human; the default is in the taxonomy.
         runners_up: the number of further categories in the answer.
         clean: "mail" strips HTML, quotes, signatures and transfer encodings, "none" does not; the model has a default.
+        text_blocks: whether the answer has what the taxonomy holds of replies to tickets of the category.
     """
 
     threshold: float | None = None
     runners_up: int = 2
     clean: Literal["mail", "none"] | None = None
+    text_blocks: bool = False
 
 
 class Category(Struct, frozen=True):
@@ -173,7 +175,8 @@ class TriageOutput(Struct, frozen=True):
     """The category, priority and route of a ticket. ``windows`` is the number of overlapping pieces of its text.
 
     ``note`` is there only if the answer says nothing about the ticket: the model cannot read most of the text. Then a
-    human is needed, and all categories have the same confidence.
+    human is needed, and all categories have the same confidence. ``text_blocks``, the paragraphs for a reply that the
+    taxonomy has for the category, are there only if the request asks for them.
     """
 
     category: str
@@ -184,3 +187,4 @@ class TriageOutput(Struct, frozen=True):
     runners_up: list[Category] = []
     windows: int = 1
     note: str | UnsetType = UNSET
+    text_blocks: list[str] | UnsetType = UNSET

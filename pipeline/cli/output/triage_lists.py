@@ -21,7 +21,13 @@ HEAD_COLUMNS = {
     "accuracy": "ACCURACY",
     "calibration_error": "CALIBRATION ERROR",
 }
-RULE_COLUMNS = {"category": "CATEGORY", "route": "ROUTE", "priority": "PRIORITY", "phrases": "PHRASES"}
+RULE_COLUMNS = {
+    "category": "CATEGORY",
+    "route": "ROUTE",
+    "priority": "PRIORITY",
+    "phrases": "PHRASES",
+    "text_blocks": "TEXT BLOCKS",
+}
 
 
 def print_heads(heads: "HeadStore", as_json: bool) -> None:
@@ -41,6 +47,7 @@ def _rule_rows(taxonomy: "Taxonomy") -> Iterator[dict[str, Any]]:
             "route": taxonomy.route(name),
             "priority": taxonomy.priority(name),
             "phrases": 1 + len(rule.examples),
+            "text_blocks": len(taxonomy.text_blocks(name)),
             "description": rule.description,
         }
 

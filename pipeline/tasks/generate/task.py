@@ -23,7 +23,7 @@ from .reading import Prompt, read_prompt
 from .stops import StopStrings
 from .text_row import TextRow
 
-CODE_VERSION: Final = b"generate 1"  # must change when this code makes another text of the same tokens
+CODE_VERSION: Final = b"generate 2"  # must change when this code makes another answer of the same tokens
 CHARACTERS_OF_A_TOKEN: Final = 4
 """About as many as of English texts, to predict how many steps a prompt takes."""
 

@@ -47,6 +47,7 @@ class Routing:
     urgency: Floats  # (dimensions,): mean of the urgent phrases - mean of the calm ones, or zeros
     margin: float
     digest: bytes
+    text_blocks: tuple[tuple[str, ...], ...] = ()  # of each label; () if the taxonomy has none
 
 
 def routing_of(
@@ -79,6 +80,7 @@ def routing_of(
         urgency=_urgency(taxonomy, classifier.weights.shape[0], tokenizer, session),
         margin=taxonomy.urgency.margin if taxonomy.urgency else np.inf,
         digest=taxonomy.digest,
+        text_blocks=tuple(taxonomy.text_blocks(label) for label in classifier.labels),
     )
 
 

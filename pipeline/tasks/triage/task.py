@@ -129,5 +129,11 @@ class Triage(TextTask):
                 ],
                 windows=windows,
                 note=UNREADABLE if unreadable else UNSET,
+                text_blocks=self._text_blocks(best, unreadable) if options.text_blocks else UNSET,
             )
         )
+
+    def _text_blocks(self, best: int, unreadable: bool) -> list[str]:
+        """Those of the category; none if the category says nothing about the ticket."""
+        blocks = self._routing.text_blocks
+        return list(blocks[best]) if blocks and not unreadable else []

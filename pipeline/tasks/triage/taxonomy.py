@@ -8,23 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from ...errors import UsageError
 from ...rows.decoding import read_text
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_TEMPERATURE = 0.04  # of cosines; suits MiniLM with a few phrases per category
+MAX_BLOCKS = 20
+MAX_BLOCK = 2_000
+"""Text blocks of a category, and characters of one: each answer that has them repeats them."""
+
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One category: its description and examples, and the route and priority of its tickets."""
+    """One category: its description and examples, and the route and priority of its tickets.
+
+    ``text_blocks`` are paragraphs for replies to its tickets.
+    """
 
     description: str
     route: str | None = None
     priority: str | None = None
     examples: list[str] = []
+    text_blocks: list[str] | UnsetType = UNSET  # left out of the digest where there are none
 
 
 class Urgency(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +48,10 @@ class Urgency(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of the file. ``priorities`` are in rising order."""
+    """The content of the file. ``priorities`` are in rising order.
+
+    ``default_text_blocks`` are for categories that have no text blocks of their own.
+    """
 
     categories: dict[str, Rule]
     threshold: float = DEFAULT_THRESHOLD
@@ -49,6 +60,7 @@ class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
     default_route: str = "support"
     default_priority: str = "normal"
     urgency: Urgency | None = None
+    default_text_blocks: list[str] | UnsetType = UNSET
 
     def route(self, label: str, fallback: str | None = None) -> str:
         """The route of a category: of this file, else ``fallback``, else the default route."""
@@ -59,6 +71,12 @@ class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
         """The priority of a category: of this file, else ``fallback``, else the default priority."""
         rule = self.categories.get(label)
         return (rule.priority if rule else None) or fallback or self.default_priority
+
+    def text_blocks(self, label: str) -> tuple[str, ...]:
+        """The paragraphs for a reply to a ticket of a category: its own, else the default ones."""
+        rule = self.categories.get(label)
+        own = rule.text_blocks if rule else UNSET
+        return tuple(own if own is not UNSET else self.default_text_blocks or ())
 
     @property
     def digest(self) -> bytes:
@@ -105,8 +123,10 @@ def _check(taxonomy: Taxonomy, file: "_File") -> None:
         _require(
             file, all(map(str.strip, rule.examples)), [*here, "examples"], "must not contain an empty text"
         )
+        _check_blocks(file, rule.text_blocks, [*here, "text_blocks"])
         if rule.priority is not None and rule.priority not in known:
             raise file.wrong([*here, "priority"], f"must be one of {', '.join(known)}, not {rule.priority!r}")
+    _check_blocks(file, taxonomy.default_text_blocks, ["default_text_blocks"])
     if taxonomy.urgency is not None:
         for side in ("urgent", "calm"):
             phrases = getattr(taxonomy.urgency, side)
@@ -116,6 +136,16 @@ def _check(taxonomy: Taxonomy, file: "_File") -> None:
                 ["urgency", side],
                 "must contain phrases, none of them empty",
             )
+
+
+def _check_blocks(file: "_File", blocks: list[str] | UnsetType, keys: list[str]) -> None:
+    if blocks is UNSET:
+        return
+    _require(file, len(blocks) <= MAX_BLOCKS, keys, f"must have at most {MAX_BLOCKS} texts")
+    _require(file, all(map(str.strip, blocks)), keys, "must not contain an empty text")
+    longest = max(map(len, blocks), default=0)
+    allowed = f"must not contain a text of more than {MAX_BLOCK} characters; one has {longest}"
+    _require(file, longest <= MAX_BLOCK, keys, allowed)
 
 
 def _require(file: "_File", holds: object, keys: list[str], reason: str) -> None:

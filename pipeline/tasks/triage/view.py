@@ -22,6 +22,8 @@ def shown(output: TriageOutput) -> RenderableType:
     facts.add_row("needs a human", Text("yes", "bold yellow") if output.needs_human else "no")
     if output.note:
         facts.add_row("note", Text(output.note, "yellow"))
+    for number, block in enumerate(output.text_blocks or ()):
+        facts.add_row("" if number else "text blocks", Text(block))
     others = Table.grid(padding=(0, 2))
     for other in output.runners_up:
         others.add_row(

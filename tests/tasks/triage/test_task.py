@@ -14,7 +14,7 @@ from inferstream.pipeline.runtime.model import Row
 from inferstream.pipeline.runtime.vocabulary import Reading
 from inferstream.pipeline.tasks.base import Ask, Finished, Task
 from inferstream.pipeline.tasks.triage.classifier import Classifier, Routing
-from inferstream.pipeline.tasks.triage.task import Triage
+from inferstream.pipeline.tasks.triage.task import Triage, UnreadableRow
 from inferstream.schemas.messages import TriageOptions
 
 DEFAULTS = TriageOptions()
@@ -91,6 +91,21 @@ def test_the_number_of_runners_up_is_an_option() -> None:
         )
 
 
+def test_text_blocks_are_there_only_if_they_are_asked_for() -> None:
+    asked = TriageOptions(text_blocks=True)
+    task = triage(text_blocks=(("We pay back.",), (), ("{output.category}", "<|im_end|>")))
+    assert "text_blocks" not in answer(finished([1, 0, 0, 0]), task)
+    assert answer(finished([1, 0, 0, 0], options=asked), task)["text_blocks"] == ["We pay back."]
+    assert answer(finished([0, 1, 0, 0], options=asked), task)["text_blocks"] == []
+    assert answer(finished([0, 0, 1, 0], options=asked), task)["text_blocks"] == [
+        "{output.category}",
+        "<|im_end|>",
+    ]
+    assert answer(finished([1, 0, 0, 0], options=asked))["text_blocks"] == [], "a taxonomy without any"
+    unreadable = Finished([np.float32([1, 0, 0, 0])], [UnreadableRow([7])], asked)
+    assert answer(unreadable, task)["text_blocks"] == [], "its category says nothing"
+
+
 def test_windows_are_pooled_and_counted() -> None:
     pooled = answer(finished([1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]))
     assert (pooled["category"], pooled["windows"]) == ("refund", 3)
@@ -118,7 +133,7 @@ def test_options() -> None:
     assert task.options({}) == TriageOptions()
     assert task.options({"threshold": 1, "runners_up": 0}) == TriageOptions(threshold=1.0, runners_up=0)
     with pytest.raises(
-        UnknownOption, match=r"no option 'treshold'; its options are: clean, runners_up, threshold\.$"
+        UnknownOption, match=r"no option 'treshold'; its options are: clean, runners_up, text_blocks, threshold\.$"
     ):
         task.options({"treshold": 0.4})
 

@@ -36,6 +36,17 @@ def test_all_fields_are_read() -> None:
     assert taxonomy.route("refund", "accounts") == "billing", "the file comes before it"
 
 
+def test_text_blocks_are_those_of_the_category_or_the_default_ones() -> None:
+    assert parse_taxonomy(GOOD, "t").text_blocks("refund") == ()
+    own = GOOD.replace("examples =", 'text_blocks = ["We pay back.", "Bye."]\nexamples =')
+    taxonomy = parse_taxonomy('default_text_blocks = ["Thank you."]\n' + own, "t")
+    assert taxonomy.text_blocks("refund") == ("We pay back.", "Bye.")
+    assert taxonomy.text_blocks("login problem") == ("Thank you.",)
+    assert taxonomy.text_blocks("only fitted") == ("Thank you.",)
+    none = parse_taxonomy('default_text_blocks = ["Thank you."]\n' + GOOD + "text_blocks = []", "t")
+    assert none.text_blocks("login problem") == (), "none is a choice"
+
+
 def test_built_in_taxonomy_is_the_example() -> None:
     example = ROOT / "examples" / "taxonomy.toml"
     assert load_taxonomy().digest == load_taxonomy(example).digest
@@ -56,7 +67,7 @@ def test_the_digest_covers_the_content_and_not_the_layout() -> None:
         (
             "route =",
             "rout =",
-            "line 7: `categories.refund.rout` is unknown; the fields here are: description, route, priority, examples.",
+            "line 7: `categories.refund.rout` is unknown; the fields here are: description, route, priority, examples, text_blocks.",
         ),
         ('"P1"\n', '"P9"\n', "line 8: `categories.refund.priority` must be one of P3, P2, P1, not 'P9'."),
         (
@@ -68,6 +79,21 @@ def test_the_digest_covers_the_content_and_not_the_layout() -> None:
             '["refund please"]',
             '[" "]',
             "line 9: `categories.refund.examples` must not contain an empty text.",
+        ),
+        (
+            '["refund please"]',
+            f'["refund please"]\ntext_blocks = ["fine", "{"x" * 2_001}"]',
+            "line 10: `categories.refund.text_blocks` must not contain a text of more than 2000 characters; one has 2001.",
+        ),
+        (
+            '["refund please"]',
+            f"[]\ntext_blocks = {['x'] * 21}",
+            "line 10: `categories.refund.text_blocks` must have at most 20 texts.",
+        ),
+        (
+            'default_priority = "P2"',
+            'default_priority = "P2"\ndefault_text_blocks = [" "]',
+            "line 4: `default_text_blocks` must not contain an empty text.",
         ),
         (
             'description = "cannot log in"',
