@@ -133,7 +133,8 @@ def test_options() -> None:
     assert task.options({}) == TriageOptions()
     assert task.options({"threshold": 1, "runners_up": 0}) == TriageOptions(threshold=1.0, runners_up=0)
     with pytest.raises(
-        UnknownOption, match=r"no option 'treshold'; its options are: clean, runners_up, text_blocks, threshold\.$"
+        UnknownOption,
+        match=r"no option 'treshold'; its options are: clean, runners_up, text_blocks, threshold\.$",
     ):
         task.options({"treshold": 0.4})
 
