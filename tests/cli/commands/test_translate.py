@@ -356,6 +356,23 @@ def test_without_workers_the_languages_choose_the_model(
     assert run(["translate", str(film), "--source", "xx", "--target", "yy"]) == 0
     assert film.with_name("film.en.yy.srt").exists()
     assert run(["request", "translate", "my card", "--source", "xx", "--target", "yy"]) == 0
+    assert run(["request", "translate", "my card", "--source", "xx"]) == 0  # one is enough if it says which
+
+
+@pytest.mark.parametrize("asked", [["--source", "en", "--target", "fr"], ["--target", "fr"]])
+def test_without_workers_an_unknown_pair_names_those_of_this_machine(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path / "home"))
+    request = ["request", "translate", "my card", *asked]
+    assert run(request) == 2
+    assert "on this machine, which has none. `inferstream models pull` fetches" in capsys.readouterr().err
+    folder = write_tiny_marian(tmp_path / "model", 0)
+    import_translator(ModelRegistry(), folder, lambda step, done, total: None)
+    import_translator(ModelRegistry(), folder, lambda step, done, total: None, "other")
+    for command in (request, ["request", "translate", "--stream", *asked]):
+        assert run(command) == 2
+        assert "this machine, which has xx-yy (other), xx-yy (translate-xx-yy)." in capsys.readouterr().err
 
 
 def test_each_request_gets_the_terms_that_it_has(
