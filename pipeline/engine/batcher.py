@@ -1,15 +1,16 @@
 """Rows that wait for a device: any thread puts them in, free lanes take them out in batches."""
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from .account import Account
+from .backlog import Backlog
 from .batching import Entry, Limits, split_runnable
 from .carried import Carried, Turn, turn_of
 from .expected_work import ExpectedWork
+from .parking import Parking
 from .phase_queue import PhaseQueue
 from .row_work import RowWork
 
@@ -17,7 +18,7 @@ ONE: Final = Limits(1, 1)
 """A suspect shares no batch."""
 
 
-class Batcher:
+class Batcher(Backlog):
     """A queue between the threads that prepare rows and the lanes that run them.
 
     Its callers bound it: the window bounds the requests, and the task bounds the rows of a text.
@@ -34,18 +35,17 @@ class Batcher:
 
         ``drop`` gets the rows that must not run any more; it is called from any thread.
         """
+        super().__init__(Account(), lanes * next(iter(phases.values())).limits.max_running)
         self.phases = phases
         self._first = next(iter(phases.values()))
         self._first_of_several = next(iter(phases)) if len(phases) > 1 else None
         self._clock = clock
         self._drop = drop
-        self._lanes = lanes
-        self._account = Account()
         self._alone: deque[Entry] = deque()
         self._numbers = itertools.count()
-        self._changed = threading.Condition()
         self.expected = ExpectedWork(self._account, self._changed, self._first.cost, lanes)
         self.work = RowWork(self._account, phases)
+        self._parking = Parking(self._account, self.work, self._alone)
         self._idle_lanes = 0
         self._closed = False
 
@@ -88,14 +88,19 @@ class Batcher:
     def take(self, carried: Carried) -> list[Entry] | None:
         """The next batch of a lane; blocks until there is one.
 
-        An empty list tells that all rows of the step had to be dropped. None: it is closed, nothing is left.
+        An empty list tells that no row is on the device: those of the step had to be dropped, or all are paused.
+        None: it is closed, nothing is left.
         """
         while True:
             with self._changed:
+                if self._parking.sort(carried, closed=self._closed) and not carried:
+                    return []
                 self._idle_lanes += 1
                 if not carried:
-                    self._changed.wait_for(lambda: len(self) or self._closed)
+                    self._changed.wait_for(lambda: self._has_work(carried))
                 late = self._take_late()
+                if carried.parked:
+                    late += self._parking.give_back(carried, self._beginning(carried))
                 steps = bool(carried)
                 batch = self._next_batch(carried)
                 self._idle_lanes -= 1
@@ -105,6 +110,19 @@ class Batcher:
                 return runnable
             if self._closed and not batch:
                 return None
+
+    def _has_work(self, carried: Carried) -> bool:
+        """Whether a lane that carries no row with a step has one now, or may begin one."""
+        if not carried.parked:
+            return len(self) > 0 or self._closed
+        self._parking.sort(carried, closed=self._closed)
+        head = self._beginning(carried)
+        return len(carried) > 0 or head is not None or self._parking.can_give_back(carried, head)
+
+    def wake(self) -> None:
+        """Flights are paused no more, or have ended: lanes that carry parked rows look again."""
+        with self._changed:
+            self._changed.notify_all()
 
     def runnable(self, batch: list[Entry]) -> list[Entry]:
         """The rows that may still run; drops the cancelled and the expired ones."""
@@ -162,7 +180,7 @@ class Batcher:
         of ``group`` are in the step already. A lane that carries more than it may had rows of which no further step was
         expected: then none begins.
         """
-        running = len(carried) + len(group)
+        running = carried.held + len(group)
         suspected = carried.has_suspect or any(entry.alone for entry in group)
         head = self._alone[0] if self._alone and not suspected else self._account.head()
         if head is None or not running:
@@ -179,7 +197,7 @@ class Batcher:
         if head.alone:
             batch = [self._alone.popleft()]
         else:
-            batch = self.phases[head.phase].take_batch(head, self._clock(), self._idle_lanes, len(carried))
+            batch = self.phases[head.phase].take_batch(head, self._clock(), self._idle_lanes, carried.held)
         self._taken(batch, carried)
         return batch
 
@@ -215,27 +233,6 @@ class Batcher:
     def busy(self) -> bool:
         """Whether no lane waits for work."""
         return self._idle_lanes == 0
-
-    @property
-    def backlog_ms(self) -> float:
-        """The summed solo cost of what waits, texts included that are not tokenized yet."""
-        return self._account.total_ms  # without the lock: a float is read whole
-
-    @property
-    def further_ms(self) -> float:
-        """The part of it that is further steps of rows."""
-        return self._account.further_ms
-
-    def before_ms(self, tenant: str, priority: int, due: float) -> float:
-        """The solo cost of what will begin before a new row; see `Account.before_ms`."""
-        with self._changed:
-            return self._account.before_ms(tenant, priority, due)
-
-    def blocking_ms(self, before_ms: float) -> float:
-        """The solo cost of further steps before a new row can begin, as the lanes have no room; for `before_ms`."""
-        capacity = self._lanes * self._first.limits.max_running
-        with self._changed:
-            return self._account.blocking_ms(before_ms, capacity)
 
     def _taken(self, batch: Iterable[Entry], carried: Carried) -> None:
         for entry in batch:

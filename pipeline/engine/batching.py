@@ -32,11 +32,12 @@ class Entry:
     An entry that is ``alone`` shares no batch: its content was on the device when a process died.
     ``solo_ms`` is the predicted cost of its next step alone, ``further_ms`` that of all steps behind
     it. A row that is dropped as too late keeps in ``judged`` the deadline by which it was.
+    ``paused``: its answer is not read as fast as it is made, see `Parking`.
     ``steps`` counts the steps that have run, the first of them at ``ran_at``. ``pieces`` wait until
     the rows before it in its request have ended. ``most_steps`` are those that it may take of the last phase.
-    Writers: the flight (``expires``, ``due``,
-    ``cancelled``), the batcher under its lock (``solo_ms``, ``further_ms``, ``most_steps``, ``waiting``, ``taken``,
-    ``rank``, ``booked``), the lane that has taken it (all others).
+    Writers: the flight (``expires``, ``due``, ``cancelled``, ``paused``), the batcher under its lock (``solo_ms``,
+    ``further_ms``, ``most_steps``, ``waiting``, ``taken``, ``rank``, ``booked``), the lane that has taken it (all
+    others).
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Entry:
         "length",
         "most_steps",
         "output",
+        "paused",
         "phase",
         "pieces",
         "priority",
@@ -78,6 +80,7 @@ class Entry:
         self.due = flight.due(arrived)
         self.alone = flight.suspect
         self.cancelled = False
+        self.paused = False
         self.solo_ms = 0.0
         self.further_ms = 0.0
         self.most_steps = 0.0

@@ -15,21 +15,44 @@ class Carried:
 
     What they keep on the device stays there. Steps of different phases, and suspects, take turns, one step each.
     ``owed``: turns of which rows that cannot join the others have just had a step, so the next one is that of the
-    carried ones.
+    carried ones. ``parked`` are rows that have no steps while their flights are paused; they keep their memory.
     """
 
     def __init__(self) -> None:
         self.owed: set[Turn] = set()
+        self.parked: list[Entry] = []
         self._rows: list[Entry] = []
         self._served: dict[Turn, int] = {}
         self._steps = 0
 
     def __len__(self) -> int:
+        """How many may have a step."""
         return len(self._rows)
 
     @property
+    def held(self) -> int:
+        """How many keep memory of the device."""
+        return len(self._rows) + len(self.parked)
+
+    @property
     def has_suspect(self) -> bool:
-        return any(entry.alone for entry in self._rows)
+        return any(entry.alone for entry in self._rows) or any(entry.alone for entry in self.parked)
+
+    def park(self) -> list[Entry]:
+        """Park the rows of paused flights, and return them."""
+        found = [entry for entry in self._rows if entry.paused and not entry.cancelled]
+        if found:
+            self._rows = [entry for entry in self._rows if entry not in found]
+            self.parked += found
+        return found
+
+    def go_on(self, *, closed: bool = False) -> list[Entry]:
+        """Carry on the parked rows that are paused no more or were cancelled; all if ``closed``. Returns them."""
+        found = [entry for entry in self.parked if closed or entry.cancelled or not entry.paused]
+        if found:
+            self.parked = [entry for entry in self.parked if entry not in found]
+            self._rows += found
+        return found
 
     def in_other_phases(self, phase: str) -> int:
         """How many of the rows are in another phase than this one."""

@@ -11,7 +11,8 @@ from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
 from .engine_answer import EngineAnswer
-from .flight import Dropped, Flight, Follow, not_followed
+from .flight import Flight, Follow, not_followed
+from .flight_ends import Dropped
 from .flights import Flights, tell_watchers
 from .job import Job
 from .preparing import Preparer

@@ -6,29 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import DeadlineExceeded, InferstreamError
+from ..errors import InferstreamError
 from ..tasks.base import Ask, Task
 from .batcher import Batcher
 from .batching import PRIORITY_DELAYS_S, BatchStats, Entry
 from .shared_error import without_frames
 from .tenant_work import Part
-
-EXPIRED = "The deadline passed before the device was reached: send the request again with a later deadline."
-
-
-class TooLate(DeadlineExceeded):
-    """The rows were dropped since they would have missed ``judged``, the latest deadline known then.
-
-    It is the error of the requests with that deadline or an earlier one. A later one may have joined.
-    """
-
-    def __init__(self, judged: float) -> None:
-        super().__init__(EXPIRED)
-        self.judged = judged
-
-
-class Dropped(Exception):
-    """The flight ended for the deadline of other requests: this one must start a new flight."""
 
 
 @dataclass(eq=False, slots=True)
@@ -63,8 +46,14 @@ class Flight:
     waiters: set["asyncio.Future[bytes]"] = field(default_factory=set)
     watchers: list[Callable[[], None]] = field(default_factory=list)  # called when pieces have come
     joining: int = 1  # requests that have joined and do not wait yet
+    full: dict[object, bool] = field(default_factory=dict)  # those that want no more now; see `pause`
+    paused: bool = False  # all requests want no more now
+    may_begin_again: bool = False  # and each can go on behind what it was told
     abandoned: bool = False
     landed: bool = False
+
+    # Written by the batcher.
+    given_back: bool = False  # its memory was needed while it was paused
 
     # Written by the preparing thread, in `board`; `Flights.land` empties ``entries``.
     entries: list[Entry] = field(default_factory=list)
@@ -132,12 +121,36 @@ class Flight:
         self.expires = max(self.expires, expires)
         self.priority = min(self.priority, priority)
         self.partial = self.partial and partial
+        self.check_pause()
         self._update_entries()
 
     def abandon(self) -> None:
         """Drop the rows that have not run: the last waiter has left."""
         self.abandoned = True
         self._update_entries()
+        if self.paused:
+            self.batcher.wake()
+
+    def pause(self, request: object, *, resumes: bool) -> None:
+        """The request wants no more for now. The rows have no further steps while all requests say so.
+
+        ``resumes``: it can go on behind what it was told in a new flight, if others need the memory.
+        """
+        self.full[request] = resumes
+        self.check_pause()
+
+    def go_on(self, request: object) -> None:
+        """The request wants more, or has left."""
+        if self.full.pop(request, None) is not None:
+            self.check_pause()
+
+    def check_pause(self) -> None:
+        """Call it when requests have come or left."""
+        if self.full or self.paused:
+            self.paused = 0 < len(self.waiters) + self.joining <= len(self.full)
+            self.may_begin_again = self.paused and all(self.full.values())
+            self._update_entries()
+            self.batcher.wake()
 
     def drop_if_unwanted(self) -> None:
         """Drop the rows now if all waiters have ended: their tasks leave only in a later turn of the event loop.
@@ -187,6 +200,8 @@ class Flight:
         """End with this error, and drop the rows that have not run."""
         self.result = without_frames(error)
         self._update_entries()
+        if self.paused:
+            self.batcher.wake()
 
     def _update_entries(self) -> None:
         """Copy deadline, priority and cancellation to the rows.
@@ -199,6 +214,7 @@ class Flight:
         for entry in self.entries:
             entry.expires = self.expires
             entry.cancelled = self.abandoned or self.result is not None
+            entry.paused = self.paused
             due = entry.arrived + delay_s
             if due < entry.due:  # noqa: PLR1730 - min() would be a call
                 entry.due = due

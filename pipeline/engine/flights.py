@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from ..errors import DeadlineExceeded, InferstreamError
 from ..tasks.base import Task
 from .batching import Entry
-from .flight import EXPIRED, Dropped, Flight, TooLate
+from .flight import Flight
+from .flight_ends import EXPIRED, Dropped, GivenBack, TooLate
 from .shared_error import own_copy
 
 
@@ -89,6 +90,7 @@ class Flights:
 
     def _leave(self, flight: Flight, waiter: "asyncio.Future[bytes]") -> None:
         flight.waiters.remove(waiter)
+        flight.check_pause()
         if not flight.waiters and not flight.joining:
             self._remove(flight)
             flight.abandon()
@@ -118,13 +120,13 @@ def fail_flights(entries: Iterable[Entry], error: InferstreamError) -> list[Flig
 
 
 def fail_late(entries: Iterable[Entry]) -> list[Flight]:
-    """End the flights of these rows, which were dropped as too late or cancelled, and return them."""
+    """End the flights of these rows, which were dropped as too late, cancelled or given back, and return them."""
     late: dict[Flight, float] = {}
     for entry in entries:
         late[entry.flight] = max(entry.judged, late.get(entry.flight, -math.inf))
     failed = [flight for flight in late if flight.result is None]
     for flight in failed:
-        flight.fail(TooLate(late[flight]))
+        flight.fail(GivenBack() if flight.given_back else TooLate(late[flight]))
     return failed
 
 

@@ -8,7 +8,8 @@ from ..errors import InferstreamError, too_many_tokens
 from ..runtime.model import Row
 from .batching import Entry
 from .cache.disk import DiskCache
-from .flight import Flight, TooLate
+from .flight import Flight
+from .flight_ends import TooLate
 from .flights import by_task
 from .made_by_tasks import checked_rows, fault
 from .text_queue import TextQueue

@@ -13,7 +13,8 @@ from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import BatchStats, Entry, Limits
 from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.flight import Flight, TooLate
+from inferstream.pipeline.engine.flight import Flight
+from inferstream.pipeline.engine.flight_ends import TooLate
 from inferstream.pipeline.engine.flights import Flights, by_task, fail_flights, fail_late
 from inferstream.pipeline.engine.phase_queue import PhaseQueue
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError, DeviceOutOfMemory

@@ -13,7 +13,8 @@ from support.entries import a_flight
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import BatchStats, Entry, split_runnable
-from inferstream.pipeline.engine.flight import Dropped, Flight
+from inferstream.pipeline.engine.flight import Flight
+from inferstream.pipeline.engine.flight_ends import Dropped
 from inferstream.pipeline.engine.flights import Flights, fail_flights, fail_late
 from inferstream.pipeline.errors import DeadlineExceeded, DeviceError
 from inferstream.pipeline.runtime.model import Row
