@@ -1,5 +1,6 @@
 """A model loaded on a device."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +69,9 @@ PERMANENT = (
 )
 # The fused operator is not vectorized on a CPU: it is ten times slower there than its two parts.
 SLOW_ON_CPU = "SkipLayerNormFusion"
+# `GroupQueryAttention` in tiles takes 1.5 times as long for one query of a row as without. ONNX Runtime has no setting
+# of a session for it.
+WITHOUT_TILES = "ORT_GQA_DISABLE_FLASH_ATTENTION"
 LOG_FATAL = 4  # ONNX Runtime logs nothing else: every error is raised, with a sentence
 
 
@@ -170,6 +174,7 @@ def _options(threads: int, provider: Provider) -> ort.SessionOptions:
 
 
 def _open(path: str, forced: str | None, threads: int) -> tuple[ort.InferenceSession, Provider]:
+    os.environ.setdefault(WITHOUT_TILES, "1")
     for provider in candidates(forced, ort.get_available_providers()):
         requested = [(provider.onnx_name, dict(provider.options))]
         try:

@@ -16,6 +16,7 @@ from ..devices import CPU, DEVICE
 from ..tensor_file import TensorFile
 from .config import DecoderModel
 from .linears import Linears, Linears4, Linears8
+from .scaled_queries import with_scaled_queries
 
 KIND: Final = "llama-decoder"
 SPARE = 2
@@ -37,12 +38,12 @@ class LlamaDecoder:
 
     def __init__(self, model: DecoderModel, precision: str, tensors: TensorFile) -> None:
         """``tensors``: where the weights are written to."""
-        self._model = model
+        self._model = with_scaled_queries(model)
         self._config = model.config
         self._precision = precision
         self._tensors = tensors
         self._graph = GraphBuilder(KIND, tensors)
-        self._linears = LINEARS[precision](model, self._graph)
+        self._linears = LINEARS[precision](self._model, self._graph)
 
     def add_all(self) -> None:
         """Add the whole network; its weights are in the file then."""
@@ -118,6 +119,7 @@ class LlamaDecoder:
             domain=MICROSOFT,
             num_heads=config.heads,
             kv_num_heads=config.kv_heads,
+            scale=1.0,  # with it one query has a product of its own, which takes the keys as they lie
             do_rotary=int(rotary),
             rotary_interleaved=int(config.interleaved),
             **window,
