@@ -28,14 +28,14 @@ class _ScaledQueries:
         if not name.endswith(".attn_q.weight") or self._has_norm(name):
             return weight
         if isinstance(weight, Blocks):
-            return weight._replace(
-                scales=weight.scales * self._factor, offsets=weight.offsets * self._factor
-            )
+            return weight._replace(scales=weight.scales * self._factor, offsets=weight.offsets * self._factor)
         return weight * self._factor
 
     def vector(self, name: str) -> Floats:
         vector = self._tensors.vector(name)
-        if name.endswith(".attn_q_norm.weight") or (name.endswith(".attn_q.bias") and not self._has_norm(name)):
+        if name.endswith(".attn_q_norm.weight") or (
+            name.endswith(".attn_q.bias") and not self._has_norm(name)
+        ):
             return vector * self._factor
         return vector
 
