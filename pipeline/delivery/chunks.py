@@ -98,9 +98,8 @@ class Chunks:
     def _part(self, flight: Flight) -> Message | None:
         """The next part: about `CHUNK_BYTES` of the pieces that were not told yet."""
         start = self.position
-        known = (
-            flight.pieces if len(flight.pieces) <= start + self._most else flight.pieces[: start + self._most]
-        )
+        # A copy, which costs 9 µs for 8 000 pieces: a lane may add one between any two lines here.
+        known = flight.pieces[: start + self._most]
         task = flight.task
         count = len(known) - start
         output = task.tell(known, start)

@@ -148,6 +148,27 @@ def test_after_a_piece_that_is_too_large_the_answer_comes_whole(most_bytes: int,
     assert told.pieces == ["a"]
 
 
+class Overtaken(Steps):
+    """While it makes a part, the device adds a piece, as a lane's thread may at any moment."""
+
+    def __init__(self, coming: str) -> None:
+        super().__init__()
+        self.flight = FakeFlight(self)
+        self._coming = list(coming)
+
+    def tell(self, pieces: Any, start: int) -> bytes:
+        if self._coming:
+            self.flight.pieces.append(self._coming.pop(0))
+        return super().tell(pieces, start)
+
+
+def test_a_piece_that_comes_while_a_part_is_made_is_told_once() -> None:
+    told, task = Told(), Overtaken("cdef")
+    told.follow(task.flight)
+    task.flight.bring("a", "b")
+    assert "".join(told.pieces) == "abcdef"
+
+
 class Defective(Steps):
     def tell(self, pieces: Any, start: int) -> bytes:
         raise ValueError("a defect")

@@ -1,11 +1,15 @@
 """The parts of the scenario `conversations`: what callers and the topic count, and the whole scenario."""
 
 import asyncio
+import json
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from support import INFERSTREAM
 
 from inferstream import Cancelled
 from inferstream.pipeline.broker.base import Record
@@ -254,3 +258,16 @@ async def test_errors_are_counted_by_their_codes() -> None:
 def test_scripts_depend_on_the_seed_alone() -> None:
     assert scripts(1) == scripts(1) != scripts(2)
     assert {"seed" in one.options for one in scripts(1)} == {True, False}
+
+
+@pytest.mark.kafka
+def test_the_whole_scenario_in_short(tmp_path: Path) -> None:
+    subprocess.run([INFERSTREAM, "models", "pull", "smollm2-135m"], check=True, capture_output=True)
+    arguments = ["--scenario", "conversations", "--minutes", "0.5", "--out", str(tmp_path), "--json"]
+    done = subprocess.run([INFERSTREAM, "chaos", *arguments], capture_output=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    figures = {row["name"]: row for row in json.loads(done.stdout)}
+    assert figures["turns_whole"]["value"] > 20
+    assert figures["turns_compared"]["value"] > 10
+    assert figures["turns_killed"]["value"] > 0
+    assert [name for name, row in figures.items() if row["met"] is False] == []
