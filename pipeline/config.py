@@ -164,7 +164,9 @@ class StepConfig(Struct, frozen=True, forbid_unknown_fields=True):
         model: the model that answers; else the one that answers any request to the task.
         options: options of the task; those of a request override them.
         text: what the step is asked. ``{output.NAME}`` is a field of the answer of the step before, ``{output}`` its
-            JSON, and ``{text}`` what that step was asked.
+            JSON, ``{text}`` what that step was asked, and ``{request.text}`` what the chain was asked.
+            ``{output.NAME:lines}`` puts each item of a list on a line, ``{text:.500}`` takes the first 500 characters.
+        request: instead of a text all fields that the step is asked, as ``messages``; each text in them is such a text.
     """
 
     task: Text
@@ -172,6 +174,7 @@ class StepConfig(Struct, frozen=True, forbid_unknown_fields=True):
     model: Text | None = None
     options: dict[str, Any] = field(default_factory=dict)
     text: Text | None = None
+    request: dict[str, Any] | None = None
 
 
 class ChainConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -63,7 +63,6 @@ class Stream(Generic[Piece_co, Output_co]):
         """The id of the request."""
         self._send = send
         self._types = types
-        self._decoder = decoder(list[types.piece])  # type: ignore[name-defined]
         self._pieces = Pieces()
         self._changed = asyncio.Event()
         self._reply: asyncio.Future[Result | Failure] | None = None
@@ -150,8 +149,10 @@ class Stream(Generic[Piece_co, Output_co]):
         """Called for each chunk of the request, also for those that come again."""
         if self._error is not None:
             return
+        # The last step of a chain answers, which is another task than the one that was asked.
+        piece = piece_types(chunk.task).piece if self._types.piece is Any else self._types.piece
         try:
-            pieces = self._decoder.decode(chunk.output)
+            pieces = decoder(list[piece]).decode(chunk.output)  # type: ignore[valid-type]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._error = InferstreamError(
                 f"A chunk of {chunk.id} cannot be decoded as pieces of `{chunk.task}` ({error}). "

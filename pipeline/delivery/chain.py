@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from msgspec import MsgspecError
+import msgspec
+from msgspec import MsgspecError, Raw
 from msgspec.structs import replace
 
 from ...schemas import codec
@@ -19,6 +20,7 @@ from ..engine.engine_answer import EngineAnswer
 from ..engine.job import Job
 from ..errors import BadHeader, InferstreamError, ReplyTooLarge
 from ..tasks.chains.chain import ChainStep
+from ..tasks.chains.step_text import Known
 from .arrival import Arrival
 from .cancels import Cancels
 from .outcome import Outcome
@@ -39,6 +41,30 @@ LEFT_BEHIND: Final = frozenset(
 )
 """Headers that concern one step alone, or are written anew. All others go along: deadline, tenant, priority, trace,
 lease, reply topic, order, and those that replies repeat."""
+
+
+CHAIN_TEXT: Final = "chain_text"
+NOTHING: Final = Raw(b"null")
+
+_strings: Final = msgspec.json.Decoder(str)
+
+
+class StepBody(Request, frozen=True):
+    """The body of a request to any step, without its own content.
+
+    Attributes:
+        chain_text: what the chain was asked, where a later step is asked of it. Not decoded: a stranger may have
+            written anything there.
+    """
+
+    chain_text: Raw = NOTHING
+
+    @property
+    def chain_asked(self) -> str:
+        try:
+            return _strings.decode(self.chain_text)
+        except (MsgspecError, UnicodeDecodeError):
+            return ""
 
 
 class EndedBefore(InferstreamError):
@@ -62,7 +88,9 @@ class StepReader(RequestReader):
         wall_clock: Callable[[], float],
         cancels: Cancels | None = None,
     ) -> None:
-        super().__init__(step.topics, max_request_bytes, clock, wall_clock, cancels)
+        # A caller's request is a text; those of later steps are what the settings make of an answer.
+        kind = Request if step.topics.step == 1 else step.declared.contract.request
+        super().__init__(step.topics, max_request_bytes, clock, wall_clock, cancels, kind)
         self._step = step
         self._number = step.topics.step
         self._is_last = step.follower is None
@@ -138,13 +166,15 @@ class StepReplies(ReplyBuilder):
         where = f"Step {step.topics.step} of {step.chain.name}, {step.declared.name}: "
         super().__init__(step.declared.task, max_bytes, echo, undeliverable, where)
         self._follower = step.follower
+        self._first = step.topics.step == 1
+        self._keeps_request = step.follower is not None and step.follower.keeps_request
 
     def result(self, arrival: Arrival, answer: EngineAnswer) -> Outcome:
         """See `ReplyBuilder.result`."""
         if self._follower is None:
             return super().result(arrival, answer)
         try:
-            body = codec.encode(_next_request(arrival, answer.output, self._follower))
+            body = self._next_request(arrival, answer.output, self._follower)
         except (MsgspecError, UnicodeError, RecursionError):
             sentence = "Its answer has no fields of which the next step could be asked."
             return self.failure(arrival, InferstreamError(sentence))
@@ -166,6 +196,28 @@ class StepReplies(ReplyBuilder):
         passed_on = self._to_next(arrival, self._follower, body, (Header.ENDED, b"1"))
         return Outcome((passed_on,), lambda: told)
 
+    def _next_request(self, arrival: Arrival, output: bytes, follower: ChainStep) -> bytes:
+        """The request of the next step: what this one was asked, with other content, and an id that names the step.
+
+        The record alone decides it, so a redelivery makes the same one.
+        """
+        asked = codec.decode_request(arrival.record.value, StepBody)
+        text = asked.text or ""
+        chain_text = text if self._first else asked.chain_asked
+        make = follower.declared.request
+        assert make is not None
+        content = make.of(Known(chain_text, text, output))
+        if self._keeps_request:
+            content[CHAIN_TEXT] = chain_text
+        body = Request(
+            id=_id_at(follower, arrival.reply_id),
+            options=asked.options,
+            stream=asked.stream,
+            final=asked.final,
+            supersedes=asked.supersedes,
+        )
+        return msgspec.json.encode({**msgspec.to_builtins(body), **content})
+
     def _too_large_for_next(self, arrival: Arrival, size: int) -> Outcome:
         sentence = (
             f"Its answer makes a request of {size} bytes for the next step, more than its topic takes: send a shorter "
@@ -180,18 +232,6 @@ class StepReplies(ReplyBuilder):
         kept: Headers = tuple(header for header in record.headers if header[0] not in LEFT_BEHIND)
         headers = (*kept, (Header.ASKED_MS, b"%d" % max(0, asked_ms(arrival))), *more)
         return Message(follower.topics.requests, body, record.key, headers)
-
-
-def _next_request(arrival: Arrival, output: bytes, follower: ChainStep) -> Request:
-    """The request of the next step: what this one was asked, with another text, and an id that names the step.
-
-    The record alone decides it, so a redelivery makes the same one.
-    """
-    asked = codec.decode_request(arrival.record.value)
-    make = follower.declared.text
-    assert make is not None
-    text = make.of(str(asked.text), output)
-    return replace(asked, id=_id_at(follower, arrival.reply_id), text=text, task=None)
 
 
 def _id_at(step: ChainStep, identity: str) -> str:

@@ -45,6 +45,7 @@ from ..tasks.chains.declared import chains_of, task_models
 from ..telemetry import Metrics, TaskMetrics
 from .loading import ModelLoader
 from .serving import Serving, TaskWorkers
+from .step_options import check_step_options
 
 DEFAULT_RETRIES: Final = RetryConfig()
 
@@ -78,6 +79,7 @@ def build_worker(
     definitions = [tasks().find(name) for name in names]
     loader = ModelLoader(config, metrics, batcher, graph_of)
     models = {one.name: loader.entries(one, names[one.name]) for one in definitions}
+    check_step_options(chains_of(config).values(), models)
     memory, disk = _caches(config.cache)
     engine = Engine(
         models,

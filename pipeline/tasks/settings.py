@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ..config import Config
+from ..errors import UsageError
 from ..settings.loading import config_of
 from ..settings.sources import OWN_TABLES, Givens
 from .catalogue import tasks
@@ -26,7 +27,10 @@ def load_config(
     of_tasks = task_tables()
     unusable = set(tasks().names) - of_tasks.keys()
     config = config_of(path, options, environment, of_tasks=of_tasks, skipped=unusable)
-    chains_of(config)  # tells what is wrong with them
+    try:
+        chains_of(config)  # tells what is wrong with them
+    except UsageError as error:
+        raise UsageError(f"The settings file {path} is wrong. {error}") from error
     return config
 
 

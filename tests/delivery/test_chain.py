@@ -2,7 +2,9 @@
 
 import time
 from contextlib import suppress
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from msgspec import structs
 from support.chain_worker import CHAIN, chain_config, know_both
 
 from inferstream.pipeline.broker.base import Headers, Message, Record
+from inferstream.pipeline.config import ChainConfig, Config, StepConfig
 from inferstream.pipeline.delivery.arrival import MAX_ID_CHARACTERS, Arrival
 from inferstream.pipeline.delivery.chain import LEFT_BEHIND, StepReader, StepReplies
 from inferstream.pipeline.delivery.outcome import Outcome
@@ -18,6 +21,7 @@ from inferstream.pipeline.errors import DeviceError, InferstreamError, TooLarge
 from inferstream.pipeline.tasks.chains.chain import ChainStep, steps_of
 from inferstream.pipeline.tasks.chains.declared import chains_of
 from inferstream.schemas.codec import DecodeError, decode_reply, decode_request, encode
+from inferstream.schemas.generation import GenerateRequest
 from inferstream.schemas.messages import Failure, Request, Timings
 from inferstream.schemas.topics import ANY_ORDER, Header
 
@@ -109,6 +113,70 @@ def test_a_redelivery_makes_the_same_request_and_every_header_of_the_caller_goes
     assert arrival.reply_id == at_first, "the id is the caller's at every step"
     if Header.ORIGIN not in dict(headers):
         assert at_first == (origin if identity is None else identity)
+
+
+def three_steps(monkeypatch: pytest.MonkeyPatch) -> list[ChainStep]:
+    """A chain whose last step is a conversation, about what the chain was asked and two answers."""
+    know_both(monkeypatch)
+    messages = [
+        {"role": "system", "content": "{request.text}"},
+        {"role": "user", "content": "{text}|{output.text}"},
+    ]
+    last = StepConfig("generate", request={"messages": messages})
+    chain = ChainConfig(["echo", StepConfig("steps", text="{output.echo}!"), last])
+    return steps_of(chains_of(Config(chains={"three": chain}))["three"], "p")
+
+
+def follow(step: ChainStep, message: Message, output: bytes) -> Message:
+    """The request of the next step, made of the record of this one and its answer."""
+    arrival = arrived(step, a_record(step, message.value, message.key, message.headers))
+    return only(StepReplies(step, 1_000_000).result(arrival, structs.replace(ANSWER, output=output)))
+
+
+@given(text=TEXTS.filter(lambda text: bool(text) and not text.isspace()), first=TEXTS, second=TEXTS)
+def test_what_the_chain_was_asked_reaches_the_step_that_is_asked_of_it(
+    text: str, first: str, second: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        steps = three_steps(patch)
+    body = {"text": text, "id": "a", "chain_text": "of a stranger", "messages": [], "stream": True}
+    asked = Message(steps[0].topics.requests, msgspec.json.encode(body), b"k")
+    hop = follow(steps[0], asked, msgspec.json.encode({"echo": first}))
+    assert msgspec.json.decode(hop.value) == {
+        "id": "a/2",
+        "text": f"{first}!",
+        "chain_text": text,
+        "stream": True,
+    }
+    last = follow(steps[1], hop, msgspec.json.encode({"text": second, "characters": 0}))
+    assert msgspec.json.decode(last.value) == {
+        "id": "a/3",
+        "messages": [
+            {"role": "system", "content": text},
+            {"role": "user", "content": f"{first}!|{second}"},
+        ],
+        "stream": True,
+    }
+    job = a_reader(steps[2]).read(arrived(steps[2], a_record(steps[2], last.value)))
+    assert isinstance(job.request, GenerateRequest)
+    assert isinstance(job.request.messages, list)
+    assert (job.id, job.task, job.request.stream) == ("a", "generate", True)
+    assert job.request.messages[0].content == text
+
+
+@pytest.mark.parametrize("body", [{}, {"chain_text": 3}, {"chain_text": None}, {"messages": [3]}])
+def test_a_record_of_a_stranger_on_a_later_step_is_answered_or_refused(
+    monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    _, second, third = three_steps(monkeypatch)
+    for step in (second, third):
+        record = a_record(step, msgspec.json.encode({"text": "t", "id": "a"} | body))
+        arrival = arrived(step, record)
+        outcome = StepReplies(step, 1_000_000).result(
+            arrival, structs.replace(ANSWER, output=b'{"text":"t"}')
+        )
+        assert arrival.reply_id == "a"
+        assert only(outcome).topic in (third.topics.requests, third.topics.replies)
 
 
 @pytest.mark.parametrize("identity", ["a", "a/2", "/2", "a/2/2", "", "s/0/1", "x" * MAX_ID_CHARACTERS])

@@ -7,14 +7,14 @@ from ....schemas.contract import Contract
 from ....schemas.topics import Topics
 from ...errors import UnknownOption, WrongType
 from ..options import checked_options
-from .step_text import StepText
+from .step_request import StepRequest
 
 
 class Step(NamedTuple):
     """One step, as `StepConfig` declares it.
 
     Attributes:
-        text: makes what it is asked of the answer of the step before; None for the first one, which gets the
+        request: makes what it is asked of the answer of the step before; None for the first one, which gets the
             text of the request.
     """
 
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     contract: Contract
     model: str | None
     options: Mapping[str, Any]
-    text: StepText | None
+    request: StepRequest | None
 
 
 class Chain(NamedTuple):
@@ -66,6 +66,12 @@ class ChainStep(NamedTuple):
         return (
             None if number == len(self.chain.steps) else self._replace(topics=self.topics.of_step(number + 1))
         )
+
+    @property
+    def keeps_request(self) -> bool:
+        """Whether a later step is asked of the text that the chain was asked: then it goes along."""
+        later = self.chain.steps[self.topics.step :]
+        return any(step.request is not None and step.request.asks_request for step in later)
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options of this step, of a request to the chain whose options were checked."""

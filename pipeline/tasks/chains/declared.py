@@ -10,7 +10,8 @@ from ..checking import MAX_NAME, NAME, RESERVED
 from ..definition import TaskDefinition
 from ..options import checked_options
 from .chain import Chain, Step
-from .step_text import DEFAULT, StepText
+from .step_request import StepRequest, step_content
+from .step_text import Before
 
 
 def chains_of(config: Config) -> dict[str, Chain]:
@@ -76,23 +77,32 @@ def _step(subject: str, declared: StepConfig, before: Step | None, config: Confi
     for fault in _faults(declared, definition, before):
         raise UsageError(f"{subject} {fault}.")
     try:
-        text = None if before is None else StepText(declared.text or DEFAULT, before.contract.output)
+        request = None if before is None else _request(declared, definition, before)
     except UsageError as error:
         raise UsageError(f"{subject} {error}.") from error
     name = declared.name or declared.task
-    return Step(name, declared.task, definition.contract, declared.model, declared.options, text)
+    return Step(name, declared.task, definition.contract, declared.model, declared.options, request)
+
+
+def _request(declared: StepConfig, definition: TaskDefinition, before: Step) -> StepRequest:
+    known = Before(before.contract.output, before.request is None or before.request.has_text)
+    content = step_content(declared.text, declared.request)
+    return StepRequest(content, known, declared.task, definition.contract.request)
 
 
 def _faults(declared: StepConfig, definition: TaskDefinition, before: Step | None) -> Iterator[str]:
     """What is wrong with a step, as the rest of a sentence."""
     contract = definition.contract
-    if not contract.is_text:
-        yield f"is the task {declared.task!r}, whose requests are more than a text: only a text is passed on"
+    if not contract.is_text and (before is None or declared.request is None):
+        more = "it can only be a later step" if before is None else "give it a `request`"
+        yield f"is the task {declared.task!r}, whose requests are more than a text: {more}"
     if declared.name is not None and not NAME.fullmatch(declared.name):
         yield f"has the name {declared.name!r}: use small letters, digits and single hyphens"
     try:
         checked_options(declared.task, declared.options, contract.options)
     except BadRequest as error:
         yield f"has wrong options: {str(error).rstrip('.')}"
-    if before is None and declared.text is not None:
-        yield "has a `text`, but the first step is asked the text of the request: leave it out"
+    given = declared.text if declared.text is not None else declared.request
+    if before is None and given is not None:
+        name = "text" if declared.text is not None else "request"
+        yield f"has a `{name}`, but the first step is asked the text of the request: leave it out"

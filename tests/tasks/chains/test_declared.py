@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
+from support import ROOT
 from support.chain_worker import CHAIN, chain_config, know_both
 
+from inferstream.pipeline.config import ChainConfig, Config, StepConfig
 from inferstream.pipeline.errors import UnknownOption, UsageError, WrongType
 from inferstream.pipeline.tasks.chains.chain import steps_of
 from inferstream.pipeline.tasks.chains.declared import chains_of, task_models
+from inferstream.pipeline.tasks.chains.step_text import Known
 from inferstream.pipeline.tasks.settings import load_config
+from inferstream.schemas.messages import TriageOutput
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +29,7 @@ def declared(path: Path, text: str) -> str:
     sentence = str(refused.value)
     assert sentence.endswith((".", "?"))
     assert "\n" not in sentence
+    assert str(path) in sentence
     return sentence
 
 
@@ -65,6 +71,15 @@ steps = ["steps", "echo"]
     assert [step.follower.topics.step if step.follower else None for step in steps] == [2, 3, None]
 
 
+TO_GENERATE = """
+[[chains.c.steps]]
+task = "triage"
+[[chains.c.steps]]
+task = "generate"
+[[chains.c.steps.request.messages]]
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -101,6 +116,30 @@ steps = ["steps", "echo"]
         ('[chains.c]\nsteps = ["steps", "steps"]', "has the name of an earlier one, 'steps'"),
         ('[chains.c]\nsteps = ["steps", {task = "echo", name = "A"}]', "has the name 'A': use small letters"),
         (
+            '[chains.c]\nsteps = ["steps", {task = "echo", text = "a", request = {text = "b"}}]',
+            "Step 2 of the chain 'c' has a `text` and a `request`: leave one of them out.",
+        ),
+        (
+            '[chains.c]\nsteps = [{task = "steps", request = {text = "b"}}, "echo"]',
+            "Step 1 of the chain 'c' has a `request`, but the first step is asked the text of the request",
+        ),
+        (
+            f"{TO_GENERATE}role = 'user'\ncontent = '{{output.label}}'",
+            "The settings file {path} is wrong. Step 2 of the chain 'c' is asked '{{output.label}}', but the answer of",
+        ),
+        (
+            f"{TO_GENERATE}role = 'user'\ncontent = 'a {{ b'",
+            "Step 2 of the chain 'c' has the text 'a {{ b', which is no such text (",
+        ),
+        (
+            f"{TO_GENERATE}role = 'user'",
+            "Step 2 of the chain 'c' has a wrong request at messages[0] (object missing required field `content`).",
+        ),
+        (
+            f"{TO_GENERATE}role = 'user'\ncontent = '{{text}}'\n[[chains.c.steps]]\ntask = 'echo'\ntext = '{{text}}'",
+            "is asked '{{text}}', but the step before is asked no text: write {{request.text}}.",
+        ),
+        (
             '[chains.c]\nsteps = ["steps", {task = "triage", options = {runner = 1}}]',
             "Step 2 of the chain 'c' has wrong options: Triage has no option 'runner'",
         ),
@@ -120,6 +159,30 @@ steps = ["steps", "echo"]
 def test_a_mistake_is_told_in_one_sentence(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "settings.toml"
     assert words.format(path=path) in declared(path, text)
+
+
+def test_the_example_of_drafts_is_read() -> None:
+    chain = chains_of(load_config(ROOT / "examples" / "drafts.toml", environment={}))["draft"]
+    assert [step.task for step in chain.steps] == ["triage", "generate"]
+    request = chain.steps[1].request
+    assert request is not None
+    output = TriageOutput("refund", 0.9, "high", "billing", False, text_blocks=["We pay back.", "Bye."])
+    made = request.of(Known("t", "Give me {it} back", msgspec.json.encode(output)))
+    assert made["messages"][1]["content"] == (
+        "The customer writes:\nGive me {it} back\n\nThis is a refund of priority high for the team billing.\n\n"
+        "Answer with this text:\nWe pay back.\nBye."
+    )
+
+
+@pytest.mark.parametrize("asked", [(), (3,), (2, 3), (4,)])
+def test_what_the_chain_was_asked_goes_as_far_as_it_is_needed(asked: tuple[int, ...]) -> None:
+    steps = [
+        StepConfig("steps", f"s{number}", text="{request.text}" if number in asked else None)
+        for number in (1, 2, 3, 4)
+    ]
+    chain = chains_of(Config(chains={"c": ChainConfig([*steps])}))["c"]
+    last = max(asked, default=0)
+    assert [one.keeps_request for one in steps_of(chain, "p")] == [number < last for number in (1, 2, 3, 4)]
 
 
 def test_a_task_twice_is_two_steps_with_names(tmp_path: Path) -> None:
