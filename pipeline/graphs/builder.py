@@ -21,6 +21,7 @@ ELEMENT_TYPES = {
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
     "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
     "bool": TensorProto.BOOL,
 }
 LARGE_BYTES = 1024  # of an array that goes to a file beside the graph, where there is one
@@ -30,10 +31,11 @@ class GraphBuilder:
     """Collects nodes and weights, and builds one checked model. Values are referred to by name.
 
     The body of a loop is a graph of its own, see `inner`. With ``tensors``, large arrays are written to that file
-    at once, and the model refers to it.
+    at once, and the model refers to it. ``floats``: the kind of its floating-point weights.
     """
 
-    def __init__(self, name: str, tensors: TensorFile | None = None) -> None:
+    def __init__(self, name: str, tensors: TensorFile | None = None, floats: str = "float32") -> None:
+        self.floats = floats
         self._name = name
         self._tensors = tensors
         self._outside: list[onnx.TensorProto] = []
@@ -66,9 +68,10 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
-        """Store an array under ``name`` and return the name; floats become float32. The first array is kept."""
+        """Store an array under ``name`` and return the name; floats become `floats`. The first array is kept."""
         if name not in self._weights:
-            array = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
+            with np.errstate(over="ignore"):  # infinite then, which the scores tell
+                array = value.astype(self.floats) if np.issubdtype(value.dtype, np.floating) else value
             self._weights[name] = self._stored(np.array(array, order="C", copy=None), name)
         return name
 
@@ -100,7 +103,20 @@ class GraphBuilder:
 
     def number(self, value: float) -> str:
         """The name of a constant float32 scalar; equal values share one constant."""
-        return self.weight(f"number_{value!r}", np.array(value, np.float32))
+        name = f"number_{value!r}"
+        if name not in self._weights:
+            self._weights[name] = self._stored(np.array(value, np.float32), name)
+        return name
+
+    def as_float32(self, value: str, output: str | None = None) -> str:
+        """The name of the value in float32, which is ``value`` itself where all floats are."""
+        if self.floats == "float32":
+            return value
+        return self.add("Cast", value, output=output, to=TensorProto.FLOAT)
+
+    def as_floats(self, value: str) -> str:
+        """The name of a float32 value as one of `floats`."""
+        return value if self.floats == "float32" else self.add("Cast", value, to=ELEMENT_TYPES[self.floats])
 
     def add(
         self, kind: str, *inputs: str, output: str | None = None, domain: str = "", **attributes: Any

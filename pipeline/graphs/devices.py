@@ -3,3 +3,4 @@
 DEVICE = "device"
 ANY = "any"
 CPU = "cpu"
+CUDA = "cuda"

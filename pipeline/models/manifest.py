@@ -40,6 +40,7 @@ class Fidelity(Struct, frozen=True):
     top1: float  # share of the tokens after which both expect the same one
     tokens: int
     sample: str
+    provider: str = "cpu"  # that ran the variant
 
 
 class Steadiness(Struct, frozen=True):
@@ -58,7 +59,7 @@ class Manifest(Struct, frozen=True):
 
     name: str  # minilm-int8
     kind: str  # bert-encoder, marian-translator or llama-decoder
-    precision: str  # fp32, int8 or int4
+    precision: str  # fp32, fp16, int8 or int4
     source: str
     revision: str
     weights_sha256: str
@@ -81,6 +82,7 @@ class Manifest(Struct, frozen=True):
     shortlist_sha256: str = ""
     shortlist_path: str = ""
     family: str = ""  # of a decoder: llama, qwen2, …
+    device: str = ""  # of a decoder: the device that its graph is made for, cpu or cuda
     end_ids: tuple[int, ...] = ()  # of a decoder: the tokens that end a text
     fidelity: Fidelity | None = None
     steadiness: Steadiness | None = None

@@ -14,7 +14,7 @@ from .files import sha256_of
 from .manifest import Manifest, read_manifest
 from .progress import Progress
 
-PRECISIONS = ("fp32", "int8", "int4")
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 LOCK_INTERVAL_S = 0.2
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
 

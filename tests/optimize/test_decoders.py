@@ -73,6 +73,25 @@ def test_what_was_measured_is_in_the_manifest(registry: ModelRegistry, file: Pat
         assert (steadiness.in_company, steadiness.in_other_chunks, steadiness.resumed) == (0, 0, 0)
 
 
+def test_the_variant_for_a_gpu_is_built_when_it_is_asked_for_and_kept(
+    registry: ModelRegistry, file: Path
+) -> None:
+    before = import_gguf(registry, file, quiet)
+    steps: list[str] = []
+    fp32, fp16, *others = import_gguf(registry, file, lambda step, *_: steps.append(step), fp16=True)
+    assert [fp32, *others] == before
+    assert not any("fp32" in step or "int8" in step for step in steps if step.startswith("building"))
+    assert (fp16.name, fp16.precision, fp16.device) == ("tiny-1m-fp16", "fp16", "cuda")
+    assert {manifest.device for manifest in before} == {"cpu"}
+    assert registry.load("tiny-1m").precision == "int4", "it is asked for by its name only"
+    assert fp16.fidelity is not None
+    assert fp16.fidelity.kl < 1e-3
+    assert fp16.fidelity.provider == "cpu" or fp16.steadiness is not None
+    assert [m.name for m in import_gguf(registry, file, quiet)] == [m.name for m in (fp32, fp16, *others)]
+    Path(fp16.graph_path).unlink()
+    assert fp16 in import_gguf(registry, file, quiet)
+
+
 def test_without_4_bit_weights_there_is_no_int4(registry: ModelRegistry, tmp_path: Path, file: Path) -> None:
     import_gguf(registry, file, quiet, "mine")
     write_tiny_gguf(tmp_path / "m.gguf", tiny_tensors(1), kind="Q8_0")

@@ -26,6 +26,11 @@ COLUMNS = {
     "source": "SOURCE",
 }
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, with paths and digests.")
+for_a_gpu = click.option(
+    "--fp16",
+    is_flag=True,
+    help="Build NAME-fp16 of a language model too: the one variant that runs on a GPU.",
+)
 
 
 @click.group("models", cls=SuggestingGroup)
@@ -58,8 +63,11 @@ def command() -> None:
     metavar="NAME",
     help="What to call a model of the hub here; without it, its name there in small letters.",
 )
+@for_a_gpu
 @as_json
-def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_json: bool) -> None:
+def pull(
+    names: tuple[str, ...], folder: Path | None, known_as: str | None, fp16: bool, as_json: bool
+) -> None:
     """Fetch models and build their variants.
 
     NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of a sentence encoder or of a language
@@ -70,7 +78,7 @@ def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_j
     \b
       inferstream models pull minilm
       inferstream models pull translate-en-pt translate-pt-en
-      inferstream models pull smollm2-135m
+      inferstream models pull smollm2-135m --fp16
       inferstream models pull sentence-transformers/paraphrase-MiniLM-L3-v2
       inferstream models pull mine --from ./my-encoder
     """
@@ -85,7 +93,7 @@ def pull(names: tuple[str, ...], folder: Path | None, known_as: str | None, as_j
     manifests = []
     with pull_progress() as progress:
         for name in names:
-            manifests += pull_model(ModelRegistry(), name, progress, folder, known_as=known_as)
+            manifests += pull_model(ModelRegistry(), name, progress, folder, known_as=known_as, fp16=fp16)
     _print(manifests, as_json)
 
 
@@ -124,11 +132,12 @@ def marian(folder: Path, known_as: str | None, as_json: bool) -> None:
 @import_group.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--as", "known_as", metavar="NAME", help="What to call it; without it, the name of the file.")
+@for_a_gpu
 @as_json
-def gguf(file: Path, known_as: str | None, as_json: bool) -> None:
+def gguf(file: Path, known_as: str | None, fp16: bool, as_json: bool) -> None:
     """Build the variants of a language model in a GGUF file.
 
-    They are NAME-fp32, NAME-int8 and, if weights are stored in 4 bits, NAME-int4.
+    They are NAME-fp32, NAME-int8, if weights are stored in 4 bits NAME-int4, and for a GPU NAME-fp16.
     llama (also Mistral and SmolLM2), qwen2, qwen3 and smollm3 are supported; what is not supported is refused by
     its name. Each variant is measured against fp32, and its texts alone and beside others. The file is copied.
 
@@ -140,7 +149,7 @@ def gguf(file: Path, known_as: str | None, as_json: bool) -> None:
     from ...optimize.decoders import import_gguf
 
     with pull_progress() as progress:
-        manifests = import_gguf(ModelRegistry(), file, progress, known_as)
+        manifests = import_gguf(ModelRegistry(), file, progress, known_as, fp16=fp16)
     _print(manifests, as_json)
 
 
@@ -213,10 +222,12 @@ def _measured(manifest: "Manifest") -> dict[str, str | None]:
         )
     if fidelity := manifest.fidelity:
         shown["as_fp32"] = f"{fidelity.top1:.1%} of {fidelity.tokens} tokens"
-        shown["kl"] = f"{fidelity.kl:.4f}"
+        shown["kl"] = f"{fidelity.kl:.2g}"
     if steadiness := manifest.steadiness:
         shown["alone_or_in_company"] = (
             f"of {steadiness.texts} texts, {steadiness.in_company} differ in company, "
             f"{steadiness.in_other_chunks} in other chunks, {steadiness.resumed} when resumed"
         )
+    elif manifest.fidelity:
+        shown["alone_or_in_company"] = f"not measured: {manifest.device} was not usable when it was built"
     return shown

@@ -5,23 +5,42 @@ Formulas: Touvron et al. 2023 (Llama: RMSNorm before each block, SwiGLU, rotary 
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from ..builder import MICROSOFT, GraphBuilder
-from ..devices import CPU, DEVICE
+from ..devices import CPU, CUDA, DEVICE
 from ..tensor_file import TensorFile
 from .config import DecoderModel
+from .half import HalfLinears
 from .linears import Linears, Linears4, Linears8
 from .scaled_queries import with_scaled_queries
 
 KIND: Final = "llama-decoder"
 SPARE = 2
 """Places behind the context: a step may compute a token there that only makes it larger."""
-LINEARS: Mapping[str, type[Linears]] = {"fp32": Linears, "int8": Linears8, "int4": Linears4}
+
+
+class Numbers(NamedTuple):
+    """What a variant computes with.
+
+    ``floats``: the kind of its numbers outside of the products, and of its keys and values.
+    """
+
+    linears: type[Linears]
+    floats: str
+    device: str
+
+
+NUMBERS: Mapping[str, Numbers] = {
+    "fp32": Numbers(Linears, "float32", CPU),
+    "fp16": Numbers(HalfLinears, "float16", CUDA),
+    "int8": Numbers(Linears8, "float32", CPU),
+    "int4": Numbers(Linears4, "float32", CPU),
+}
 
 
 class LlamaDecoder:
@@ -29,7 +48,7 @@ class LlamaDecoder:
 
     Inputs: ``tokens`` int64 (rows, steps); ``last`` int32 (rows), the place of each row's last token in its text;
     ``longest`` int32 (), the tokens of the longest text; ``wanted`` int64 (wanted), which tokens, counted over all
-    rows, get scores; for each layer ``keys_N`` and ``values_N`` float32 (rows, heads, context, head width), which
+    rows, get scores; for each layer ``keys_N`` and ``values_N`` (rows, heads, context, head width), which
     have the tokens before. Outputs: ``best`` int64 (wanted); ``scores`` float32 (wanted, words); ``new_keys_N`` and
     ``new_values_N``, which are the inputs with the new tokens at their places: give them the same memory.
 
@@ -42,8 +61,8 @@ class LlamaDecoder:
         self._config = model.config
         self._precision = precision
         self._tensors = tensors
-        self._graph = GraphBuilder(KIND, tensors)
-        self._linears = LINEARS[precision](self._model, self._graph)
+        self._graph = GraphBuilder(KIND, tensors, NUMBERS[precision].floats)
+        self._linears = NUMBERS[precision].linears(self._model, self._graph)
 
     def add_all(self) -> None:
         """Add the whole network; its weights are in the file then."""
@@ -73,7 +92,7 @@ class LlamaDecoder:
                 "precision": self._precision,
                 "context": str(self._config.context),
                 "weights": beside,
-                DEVICE: CPU,
+                DEVICE: NUMBERS[self._precision].device,
             },
             beside,
         )
@@ -158,12 +177,13 @@ class LlamaDecoder:
         return graph.add("Reshape", self._norm(heads, name), graph.ints(0, 0, -1))
 
     def _norm(self, states: str, name: str) -> str:
-        """RMSNorm; ONNX Runtime fuses it."""
+        """RMSNorm, computed in float32; ONNX Runtime fuses it."""
         graph = self._graph
+        states = graph.as_float32(states)
         squares = graph.add("Pow", states, graph.number(2.0))
         mean = graph.add("ReduceMean", squares, graph.ints(-1), keepdims=1)
         root = graph.add("Sqrt", graph.add("Add", mean, graph.number(self._config.epsilon)))
-        normed = graph.add("Div", states, root)
+        normed = graph.as_floats(graph.add("Div", states, root))
         return graph.add("Mul", normed, graph.weight(name, self._model.tensors.vector(name)))
 
     def _store_rotary_tables(self) -> None:
@@ -176,5 +196,5 @@ class LlamaDecoder:
         shape = ("rows", self._config.kv_heads, "context", self._config.head_width)
         for layer in range(self._config.layers):
             for part in ("keys", "values"):
-                self._graph.input(f"{part}_{layer}", "float32", shape)
-                self._graph.output(f"new_{part}_{layer}", "float32", shape)
+                self._graph.input(f"{part}_{layer}", self._graph.floats, shape)
+                self._graph.output(f"new_{part}_{layer}", self._graph.floats, shape)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from support.decoders import generate, session_of
@@ -38,6 +39,25 @@ LLAMA3 = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
+}
+
+ON_CUDA = {
+    *(
+        "Add",
+        "ArgMax",
+        "Cast",
+        "Div",
+        "Gather",
+        "Gemm",
+        "MatMul",
+        "Mul",
+        "Pow",
+        "ReduceMean",
+        "Reshape",
+        "Split",
+        "Sqrt",
+    ),
+    *("GroupQueryAttention", "QuickGelu", "SkipSimplifiedLayerNormalization"),
 }
 
 
@@ -101,6 +121,30 @@ def test_a_gguf_file_equals_numpy(tmp_path: Path, name: str) -> None:
     architecture, settings, tensors, expected = GGUF[name]
     arrays = write_tiny_gguf(tmp_path / "m.gguf", tiny_tensors(3, **tensors), architecture, **settings)
     check(read_gguf_model(tmp_path / "m.gguf"), arrays, expected, tmp_path)
+
+
+@pytest.mark.parametrize("name", GGUF)
+def test_in_float16_it_is_nearly_numpy(tmp_path: Path, name: str) -> None:
+    """On a CPU, whose provider computes the products in float32: the graph is right, if not its speed."""
+    architecture, settings, tensors, expected = GGUF[name]
+    arrays = write_tiny_gguf(tmp_path / "m.gguf", tiny_tensors(3, **tensors), architecture, **settings)
+    session = session_of(read_gguf_model(tmp_path / "m.gguf"), "fp16", tmp_path)
+    assert {session.input_types[f"{part}_0"] for part in ("keys", "values")} == {np.dtype(np.float16)}
+    found, wanted = scores_of(session, TOKENS), NumpyLlama(arrays, expected).scores(TOKENS)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, atol=1e-2 * np.abs(wanted).max())
+
+
+def test_the_graph_for_a_gpu_has_operators_that_one_has_in_float16(tmp_path: Path) -> None:
+    """Those that ONNX Runtime lists for CUDA and float16 (docs/OperatorKernels.md there)."""
+    write_tiny_gguf(tmp_path / "m.gguf", tiny_tensors(3, norms=True, biases="all"), "qwen3")
+    session_of(read_gguf_model(tmp_path / "m.gguf"), "fp16", tmp_path)
+    graph = onnx.load(tmp_path / "fp16.onnx").graph
+    assert {node.op_type for node in graph.node} <= ON_CUDA
+    kinds = {
+        one.data_type for one in graph.initializer if one.dims and one.data_type != onnx.TensorProto.INT64
+    }
+    assert kinds == {onnx.TensorProto.FLOAT16}
 
 
 def test_the_factors_of_llama_3_are_read_from_a_gguf_file(tmp_path: Path) -> None:
