@@ -13,6 +13,7 @@ import msgspec
 from ...errors import InferstreamError
 from ..bench.processes import SystemProcess
 from .bench_prompt import BenchPrompt
+from .spread import spread
 
 HOST: Final = "127.0.0.1"
 READY: Final = "READY"
@@ -105,7 +106,6 @@ class LlamaCppSystem(Listening):
 
     def _read(self, line: bytes, times: list[float]) -> None:
         if line.startswith(b"data: "):
-            # A token that leaves a character incomplete comes with a later one.
             told: dict[str, Any] = json.loads(line[6:])
             made = int(told.get("tokens_predicted", 0))
-            times += [time.perf_counter()] * (made - len(times))
+            spread(times, time.perf_counter(), made - len(times))

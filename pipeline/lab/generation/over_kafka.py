@@ -5,6 +5,7 @@ import time
 from ...client.client import Client
 from ..bench.processes import ProcessGroup
 from .bench_prompt import BenchPrompt
+from .spread import spread
 
 TIMEOUT_S = 120.0
 
@@ -20,8 +21,13 @@ class OverKafka:
     async def stream(self, prompt: BenchPrompt, count: int, times: list[float]) -> None:
         """Ask for a stream, and read it token by token. Raises InferstreamError."""
         options = {"max_tokens": count}
-        async for _ in self._client.generate(prompt.text, options=options, timeout_s=TIMEOUT_S):
-            times.append(time.perf_counter())  # noqa: PERF401 - each as it comes
+        without_text = 0
+        async for token in self._client.generate(prompt.text, options=options, timeout_s=TIMEOUT_S):
+            without_text += 1
+            if token.text:
+                spread(times, time.perf_counter(), without_text)
+                without_text = 0
+        spread(times, time.perf_counter(), without_text)
 
     async def tokens(self, prompt: BenchPrompt, count: int) -> list[int]:
         """The tokens of one stream. Raises InferstreamError."""

@@ -4,6 +4,7 @@ import asyncio
 import math
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from inferstream.pipeline.errors import InferstreamError, UsageError
+from inferstream.pipeline.lab.bench.processes import ProcessGroup
 from inferstream.pipeline.lab.generation.arrivals import ArrivedPrompt, StreamsAtOnce, arrival, at_once
 from inferstream.pipeline.lab.generation.bench_prompt import BenchPrompt, BenchPrompts
 from inferstream.pipeline.lab.generation.exact_suite import ExactMeasurements
@@ -25,6 +27,7 @@ from inferstream.pipeline.lab.generation.generation_rounds import (
     RoundPrompts,
 )
 from inferstream.pipeline.lab.generation.other_figures import exact_figures, prefix_figures, scaling_figures
+from inferstream.pipeline.lab.generation.over_kafka import OverKafka
 from inferstream.pipeline.lab.generation.peers import (
     OPENVINO,
     Q4_0,
@@ -36,10 +39,12 @@ from inferstream.pipeline.lab.generation.peers import (
 from inferstream.pipeline.lab.generation.prefix_suite import KEEPING, PLAIN, PrefixMeasurements
 from inferstream.pipeline.lab.generation.scaling_suite import steady_per_s
 from inferstream.pipeline.lab.generation.sleeping_generator import SleepingDecoder
+from inferstream.pipeline.lab.generation.spread import spread
 from inferstream.pipeline.lab.generation.suite import GenerationMeasurements
 from inferstream.pipeline.models.manifest import Manifest
 from inferstream.pipeline.runtime.generated_row import GeneratedRow, Generation
 from inferstream.pipeline.runtime.model import More
+from inferstream.schemas.generation import Token
 
 PROMPT = BenchPrompt("abc", [1, 2, 3])
 
@@ -107,6 +112,30 @@ async def test_the_longest_gap_is_that_of_the_others_until_the_first_token() -> 
     assert found.longest_gap_s >= 0.1
     assert found.first_s >= 0.1
     assert found.step_s < 0.1
+
+
+def test_the_tokens_of_one_character_are_no_gap_in_what_is_told() -> None:
+    times: list[float] = []
+    spread(times, 1.0, 1)
+    spread(times, 1.3, 3)
+    spread(times, 1.4, 0)
+    assert times == pytest.approx([1.0, 1.1, 1.2, 1.3])
+
+
+async def test_over_kafka_the_tokens_of_one_character_are_spread() -> None:
+    class Client:
+        async def generate(self, *_: object, **__: object) -> AsyncIterator[Token]:
+            for number, text in enumerate(("a", "", "", "é", "")):
+                if text:
+                    await asyncio.sleep(0.03)
+                yield Token(number, text)
+
+    times: list[float] = []
+    await OverKafka(ProcessGroup([]), Client()).stream(PROMPT, 5, times)  # type: ignore[arg-type]
+    first, second, third, fourth, last = times
+    assert second - first == pytest.approx(third - second) == pytest.approx(fourth - third)
+    assert second - first >= 0.009
+    assert last >= fourth
 
 
 async def test_others_that_have_ended_give_an_endless_gap() -> None:
