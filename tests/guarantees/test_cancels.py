@@ -157,6 +157,21 @@ async def test_a_killed_clients_request_ends_after_its_lease_and_others_run_to_t
     assert place.steps("x") == ran
 
 
+async def test_a_lease_also_ends_where_client_and_worker_are_killed(place: Place) -> None:
+    """The next owner of the partition counts the lease from its own reading on."""
+    dying = place.worker()
+    client = place.start("leasing_client", "x" * LONG)
+    await place.has_run("x")
+    for process in (client, dying):
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    place.worker()
+    (ended,) = await place.replies_to("leased")
+    assert isinstance(ended, Failure)
+    assert (ended.code, "sent no heartbeat for 1 s" in ended.message) == ("cancelled", True)
+    assert len(await place.replies_to("leased")) == 1
+
+
 @pytest.mark.kafka
 async def test_a_broker_that_stalls_for_several_leases_ends_no_request(unique: str, tmp_path: Path) -> None:
     with LocalKafka(tmp_path / "kafka", port=0) as kafka:

@@ -125,6 +125,32 @@ async def test_a_worker_that_joins_gets_its_share_of_running_streams(place: Plac
     await check(place, 6)
 
 
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+async def test_a_stream_that_is_left_while_it_has_no_worker_ends_once(
+    place: Place, way: signal.Signals
+) -> None:
+    first = place.start()
+    await place.ready()
+    async with Client(broker=place.broker, prefix=place.topics.prefix) as client:
+        (text,) = texts(1)
+        shown = 0
+        async with client.stream("steps", text, timeout_s=None) as stream:
+            async for _ in stream:
+                shown += 1
+                if shown == 50:
+                    break
+            first.send_signal(way)
+            await ended(first)
+    place.start()
+    while (await place.report()).unended:  # noqa: ASYNC110 - no broker tells it
+        await asyncio.sleep(0.2)
+    await asyncio.to_thread(place.stop)
+    report = await place.report()
+    assert (report.requests, report.results, report.failures) == (1, 0, {"cancelled": 1})
+    assert (report.lost, report.torn, report.late_cancels) == (False, 0, 0)
+    assert len("".join(["".join(msgspec.json.decode(one.output)) for one in await place.chunks()])) < STEPS
+
+
 async def check(place: Place, count: int) -> None:
     """The same by the topics alone."""
     report = await place.report()

@@ -95,6 +95,9 @@ class KafkaConsumer:
             if self._group is None:
                 await self._read_added()
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            if fetched:
+                # aiokafka returns the first records of an assignment also while our listener is still told of it.
+                await self._rebalances.settled.wait()
             self._fetch_wait.polled(busy=bool(fetched or self._rebalances.paused))
             for at, records in fetched.items():
                 self._rebalances.positions[at] = records[-1].offset + 1

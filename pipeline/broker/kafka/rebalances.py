@@ -46,15 +46,15 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
         given = frozenset(TopicPartition(*partition) for partition in assigned)
-        await self._tell(given - self._told)
-        self._told = given
-        self.assigned = given
-        # A reader without a group has a coordinator without generations.
-        self.generation = max(0, getattr(self._consumer._coordinator, "generation", 0))
-        # aiokafka forgets in a rebalance which partitions were paused, also of those that stay.
-        self.paused &= self.assigned
-        self._consumer.pause(*for_kafka(self.paused))
         try:
+            await self._tell(given - self._told)
+            self._told = given
+            self.assigned = given
+            # A reader without a group has a coordinator without generations.
+            self.generation = max(0, getattr(self._consumer._coordinator, "generation", 0))
+            # aiokafka forgets in a rebalance which partitions were paused, also of those that stay.
+            self.paused &= self.assigned
+            self._consumer.pause(*for_kafka(self.paused))
             if self._listener is not None:
                 await self._listener.assigned(self.assigned)
         except Exception as error:

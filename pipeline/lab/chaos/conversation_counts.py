@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from ....schemas.generation import GenerateOutput, Token, tokens_of
 from ..statistics import percentile
+from .equal_answers import Made
 from .left_requests import LeftRequests
 from .left_streams import LeftStream
 
@@ -22,7 +23,7 @@ class ConversationCounts(Struct):
         torn: answers with fewer or other tokens shown, or whose joined text is not the answer's.
         failed: answers that ended with an error, by its code.
         compared: answers, whole or left, that were compared with one to an equal request before.
-        unequal: of these, with another text.
+        unequal: of these, with another text; some of them are ``examples``.
         chunks: parts of answers on the topic.
         changed: of these, with another token than was told in its place before, or behind a gap; and answers on the
             topic with other tokens than their parts.
@@ -43,6 +44,7 @@ class ConversationCounts(Struct):
     failed: Counter[str] = field(default_factory=Counter)
     compared: int = 0
     unequal: int = 0
+    examples: list[tuple[Made, Made]] = field(default_factory=list)
     chunks: int = 0
     changed: int = 0
     misordered: int = 0

@@ -77,6 +77,7 @@ class ConversationLoad:
                 tasks.create_task(self._caller(caller, over))
         self._log.counts.compared = self._answers.compared
         self._log.counts.unequal = self._answers.unequal
+        self._log.counts.examples = self._answers.examples
 
     async def _caller(self, caller: int, over: Callable[[], bool]) -> None:
         rng = random.Random(f"{self._seed}/callers/{caller}")
@@ -159,7 +160,7 @@ class ConversationLoad:
             return None
         finally:
             if shown:
-                self._answers.add(question, Made([token.token for token in shown]))
-        self._answers.add(question, Made.of(output))
+                self._answers.add(question, Made([token.token for token in shown], id=stream.id))
+        self._answers.add(question, Made.of(output, stream.id))
         counts.ended(shown, output)
         return output.text

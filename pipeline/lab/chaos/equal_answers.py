@@ -1,24 +1,27 @@
 """Equal requests have equal answers: what was generated for each, whatever happened meanwhile."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ....schemas.generation import GenerateOutput
 
+EXAMPLES: Final = 10
+
 
 class Made(NamedTuple):
-    """Tokens of an answer; with ``text`` it is whole. ``ended``: by the model's own end."""
+    """Tokens of an answer; with ``text`` it is whole. ``ended``: by the model's own end. ``id``: of the request."""
 
     tokens: Sequence[int]
     text: str | None = None
     ended: bool = False
+    id: str = ""
 
     @classmethod
-    def of(cls, output: GenerateOutput) -> "Made":
+    def of(cls, output: GenerateOutput, identity: str = "") -> "Made":
         choice = output.choices[0]
-        return cls(choice.tokens, choice.text, choice.ended_by == "end")
+        return cls(choice.tokens, choice.text, choice.ended_by == "end", identity)
 
     def agrees(self, other: "Made") -> bool:
         """Whether both can be the answer to one request, where one may be cut or have fewer ``max_tokens``."""
@@ -37,13 +40,17 @@ class EqualAnswers:
         self._known: dict[bytes, Made] = {}
         self.compared = 0
         self.unequal = 0
+        self.examples: list[tuple[Made, Made]] = []
+        """Some that are unequal, each behind the one before that it should equal."""
 
     def add(self, asked: bytes, made: Made) -> None:
         """Compare an answer, or what was seen of it. ``asked``: see `asked`."""
         known = self._known.get(asked)
         if known is not None:
             self.compared += 1
-            self.unequal += not made.agrees(known)
+            if not made.agrees(known):
+                self.unequal += 1
+                self.examples = [*self.examples, (known, made)][:EXAMPLES]
         if made.text is not None and (known is None or len(made.tokens) > len(known.tokens)):
             self._known[asked] = made
 

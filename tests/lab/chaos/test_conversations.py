@@ -165,6 +165,7 @@ def test_another_answer_to_an_equal_request_is_found(other: Made) -> None:
     answers.add(b"q", Made([1, 2, 3], "abc"))
     answers.add(b"q", other)
     assert answers.unequal == 1
+    assert answers.examples == [(Made([1, 2, 3], "abc"), other)]
 
 
 def test_the_length_of_an_answer_does_not_make_a_request_another_one() -> None:
