@@ -2,23 +2,15 @@
 
 import asyncio
 import signal
-import subprocess
-import time
 from collections.abc import AsyncIterator
 
 import pytest
+from support.chain_place import ChainPlace, a_chain_place
 from support.chain_worker import CHAIN, FAILS, chain_config, know_both
 from support.kafka_serving import until
-from support.processes import Processes
-from support.steps_worker import broker_at
 
 from inferstream import Client, DeviceError
-from inferstream.pipeline.broker.base import Broker
 from inferstream.pipeline.lab.steps import StepsOutput
-from inferstream.pipeline.ops.audit.auditor import audit
-from inferstream.pipeline.ops.audit.facts import Audited
-from inferstream.pipeline.ops.audit.report import AuditReport
-from inferstream.schemas.topics import Topics
 
 PATIENCE_S = 120.0
 REQUESTS = 200
@@ -28,41 +20,12 @@ BEFORE_ITS_END = 40
 """Records that a worker makes durable before it ends by `kill -9`, in the middle of the load."""
 
 
-class Place:
-    """A broker, and worker processes on it. On Kafka each step has its own; a folder has one for both."""
-
-    def __init__(self, where: str, broker: Broker, prefix: str) -> None:
-        self.broker = broker
-        self.topics = Topics(CHAIN, prefix)
-        self.config = chain_config(prefix)
-        self.served = ["echo,steps"] if "/" in where else ["echo", "steps"]
-        self._where = where
-        self._processes = Processes()
-        self.stop = self._processes.stop
-
-    def start(self, served: str, *ending: str) -> "subprocess.Popen[bytes]":
-        return self._processes.start("chain_worker", self._where, self.topics.prefix, served, *ending)
-
-    async def ready(self) -> None:
-        """Wait until a worker has made the topics: the one of the caller's replies is not the last."""
-        wanted = [self.topics.replies, self.topics.cancels, self.topics.of_step(2).retry("1s")]
-        for topic in wanted:
-            while await self.broker.partitions(topic) is None:  # noqa: ASYNC110 - no broker tells it
-                await asyncio.sleep(0.05)
-
-    async def report(self) -> AuditReport:
-        return await audit(self.broker, Audited.of(CHAIN, self.config), clock=time.time)
-
-
 @pytest.fixture
-async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ChainPlace]:
     know_both(monkeypatch)
-    async with asyncio.timeout(PATIENCE_S), broker_at(where) as broker:
-        found = Place(where, broker, unique)
-        try:
-            yield found
-        finally:
-            await asyncio.to_thread(found.stop)
+    config = chain_config(unique)
+    async with a_chain_place(where, config, "chain_worker", ["echo", "steps"], PATIENCE_S) as found:
+        yield found
 
 
 async def ask(client: Client, number: int) -> str:
@@ -81,7 +44,7 @@ async def ask(client: Client, number: int) -> str:
 
 @pytest.mark.parametrize("step", [1, 2])
 async def test_a_worker_that_is_killed_between_what_it_makes_and_its_commit_loses_nothing(
-    place: Place, step: int
+    place: ChainPlace, step: int
 ) -> None:
     """What it has made is made again: the auditor sees it twice, the caller once."""
     topic = place.topics.of_step(2).requests if step == 1 else place.topics.replies
@@ -111,7 +74,7 @@ async def test_a_worker_that_is_killed_between_what_it_makes_and_its_commit_lose
 
 
 @pytest.mark.parametrize("where", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
-async def test_workers_that_are_killed_under_load_in_turn_lose_nothing(place: Place) -> None:
+async def test_workers_that_are_killed_under_load_in_turn_lose_nothing(place: ChainPlace) -> None:
     """Each step scales on its own: two workers of each, of which one is killed."""
     workers = [place.start(task) for task in ("echo", "steps", "echo", "steps")]
     await place.ready()

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -78,13 +78,21 @@ def chain_config(prefix: str, **settings: Any) -> Config:
 
 
 def chain_serving(
-    config: Config, broker: Broker, served: Collection[str], sessions: dict[str, FakeSession] | None = None
+    config: Config,
+    broker: Broker,
+    served: Collection[str],
+    sessions: dict[str, FakeSession] | None = None,
+    more: Mapping[str, dict[str, ModelEntry]] | None = None,
 ) -> Serving:
-    """Workers of the tasks ``served`` and of their steps, as `build_worker` makes them; not started."""
+    """Workers of the tasks ``served`` and of their steps, as `build_worker` makes them; not started.
+
+    ``more``: models of further tasks.
+    """
     graphs = sessions or {}
     echo = Encoder(graphs.get("echo", FakeSession()))
     steps = StepsModel(graphs.get("steps", FakeSession()))
-    known = {
+    known: dict[str, dict[str, ModelEntry]] = {
+        **(more or {}),
         "echo": {"echo-small": ModelEntry(Echo(max_tokens=2_000), _device(echo))},
         "steps": {"steps": ModelEntry(Steps(), _device(steps))},
     }
