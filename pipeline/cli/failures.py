@@ -10,6 +10,7 @@ import click
 
 from ..errors import BadRequest, InferstreamError, UsageError
 from ..extras import missing_extra
+from .output.escaped import escaped
 
 OF_THE_MACHINE: Final = frozenset(
     {
@@ -33,6 +34,10 @@ SQLITE_OF_THE_MACHINE: Final = frozenset({3, 8, 10, 13, 14})
 """SQLite's codes for a missing right, a read-only file, a failed disk, a full disk, a file that cannot be opened."""
 
 
+LONGEST: Final = 2_000
+"""Characters of a sentence."""
+
+
 def print_failure(error: BaseException) -> int:
     """Print one sentence for an error of which the user can remove the cause, and return the exit status.
 
@@ -48,8 +53,15 @@ def print_failure(error: BaseException) -> int:
         with suppress(OSError):
             flush_output()
     with suppress(OSError):  # the log may be on the same full disk
-        click.echo(f"Error: {sentence}", err=True)
+        click.echo(f"Error: {escaped(_bounded(sentence))}", err=True)
     return 2 if isinstance(cause, UsageError | BadRequest) else 1
+
+
+def _bounded(sentence: str) -> str:
+    """A file of a stranger may have names of megabytes, which come into sentences; what to do is at their end."""
+    if len(sentence) <= LONGEST:
+        return sentence
+    return f"{sentence[: LONGEST * 3 // 4]} … {sentence[-LONGEST // 4 :]}"
 
 
 def flush_output() -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from ..errors import ModelError, UsageError
+from ..graphs.llama.gguf_model import short
 from ..runtime.chat_template import ChatSettings
 
 CONTROL = 3
@@ -32,16 +33,23 @@ class Splitting(NamedTuple):
     single_digits: bool = False
     composed: bool = False  # to the form NFC
     whole_words: bool = False  # a word of the vocabulary is one token, whatever the merges say
+    begins: bool = False  # with the token for a beginning, where the file says nothing of it
 
 
+LLAMA_3 = Splitting(WORDS_AND_NUMBERS.format(digits="{1,3}"), whole_words=True, begins=True)
+QWEN_2 = Splitting(WORDS_AND_NUMBERS.format(digits=""), composed=True)
 SPLITTINGS = {
     "gpt-2": Splitting(),
     "smollm": Splitting(single_digits=True),
-    "llama-bpe": Splitting(WORDS_AND_NUMBERS.format(digits="{1,3}"), whole_words=True),
-    "qwen2": Splitting(WORDS_AND_NUMBERS.format(digits=""), composed=True),
-    "tekken": Splitting(TEKKEN, whole_words=True),
+    "llama-bpe": LLAMA_3,
+    "llama3": LLAMA_3,
+    "llama-v3": LLAMA_3,
+    "smaug-bpe": Splitting(LLAMA_3.pattern),  # SmolLM3: as Llama 3, without a beginning
+    "qwen2": QWEN_2,
+    "deepseek-r1-qwen": QWEN_2,
+    "tekken": Splitting(TEKKEN, whole_words=True, begins=True),
 }
-"""By `tokenizer.ggml.pre`."""
+"""By `tokenizer.ggml.pre`, as llama.cpp reads them."""
 
 
 def tokenizer_of(settings: Mapping[str, Any], path: Path) -> Tokenizer:
@@ -50,13 +58,14 @@ def tokenizer_of(settings: Mapping[str, Any], path: Path) -> Tokenizer:
     kind = given.get("model")
     if kind != "gpt2":
         raise UsageError(
-            f"{path} has tokenizer.ggml.model = {kind!r}; only 'gpt2', the byte-level one, is supported: import "
+            f"{path} has tokenizer.ggml.model = {short(kind)}; only 'gpt2', the byte-level one, is supported: import "
             "the model from a folder that has its tokenizer.json."
         )
-    splitting = SPLITTINGS.get(given.get("pre", "gpt-2"))
+    pre = given.get("pre", "gpt-2")
+    splitting = SPLITTINGS.get(pre) if isinstance(pre, str) else None
     if splitting is None:
         raise UsageError(
-            f"{path} has tokenizer.ggml.pre = {given.get('pre')!r}; only {', '.join(SPLITTINGS)} are supported."
+            f"{path} has tokenizer.ggml.pre = {short(pre)}; only {', '.join(SPLITTINGS)} are supported."
         )
     tokens = given.texts("tokens")
     parts = (merge.partition(" ") for merge in given.texts("merges"))
@@ -71,10 +80,15 @@ def tokenizer_of(settings: Mapping[str, Any], path: Path) -> Tokenizer:
     _split(tokenizer, splitting)
     _add_special(tokenizer, tokens, given.numbers("token_type", len(tokens)))
     tokenizer.decoder = decoders.ByteLevel()
-    if given.get("add_bos_token", False):
-        token = given.named("bos")
+    begin = given.named("bos")
+    asked = given.get("add_bos_token")
+    if asked and not begin:
+        raise UsageError(
+            f"{path} has tokenizer.ggml.add_bos_token and no token as tokenizer.ggml.bos_token_id."
+        )
+    if begin and (splitting.begins if asked is None else asked):
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{token} $A", special_tokens=[(token, vocabulary[token])]
+            single=[begin, "$A"], special_tokens=[(begin, vocabulary[begin])]
         )
     return tokenizer
 
@@ -85,7 +99,7 @@ def chat_of(settings: Mapping[str, Any], path: Path) -> ChatSettings:
     template = given.get("chat_template", "", group="tokenizer")
     if not isinstance(template, str):
         raise UsageError(f"{path} has a tokenizer.chat_template that is no text.")
-    return ChatSettings(template, {f"{_short(name)}_token": given.named(name) for name in NAMED})
+    return ChatSettings(template, {f"{_as_on_the_hub(name)}_token": given.named(name) for name in NAMED})
 
 
 def ends_of(settings: Mapping[str, Any], path: Path) -> tuple[int, ...]:
@@ -116,7 +130,11 @@ class _Given:
 
     def numbers(self, name: str, count: int) -> list[int]:
         found = self.get(name, [1] * count)
-        if not isinstance(found, list) or len(found) != count:
+        if (
+            not isinstance(found, list)
+            or len(found) != count
+            or not all(isinstance(one, int) for one in found)
+        ):
             raise UsageError(f"{self._path} has not {count} numbers in tokenizer.ggml.{name}.")
         return found
 
@@ -152,5 +170,5 @@ def _add_special(tokenizer: Tokenizer, tokens: list[str], kinds: list[int]) -> N
     tokenizer.add_tokens(of(USER_DEFINED))
 
 
-def _short(name: str) -> str:
+def _as_on_the_hub(name: str) -> str:
     return {"unknown": "unk", "padding": "pad"}.get(name, name)

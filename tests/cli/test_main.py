@@ -123,6 +123,8 @@ assert not heavy, heavy
         (UsageError("Name a file."), 2, "Name a file."),
         (UnknownModel("There is no model m."), 2, "There is no model m."),
         (BrokerError("No broker answers."), 1, "No broker answers."),
+        (UsageError("m.gguf has \x1b[2J\x9b."), 2, "m.gguf has \\x1b[2J\\x9b."),
+        (UsageError(f"m.gguf has {'n' * 5_000_000}; import another."), 2, "nnn; import another."),
         (ExceptionGroup("tasks", [ExceptionGroup("more", [InferstreamError("It broke.")])]), 1, "It broke."),
         (FileNotFoundError(2, "No such file", "a.csv"), 1, "Cannot use a.csv: No such file."),
         (OSError(28, "No space left on device"), 1, "Cannot write the output or a file: No space left"),
@@ -149,6 +151,7 @@ def test_an_error_prints_one_sentence(
     assert printed.err.startswith("Error: ")
     assert sentence in printed.err
     assert printed.err.count("\n") == 1
+    assert len(printed.err) < 3_000
 
 
 @pytest.mark.parametrize(

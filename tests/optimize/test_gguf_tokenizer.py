@@ -23,7 +23,7 @@ def tokenizer(**changed: Any) -> Tokenizer:
 
 @pytest.mark.parametrize("name", SPLITTINGS)
 def test_every_splitting_keeps_every_text(name: str) -> None:
-    found = tokenizer(pre=name)
+    found = tokenizer(pre=name, add_bos_token=False)
 
     @given(text=st.text())
     def check(text: str) -> None:
@@ -48,6 +48,18 @@ def test_merges_digits_and_special_tokens() -> None:
 def test_a_beginning_is_added_where_the_file_asks_for_it() -> None:
     assert tokenizer(add_bos_token=True).encode("ab").tokens == ["<s>", "ab"]
     assert tokenizer(add_bos_token=False).encode("ab").tokens == ["ab"]
+    with pytest.raises(UsageError, match=r"add_bos_token and no token as tokenizer\.ggml\.bos_token_id"):
+        tokenizer(add_bos_token=True, bos_token_id=None)
+
+
+def test_llama_3_and_tekken_begin_with_a_token_unless_the_file_says_no() -> None:
+    """As in llama.cpp. The file of SmolLM3 names the same words otherwise, `smaug-bpe`, and has no beginning."""
+    for pre in ("llama-bpe", "llama3", "tekken"):
+        assert tokenizer(pre=pre).encode("ab").tokens == ["<s>", "ab"]
+        assert tokenizer(pre=pre, add_bos_token=False).encode("ab").tokens == ["ab"]
+        assert tokenizer(pre=pre, bos_token_id=None).encode("ab").tokens == ["ab"]
+    assert tokenizer(pre="smaug-bpe").encode("ab").tokens == ["ab"]
+    assert tokenizer(pre="deepseek-r1-qwen").encode("1234").tokens == ["1", "2", "3", "4"]
 
 
 def test_ends_and_names() -> None:
@@ -65,6 +77,9 @@ def test_ends_and_names() -> None:
     [
         ({"model": "llama"}, "tokenizer.ggml.model = 'llama'; only 'gpt2'.*tokenizer.json"),
         ({"model": None}, "tokenizer.ggml.model = None"),
+        ({"pre": 7}, "tokenizer.ggml.pre = 7; only gpt-2"),
+        ({"model": "m" * 9_999}, "tokenizer.ggml.model = 'm{59}…; only 'gpt2'"),
+        ({"token_type": ["a"] * len(KINDS)}, r"has not \d+ numbers in tokenizer.ggml.token_type"),
         ({"pre": "deepseek-llm"}, "tokenizer.ggml.pre = 'deepseek-llm'; only gpt-2, smollm"),
         ({"tokens": None}, "no texts in tokenizer.ggml.tokens"),
         ({"merges": [1, 2]}, "no texts in tokenizer.ggml.merges"),

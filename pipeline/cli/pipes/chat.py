@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, closing, suppress
 from typing import Any, Final
@@ -20,6 +19,7 @@ from ...client.request_file import RequestFile
 from ...errors import InferstreamError
 from ...rows.dialect import dialect_of
 from ..output.answered_file import DASH, SOME_FAILED
+from ..output.escaped import escaped
 from .arriving import Arriving, Room, Sized
 from .pipe_input import PipeInput
 from .pipe_output import PipeOutput
@@ -28,8 +28,6 @@ PROMPT: Final = "\n> "
 MAX_AHEAD: Final = 64
 MAX_BYTES: Final = 1 << 20
 """Of lines that were read and are not answered yet."""
-KEPT: Final = "\n\t"
-"""Control characters that are shown as they are."""
 
 
 class Chat:
@@ -108,7 +106,7 @@ class Chat:
             async with client.chat([*self._messages, turn], **how) as stream:
                 async for token in stream:
                     said += token.text
-                    await output.write(shown(token.text).encode(errors="backslashreplace"))
+                    await output.write(escaped(token.text).encode(errors="backslashreplace"))
                 answer = await stream.answer()
         finally:
             if said:
@@ -119,16 +117,7 @@ class Chat:
 
     def _tell(self, message: str) -> None:
         self._failures += not self._is_terminal
-        click.echo(message, err=True)
-
-
-def shown(text: str) -> str:
-    """``text`` with control characters escaped: a model must not send commands to the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        ascii(one)[1:-1] if unicodedata.category(one) == "Cc" and one not in KEPT else one for one in text
-    )
+        click.echo(escaped(message), err=True)
 
 
 def figures(answer: Answer[GenerateOutput]) -> str:

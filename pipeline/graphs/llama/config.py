@@ -13,8 +13,17 @@ LONGEST_CONTEXT = 32_768
 """Tokens of a conversation: a longer context of a model is cut to this, so its tables of positions stay small."""
 
 LARGEST = 1_000_000
+MOST_LAYERS = 1_000
+"""The names of all tensors of a million layers, which a file of a kilobyte may claim, took 3.5 GB and two minutes."""
+
 NOPE_INTERVAL = 4
 """Every fourth layer of SmolLM3 has no rotary positions ("NoPE")."""
+
+
+NEEDED = {
+    "qwen2": ("attn_q.bias", "attn_k.bias", "attn_v.bias"),
+    "qwen3": ("attn_q_norm.weight", "attn_k_norm.weight"),
+}
 
 
 class DecoderConfig(Struct, frozen=True, kw_only=True):
@@ -80,6 +89,10 @@ def check_sizes(config: DecoderConfig, where: str) -> None:
         raise UsageError(
             f"{where} has heads of the width {config.head_width}; only multiples of 8 are supported."
         )
+    if outside := next((window for window in config.windows if not 0 <= window <= LARGEST), None):
+        raise UsageError(
+            f"{where} has a sliding window of {outside}; it must be between 1 and {LARGEST}, or 0 for none."
+        )
     if not 0 < config.epsilon < 1:
         raise UsageError(f"{where} has the epsilon {config.epsilon}; it must be between 0 and 1.")
 
@@ -106,6 +119,12 @@ def norms_of(config: DecoderConfig) -> dict[str, int]:
         found[f"blk.{layer}.attn_norm.weight"] = config.width
         found[f"blk.{layer}.ffn_norm.weight"] = config.width
     return found
+
+
+def needed_of(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+    """Of those that only some models have, what every model of this family has: without it, it would be another one."""
+    needed = NEEDED.get(config.family, ())
+    return {name: shape for name, shape in optional_of(config).items() if name.endswith(needed)}
 
 
 def optional_of(config: DecoderConfig) -> dict[str, tuple[int, ...]]:

@@ -23,6 +23,9 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MOST = 1_000_000  # settings or tensors
 DIMENSIONS = 4
+LONGEST_NAME = 256
+"""Bytes of the name of a setting or a tensor: llama.cpp reads names of tensors of 63."""
+
 ALIGNMENT = 32
 LARGEST_ALIGNMENT = 1 << 20
 
@@ -133,6 +136,16 @@ class _Cursor:
     def string(self) -> str:
         return str(self.bytes(self.number("<Q")), "utf-8")
 
+    def name(self) -> str:
+        """Of a setting or a tensor: it comes into sentences."""
+        found = self.bytes(self.number("<Q"))
+        if len(found) > LONGEST_NAME:
+            raise ValueError(f"it has a name of {len(found)} bytes")
+        name = str(found, "utf-8")
+        if not name.isprintable():
+            raise ValueError(f"it has the name {name!r}")
+        return name
+
     def value(self, kind: int) -> Any:
         if kind == STRING:
             return self.string()
@@ -169,7 +182,7 @@ def _parsed(cursor: _Cursor, path: Path) -> GgufFile:
         raise ValueError(f"it claims to have {tensors} tensors and {settings} settings")
     found: dict[str, Any] = {}
     for _ in range(settings):
-        name = cursor.string()
+        name = cursor.name()
         found[name] = cursor.value(cursor.number("<I"))
     places = [_tensor_info(cursor, path) for _ in range(tensors)]
     alignment = found.get("general.alignment", ALIGNMENT)
@@ -187,7 +200,7 @@ def _parsed(cursor: _Cursor, path: Path) -> GgufFile:
 
 
 def _tensor_info(cursor: _Cursor, path: Path) -> tuple[str, StoredKind, tuple[int, ...], int]:
-    name = cursor.string()
+    name = cursor.name()
     dimensions = cursor.number("<I")
     if not 0 < dimensions <= DIMENSIONS:
         raise ValueError(f"it has {name} with {dimensions} dimensions")

@@ -1,5 +1,6 @@
 """A decoder from a GGUF file."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError, UsageError
 from .blocks import Blocks, Floats, Weight, dense, unpacked
-from .config import LONGEST_CONTEXT, NOPE_INTERVAL, DecoderConfig, DecoderModel, check_sizes
+from .config import LONGEST_CONTEXT, MOST_LAYERS, NOPE_INTERVAL, DecoderConfig, DecoderModel, check_sizes
 from .gguf_file import GgufFile, StoredTensor, read_gguf
 from .shapes import check_shapes
 
@@ -17,6 +18,9 @@ INTERLEAVED = {"llama": True, "smollm3": True, "qwen2": False, "qwen3": False}
 """The architectures, and whether their queries and keys are stored for turning pairs of neighbors."""
 
 SHOWN = 60
+LEAST_FACTOR = 1e-3
+"""Of positions: less turns them faster than any model was trained with, in the end by infinity."""
+
 FREQUENCIES = "rope_freqs.weight"
 
 WITHOUT_EFFECT = {
@@ -91,10 +95,11 @@ class _Settings:
 
     def __init__(self, file: GgufFile) -> None:
         self._file = file
+        self._refuse_other_files()
         name = file.settings.get("general.architecture")
         if name not in INTERLEAVED:
             raise UsageError(
-                f"{file.path} has general.architecture = {name!r}; only {', '.join(INTERLEAVED)} are supported."
+                f"{file.path} has general.architecture = {short(name)}; only {', '.join(INTERLEAVED)} are supported."
             )
         self.architecture = str(name)
         self._refuse_unknown()
@@ -103,8 +108,11 @@ class _Settings:
         width = self._int("embedding_length")
         heads = self._int("attention.head_count")
         layers = self._int("block_count")
-        if not 0 < heads <= width or layers < 1:
-            raise UsageError(f"{self._file.path} has {heads} heads, {layers} layers and the width {width}.")
+        if not 0 < heads <= width or not 0 < layers <= MOST_LAYERS:
+            raise UsageError(
+                f"{self._file.path} has {heads} heads, {layers} layers and the width {width}; at least one head and "
+                f"1 to {MOST_LAYERS} layers are supported."
+            )
         head_width = self._int("attention.key_length", width // heads)
         self._only("attention.value_length", head_width)
         self._only("rope.dimension_count", head_width)
@@ -133,19 +141,21 @@ class _Settings:
         """Divided by the factors in the file: those of each frequency (Llama 3), or one for all (linear)."""
         half = config.head_width // 2
         base = self._float("rope.freq_base", 10_000.0)
-        if not base > 1:
-            raise UsageError(f"{self._file.path} has rope.freq_base = {base}; it must be above 1.")
+        if not 1 < base < math.inf:
+            raise UsageError(f"{self._file.path} has rope.freq_base = {base}; it must be a number above 1.")
         found: NDArray[np.float64] = base ** -(np.arange(half) / half)
         kind = self._get("rope.scaling.type", "none")
         if kind not in {"none", "linear"}:
             raise UsageError(
-                f"{self._file.path} has rope.scaling.type = {kind!r}; only none, linear and the factors of Llama 3 "
-                "are supported."
+                f"{self._file.path} has rope.scaling.type = {short(kind)}; only none, linear and the factors of Llama "
+                "3 are supported."
             )
         if kind == "linear":
             factor = self._float("rope.scaling.factor")
-            if not factor > 0:
-                raise UsageError(f"{self._file.path} has rope.scaling.factor = {factor}; it must be above 0.")
+            if not LEAST_FACTOR <= factor < math.inf:
+                raise UsageError(
+                    f"{self._file.path} has rope.scaling.factor = {factor}; it must be {LEAST_FACTOR} at least."
+                )
             found = found / factor
         if tensors.has(FREQUENCIES):
             factors = tensors.vector(FREQUENCIES)
@@ -154,12 +164,26 @@ class _Settings:
             found = found / factors
         return found
 
+    def _refuse_other_files(self) -> None:
+        """What has the layout of a model and is none, or is only a part of one."""
+        kind = self._file.settings.get("general.type", "model")
+        if kind != "model":
+            raise UsageError(
+                f"{self._file.path} has general.type = {short(kind)}; only 'model' is supported."
+            )
+        parts = self._file.settings.get("split.count", 1)
+        if parts not in (0, 1):
+            raise UsageError(
+                f"{self._file.path} is one of {short(parts)} parts of a model: join them by llama.cpp's "
+                "`llama-gguf-split --merge` and import the whole file."
+            )
+
     def _refuse_unknown(self) -> None:
         prefix = self.architecture + "."
         for name, value in self._file.settings.items():
-            short = name.removeprefix(prefix)
-            if short != name and short not in READ | WITHOUT_EFFECT and value not in (0, False, None):
-                raise UsageError(f"{self._file.path} has {name} = {_short(value)}, which is not supported.")
+            own = name.removeprefix(prefix)
+            if own != name and own not in READ | WITHOUT_EFFECT and value not in (0, False, None):
+                raise UsageError(f"{self._file.path} has {name} = {short(value)}, which is not supported.")
 
     def _get(self, name: str, default: Any = None) -> Any:
         value = self._file.settings.get(f"{self.architecture}.{name}", default)
@@ -171,9 +195,9 @@ class _Settings:
         value = self._get(name, default)
         if isinstance(value, list) and len(set(value)) == 1:
             value = value[0]
-        if not isinstance(value, int):
+        if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(
-                f"{self._file.path} has {self.architecture}.{name} = {_short(value)}; only one whole number for "
+                f"{self._file.path} has {self.architecture}.{name} = {short(value)}; only one whole number for "
                 "all layers is supported."
             )
         return value
@@ -182,7 +206,7 @@ class _Settings:
         value = self._get(name, default)
         if not isinstance(value, float):
             raise UsageError(
-                f"{self._file.path} has {self.architecture}.{name} = {_short(value)}; it must be a number."
+                f"{self._file.path} has {self.architecture}.{name} = {short(value)}; it must be a number."
             )
         return value
 
@@ -194,6 +218,7 @@ class _Settings:
             )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value of a file, which may be long and have control characters, in a sentence."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

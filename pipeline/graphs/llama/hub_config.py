@@ -1,7 +1,7 @@
 """What `config.json` says about a decoder, as the model hub has it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from ...errors import UsageError
-from .config import LONGEST_CONTEXT, NOPE_INTERVAL, DecoderConfig
+from .config import LONGEST_CONTEXT, MOST_LAYERS, NOPE_INTERVAL, DecoderConfig
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 FULL = "full_attention"
 SLIDING = "sliding_attention"
-MISTRAL_WINDOW = 4096  # where config.json does not say it
+WINDOW = 4096  # where config.json of Mistral or Qwen does not say it
+QWEN_FULL = 28
+"""Layers of Qwen without a window, where config.json does not say it."""
+
 Frequencies = NDArray[np.float64]
 SUPPORTED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
@@ -78,8 +81,12 @@ def read_hub_config(path: Path) -> HubConfig:
 def decoder_config(config: HubConfig, path: Path) -> DecoderConfig:
     """The sizes and the kinds of layers. Raises UsageError."""
     layers = config.num_hidden_layers
-    if not (config.num_attention_heads > 0 and 0 < layers <= LONGEST_CONTEXT):
-        raise UsageError(f"{path} has {config.num_attention_heads} heads and {layers} layers.")
+    if not (config.num_attention_heads > 0 and 0 < layers <= MOST_LAYERS):
+        raise UsageError(
+            f"{path} has {config.num_attention_heads} heads and {layers} layers; at least one head and "
+            f"1 to {MOST_LAYERS} layers are supported."
+        )
+    rotary = _rotary(config, path)
     return DecoderConfig(
         family=config.model_type,
         width=config.hidden_size,
@@ -92,8 +99,8 @@ def decoder_config(config: HubConfig, path: Path) -> DecoderConfig:
         context=min(config.max_position_embeddings, LONGEST_CONTEXT),
         epsilon=config.rms_norm_eps,
         interleaved=False,
-        windows=_windows(config, path),
-        rotary=_rotary(config, path),
+        windows=_windows(config, path, rotary),
+        rotary=rotary,
     )
 
 
@@ -102,6 +109,10 @@ def frequencies(config: HubConfig, head_width: int, path: Path) -> Frequencies:
     scaling = config.rope_parameters or config.rope_scaling or {}
     if any(isinstance(value, dict) for value in scaling.values()):
         raise UsageError(f"{path} has rope_parameters for each kind of layer; only one set is supported.")
+    if scaling.get("partial_rotary_factor") not in SUPPORTED["partial_rotary_factor"]:
+        raise UsageError(
+            f"{path} has partial_rotary_factor = {scaling['partial_rotary_factor']!r}; only 1.0 is supported."
+        )
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind not in SCALINGS:
         raise UsageError(f"{path} has rope_type = {kind!r}; only {', '.join(SCALINGS)} are supported.")
@@ -139,20 +150,24 @@ SCALINGS: Mapping[str, Callable[[Frequencies, Mapping[str, Any]], Frequencies]] 
 }
 
 
-def _windows(config: HubConfig, path: Path) -> tuple[int, ...]:
+def _windows(config: HubConfig, path: Path, rotary: Sequence[bool]) -> tuple[int, ...]:
+    """As the classes of `transformers` have it, each with its own rule where `layer_types` is missing."""
     layers = config.num_hidden_layers
+    family = config.model_type
     window = config.sliding_window
     if window is msgspec.UNSET:
-        window = MISTRAL_WINDOW if config.model_type == "mistral" else None
-    if config.use_sliding_window is False or (
-        config.use_sliding_window is None and config.model_type != "mistral"
-    ):
+        window = None if family == "smollm3" else WINDOW
+    if family == "llama" or (family != "mistral" and not config.use_sliding_window):
         window = None
     kinds = config.layer_types
     if kinds is None:
-        # Qwen2 has windows in the layers from max_window_layers on.
-        full = (config.max_window_layers or 0) if config.model_type.startswith("qwen") else 0
-        kinds = [FULL if layer < full else SLIDING for layer in range(layers)]
+        full = QWEN_FULL if config.max_window_layers is None else config.max_window_layers
+        slides = {
+            "qwen2": [layer >= full for layer in range(layers)],
+            "qwen3": [layer >= full for layer in range(layers)],
+            "smollm3": [not turned for turned in rotary],
+        }.get(family, [True] * layers)
+        kinds = [SLIDING if one else FULL for one in slides]
     if len(kinds) != layers or not {*kinds} <= {FULL, SLIDING}:
         raise UsageError(
             f"{path} has layer_types = {kinds}; only {FULL} and {SLIDING}, for each layer, are supported."

@@ -94,6 +94,10 @@ def read_hub_model(folder: Path) -> DecoderModel:
     config = decoder_config(given, path)
     check_sizes(config, str(path))
     tensors = HubTensors(folder, tied=bool(given.tie_word_embeddings))
+    if given.tie_word_embeddings is False and not tensors.has("output.weight"):
+        raise ModelError(
+            f"{folder} lacks the tensor lm_head.weight, and {CONFIG} has tie_word_embeddings = false."
+        )
     check_shapes(tensors.shapes, config, str(folder))
     return DecoderModel(config, frequencies(given, config.head_width, path), tensors)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ...errors import ModelError
-from .config import DecoderConfig, matrices_of, norms_of, optional_of
+from .config import DecoderConfig, matrices_of, needed_of, norms_of, optional_of
 
 SHOWN = 4
 PAIRS = (("attn_q_norm.weight", "attn_k_norm.weight"), ("ffn_gate.bias", "ffn_up.bias"))
@@ -17,6 +17,7 @@ def check_shapes(
     required: dict[str, tuple[int, ...]] = {
         **matrices_of(config),
         **{name: (length,) for name, length in norms_of(config).items()},
+        **needed_of(config),
     }
     known = required | optional_of(config)
     for name in required:

@@ -18,7 +18,8 @@ from support.responder import Responder, responder_thread
 
 from inferstream.pipeline.broker.base import Record, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
-from inferstream.pipeline.cli.pipes.chat import figures, shown
+from inferstream.pipeline.cli.output.escaped import escaped
+from inferstream.pipeline.cli.pipes.chat import figures
 from inferstream.pipeline.client.replies import Answer
 from inferstream.schemas.codec import decode_request
 from inferstream.schemas.generation import (
@@ -179,8 +180,8 @@ def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
 
 
 def test_what_a_model_makes_sends_no_commands_to_the_terminal() -> None:
-    assert shown("a\tb\nc é 中 👍🏽") == "a\tb\nc é 中 👍🏽"
-    assert shown("\x1b[31mred\x07\x9b") == "\\x1b[31mred\\x07\\x9b"
+    assert escaped("a\tb\nc é 中 👍🏽") == "a\tb\nc é 中 👍🏽"
+    assert escaped("\x1b[31mred\x07\x9b") == "\\x1b[31mred\\x07\\x9b"
 
 
 def test_the_figures_of_an_answer() -> None:

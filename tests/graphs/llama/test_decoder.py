@@ -184,6 +184,12 @@ HUB: dict[str, tuple[dict[str, Any], dict[str, Any], NumpyOptions]] = {
         {"biases": "qkv"},
         options(windows=[0, 7, 7, 7]),
     ),
+    "qwen2 with windows in the layers that its class has": (
+        {"model_type": "qwen2", "sliding_window": 7, "use_sliding_window": True},
+        {"biases": "qkv"},
+        options(),
+    ),
+    "llama knows no windows": ({"sliding_window": 7, "use_sliding_window": True}, {}, options()),
     "qwen3": ({"model_type": "qwen3", "sliding_window": 7}, {"norms": True}, options()),
     "layer_types": (
         {
@@ -199,6 +205,16 @@ HUB: dict[str, tuple[dict[str, Any], dict[str, Any], NumpyOptions]] = {
         {"model_type": "smollm3", "no_rope_layers": [1, 0, 1, 1]},
         {},
         options(rotary=[True, False, True, True]),
+    ),
+    "smollm3 with windows: in the layers without positions": (
+        {
+            "model_type": "smollm3",
+            "no_rope_layers": [1, 0, 1, 1],
+            "sliding_window": 7,
+            "use_sliding_window": True,
+        },
+        {},
+        options(rotary=[True, False, True, True], windows=[0, 7, 0, 0]),
     ),
     "smollm3, every third": (
         {"model_type": "smollm3", "no_rope_layer_interval": 3},

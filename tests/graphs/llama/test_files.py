@@ -1,9 +1,11 @@
 """What is refused by the name of the missing thing, and damage to files."""
 
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from support.tiny_llama import (
@@ -35,12 +37,22 @@ from inferstream.pipeline.graphs.llama.hub_model import read_hub_model
         ({"rope.dimension_count": 8}, "rope.dimension_count = 8; only 16"),
         ({"rope.scaling.type": "yarn", "rope.scaling.factor": 2.0}, "rope.scaling.type = 'yarn'"),
         ({"rope.scaling.type": "linear"}, "has no llama.rope.scaling.factor"),
-        ({"rope.scaling.type": "linear", "rope.scaling.factor": 0.0}, "factor = 0.0; it must be above 0"),
+        (
+            {"rope.scaling.type": "linear", "rope.scaling.factor": 0.0},
+            "factor = 0.0; it must be 0.001 at least",
+        ),
         ({"rope.freq_base": 0.0}, "rope.freq_base = 0.0"),
         ({"attention.layer_norm_rms_epsilon": 0.0}, "epsilon 0.0"),
         ({"expert_count": 8}, "llama.expert_count = 8, which is not supported"),
         ({"logit_scale": 0.5}, "llama.logit_scale = 0.5, which is not supported"),
         ({"feed_forward_length": 2_000_000}, "wide = 2000000"),
+        ({"block_count": 1_000_000}, "1000000 layers .* 1 to 1000 layers are supported"),
+        ({"attention.head_count": True}, "attention.head_count = True; only one whole number"),
+        ({"attention.sliding_window": 4_000_000_000}, "sliding window of 4000000000"),
+        ({"rope.freq_base": float("inf")}, "rope.freq_base = inf"),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": float("inf")}, "factor = inf"),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 1e-40}, "factor = .*e-4[01];"),
+        ({"rope.scaling.type": "y" * 9_999}, "rope.scaling.type = 'y{59}…; only"),
     ],
 )
 def test_a_setting_of_gguf_that_is_not_supported_is_named(
@@ -49,6 +61,36 @@ def test_a_setting_of_gguf_that_is_not_supported_is_named(
     write_tiny_gguf(tmp_path / "m.gguf", tiny_tensors(), **settings)
     with pytest.raises(UsageError, match=sentence):
         read_gguf_model(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("general.type", "adapter", r"m\.gguf has general\.type = 'adapter'; only 'model'"),
+        ("split.count", 3, r"m\.gguf is one of 3 parts of a model: join them"),
+    ],
+)
+def test_a_file_that_is_no_whole_model_is_named(tmp_path: Path, name: str, value: Any, sentence: str) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_string(name, value) if isinstance(value, str) else writer.add_uint16(name, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UsageError, match=sentence):
+        read_gguf_model(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("name", [b"n" * 5_000_000, b"\x1b[2J"])
+def test_a_name_that_is_no_name_is_damage(tmp_path: Path, name: bytes) -> None:
+    stored = struct.pack("<Q", len(name)) + name
+    tensor = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + stored + struct.pack("<IQIQ", 1, 32, 99, 0)
+    setting = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + stored + struct.pack("<IB", 0, 1)
+    for content in (tensor, setting):
+        (tmp_path / "m.gguf").write_bytes(content)
+        with pytest.raises(ModelError, match=r"no whole GGUF file: it has (a|the) name") as raised:
+            read_gguf(tmp_path / "m.gguf")
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 300
 
 
 def test_another_architecture_is_named(tmp_path: Path) -> None:
@@ -166,6 +208,12 @@ def test_no_file_and_no_gguf(tmp_path: Path) -> None:
         ({"num_attention_heads": 0}, "0 heads"),
         ({"num_hidden_layers": 0}, "0 layers"),
         ({"num_key_value_heads": 3}, "do not divide"),
+        ({"num_hidden_layers": 1_000_000}, "1000000 layers"),
+        ({"sliding_window": -7, "model_type": "mistral"}, "sliding window of -7"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor = 0.5"),
+        ({"tie_word_embeddings": False}, "lacks the tensor lm_head.weight, and .* = false"),
+        ({"model_type": "qwen2"}, r"lacks the tensor blk\.0\.attn_q\.bias"),
+        ({"model_type": "qwen3"}, r"lacks the tensor blk\.0\.attn_q_norm\.weight"),
         ({"vocab_size": 10}, rf"token_embd.weight of the shape \({WORDS}, 64\)"),
     ],
 )

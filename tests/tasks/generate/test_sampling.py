@@ -169,3 +169,20 @@ def test_the_numbers_are_the_same_for_ever() -> None:
         0.8721397697371985,
         0.6797476787806004,
     ]
+
+
+@pytest.mark.parametrize("penalty", [5e-324, 1e-30, 1e-10, 100.0])
+@pytest.mark.filterwarnings("error")
+def test_no_penalty_makes_scores_that_are_no_numbers(penalty: float) -> None:
+    """An infinity would be taken for a fault of the model, which a worker tries again alone and reports."""
+    scores = np.array([5.0, 0.0, -5.0, 3e38, -3e38, 1.0], np.float32)
+    changed = penalized(scores, np.arange(5), penalty)
+    assert np.isfinite(changed).all()
+    assert changed[5] == 1.0
+    assert best(changed) in (0, 3)
+    assert drawn(changed, Sampling(0.7, 3, 0.9, 0.1), 0.5) in (0, 3)
+
+
+def test_scores_that_are_no_numbers_stay_so_under_a_penalty() -> None:
+    with pytest.raises(DeviceError):
+        best(penalized(np.array([np.inf, 1.0], np.float32), np.array([0]), 2.0))
