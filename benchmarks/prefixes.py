@@ -175,7 +175,7 @@ def attached(bench: Bench) -> None:
     bench.forget()
     times = [turn(bench.plain, [prompt[:161]], 1).first_s[0] for _ in range(5)]
     turn(bench.keeping, [prompt], 1)
-    place = RowPlace(bench.keeping._lanes[0].memory.arrays, 0)
+    place = RowPlace(bench.keeping._lanes[0].memory.key_values, 0)
     copies = []
     copied = 0
     for _ in range(50):

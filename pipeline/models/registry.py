@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ModelError, UnknownModel, UsageError
+from ..graphs.devices import CPU, PREFERRED
 from ..home import home_folder, make_folder
 from ..locks import lock_file
 from .catalogue import PUBLISHED
@@ -30,10 +31,11 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 class ModelRegistry:
-    """Finds and verifies the models below ``root``."""
+    """Finds and verifies the models below ``root``. ``provider``: the one that is to run them, as the settings say."""
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, provider: str | None = None) -> None:
         self.root = (root or home_folder()) / "models"
+        self._preferred = PREFERRED.get(provider or CPU, PREFERRED[CPU])
 
     def folder(self, base: str) -> Path:
         """The folder with all files of a model and its variants."""
@@ -44,14 +46,14 @@ class ModelRegistry:
 
     def load(self, name: str, kind: str | None = None) -> Manifest:
         """The verified manifest of a variant; a base name means its smallest variant: int4 where there is one,
-        else int8.
+        else int8; for a GPU fp16, else fp32.
 
         Raises UnknownModel for an unknown name, UsageError for a model of another ``kind``, ModelError if
         files are missing or damaged.
         """
         base, precision = split_name(name)
-        smallest = "int4" if self.manifest_path(base, "int4").exists() else "int8"
-        path = self.manifest_path(base, precision or smallest)
+        there = [name for name in self._preferred if self.manifest_path(base, name).exists()]
+        path = self.manifest_path(base, precision or next(iter(there), self._preferred[-1]))
         if not path.exists():
             raise self._absent(name, base)
         manifest = read_manifest(path)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .bound_run import Address, Bound, BoundRun
 from .row_memory import RowMemory
-from .sessions import Bound, BoundRun, Session
+from .sessions import Session
 
 MOST_BOUND = 256
 """Bindings that are kept: rows × lengths of chunks that occur. Making one takes 0.3 ms."""
@@ -50,7 +51,8 @@ class BoundSteps:
         """Run one step. ``tokens`` (rows × steps), ``last`` of each row, ``wanted``: as many as rows, or 2."""
         self._tokens[: tokens.size] = tokens
         self._last[: window.rows] = last
-        self._longest[...] = max(last) + 1
+        whole = self._session.memory.apart and window.steps == 1
+        self._longest[...] = self._memory.context if whole else max(last) + 1
         self._wanted[: len(wanted)] = wanted
         if (bound := self._bound.get(window)) is None:
             if len(self._bound) >= MOST_BOUND:
@@ -60,18 +62,17 @@ class BoundSteps:
         return StepResult(self._best[: len(wanted)], self._scores[: len(wanted)])
 
     def _bind(self, window: RowWindow, wanted: int) -> BoundRun:
-        inputs = {
+        inputs: dict[str, Bound | Address] = {
             "tokens": Bound(self._tokens, (window.rows, window.steps)),
             "last": Bound(self._last, (window.rows,)),
             "longest": Bound(self._longest, ()),
             "wanted": Bound(self._wanted, (wanted,)),
         }
-        outputs = {"best": Bound(self._best, (wanted,))}
+        outputs: dict[str, Bound | Address] = {"best": Bound(self._best, (wanted,))}
         if window.scored:
             outputs["scores"] = Bound(self._scores, (wanted, self._words))
-        for number, array in enumerate(self._memory.arrays):
+        for number, place in enumerate(self._memory.key_values.bound(window.first, window.rows)):
             name = f"{'values' if number % 2 else 'keys'}_{number // 2}"
-            place = Bound(array[window.first :], (window.rows, *array.shape[1:]))
             inputs[name] = place
             outputs[f"new_{name}"] = place
         return self._session.bind(inputs, outputs)

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DeviceError, DeviceOutOfMemory, ProviderUnavailable
+from ..errors import DeviceError, DeviceOutOfMemory
 from .bound_steps import BoundSteps, RowWindow
 from .generated_row import DECODE, PREFILL, GeneratedRow
+from .key_values import KeyValueMaker
 from .model import Measure, More, Row
 from .prefixes import Keeping, PrefixMemory, RowPlace
-from .row_memory import HeldRow, RowMemory, bytes_of
+from .row_memory import HeldRow, RowMemory
 from .sessions import Session
 from .steady_rows import is_steady_alone
 from .warm_steps import run_once, warm_steps
@@ -60,19 +61,13 @@ class Generator:
         size: GeneratorSize = GeneratorSize(),  # noqa: B008
         keeping: Keeping = Keeping(),  # noqa: B008
     ) -> None:
-        """Takes the key/value memory of all lanes at once. Raises ProviderUnavailable for another one than the CPU."""
-        if session.provider != "cpu":
-            raise ProviderUnavailable(f"Text is generated on a CPU only; {session.provider} cannot be used.")
-        shapes = session.input_shapes
-        layers = sum(name.startswith("keys_") for name in shapes)
-        _, heads, _, width = shapes["keys_0"]
+        """Takes the key/value memory of all lanes at once. Raises UsageError if the device has not as much."""
         self.size = size._replace(context=min(size.context, int(session.metadata["context"])))
         self.words = int(session.output_shapes["scores"][1])
-        self._prefixes = PrefixMemory(layers, keeping, (int(heads), int(width)))
+        self._maker = KeyValueMaker(session)
+        self._prefixes = PrefixMemory(keeping, self._maker)
         self._session = session
-        self._layers = layers
-        self._shape = (int(heads), int(width))
-        self._fewest = FEWEST
+        self._fewest = self.size.rows if session.memory.apart else FEWEST
         self._lanes: list[_Lane] = []
         self._unused: list[_Lane] = []
         self._by_thread: dict[int, _Lane] = {}
@@ -83,7 +78,7 @@ class Generator:
         """Take memory until this number of lanes has it."""
         self.size = self.size._replace(lanes=max(lanes, len(self._lanes)))
         while len(self._lanes) < lanes:
-            memory = RowMemory(self._layers, self.size.rows, self.size.context + FEWEST, self._shape)
+            memory = RowMemory(self._maker.make(self.size.rows + 1, self.size.context + FEWEST))
             lane = _Lane(memory, BoundSteps(self._session, memory, self.size.context + FEWEST))
             self._lanes.append(lane)
             self._unused.append(lane)
@@ -96,7 +91,7 @@ class Generator:
     @property
     def memory_bytes(self) -> int:
         """Of keys and values."""
-        return bytes_of([lane.memory for lane in self._lanes]) + self._prefixes.nbytes
+        return sum(lane.memory.key_values.nbytes for lane in self._lanes) + self._prefixes.nbytes
 
     def step(self, rows: Sequence[Row]) -> Sequence[Any]:
         """A chunk of each prompt, one run after the other; or a token of each row, in one run.
@@ -124,9 +119,9 @@ class Generator:
 
         It finds out whether this CPU gives a row the same bits alone as beside another one.
         """
-        self._fewest = (
-            1 if all(is_steady_alone(lane.memory, lane.steps, self.words) for lane in self._lanes) else FEWEST
-        )
+        if not self._session.memory.apart:
+            steady = all(is_steady_alone(lane.memory, lane.steps, self.words) for lane in self._lanes)
+            self._fewest = 1 if steady else FEWEST
         for lane in self._lanes:
             warm_steps(lane.memory, lane.steps, self.size.context, self._fewest, measure)
 
@@ -175,7 +170,7 @@ class Generator:
             raise DeviceError(
                 f"The prompt has {len(row.prompt)} tokens; it must have 1 to {self.size.context}, the context."
             )
-        place = RowPlace(lane.memory.arrays, held.place)
+        place = RowPlace(lane.memory.key_values, held.place)
         first = self._prefixes.copy_to(place, row.tenant, row.prompt, row.read)
         chunk = row.prompt[first : first + len(row.tokens)]
         count = len(chunk)
@@ -203,26 +198,23 @@ class Generator:
         """A token of each row, in one run over its place and those of the others."""
         memory = lane.memory
         helds = [row.state for row in rows]
-        by_held = dict(zip(helds, rows, strict=True))
-        arranged = memory.arrange(by_held)
-        first = arranged[0].place
-        count = max(len(arranged), self._fewest)
+        window = memory.window(helds, self._fewest)
+        count = len(window)
+        places = [held.place - window.start for held in helds]
         tokens = np.zeros(count, np.int64)
-        tokens[: len(arranged)] = [by_held[held].tokens[0] for held in arranged]
+        tokens[places] = [row.tokens[0] for row in rows]
         # A neighbor that only makes the step larger gets keys behind its last token; its next step overwrites them.
-        last = [memory.length_at(place) for place in range(first, first + count)]
+        last = [memory.length_at(place) for place in window]
         scored = any(row.asks_scores for row in rows)
-        result = lane.steps.run(RowWindow(first, count, 1, scored), tokens, last, list(range(count)))
-        chosen = {
-            held: by_held[held].chosen(result.scores[index])
-            if by_held[held].asks_scores
-            else int(result.best[index])
-            for index, held in enumerate(arranged)
-        }
-        for held in arranged:
+        result = lane.steps.run(RowWindow(window.start, count, 1, scored), tokens, last, list(range(count)))
+        chosen = [
+            row.chosen(result.scores[place]) if row.asks_scores else int(result.best[place])
+            for row, place in zip(rows, places, strict=True)
+        ]
+        for row, held in zip(rows, helds, strict=True):
             held.length += 1
-            by_held[held].skipped = 0
-        return [self._advanced(row, held, chosen[held]) for row, held in zip(rows, helds, strict=True)]
+            row.skipped = 0
+        return [self._advanced(*found) for found in zip(rows, helds, chosen, strict=True)]
 
     def _advanced(self, row: GeneratedRow, held: HeldRow, token: int) -> Any:
         """The result of a step that gave ``token``; the row becomes what its next step needs."""

@@ -4,9 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .key_values import KeyValueMaker, KeyValues, TokenPlace
 from .prefix_index import BLOCK, PrefixIndex
 
 
@@ -24,9 +22,9 @@ class Keeping(NamedTuple):
 
 
 class RowPlace(NamedTuple):
-    """Where the keys and values of a row are: in each array of its lane, ``(places, heads, tokens, width)``."""
+    """Where the keys and values of a row are."""
 
-    arrays: Sequence[NDArray[np.float32]]
+    key_values: KeyValues
     place: int
 
 
@@ -37,21 +35,17 @@ class PrefixMemory:
     text from kept keys is that without them, to the bit. All lanes share it, one at a time.
     """
 
-    def __init__(self, layers: int, keeping: Keeping, shape: tuple[int, int]) -> None:
-        """``shape``: heads and their width."""
-        heads, width = shape
+    def __init__(self, keeping: Keeping, maker: KeyValueMaker) -> None:
         blocks = keeping.tokens // BLOCK
         self._across_tenants = keeping.across_tenants
         self._blocks = blocks
         self._index = PrefixIndex(blocks)
-        self._arrays = [np.zeros((heads, blocks * BLOCK, width), np.float32) for _ in range(2 * layers)]
-        for array in self._arrays:
-            array.fill(0.0)  # the first use of a page costs more than a later one
+        self._key_values = maker.make(1, blocks * BLOCK)
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self._arrays)
+        return self._key_values.nbytes
 
     def copy_to(self, row: RowPlace, tenant: str, prompt: Sequence[int], read: int) -> int:
         """Copy what is kept of ``prompt`` behind the ``read`` tokens that the row has; returns how many it has then.
@@ -66,8 +60,9 @@ class PrefixMemory:
                 return read
             first = read // BLOCK
             for token, kept, count in _runs(first, slots[first:]):
-                for array, own in zip(row.arrays, self._arrays, strict=True):
-                    array[row.place, :, token : token + count] = own[:, kept : kept + count]
+                row.key_values.copy(
+                    self._key_values, TokenPlace(0, kept), TokenPlace(row.place, token), count
+                )
             return len(slots) * BLOCK
 
     def keep(self, row: RowPlace, tenant: str, prompt: Sequence[int], read: int) -> None:
@@ -78,8 +73,9 @@ class PrefixMemory:
             added = self._index.add(self._scope(tenant), prompt, read)
             try:
                 for token, kept, count in _runs(added.first, added.slots):
-                    for array, own in zip(row.arrays, self._arrays, strict=True):
-                        own[:, kept : kept + count] = array[row.place, :, token : token + count]
+                    self._key_values.copy(
+                        row.key_values, TokenPlace(row.place, token), TokenPlace(0, kept), count
+                    )
             except BaseException:
                 self._index.clear()  # it names slots that were not written
                 raise

@@ -2,10 +2,11 @@
 
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import numpy as np
-from numpy.typing import NDArray
+
+from .key_values import KeyValues, TokenPlace
 
 
 class HeldRow:
@@ -24,20 +25,16 @@ class RowMemory:
     """For each layer the keys and the values of all rows, one row behind the other.
 
     A step takes neighboring rows where they are, so the rows in use have no gaps: the last one moves into the
-    place of one that ends. There is one place more than rows: a step for one row runs two.
+    place of one that ends. There is one place more than rows: a step for one row runs two, and rows change places
+    by it.
 
     One thread uses it, but for `free`.
     """
 
-    def __init__(self, layers: int, rows: int, context: int, shape: tuple[int, int]) -> None:
-        """``shape``: heads and their width."""
-        heads, width = shape
-        self.rows = rows
-        self.context = context
-        size = (rows + 1, heads, context, width)
-        self.arrays = [np.zeros(size, np.float32) for _ in range(2 * layers)]
-        for array in self.arrays:
-            array.fill(0.0)  # the first use of a page costs more than a later one
+    def __init__(self, key_values: KeyValues) -> None:
+        self.key_values = key_values
+        self.rows = key_values.size.places - 1
+        self.context = key_values.size.tokens
         self._held: list[HeldRow] = []
         self._freed: deque[HeldRow] = deque()
         self._freeing = threading.Lock()
@@ -63,9 +60,11 @@ class RowMemory:
                 row.freed = True
                 self._freed.append(row)
 
-    def arrange(self, rows: Collection[HeldRow]) -> list[HeldRow]:
-        """``rows`` in the order of their places, which are neighbors then."""
+    def window(self, rows: Collection[HeldRow], fewest: int) -> range:
+        """The places of a step of ``rows``, at least ``fewest``: neighbors, to which rows are moved."""
         self._collect()
+        if fewest == self.rows:
+            return range(self.rows)
         wanted = set(rows)
         first = self._best_window(wanted)
         window = range(first, first + len(wanted))
@@ -73,7 +72,7 @@ class RowMemory:
         for place in window:
             if self._held[place] not in wanted:
                 self._swap(self._held[place], outside.pop())
-        return [self._held[place] for place in window]
+        return range(first, first + max(len(wanted), fewest))
 
     def length_at(self, place: int) -> int:
         """How many tokens are at the place, which may be free."""
@@ -90,22 +89,18 @@ class RowMemory:
             row = self._freed.popleft()
             last = self._held.pop()
             if last is not row:
-                for array in self.arrays:
-                    array[row.place, :, : last.length] = array[last.place, :, : last.length]
+                self._copy(last.place, row.place, last.length)
                 self._held[row.place] = last
                 last.place = row.place
 
     def _swap(self, one: HeldRow, other: HeldRow) -> None:
-        longest = max(one.length, other.length)
-        for array in self.arrays:
-            kept = array[one.place, :, :longest].copy()
-            array[one.place, :, :longest] = array[other.place, :, :longest]
-            array[other.place, :, :longest] = kept
+        spare = self.rows
+        self._copy(one.place, spare, one.length)
+        self._copy(other.place, one.place, other.length)
+        self._copy(spare, other.place, one.length)
         one.place, other.place = other.place, one.place
         self._held[one.place] = one
         self._held[other.place] = other
 
-
-def bytes_of(memories: Sequence[RowMemory]) -> int:
-    arrays: list[NDArray[np.float32]] = [array for memory in memories for array in memory.arrays]
-    return sum(array.nbytes for array in arrays)
+    def _copy(self, place: int, to: int, length: int) -> None:
+        self.key_values.copy(self.key_values, TokenPlace(place, 0), TokenPlace(to, 0), length)

@@ -28,4 +28,4 @@ def _bits(memory: RowMemory, steps: BoundSteps, prompt: NDArray[np.int64], rows:
         last = [place, *[0] * (rows - 1)]
         result = steps.run(RowWindow(0, rows, 1, True), tokens, last, list(range(rows)))
         bits.append(result.scores[0].tobytes())
-    return bits + [array[0, :, : READ + STEPS].tobytes() for array in memory.arrays]
+    return bits + memory.key_values.read(0, READ + STEPS)

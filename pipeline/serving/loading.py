@@ -12,6 +12,7 @@ from ..engine.crash_note import CrashNote
 from ..engine.device import Device
 from ..engine.lanes import LaneSettings
 from ..engine.questions import ModelEntry
+from ..graphs.devices import ANY
 from ..home import home_folder
 from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry, split_name
@@ -50,7 +51,7 @@ class ModelLoader:
         self._metrics = metrics
         self._batcher = batcher
         self._graph_of = graph_of
-        self._registry = ModelRegistry()
+        self._registry = ModelRegistry(provider=config.engine.provider)
         self._devices: dict[tuple[str, Any], OnDevice] = {}
 
     def entries(self, definition: TaskDefinition, names: Sequence[str] = ()) -> dict[str, ModelEntry]:
@@ -80,7 +81,7 @@ class ModelLoader:
     def _open(self, loaded: Loaded, task: str) -> OnDevice:
         manifest = loaded.manifest
         engine = self._config.engine
-        session = Session(manifest.graph_path, provider=engine.provider)
+        session = Session(manifest.graph_path, provider=engine.provider, made_for=manifest.device or ANY)
         graph = self._graph_of(session)
         model = made_model(task, loaded, graph)
         own = f"-{task}" if loaded.model else ""  # a model of its own has costs of its own

@@ -15,7 +15,6 @@ from inferstream.pipeline.errors import (
     DeviceError,
     DeviceLost,
     DeviceOutOfMemory,
-    ProviderUnavailable,
 )
 from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
 from inferstream.pipeline.runtime import sessions
@@ -321,9 +320,3 @@ def test_a_row_alone_is_one_row_only_where_the_cpu_gives_it_the_same_bits(
     native = Generator(session, GeneratorSize(rows=2, context=64))
     native.warm_up()
     assert generate(native, [GeneratedRow(text, 4)]) == [found]
-
-
-def test_only_a_cpu(session: sessions.Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "provider", "cuda")
-    with pytest.raises(ProviderUnavailable, match="on a CPU only; cuda"):
-        Generator(session)

@@ -19,7 +19,8 @@ from inferstream.pipeline.errors import (
 from inferstream.pipeline.graphs.bert.files import read_config
 from inferstream.pipeline.graphs.bert.float32 import BertEncoder
 from inferstream.pipeline.graphs.builder import GraphBuilder, write_model
-from inferstream.pipeline.runtime.sessions import Session, device_error
+from inferstream.pipeline.runtime.device_errors import device_error
+from inferstream.pipeline.runtime.sessions import Session
 
 
 @pytest.fixture(scope="module")
