@@ -2,7 +2,6 @@
 device: all is done as on a GPU but its kernels, and the copies between two memories.
 """
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
