@@ -28,19 +28,20 @@ class ExpectedWork:
         self._account = account
         self._lock = lock
         self._cost = cost
-        self._later_ms_in_a_second = lanes * 1e3 * LATER_SHARE
+        self._lanes = lanes
         self._estimate = TextCost(cost)
 
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
         row_ms, rows = self._estimate.rows(flight.size, flight.known_rows)
         due = flight.due(flight.queued_at)
+        in_a_second = self._later_ms_in_a_second()
         with self._lock:
             priority = flight.priority
             parts = [Part(due, row_ms, priority)]
             if rows > 1:
-                due += self._account.later_ms(flight.tenant, priority) / self._later_ms_in_a_second
-                parts += spread(due, row_ms * (rows - 1), priority, self._later_ms_in_a_second)
+                due += self._account.later_ms(flight.tenant, priority) / in_a_second
+                parts += spread(due, row_ms * (rows - 1), priority, in_a_second)
             flight.expected = parts
             self._account.expect(flight.tenant, parts)
 
@@ -60,14 +61,19 @@ class ExpectedWork:
         """
         arrivals = [flight.queued_at]
         if len(rows) > 1:
+            in_a_second = self._later_ms_in_a_second()
             with self._lock:
                 later_ms = self._account.later_ms(flight.tenant, flight.priority)
             for row in rows[1:]:
                 later_ms += self._cost.ms(1, self._cost.length(row))
-                arrivals.append(flight.queued_at + later_ms / self._later_ms_in_a_second)
+                arrivals.append(flight.queued_at + later_ms / in_a_second)
         return arrivals
 
     def later_rows_ms(self, characters: int, known: int | None = None) -> float:
         """The solo cost of all rows of a text but the first, by an estimate; ``known``: the number of its rows."""
         row_ms, rows = self._estimate.rows(characters, known)
         return row_ms * (rows - 1)
+
+    def _later_ms_in_a_second(self) -> float:
+        """The cost of later rows that is due in a second. Other work on the cores makes it less."""
+        return self._lanes * 1e3 * LATER_SHARE / max(1.0, self._cost.stretch)

@@ -16,11 +16,12 @@ from support.entries import a_flight, an_entry
 from support.reference_plan import plan
 
 from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.engine.account import Account
 from inferstream.pipeline.engine.batcher import Batcher
 from inferstream.pipeline.engine.batching import PRIORITY_DELAYS_S, Entry, Limits
 from inferstream.pipeline.engine.carried import Carried
 from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.expected_work import LATER_SHARE
+from inferstream.pipeline.engine.expected_work import LATER_SHARE, ExpectedWork
 from inferstream.pipeline.engine.phase_queue import PhaseQueue
 from inferstream.pipeline.engine.tenant_work import BUCKET_S
 from inferstream.pipeline.runtime.model import RUN, Row
@@ -372,3 +373,16 @@ def test_the_later_rows_of_a_text_are_expected_behind_those_that_wait() -> None:
     until += batcher.expected.later_rows_ms(300_000) / rate_ms
     assert batcher.before_ms("", NORMAL, until - 2 * BUCKET_S) < all_ms
     assert batcher.before_ms("", NORMAL, until + BUCKET_S) == pytest.approx(all_ms)
+
+
+def test_other_work_on_the_cores_leaves_more_time_between_the_later_rows_of_a_text() -> None:
+    """They are due by what the device does in a second, not by what it could do alone: short texts run in between."""
+    flight = a_flight(batcher=BatcherRig().batcher, started_at=START)
+    rows = [Row([7] * 200) for _ in range(11)]
+    cost = Cost()
+    expected = ExpectedWork(Account(), threading.Condition(), cost, 1)
+    alone = expected.arrivals(flight, rows)[-1] - START
+    cost.stretch = 3.0
+    assert expected.arrivals(flight, rows)[-1] - START == pytest.approx(3 * alone)
+    cost.stretch = 0.5  # faster than predicted: a short text may come at any time
+    assert expected.arrivals(flight, rows)[-1] - START == pytest.approx(alone)
