@@ -11,7 +11,7 @@ from ..graphs.marian.int8 import Int8Layers
 from ..graphs.marian.layers import Layers
 from ..graphs.marian.shortlist import Shortlist
 from ..graphs.marian.translator import KIND, MarianTranslator
-from ..graphs.marian.weights import read_model
+from ..graphs.marian.weights import MarianModel, read_model
 from ..models.catalogue import PUBLISHED, TRANSLATORS, PinnedFile, PublishedTranslator
 from ..models.fetching import Downloader
 from ..models.manifest import Manifest, write_manifest
@@ -94,7 +94,7 @@ def import_translator(
     else:
         in_name = PAIR_IN_NAME.fullmatch(base)
         plan = TranslatorPlan(base, f"{in_name[1]}-{in_name[2]}" if in_name else in_files, "local", files)
-    read_model(found)  # refuses before anything is copied
+    _read(found)  # refuses before anything is copied
     return _complete(registry, plan, FolderSource(folder), progress)
 
 
@@ -141,15 +141,20 @@ def _made_of(manifest: Manifest) -> tuple[object, ...]:
     )
 
 
+def _read(files: MarianFiles) -> MarianModel:
+    model = read_model(files)
+    if (words := Subwords(files.vocabulary).size) != model.config.words:
+        raise ModelError(f"{files.vocabulary} has {words} tokens, and the model has {model.config.words}.")
+    return model
+
+
 def _make(
     registry: ModelRegistry, plan: TranslatorPlan, source: ModelSource, progress: Progress
 ) -> list[Manifest]:
     home = registry.folder(plan.base)
     where = fetch_files(plan.base, plan.files, home, [source])
     files = plan.paths(home)
-    model = read_model(files)
-    if (words := Subwords(files.vocabulary).size) != model.config.words:
-        raise ModelError(f"{files.vocabulary} has {words} tokens, and the model has {model.config.words}.")
+    model = _read(files)
     manifests = []
     for precision, layers in LAYERS.items():
         progress(f"building {plan.base}-{precision}", 0, None)

@@ -84,6 +84,7 @@ def test_a_vocabulary_of_another_size_is_refused(
     with pytest.raises(ModelError, match="has 38 tokens, and the model has 40"):
         import_translator(registry, other, quiet)
     assert registry.list() == []
+    assert not registry.folder("translate-xx-yy").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no vocabulary", vocabulary_bytes(eos_id=1, unk_id=0)])
@@ -92,8 +93,9 @@ def test_a_vocabulary_that_cannot_be_used_is_refused(
 ) -> None:
     other = write_tiny_marian(tmp_path / "other")
     (other / "vocab.xxyy.spm").write_bytes(content)
-    with pytest.raises(ModelError, match=r"vocab\.xxyy\.spm"):
+    with pytest.raises(ModelError, match=rf"{other}/vocab\.xxyy\.spm"):
         import_translator(registry, other, quiet)
+    assert not registry.folder("translate-xx-yy").exists()  # nothing of it was copied
 
 
 def test_names(registry: ModelRegistry, model: Path, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def read_items(path: Path) -> ModelItems:
         raise ModelError(f"Cannot read the weights {path}: {error.strerror}.") from error
     try:
         return _sorted_by_kind(_items(content, path), path)
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
+    except struct.error as error:
+        raise ModelError(f"{path} is no whole model file of Marian: it ends inside of its header.") from error
+    except ValueError as error:
         raise ModelError(f"{path} is no whole model file of Marian: {error}.") from error
 
 
