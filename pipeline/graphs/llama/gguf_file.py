@@ -109,7 +109,9 @@ def read_gguf(path: Path) -> GgufFile:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     try:
         return _parsed(_Cursor(content, len(MAGIC)), path)
-    except (struct.error, ValueError) as error:
+    except struct.error as error:
+        raise ModelError(f"{path} is no whole GGUF file: it ends inside of its header.") from error
+    except ValueError as error:
         raise ModelError(f"{path} is no whole GGUF file: {error}.") from error
 
 

@@ -25,7 +25,9 @@ class Shortlist:
         except OSError as error:
             raise ModelError(f"Cannot read the shortlist {path}: {error.strerror}.") from error
         except struct.error as error:
-            raise ModelError(f"{path} is no whole shortlist of Marian: it ends inside of its header.") from error
+            raise ModelError(
+                f"{path} is no whole shortlist of Marian: it ends inside of its header."
+            ) from error
         if magic != MAGIC or len(content) != HEADER_BYTES + 8 * offsets + 4 * ids:
             raise ModelError(f"{path} is no whole shortlist of Marian in its binary format.")
         self._offsets = np.frombuffer(content, "<u8", offsets, HEADER_BYTES).astype(np.int64)

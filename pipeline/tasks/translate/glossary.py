@@ -19,6 +19,8 @@ from .items import Item, ItemKind
 SHORTEST_IN_CAPITALS: Final = 4
 """A shorter term is not looked for in capitals: "us" is not "US"."""
 
+AS_UTF8: Final = 'save it as UTF-8 (in Excel: "CSV UTF-8")'
+
 PART: Final = re.compile(r"\w+|[^\w\s]")
 END: Final = ""
 LONGEST_TERM: Final = 100
@@ -135,14 +137,26 @@ def _one_of(first: _Line, other: _Line, term: str, path: Path) -> _Line:
 
 
 def _check_encoding(path: Path) -> None:
-    """Raise UsageError for UTF-16: no option names the encoding of a glossary."""
+    """Raise UsageError for another encoding than UTF-8: no option names that of a glossary."""
     try:
         with path.open("rb") as file:
             kind = foreign_kind(file.read(HEAD_BYTES))
+            if kind and "UTF-16" in kind:
+                raise UsageError(f"The glossary {path} looks like UTF-16: {AS_UTF8}.")
+            file.seek(0)
+            for number, line in enumerate(file if path.suffix != ".gz" else (), 1):
+                if not _is_utf8(line):
+                    raise UsageError(f"The glossary {path}, line {number} is not UTF-8: {AS_UTF8}.")
     except OSError:
         return  # the reader tells why
-    if kind and "UTF-16" in kind:
-        raise UsageError(f'The glossary {path} looks like UTF-16: save it as UTF-8 (in Excel: "CSV UTF-8").')
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _dialect_of(path: Path) -> Dialect:

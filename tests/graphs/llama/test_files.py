@@ -80,6 +80,13 @@ def test_a_file_that_is_no_whole_model_is_named(tmp_path: Path, name: str, value
         read_gguf_model(tmp_path / "m.gguf")
 
 
+@pytest.mark.parametrize("content", [b"GGUF", b"GGUF" + bytes(9)])
+def test_a_file_that_ends_inside_of_its_header_is_damage(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.gguf").write_bytes(content)
+    with pytest.raises(ModelError, match="no whole GGUF file: it ends inside of its header"):
+        read_gguf(tmp_path / "m.gguf")
+
+
 @pytest.mark.parametrize("name", [b"n" * 5_000_000, b"\x1b[2J"])
 def test_a_name_that_is_no_name_is_damage(tmp_path: Path, name: bytes) -> None:
     stored = struct.pack("<Q", len(name)) + name

@@ -124,6 +124,15 @@ def test_a_glossary_in_utf_16_is_told_without_an_option_that_does_not_exist(
     assert "--encoding" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["g.csv", "g.toml", "g.jsonl", "g.tsv"])
+def test_a_glossary_of_windows_is_told_without_an_option_for_other_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("term,translation\ncafé,café\n", "cp1252")
+    with pytest.raises(UsageError, match=r"line 2 is not UTF-8: save it as UTF-8 \(in Excel") as caught:
+        read_glossary(path, "en", "pt")
+    assert "--encoding" not in str(caught.value)
+
+
 def test_a_table_as_excel_writes_it(tmp_path: Path) -> None:
     content = "\ufeffterm;translation\r\nfee, yearly;taxa, anual\r\nAcme;\r\n;\r\n"
     path = glossary_file(tmp_path, content)
