@@ -18,7 +18,7 @@ STREAMS: Final = 3
 STEPS: Final = 12_000
 """A minute of steps: they do not end before the client is killed, wherever workers are killed meanwhile."""
 
-BEGIN_S: Final = 60.0
+BEGIN_S: Final = 180.0
 
 
 class ClientFaults:
