@@ -124,7 +124,8 @@ class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     ``reply_topics`` are the allowed reply topics, as shell patterns; ``{prefix}`` and ``{task}``
     are replaced. The default reply topic of a task is always allowed. ``echo_headers``
-    are the headers that replies repeat, as shell patterns, 4 kB at most.
+    are the headers that replies repeat, as shell patterns, 4 kB at most. ``unread_s``: how long an answer
+    in pieces may wait for a reader that has stopped.
     """
 
     max_request_bytes: Size = 1_000_000
@@ -132,6 +133,7 @@ class LimitConfig(Struct, frozen=True, forbid_unknown_fields=True):
     max_reply_bytes: Size = 1_000_000
     reply_topics: list[Text] = field(default_factory=lambda: ["{prefix}.{task}.replies.*"])
     echo_headers: list[Text] = field(default_factory=list)
+    unread_s: Timeout = 60.0
 
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,7 +45,7 @@ class TaskMetrics:
         self._of_all.retries.labels(self._task, code).inc()
 
     def cancelled(self, reason: str) -> None:
-        """Count a request that was ended: cancelled, superseded or lease."""
+        """Count a request that was ended: cancelled, superseded, lease or unread."""
         self._of_all.cancels.labels(self._task, reason).inc()
 
     def watch(self, name: str, sentence: str, read: Callable[[], float]) -> None:
@@ -85,7 +85,7 @@ class Metrics:
         )
         self.cancels = Counter(
             "inferstream_cancelled",
-            "Requests that ended before their answer: cancelled, superseded, or their client's lease ran out.",
+            "Requests that ended before their answer: cancelled, superseded, their client's lease ran out, or unread.",
             ["task", "reason"],
             registry=self.registry,
         )

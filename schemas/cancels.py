@@ -23,20 +23,24 @@ class Cancel(Struct, frozen=True, omit_defaults=True):
     reason: Reason = "cancelled"
 
 
-class Heartbeat(Struct, frozen=True):
+class Heartbeat(Struct, frozen=True, omit_defaults=True):
     """Says that the client lives whose requests have this lease in their header ``lease``.
 
     Attributes:
         lease: the name that the client has chosen; it is also the key of the record.
+        read: how many pieces were read of answers in pieces, by the id of the request. An answer that is named here is
+            paused while much more was told, and ended if it stays so. Not all have to be named each time.
     """
 
     lease: str
+    read: dict[str, int] = {}
 
 
 class _Either(Struct):
     id: str | None = None
     reason: str = "cancelled"
     lease: str | None = None
+    read: dict[str, int] = {}
 
 
 _either: Final = msgspec.json.Decoder(_Either)
@@ -54,5 +58,5 @@ def decode_cancel(value: bytes | None) -> Cancel | Heartbeat:
     if found.id is not None:
         return Cancel(found.id, "superseded" if found.reason == "superseded" else "cancelled")
     if found.lease is not None:
-        return Heartbeat(found.lease)
+        return Heartbeat(found.lease, found.read)
     raise DecodeError("wrong_type", f"The body has neither `id` nor `lease`: send {EXAMPLE_CANCEL}.")

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from msgspec import structs
 
 from ...schemas.cancels import Reason
-from ...schemas.messages import Chunk, Failure, Request, Result
+from ...schemas.messages import Failure, Request, Result
 from ...schemas.topics import Topics
 from ..broker.base import Broker
 from ..config import KafkaConfig
@@ -26,11 +26,11 @@ from .connection import connection
 from .content import id_of, item_request
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
-from .lease import ClientLease
+from .lease import ClientLease, Held
 from .mapping import mapped, resolved
 from .owner import Owner, Unpicklable
-from .pending import ignored
 from .prefix_keys import PrefixKeys
+from .reading import Reading
 from .replies import Answer, PendingReplies, answer_of, answer_or_failure, error_of
 from .stream import Stream, piece_types
 
@@ -126,14 +126,14 @@ class Client(AsyncCalls, Unpicklable):
         return Stream(str(request.id), send, piece_types(call.task, call.output))
 
     async def _send(
-        self, call: Call, request: Request, chunks: Callable[[Chunk], None] = ignored
+        self, call: Call, request: Request, reading: Reading | None = None
     ) -> asyncio.Future[Result | Failure]:
-        """Publish the request. Its chunks go to ``chunks``, its reply into the future."""
+        """Publish the request. Its chunks go to ``reading``, its reply into the future."""
         replies = await self._open_replies(call)
         request_id = str(request.id)
         if replies.is_pending(request_id):
             raise UsageError(f"A request with the id {request_id} is waiting already: give each its own id.")
-        return self._publish(replies, request, call.envelope, request_id, chunks)
+        return self._publish(replies, request, call.envelope, request_id, reading)
 
     async def _map(
         self, call: Call, items: Items, max_in_flight: int, ordered: bool
@@ -174,7 +174,7 @@ class Client(AsyncCalls, Unpicklable):
         request: Request,
         envelope: Envelope,
         caller_id: str,
-        chunks: Callable[[Chunk], None] = ignored,
+        reading: Reading | None = None,
     ) -> asyncio.Future[Result | Failure]:
         """Publish the request and return the future of its reply."""
         if not self._open:
@@ -191,9 +191,10 @@ class Client(AsyncCalls, Unpicklable):
             message = message._replace(headers=(*message.headers, *self._lease.headers(lease_s)))
         published = self._broker.publish(message)
         cancel = partial(cancel_message, cancels, request.id or "", message.headers)
-        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s, chunks, cancel)
+        reply = replies.expect(request.id or "", caller_id, published, envelope.timeout_s, reading, cancel)
         if lease_s is not None:
-            self._lease.hold(cancels, lease_s, reply, partial(self._cancels.send_after, published, cancel()))
+            held = Held(request.id or "", lease_s, reading)
+            self._lease.hold(cancels, held, reply, partial(self._cancels.send_after, published, cancel()))
         return reply
 
     async def _cancel(self, call: Call, request_id: str, reason: Reason) -> None:

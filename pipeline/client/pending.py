@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...schemas.messages import Chunk, Failure, Result
+from ...schemas.messages import Failure, Result
 from ..broker.base import Message
-
-
-def ignored(chunk: Chunk) -> None:
-    """The chunks of a request whose answer is wanted whole."""
+from .reading import Reading
 
 
 class Pending(NamedTuple):
-    """A request without a reply so far. ``caller_id`` is the id of the caller, not of the record."""
+    """A request without a reply so far. ``caller_id`` is the id of the caller, not of the record.
+
+    ``reading``: of its chunks; None if the answer is wanted whole.
+    """
 
     caller_id: str
     reply: asyncio.Future[Result | Failure]
     published: asyncio.Future[None]
     timer: asyncio.TimerHandle | None
-    chunks: Callable[[Chunk], None]
+    reading: Reading | None
     cancel: Callable[..., Message] | None

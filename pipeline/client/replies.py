@@ -16,7 +16,8 @@ from ..broker.base import Broker, Consumer, Message, Record
 from ..errors import BrokerError, InferstreamError, ReplyTooLarge, ShuttingDown, Timeout, TooLarge
 from ..tasks.catalogue import contract_of
 from .epochs import Epochs
-from .pending import Pending, ignored
+from .pending import Pending
+from .reading import Reading
 
 POLL_RECORDS: Final = 2_000
 POLL_MS: Final = 1_000
@@ -122,12 +123,12 @@ class PendingReplies:
         caller_id: str,
         published: asyncio.Future[None],
         timeout_s: float | None,
-        chunks: Callable[[Chunk], None] = ignored,
+        reading: Reading | None = None,
         cancel: Callable[..., Message] | None = None,
     ) -> asyncio.Future[Result | Failure]:
         """Register a request. Returns the future of its reply, in which ``caller_id`` replaces the id.
 
-        Until then its chunks go to ``chunks``, also those that come again. ``cancel`` makes its cancel.
+        Until then its chunks go to ``reading``, also those that come again. ``cancel`` makes its cancel.
 
         A timeout, or a request too large for the broker, resolves the future with a Failure. The future
         fails with BrokerError, and with ShuttingDown if the client is closed.
@@ -137,7 +138,7 @@ class PendingReplies:
         timer = None
         if timeout_s is not None:
             timer = loop.call_later(timeout_s, self._expire, request_id, timeout_s)
-        pending = Pending(caller_id, reply, published, timer, chunks, cancel)
+        pending = Pending(caller_id, reply, published, timer, reading, cancel)
         self._pending[request_id] = pending
         reply.add_done_callback(lambda _: self._forget(request_id))
         published.add_done_callback(lambda _: self._published(pending))
@@ -188,7 +189,8 @@ class PendingReplies:
         if pending is None or not self._epochs.counts(reply):
             return
         if isinstance(reply, Chunk):
-            pending.chunks(reply)
+            if pending.reading is not None:
+                pending.reading.add(reply)
         else:
             _resolve(pending, structs.replace(reply, id=pending.caller_id))
 

@@ -11,13 +11,14 @@ from ...schemas.messages import Chunk, Failure, Result
 from ..errors import InferstreamError, UsageError
 from ..tasks.catalogue import contract_of
 from .pieces import Pieces
+from .reading import Reading
 from .replies import Answer, answer_of, decoder, error_of
 
 Piece_co = TypeVar("Piece_co", covariant=True)
 Output_co = TypeVar("Output_co", covariant=True)
 
-Send = Callable[[Callable[[Chunk], None]], Awaitable["asyncio.Future[Result | Failure]"]]
-"""Sends the request. Its chunks go to the function that it gets, its reply into the future that it returns."""
+Send = Callable[[Reading], Awaitable["asyncio.Future[Result | Failure]"]]
+"""Sends the request. Its chunks go to the reading that it gets, its reply into the future that it returns."""
 
 
 TORN: Final = (
@@ -64,6 +65,7 @@ class Stream(Generic[Piece_co, Output_co]):
         self._send = send
         self._types = types
         self._pieces = Pieces()
+        self._reading = Reading(self._add)
         self._changed = asyncio.Event()
         self._reply: asyncio.Future[Result | Failure] | None = None
         self._answer: Answer[Any] | None = None
@@ -74,7 +76,7 @@ class Stream(Generic[Piece_co, Output_co]):
         """Send the request. Raises as `Client.request` does before a request is sent."""
         if self._reply is not None:
             raise UsageError("This stream was entered before: ask for a new one.")
-        self._reply = await self._send(self._add)
+        self._reply = await self._send(self._reading)
         self._reply.add_done_callback(lambda _: self._changed.set())
         return self
 
@@ -103,10 +105,12 @@ class Stream(Generic[Piece_co, Output_co]):
         if not self._pieces:
             raise self._error or self._torn or StopAsyncIteration
         piece: Piece_co = self._pieces.take()
+        self._reading.took()
         return piece
 
     async def answer(self) -> Answer[Output_co]:
         """The whole answer, as `Client.request` gives it; waits for it. Raises the error of the request."""
+        self._reading.took_all()
         while not self._has_ended():
             await self._change()
         if self._error is not None:
@@ -160,6 +164,7 @@ class Stream(Generic[Piece_co, Output_co]):
             )
             self._changed.set()
             return
+        self._reading.came(chunk.from_ + len(pieces))
         if self._pieces.add(chunk.from_, pieces, len(chunk.output)):
             self._changed.set()
         elif self._pieces.is_torn and self._torn is None:

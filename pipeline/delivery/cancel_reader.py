@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ...schemas.cancels import Cancel, decode_cancel
+from ...schemas.cancels import Cancel, Heartbeat, decode_cancel
 from ...schemas.codec import DecodeError
 from ...schemas.topics import Header
 from ..broker.base import Broker, Consumer, Record, TopicPartition
@@ -153,7 +153,7 @@ class CancelReader:
         for record in records:
             heartbeat = _remember(record, self.cancels.add)
             if heartbeat is not None:
-                self._leases.heard(heartbeat)
+                self._leases.heard(heartbeat.lease, heartbeat.read)
         if records:
             before_ms = self._now_ms() - self._span_ms
             if self.cancels.memory.expire(before_ms):
@@ -187,14 +187,14 @@ def _is_before(consumer: Consumer, ends: dict[TopicPartition, int]) -> bool:
     return any(positions.get(at, 0) < end for at, end in ends.items())
 
 
-def _remember(record: Record, add: Callable[[RequestName, KnownCancel], None]) -> str | None:
-    """Add the cancel of a record; returns the lease of a heartbeat. Anything else is passed over."""
+def _remember(record: Record, add: Callable[[RequestName, KnownCancel], None]) -> Heartbeat | None:
+    """Add the cancel of a record; returns a heartbeat. Anything else is passed over."""
     try:
         message = decode_cancel(record.value)
     except DecodeError:
         return None
     if not isinstance(message, Cancel):
-        return message.lease
+        return message
     headers = header_map(record)
     if len(message.id) <= MAX_ID_CHARACTERS:
         name = RequestName(headers.get(Header.TENANT, b"").decode(errors="replace"), message.id)

@@ -1,5 +1,6 @@
 """The parts in which one answer is told while it is being made."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -7,6 +8,7 @@ from typing import Final, NamedTuple
 from ..broker.base import Message
 from ..engine.flight import Flight
 from .slots import Slot
+from .unread import Unread
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Chunks:
     """Tells the pieces of one request's answer, each once. Lives on the event loop.
 
     The position is kept when the request is tried again: the pieces that its next flight brings are
-    told from there on.
+    told from there on. While the reader lags, nothing more is told, and nothing more is made for it.
     """
 
     def __init__(
@@ -45,18 +47,56 @@ class Chunks:
         """Pieces that were told."""
         self.seq = seq
         """Parts that were told: the number of the next one, or of the terminal event."""
+        self.unread = Unread()
+        self._paused = False
+        self._read_on = asyncio.Event()
         self._slot = slot
         self._message = message
         self._flight: Flight | None = None
         self._last: int | None = None  # pieces that are told at most, once it is handed over
         self._most = 16  # pieces of the next part: as many as fit, by the last ones
         slot.chunks = self._next
+        slot.lift = self._lift
 
     def follow(self, flight: Flight) -> None:
         """Tell the pieces of this flight: those it has, and those that come."""
         self._leave()
         self._flight = flight
         flight.watchers.append(self._slot.say)
+        if self._paused:
+            flight.pause(self, resumes=self._slot.resumes)
+        self._slot.say()
+
+    def was_read(self, pieces: int, now: float) -> float:
+        """The client has read so many pieces. Returns for how many seconds it is paused since it has read none."""
+        self.unread.was_read(pieces, now)
+        self._check_pause()
+        return self.unread.idle_s(now)
+
+    async def until_read(self) -> None:
+        """Return when the reader does not lag any more."""
+        while self._paused:
+            self._read_on.clear()
+            await self._read_on.wait()
+
+    def _lift(self) -> None:
+        """Wait for the reader no longer."""
+        self.unread.lift()
+        self._check_pause()
+
+    def _check_pause(self) -> None:
+        paused = self.unread.is_too_much
+        if paused == self._paused:
+            return
+        self._paused = paused
+        flight = self._flight
+        if paused:
+            if flight is not None:
+                flight.pause(self, resumes=self._slot.resumes)
+            return
+        self._read_on.set()
+        if flight is not None:
+            flight.go_on(self)
         self._slot.say()
 
     def end(self) -> None:
@@ -79,11 +119,12 @@ class Chunks:
         if self._flight is not None:
             if self._last is None:
                 self._flight.watchers.remove(self._slot.say)
+                self._flight.go_on(self)
             self._flight = None
 
     def _next(self) -> Message | None:
         flight = self._flight
-        if flight is None or len(flight.pieces) <= self.position:
+        if flight is None or self._paused or len(flight.pieces) <= self.position:
             return None
         if self._last is not None and self._last <= self.position:
             return None
@@ -117,4 +158,6 @@ class Chunks:
             return None
         self.position = start + count
         self.seq += 1
+        self.unread.told(self.position, len(output))
+        self._check_pause()
         return message

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,12 @@ from msgspec.structs import replace
 from ..broker.base import Record
 from ..engine.engine import Engine
 from ..engine.engine_answer import EngineAnswer
-from ..engine.flight import Flight, not_followed
-from ..errors import ModelElsewhere, ReplyTopicNotAllowed, Superseded
+from ..engine.flight import Flight, Follow, not_followed
+from ..engine.flight_ends import EXPIRED, GivenBack
+from ..errors import DeadlineExceeded, ModelElsewhere, ReplyTopicNotAllowed, Superseded
 from .admission import Admission
 from .answers import AnswerPolicy
 from .arrival import Arrival
-from .cancels import RunningRequest
 from .chunks import Chunks
 from .failures import FailurePolicy
 from .outcome import Outcome, PendingOutcome
@@ -23,6 +24,7 @@ from .reply_topics import ReplyTopics
 from .request_reader import RequestReader
 from .resuming import Resuming
 from .retries import attempt_of
+from .running_request import RunningRequest
 from .slots import Slot
 
 log = logging.getLogger(__name__)
@@ -180,6 +182,10 @@ class Handler:
                 return self._answers.outcome(arrival, await attempt)
             except Exception as error:
                 told = None if chunks is None else self._told(chunks)
+                if isinstance(error, GivenBack) and chunks is not None and told is not None:
+                    arrival.job = replace(arrival.job, told=told)
+                    attempt = self._answer_when_read(arrival, chunks, follow)
+                    continue
                 if told is None and chunks is not None and chunks.seq and not flight.keep:
                     # Another attempt would have other pieces than those that were told.
                     return self._failures.end(arrival, error, flight.task.version)
@@ -193,6 +199,17 @@ class Handler:
             running.check()  # it may have been superseded while it was on the device
             await asyncio.sleep(next_step.pause_s)
             attempt = self._engine.answer(arrival.job, follow)
+
+    async def _answer_when_read(self, arrival: Arrival, chunks: Chunks, follow: Follow) -> EngineAnswer:
+        """Go on with an answer whose reader lagged, and whose memory others needed, when it is read again."""
+        expires = arrival.job.expires
+        left_s = None if expires == math.inf else expires - self._engine.clock()
+        try:
+            async with asyncio.timeout(left_s):
+                await chunks.until_read()
+        except TimeoutError:
+            raise DeadlineExceeded(EXPIRED) from None
+        return await self._engine.answer(arrival.job, follow)
 
     def _told(self, chunks: Chunks) -> Sequence[Any] | None:
         """The pieces that were told, for another attempt to go on behind them; None if its task cannot."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
@@ -35,6 +35,10 @@ class LeaseHolder(Protocol):
 
     def lapse(self) -> None:
         """Its lease ran out."""
+        ...
+
+    def was_read(self, read: Mapping[str, int], now: float) -> None:
+        """Its client says how much it has read of answers in pieces, by their ids; ``now`` in clock seconds."""
         ...
 
 
@@ -105,11 +109,14 @@ class Leases:
                 if held.probe is not None:
                     self._probes.pop(held.probe, None)  # it may never come back
 
-    def heard(self, name: str) -> None:
+    def heard(self, name: str, read: Mapping[str, int]) -> None:
         """A heartbeat was read. Those of leases without requests here are nothing to this worker."""
         held = self._held.get(name)
         if held is not None:
-            held.heard_at = self._clock()
+            now = held.heard_at = self._clock()
+            if read:
+                for holder in tuple(held.holders):
+                    holder.was_read(read, now)
         elif (probe := self._probes.pop(name, None)) is not None:
             self._returned(probe)
 

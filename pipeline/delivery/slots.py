@@ -21,6 +21,7 @@ class Slot:
         blocked: the record before it in the chain has no outcome yet, or is blocked itself.
         silent: the outcome of the record before it in the chain was not published yet.
         chunks: gives the next part of the answer, None while there is none; set while parts are told.
+        lift: lets the answer be made although its reader lags.
         saying: acknowledges a part of the answer that was published, until it is durable.
         epoch: that of the assignment by which its partition is read.
         begun: an earlier owner of the partition may have begun it.
@@ -37,6 +38,7 @@ class Slot:
     blocked: bool = False
     silent: bool = False
     chunks: Callable[[], Message | None] | None = None
+    lift: Callable[[], None] | None = None
     saying: "asyncio.Future[None] | None" = None
     outcome: Outcome | None = None
     acknowledgement: "asyncio.Future[None] | None" = None

@@ -113,6 +113,7 @@ class Window:
             return
         slot.outcome = outcome
         slot.chunks = None
+        slot.lift = None
         slot.task = None
         self.running -= 1
         self._changed.set()
@@ -153,11 +154,16 @@ class Window:
     def hand_over(self, partitions: Collection[TopicPartition] | None) -> int:
         """Stop what another worker can go on with, and tell what is known of it; returns how many these are.
 
-        It stays unfinished, and so do later records of its key, which are not answered before it.
+        It stays unfinished, and so do later records of its key, which are not answered before it. All other answers
+        are made now although their readers lag.
         """
         count = 0
-        for slot in [slot for queue in self._of(partitions) for slot in queue.slots if slot.resumes]:
-            if slot.outcome is None and not (slot.done or slot.left):
+        for slot in [slot for queue in self._of(partitions) for slot in queue.slots]:
+            if slot.outcome is not None or slot.done or slot.left:
+                continue
+            if slot.lift is not None and not slot.resumes:
+                slot.lift()
+            elif slot.resumes:
                 count += 1
                 following: Slot | None = slot
                 while following is not None:

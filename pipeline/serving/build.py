@@ -164,6 +164,7 @@ def task_workers(
     # What reads a request, and decides whether it may go to the device.
     limits = config.limits
     cancels = CancelReader(broker, topics.cancels, metrics, cancel_span_s(config.retries))
+    cancels.cancels.unread_s = limits.unread_s
     reading = (limits.max_request_bytes, engine.clock, time.time, cancels.cancels)
     reader = StepReader(step, *reading) if step else RequestReader(topics, *reading, kind)
     reply_topics = ReplyTopics(topics, limits, broker.partitions)

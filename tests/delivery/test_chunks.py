@@ -2,31 +2,30 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.handler_rig import handler_over
+from support.told_rig import FakeFlight, Told
 
 from inferstream.pipeline.broker.base import Headers, Message, Record, TopicPartition
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.config import RetryConfig, WindowConfig
 from inferstream.pipeline.delivery.arrival import Arrival, header_map
-from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, PIECE_BYTES, AnswerPart, Chunks
+from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, PIECE_BYTES, AnswerPart
 from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import MAX_KEY_BYTES, ReplyBuilder
-from inferstream.pipeline.delivery.slots import PartitionQueue, Slot
+from inferstream.pipeline.delivery.slots import Slot
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.engine.cache.memory import MemoryCache
 from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine
-from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
@@ -38,53 +37,6 @@ from inferstream.schemas.messages import Chunk, Failure, Reply, Result
 from inferstream.schemas.topics import Header, Topics
 
 TOPICS = Topics("steps")
-
-
-@dataclass
-class FakeFlight:
-    """What `Chunks` sees of a flight."""
-
-    task: Any = field(default_factory=Steps)
-    pieces: list[Any] = field(default_factory=list)
-    watchers: list[Callable[[], None]] = field(default_factory=list)
-
-    def bring(self, *pieces: Any) -> None:
-        self.pieces.extend(pieces)
-        for watcher in list(self.watchers):
-            watcher()
-
-
-class Told:
-    """Parts that a slot without a window was given, and pulls at once."""
-
-    def __init__(self, most_bytes: int = 1_000_000) -> None:
-        self.parts: list[AnswerPart] = []
-        self._most_bytes = most_bytes
-        record = Record(TOPICS.requests, 0, 0, None, b"{}", (), 0)
-        self.slot = PartitionQueue(self._pull).append(record)
-        self.chunks = Chunks(self.slot, self._message)
-
-    def follow(self, flight: FakeFlight) -> None:
-        self.chunks.follow(cast(Flight, flight))
-
-    @property
-    def pieces(self) -> list[Any]:
-        """All pieces, after a look at their positions."""
-        pieces: list[Any] = []
-        for number, part in enumerate(self.parts):
-            assert (part.seq, part.start) == (number, len(pieces))
-            pieces += json.loads(part.output)
-        return pieces
-
-    def _pull(self, slot: Slot) -> None:
-        while slot.chunks is not None and slot.chunks() is not None:
-            pass
-
-    def _message(self, part: AnswerPart) -> Message | None:
-        if len(part.output) > self._most_bytes:
-            return None
-        self.parts.append(part)
-        return Message("replies", part.output)
 
 
 def test_a_follower_is_told_the_pieces_so_far_and_then_those_that_come() -> None:

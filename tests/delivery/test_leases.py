@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import pytest
 
@@ -17,8 +18,14 @@ LEASE = Lease("client-1", 10.0)
 class FakeHolder:
     lapsed = False
 
+    def __init__(self) -> None:
+        self.read: list[tuple[dict[str, int], float]] = []
+
     def lapse(self) -> None:
         self.lapsed = True
+
+    def was_read(self, read: Mapping[str, int], now: float) -> None:
+        self.read.append((dict(read), now))
 
 
 class LeaseRig:
@@ -49,7 +56,7 @@ class LeaseRig:
         future.set_result(None)
         heartbeat = decode_cancel(message.value)
         assert isinstance(heartbeat, Heartbeat)
-        self.leases.heard(heartbeat.lease)
+        self.leases.heard(heartbeat.lease, {})
 
 
 async def test_a_lease_without_heartbeats_runs_out_once_a_heartbeat_of_our_own_was_read() -> None:
@@ -72,7 +79,7 @@ async def test_heartbeats_keep_a_lease() -> None:
     holder = rig.held()
     for _ in range(10):
         rig.pass_s(9.0)
-        rig.leases.heard("client-1")
+        rig.leases.heard("client-1", {})
     assert not holder.lapsed
     assert rig.sent == []
 
@@ -82,7 +89,7 @@ async def test_a_heartbeat_that_is_read_before_our_own_keeps_the_lease() -> None
     rig = LeaseRig()
     holder = rig.held()
     rig.pass_s(60.0)
-    rig.leases.heard("client-1")
+    rig.leases.heard("client-1", {})
     rig.deliver_probe()
     assert not holder.lapsed
     rig.pass_s(10.1)
@@ -135,7 +142,7 @@ async def test_leases_of_other_clients_and_ended_requests_are_left_alone() -> No
 async def test_nothing_is_kept_of_a_lease_without_requests() -> None:
     rig = LeaseRig()
     for number in range(1_000):
-        rig.leases.heard(f"{number}")
+        rig.leases.heard(f"{number}", {})
     holder = rig.held()
     rig.pass_s(11.0)
     rig.leases.release(LEASE, holder)

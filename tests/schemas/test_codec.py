@@ -139,6 +139,7 @@ CANCELS: dict[str, Cancel | Heartbeat] = {
     "cancel": Cancel("t1"),
     "cancel-superseded": Cancel("inferstream.translate.requests/0/17", "superseded"),
     "heartbeat": Heartbeat("8f2c11d09a7b4e35"),
+    "heartbeat-read": Heartbeat("8f2c11d09a7b4e35", {"g1": 240}),
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -16,7 +16,14 @@ import pytest
 from inferstream.pipeline.broker.base import Broker
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.broker.kafka.broker import KafkaBroker
-from inferstream.pipeline.config import CacheConfig, Config, KafkaConfig, RetryConfig, WindowConfig
+from inferstream.pipeline.config import (
+    CacheConfig,
+    Config,
+    KafkaConfig,
+    LimitConfig,
+    RetryConfig,
+    WindowConfig,
+)
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.lab.steps import StepsModel
 from inferstream.pipeline.lab.steps_definition import StepsDefinition
@@ -59,11 +66,13 @@ def steps_worker(
     graph: Graph | None = None,
     limits: Limits = LIMITS,
     notes: Path | None = None,
+    unread_s: float = 60.0,
 ) -> Serving:
     """The workers of the task, without a cache; not started. ``notes``: the folder of the crash note."""
     config = Config(
         kafka=KafkaConfig(partitions=2, topic_prefix=topics.prefix),
         window=WINDOW,
+        limits=LimitConfig(unread_s=unread_s),
         retries=RETRIES,
         cache=CacheConfig(enabled=False),
     )

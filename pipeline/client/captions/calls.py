@@ -1,17 +1,17 @@
 """`Client.translate_stream`: its documentation, and the check of its arguments."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from ....schemas.messages import Chunk, Request
+from ....schemas.messages import Request
 from ....schemas.translation import TranslateOptions
 from ...errors import UsageError
 from ..arguments import check
 from ..call import Call
 from ..envelope import Envelope
 from ..keywords import DEFAULT_TIMEOUT_S, STREAM_LEASE_S
-from ..pending import ignored
+from ..reading import Reading
 from .modes import Mode
 from .requests import Reply, StreamRequests
 from .stream import Segments, TranslationStream
@@ -82,9 +82,7 @@ class CaptionCalls(ABC):
     def _new_id(self) -> str: ...
 
     @abstractmethod
-    async def _send(
-        self, call: Call, request: Request, chunks: Callable[[Chunk], None] = ignored
-    ) -> Reply: ...
+    async def _send(self, call: Call, request: Request, reading: Reading | None = None) -> Reply: ...
 
     @abstractmethod
     async def _open_replies(self, call: Call) -> Any: ...

@@ -2,20 +2,20 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from msgspec import structs
 
 from ....schemas.generation import GenerateOptions, GenerateOutput, GenerateRequest, Token
-from ....schemas.messages import Chunk, Failure, Request, Result
+from ....schemas.messages import Failure, Request, Result
 from ..arguments import check
 from ..call import Call
 from ..envelope import Envelope
 from ..keywords import STREAM_LEASE_S, Priority
-from ..pending import ignored
 from ..prefix_keys import SPREAD, Beginning, PrefixKeys, beginning_of, conversation_key
+from ..reading import Reading
 from ..stream import Stream, piece_types
 from .messages import Messages, messages_of
 
@@ -119,7 +119,7 @@ class GenerateCalls(ABC):
         request: Request,
         beginning: Beginning,
         spread: int,
-        chunks: Callable[[Chunk], None] = ignored,
+        reading: Reading | None = None,
     ) -> asyncio.Future[Result | Failure]:
         """Send it to a partition whose worker may have read the beginning of the prompt."""
         if (keys := self._prefix_keys.get(call.task)) is None:
@@ -129,7 +129,7 @@ class GenerateCalls(ABC):
         ended = partial(keys.end, near)
         try:
             envelope = structs.replace(call.envelope, near=near)
-            reply = await self._send(structs.replace(call, envelope=envelope), request, chunks)
+            reply = await self._send(structs.replace(call, envelope=envelope), request, reading)
         except BaseException:
             ended()
             raise
@@ -144,5 +144,5 @@ class GenerateCalls(ABC):
 
     @abstractmethod
     async def _send(
-        self, call: Call, request: Request, chunks: Callable[[Chunk], None] = ignored
+        self, call: Call, request: Request, reading: Reading | None = None
     ) -> asyncio.Future[Result | Failure]: ...
