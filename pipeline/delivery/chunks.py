@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ..broker.base import Message
 from ..engine.flight import Flight
 from .slots import Slot
-from .unread import Unread
+from .unread import UnreadPieces
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Chunks:
         """Pieces that were told."""
         self.seq = seq
         """Parts that were told: the number of the next one, or of the terminal event."""
-        self.unread = Unread()
+        self.unread = UnreadPieces()
         self._paused = False
         self._read_on = asyncio.Event()
         self._slot = slot

@@ -12,7 +12,7 @@ MOST_BYTES: Final = 256_000
 """A client holds 1 MB of pieces that were not read."""
 
 
-class Unread:
+class UnreadPieces:
     """Counts by position what a client has read. A client that does not say so counts as one that reads all."""
 
     def __init__(self) -> None:

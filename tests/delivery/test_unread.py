@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from support.told_rig import FakeFlight, Told
 
 from inferstream.pipeline.delivery.chunks import CHUNK_BYTES
-from inferstream.pipeline.delivery.unread import MOST_BYTES, MOST_PIECES, Unread
+from inferstream.pipeline.delivery.unread import MOST_BYTES, MOST_PIECES, UnreadPieces
 
 
 @given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 20_000), st.integers(0, 300)), max_size=60))
 def test_pieces_and_bytes_that_were_not_read_are_counted_by_position(
     parts: list[tuple[int, int, int]],
 ) -> None:
-    unread = Unread()
+    unread = UnreadPieces()
     unread.was_read(0, 0.0)
     told: list[tuple[int, int]] = []
     end = read = 0
@@ -31,7 +31,7 @@ def test_pieces_and_bytes_that_were_not_read_are_counted_by_position(
 
 
 def test_a_client_that_does_not_say_what_it_reads_is_not_paused_and_costs_nothing() -> None:
-    unread = Unread()
+    unread = UnreadPieces()
     for end in range(1, 100_000):
         unread.told(end, 1_000)
     assert not unread.is_too_much
@@ -39,7 +39,7 @@ def test_a_client_that_does_not_say_what_it_reads_is_not_paused_and_costs_nothin
 
 
 def test_time_counts_only_while_it_is_too_much_and_from_the_last_progress() -> None:
-    unread = Unread()
+    unread = UnreadPieces()
     unread.was_read(0, 10.0)
     unread.was_read(0, 90.0)
     assert unread.idle_s(90.0) == 0.0, "all was read that there is"
