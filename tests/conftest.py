@@ -13,7 +13,11 @@ from support.connections import expect_open_connections_of_diskcache
 from support.kafka_server import running_kafka
 
 from inferstream.pipeline.clock import FakeClock
+from inferstream.pipeline.errors import ProviderUnavailable
+from inferstream.pipeline.graphs.copying import copying_graph
+from inferstream.pipeline.graphs.devices import CUDA
 from inferstream.pipeline.kafka_local.cluster import LocalKafka
+from inferstream.pipeline.runtime.sessions import Session
 
 pytest_plugins = ["support.minilm_model"]
 
@@ -37,8 +41,11 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"kafka", "kafka_cluster"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"kafka", "kafka_cluster"} & fixtures:
             item.add_marker("kafka")
+        if "gpu" in fixtures:
+            item.add_marker("gpu")
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +72,15 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def unique() -> str:
     """A name that no other test uses, for topics, topic prefixes and groups."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def gpu() -> str:
+    """The name of the provider for a GPU. Without one the test is skipped, also if `REQUIRE_ALL` is set."""
+    try:
+        return Session(copying_graph(1, "float16"), provider=CUDA).provider
+    except ProviderUnavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

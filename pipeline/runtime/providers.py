@@ -66,7 +66,7 @@ def unavailable(forced: str | None, made_for: str = ANY) -> ProviderUnavailable:
         what = f"This model is made for the execution provider {made_for}, which is not usable here"
     instead = "leave the provider out" if made_for in (ANY, CPU) else "use the model's variant for a CPU"
     return ProviderUnavailable(
-        f"{what}; install the extra `gpu` (pip install '.[gpu]' in a checkout) with its driver and libraries, or "
+        f"{what}; install the extra `gpu` (pip install '.[gpu]' in a checkout) with a driver, CUDA and cuDNN, or "
         f"{instead}."
     )
 

@@ -120,6 +120,9 @@ def _open(
     graph: str | bytes, forced: str | None, threads: int, made_for: str
 ) -> tuple[ort.InferenceSession, Provider]:
     os.environ.setdefault(WITHOUT_TILES, "1")
+    ort.set_default_logger_severity(
+        LOG_FATAL
+    )  # it warns of a provider that cannot be used, which is told below
     for provider in candidates(forced, ort.get_available_providers(), made_for):
         requested = [(provider.onnx_name, dict(provider.options))]
         try:

@@ -83,7 +83,9 @@ def test_the_variant_for_a_gpu_is_built_when_it_is_asked_for_and_kept(
     assert not any("fp32" in step or "int8" in step for step in steps if step.startswith("building"))
     assert (fp16.name, fp16.precision, fp16.device) == ("tiny-1m-fp16", "fp16", "cuda")
     assert {manifest.device for manifest in before} == {"cpu"}
-    assert registry.load("tiny-1m").precision == "int4", "it is asked for by its name only"
+    assert registry.load("tiny-1m").precision == "int4"
+    assert ModelRegistry(provider="cpu").load("tiny-1m").precision == "int4"
+    assert ModelRegistry(provider="cuda").load("tiny-1m") == fp16
     assert fp16.fidelity is not None
     assert fp16.fidelity.kl < 1e-3
     assert fp16.fidelity.provider == "cpu" or fp16.steadiness is not None

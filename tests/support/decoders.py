@@ -13,7 +13,7 @@ from inferstream.pipeline.runtime.model import Last, More
 from inferstream.pipeline.runtime.sessions import Session
 
 
-def session_of(model: DecoderModel, precision: str, folder: Path) -> Session:
+def session_of(model: DecoderModel, precision: str, folder: Path, provider: str = "cpu") -> Session:
     """A session with the graph of ``model``, which is written into ``folder``."""
     tensors = TensorFile(folder / f"{precision}.data")
     decoder = LlamaDecoder(model, precision, tensors)
@@ -21,7 +21,7 @@ def session_of(model: DecoderModel, precision: str, folder: Path) -> Session:
     tensors.finish()
     path = folder / f"{precision}.onnx"
     write_model(decoder.model(f"{precision}.data"), path)
-    return Session(path, provider="cpu")
+    return Session(path, provider=provider)
 
 
 def generate(generator: Generator, rows: Sequence[GeneratedRow]) -> list[Generation]:
