@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..builder import MICROSOFT, GraphBuilder
 from .blocks import SIZE, Blocks, Floats, Weight, dense, eight_bits, joined
 from .config import DecoderModel, matrices_of
+from .offset_columns import HIGHEST, FourBits, beside, copies_of, offset_columns
 
 WORDS = "token_embd.weight"
 HEAD = "output.weight"
@@ -128,14 +129,16 @@ class Linears8(Linears):
 class Linears4(Linears8):
     """What is stored in 4 bits stays as it is, the rest has 8 bits.
 
-    MatMulNBits knows whole zero points only, and the offsets of a Q4_1 file are none. A product takes them as whole
-    ones, and what is left of each offset is multiplied with the sum of the inputs of its block: no value changes.
-    Rounding the offsets instead gives another model (KL 0.37 to float32, where this has 0.004).
+    MatMulNBits knows whole zero points only, and the offsets of a Q4_1 file are none. Rounding them gives another model
+    (KL 0.37 to float32, where this has 0.004). So a product takes them as whole ones, and what is left of each offset
+    is multiplied with the sum of the inputs of its block: as more columns of the same product, or where an offset is
+    far from all zero points, as a product of its own.
     """
 
     def __init__(self, model: DecoderModel, graph: GraphBuilder) -> None:
         super().__init__(model, graph)
         self._sums: dict[str, str] = {}
+        self._with_sums: dict[str, str] = {}
 
     def _product(self, states: str, names: Sequence[str]) -> str:
         weights = [self._tensors.weight(f"{name}.weight") for name in names]
@@ -148,29 +151,44 @@ class Linears4(Linears8):
         return self._graph.add("Concat", *parts, axis=-1)
 
     def _four(self, states: str, name: str, weight: Blocks) -> str:
-        graph = self._graph
         scales = np.where(weight.scales == 0, np.float32(1), weight.scales)
-        zeros = np.clip(np.rint(-weight.offsets / scales), 0, 15)
+        zeros = np.clip(np.rint(-weight.offsets / scales), 0, HIGHEST)
         left = (weight.offsets + weight.scales * zeros).astype(np.float32)
+        whole = FourBits(weight.values, weight.scales, zeros)
+        if not left.any():  # Q4_0
+            return self._four_nbits(states, name, whole)
+        if (columns := offset_columns(left, weight.scales)) is not None:
+            return self._four_nbits(
+                self._and_sums(states, left.shape[1]), name, beside(whole, columns), len(left[0])
+            )
+        graph = self._graph
+        sums = self._block_sums(states, left.shape[1])
+        offsets = graph.add("MatMul", sums, graph.weight(f"{name}.offsets", left.T))
+        return graph.add("Add", self._four_nbits(states, name, whole), offsets)
+
+    def _four_nbits(self, states: str, name: str, weight: FourBits, sums: int = 0) -> str:
+        """The product; ``sums``: how many stand behind the inputs in each copy."""
+        graph = self._graph
         graph.weight(f"{name}.values", _packed(weight.values))
         graph.weight(f"{name}.scales", weight.scales)
-        graph.weight(f"{name}.zeros", _packed(_even(zeros.astype(np.uint8))))
-        columns = weight.values.shape[1] * SIZE
-        product = self._nbits(states, name, len(weight.values), columns, bits=FOUR_BITS)
-        if not left.any():  # Q4_0
-            return product
-        offsets = graph.add(
-            "MatMul", self._block_sums(states, columns), graph.weight(f"{name}.offsets", left.T)
-        )
-        return graph.add("Add", product, offsets)
+        graph.weight(f"{name}.zeros", _packed(_even(weight.zeros.astype(np.uint8))))
+        columns = sums * (SIZE + copies_of(sums)) if sums else weight.values.shape[1] * SIZE
+        return self._nbits(states, name, len(weight.values), columns, bits=FOUR_BITS)
 
-    def _block_sums(self, states: str, columns: int) -> str:
+    def _block_sums(self, states: str, blocks: int) -> str:
         """The sum of each 32 inputs; layers with the same inputs share it."""
         if states not in self._sums:
             graph = self._graph
-            blocks = graph.add("Reshape", states, graph.ints(0, 0, columns // SIZE, SIZE))
-            self._sums[states] = graph.add("ReduceSum", blocks, graph.ints(3), keepdims=0)
+            rows = graph.add("Reshape", states, graph.ints(0, 0, blocks, SIZE))
+            self._sums[states] = graph.add("ReduceSum", rows, graph.ints(3), keepdims=0)
         return self._sums[states]
+
+    def _and_sums(self, states: str, blocks: int) -> str:
+        """The inputs, and copies of the sums of their blocks behind them."""
+        if states not in self._with_sums:
+            copies = [self._block_sums(states, blocks)] * copies_of(blocks)
+            self._with_sums[states] = self._graph.add("Concat", states, *copies, axis=-1)
+        return self._with_sums[states]
 
 
 def _packed(values: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -16,10 +16,14 @@ from inferstream.pipeline.graphs.llama.config import DecoderModel
 from inferstream.pipeline.graphs.llama.gguf_file import KINDS, StoredTensor
 from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
 from inferstream.pipeline.graphs.llama.linears import Linears4
+from inferstream.pipeline.graphs.llama.offset_columns import copies_of, offset_columns
 from inferstream.pipeline.graphs.tensor_file import TensorFile
 from inferstream.pipeline.runtime.sessions import Session
 
 COLUMNS = 3 * SIZE
+SUM = 127
+PART = 1 / 220
+"""Of the largest step of a row: how exact an offset is that has columns of its own."""
 LAYER = "blk.0.attn_output"
 SMALLEST = 2.0**-24
 LARGEST = 65504.0
@@ -104,15 +108,25 @@ def product_in_four_bits(
 def test_no_value_is_lost_in_4_bits(
     model: DecoderModel, tmp_path_factory: pytest.TempPathFactory, blocks: list[OneBlock], rows: int
 ) -> None:
-    """With inputs that 8 bits hold exactly, the product is that of the stored values, to the rounding of float32."""
+    """The product is that of the stored values: to the rounding of float32, and of offsets to a part of a step."""
     weight = tensor_of(blocks)
-    states = np.random.default_rng(2).integers(-127, 128, (1, rows, COLUMNS)).astype(np.float32)
-    states[..., ::SIZE] = 127  # so that a block is rounded with the scale 1
+    states = exact_states(rows)
     found = product_in_four_bits(model, weight, states, tmp_path_factory.mktemp("one"))
     matrix = dense(weight).astype(np.float64)
     # What is rounded are the parts of a value, d · q and m, which may be larger than it.
     sizes = np.abs(states[0]).astype(np.float64) @ np.repeat(_sizes(weight), SIZE, axis=1).T
-    np.testing.assert_array_less(np.abs(found - states[0] @ matrix.T), 2e-6 * sizes + 1e-30)
+    assert not isinstance(weight, np.ndarray)
+    offsets = COLUMNS // SIZE * SUM * np.abs(weight.scales).max(-1) * PART
+    np.testing.assert_array_less(np.abs(found - states[0] @ matrix.T), offsets + 2e-6 * sizes + 1e-30)
+
+
+def exact_states(rows: int) -> NDArray[np.float32]:
+    """Inputs that 8 bits hold exactly, and whose blocks have the sum 127, which they hold, too."""
+    rng = np.random.default_rng(2)
+    half = rng.integers(-127, 128, (rows, COLUMNS // SIZE, SIZE // 2 - 1))
+    ends = np.broadcast_to([SUM, 0], (*half.shape[:2], 2))
+    blocks = rng.permuted(np.concatenate([half, -half, ends], axis=-1), axis=-1)
+    return blocks.reshape(1, rows, COLUMNS).astype(np.float32)
 
 
 @settings(max_examples=200, deadline=None)
@@ -132,3 +146,24 @@ def _sizes(weight: Weight) -> NDArray[np.float64]:
     """The largest that a part of a value in each block may be, (out, blocks)."""
     assert not isinstance(weight, np.ndarray)
     return 15.0 * np.abs(weight.scales) + np.abs(weight.offsets)
+
+
+@pytest.mark.parametrize("sums", [1, 2, 18, 31, 32, 33, 48, 64, 100])
+def test_each_offset_has_its_columns_in_two_levels(sums: int) -> None:
+    rng = np.random.default_rng(sums)
+    steps = rng.uniform(0.5, 1, (5, sums)).astype(np.float32)
+    left = (rng.uniform(-0.5, 0.5, (5, sums)) * steps).astype(np.float32)
+    columns = offset_columns(left, steps)
+    assert columns is not None
+    values = columns.dense()[:, : copies_of(sums) * sums]
+    found = sum(values[:, start : start + sums] for start in range(0, values.shape[1], sums))
+    np.testing.assert_allclose(found, left, atol=1 * PART)
+
+
+def test_an_offset_far_from_all_zero_points_has_no_columns() -> None:
+    """A constant block beside usual ones: with the scale that it asks for, the others would lose their offsets."""
+    left = np.full((2, 18), 0.004, np.float32)
+    steps = np.full((2, 18), 0.01, np.float32)
+    assert offset_columns(left, steps) is not None
+    left[1, 5], steps[1, 5] = -3.0, 0.0
+    assert offset_columns(left, steps) is None
