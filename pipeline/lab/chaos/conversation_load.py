@@ -161,6 +161,6 @@ class ConversationLoad:
         finally:
             if shown:
                 self._answers.add(question, Made([token.token for token in shown], id=stream.id))
-        self._answers.add(question, Made.of(output, stream.id))
+        self._answers.add(question, Made.of(output, turn.options["max_tokens"], stream.id))
         counts.ended(shown, output)
         return output.text

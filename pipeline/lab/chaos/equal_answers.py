@@ -11,17 +11,22 @@ EXAMPLES: Final = 10
 
 
 class Made(NamedTuple):
-    """Tokens of an answer; with ``text`` it is whole. ``ended``: by the model's own end. ``id``: of the request."""
+    """Tokens of an answer; with ``text`` it is whole.
+
+    ``ended``: by the model's own end. ``limit`` is the number of tokens that it might have had, ``id`` that of the
+    request.
+    """
 
     tokens: Sequence[int]
     text: str | None = None
     ended: bool = False
+    limit: int = 0
     id: str = ""
 
     @classmethod
-    def of(cls, output: GenerateOutput, identity: str = "") -> "Made":
+    def of(cls, output: GenerateOutput, limit: int = 0, identity: str = "") -> "Made":
         choice = output.choices[0]
-        return cls(choice.tokens, choice.text, choice.ended_by == "end", identity)
+        return cls(choice.tokens, choice.text, choice.ended_by == "end", limit, identity)
 
     def agrees(self, other: "Made") -> bool:
         """Whether both can be the answer to one request, where one may be cut or have fewer ``max_tokens``."""
@@ -30,7 +35,10 @@ class Made(NamedTuple):
             return False
         if len(short.tokens) < len(long.tokens):
             return not short.ended
-        return None in (short.text, long.text) or (short.text, short.ended) == (long.text, long.ended)
+        if None in (short.text, long.text):
+            return True
+        # One that its limit cut may have the length at which the other one, with another limit, ended by itself.
+        return short.text == long.text and (short.ended == long.ended or short.limit != long.limit)
 
 
 class EqualAnswers:

@@ -157,6 +157,14 @@ def test_equal_requests_have_equal_answers_of_different_lengths() -> None:
     assert (answers.compared, answers.unequal) == (3, 0)
 
 
+def test_an_answer_may_end_where_another_limit_has_cut_an_equal_one() -> None:
+    cut, ended = Made([1, 2], "ab", limit=2), Made([1, 2], "ab", ended=True, limit=240)
+    assert cut.agrees(ended)
+    assert ended.agrees(cut)
+    assert not cut.agrees(ended._replace(limit=2))
+    assert not cut.agrees(ended._replace(text="ax"))
+
+
 @pytest.mark.parametrize(
     "other", [Made([1, 2, 4], "abd"), Made([1, 2, 3], "abx"), Made([2]), Made([1, 2], "ab", ended=True)]
 )
