@@ -16,11 +16,16 @@ class PipeInput:
     def __init__(self, descriptor: int = STANDARD_INPUT) -> None:
         self._descriptor = descriptor
         self._stopping, self._stopper = os.pipe()
+        self._ended = False
 
     def read1(self, size: int) -> bytes:
-        """What is there, at most ``size`` bytes; waits for the first one. Empty at the end."""
+        """What is there, at most ``size`` bytes; waits for the first one. Empty at the end, and from then on."""
+        if self._ended:  # a terminal tells it once: a reader that asks again would wait for a second Ctrl-D
+            return b""
         ready, _, _ = select.select([self._descriptor, self._stopping], [], [])
-        return b"" if self._stopping in ready else os.read(self._descriptor, size)
+        found = b"" if self._stopping in ready else os.read(self._descriptor, size)
+        self._ended = not found
+        return found
 
     def stop(self) -> None:
         os.write(self._stopper, b".")

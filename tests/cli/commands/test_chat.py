@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +147,11 @@ class Terminal:
         os.write(self._descriptor, line)
 
 
-def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
-    tmp_path: Path, responder: Responder
-) -> None:
+@contextmanager
+def chat_in_a_terminal(folder: Path) -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
     controller, descriptor = pty.openpty()
-    terminal = Terminal(controller)
     process = subprocess.Popen(
-        [*COMMAND, "--embedded", str(tmp_path / "queue")],
+        [*COMMAND, "--embedded", str(folder / "queue")],
         stdin=descriptor,
         stdout=descriptor,
         stderr=subprocess.PIPE,
@@ -161,6 +159,18 @@ def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
     )
     os.close(descriptor)
     try:
+        yield Terminal(controller), process
+    finally:
+        process.kill()
+        process.communicate()
+        with suppress(OSError):
+            os.close(controller)
+
+
+def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
+    tmp_path: Path, responder: Responder
+) -> None:
+    with chat_in_a_terminal(tmp_path) as (terminal, process):
         terminal.read_until(b"> ")
         terminal.type(b"never\n")
         terminal.read_until(b"You say never")
@@ -171,12 +181,20 @@ def test_ctrl_c_ends_an_answer_and_between_two_turns_the_program(
         terminal.read_until(b"> ")
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == 130
-    finally:
-        process.kill()
-        process.communicate()
-        with suppress(OSError):
-            os.close(controller)
     assert [one.content for one in messages_of(responder.records[1])] == ["never", "You say never", "Hello"]
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_one_ctrl_d_ends_the_program(tmp_path: Path, responder: Responder, turns: int) -> None:
+    """A terminal tells the end once; a program that reads again waits for a second one."""
+    with chat_in_a_terminal(tmp_path) as (terminal, process):
+        terminal.read_until(b"> ")
+        for _ in range(turns):
+            terminal.type(b"Hello\n")
+            terminal.read_until(b"You say Hello")
+            terminal.read_until(b"> ")
+        terminal.type(b"\x04")
+        assert process.wait(LIMIT_S) == 0
 
 
 def test_what_a_model_makes_sends_no_commands_to_the_terminal() -> None:
