@@ -17,6 +17,8 @@ from .request_file import RequestFile
 from .resumable_file import ResumableFile
 
 WHOLE_OUTPUT: Final = "output"
+TEXT: Final = "text"
+"""Where an output has it, it is the answer in one cell: of a generated text, that of the first choice."""
 FAILURE_FIELDS: Final = ("error", "message")
 
 
@@ -110,14 +112,16 @@ class ReplyTable(ResumableFile):
 def _fields(task: str) -> list[str]:
     """The fields of the task's output that fit into a cell; lists that an output may lack are left out.
 
-    Raises UsageError for one that has a list in any case: without it the answer would be lost.
+    Raises UsageError for one that has a list in any case, unless it has its text beside it: without it the answer
+    would be lost.
     """
     kind = output_of(task)
     if not (isinstance(kind, type) and issubclass(kind, Struct)):
         return [WHOLE_OUTPUT]
     fields = msgspec.structs.fields(kind)
     lists = [field for field in fields if get_origin(field.type) is list]
-    if needed := [field.name for field in lists if field.required]:
+    needed = [field.name for field in lists if field.required]
+    if needed and all(field.name != TEXT for field in fields):
         raise UsageError(
             f"The field {needed[0]!r} of an answer to {task!r} is a list, and a table has no cell for it: write "
             "JSON Lines, with a name such as answers.jsonl for --out."
