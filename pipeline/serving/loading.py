@@ -109,11 +109,13 @@ class ModelLoader:
 
 
 def _other_names(name: str, manifest: Manifest) -> list[str]:
-    """``minilm`` for ``minilm-int8`` and the reverse; none for a fitted model or another precision."""
+    """``minilm-int8`` for ``minilm``, or whatever variant that is here, and ``minilm`` for ``minilm-int8``; none for a
+    fitted model.
+    """
     base, precision = split_name(manifest.name)
-    if precision != "int8" or name not in (base, manifest.name):
-        return []
-    return [base, manifest.name]
+    if name == base:
+        return [manifest.name]
+    return [base] if precision == "int8" and name == manifest.name else []
 
 
 def _of_phase(phase: str) -> str:
