@@ -39,7 +39,7 @@ class MarianTranslator:
         """``max_tokens``: of a source, the end included."""
         self._layers = layers
         self._config = layers.config
-        self._longest = math.floor(max_tokens * layers.config.length_factor)
+        self._longest = math.ceil(max_tokens * layers.config.length_factor)
         self._graph = GraphBuilder(KIND)
 
     def model(self) -> onnx.ModelProto:
@@ -75,14 +75,15 @@ class MarianTranslator:
         return [keys_and_values(self._layers, self._graph, *pair, source.present) for pair in pairs]
 
     def _limit(self, mask: str) -> str:
-        """How many tokens each translation may have; int64 (rows, 1)."""
+        """How many tokens each translation may have; int64 (rows, 1).
+
+        Rounded up, as in Marian: it stops behind the first token at which the factor is reached.
+        """
         graph = self._graph
         length = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)
         real = graph.add("Cast", length, to=onnx.TensorProto.FLOAT)  # as in Marian
         factor = graph.number(self._config.length_factor)
-        return graph.add(
-            "Cast", graph.add("Floor", graph.add("Mul", real, factor)), to=onnx.TensorProto.INT64
-        )
+        return graph.add("Cast", graph.add("Ceil", graph.add("Mul", real, factor)), to=onnx.TensorProto.INT64)
 
     def _search(self, decoder: Decoder, start: tuple[str, list[str]], before: str, allowed: str) -> str:
         """The tokens after the prefix, each the best one; int64 (rows, steps)."""

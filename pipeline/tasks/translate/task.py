@@ -1,5 +1,6 @@
 """The task `translate` for the engine: options, sentences as rows, and a text of their translations."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -125,7 +126,7 @@ class Translate(TextTask):
     def _force(self, part: PlannedSentence, prefix: str) -> None:
         """Let the translation of the sentence begin with ``prefix``."""
         sentence = part.read.sentence
-        limit = int(self._factor * len(part.read.tokens))
+        limit = math.ceil(self._factor * len(part.read.tokens))
         part.stopped = len(prefix) > CHARACTERS_OF_A_TOKEN * (limit + 1) + len(sentence.plain)
         if not part.stopped:
             part.forced = forced(sentence, prefix, self._reader.signs)

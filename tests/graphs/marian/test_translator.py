@@ -1,5 +1,6 @@
 """The graph against plain NumPy, forced prefixes, the length limit; and that no row depends on the others."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,9 @@ def test_equals_numpy(tmp_path: Path, name: str) -> None:
     shortlist = shortlist_of(tmp_path)
     ends = []
     for source in sources(40):
-        expected = plain.translate(source, shortlist.candidates(source).tolist(), int(2.5 * len(source)))
+        expected = plain.translate(
+            source, shortlist.candidates(source).tolist(), math.ceil(2.5 * len(source))
+        )
         assert translate.step([SourceRow(source)]) == [Translation(*expected)]
         ends.append(expected[1])
     assert name != "tiny" or {True, False} == set(ends), "some end, some are stopped at the length factor"
@@ -83,7 +86,7 @@ def test_a_prefix_is_continued_as_if_it_had_been_generated(tmp_path: Path) -> No
             assert rest.ended == whole.ended
         foreign = [7, 9, 11][: len(source)]
         choices = shortlist.candidates(source).tolist()
-        expected = plain.translate(source, choices, int(2.5 * len(source)), foreign)
+        expected = plain.translate(source, choices, math.ceil(2.5 * len(source)), foreign)
         assert translate.step([SourceRow(source, foreign)]) == [Translation(*expected)]
 
 
