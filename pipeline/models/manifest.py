@@ -54,6 +54,36 @@ class Steadiness(Struct, frozen=True):
     resumed: int
 
 
+class Lineage(Struct, frozen=True):
+    """What a variant was made from, and how."""
+
+    original: str  # minilm-fp32
+    original_version: str
+    step: str  # prune
+    share: float  # of the heads and units that were removed
+    rows: int  # that were given
+    rows_sha256: str
+    forced: bool = False  # made although too little accuracy was kept
+
+
+class KeptAccuracy(Struct, frozen=True):
+    """The accuracy of a variant and of its float32 original on the same unseen texts, each with a classifier of its
+    own.
+    """
+
+    variant: float
+    original: float
+    low: float  # of variant / original, 95 %
+    high: float
+    fitted: int  # rows that the classifiers were fitted on
+    rows: int
+
+    @property
+    def share(self) -> float:
+        """Of the original's accuracy."""
+        return self.variant / max(self.original, 1e-9)
+
+
 class Manifest(Struct, frozen=True):
     """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
@@ -90,6 +120,8 @@ class Manifest(Struct, frozen=True):
     data_path: str = ""
     chat_sha256: str = ""  # of the file with the chat template
     chat_path: str = ""
+    lineage: Lineage | None = None  # of a variant that was made from another model here
+    kept_accuracy: KeptAccuracy | None = None  # the same
 
     @property
     def digest(self) -> bytes:

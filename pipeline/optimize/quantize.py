@@ -14,7 +14,7 @@ multiples of a step, and X'X is then a sum of integers below 2⁵³, which float
 order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -25,8 +25,9 @@ from ..errors import ModelError
 from ..graphs.bert.float32 import BertConfig, Weights
 from ..graphs.bert.int8 import Calibration, Scales
 from ..runtime.tokenizer import Tokenizer
+from .bert_layers import Numbers, Windows
 from .gptq import Gram, quantize_by_gram
-from .layer_inputs import Numbers, Windows, layer_inputs
+from .layer_inputs import layer_inputs
 
 # Both in medians of the peaks of a layer's channels.
 OUTLIER_PEAK = 4.0  # a layer without a larger peak is not tamed: it would only cost speed
@@ -89,7 +90,9 @@ def measure_inputs(
     """
     seen: dict[str, Inputs] = {}
     with np.errstate(all="ignore"):
-        for name, states in layer_inputs(config, weights, _chunks(tokenizer, texts)):
+        for name, states in layer_inputs(
+            config, weights, chunks_of(chain.from_iterable(tokenizer.encode(texts)))
+        ):
             if not np.isfinite(states).all():
                 raise ModelError(
                     f"With these weights the inputs of {name} are not finite numbers; use another model."
@@ -137,12 +140,12 @@ def _range(seen: Inputs, scales: NDArray[np.float32] | None) -> tuple[float, flo
     return float((seen.low / divisors).min() * seen.step), float((seen.high / divisors).max() * seen.step)
 
 
-def _chunks(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Windows]:
-    """The windows of the texts in order, cut after each CHUNK_TOKENS tokens."""
+def chunks_of(windows: Iterable[Sequence[int]]) -> list[Windows]:
+    """The windows in order, cut after each CHUNK_TOKENS tokens."""
     chunks: list[Windows] = []
     chunk: list[Sequence[int]] = []
     tokens = 0
-    for window in chain.from_iterable(tokenizer.encode(texts)):
+    for window in windows:
         chunk.append(window)
         tokens += len(window)
         if tokens >= CHUNK_TOKENS:

@@ -33,7 +33,7 @@ def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress
     sentences the label that float32 gives, ModelError too; then only the float32 variant has a manifest.
     """
     home = registry.folder(plan.base)
-    builder = _VariantBuilder(home, plan, progress)
+    builder = VariantBuilder(home, plan, progress)
     fp32 = builder.fp32(source)
     int8 = builder.int8(fp32)
     write_manifest(fp32, registry.manifest_path(plan.base, "fp32"))
@@ -47,7 +47,7 @@ def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress
     return [fp32, int8]
 
 
-class _VariantBuilder:
+class VariantBuilder:
     """Builds graphs from the files of one model, which are read once, and measures them on the sample."""
 
     def __init__(self, home: Path, plan: PullPlan, progress: Progress) -> None:

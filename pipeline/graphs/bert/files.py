@@ -48,11 +48,15 @@ def read_config(path: Path) -> BertConfig:
         raise UsageError(
             f"{path} has architectures = {others}; only an encoder is supported ({', '.join(ENCODERS)})."
         )
-    if config.num_attention_heads < 1 or config.hidden_size % config.num_attention_heads:
+    if config.num_attention_heads < 1 or (
+        config.attention_head_size is None and config.hidden_size % config.num_attention_heads
+    ):
         raise UsageError(
             f"{path} has hidden_size = {config.hidden_size}, which num_attention_heads = "
             f"{config.num_attention_heads} does not divide."
         )
+    if config.attention_head_size is not None and config.attention_head_size < 1:
+        raise UsageError(f"{path} has attention_head_size = {config.attention_head_size}; 1 is the least.")
     return config
 
 
@@ -111,6 +115,7 @@ def _array(path: Path, name: str, tensor: dict[str, Any]) -> NDArray[np.float32]
 def _shapes(config: BertConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The name and the shape of each tensor of the encoder."""
     width, wide = config.hidden_size, config.intermediate_size
+    inner = config.attention_width
     yield "embeddings.word_embeddings.weight", (config.vocab_size, width)
     yield "embeddings.position_embeddings.weight", (config.max_position_embeddings, width)
     yield "embeddings.token_type_embeddings.weight", (config.type_vocab_size, width)
@@ -118,8 +123,8 @@ def _shapes(config: BertConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     for number in range(config.num_hidden_layers):
         prefix = f"encoder.layer.{number}."
         for part in ("query", "key", "value"):
-            yield from _linear(f"{prefix}attention.self.{part}", width, width)
-        yield from _linear(prefix + "attention.output.dense", width, width)
+            yield from _linear(f"{prefix}attention.self.{part}", inner, width)
+        yield from _linear(prefix + "attention.output.dense", width, inner)
         yield from _norm(prefix + "attention.output.LayerNorm", width)
         yield from _linear(prefix + "intermediate.dense", wide, width)
         yield from _linear(prefix + "output.dense", width, wide)

@@ -44,6 +44,17 @@ class BertConfig(Struct, frozen=True):
     quantization_config: Any = None
     is_decoder: bool = False
     matryoshka_dimensions: Any = None  # to which a vector may be cut, as models that were trained for it say
+    attention_head_size: int | None = None  # of a pruned encoder, whose heads are fewer and as wide as before
+
+    @property
+    def head_size(self) -> int:
+        """The width of a head."""
+        return self.attention_head_size or self.hidden_size // self.num_attention_heads
+
+    @property
+    def attention_width(self) -> int:
+        """The width of all heads."""
+        return self.num_attention_heads * self.head_size
 
     @property
     def padding(self) -> int:
@@ -127,20 +138,20 @@ class BertEncoder:
         return self._norm(graph.add("Add", narrow, states), prefix + "output.LayerNorm")
 
     def _attention(self, states: str, mask: str, prefix: str) -> str:
-        """Multi-head attention without the output projection; (rows, length, hidden_size)."""
+        """Multi-head attention without the output projection; (rows, length, attention_width)."""
         graph = self._graph
         heads = self._config.num_attention_heads
-        split = graph.ints(0, 0, heads, self._config.hidden_size // heads)
+        split = graph.ints(0, 0, heads, self._config.head_size)
         query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
         # The scale of the scores is applied to the queries: length × width values instead of
         # length².
-        query = graph.add("Mul", query, graph.number((self._config.hidden_size // heads) ** -0.5))
+        query = graph.add("Mul", query, graph.number(self._config.head_size**-0.5))
         left = graph.add("Transpose", graph.add("Reshape", query, split), perm=[0, 2, 1, 3])
         right = graph.add("Transpose", graph.add("Reshape", key, split), perm=[0, 2, 3, 1])
         shares = graph.add("Softmax", graph.add("Add", graph.add("MatMul", left, right), mask), axis=-1)
         values = graph.add("Transpose", graph.add("Reshape", value, split), perm=[0, 2, 1, 3])
         mixed = graph.add("Transpose", graph.add("MatMul", shares, values), perm=[0, 2, 1, 3])
-        return graph.add("Reshape", mixed, graph.ints(0, 0, self._config.hidden_size))
+        return graph.add("Reshape", mixed, graph.ints(0, 0, self._config.attention_width))
 
     def _linear(self, states: str, name: str) -> str:
         """``states`` × weight + bias of the layer called ``name``."""

@@ -1,0 +1,77 @@
+"""Models and their variants as a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .tables import print_table
+
+if TYPE_CHECKING:
+    from ...models.manifest import Manifest
+
+COLUMNS = {
+    "name": "NAME",
+    "precision": "PRECISION",
+    "dimensions": "DIMENSIONS",
+    "max_tokens": "MAX TOKENS",
+    "size": "SIZE",
+    "as_fp32": "AS FP32",
+    "version": "VERSION",
+    "source": "SOURCE",
+}
+
+
+def print_models(manifests: "list[Manifest]", as_json: bool) -> None:
+    """A table, or all of the manifests as JSON."""
+    print_table([row_of(manifest) for manifest in manifests], COLUMNS, as_json=as_json)
+
+
+def row_of(manifest: "Manifest") -> dict[str, Any]:
+    """The manifest, and what was measured in words."""
+    from ...models.catalogue import languages_of
+
+    row: dict[str, Any] = msgspec.to_builtins(manifest)
+    files = [Path(path) for path in (manifest.graph_path, manifest.data_path) if path]
+    size_bytes = sum(path.stat().st_size for path in files if path.exists())
+    return (
+        row
+        | {
+            "languages": languages_of(manifest.name) or manifest.pair or "not said by its files",
+            "version": manifest.version,
+            "size": f"{size_bytes / 1e6:.0f} MB",
+        }
+        | _measured(manifest)
+    )
+
+
+def _measured(manifest: "Manifest") -> dict[str, str | None]:
+    """What was measured when the variant was built, in words."""
+    shown: dict[str, str | None] = dict.fromkeys(
+        ("as_fp32", "accuracy", "cosine", "kl", "alone_or_in_company")
+    )
+    if agreement := manifest.agreement:
+        shown["as_fp32"] = f"{agreement.label:.1%} of {agreement.sentences} labels"
+        shown["cosine"] = f"mean {agreement.cosine_mean:.4f}, least {agreement.cosine_min:.4f}"
+    if independence := manifest.independence:
+        shown["alone_or_in_company"] = (
+            f"{independence.labels_changed} of {independence.rows} labels differ, "
+            f"elements by {independence.largest_difference:.0e} at most"
+        )
+    if kept := manifest.kept_accuracy:
+        shown["as_fp32"] = f"{kept.share:.1%} of its accuracy"
+        shown["accuracy"] = (
+            f"{kept.variant:.1%} of {kept.rows} unseen rows, the original {kept.original:.1%}; 95% interval of the "
+            f"share {kept.low:.1%} to {kept.high:.1%}"
+        )
+    if fidelity := manifest.fidelity:
+        shown["as_fp32"] = f"{fidelity.top1:.1%} of {fidelity.tokens} tokens"
+        shown["kl"] = f"{fidelity.kl:.2g}"
+    if steadiness := manifest.steadiness:
+        shown["alone_or_in_company"] = (
+            f"of {steadiness.texts} texts, {steadiness.in_company} differ in company, "
+            f"{steadiness.in_other_chunks} in other chunks, {steadiness.resumed} when resumed"
+        )
+    elif manifest.fidelity:
+        shown["alone_or_in_company"] = f"not measured: {manifest.device} was not usable when it was built"
+    return shown
