@@ -194,7 +194,7 @@ def check(file: Path | None, as_json: bool) -> None:
     help="Number of tickets to copy for each category.",
 )
 def draft(data: Path, text: str, label: str, examples: int, clean: str | None, **reading: Any) -> None:
-    """Print a first taxonomy, made from labeled tickets.
+    """Print a first taxonomy, made from labeled tickets. Drafts of replies are a chain, see docs/chains.md.
 
     Its categories are the labels in DATA, its examples some of the tickets. Redirect it to a file, then edit
     the descriptions and routes.
