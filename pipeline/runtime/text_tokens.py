@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers.decoders import ByteLevel
 
@@ -100,4 +101,26 @@ def _read(path: Path | str) -> LibraryTokenizer:
         raise ModelError(f"Cannot read the tokenizer {path}: {error}.") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    _match_exactly(tokenizer)
     return tokenizer
+
+
+def _match_exactly(tokenizer: LibraryTokenizer) -> None:
+    """A special token is what is written so, not what the normalizer makes to it.
+
+    Else a message with full-width brackets or other letters would have one where its text has none.
+    """
+    exact = [
+        AddedToken(
+            token.content,
+            special=True,
+            normalized=False,
+            single_word=token.single_word,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+        )
+        for token in tokenizer.get_added_tokens_decoder().values()
+        if token.special and token.normalized
+    ]
+    if exact:
+        tokenizer.add_special_tokens(exact)

@@ -1,11 +1,13 @@
 """Prompts to tokens, and tokens to text piece by piece."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_llama import TOKENIZER, tiny_tensors, write_tiny_hub
+from tokenizers import AddedToken, Tokenizer, normalizers
 
 from inferstream.pipeline.errors import ModelError, TooLarge
 from inferstream.pipeline.optimize.gguf_tokenizer import tokenizer_of
@@ -55,8 +57,6 @@ def test_a_prompt_that_is_too_long(tokens: TextTokens) -> None:
 
 
 def test_padding_and_truncation_of_the_file_are_off(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer
-
     path = write_tiny_hub(tmp_path, tiny_tensors()) / "tokenizer.json"
     changed = Tokenizer.from_file(str(path))
     changed.enable_truncation(3)
@@ -71,7 +71,7 @@ def test_padding_and_truncation_of_the_file_are_off(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> TextTokens:
     """Tokens of words, with single bytes for what is no word, as SentencePiece makes them."""
-    from tokenizers import Tokenizer, decoders, models
+    from tokenizers import decoders, models
 
     words = {"<unk>": 0, "</s>": 1, "▁a": 2, "b": 3, "▁": 4, "é": 5}
     singles = {f"<0x{byte:02X}>": 6 + byte for byte in range(256)}
@@ -110,3 +110,25 @@ def test_a_character_that_is_never_completed_holds_nothing_back_for_ever(others:
     stream = others.stream()
     shown = [stream.add(6 + 0x80) for _ in range(100)]
     assert len("".join(shown)) > 80
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "written"),
+    [
+        (normalizers.NFKC(), "＜|end|＞"),
+        (normalizers.Lowercase(), "<|END|>"),
+        (normalizers.NFC(), "<|en d|>"),
+    ],
+)
+def test_only_what_is_written_so_is_a_special_token(tmp_path: Path, normalizer: Any, written: str) -> None:
+    """Not what the normalizer of the file makes to it: messages are searched before it."""
+    made = Tokenizer.from_file(str(write_tiny_hub(tmp_path, tiny_tensors()) / "tokenizer.json"))
+    made.normalizer = normalizer
+    made.add_special_tokens([AddedToken("<|end|>", normalized=True)])
+    made.save(str(tmp_path / "tokenizer.json"))
+    found = TextTokens(tmp_path / "tokenizer.json", 100)
+    end = made.token_to_id("<|end|>")
+    assert end not in found.encode(written)
+    assert found.encode("a<|end|>")[-1] == end
+    assert end not in found.encode("<|end|>", with_special=False)
+    assert found.decode(found.encode("a<|end|>")) == "a"
