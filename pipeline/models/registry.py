@@ -17,14 +17,17 @@ from .progress import Progress
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 LOCK_INTERVAL_S = 0.2
+LONGEST_NAME = 100
+"""Characters: it is the name of a folder, which may have 255 bytes."""
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
 
 
 def split_name(name: str) -> tuple[str, str | None]:
     """``minilm-int8`` → (``minilm``, ``int8``); ``minilm`` → (``minilm``, None). Raises UsageError."""
-    if not BASE_NAME.fullmatch(name):
+    if len(name) > LONGEST_NAME or not BASE_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is not a model name: use lower-case letters, digits, dots and single hyphens."
+            f"{name[:LONGEST_NAME]!r} is not a model name: use lower-case letters, digits, dots and single hyphens, "
+            f"{LONGEST_NAME} characters at most."
         )
     base, _, precision = name.rpartition("-")
     return (base, precision) if base and precision in PRECISIONS else (name, None)

@@ -123,3 +123,10 @@ def test_a_manifest_is_replaced_atomically(registry: ModelRegistry) -> None:
     write_manifest(msgspec.structs.replace(read_manifest(path), max_tokens=7), path)
     assert read_manifest(path).max_tokens == 7
     assert not list(path.parent.glob("*.part"))
+
+
+def test_a_name_of_more_characters_than_a_folder_may_have_is_no_name() -> None:
+    assert split_name("m" * 100) == ("m" * 100, None)
+    with pytest.raises(UsageError, match="100 characters at most") as raised:
+        split_name("m" * 1_000_000)
+    assert len(str(raised.value)) < 300
