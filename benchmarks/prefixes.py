@@ -25,6 +25,7 @@ from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.runtime.chat_template import ChatTemplate, read_chat
 from inferstream.pipeline.runtime.generated_row import DECODE, PREFILL, GeneratedRow
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
+from inferstream.pipeline.runtime.key_values import KeyValueMaker
 from inferstream.pipeline.runtime.model import More
 from inferstream.pipeline.runtime.prefixes import Keeping, PrefixMemory, RowPlace
 from inferstream.pipeline.runtime.sessions import Session
@@ -83,9 +84,7 @@ class Bench:
         size = GeneratorSize(rows=len(QUESTIONS), context=CONTEXT)
         self.plain = Generator(session, size)
         self.keeping = Generator(session, size, Keeping(KEPT))
-        shape = session.input_shapes["keys_0"]
-        layers = sum(key.startswith("keys_") for key in session.input_shapes)
-        self.memory = Watched(layers, Keeping(KEPT), (int(shape[1]), int(shape[3])))
+        self.memory = Watched(Keeping(KEPT), KeyValueMaker(session))
         self.keeping._prefixes = self.memory
         for generator in (self.plain, self.keeping):
             generator.warm_up()
