@@ -1,5 +1,6 @@
 """A model on a device."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from inferstream.pipeline.graphs.bert.files import read_config
 from inferstream.pipeline.graphs.bert.float32 import BertEncoder
 from inferstream.pipeline.graphs.builder import GraphBuilder, write_model
 from inferstream.pipeline.runtime.device_errors import device_error
-from inferstream.pipeline.runtime.sessions import Session
+from inferstream.pipeline.runtime.sessions import WITHOUT_TILES, Session
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,18 @@ def test_outputs_by_name_and_the_provider_it_runs_on(graph: Path) -> None:
     assert session.provider == "cpu"
     assert session.outputs == ["embedding"]
     assert session.run(feeds(3, 5))[0].shape == (3, 32)
+
+
+def test_attention_keeps_all_scores_unless_the_environment_says_otherwise(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One query for each row is faster so; the operator reads the variable when a session is made."""
+    monkeypatch.setenv(WITHOUT_TILES, "0")
+    Session(graph, provider="cpu")
+    assert os.environ[WITHOUT_TILES] == "0"
+    monkeypatch.delenv(WITHOUT_TILES)
+    Session(graph, provider="cpu")
+    assert os.environ[WITHOUT_TILES] == "1"
 
 
 def test_threads_share_one_session(graph: Path) -> None:
