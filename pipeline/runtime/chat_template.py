@@ -1,6 +1,7 @@
 """Chat templates: the messages of a conversation become the text that a model goes on with.
 
-Models bring their templates, so they run in a sandbox: a template sees what it is given and nothing of the process.
+Models bring their templates, so they run in a sandbox: a template sees what it is given and nothing of the process,
+and what it may cost is bounded (`template_limits`).
 The names that it may use are those of `transformers`, for which templates are written.
 """
 
@@ -14,10 +15,10 @@ import msgspec
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from msgspec import Struct
 
 from ..errors import BadRequest, ModelError, TooLarge
+from .template_limits import BoundedEnvironment, TooMuchWork
 
 MAX_CHARACTERS = 4_000_000
 """Of a text: a template that repeats without an end is stopped here."""
@@ -57,12 +58,13 @@ class ChatTemplate:
             raise ModelError(
                 "The model's files have no chat template: it can go on with a text, and cannot chat."
             )
-        environment = ImmutableSandboxedEnvironment(
+        environment = BoundedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
-        environment.filters["tojson"] = _as_json
+        environment.add_filter("tojson", _as_json)
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = _now
+        self._environment = environment
         self._tokens = settings.tokens
         try:
             self._template = environment.from_string(settings.template)
@@ -80,6 +82,7 @@ class ChatTemplate:
         given = {**self._tokens, **names, "messages": messages, "add_generation_prompt": answering}
         parts = []
         length = 0
+        self._environment.begin()
         try:
             for part in self._template.generate(given):
                 parts.append(part)
@@ -91,6 +94,10 @@ class ChatTemplate:
         except _Refused as error:
             raise BadRequest(
                 f"The model's chat template refuses the messages: {_sentence(error)}."
+            ) from error
+        except TooMuchWork as error:
+            raise BadRequest(
+                f"The model's chat template does too much with these messages: {_sentence(error)}. Send fewer turns."
             ) from error
         except BadRequest:
             raise
