@@ -102,6 +102,16 @@ class Metrics:
         self.padded_tokens = Counter(
             "inferstream_padded_tokens", "Tokens that ran, padding included.", registry=self.registry
         )
+        self.prompt_tokens = Counter(
+            "inferstream_prompt_tokens",
+            "Tokens of prompts of generated texts, computed or kept.",
+            registry=self.registry,
+        )
+        self.kept_tokens = Counter(
+            "inferstream_kept_tokens",
+            "Those of them that were not computed, as they were kept of an earlier prompt.",
+            registry=self.registry,
+        )
         self._of_tasks: dict[str, TaskMetrics] = {}
         self._gauges: dict[str, Gauge] = {}
         self.registry.register(_Answers(self._of_tasks))
@@ -120,12 +130,17 @@ class Metrics:
         """Failure replies and dead letters of all tasks."""
         return sum(one.failed_requests for one in self._of_tasks.values())
 
-    def ran(self, rows: int, tokens: int, padded_tokens: int, ms: float) -> None:
+    def ran(
+        self, rows: int, tokens: int, padded_tokens: int, ms: float, prompt_tokens: int = 0, kept: int = 0
+    ) -> None:
         """Count a batch of the device. The lanes call this from their threads."""
         self.batch_rows.observe(rows)
         self.run_seconds.observe(ms / 1e3)
         self.tokens.inc(tokens)
         self.padded_tokens.inc(padded_tokens)
+        if prompt_tokens:
+            self.prompt_tokens.inc(prompt_tokens)
+            self.kept_tokens.inc(kept)
 
     def watch(self, name: str, sentence: str, read: Callable[[], float]) -> None:
         """Add a gauge whose value is read at each scrape."""

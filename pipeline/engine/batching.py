@@ -113,12 +113,18 @@ class Limits(NamedTuple):
 
 
 class BatchStats(NamedTuple):
-    """One batch that ran, for the metrics. ``ms`` is wall time."""
+    """One batch that ran, for the metrics. ``ms`` is wall time.
+
+    ``prompt_tokens``: of a model that reads prompts in a phase of its own, those that are read now, of which ``kept``
+    were there already.
+    """
 
     rows: int
     tokens: int
     padded_tokens: int
     ms: float
+    prompt_tokens: int = 0
+    kept: int = 0
 
 
 class ShapeCost(Protocol):

@@ -182,7 +182,11 @@ class Lane(threading.Thread):
         cost.observe(CostSample(rows, max(computed), max(ms, 1e-3)))
         cost.observe_outputs(entry.row for entry in batch)
         tokens = sum(computed)
-        return results, BatchStats(rows, tokens, rows * length, (shared.clock() - began) * 1e3)
+        ms = (shared.clock() - began) * 1e3
+        if batch[0].phase == shared.model.phases[-1]:
+            return results, BatchStats(rows, tokens, rows * length, ms)
+        kept = sum(entry.row.kept for entry in batch)
+        return results, BatchStats(rows, tokens, rows * length, ms, tokens + kept, kept)
 
     def _store(self, batch: list[Entry], results: Sequence[Any], stats: BatchStats) -> None:
         """Give each row's result to its flight; carry the rows on that take another step."""

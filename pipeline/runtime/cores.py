@@ -3,11 +3,9 @@
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
 
-MEMBERSHIP: Final = Path("/proc/self/cgroup")
-MOUNTS: Final = Path("/sys/fs/cgroup")
+from .control_groups import MEMBERSHIP, MOUNTS, group_folders
 
 
 def usable_cores(membership: Path = MEMBERSHIP, mounts: Path = MOUNTS) -> int:
@@ -27,29 +25,9 @@ def usable_cores(membership: Path = MEMBERSHIP, mounts: Path = MOUNTS) -> int:
 
 def _quotas(membership: Path, mounts: Path) -> Iterator[float]:
     """The quota of each group of this process that has one, in cores."""
-    for folder in _folders(membership, mounts):
+    for folder in group_folders("cpu", membership, mounts):
         yield from _quota(folder, ["cpu.max"])
         yield from _quota(folder, ["cpu.cfs_quota_us", "cpu.cfs_period_us"])
-
-
-def _folders(membership: Path, mounts: Path) -> Iterator[Path]:
-    """The folders of the groups that hold CPU quotas, from the process's own up to the root."""
-    yield mounts  # also without /proc: the root of a container
-    try:
-        lines = membership.read_text().splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        roots = [mounts, mounts / "unified"] if not controllers else [mounts / controllers, mounts / "cpu"]
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # In a container the path may be the host's, of which only the root is mounted here.
-        group = PurePosixPath(path.lstrip("/"))
-        for root in roots:
-            for inner in (group, *group.parents):
-                if ".." not in inner.parts:
-                    yield root / inner
 
 
 def _quota(folder: Path, names: list[str]) -> Iterator[float]:

@@ -10,6 +10,7 @@ from ..errors import DeviceError, DeviceOutOfMemory
 from .bound_steps import BoundSteps, RowWindow
 from .generated_row import DECODE, PREFILL, GeneratedRow
 from .key_values import KeyValueMaker
+from .memory_left import check_memory
 from .model import Measure, More, Row
 from .prefixes import Keeping, PrefixMemory, RowPlace
 from .row_memory import HeldRow, RowMemory
@@ -65,6 +66,7 @@ class Generator:
         self.size = size._replace(context=min(size.context, int(session.metadata["context"])))
         self.words = int(session.output_shapes["scores"][1])
         self._maker = KeyValueMaker(session)
+        self._check_memory(self.size.lanes, keeping.tokens)
         self._prefixes = PrefixMemory(keeping, self._maker)
         self._session = session
         self._fewest = self.size.rows if session.memory.apart else FEWEST
@@ -77,11 +79,25 @@ class Generator:
     def reserve(self, lanes: int) -> None:
         """Take memory until this number of lanes has it."""
         self.size = self.size._replace(lanes=max(lanes, len(self._lanes)))
+        self._check_memory(lanes - len(self._lanes))
         while len(self._lanes) < lanes:
             memory = RowMemory(self._maker.make(self.size.rows + 1, self.size.context + FEWEST))
             lane = _Lane(memory, BoundSteps(self._session, memory, self.size.context + FEWEST))
             self._lanes.append(lane)
             self._unused.append(lane)
+
+    def _check_memory(self, lanes: int, kept: int = 0) -> None:
+        """Raises UsageError if the host has no memory for so many lanes more, and for ``kept`` tokens of prompts."""
+        if not self._maker.on_host or lanes <= 0:
+            return
+        rows, context = self.size.rows, self.size.context
+        of_lanes = lanes * self._maker.nbytes_of(rows + 1, context + FEWEST)
+        check_memory(
+            of_lanes + self._maker.nbytes_of(1, kept),
+            f"Keys and values of {lanes} lanes with {rows} texts of {context} tokens"
+            + (f", and of {kept} tokens of kept prompts," if kept else ""),
+            "lower `rows`, `context` or `prefix_tokens` in [generate], or `lanes` in [engine]",
+        )
 
     @property
     def rows(self) -> int:
@@ -186,7 +202,8 @@ class Generator:
 
     def _after_chunk(self, row: GeneratedRow, held: HeldRow, chunk: _Chunk) -> Any:
         row.state = held
-        row.cached += chunk.first - row.read
+        row.kept = chunk.first - row.read
+        row.cached += row.kept
         row.skipped = row.length - chunk.length
         held.length = row.read = chunk.first + chunk.length
         if row.read < len(row.prompt):
@@ -214,6 +231,7 @@ class Generator:
         for row, held in zip(rows, helds, strict=True):
             held.length += 1
             row.skipped = 0
+            row.kept = 0
         return [self._advanced(*found) for found in zip(rows, helds, chosen, strict=True)]
 
     def _advanced(self, row: GeneratedRow, held: HeldRow, token: int) -> Any:

@@ -134,6 +134,15 @@ class KeyValueMaker:
         self._memory = session.memory
         self._copies = _copies(session, self._arrays * self._heads, self._kind)
 
+    @property
+    def on_host(self) -> bool:
+        """Whether they are in the memory of the host."""
+        return self._copies is None
+
+    def nbytes_of(self, places: int, tokens: int) -> int:
+        """How many bytes `make` takes."""
+        return self._arrays * places * self._heads * tokens * self._width * self._kind.itemsize
+
     def make(self, places: int, tokens: int) -> KeyValues:
         """Raises UsageError if the device has no memory for them."""
         size = KeyValueSize(self._arrays, places, self._heads, tokens, self._width)

@@ -18,12 +18,14 @@ class Row:
     A row whose output is generated inside of one step has in ``given`` how many tokens of it are known
     already, and the step sets ``made``, how many it has generated. In other rows ``given`` is None.
 
-    A step that did not have to compute all of a row's ``length`` sets ``skipped``, how much of it. ``tenant`` is
+    A step that did not have to compute all of a row's ``length`` sets ``skipped``, how much of it; ``kept`` tokens
+    were there already, of an earlier row that begins the same, whatever ``length`` is. ``tenant`` is
     whose request it is; the engine sets it before the first step.
     """
 
     __slots__ = (
         "given",
+        "kept",
         "length",
         "made",
         "phase",
@@ -44,6 +46,7 @@ class Row:
         self.given: int | None = None
         self.made = 0
         self.skipped = 0
+        self.kept = 0
         self.tenant = ""
         self.state: Any = None
 

@@ -37,14 +37,14 @@ ENDS: Final = "\N{SKULL AND CROSSBONES}".encode()
 """A prompt that has it ends the process at its first token."""
 
 
-def generate_config(prefix: str, *, cached: bool = False, **generate: Any) -> Config:
-    """One lane, two partitions. ``generate``: settings of the task."""
+def generate_config(prefix: str, *, cached: bool = False, lanes: int = 1, **generate: Any) -> Config:
+    """Two partitions. ``generate``: settings of the task."""
     return Config(
         kafka=KafkaConfig(partitions=2, topic_prefix=prefix),
         window=WindowConfig(commit_interval_ms=50, drain_timeout_ms=10_000),
         retries=RetryConfig(tiers_s=[1], max_attempts=3),
         cache=CacheConfig(enabled=cached, disk_bytes=0),
-        engine=EngineConfig(lanes=1),
+        engine=EngineConfig(lanes=lanes),
         limits=LimitConfig(max_request_tokens=30_000),
         tasks={"generate": {"model": TINY, "rows": ROWS, "context": CONTEXT, **generate}},
     )
