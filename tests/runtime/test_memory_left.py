@@ -70,12 +70,12 @@ def test_groups_of_version_1_count(tmp_path: Path) -> None:
 def test_more_than_there_is_is_refused_before_it_is_taken(
     tiny_decoder: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "memory_left", lambda: 1_000_000_000)
+    monkeypatch.setattr(module, "memory_left", lambda: 0)
     with pytest.raises(UsageError) as refused:
         Generator(tiny_decoder, GeneratorSize(lanes=3, rows=250, context=1_000_000), Keeping(4_096))
     assert " lanes with 250 texts of " in str(refused.value)
     assert "and of 4096 tokens of kept prompts, need " in str(refused.value)
-    assert "1.0 GB are left: lower `rows`, `context` or `prefix_tokens` in [generate]" in str(refused.value)
+    assert "0.0 GB are left: lower `rows`, `context` or `prefix_tokens` in [generate]" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -1,6 +1,7 @@
 """Tries grammars in a process of its own, see `grammar_trial`."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ...errors import Overloaded
+from ...errors import BadRequest, Overloaded
 
 PROGRAM: Final = Path(__file__).with_name("grammar_trial.py")
 PATIENCE_S: Final = 20.0
@@ -40,10 +41,16 @@ class Trials:
         self._verdicts: OrderedDict[bytes, Verdict] = OrderedDict()
 
     def verdict(self, grammar: str, before: Callable[[], None] = lambda: None) -> Verdict:
-        """Blocks while the grammar is tried; those that were tried lately are known. Raises Overloaded.
+        """Blocks while the grammar is tried; those that were tried lately are known. Raises Overloaded, or BadRequest
+        where the system cannot fork: compiled untried, a grammar of 100 KB can end this process.
 
         ``before``: is called before a grammar that is not known is tried.
         """
+        if not hasattr(os, "fork"):
+            raise BadRequest(
+                "The worker's system cannot try a grammar in a fork: leave out `json_schema` and `regex`, or send the "
+                "request to a worker on Linux or macOS."
+            )
         key = blake2b(grammar.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         with self._running:
             verdict = self._verdicts.pop(key, None)
