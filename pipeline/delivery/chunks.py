@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from ..broker.base import Message
 from ..engine.flight import Flight
+from .part_pace import PartPace
 from .slots import Slot
 from .unread import UnreadPieces
 
@@ -37,11 +38,16 @@ class Chunks:
     """
 
     def __init__(
-        self, slot: Slot, message: Callable[[AnswerPart], Message | None], position: int = 0, seq: int = 0
+        self,
+        slot: Slot,
+        message: Callable[[AnswerPart], Message | None],
+        position: int = 0,
+        seq: int = 0,
+        pace: PartPace | None = None,
     ) -> None:
         """``message`` makes a reply of a part; None if it is too large for one: then no more is told.
 
-        ``position`` and ``seq``: how much another worker has told.
+        ``position`` and ``seq``: how much another worker has told. ``pace``: how far apart parts are.
         """
         self.position = position
         """Pieces that were told."""
@@ -55,6 +61,7 @@ class Chunks:
         self._flight: Flight | None = None
         self._last: int | None = None  # pieces that are told at most, once it is handed over
         self._most = 16  # pieces of the next part: as many as fit, by the last ones
+        self._pace = pace or PartPace()
         slot.chunks = self._next
         slot.lift = self._lift
 
@@ -116,6 +123,7 @@ class Chunks:
         return None if flight is None else flight.task.tell(flight.pieces[: self.position], 0)
 
     def _leave(self) -> None:
+        self._pace.stop()
         if self._flight is not None:
             if self._last is None:
                 self._flight.watchers.remove(self._slot.say)
@@ -126,7 +134,10 @@ class Chunks:
         flight = self._flight
         if flight is None or self._paused or len(flight.pieces) <= self.position:
             return None
-        if self._last is not None and self._last <= self.position:
+        if self._last is None:
+            if self._pace.waits(flight, self._slot.say):
+                return None
+        elif self._last <= self.position:
             return None
         try:
             message = self._part(flight)
@@ -158,6 +169,8 @@ class Chunks:
             return None
         self.position = start + count
         self.seq += 1
+        if self.position == len(flight.pieces):
+            self._pace.told()
         self.unread.told(self.position, len(output))
         self._check_pause()
         return message

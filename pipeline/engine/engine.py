@@ -201,8 +201,8 @@ class Engine:
         self._loop.call_soon_threadsafe(self._land, flights)
 
     def _tell_soon(self, flights: list[Flight]) -> None:
-        """New pieces have come: call the watchers, if there are any."""
-        watched = [flight for flight in flights if flight.watchers]
+        """New pieces have come: call the watchers, unless all look again by themselves. It wakes the event loop."""
+        watched = [flight for flight in flights if len(flight.watchers) > flight.not_calling]
         if watched:
             self._loop.call_soon_threadsafe(tell_watchers, watched)
 

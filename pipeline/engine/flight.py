@@ -45,6 +45,7 @@ class Flight:
     partial: bool = False  # all requests that have joined may be superseded
     waiters: set["asyncio.Future[bytes]"] = field(default_factory=set)
     watchers: list[Callable[[], None]] = field(default_factory=list)  # called when pieces have come
+    not_calling: int = 0  # of the watchers: those that look again soon, and need no call
     joining: int = 1  # requests that have joined and do not wait yet
     full: dict[object, bool] = field(default_factory=dict)  # those that want no more now; see `pause`
     paused: bool = False  # all requests want no more now

@@ -64,6 +64,24 @@ async def test_the_pieces_come_while_the_request_runs() -> None:
         assert set(told) <= {"hello"[:end] for end in range(6)}
 
 
+async def test_a_watcher_that_looks_again_by_itself_is_not_called() -> None:
+    async with a_steps_rig() as rig:
+        rig.session.stall()
+        quiet, called = rig.engine.begin(rig.job("hello")), rig.engine.begin(rig.job("world"))
+        assert isinstance(quiet, Flight)
+        assert isinstance(called, Flight)
+        told: list[str] = []
+        quiet.watchers.append(lambda: told.append("quiet"))
+        quiet.not_calling = 1
+        called.watchers.append(lambda: told.append("called"))
+        rig.session.release()
+        answers = await asyncio.gather(
+            rig.engine.arrive(quiet, rig.job("hello")), rig.engine.arrive(called, rig.job("world"))
+        )
+        assert [text_of(answer) for answer in answers] == ["hello", "world"]
+        assert set(told) == {"called"}
+
+
 async def test_the_pieces_of_several_rows_keep_their_order() -> None:
     async with a_steps_rig(max_characters=2) as rig:
         found = rig.engine.begin(rig.job("abcde"))

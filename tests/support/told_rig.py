@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from inferstream.pipeline.broker.base import Message, Record
 from inferstream.pipeline.delivery.chunks import AnswerPart, Chunks
+from inferstream.pipeline.delivery.part_pace import PartPace
 from inferstream.pipeline.delivery.slots import PartitionQueue, Slot
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.lab.steps import Steps
@@ -22,7 +23,7 @@ class FakeFlight:
     task: Any = field(default_factory=Steps)
     pieces: list[Any] = field(default_factory=list)
     watchers: list[Callable[[], None]] = field(default_factory=list)
-
+    not_calling: int = 0
     paused_by: set[object] = field(default_factory=set)
 
     def pause(self, request: object, *, resumes: bool) -> None:
@@ -40,12 +41,13 @@ class FakeFlight:
 class Told:
     """Parts that a slot without a window was given, and pulls at once."""
 
-    def __init__(self, most_bytes: int = 1_000_000) -> None:
+    def __init__(self, most_bytes: int = 1_000_000, pace: PartPace | None = None) -> None:
+        """Without ``pace`` nothing is gathered."""
         self.parts: list[AnswerPart] = []
         self._most_bytes = most_bytes
         record = Record(TOPICS.requests, 0, 0, None, b"{}", (), 0)
         self.slot = PartitionQueue(self._pull).append(record)
-        self.chunks = Chunks(self.slot, self._message)
+        self.chunks = Chunks(self.slot, self._message, pace=pace or PartPace(0.0))
 
     def follow(self, flight: FakeFlight) -> None:
         self.chunks.follow(cast(Flight, flight))
