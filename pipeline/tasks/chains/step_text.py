@@ -136,7 +136,8 @@ def _fault(place: Place, before: Before) -> str | None:
     if not (isinstance(output, type) and issubclass(output, Struct)):
         return f"the answer of the step before has no fields: write text = {'{output}'!r}"
     if place.field not in (known := output.__struct_encode_fields__):
-        return f"the answer of the step before has no field {place.field!r}: set `text`, with any of {', '.join(known)}"
+        names = ", ".join(known)
+        return f"the answer of the step before has no field {place.field!r}: write a text with any of {names}"
     return None
 
 

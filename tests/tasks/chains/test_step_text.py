@@ -91,7 +91,7 @@ def test_an_output_without_fields_is_told(output: bytes) -> None:
 @pytest.mark.parametrize(
     ("template", "output", "words"),
     [
-        ("{output.label}", Answered, "no field 'label': set `text`, with any of text, score, names, note"),
+        ("{output.label}", Answered, "no field 'label': write a text with any of text, score, names, note"),
         (DEFAULT, list[int], "has no fields"),
         ("{reply}", Answered, "{reply} is none of {text}, {request.text}, {output} and {output.NAME}"),
         ("{}", Answered, "is none of"),
