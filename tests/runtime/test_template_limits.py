@@ -100,9 +100,9 @@ def test_a_message_of_a_megabyte_is_rendered_whole() -> None:
 
 
 def test_the_steps_of_a_rendering_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_limits, "MAX_STEPS", 50)
+    monkeypatch.setattr(template_limits, "MAX_STEPS", 25)
     template = ChatTemplate(ChatSettings("{% for m in messages %}{{ m.content }}{% endfor %}", {}))
     for _ in range(20):
         assert template.text(ONE * 20) == "Hello" * 20
-    with pytest.raises(BadRequest, match=r"these messages: it takes more than 50 steps\. Send fewer"):
+    with pytest.raises(BadRequest, match=r"these messages: it takes more than 25 steps\. Send fewer"):
         template.text(ONE * 30)
