@@ -8,7 +8,7 @@ from inferstream.pipeline.delivery.chunks import CHUNK_BYTES
 from inferstream.pipeline.delivery.unread import MOST_BYTES, MOST_PIECES, UnreadPieces
 
 
-@given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 20_000), st.integers(0, 300)), max_size=60))
+@given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 60_000), st.integers(0, 80)), max_size=60))
 def test_pieces_and_bytes_that_were_not_read_are_counted_by_position(
     parts: list[tuple[int, int, int]],
 ) -> None:
