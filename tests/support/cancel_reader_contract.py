@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -31,7 +31,7 @@ class RecordingLeases:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def heard(self, name: str) -> None:
+    def heard(self, name: str, read: Mapping[str, int]) -> None:
         self.names.append(name)
 
     def check(self) -> None: ...
