@@ -54,7 +54,7 @@ async def test_a_stream_that_is_not_read_is_paused_and_goes_on_when_it_is(place:
         assert "".join(shown) == LONG
         assert (await unread.answer()).output.text == LONG
     report = await place.report()
-    assert (report.requests, report.results, report.failures) == (2, 2, {})
+    assert (report.requests, report.results, report.failures) == (3, 3, {})
     assert (report.lost, report.torn, report.repeated_pieces) == (False, 0, 0)
 
 
