@@ -19,7 +19,7 @@ from ..bench.runs import Run
 from . import ready, sleeping_worker
 from .loops import RawTranslations, called
 from .native import load_native
-from .texts import distinct
+from .texts import distinct, part_of_distinct
 
 LEARNED: Final = "learned"
 FLEETS: Final = {"1-worker": 1, "2-workers": 2, "4-workers": 4}
@@ -164,7 +164,8 @@ class TranslationSuite:
         )
 
     def _fleet_turn(self, name: str, number: int) -> Callable[[], Awaitable[Run]]:
-        texts = distinct(self._lines, self._effort.fleet_texts * FLEETS[name], seed=1_000 + number)
+        count, most = (self._effort.fleet_texts * workers for workers in (FLEETS[name], max(FLEETS.values())))
+        texts = part_of_distinct(self._lines, count, most, seed=1_000 + number)
         return lambda: self._systems[name].answer_all(texts)
 
     async def _memory(self) -> list[float]:

@@ -33,3 +33,11 @@ def distinct(lines: Sequence[str], count: int, seed: int) -> list[str]:
     texts = list(found)
     generator.shuffle(texts)
     return texts
+
+
+def part_of_distinct(lines: Sequence[str], count: int, most: int, seed: int) -> list[str]:
+    """``count`` of the ``most`` texts of `distinct`, with the same share of joined lines as all.
+
+    So fleets of all sizes have texts that cost the same.
+    """
+    return distinct(lines, most, seed)[:count]

@@ -20,7 +20,7 @@ from inferstream.pipeline.lab.translation.suite import (
     TranslationMeasurements,
     TranslationRound,
 )
-from inferstream.pipeline.lab.translation.texts import distinct, read_lines
+from inferstream.pipeline.lab.translation.texts import distinct, part_of_distinct, read_lines
 
 LINES = [f"line number {number}" for number in range(12)]
 
@@ -31,6 +31,14 @@ def test_no_text_occurs_twice(count: int, seed: int) -> None:
     assert len(set(texts)) == len(texts) == count
     assert set(LINES) <= set(texts) or count <= len(LINES)
     assert texts == distinct(LINES, count, seed)
+
+
+def test_a_part_has_as_many_joined_lines_as_the_whole() -> None:
+    """A fleet of one worker that had single lines only was measured against a larger one that had pairs too."""
+    lines = [f"line {number}" for number in range(1_000)]
+    part, whole = (part_of_distinct(lines, count, 4_000, seed=1) for count in (1_000, 4_000))
+    shares = [sum(text.count("line") for text in texts) / len(texts) for texts in (part, whole)]
+    assert shares[0] == pytest.approx(shares[1], rel=0.05)
 
 
 def test_lines_that_cannot_be_used_are_refused_in_a_sentence(tmp_path: Path) -> None:
