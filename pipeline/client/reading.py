@@ -44,7 +44,7 @@ class Reading:
             self.moved()
 
     def came(self, pieces: int) -> None:
-        """So many are there now, read or not."""
+        """``pieces`` have come, read or not."""
         if self._said is None and pieces >= STEP:
             self.moved()
 

@@ -75,7 +75,7 @@ class Chunks:
         self._slot.say()
 
     def was_read(self, pieces: int, now: float) -> float:
-        """The client has read so many pieces. Returns for how many seconds it is paused since it has read none."""
+        """The client has read ``pieces``. Returns for how many seconds it is paused without reading more."""
         self.unread.was_read(pieces, now)
         self._check_pause()
         return self.unread.idle_s(now)

@@ -31,7 +31,7 @@ class UnreadPieces:
             self._bytes += size
 
     def was_read(self, pieces: int, now: float) -> None:
-        """The client says that it has read so many pieces. ``now`` is in clock seconds."""
+        """The client says that it has read ``pieces``. ``now`` is in clock seconds."""
         if self._read is None or pieces > self._read:
             self._read = pieces
             self._since = now

@@ -87,7 +87,7 @@ class Generator:
             self._unused.append(lane)
 
     def _check_memory(self, lanes: int, kept: int = 0) -> None:
-        """Raises UsageError if the host has no memory for so many lanes more, and for ``kept`` tokens of prompts."""
+        """Raises UsageError if the host has no memory for ``lanes`` more lanes and ``kept`` tokens of prompts."""
         if not self._maker.on_host or lanes <= 0:
             return
         rows, context = self.size.rows, self.size.context

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from support.chain_place import ChainPlace, a_chain_place
 from support.chain_worker import know_both
-from support.decoder_home import with_decoder
+from support.decoder_home import home_with_decoder
 from support.draft_worker import DRAFT, OPTIONS, TASKS, draft_config, draft_serving
 from support.kafka_serving import running
 from support.steps_worker import broker_at
@@ -28,10 +28,7 @@ def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("decoder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INFERSTREAM_HOME", str(folder / "home"))
-        with_decoder(folder)
+    with home_with_decoder(tmp_path_factory.mktemp("decoder")):
         yield
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from support.decoder_home import with_decoder
+from support.decoder_home import home_with_decoder
 from support.generate_worker import ENDS, generate_config
 from support.processes import Processes
 from support.steps_worker import broker_at
@@ -28,10 +28,7 @@ PROMPTS = [f"{number} abc" for number in range(6)]
 
 @pytest.fixture(scope="module", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("decoder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INFERSTREAM_HOME", str(folder / "home"))
-        with_decoder(folder)
+    with home_with_decoder(tmp_path_factory.mktemp("decoder")):
         yield
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import structs
+from support.broker_contract import all_records
 from support.chain_worker import CHAIN, FAILS, chain_config, chain_serving, know_both
 from support.kafka_serving import running, until
 from support.steps_worker import WINDOW, broker_at
@@ -59,13 +60,7 @@ class Chained:
 
     async def records(self, topic: str) -> list[Record]:
         """All records that a topic has now."""
-        reader = await self.broker.consume([topic])
-        ends = await reader.end_offsets(reader.assignment())
-        found: list[Record] = []
-        while len(found) < sum(ends.values()):
-            found += await reader.poll(1_000, 200)
-        await reader.close()
-        return found
+        return await all_records(self.broker, topic)
 
     async def put(self, body: bytes, key: bytes | None = None, *headers: tuple[str, bytes]) -> None:
         await self.broker.publish(Message(self.topics.requests, body, key, headers))

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.broker_contract import all_records
 from support.chain_worker import chain_config, know_both
-from support.decoder_home import with_decoder
+from support.decoder_home import home_with_decoder
 from support.draft_worker import DRAFT, draft_config, draft_serving
 from support.generate_worker import Steps, watched_steps
 from support.kafka_serving import running, until
@@ -51,10 +52,7 @@ def _tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("decoder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INFERSTREAM_HOME", str(folder / "home"))
-        with_decoder(folder)
+    with home_with_decoder(tmp_path_factory.mktemp("decoder")):
         yield
 
 
@@ -93,13 +91,7 @@ class Drafts:
         return await self._records(self.topics.of_step(step).requests)
 
     async def _records(self, topic: str) -> list[Record]:
-        reader = await self._broker.consume([topic])
-        ends = await reader.end_offsets(reader.assignment())
-        found: list[Record] = []
-        while len(found) < sum(ends.values()):
-            found += await reader.poll(1_000, 200)
-        await reader.close()
-        return found
+        return await all_records(self._broker, topic)
 
 
 @asynccontextmanager

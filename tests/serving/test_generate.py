@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.decoder_home import TINY, with_decoder
+from support.decoder_home import TINY, home_with_decoder
 from support.generate_worker import CONTEXT, ROWS, Steps, generate_worker, watched_steps
 from support.kafka_serving import running
 from support.steps_worker import broker_at
@@ -33,10 +33,7 @@ PROMPT = "abc abc"
 
 @pytest.fixture(scope="module", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("decoder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INFERSTREAM_HOME", str(folder / "home"))
-        with_decoder(folder)
+    with home_with_decoder(tmp_path_factory.mktemp("decoder")):
         yield
 
 

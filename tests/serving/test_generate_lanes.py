@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.decoder_home import with_decoder
+from support.decoder_home import home_with_decoder
 from support.generate_worker import generate_worker, watched_steps
 from support.kafka_serving import running
 
@@ -20,10 +20,7 @@ OPTIONS = {"max_tokens": 30}
 
 @pytest.fixture(scope="module", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("decoder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INFERSTREAM_HOME", str(folder / "home"))
-        with_decoder(folder)
+    with home_with_decoder(tmp_path_factory.mktemp("decoder")):
         yield
 
 

@@ -28,6 +28,17 @@ async def take(consumer: Consumer, count: int) -> list[Record]:
     return records
 
 
+async def all_records(broker: Broker, topic: str) -> list[Record]:
+    """All records that a topic has now."""
+    reader = await broker.consume([topic])
+    ends = await reader.end_offsets(reader.assignment())
+    found: list[Record] = []
+    while len(found) < sum(ends.values()):
+        found += await reader.poll(1_000, 200)
+    await reader.close()
+    return found
+
+
 async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():  # noqa: ASYNC110 - a broker has no event for this

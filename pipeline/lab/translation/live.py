@@ -93,7 +93,9 @@ class LiveSuite:
     ) -> None:
         self._bench = bench
         self._model = f"{model}-int8"
-        *_, self._source, self._target = model.split("-")
+        languages = model.split("-")[-2:]
+        self._source = languages[0]
+        self._target = languages[1]
         self._lines = lines
         self._effort = effort
         self._progress = progress
