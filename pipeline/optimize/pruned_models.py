@@ -6,12 +6,12 @@ from itertools import chain
 from pathlib import Path
 
 import msgspec
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import ModelError, UsageError
 from ..graphs.bert.files import read_config, read_weights
 from ..models.catalogue import PUBLISHED, PinnedFile
-from ..models.files import publish
+from ..models.files import publish, sha256_of
 from ..models.manifest import ENCODER, KeptAccuracy, Lineage, Manifest, write_manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry, split_name
@@ -105,13 +105,18 @@ class _PrunedModel:
     def _pruned(self, texts: Sequence[str]) -> PrunedEncoder:
         """Pruned on ``texts`` and on the sample, so that it does not forget the rest of the language."""
         folder = Path(self._original.graph_path).parent
+        weights = folder / WEIGHTS
+        if not weights.is_file() or sha256_of(weights) != self._original.weights_sha256:
+            raise ModelError(
+                f"The weights in {folder} are not those of {self._original.name}: make or pull that model again."
+            )
         config = read_config(folder / "config.json")
         sentences, _ = load_sample()
         read = [*calibration_texts(sentences), *texts[:MAX_TEXTS]]
         windows = _within(chain.from_iterable(self._tokenizer.encode(read)))
         return prune(
             config,
-            read_weights(folder / WEIGHTS),
+            read_weights(weights),
             chunks_of(windows),
             kept_of(config, self._lineage.share),
             lambda layer, layers: self._progress(f"pruning layer {layer + 1} of {layers}", 0, None),
@@ -165,14 +170,12 @@ class _PrunedModel:
         contents = {
             "config.json": msgspec.json.format(msgspec.json.encode(settings), indent=2),
             "tokenizer.json": (source / "tokenizer.json").read_bytes(),
+            WEIGHTS: save(pruned.weights),
         }
         for name, content in contents.items():
             part = self._home / f"{name}.part"
             part.write_bytes(content)
             publish(part, self._home / name)
-        part = self._home / f"{WEIGHTS}.part"
-        save_file(pruned.weights, part)
-        publish(part, self._home / WEIGHTS)
 
 
 def _within(windows: Iterable[Sequence[int]]) -> list[Sequence[int]]:

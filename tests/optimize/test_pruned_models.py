@@ -82,6 +82,18 @@ def test_what_keeps_too_little_accuracy_is_not_published_unless_it_is_forced(reg
     assert all(one.lineage is not None and one.lineage.forced for one in made)
 
 
+def test_weights_that_a_refused_pruning_left_are_not_taken_for_those_of_the_model(
+    registry: ModelRegistry,
+) -> None:
+    """The older variants stay; their weights have been replaced, so nothing can be made from them."""
+    older = prune_model(registry, HALF, rows_of_words(), quiet)
+    with pytest.raises(ModelError, match="are needed"):
+        prune_model(registry, Pruning("tiny", 0.9, "tiny-half"), rows_of_order(), quiet)
+    assert [registry.load(one.name) for one in older] == older
+    with pytest.raises(ModelError, match="not those of tiny-half-fp32"):
+        prune_model(registry, Pruning("tiny-half", 0.5, "tiny-quarter"), rows_of_words(), quiet)
+
+
 @pytest.mark.parametrize("name", ["minilm", "other-int8", "Tiny", "tiny"])
 def test_names_of_other_models_are_refused(registry: ModelRegistry, name: str) -> None:
     with pytest.raises(UsageError, match="name"):
