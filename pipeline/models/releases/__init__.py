@@ -1,0 +1,1 @@
+"""Releases: what workers serve under an alias, as immutable versions in a folder or a bucket."""
