@@ -17,7 +17,7 @@ STATUSES = ("miss", "memory", "disk", "flight", "off")
 class TaskMetrics:
     """The metrics of one task. They have the label ``task``."""
 
-    def __init__(self, task: str, of_all: "Metrics") -> None:
+    def __init__(self, task: str, of_all: "WorkerMetrics") -> None:
         self._task = task
         self._of_all = of_all
         self._latency = of_all.latency.labels(task)
@@ -53,7 +53,7 @@ class TaskMetrics:
         self._of_all.gauge(name, sentence).labels(self._task).set_function(read)
 
 
-class Metrics:
+class WorkerMetrics:
     """All metrics of a worker process. Values that are read on demand are added by `watch`."""
 
     def __init__(self) -> None:

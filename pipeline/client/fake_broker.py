@@ -15,7 +15,7 @@ from ...schemas.topics import Header, header_values
 from ..broker.base import Listener, Message, TopicSpec
 from ..errors import InferstreamError, Superseded, UsageError
 from .fake_consumer import FakeConsumer
-from .gate import Gate
+from .gate import AnswerGate
 from .sent_request import SentRequest, caller_id, check_options, decoded, sent_request
 
 MODEL = "fake"
@@ -45,7 +45,7 @@ class FakeBroker:
         self.answers = dict(answers)
         self.requests: list[SentRequest] = []
         self.cancelled: list[str] = []
-        self.gate = Gate()
+        self.gate = AnswerGate()
         self._broken = broken
         self._consumers: list[FakeConsumer] = []
         self._running: dict[str, asyncio.Task[None]] = {}

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 
-class Gate:
+class AnswerGate:
     """Open until `hold`. Lives on one event loop."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 CONFIDENCE: Final = 0.95
 
 
-class Interval(NamedTuple):
+class MedianInterval(NamedTuple):
     """Limits between which the true value lies with 95 % confidence."""
 
     low: float
@@ -35,7 +35,7 @@ def median(values: Sequence[float]) -> float:
     return percentile(values, 50)
 
 
-def median_interval(values: Sequence[float]) -> Interval:
+def median_interval(values: Sequence[float]) -> MedianInterval:
     """The 95 % confidence interval of the median, from order statistics; no distribution is assumed.
 
     Of n values in order, the k-th smallest to the k-th largest cover the true median with the probability
@@ -51,4 +51,4 @@ def median_interval(values: Sequence[float]) -> Interval:
     tail = (1 - CONFIDENCE) / 2 * 2**count
     cut = sum(below <= tail for below in accumulate(math.comb(count, k) for k in range(count)))
     cut = max(cut, 1)
-    return Interval(ordered[cut - 1], ordered[-cut])
+    return MedianInterval(ordered[cut - 1], ordered[-cut])

@@ -16,7 +16,7 @@ from ..engine.lanes import LaneSettings
 from ..engine.questions import ModelEntry
 from ..serving.build import task_workers
 from ..serving.serving import Serving
-from ..telemetry import Metrics
+from ..telemetry import WorkerMetrics
 from .steps import CONTRACT, Steps, StepsModel
 
 LIMITS = Limits(4_096, 64)
@@ -35,7 +35,7 @@ def steps_serving(
     memory = MemoryCache(config.cache.memory_bytes) if config.cache.enabled else None
     served = {Steps.name: {Steps.name: ModelEntry(Steps(), device)}}
     engine = Engine(served, memory=memory, disk=None, clock=time.monotonic)
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     topics = Topics(Steps.name, config.kafka.topic_prefix)
     workers = task_workers(config, broker, topics, engine, metrics.of_task(Steps.name), piece=CONTRACT.piece)
     return Serving(broker, engine, [workers], metrics)

@@ -42,7 +42,7 @@ from ..runtime.sessions import Session
 from ..tasks.catalogue import contract_of, tasks
 from ..tasks.chains.chain import Chain, ChainStep, steps_of
 from ..tasks.chains.declared import chains_of, task_models
-from ..telemetry import Metrics, TaskMetrics
+from ..telemetry import TaskMetrics, WorkerMetrics
 from .loading import ModelLoader
 from .serving import Serving, TaskWorkers
 from .step_options import check_step_options
@@ -75,7 +75,7 @@ def build_worker(
     names = task_models(served, config)
     if group and len(names) > 1:
         raise UsageError("A group is for one task: with several tasks leave it out, each has its own then.")
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     definitions = [tasks().find(name) for name in names]
     loader = ModelLoader(config, metrics, batcher, graph_of)
     models = {one.name: loader.entries(one, names[one.name]) for one in definitions}
@@ -111,7 +111,7 @@ def step_workers(
     config: Config,
     broker: Broker,
     engine: Engine,
-    metrics: Metrics,
+    metrics: WorkerMetrics,
     served: Collection[str],
     *,
     group: str | None = None,

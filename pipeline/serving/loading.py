@@ -22,7 +22,7 @@ from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
 from ..tasks.definition import Loaded, TaskDefinition
 from ..tasks.loading import loaded_model, made_model, made_task
-from ..telemetry import Metrics
+from ..telemetry import WorkerMetrics
 
 
 class OnDevice(NamedTuple):
@@ -43,7 +43,7 @@ class ModelLoader:
     def __init__(
         self,
         config: Config,
-        metrics: Metrics,
+        metrics: WorkerMetrics,
         batcher: type[Batcher] = Batcher,
         graph_of: Callable[[Session], Graph] = lambda session: session,
     ) -> None:

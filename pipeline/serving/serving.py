@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..broker.base import Broker, TopicSpec
 from ..delivery.worker import Worker
 from ..engine.engine import Engine
-from ..telemetry import Metrics
+from ..telemetry import WorkerMetrics
 
 
 class TaskWorkers(NamedTuple):
@@ -26,7 +26,7 @@ class Serving:
     """An engine and the workers of its tasks. `run` it until `drain`."""
 
     def __init__(
-        self, broker: Broker, engine: Engine, of_tasks: Sequence[TaskWorkers], metrics: Metrics
+        self, broker: Broker, engine: Engine, of_tasks: Sequence[TaskWorkers], metrics: WorkerMetrics
     ) -> None:
         self.engine = engine
         self.of_tasks = of_tasks

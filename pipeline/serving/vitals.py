@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..telemetry import Metrics
+from ..telemetry import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,11 @@ class Vitals:
     """
 
     def __init__(
-        self, metrics: Metrics, running: Callable[[], int], *, clock: Callable[[], float] = time.monotonic
+        self,
+        metrics: WorkerMetrics,
+        running: Callable[[], int],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``running`` gives the number of requests in flight."""
         self._metrics = metrics

@@ -19,7 +19,7 @@ from inferstream.pipeline.delivery.leases import Lease, Leases
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.retries import Attempt, to_retry_topic
 from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
 from inferstream.schemas.topics import Header
@@ -33,7 +33,7 @@ class CancelRig:
 
     def __init__(self, engine: EngineRig, retries: RetryConfig) -> None:
         self.engine = engine
-        self.whole = Metrics()
+        self.whole = WorkerMetrics()
         self.metrics = self.whole.of_task("echo")
         self.cancels = Cancels(None, self.metrics)
         self.handler: Handler = handler_over(

@@ -31,7 +31,7 @@ from inferstream.pipeline.engine.questions import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.lab.steps import Steps, StepsModel
 from inferstream.pipeline.runtime.fake_session import FakeSession
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure, Reply, Result
 from inferstream.schemas.topics import Header, Topics
@@ -202,7 +202,7 @@ class Rig:
         served = {"steps": {"steps": ModelEntry(Steps(), device)}}
         self.engine = Engine(served, memory=MemoryCache(1_000_000), disk=None, clock=clock)
         retries = RetryConfig(tiers_s=[0], max_attempts=3, budget_share=1.0)
-        self.metrics = Metrics()
+        self.metrics = WorkerMetrics()
         self.handler = handler_over(
             self.engine,
             topics=TOPICS,

@@ -14,7 +14,7 @@ from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.replies import ReplyBuilder
 from inferstream.pipeline.delivery.retry_returner import RetryReturner
 from inferstream.pipeline.errors import DeviceError, NotWritable, ReplyTooLarge, UnreadableBatch
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.topics import Header, Topics
 
 TOPIC = "dead-letters"
@@ -114,7 +114,7 @@ def test_a_batch_that_cannot_be_read_is_one_letter_that_names_its_requests() -> 
         Topics("echo"),
         RetryConfig(),
         ReplyBuilder("echo", 1_000),
-        metrics := Metrics().of_task("echo"),
+        metrics := WorkerMetrics().of_task("echo"),
         Breaker(BreakerConfig(), lambda: 0.0),
         WorkerStamp("w", lambda: AT_S),
     )

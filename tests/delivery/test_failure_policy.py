@@ -27,7 +27,7 @@ from inferstream.pipeline.errors import (
     Poison,
     ReplyTopicNotAllowed,
 )
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.codec import DecodeError, decode_reply
 from inferstream.schemas.messages import Failure
 from inferstream.schemas.topics import ANY_ORDER, Header
@@ -40,7 +40,7 @@ class Rig(NamedTuple):
     """A policy, and what it counts."""
 
     policy: FailurePolicy
-    metrics: Metrics
+    metrics: WorkerMetrics
     breaker: Breaker
 
     def retried(self) -> int:
@@ -48,7 +48,7 @@ class Rig(NamedTuple):
 
 
 def a_rig(retries: RetryConfig) -> Rig:
-    metrics, breaker = Metrics(), Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
+    metrics, breaker = WorkerMetrics(), Breaker(BreakerConfig(in_a_row=1), lambda: 0.0)
     stamp = WorkerStamp("w", lambda: NOW_S)
     return Rig(
         FailurePolicy(TOPICS, retries, ReplyBuilder("echo", 1_000), metrics.of_task("echo"), breaker, stamp),
@@ -177,7 +177,7 @@ def test_a_trial_that_must_be_retried_later_keeps_the_breaker_open() -> None:
         TOPICS,
         RetryConfig(tiers_s=[1]),
         replies,
-        Metrics().of_task("echo"),
+        WorkerMetrics().of_task("echo"),
         breaker,
         WorkerStamp("w", lambda: NOW_S),
     )

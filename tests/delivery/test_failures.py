@@ -33,7 +33,7 @@ from inferstream.pipeline.errors import (
 )
 from inferstream.pipeline.runtime.model import Row
 from inferstream.pipeline.tasks.base import Ask
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Result
 from inferstream.schemas.topics import ANY_ORDER, Header
@@ -407,7 +407,7 @@ async def test_the_breaker_counts_what_the_worker_is_to_blame_for(error: Excepti
     stamp = WorkerStamp("w", lambda: NOW_S)
     replies = ReplyBuilder("echo", 1_000)
     failures = FailurePolicy(
-        TOPICS, RetryConfig(tiers_s=[]), replies, Metrics().of_task("echo"), breaker, stamp
+        TOPICS, RetryConfig(tiers_s=[]), replies, WorkerMetrics().of_task("echo"), breaker, stamp
     )
     record = a_record()
     arrival = Arrival(record, header_map(record), TOPICS.replies, 0, "t1")

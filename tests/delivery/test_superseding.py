@@ -16,7 +16,7 @@ from inferstream.pipeline.delivery.arrival import Arrival, header_map
 from inferstream.pipeline.delivery.cancels import MAX_SUPERSEDED_BYTES, Cancels
 from inferstream.pipeline.delivery.outcome import Outcome
 from inferstream.pipeline.delivery.retries import Attempt, to_retry_topic
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Chunk, Failure, Result
 from inferstream.schemas.topics import Header
@@ -45,7 +45,7 @@ class StreamRig:
 
     def __init__(self, engine: EngineRig) -> None:
         self.engine = engine
-        self.whole = Metrics()
+        self.whole = WorkerMetrics()
         self.metrics = self.whole.of_task("echo")
         self.admission = Admission(4)
         self.cancels = Cancels(None, self.metrics)

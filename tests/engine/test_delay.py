@@ -16,7 +16,7 @@ from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import DeviceError
 from inferstream.pipeline.runtime.graph import Feeds
 from inferstream.pipeline.serving.build import task_workers
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.topics import Topics
 
 
@@ -75,7 +75,7 @@ async def test_replies_and_polls_linger_only_while_everybody_waits(tmp_path: Pat
     async with a_gated_rig(Limits(32, 1)) as (rig, gate):
         broker = EmbeddedBroker(tmp_path)
         window = task_workers(
-            Config(), broker, Topics("echo"), rig.engine, Metrics().of_task("echo")
+            Config(), broker, Topics("echo"), rig.engine, WorkerMetrics().of_task("echo")
         ).worker.window
         asked = rig.asked(LONG, tenant="stranger")
         await waiting(rig, 99)

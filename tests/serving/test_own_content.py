@@ -34,7 +34,7 @@ from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.tasks import catalogue
 from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.text import TextTask
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.contract import Contract
 from inferstream.schemas.messages import Failure, Request
@@ -93,7 +93,7 @@ async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
         disk=None,
         clock=time.monotonic,
     )
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     async with asyncio.timeout(30), EmbeddedBroker() as broker:
         workers = task_workers(CONFIG, broker, TOPICS, engine, metrics.of_task("total"), kind=Numbers)
         async with running(Serving(broker, engine, [workers], metrics)), Client(broker=broker) as opened:

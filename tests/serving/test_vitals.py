@@ -6,15 +6,15 @@ import pytest
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.serving.vitals import TICK_S, Vitals
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
+def metrics() -> WorkerMetrics:
+    return WorkerMetrics()
 
 
-def test_report_counts_since_the_last_one(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+def test_report_counts_since_the_last_one(metrics: WorkerMetrics, caplog: pytest.LogCaptureFixture) -> None:
     vitals = Vitals(metrics, lambda: 3)
     for status in ("miss", "memory", "flight", "off"):
         metrics.of_task("a").answered(status, 1.0)
@@ -31,7 +31,9 @@ def test_report_counts_since_the_last_one(metrics: Metrics, caplog: pytest.LogCa
     ]
 
 
-def test_a_late_event_loop_is_measured_and_logged(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_late_event_loop_is_measured_and_logged(
+    metrics: WorkerMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = FakeClock()
     vitals = Vitals(metrics, lambda: 0, clock=clock)
     vitals.tick()

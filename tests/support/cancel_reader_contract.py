@@ -14,7 +14,7 @@ from inferstream.pipeline.delivery.cancel_memory import RequestName
 from inferstream.pipeline.delivery.cancel_reader import CancelReader
 from inferstream.pipeline.delivery.cancels import Cancels
 from inferstream.pipeline.errors import BrokerError
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.cancels import Cancel, Heartbeat
 from inferstream.schemas.codec import encode
 from inferstream.schemas.topics import Header
@@ -53,7 +53,7 @@ class CancelReaderContract:
     @asynccontextmanager
     async def reading(self, broker: Broker, topic: str, **more: float) -> AsyncIterator[CancelReader]:
         """A reader that runs and has caught up."""
-        reader = CancelReader(broker, topic, Metrics().of_task("echo"), **more)
+        reader = CancelReader(broker, topic, WorkerMetrics().of_task("echo"), **more)
         task = asyncio.create_task(reader.run())
         try:
             await wait_until(lambda: reader.cancels.since_ms < float("inf") or task.done())
@@ -140,4 +140,4 @@ class CancelReaderContract:
 
     async def test_a_topic_that_is_missing_is_an_error(self, broker: Broker, unique: str) -> None:
         with pytest.raises(BrokerError, match=f"{unique}"):
-            await CancelReader(broker, unique, Metrics().of_task("echo")).run()
+            await CancelReader(broker, unique, WorkerMetrics().of_task("echo")).run()

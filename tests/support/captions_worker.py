@@ -29,7 +29,7 @@ from inferstream.pipeline.serving.shutdown import run_until_signaled
 from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.options import checked_options
 from inferstream.pipeline.tasks.text import TextTask
-from inferstream.pipeline.telemetry import Metrics, configure_logging
+from inferstream.pipeline.telemetry import WorkerMetrics, configure_logging
 from inferstream.schemas.topics import Topics
 from inferstream.schemas.translation import TranslateOptions, TranslateOutput
 from support.steps_worker import broker_at
@@ -104,7 +104,7 @@ def captions_worker(broker: Broker, topics: Topics, notes: Path) -> Serving:
     device = Device(Encoder(NotedSession(notes)), Limits(4_096, 1), {RUN: cost}, lane)
     served = {Capitals.name: {Capitals.model: ModelEntry(Capitals(), device)}}
     engine = Engine(served, memory=None, disk=None, clock=time.monotonic)
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     workers = task_workers(config, broker, topics, engine, metrics.of_task(Capitals.name))
     return Serving(broker, engine, [workers], metrics)
 

@@ -30,7 +30,7 @@ from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
 from inferstream.pipeline.tasks import catalogue
 from inferstream.pipeline.tasks.catalogue import OURS, TaskCatalogue, tasks
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.contract import Contract
 from inferstream.schemas.topics import Topics
 from support.echo import Echo, EchoOptions
@@ -99,7 +99,7 @@ def chain_serving(
     memory = MemoryCache(config.cache.memory_bytes) if config.cache.enabled else None
     models = {name: known[name] for name in served}
     engine = Engine(models, memory=memory, disk=None, clock=time.monotonic)
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     prefix = config.kafka.topic_prefix
     of_tasks = [
         task_workers(config, broker, Topics(name, prefix), engine, metrics.of_task(name)) for name in served

@@ -14,7 +14,7 @@ from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
 from inferstream.pipeline.tasks.catalogue import tasks
 from inferstream.pipeline.tasks.generate import loading
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 from support.chain_worker import EchoDefinition, StepsDefinition, chain_config, chain_serving
 from support.generate_worker import SlowGenerator, generate_config
 from support.steps_worker import broker_at
@@ -44,7 +44,7 @@ def draft_serving(config: Config, broker: Broker, served: Collection[str] = TASK
     """Workers of the tasks ``served`` and of their steps; not started. The home folder has the tiny decoder."""
     more = {}
     if "generate" in served:
-        more["generate"] = ModelLoader(config, Metrics()).entries(tasks().find("generate"))
+        more["generate"] = ModelLoader(config, WorkerMetrics()).entries(tasks().find("generate"))
     return chain_serving(config, broker, served, more=more)
 
 

@@ -27,7 +27,7 @@ from inferstream.pipeline.runtime.model import RUN
 from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted, run_alone
 from inferstream.pipeline.serving.serving import Serving, TaskWorkers
-from inferstream.pipeline.telemetry import Metrics, configure_logging
+from inferstream.pipeline.telemetry import WorkerMetrics, configure_logging
 from inferstream.workers.app import run
 from support.echo import Echo
 from support.handler_rig import TOPICS, handler_over
@@ -56,7 +56,7 @@ def echo_worker(
         disk=None,
         clock=time.monotonic,
     )
-    broker, metrics = EmbeddedBroker(directory), Metrics()
+    broker, metrics = EmbeddedBroker(directory), WorkerMetrics()
     of_task = metrics.of_task("echo")
     handler = handler_over(
         engine,

@@ -27,7 +27,7 @@ from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.hosting import one_error
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
-from inferstream.pipeline.telemetry import Metrics, configure_logging
+from inferstream.pipeline.telemetry import WorkerMetrics, configure_logging
 from inferstream.schemas.topics import Topics
 from support.echo import Echo
 
@@ -79,7 +79,7 @@ def failing_worker(
     engine = Engine({"echo": served}, memory=None, disk=None, clock=time.monotonic)
     kafka = KafkaConfig(partitions=partitions)
     config = Config(kafka=kafka, window=window, retries=retries, breaker=breaker_config)
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     workers = task_workers(config, broker, topics, engine, metrics.of_task(topics.task))
     return Serving(broker, engine, [workers], metrics)
 

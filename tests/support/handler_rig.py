@@ -31,7 +31,7 @@ from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
-from inferstream.pipeline.telemetry import Metrics, TaskMetrics
+from inferstream.pipeline.telemetry import TaskMetrics, WorkerMetrics
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure, Request, Result
 from inferstream.schemas.topics import Header, Topics
@@ -70,7 +70,7 @@ def handler_over(
     kind: type[Request] = Request,
 ) -> Handler:
     """A handler of a task over the engine, whose clock it shares. Its worker is called "w"."""
-    metrics = metrics or Metrics().of_task(topics.task)
+    metrics = metrics or WorkerMetrics().of_task(topics.task)
     breaker = breaker or Breaker(BreakerConfig(), engine.clock)
     reply_topics = ReplyTopics(topics, limits, partitions)
     stamp = WorkerStamp("w", wall_clock)
@@ -111,7 +111,7 @@ class HandlerRig:
 
     def __init__(self, rig: EngineRig, **more: Any) -> None:
         self.engine_rig = rig
-        self.metrics = Metrics().of_task("echo")
+        self.metrics = WorkerMetrics().of_task("echo")
         self.asked_for: list[str] = []
         self.handler = handler_over(rig.engine, partitions=self._partitions, metrics=self.metrics, **more)
 

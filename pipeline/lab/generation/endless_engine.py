@@ -20,7 +20,7 @@ from ...engine.job import Job
 from ...serving.loading import ModelLoader
 from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
-from ...telemetry import Metrics
+from ...telemetry import WorkerMetrics
 from .endless import EndlessGenerate
 
 HOST = "127.0.0.1"
@@ -60,7 +60,7 @@ async def answer(engine: Engine, reader: StreamReader, writer: StreamWriter) -> 
 
 async def serve(config: Config) -> None:
     """Answer until SIGTERM."""
-    entries = ModelLoader(config, Metrics()).entries(EndlessGenerate())
+    entries = ModelLoader(config, WorkerMetrics()).entries(EndlessGenerate())
     engine = Engine({GENERATE: entries}, memory=None, disk=None, clock=time.monotonic)
     tune_process()
     ended = asyncio.Event()

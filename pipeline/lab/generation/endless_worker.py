@@ -16,7 +16,7 @@ from ...serving.loading import ModelLoader
 from ...serving.serving import Serving
 from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
-from ...telemetry import Metrics
+from ...telemetry import WorkerMetrics
 from .endless import EndlessGenerate
 
 
@@ -28,7 +28,7 @@ def command(config: Config, chunk: int | None = None) -> list[str]:
 
 async def serve(config: Config, chunk: int | None = None) -> None:
     """Serve until SIGTERM."""
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     definition = EndlessGenerate(chunk)
     entries = ModelLoader(config, metrics).entries(definition)
     engine = Engine({GENERATE: entries}, memory=None, disk=None, clock=time.monotonic)

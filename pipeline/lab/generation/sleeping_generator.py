@@ -30,7 +30,7 @@ from ...serving.serving import Serving
 from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
 from ...tasks.generate.settings import GenerateSettings
-from ...telemetry import Metrics
+from ...telemetry import WorkerMetrics
 from .endless import EndlessGenerate
 
 CALL_MS: Final = 20.0
@@ -81,7 +81,7 @@ async def serve(config: Config) -> None:
     task = loaded.make(None)  # type: ignore[arg-type]  # it makes nothing of the graph
     models = {GENERATE: {settings.model: ModelEntry(task, device)}}
     engine = Engine(models, memory=None, disk=None, clock=time.monotonic)
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     async with KafkaBroker(config.kafka) as broker:
         topics = Topics(GENERATE, config.kafka.topic_prefix)
         kind = definition.contract.request

@@ -34,7 +34,7 @@ from ...serving.tuning import tune_process
 from ...tasks.translate.definition import TRANSLATE
 from ...tasks.translate.loading import load_translate
 from ...tasks.translate.settings import TranslateSettings
-from ...telemetry import Metrics
+from ...telemetry import WorkerMetrics
 
 CALL_MS: Final = 5.0
 ROW_MS: Final = 10.0
@@ -70,7 +70,7 @@ async def serve(model: str, config: Config) -> None:
     manifest, make, _ = load_translate(ModelRegistry(), model, TranslateSettings())
     served = {TRANSLATE: {model: ModelEntry(make(SleepingGraph()), _device(manifest))}}
     engine = Engine(served, memory=None, disk=None, clock=time.monotonic)
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     async with KafkaBroker(config.kafka) as broker:
         topics = Topics(TRANSLATE, config.kafka.topic_prefix)
         workers = task_workers(config, broker, topics, engine, metrics.of_task(TRANSLATE))

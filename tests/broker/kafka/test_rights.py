@@ -14,7 +14,7 @@ from inferstream.pipeline.broker.kafka.broker import KafkaBroker
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.delivery.cancel_reader import CancelReader
 from inferstream.pipeline.errors import BrokerError
-from inferstream.pipeline.telemetry import Metrics
+from inferstream.pipeline.telemetry import WorkerMetrics
 
 pytestmark = pytest.mark.kafka
 
@@ -163,4 +163,4 @@ async def test_a_worker_that_may_not_read_cancels_says_so(
         await admin.ensure_topics([TopicSpec(unique, 1)])
         async with asyncio.timeout(60), KafkaBroker(config) as broker:
             with pytest.raises(BrokerError, match=f"does not let {unique} .*grant it .*Read.* on {unique}"):
-                await CancelReader(broker, unique, Metrics().of_task("triage")).run()
+                await CancelReader(broker, unique, WorkerMetrics().of_task("triage")).run()
