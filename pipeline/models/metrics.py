@@ -1,9 +1,12 @@
-"""What was measured of a variant, and whether that is good enough to be served."""
+"""What was measured of a variant beside its original, and the judgement on it.
+
+A figure that is None was not measured.
+"""
 
 from msgspec import Struct
 
 
-class Interval(Struct, frozen=True):
+class Estimate(Struct, frozen=True):
     """A figure with its 95 % interval."""
 
     value: float
@@ -19,14 +22,6 @@ class LabelMetrics(Struct, frozen=True):
     recall: float
 
 
-class ShapeLatency(Struct, frozen=True):
-    """Of a single row, from its text to its answer, in milliseconds."""
-
-    tokens: int
-    p50_ms: float
-    p99_ms: float
-
-
 class ServedBy(Struct, frozen=True):
     """The session that was measured: the one that serves, with the same options."""
 
@@ -36,36 +31,70 @@ class ServedBy(Struct, frozen=True):
     runtime: str  # the version of ONNX Runtime
 
 
-class Metrics(Struct, frozen=True, omit_defaults=True):
-    """A variant beside its original, on rows that neither was made from. None: was not measured."""
+class ShapeLatency(Struct, frozen=True):
+    """Of single rows with about this number of tokens, from the text to the answer, in milliseconds."""
 
+    tokens: int
+    p50_ms: float
+    p99_ms: float
+
+
+class MachineSpeed(Struct, frozen=True):
+    """On one machine, in turns that alternate with the original's; of other machines it says nothing."""
+
+    served_by: ServedBy
+    tokens: tuple[int, ...]  # of the measured rows, in rising order: their lengths are the data's
+    latencies: tuple[ShapeLatency, ...]
+    p50_ms: float  # over the measured rows, each alone; of a row the median of its turns
+    p99_ms: float
+    rows_per_s: float  # in batches, of one core's time
+    times_original: Estimate | None = None  # rows_per_s ÷ the original's, of the same turns
+    resident_bytes: int | None = None  # what a process takes to load and run it, beside the libraries
+
+
+class Evaluation(Struct, frozen=True, omit_defaults=True):
+    """A variant beside its original, on rows that neither was made from."""
+
+    use: str  # what was measured: a head fitted anew (fitted), zero-shot, translate, generate
+    version: str  # of the variant that was measured
     original: str  # minilm-fp32
     original_version: str
     served_by: ServedBy
     rows: int
     rows_sha256: str
+    fitted_rows: int = 0  # that a head was fitted on, for this measurement alone
     seed: int = 0
-    accuracy: Interval | None = None
-    share: Interval | None = None  # of the original's accuracy, paired
+    accuracy: Estimate | None = None
+    original_accuracy: float | None = None
+    share: Estimate | None = None  # of the original's accuracy, paired
     macro_f1: float | None = None
+    original_macro_f1: float | None = None
     calibration_error: float | None = None
+    original_calibration_error: float | None = None
     by_label: dict[str, LabelMetrics] = {}
-    out_of_scope: float | None = None  # share of the foreign rows that are sent to a human
-    negation: float | None = None  # share of the negated rows whose answer is right
+    agreement: Estimate | None = None  # share of the rows with the original's answer
+    out_of_scope: float | None = None  # share of the foreign texts that are sent to a human
+    original_out_of_scope: float | None = None
+    negation: float | None = None  # share of the negated texts with the right answer, where a file has it
+    original_negation: float | None = None
+    negation_agreement: float | None = None  # share of the negated texts with the original's answer
+    static_share: float | None = None  # of the answers: those of the static tier
     cosine_mean: float | None = None
     cosine_min: float | None = None
-    agreement: Interval | None = None  # share of the rows with the original's answer
-    latencies: tuple[ShapeLatency, ...] = ()
-    p50_ms: float | None = None  # at the lengths of the rows
-    p99_ms: float | None = None
-    rows_per_s: float | None = None  # one core
-    size_bytes: int | None = None
-    resident_bytes: int | None = None
-    bleu: float | None = None  # against the original's translations, as chrf
+    size_bytes: int | None = None  # of all files that are read to serve it
+    bleu: float | None = None  # against the original's translations
     chrf: float | None = None
+    reference_bleu: float | None = None  # against translations by people
+    original_reference_bleu: float | None = None
     kl: float | None = None  # of the next token's probabilities, in nats
     top1: float | None = None
     perplexity: float | None = None
+    original_perplexity: float | None = None
+    speeds: tuple[MachineSpeed, ...] = ()  # the latest of each machine and device
+
+    def speed_on(self, served_by: ServedBy) -> MachineSpeed | None:
+        """What was measured by a session like this one."""
+        return next((speed for speed in self.speeds if speed.served_by == served_by), None)
 
 
 class Gate(Struct, frozen=True, omit_defaults=True):
@@ -74,7 +103,7 @@ class Gate(Struct, frozen=True, omit_defaults=True):
     thresholds: dict[str, float]  # {"min_share": 0.97}
     passed: bool
     failures: tuple[str, ...] = ()  # a sentence for each threshold that is missed
-    forced: bool = False  # published although it did not pass
+    forced: bool = False  # published although it did not pass, now or ever before
 
     @property
     def open(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..metrics import Gate, Metrics
+from ..metrics import Evaluation, Gate
 
 FORMAT = 1
 
@@ -43,7 +43,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     files: dict[str, StoredFile]
     origin: Origin
     labels: tuple[str, ...] = ()
-    metrics: Metrics | None = None
+    metrics: Evaluation | None = None
     gate: Gate | None = None
     format: int = FORMAT
 
