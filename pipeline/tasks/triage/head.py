@@ -1,24 +1,35 @@
-"""Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`; `NAME/current` has the version
-to serve.
+"""Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`, and the files of its static tier beside it;
+`NAME/current` has the version to serve.
 
 A version is never changed or removed. Another fit adds a version, then updates `current`.
 """
 
 import os
 import re
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from ...errors import ModelError, UnknownModel, UsageError
+from ...models.files import sha256_of
 from .classifier import Classifier, Destinations
+from .static_file import STATIC_FILE
+from .static_tier import StaticTier
 from .task import NONE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 VERSION = re.compile(r"[0-9a-f]{12}")
+HEAD_FILE: Final = "head.msgpack"
+TOKENIZER_FILE: Final = "tokenizer.json"  # beside a static tier, which needs no other file of the encoder
+
+Serve = Literal["encoder", "static", "cascade", "ensemble"]
+ENCODER_TIER: Final = "encoder"
+STATIC_TIER: Final = "static"
 
 
 class HeadAccuracy(Struct, frozen=True):
@@ -32,8 +43,18 @@ class HeadAccuracy(Struct, frozen=True):
     calibration_error: float
 
 
+class StaticPart(Struct, frozen=True):
+    """The static tier of a fitted model, whose files are beside `head.msgpack`: see `static_tier`."""
+
+    weights_sha256: str  # of static.safetensors
+    tokenizer_sha256: str  # of tokenizer.json, the encoder's: nothing else of the encoder is needed
+    max_tokens: int  # of one window
+    pad_id: int
+    measured: HeadAccuracy
+
+
 class Head(Struct, frozen=True):
-    """Multinomial logistic regression on the vectors of one encoder."""
+    """Multinomial logistic regression on the vectors of one encoder, and a static tier where there is one."""
 
     base: str
     encoder_digest: bytes
@@ -46,6 +67,8 @@ class Head(Struct, frozen=True):
     routes: dict[str, str] = {}
     priorities: dict[str, str] = {}
     clean: str | UnsetType = UNSET  # how its texts were cleaned; not there in heads of texts as they were
+    static: StaticPart | UnsetType = UNSET
+    serve: Serve | UnsetType = UNSET
 
     def encoded(self) -> bytes:
         """The bytes on disk."""
@@ -60,6 +83,18 @@ class Head(Struct, frozen=True):
     def cleaning(self) -> str:
         """How a text is cleaned before it is read, as it was for the fit."""
         return self.clean or NONE
+
+    @property
+    def served(self) -> Serve:
+        """Which tier answers."""
+        return self.serve or ENCODER_TIER
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files beside `head.msgpack` that belong to the version, each with its SHA-256."""
+        if self.static is UNSET:
+            return {}
+        return {STATIC_FILE: self.static.weights_sha256, TOKENIZER_FILE: self.static.tokenizer_sha256}
 
     @property
     def destinations(self) -> Destinations:
@@ -92,16 +127,21 @@ class HeadStore:
 
     def versions(self, name: str) -> list[str]:
         """All versions of a model, the oldest first."""
-        files = sorted(self._folder(name).glob("*/head.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+        files = sorted(self._folder(name).glob(f"*/{HEAD_FILE}"), key=lambda path: path.stat().st_mtime_ns)
         return [path.parent.name for path in files]
 
-    def save(self, name: str, head: Head) -> str:
-        """Store a new version and make it the current one, atomically; returns the version."""
+    def save(self, name: str, head: Head, files: Mapping[str, bytes] | None = None) -> str:
+        """Store a new version and make it the current one, atomically; returns the version.
+
+        ``files``: the contents of `Head.files`.
+        """
         content = head.encoded()
         version = _version(content)
         folder = self._folder(name) / version
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / "head.msgpack", content)
+        for file, its_content in (files or {}).items():
+            _replace(folder / file, its_content)
+        _replace(folder / HEAD_FILE, content)  # the last one: a version that has it is whole
         _replace(self._folder(name) / "current", version.encode())
         return version
 
@@ -129,7 +169,7 @@ class HeadStore:
     def load(self, name: str, version: str | None = None) -> Head:
         """A verified head, the current one by default. Raises UnknownModel, or ModelError for a damaged file."""
         version = version or self.current(name)
-        path = self._folder(name) / version / "head.msgpack"
+        path = self._folder(name) / version / HEAD_FILE
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -141,6 +181,26 @@ class HeadStore:
             return msgspec.msgpack.decode(content, type=Head)
         except msgspec.DecodeError as error:
             raise ModelError(f"{path} was written by another release ({error}); fit {name} again.") from error
+
+    def file(self, name: str, head: Head, file: str) -> Path:
+        """The path of one of `Head.files`, whose content has been verified. Raises ModelError."""
+        path = self._folder(name) / head.version / file
+        if not path.is_file() or sha256_of(path) != head.files.get(file):
+            raise ModelError(
+                f"{path} is absent or damaged; fit {name} again with `inferstream triage fit`, or copy the whole "
+                f"folder {path.parent} again."
+            )
+        return path
+
+    def static_tier(self, name: str, head: Head) -> StaticTier:
+        """The static tier of a head of this name. Raises ModelError if it has none, or another than its labels."""
+        if head.static is UNSET:
+            raise ModelError(f"{name} has no static tier; fit it again with `inferstream triage fit`.")
+        path = self.file(name, head, STATIC_FILE)
+        tier = StaticTier.read(path.read_bytes(), head.static.weights_sha256, str(path))
+        if (tier.labels, tier.dimensions) != (len(head.labels), head.dimensions):
+            raise ModelError(f"{path} is for other labels or another encoder than {name}; fit it again.")
+        return tier
 
     def _folder(self, name: str) -> Path:
         if not NAME.fullmatch(name):

@@ -12,7 +12,7 @@ from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ..definition import Loaded
 from .classifier import Classifier, Destinations, Routing, routing_of
-from .head import Head, HeadStore
+from .head import ENCODER_TIER, Head, HeadStore
 from .settings import TriageSettings
 from .task import NONE, Triage
 from .taxonomy import load_taxonomy
@@ -50,6 +50,8 @@ class TriageModel:
         self._taxonomy = load_taxonomy(taxonomy)
         heads = HeadStore(registry.root.parent)
         self._head = heads.load(name) if heads.has(name) else None
+        if self._head and self._head.served != ENCODER_TIER:
+            raise ModelError(f"{name} is served by {self._head.served!r}, which this release does not serve.")
         self.manifest = _encoder(registry, name, self._head, heads)
         self.tokenizer = Tokenizer(
             self.manifest.tokenizer_path, self.manifest.max_tokens, self.manifest.pad_id

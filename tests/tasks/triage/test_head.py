@@ -1,13 +1,16 @@
 """Fitted models on disk: versions are kept, `current` changes, damaged files are refused."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from support.static_tiers import random_arrays
 
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
-from inferstream.pipeline.tasks.triage.head import Head, HeadAccuracy, HeadStore
+from inferstream.pipeline.tasks.triage.head import Head, HeadAccuracy, HeadStore, StaticPart
+from inferstream.pipeline.tasks.triage.static_tier import StaticTier
 
 WEIGHTS = np.arange(6, dtype="<f4").reshape(3, 2)
 HEAD = Head(
@@ -97,3 +100,60 @@ def test_unknown_names_and_versions(heads: HeadStore) -> None:
 def test_weights_of_the_wrong_shape(heads: HeadStore) -> None:
     with pytest.raises(ModelError, match="wrong shape"):
         replace(HEAD, dimensions=4).classifier()
+
+
+ARRAYS = random_arrays(labels=2, dimensions=3)
+TOKENIZER = b"{}"
+FILES = {"static.safetensors": ARRAYS.encoded(), "tokenizer.json": TOKENIZER}
+WITH_STATIC = replace(
+    HEAD,
+    static=StaticPart(
+        weights_sha256=sha256(FILES["static.safetensors"]).hexdigest(),
+        tokenizer_sha256=sha256(TOKENIZER).hexdigest(),
+        max_tokens=256,
+        pad_id=0,
+        measured=HEAD.measured,
+    ),
+    serve="static",
+)
+
+
+def test_a_static_tier_is_loaded_as_it_was_saved(heads: HeadStore) -> None:
+    version = heads.save("tickets", WITH_STATIC, FILES)
+    head = heads.load("tickets")
+    assert (head, head.version, head.served) == (WITH_STATIC, version, "static")
+    assert set(head.files) == FILES.keys()
+    tier = heads.static_tier("tickets", head)
+    text = [[1, 3, 4]]
+    assert (tier.logits([text]) == StaticTier(ARRAYS).logits([text])).all()
+    assert heads.file("tickets", head, "tokenizer.json").read_bytes() == TOKENIZER
+
+
+def test_a_head_without_a_static_tier_keeps_its_bytes(heads: HeadStore) -> None:
+    """A file that an earlier release wrote has the same version, and is served by the encoder."""
+    assert HEAD.version == "d54d8cce87ee"
+    assert (HEAD.served, HEAD.files) == ("encoder", {})
+    heads.save("tickets", HEAD)
+    with pytest.raises(ModelError, match="tickets has no static tier; fit it again"):
+        heads.static_tier("tickets", HEAD)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_of_a_static_tier_that_are_damaged_or_absent_are_refused(heads: HeadStore, file: str) -> None:
+    folder = heads.root / "tickets" / heads.save("tickets", WITH_STATIC, FILES)
+    (folder / file).write_bytes(FILES[file][:-1])
+    with pytest.raises(ModelError, match=rf"{file} is absent or damaged; fit tickets again"):
+        heads.file("tickets", WITH_STATIC, file)
+    (folder / file).unlink()
+    with pytest.raises(ModelError, match=rf"{file} is absent or damaged; fit tickets again"):
+        heads.file("tickets", WITH_STATIC, file)
+    (folder / file).mkdir()
+    with pytest.raises(ModelError, match=rf"{file} is absent or damaged; fit tickets again"):
+        heads.file("tickets", WITH_STATIC, file)
+
+
+def test_a_static_tier_for_other_labels_is_refused(heads: HeadStore) -> None:
+    other = replace(WITH_STATIC, labels=("refund", "login", "other"))
+    heads.save("tickets", other, FILES)
+    with pytest.raises(ModelError, match="is for other labels or another encoder than tickets"):
+        heads.static_tier("tickets", other)

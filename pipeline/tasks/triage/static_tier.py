@@ -1,0 +1,192 @@
+"""The static tier: scores of labels from a table of token vectors and one hidden layer, without attention.
+
+A text is the weighted sum of its tokens' rows. All sums of products are sums of integers that float64 or float32
+holds exactly, so no order of adding, no batch and no number of threads changes a bit of an answer; what follows on
+them works on each text alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pooling import unit
+from .confidence import Floats
+from .static_file import StaticArrays, read_arrays
+
+Windows = Sequence[Sequence[int]]
+"""The token ids of one text, as `Tokenizer.encode` cuts it."""
+
+GATHERED: Final = 4_096
+"""Tokens whose rows are in memory at once: 4 MB with 128 numbers each. A longer window is gathered alone."""
+
+TOGETHER: Final = 64
+"""Texts of one matrix product."""
+
+LEVELS: Final = np.float32(127)  # of the text's vector, on each side of 0
+HIDDEN_LEVELS: Final = np.float32(255)  # of the hidden layer, which has no negative numbers
+LEAST: Final = np.float32(1e-30)
+
+
+class _Hidden(NamedTuple):
+    """What the first layer makes of some texts: integers, and what one of them is worth."""
+
+    vectors: Floats  # (texts, width)
+    vector_unit: Floats  # (texts, 1)
+    active: Floats  # (texts, hidden)
+    active_unit: Floats  # (texts, 1)
+
+
+class StaticReading(NamedTuple):
+    """What the tier makes of some texts."""
+
+    logits: Floats  # (texts, labels), divided by the temperature: their softmax are the confidences
+    along: Floats  # (texts,): how far each text points along the axis; 0 without one
+
+
+class StaticTier:
+    """A classifier of texts. Several threads may call it at once."""
+
+    def __init__(self, arrays: StaticArrays, axis: Floats | None = None) -> None:
+        """``arrays`` as `read_arrays` has checked them; ``axis`` in the space of the encoder's vectors."""
+        self._arrays = arrays
+        vocabulary = int(arrays.tokens[-1]) + 1
+        self._row_of = np.zeros(vocabulary + 1, np.intp)
+        self._row_of[arrays.tokens] = np.arange(len(arrays.tokens))
+        # By token and not by row: a token without a row, as each one behind the last, has the weight 0.
+        self._weight_of = np.zeros(vocabulary + 1, np.float64)
+        self._weight_of[arrays.tokens] = arrays.token_weights
+        self._width = arrays.table.shape[1]
+        self._hidden = arrays.hidden.astype(np.float32)
+        temperature = arrays.temperature[0]
+        self._output = arrays.output.astype(np.float32)
+        self._output_scales = arrays.output_scales / temperature
+        self._output_bias = arrays.output_bias / temperature
+        self._axis = None if axis is None else _Axis.of(arrays, axis)
+
+    @classmethod
+    def read(cls, content: bytes, sha256: str, where: str) -> Self:
+        """The tier in the file ``where``. Raises ModelError unless it is whole and has this digest."""
+        return cls(read_arrays(content, sha256, where))
+
+    def along(self, axis: Floats) -> Self:
+        """The same tier, which also says how far texts point along an axis of the encoder's space."""
+        return type(self)(self._arrays, axis)
+
+    @property
+    def labels(self) -> int:
+        """How many labels it knows."""
+        return len(self._output_bias)
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors of the encoder that was its teacher."""
+        return len(self._arrays.meaning_bias)
+
+    def read_texts(self, texts: Sequence[Windows]) -> StaticReading:
+        """The same to the bit for each text, whatever else is in ``texts``."""
+        made = [self._read(some) for some in _in_groups(texts)]
+        if not made:
+            return StaticReading(np.empty((0, self.labels), np.float32), np.empty(0, np.float32))
+        return StaticReading(
+            np.concatenate([one.logits for one in made]), np.concatenate([one.along for one in made])
+        )
+
+    def logits(self, texts: Sequence[Windows]) -> Floats:
+        """The logits of `read_texts`."""
+        return self.read_texts(texts).logits
+
+    def vectors(self, texts: Sequence[Windows]) -> Floats:
+        """What the encoder's unit vectors would be, about: of shape (texts, dimensions)."""
+        found = np.empty((len(texts), self.dimensions), np.float32)
+        meaning = self._arrays.meaning.astype(np.float32)
+        start = 0
+        for some in _in_groups(texts):
+            layer = self._first_layer(some)
+            from_text = layer.vectors @ meaning[: self._width] * layer.vector_unit
+            from_hidden = layer.active @ meaning[self._width :] * layer.active_unit
+            scaled = (from_text + from_hidden) * self._arrays.meaning_scales
+            found[start : start + len(some)] = unit(scaled + self._arrays.meaning_bias)
+            start += len(some)
+        return found
+
+    def _read(self, texts: Sequence[Windows]) -> StaticReading:
+        layer = self._first_layer(texts)
+        products = layer.active @ self._output
+        logits: Floats = products * layer.active_unit * self._output_scales + self._output_bias
+        return StaticReading(
+            logits, self._axis.of_texts(layer) if self._axis else np.zeros(len(texts), np.float32)
+        )
+
+    def _first_layer(self, texts: Sequence[Windows]) -> _Hidden:
+        sums = self._sums(texts)
+        largest = np.maximum(np.abs(sums).max(axis=1, keepdims=True), 1.0)  # of integers: 0 or at least 1
+        vectors = np.rint(sums * (LEVELS / largest)).astype(np.float32)
+        squares = np.einsum("ij,ij->i", vectors, vectors)[:, None]  # exact: at most 1 024 × 127²
+        vector_unit = np.sqrt(np.float32(self._width) / np.maximum(squares, np.float32(1)))
+        products = vectors @ self._hidden
+        values = products * vector_unit * self._arrays.hidden_scales + self._arrays.hidden_bias
+        np.maximum(values, np.float32(0), out=values)
+        most = np.maximum(values.max(axis=1, keepdims=True), LEAST)
+        active = np.rint(values * (HIDDEN_LEVELS / most))
+        return _Hidden(vectors, vector_unit, active, most / HIDDEN_LEVELS)
+
+    def _sums(self, texts: Sequence[Windows]) -> NDArray[np.float64]:
+        """The weighted sum of the rows of each text's tokens, of shape (texts, width)."""
+        sums = np.zeros((len(texts), self._width))
+        for group in _gathered(texts):
+            ids = np.fromiter(chain.from_iterable(window for _, window in group), np.intp)
+            weights = self._weight_of.take(ids, mode="clip")
+            rows = self._arrays.table.take(self._row_of.take(ids, mode="clip"), axis=0).astype(np.float64)
+            start = 0
+            for text, window in group:
+                end = start + len(window)
+                sums[text] += np.dot(weights[start:end], rows[start:end])
+                start = end
+        return sums
+
+
+class _Axis(NamedTuple):
+    """An axis of the encoder's space, as columns for both layers: integers, and what one of them is worth."""
+
+    of_vectors: Floats  # (width,)
+    of_active: Floats  # (hidden,)
+    column_unit: np.float32
+    bias: np.float32
+
+    @classmethod
+    def of(cls, arrays: StaticArrays, axis: Floats) -> Self:
+        column = arrays.meaning.astype(np.float64) @ (arrays.meaning_scales * axis.astype(np.float64))
+        column_unit = max(float(np.abs(column).max()), float(LEAST)) / LEVELS
+        whole = np.rint(column / column_unit).astype(np.float32)
+        width = arrays.table.shape[1]
+        bias = np.float32(arrays.meaning_bias.astype(np.float64) @ axis)
+        return cls(whole[:width], whole[width:], np.float32(column_unit), bias)
+
+    def of_texts(self, layer: _Hidden) -> Floats:
+        from_text = layer.vectors @ self.of_vectors * layer.vector_unit[:, 0]
+        from_hidden = layer.active @ self.of_active * layer.active_unit[:, 0]
+        along: Floats = (from_text + from_hidden) * self.column_unit + self.bias
+        return along
+
+
+def _in_groups(texts: Sequence[Windows]) -> Iterator[Sequence[Windows]]:
+    return (texts[start : start + TOGETHER] for start in range(0, len(texts), TOGETHER))
+
+
+def _gathered(texts: Iterable[Windows]) -> Iterator[list[tuple[int, Sequence[int]]]]:
+    """The windows of all texts with the number of their text, in groups of up to GATHERED tokens."""
+    group: list[tuple[int, Sequence[int]]] = []
+    size = 0
+    for number, windows in enumerate(texts):
+        for window in windows:
+            if group and size + len(window) > GATHERED:
+                yield group
+                group = []
+                size = 0
+            group.append((number, window))
+            size += len(window)
+    if group:
+        yield group
