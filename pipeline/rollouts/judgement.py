@@ -15,20 +15,20 @@ FALSE_ALARM: Final = 0.01
 QUANTILES: Final = {"the median": 0.5, "the 99th percentile": 0.99}
 
 
-class RolloutLimits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class CandidateLimits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What is allowed before a candidate is rolled back, and what it must reach to answer by itself.
 
     Attributes:
-        errors: how much higher its share of failed requests may be.
+        error_rate: how much higher its share of failed requests may be.
         latency: how many times as long it may take.
-        differing: share of the requests that it may answer differently.
+        disagreement: share of the requests that it may answer differently.
         accuracy: by how much fewer labeled requests it may answer rightly, as a share.
         agreement: in mode "guarded", the share that must be alike before its answers are sent where the two differ.
     """
 
-    errors: float = 0.01
+    error_rate: float = 0.02
     latency: float = 1.5
-    differing: float = 0.05
+    disagreement: float = 0.05
     accuracy: float = 0.01
     agreement: float = 0.98
 
@@ -40,7 +40,7 @@ class Breach(NamedTuple):
     sentence: str
 
 
-def breach(figures: RolloutFigures, limits: RolloutLimits) -> Breach | None:
+def breach(figures: RolloutFigures, limits: CandidateLimits) -> Breach | None:
     """The first limit that the candidate exceeds for sure; None if there is none."""
     for check in CHECKS:
         if (found := check(figures, limits, FALSE_ALARM / len(CHECKS))) is not None:
@@ -48,7 +48,7 @@ def breach(figures: RolloutFigures, limits: RolloutLimits) -> Breach | None:
     return None
 
 
-def agrees_enough(figures: RolloutFigures, limits: RolloutLimits) -> bool:
+def agrees_enough(figures: RolloutFigures, limits: CandidateLimits) -> bool:
     """Whether the two versions agree for sure on as many requests as the limits want."""
     return exceeds({1.0: figures.agreed, 0.0: figures.differed}, limits.agreement, FALSE_ALARM)
 
@@ -64,24 +64,24 @@ def lost(figures: RolloutFigures) -> Counts:
     return {1.0: figures.stable_right, 0.0: same, -1.0: figures.candidate_right}
 
 
-def _errors(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
+def _errors(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
     candidate, stable = figures.candidate, figures.stable
     if not candidate.failed:
         return None
     least = lower_bound(failures(candidate), alpha / 2)
-    if least <= upper_bound(failures(stable), alpha / 2) + limits.errors:
+    if least <= upper_bound(failures(stable), alpha / 2) + limits.error_rate:
         return None
     return Breach(
-        "errors",
+        "error_rate",
         f"{_share(candidate.failed, candidate.answered + candidate.failed)} of its requests failed, of the stable "
-        f"version's {_share(stable.failed, stable.answered + stable.failed)}; {limits.errors:.1%} more are allowed",
+        f"version's {_share(stable.failed, stable.answered + stable.failed)}; {limits.error_rate:.1%} more are allowed",
     )
 
 
 def _slower(
     name: str, of: Callable[[SideFigures], Histogram], share: float
-) -> Callable[[RolloutFigures, RolloutLimits, float], Breach | None]:
-    def check(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
+) -> Callable[[RolloutFigures, CandidateLimits, float], Breach | None]:
+    def check(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
         least = quantile_low(of(figures.candidate), share, alpha / 2)
         most = quantile_high(of(figures.stable), share, alpha / 2)
         if least <= limits.latency * most:
@@ -94,17 +94,17 @@ def _slower(
     return check
 
 
-def _differing(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
-    if not exceeds({1.0: figures.differed, 0.0: figures.agreed}, limits.differing, alpha):
+def _differing(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
+    if not exceeds({1.0: figures.differed, 0.0: figures.agreed}, limits.disagreement, alpha):
         return None
     return Breach(
-        "differing",
+        "disagreement",
         f"{_share(figures.differed, figures.agreed + figures.differed)} of the compared answers differ from the stable "
-        f"version's; {limits.differing:.1%} are allowed",
+        f"version's; {limits.disagreement:.1%} are allowed",
     )
 
 
-def _accuracy(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
+def _accuracy(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
     if not exceeds(lost(figures), limits.accuracy, alpha, lowest=-1.0):
         return None
     return Breach(
