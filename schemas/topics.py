@@ -41,6 +41,11 @@ class Topics(NamedTuple):
         return f"{self.prefix}.{self.task}.cancels"
 
     @property
+    def members(self) -> str:
+        """What the workers of the group can answer, see `members`."""
+        return f"{self.prefix}.{self.label}.members"
+
+    @property
     def dead_letters(self) -> str:
         return f"{self.prefix}.{self.task}.dead-letters"
 

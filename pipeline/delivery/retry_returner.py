@@ -12,6 +12,7 @@ from .arrival import header_map
 from .dead_letters import batch_letter, dead_letter
 from .outcome import Outcome
 from .retries import JITTER, due_headers
+from .routing import MemberRoute
 from .slots import Slot
 
 
@@ -22,20 +23,39 @@ class RetryReturner:
     record is durable again.
     """
 
-    def __init__(self, topics: Topics, delay_s: float, wall_clock: Callable[[], float] = time.time) -> None:
-        """No record waits longer than ``delay_s`` plus jitter, whatever its header holds."""
+    def __init__(
+        self,
+        topics: Topics,
+        delay_s: float,
+        wall_clock: Callable[[], float] = time.time,
+        route: MemberRoute | None = None,
+    ) -> None:
+        """No record waits longer than ``delay_s`` plus jitter, whatever its header holds.
+
+        ``route`` chooses the partition to which a record returns; without it, the key does.
+        """
         self._topics = topics
         self._max_wait_s = delay_s * (1 + JITTER)
         self._wall_clock = wall_clock
+        self._route = route
 
     def handle(self, record: Record, slot: Slot | None = None) -> Outcome | Coroutine[Any, Any, Outcome]:
         """The record for the request topic: at once if it is due, else an awaitable of it."""
         if record.unread is not None:
             return batch_letter(record, record.unread, self._topics.dead_letters, self._wall_clock())
         wait_s = min(_due_s(record) - self._wall_clock(), self._max_wait_s)
-        back = Message(self._topics.requests, record.value or b"", record.key, due_headers(record))
-        outcome = Outcome((back,), lambda: self._refused(record))
-        return outcome if wait_s <= 0 else _later(wait_s, outcome)
+        return self._back(record) if wait_s <= 0 else self._later(wait_s, record)
+
+    async def _later(self, seconds: float, record: Record) -> Outcome:
+        await asyncio.sleep(seconds)
+        return self._back(record)
+
+    def _back(self, record: Record) -> Outcome:
+        """The record for the request topic. The members are those of now, not of when it began to wait."""
+        value = record.value or b""
+        partition = self._route.partition(record) if self._route else None
+        back = Message(self._topics.requests, value, record.key, due_headers(record), partition)
+        return Outcome((back,), lambda: self._refused(record))
 
     def _refused(self, record: Record) -> Outcome:
         error = TooLarge(
@@ -49,8 +69,3 @@ def _due_s(record: Record) -> float:
     """Unix seconds at which the record is due; 0 where the header is missing or not a number."""
     value = header_map(record).get(Header.NOT_BEFORE_MS, b"")
     return int(value) / 1e3 if value.isdigit() and len(value) < 16 else 0.0
-
-
-async def _later(seconds: float, outcome: Outcome) -> Outcome:
-    await asyncio.sleep(seconds)
-    return outcome

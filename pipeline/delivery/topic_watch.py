@@ -22,6 +22,10 @@ class TopicWatch:
         self._ask = partitions
         self._known = dict.fromkeys(topics, 0)
 
+    def known(self, topic: str) -> int:
+        """The partitions of the topic at the last check; 0 before the first one."""
+        return self._known.get(topic, 0)
+
     async def check(self) -> None:
         """Ask for all topics once. Raises BrokerError for one that is gone or has fewer partitions."""
         known = dict(self._known)

@@ -77,6 +77,11 @@ class Worker:
         """Whether it has joined its group and is not draining; also true with no partitions assigned."""
         return self.consumer is not None and not self._draining.is_set()
 
+    @property
+    def partitions(self) -> list[int]:
+        """The numbers of the partitions that it reads now."""
+        return [at.partition for at in self.consumer.assignment()] if self.ready and self.consumer else []
+
     def drain(self) -> None:
         """Read nothing more, finish what runs, commit, leave the group; then `run` returns."""
         self._draining.set()

@@ -121,6 +121,10 @@ class Engine:
         check_time(flight, device, now)
         return flight
 
+    def names(self, task: str) -> Collection[str]:
+        """The names of models that the task answers for."""
+        return self._questions.names(task)
+
     def resumes(self, task: str) -> bool:
         """Whether the task goes on behind pieces that were told before, see `Job.told`."""
         return self._questions.resumes(task)

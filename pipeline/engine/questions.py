@@ -1,6 +1,6 @@
 """Reads jobs: which model answers, what its task makes of the request, and the content key."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -52,6 +52,10 @@ class JobReader:
             self._plain[task].update(known)
             if any(entry.task.chosen_by for entry in of_task.values()):
                 self._by_options[task] = list(dict.fromkeys(of_task.values()))
+
+    def names(self, task: str) -> Collection[str]:
+        """The names of models that the task answers for."""
+        return self._models.get(task, {}).keys()
 
     def resumes(self, task: str) -> bool:
         """Whether the task goes on behind pieces that were told before."""

@@ -14,8 +14,8 @@ from ..engine.device import Device
 from ..engine.engine import Engine
 from ..engine.lanes import LaneSettings
 from ..engine.questions import ModelEntry
-from ..serving.build import task_workers
 from ..serving.serving import Serving
+from ..serving.task_workers import task_workers
 from ..telemetry import WorkerMetrics
 from .steps import CONTRACT, Steps, StepsModel
 

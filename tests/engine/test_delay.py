@@ -15,7 +15,7 @@ from inferstream.pipeline.delivery.linger import BUSY_DELAY_S
 from inferstream.pipeline.engine.batching import Limits
 from inferstream.pipeline.errors import DeviceError
 from inferstream.pipeline.runtime.graph import Feeds
-from inferstream.pipeline.serving.build import task_workers
+from inferstream.pipeline.serving.task_workers import task_workers
 from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.topics import Topics
 

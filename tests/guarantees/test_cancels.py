@@ -16,7 +16,7 @@ from inferstream.pipeline.broker.base import Broker, Consumer, Message
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.kafka_local.cluster import LocalKafka
 from inferstream.pipeline.lab.steps import StepsOutput
-from inferstream.pipeline.serving.build import topic_specs
+from inferstream.pipeline.serving.topics import topic_specs
 from inferstream.schemas.cancels import Cancel
 from inferstream.schemas.codec import decode_reply, encode
 from inferstream.schemas.messages import Failure, Request, Result

@@ -18,9 +18,9 @@ from inferstream.pipeline.broker.base import Message, Record, TopicPartition
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.config import KafkaConfig
 from inferstream.pipeline.kafka_local.ports import free_ports
-from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted
 from inferstream.pipeline.serving.serving import Serving
+from inferstream.pipeline.serving.topics import topic_specs
 from inferstream.schemas.codec import decode_reply
 from inferstream.schemas.messages import Failure
 from inferstream.schemas.topics import Header, Topics

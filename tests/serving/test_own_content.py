@@ -29,8 +29,8 @@ from inferstream.pipeline.rows.dialect import dialect_of
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN, Row
-from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.serving import Serving
+from inferstream.pipeline.serving.task_workers import task_workers
 from inferstream.pipeline.tasks import catalogue
 from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.text import TextTask

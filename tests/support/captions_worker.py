@@ -23,9 +23,9 @@ from inferstream.pipeline.lab.worker_process import WorkerProcess
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN, Row
-from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
+from inferstream.pipeline.serving.task_workers import task_workers
 from inferstream.pipeline.tasks.base import Ask, Finished
 from inferstream.pipeline.tasks.options import checked_options
 from inferstream.pipeline.tasks.text import TextTask

@@ -25,9 +25,10 @@ from inferstream.pipeline.lab.steps_definition import StepsDefinition
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN, Model
-from inferstream.pipeline.serving.build import step_workers, task_workers
+from inferstream.pipeline.serving.build import step_workers
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
+from inferstream.pipeline.serving.task_workers import task_workers
 from inferstream.pipeline.tasks import catalogue
 from inferstream.pipeline.tasks.catalogue import OURS, TaskCatalogue, tasks
 from inferstream.pipeline.telemetry import WorkerMetrics

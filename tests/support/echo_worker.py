@@ -24,9 +24,9 @@ from inferstream.pipeline.errors import BrokerError
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
-from inferstream.pipeline.serving.build import topic_specs
 from inferstream.pipeline.serving.hosting import Hosted, run_alone
 from inferstream.pipeline.serving.serving import Serving, TaskWorkers
+from inferstream.pipeline.serving.topics import topic_specs
 from inferstream.pipeline.telemetry import WorkerMetrics, configure_logging
 from inferstream.workers.app import run
 from support.echo import Echo

@@ -23,10 +23,10 @@ from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN
-from inferstream.pipeline.serving.build import task_workers
 from inferstream.pipeline.serving.hosting import one_error
 from inferstream.pipeline.serving.serving import Serving
 from inferstream.pipeline.serving.shutdown import run_until_signaled
+from inferstream.pipeline.serving.task_workers import task_workers
 from inferstream.pipeline.telemetry import WorkerMetrics, configure_logging
 from inferstream.schemas.topics import Topics
 from support.echo import Echo

@@ -8,6 +8,9 @@ from aiokafka.errors import NoError, for_code
 RELIED_ON: Final = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
 """Set for the topics that are created here: the brokers' defaults may differ."""
 
+KEPT_BY_KEY: Final = {"cleanup.policy": "compact,delete", "segment.ms": "600000"}
+"""For a compacted topic. Kafka compacts closed segments only: a small topic would wait a week for that."""
+
 COMPACTED: Final = (
     "is compacted: Kafka deletes unread requests if a later one has the same key, and "
     "refuses records without a key. Set its cleanup.policy to delete."

@@ -22,7 +22,7 @@ from ...config import KafkaConfig
 from ...errors import BrokerError
 from ..base import TopicSpec
 from .connection import broker_error, connection_arguments
-from .fitness import RELIED_ON, configs_of, unfit
+from .fitness import KEPT_BY_KEY, RELIED_ON, configs_of, unfit
 from .producers import Producers
 from .reaching import bounded, look_up_s
 from .requests import CreateTopics
@@ -95,7 +95,9 @@ class TopicAdmin:
             await self._create(missing)
         await self._wait_for_leaders(specs)
         try:
-            faults = await self.faults([spec.name for spec in specs if spec not in missing])
+            faults = await self.faults(
+                [spec.name for spec in specs if spec not in missing and not spec.compacted]
+            )
         except BrokerError as error:
             log.debug("The settings of the topics could not be checked: %s", error)
         else:
@@ -215,6 +217,8 @@ def _described(response: Any) -> dict[str, Described]:
 def _new_topic(spec: TopicSpec) -> tuple[Any, ...]:
     """Name, partitions, replication, assignment of replicas (left to the brokers), settings."""
     configs = dict(RELIED_ON)
+    if spec.compacted:
+        configs |= KEPT_BY_KEY
     if spec.retention_ms is not None:
         configs["retention.ms"] = str(spec.retention_ms)
     return spec.name, spec.new_partitions, spec.replication, [], list(configs.items())

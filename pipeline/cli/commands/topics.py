@@ -22,6 +22,7 @@ PURPOSES: Final = {
     "replies": "replies to requests that name no other reply topic",
     "cancels": "what clients do not want any more, and their heartbeats",
     "dead_letters": "requests that could not be answered, with the reason",
+    "members": "which models the workers of the group have",
 }
 RETENTION: Final = setting(
     "kafka.retention_ms",
@@ -47,17 +48,18 @@ def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
       inferstream topics triage --kafka 127.0.0.1:9092 --partitions 12 --replication 3
       inferstream topics triage --list
     """
-    from ...serving.build import chain_specs, topic_specs
+    from ...serving.topics import chain_specs, members_spec, topic_specs
 
     chain = chains_of(config).get(task)
     if chain is None:
         tasks().find(task)
         topics = Topics(task, config.kafka.topic_prefix)
         names = _names(topics, config.retries)
-        specs = topic_specs(topics, config.kafka, config.retries)
+        specs = [*topic_specs(topics, config.kafka, config.retries), members_spec(topics, config.kafka)]
     else:
         names = _names_of_steps(chain, config)
-        specs = chain_specs(chain, config)
+        of_steps = steps_of(chain, config.kafka.topic_prefix)
+        specs = [*chain_specs(chain, config), *(members_spec(step.topics, config.kafka) for step in of_steps)]
     made = [] if list_only else specs
     print_table(asyncio.run(_create(names, made, config.kafka)), COLUMNS, as_json=as_json)
 

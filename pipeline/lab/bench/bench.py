@@ -13,7 +13,7 @@ from ....schemas.topics import Topics
 from ...broker.base import Broker
 from ...broker.kafka.broker import KafkaBroker
 from ...config import KafkaConfig
-from ...serving.build import topic_specs
+from ...serving.topics import topic_specs
 from ...tasks.triage.definition import TRIAGE
 from .processes import ProcessGroup, SystemProcess, end_all
 from .system import System

@@ -12,7 +12,7 @@ from ....schemas.topics import Topics
 from ...broker.base import Broker, Consumer
 from ...broker.kafka.broker import KafkaBroker
 from ...kafka_local.cluster import LocalKafka
-from ...serving.build import topic_specs
+from ...serving.topics import topic_specs
 from ..load.pace import LoadGenerator
 from ..load.requests import requests
 from ..steps import Steps

@@ -11,9 +11,9 @@ from ....schemas.topics import Topics
 from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...engine.engine import Engine
-from ...serving.build import task_workers
 from ...serving.loading import ModelLoader
 from ...serving.serving import Serving
+from ...serving.task_workers import task_workers
 from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
 from ...telemetry import WorkerMetrics

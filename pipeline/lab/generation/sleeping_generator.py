@@ -25,8 +25,8 @@ from ...engine.questions import ModelEntry
 from ...models.registry import ModelRegistry
 from ...runtime.generated_row import DECODE, PREFILL, GeneratedRow
 from ...runtime.model import More, Row
-from ...serving.build import task_workers
 from ...serving.serving import Serving
+from ...serving.task_workers import task_workers
 from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
 from ...tasks.generate.settings import GenerateSettings

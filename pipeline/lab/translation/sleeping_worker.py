@@ -28,8 +28,8 @@ from ...models.registry import ModelRegistry
 from ...runtime.graph import Feeds
 from ...runtime.model import RUN
 from ...runtime.translator import Translator
-from ...serving.build import task_workers
 from ...serving.serving import Serving
+from ...serving.task_workers import task_workers
 from ...serving.tuning import tune_process
 from ...tasks.translate.definition import TRANSLATE
 from ...tasks.translate.loading import load_translate
