@@ -51,6 +51,7 @@ class Announcer:
         self._spec = spec
         self._has = has
         self._reads = reads
+        self._told: list[str] = []
         self._last: Member | None = None
         self._last_at = 0.0
 
@@ -76,6 +77,7 @@ class Announcer:
                 await self._announce()
                 records = await consumer.poll(POLL_RECORDS, POLL_MS)
                 self._take(records)
+                self._tell()
                 await asyncio.sleep(PAUSE_S if len(records) < POLL_RECORDS else 0)
         finally:
             self._leave()
@@ -118,6 +120,13 @@ class Announcer:
             except DecodeError:
                 continue  # anyone with the right to write can write anything
             self.members.hear(member, max(0.0, now_s - record.timestamp_ms / 1e3))
+
+    def _tell(self) -> None:
+        """Log it when members come or go."""
+        living = sorted(self.members.living)
+        if living != self._told:
+            self._told = living
+            log.info("The group %s has %d members now.", self._group, len(living))
 
 
 def _retrieve(told: "asyncio.Future[None]") -> None:

@@ -21,8 +21,8 @@ from inferstream.schemas.topics import Header, Topics
 PATIENCE_S = 90
 MODELS = ("echo-one", "echo-two")
 KEYLESS = 20
-RETRIES = RetryConfig(tiers_s=[1], max_attempts=20)
-"""Each attempt meets the other worker with a chance of one half: 20 attempts miss it once in a million."""
+RETRIES = RetryConfig(tiers_s=[1], max_attempts=2)
+"""The second attempt must meet the right worker."""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def group(
     kafka: str, unique: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[tuple[KafkaBroker, Topics]]:
     """A broker and the topics of the group; each worker has one of the two partitions."""
-    caplog.set_level(logging.INFO, "inferstream.pipeline.delivery.worker")
+    caplog.set_level(logging.INFO, "inferstream.pipeline.delivery")
     config = KafkaConfig(bootstrap=kafka)
     topics = Topics("echo", unique)
     async with asyncio.timeout(PATIENCE_S), AsyncExitStack() as stack:
@@ -42,7 +42,11 @@ async def group(
         async def shared() -> bool:
             return caplog.text.count(f"Serving 1 partitions. Topics: {topics.requests}.") == len(MODELS)
 
+        async def acquainted() -> bool:
+            return caplog.text.count("has 2 members now.") == len(MODELS)
+
         await until(shared)
+        await until(acquainted)
         yield await stack.enter_async_context(KafkaBroker(config)), topics
 
 

@@ -48,6 +48,18 @@ async def test_topics_made_here_do_not_depend_on_the_defaults_of_the_brokers(
         await broker.publish(Message(unique, b"no key"))
 
 
+async def test_a_compacted_topic_is_made_as_one_and_is_no_fault(
+    kafka: str, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = TopicSpec(unique, 1, compacted=True)
+    async with KafkaBroker(KafkaConfig(bootstrap=kafka)) as broker:
+        await broker.ensure_topics([spec])
+        await broker.ensure_topics([spec])
+        assert "is compacted" in (await broker.faults([unique]))[0]
+        await broker.publish(Message(unique, b"1", b"key"))
+    assert "is compacted" not in caplog.text
+
+
 async def test_replication_is_the_default_of_the_brokers_unless_asked_for(
     kafka_cluster: LocalKafka, unique: str
 ) -> None:
