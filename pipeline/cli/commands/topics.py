@@ -73,7 +73,7 @@ async def _create(
         await broker.ensure_topics(specs)
         there = [name for name, partitions in before.items() if partitions is not None]
         if not specs:  # otherwise they are logged
-            for fault in await broker.faults(there):
+            for fault in await broker.faults([name for name in there if names[name] != PURPOSES["members"]]):
                 click.echo(fault, err=True)
         return [await _row(broker, name, purpose, before[name]) for name, purpose in names.items()]
 

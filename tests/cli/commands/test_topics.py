@@ -14,16 +14,21 @@ def test_topics_are_created_and_listed(
 
     def rows(*more: str) -> list[tuple[str, int | None, str]]:
         assert run([*arguments, *more]) == 0
-        table = json.loads(capsys.readouterr().out)
+        printed = capsys.readouterr()
+        assert "compacted" not in printed.err
+        table = json.loads(printed.out)
         return [
             (row["topic"].removeprefix(f"{unique}.triage."), row["partitions"], row["state"]) for row in table
         ]
 
-    names = ("requests", "replies", "cancels", "dead-letters", "retry.1s", "retry.30s")
+    names = ("requests", "replies", "cancels", "dead-letters", "members", "retry.1s", "retry.30s")
+    partitions = {name: 1 if name == "members" else 3 for name in names}
     assert rows("--list") == [(name, None, "missing") for name in names]
-    assert rows("--partitions", "3") == [(name, 3, "made") for name in names]
-    assert rows("--partitions", "3") == [(name, 3, "there") for name in names]
-    assert rows() == [(name, 3, "there") for name in names], "without --partitions any number is accepted"
+    assert rows("--partitions", "3") == [(name, partitions[name], "made") for name in names]
+    there = [(name, partitions[name], "there") for name in names]
+    assert rows("--partitions", "3") == there
+    assert rows("--list") == there
+    assert rows() == there, "without --partitions any number is accepted"
     assert run([*arguments, "--partitions", "5"]) == 1
     assert "has 3 of 5 partitions" in capsys.readouterr().err
     monkeypatch.setenv("INFERSTREAM_TOPICS_PARTITIONS", "4")
