@@ -11,6 +11,7 @@ EXTRAS: Final = {
     "tokenizers": "cpu",
     "diskcache": "cpu",
     "filelock": "cpu",
+    "fsspec": "cpu",
     "httpx": "cpu",
     "jinja2": "cpu",
     "llguidance": "cpu",
