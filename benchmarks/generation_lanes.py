@@ -30,7 +30,7 @@ from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.flight import Flight
 from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.runtime.generated_row import DECODE, PREFILL, GeneratedRow
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize

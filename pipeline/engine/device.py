@@ -50,6 +50,7 @@ class Device:
         self._run_limit = RunLimit(settings.lanes, settings.run_timeout_s)
         self._lanes: list[Lane] = []
         self._warm = False
+        self._stopped = False
         self._land: Callable[[list[Flight]], None] = _ignore
         self.on_batch: Callable[[BatchStats], None] = _ignore
 
@@ -174,15 +175,21 @@ class Device:
             raise
 
     def stop(self) -> None:
-        """Run the waiting rows, end the lanes, store the learned cost.
+        """Run the waiting rows, end the lanes, store the learned cost, and free the model.
 
-        Returns at once if a run does not return: its thread cannot be ended, and ends with the process.
+        Returns at once if a run does not return: its thread cannot be ended, and ends with the process. A second call
+        does nothing.
         """
         self.batcher.close()
-        if self._run_limit.exceeded:
+        if self._run_limit.exceeded or self._stopped:
             return
+        self._stopped = True
         for lane in self._lanes:
             lane.join()
+        # The batcher refers to this device, and it to the batcher: the garbage collector, which runs rarely in a worker
+        # (serving/tuning.py), would free the memory of the model much later.
+        self._lanes = []
+        del self._model
         if self._note is not None:
             self._note.close()
         try:

@@ -4,19 +4,24 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Self
 
+from msgspec.structs import replace
+
 from ...schemas.messages import CacheStatus
 from ..config import MAX_REQUEST_TOKENS
 from ..tasks.base import Ask, known_rows
 from .cache.disk import DiskCache
 from .cache.keys import content_bytes
 from .cache.memory import MemoryCache
+from .device import Device
+from .devices import Devices
 from .engine_answer import EngineAnswer
 from .flight import Flight, Follow, not_followed
 from .flight_ends import Dropped
 from .flights import Flights, tell_watchers
 from .job import Job
+from .model_entry import Served
 from .preparing import Preparer
-from .questions import JobReader, ModelEntry, Question
+from .questions import JobReader, Question
 from .run_limit import TICK_S
 from .soundness import number_of_steps
 from .take_off import check_time
@@ -24,7 +29,7 @@ from .timings import batch_info, flight_timings, total_timings
 
 
 class Engine:
-    """Serves tasks, each by one or several models.
+    """Serves tasks, each by one or several models, which can be exchanged meanwhile.
 
     Lives on an event loop; tokenizing and running have their own threads. ``async with`` starts and
     stops the threads. The owner must also await `watch`.
@@ -32,7 +37,7 @@ class Engine:
 
     def __init__(
         self,
-        models: Mapping[str, Mapping[str, ModelEntry]],
+        models: Mapping[str, Mapping[str, Served]],
         *,
         memory: MemoryCache | None,
         disk: DiskCache | None,
@@ -45,8 +50,7 @@ class Engine:
         """
         self.flights = Flights(clock)
         self._questions = JobReader(models)
-        entries = [entry for of_task in models.values() for entry in of_task.values()]
-        self._devices = list(dict.fromkeys(entry.device for entry in entries))
+        self.devices = Devices({task: self._questions.entries(task) for task in models})
         self._memory = memory
         self._disk = disk
         self.clock = clock
@@ -57,21 +61,29 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self._preparer.start(self._land_soon, self._fail_soon)
-        for device in self._devices:
-            device.start(self._land_soon, self._fail_soon, self._tell_soon)
+        self.devices.start(lambda device: device.start(self._land_soon, self._fail_soon, self._tell_soon))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await asyncio.to_thread(self._stop)
+        await self.devices.stopped()
+        await asyncio.to_thread(self._stop, list(self.devices))
         self._broken.cancel()
 
     async def watch(self) -> None:
         """Never return; raise the error of a thread that ended, of `fail`, or of a run that hangs."""
         while not self._broken.done():
             await asyncio.wait([self._broken], timeout=TICK_S)
-            for device in self._devices:
-                device.check()
+            self.devices.check()
         await self._broken
+
+    def exchange(self, task: str, models: Mapping[str, Served]) -> None:
+        """Serve the task by these models, the first of which is its default, from the next request on.
+
+        What is in the air ends on the model that it began with. Call it on the event loop. From when the models are
+        loaded until then, devices must be held (`Devices.held`).
+        """
+        self._questions.exchange(task, models)
+        self.devices.exchange(task, self._questions.entries(task))
 
     def begin(self, job: Job) -> EngineAnswer | Flight:
         """The answer from memory, or the flight that will bring it: pass that to `arrive`.
@@ -81,7 +93,7 @@ class Engine:
         before the deadline.
         """
         began = self.clock()
-        question = self._questions.read(job)
+        question = self._questions.read(job, self.devices.that_began(job) if job.told_by else None)
         # What follows on pieces that were told is computed: a cached answer may come from another kind of device.
         if not job.told and (answer := self._cached(question, began)) is not None:
             return answer
@@ -92,13 +104,14 @@ class Engine:
             flight = self._take_off(question, job, began)
             if keep:
                 self.flights.start(flight)
+            self.devices.took_off(flight)
             flight.batcher.expected.expect(flight)
             self._preparer.put(flight)
         return flight
 
     def _take_off(self, question: Question, job: Job, now: float) -> Flight:
         """A new flight. Raises Poison or Overloaded."""
-        (task, device), content, choices, key = question
+        (task, device, release), content, choices, key = question
         ask = Ask(content, choices.options, job.told, job.id)
         flight = Flight(
             key,
@@ -117,6 +130,7 @@ class Engine:
             expires=job.expires,
             priority=job.priority,
             partial=not job.request.final,
+            release=release,
         )
         check_time(flight, device, now)
         return flight
@@ -141,7 +155,7 @@ class Engine:
             return None
         task = entry.task
         timings = total_timings(began, self.clock())
-        return EngineAnswer(stored, task.model, task.version, "memory", timings, None)
+        return EngineAnswer(stored, task.model, task.version, "memory", timings, None, entry.release)
 
     async def arrive(self, flight: Flight, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """The answer to the job, whose flight this is. Raises its error, or DeadlineExceeded.
@@ -154,6 +168,8 @@ class Engine:
             try:
                 return await self._arrival(flight, job.expires)
             except Dropped:
+                if job.request.stream and flight.pieces:  # some may have been told
+                    job = replace(job, told_by=flight.task.version)
                 found = self.begin(job)
             if isinstance(found, EngineAnswer):
                 return found
@@ -167,11 +183,11 @@ class Engine:
         made: CacheStatus = "miss" if self._memory is not None else "off"
         if joined or flight.batch is None:
             status: CacheStatus = "flight" if joined else made if flight.prepared_at else "disk"
-            return EngineAnswer(
-                output, task.model, task.version, status, total_timings(began, self.clock()), None
-            )
+            timings = total_timings(began, self.clock())
+            return EngineAnswer(output, task.model, task.version, status, timings, None, flight.release)
         timings = flight_timings(flight, self.clock())
-        return EngineAnswer(output, task.model, task.version, made, timings, batch_info(flight, flight.batch))
+        info = batch_info(flight, flight.batch)
+        return EngineAnswer(output, task.model, task.version, made, timings, info, flight.release)
 
     async def answer(self, job: Job, follow: Follow = not_followed) -> EngineAnswer:
         """`begin` and `arrive` in one."""
@@ -181,11 +197,7 @@ class Engine:
     @property
     def backlog_s(self) -> float:
         """Predicted seconds until all that waits has run, on the device with most of it."""
-        longest_s = 0.0
-        for device in self._devices:  # read for each reply: a generator would cost more than the rest
-            if (backlog_s := device.backlog_s) > longest_s:
-                longest_s = backlog_s
-        return longest_s
+        return self.devices.backlog_s
 
     def delays(self, longer_s: float) -> bool:
         """Whether any request waits longer than this: `Device.queue_s` is longer, and so the quickest text of the last
@@ -193,7 +205,7 @@ class Engine:
 
         The rows of a long text are a backlog that holds up no other tenant.
         """
-        return self._took_s > longer_s and any(device.queue_s > longer_s for device in self._devices)
+        return self._took_s > longer_s and any(device.queue_s > longer_s for device in self.devices)
 
     def fail(self, error: BaseException) -> None:
         """End `watch` with this error: the engine cannot go on. Call it on the event loop."""
@@ -223,11 +235,13 @@ class Engine:
                 # Without a batch the answer was read from the disk.
                 if self._disk is not None and flight.batch is not None:
                     self._disk.put(flight.key, flight.result)
+            if not flight.landed:
+                self.devices.landed(flight)
             self.flights.land(flight)
 
-    def _stop(self) -> None:
+    def _stop(self, devices: Collection[Device]) -> None:
         self._preparer.stop()
-        for device in self._devices:
+        for device in devices:
             device.stop()
         if self._disk is not None:
             self._disk.close()

@@ -6,7 +6,7 @@ from ...schemas.messages import BatchInfo, CacheStatus, Timings
 
 
 class EngineAnswer(Struct, frozen=True):
-    """The answer to a job. ``output`` is the JSON of the task's output."""
+    """The answer to a job. ``output`` is the JSON of the task's output, ``release`` that of the `ModelEntry`."""
 
     output: bytes
     model: str
@@ -14,3 +14,4 @@ class EngineAnswer(Struct, frozen=True):
     cache: CacheStatus
     timings: Timings
     batch: BatchInfo | None
+    release: str = ""

@@ -35,6 +35,7 @@ class Flight:
     suspect: bool = False  # the content was on the device when a process died
     tenant: str = ""
     waited_s: float = 0.0  # by an earlier request, whose place it takes
+    release: str = ""  # that the model is
 
     # Written by the batcher: what the account expects while it has no rows.
     expected: Sequence[Part] = ()

@@ -13,7 +13,8 @@ class Job(Struct, frozen=True):
     """``expires`` is in seconds of the engine's clock; without a model the task's default one answers.
 
     ``waited_s`` is how long the request has waited whose place in the queue this one takes. ``told`` are the
-    first pieces of its answer, if an earlier worker has told them: this one goes on behind them. ``id`` is that of
+    first pieces of its answer, if an earlier worker has told them: this one goes on behind them. ``told_by`` is the
+    version of the model that made what was told: another one would go on with another answer. ``id`` is that of
     its reply.
     """
 
@@ -25,4 +26,5 @@ class Job(Struct, frozen=True):
     priority: int = 1
     waited_s: float = 0.0
     told: Sequence[Any] = ()
+    told_by: str = ""
     id: str = ""

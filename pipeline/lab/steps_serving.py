@@ -13,7 +13,7 @@ from ..engine.crash_note import CrashNote
 from ..engine.device import Device
 from ..engine.engine import Engine
 from ..engine.lanes import LaneSettings
-from ..engine.questions import ModelEntry
+from ..engine.model_entry import ModelEntry
 from ..serving.serving import Serving
 from ..serving.task_workers import task_workers
 from ..telemetry import WorkerMetrics

@@ -11,7 +11,7 @@ from ..engine.cost import Cost
 from ..engine.crash_note import CrashNote
 from ..engine.device import Device
 from ..engine.lanes import LaneSettings
-from ..engine.questions import ModelEntry
+from ..engine.model_entry import ModelEntry
 from ..graphs.devices import ANY
 from ..home import home_folder
 from ..models.manifest import Manifest

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from ..engine.questions import ModelEntry
+from ..engine.model_entry import ModelEntry
 from ..errors import BadRequest, UsageError
 from ..tasks.chains.chain import Chain
 

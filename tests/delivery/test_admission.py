@@ -26,7 +26,7 @@ from inferstream.pipeline.engine.cost import Cost, CostSample
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.pipeline.runtime.model import RUN

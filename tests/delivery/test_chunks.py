@@ -27,7 +27,7 @@ from inferstream.pipeline.engine.cost import Cost
 from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.lab.steps import Steps, StepsModel
 from inferstream.pipeline.runtime.fake_session import FakeSession

@@ -76,7 +76,7 @@ class Streams:
 
     async def waiting(self, rows: int) -> None:
         """Wait until this many rows wait for the lane."""
-        (device,) = self.serving.engine._devices
+        (device,) = self.serving.engine.devices
         await wait_until(lambda: len(device.batcher) == rows)
 
 

@@ -6,7 +6,8 @@ import pytest
 from support.echo import Echo, a_job
 
 from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.questions import JobReader, ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
+from inferstream.pipeline.engine.questions import JobReader
 from inferstream.pipeline.errors import ModelElsewhere
 
 DEVICE = cast(Device, None)  # not reached

@@ -28,7 +28,7 @@ async def place(where: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> Asy
 
 
 def parked(serving: Serving) -> int:
-    (device,) = serving.engine._devices
+    (device,) = serving.engine.devices
     return len(device._lanes[0]._carried.parked)
 
 

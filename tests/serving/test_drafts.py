@@ -21,7 +21,7 @@ from support.steps_worker import broker_at
 from inferstream import BadRequest, Client, Failure, TooLarge
 from inferstream.pipeline.broker.base import Broker, Message, Record
 from inferstream.pipeline.config import ChainConfig, Config, StepConfig
-from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.serving.step_options import check_step_options
 from inferstream.pipeline.tasks.chains.declared import chains_of

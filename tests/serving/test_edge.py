@@ -135,8 +135,10 @@ async def test_several_tasks_share_one_device_and_do_not_change_each_other() -> 
         alone = [answer async for answer in client.map("triage", texts)]
     edge = Edge(CONFIG, tasks={"triage": ["minilm"], "embed": ["minilm-int8", "minilm-fp32"]})
     async with edge as client:
-        (shared,) = {entry.device for entry in edge.serving.engine._questions._models["triage"].values()}
-        assert edge.serving.engine._questions._models["embed"]["minilm-int8"].device is shared
+        questions = edge.serving.engine._questions
+        (shared,) = {entry.device for entry in questions.entries("triage")}
+        by_model = {entry.task.model: entry.device for entry in questions.entries("embed")}
+        assert by_model["minilm-int8"] is shared
 
         async def mapped(task: str) -> list[Answer[Any] | Failure]:
             return [answer async for answer in client.map(task, texts)]

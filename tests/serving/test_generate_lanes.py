@@ -43,7 +43,7 @@ async def served(lanes: int) -> tuple[list[str], dict[str, float], Any]:
             metrics = {
                 one.name: one.value for family in serving.metrics.registry.collect() for one in family.samples
             }
-            (device,) = serving.engine._devices
+            (device,) = serving.engine.devices
             memories = device._model._lanes  # type: ignore[attr-defined]
             assert all(lane.memory.free_rows == lane.memory.rows for lane in memories)
             assert metrics["inferstream_prompt_tokens_total"] == sum(one.prompt_tokens for one in usages)

@@ -19,7 +19,7 @@ from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
 from inferstream.pipeline.runtime.generated_row import DECODE, GeneratedRow
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
 from inferstream.pipeline.runtime.model import Row

@@ -18,7 +18,7 @@ from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.engine_answer import EngineAnswer
 from inferstream.pipeline.engine.job import Job
 from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.questions import ModelEntry
+from inferstream.pipeline.engine.model_entry import ModelEntry
 from inferstream.pipeline.lab.steps import Steps, StepsModel, StepsOutput
 from inferstream.pipeline.runtime.fake_session import FakeSession
 from inferstream.schemas.messages import Request

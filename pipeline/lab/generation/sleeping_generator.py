@@ -21,7 +21,7 @@ from ...engine.cost import Cost
 from ...engine.device import Device
 from ...engine.engine import Engine
 from ...engine.lanes import LaneSettings
-from ...engine.questions import ModelEntry
+from ...engine.model_entry import ModelEntry
 from ...models.registry import ModelRegistry
 from ...runtime.generated_row import DECODE, PREFILL, GeneratedRow
 from ...runtime.model import More, Row

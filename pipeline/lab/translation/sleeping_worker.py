@@ -22,7 +22,7 @@ from ...engine.cost import Cost
 from ...engine.device import Device
 from ...engine.engine import Engine
 from ...engine.lanes import LaneSettings
-from ...engine.questions import ModelEntry
+from ...engine.model_entry import ModelEntry
 from ...graphs.marian.shortlist import Shortlist
 from ...models.registry import ModelRegistry
 from ...runtime.graph import Feeds
