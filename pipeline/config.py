@@ -157,6 +157,14 @@ class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
     disk_bytes: SizeOrNone = 1_000_000_000
 
 
+class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where releases are: a folder, or the address of a bucket as s3://bucket/models; by default the folder
+    ``registry`` below the home folder.
+    """
+
+    url: Text | None = None
+
+
 class StepConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """One step of a chain: a task, and what it is asked.
 
@@ -203,6 +211,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     breaker: BreakerConfig = BreakerConfig()
     engine: EngineConfig = EngineConfig()
     cache: CacheConfig = CacheConfig()
+    registry: RegistryConfig = RegistryConfig()
     chains: dict[str, ChainConfig] = field(default_factory=dict)
     tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
