@@ -3,34 +3,19 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from .evidence import Counts, exceeds, lower_bound, upper_bound
 from .figures import RolloutFigures, SideFigures
 from .histogram import Histogram, quantile_high, quantile_low
+from .limits import RolloutLimits
 
 FALSE_ALARM: Final = 0.01
 """Probability that a candidate within its limits is ever rolled back, at most, however often it is judged."""
 
+SEEN: Final = 4 / 3
+"""How much more than its batches the latency may take that clients see. It depends on the load, which differs: a
+candidate that is equal takes up to twice as long where its batches share one core with those of the stable version."""
+
 QUANTILES: Final = {"the median": 0.5, "the 99th percentile": 0.99}
-
-
-class CandidateLimits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What is allowed before a candidate is rolled back, and what it must reach to answer by itself.
-
-    Attributes:
-        error_rate: how much higher its share of failed requests may be.
-        latency: how many times as long it may take.
-        disagreement: share of the requests that it may answer differently.
-        accuracy: by how much fewer labeled requests it may answer rightly, as a share.
-        agreement: in mode "guarded", the share that must be alike before its answers are sent where the two differ.
-    """
-
-    error_rate: float = 0.02
-    latency: float = 1.5
-    disagreement: float = 0.05
-    accuracy: float = 0.01
-    agreement: float = 0.98
 
 
 class Breach(NamedTuple):
@@ -40,7 +25,7 @@ class Breach(NamedTuple):
     sentence: str
 
 
-def breach(figures: RolloutFigures, limits: CandidateLimits) -> Breach | None:
+def breach(figures: RolloutFigures, limits: RolloutLimits) -> Breach | None:
     """The first limit that the candidate exceeds for sure; None if there is none."""
     for check in CHECKS:
         if (found := check(figures, limits, FALSE_ALARM / len(CHECKS))) is not None:
@@ -48,7 +33,7 @@ def breach(figures: RolloutFigures, limits: CandidateLimits) -> Breach | None:
     return None
 
 
-def agrees_enough(figures: RolloutFigures, limits: CandidateLimits) -> bool:
+def agrees_enough(figures: RolloutFigures, limits: RolloutLimits) -> bool:
     """Whether the two versions agree for sure on as many requests as the limits want."""
     return exceeds({1.0: figures.agreed, 0.0: figures.differed}, limits.agreement, FALSE_ALARM)
 
@@ -64,7 +49,7 @@ def lost(figures: RolloutFigures) -> Counts:
     return {1.0: figures.stable_right, 0.0: same, -1.0: figures.candidate_right}
 
 
-def _errors(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
+def _errors(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
     candidate, stable = figures.candidate, figures.stable
     if not candidate.failed:
         return None
@@ -79,22 +64,23 @@ def _errors(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> B
 
 
 def _slower(
-    name: str, of: Callable[[SideFigures], Histogram], share: float
-) -> Callable[[RolloutFigures, CandidateLimits, float], Breach | None]:
-    def check(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
+    name: str, of: Callable[[SideFigures], Histogram], share: float, more: float = 1.0
+) -> Callable[[RolloutFigures, RolloutLimits, float], Breach | None]:
+    def check(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
+        allowed = limits.latency * more
         least = quantile_low(of(figures.candidate), share, alpha / 2)
         most = quantile_high(of(figures.stable), share, alpha / 2)
-        if least <= limits.latency * most:
+        if least <= allowed * most:
             return None
         return Breach(
             "latency",
-            f"{name} is at least {least / most:.2f} times the stable version's; {limits.latency:g} times are allowed",
+            f"{name} is at least {least / most:.2f} times the stable version's; {allowed:g} times are allowed",
         )
 
     return check
 
 
-def _differing(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
+def _differing(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
     if not exceeds({1.0: figures.differed, 0.0: figures.agreed}, limits.disagreement, alpha):
         return None
     return Breach(
@@ -104,7 +90,7 @@ def _differing(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -
     )
 
 
-def _accuracy(figures: RolloutFigures, limits: CandidateLimits, alpha: float) -> Breach | None:
+def _accuracy(figures: RolloutFigures, limits: RolloutLimits, alpha: float) -> Breach | None:
     if not exceeds(lost(figures), limits.accuracy, alpha, lowest=-1.0):
         return None
     return Breach(
@@ -121,7 +107,7 @@ def _share(part: int, whole: int) -> str:
 CHECKS: Final = (
     _errors,
     *(
-        _slower(f"{words} of its latency", lambda side: side.latency, share)
+        _slower(f"{words} of its latency", lambda side: side.latency, share, SEEN)
         for words, share in QUANTILES.items()
     ),
     _slower("the median cost of its batches, at equal shapes,", lambda side: side.cost, 0.5),

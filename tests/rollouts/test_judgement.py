@@ -7,12 +7,13 @@ import pytest
 
 from inferstream.pipeline.rollouts.figures import RolloutFigures, answer, total
 from inferstream.pipeline.rollouts.histogram import count_value
-from inferstream.pipeline.rollouts.judgement import CandidateLimits, agrees_enough, breach
+from inferstream.pipeline.rollouts.judgement import agrees_enough, breach
+from inferstream.pipeline.rollouts.limits import RolloutLimits
 
 STABLE_S, CANDIDATE_S, LABELED_S = 160, 40, 20
 """Requests of one second: a share of 20 % of 200, of which 10 % have a label."""
 
-LIMITS = CandidateLimits()
+LIMITS = RolloutLimits()
 Second = Callable[[RolloutFigures, random.Random], None]
 
 
@@ -75,7 +76,7 @@ def seconds_to_breach(second: Second, limit: int, seed: int) -> tuple[str, int]:
     ("second", "what", "within_s"),
     [
         pytest.param(failing, "error_rate", 30, id="10 % fail"),
-        pytest.param(times(2), "latency", 30, id="twice the latency"),
+        pytest.param(times(3), "latency", 30, id="three times the latency"),
         pytest.param(costs, "latency", 30, id="twice the cost at equal shapes"),
         pytest.param(differing(0.1), "disagreement", 30, id="10 % differ"),
         pytest.param(labels(0.05, 0.005), "accuracy", 60, id="5 points worse"),

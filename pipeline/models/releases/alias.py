@@ -7,20 +7,11 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from ...errors import UsageError
+from ...rollouts.limits import RolloutLimits
 
 Mode = Literal["canary", "guarded", "shadow"]
 Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}\Z")]
 RolloutShare = Annotated[float, Meta(gt=0, le=1)]
-
-
-class RolloutLimits(Struct, frozen=True, omit_defaults=True):
-    """How much worse than the stable version a candidate may be before it is rolled back by itself, as shares."""
-
-    error_rate: float = 0.02  # more failures, as a share of its requests
-    latency: float = 1.5  # × the stable version's
-    disagreement: float = 0.05  # share of the compared answers that differ
-    accuracy: float = 0.01  # less, where there are labels
-    agreement: float = 0.98  # guarded: what is to be alike before its answers are sent where the two differ
 
 
 class Rollout(Struct, frozen=True, omit_defaults=True):
