@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -12,6 +14,16 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 STATUSES = ("miss", "memory", "disk", "flight", "off")
+
+
+class TaskFigure(NamedTuple):
+    """A value that a task has counted or measured. Its labels are few: not one for each name that strangers choose."""
+
+    name: str
+    sentence: str
+    labels: Mapping[str, str]
+    value: float
+    counts: bool = False  # it only rises
 
 
 class TaskMetrics:
@@ -115,10 +127,17 @@ class WorkerMetrics:
         self._of_tasks: dict[str, TaskMetrics] = {}
         self._gauges: dict[str, Gauge] = {}
         self.registry.register(_Answers(self._of_tasks))
+        self._tasks: WeakSet[Any] = WeakSet()
+        self.registry.register(_TaskFigures(self._tasks))
 
     def of_task(self, task: str) -> TaskMetrics:
         """The metrics of one task."""
         return self._of_tasks.setdefault(task, TaskMetrics(task, self))
+
+    def include(self, task: Any) -> None:
+        """Show the figures of a task that has the method ``figures``, until it is replaced."""
+        if callable(getattr(task, "figures", None)):
+            self._tasks.add(task)
 
     @property
     def by_status(self) -> dict[str, int]:
@@ -173,6 +192,28 @@ class _Answers(Collector):
             for status, count in one.by_status.items():
                 answers.add_metric([task, status], count)
         yield answers
+
+
+class _TaskFigures(Collector):
+    def __init__(self, tasks: Iterable[Any]) -> None:
+        self._tasks = tasks
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Any] = {}
+        shown: set[tuple[str, ...]] = set()  # a version that was loaded again is shown once
+        for task in list(self._tasks):
+            of_task = {"task": task.name, "model": task.model, "version": task.version}
+            for figure in task.figures():
+                labels = of_task | dict(figure.labels)
+                series = (figure.name, *labels.values())
+                if series in shown:
+                    continue
+                shown.add(series)
+                if figure.name not in families:
+                    kind = CounterMetricFamily if figure.counts else GaugeMetricFamily
+                    families[figure.name] = kind(figure.name, figure.sentence, labels=list(labels))
+                families[figure.name].add_metric(list(labels.values()), figure.value)
+        yield from families.values()
 
 
 def configure_logging(level: str = "INFO") -> None:

@@ -112,7 +112,7 @@ class Engine:
     def _take_off(self, question: Question, job: Job, now: float) -> Flight:
         """A new flight. Raises Poison or Overloaded."""
         (task, device, release), content, choices, key = question
-        ask = Ask(content, choices.options, job.told, job.id)
+        ask = Ask(content, choices.options, job.told, job.id, job.tenant)
         flight = Flight(
             key,
             task,

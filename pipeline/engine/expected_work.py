@@ -19,6 +19,9 @@ LATER_SHARE: Final = 0.5
 What it does not need goes to them as well: nothing waits while a lane is idle.
 """
 
+NEED_WEIGHT: Final = 0.02
+"""Weight of the newest text in the share of a task's texts that need the device."""
+
 
 class ExpectedWork:
     """Part of a batcher, whose account and lock it uses."""
@@ -30,10 +33,12 @@ class ExpectedWork:
         self._cost = cost
         self._lanes = lanes
         self._estimate = TextCost(cost)
+        self._need: dict[str, float] = {}  # by task: the share of its texts that need the device
 
     def expect(self, flight: "Flight") -> None:
         """Count the work of a text that is not tokenized yet, by an estimate; `settle` ends that."""
         row_ms, rows = self._estimate.rows(flight.size, flight.known_rows)
+        row_ms *= self._need.get(flight.task.name, 1.0)
         due = flight.due(flight.queued_at)
         in_a_second = self._later_ms_in_a_second()
         with self._lock:
@@ -47,11 +52,23 @@ class ExpectedWork:
 
     def settle(self, flight: "Flight", rows: Sequence[Row] = ()) -> None:
         """The text was tokenized, to these rows, or has ended: forget the estimate."""
-        if rows and flight.known_rows is None:
-            self._estimate.observe(flight.size, [self._cost.length(row) for row in rows])
+        if rows:
+            if flight.known_rows is None:
+                self._estimate.observe(flight.size, [self._cost.length(row) for row in rows])
+            if flight.task.name in self._need:
+                self._learn_need(flight, 1.0)
         with self._lock:
             self._account.settle(flight.tenant, flight.expected)
             flight.expected = []
+
+    def answered(self, flight: "Flight") -> None:
+        """The task has answered the text without the device: of the next ones it will answer some as well."""
+        self._learn_need(flight, 0.0)
+        self.settle(flight)
+
+    def _learn_need(self, flight: "Flight", needed: float) -> None:
+        share = self._need.get(flight.task.name, 1.0)
+        self._need[flight.task.name] = share + NEED_WEIGHT * (needed - share)
 
     def arrivals(self, flight: "Flight", rows: Sequence[Row]) -> list[float]:
         """When each row of the text counts as arrived, in clock seconds.

@@ -116,7 +116,7 @@ class Preparer:
     def _answer(self, flight: Flight, answer: bytes) -> None:
         """Land a flight that needs no device."""
         flight.prepared_at = self._clock()
-        flight.batcher.expected.settle(flight)
+        flight.batcher.expected.answered(flight)
         flight.result = answer
         self._land([flight])
 

@@ -66,6 +66,7 @@ class ModelLoader:
             loaded = loaded_model(definition, self._registry, name, settings)
             session, device = self._on_device(loaded, definition.name)
             task = made_task(definition.name, loaded, session)
+            self._metrics.include(task)
             device.learn(loaded.manifest.max_tokens)
             entries[name] = ModelEntry(task, device)
             for same in _other_names(name, loaded.manifest):

@@ -13,12 +13,14 @@ class Ask(NamedTuple):
     ``told``: the first pieces of its answer, as `Contract.piece`, which an earlier worker has told. Only a task
     that `resumes` gets any. Its answer begins with them, and its steps make no pieces of them.
     ``id``: of the request, the same when it is delivered again. It may decide an answer that `repeats` not.
+    ``tenant``: whose request it is. It may decide the answer: tenants share no cached ones.
     """
 
     content: Any
     options: Any
     told: Sequence[Any] = ()
     id: str = ""
+    tenant: str = ""
 
 
 Prepared = Sequence[Row] | bytes
@@ -39,7 +41,11 @@ class Finished(NamedTuple):
 
 
 class Task(Protocol):
-    """A task with its model, and without the device. Several threads call it; it keeps no state between calls."""
+    """A task with its model, and without the device. Several threads call it.
+
+    It keeps no state between calls that makes an answer wrong. A task may have a method ``figures()``, the
+    `telemetry.TaskFigure` of what it counts.
+    """
 
     name: str
     """The name of the task in topic names."""
