@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from ..errors import ModelError
 from .files import publish
+from .judgements import check_gate, merged
+from .metrics import Gate, Judgement
 
 PATHS = ("graph_path", "tokenizer_path", "shortlist_path", "data_path", "chat_path")
 ENCODER = "bert-encoder"  # the kind of a sentence encoder
@@ -121,7 +123,9 @@ class Manifest(Struct, frozen=True):
     chat_sha256: str = ""  # of the file with the chat template
     chat_path: str = ""
     lineage: Lineage | None = None  # of a variant that was made from another model here
-    kept_accuracy: KeptAccuracy | None = None  # the same
+    kept_accuracy: KeptAccuracy | None = None  # of older ones; the same as a judgement now
+    gate: Gate | None = None  # of the figures that were measured when it was built
+    judgements: dict[str, Judgement] = {}  # by use, as fitted or zero-shot
 
     @property
     def digest(self) -> bytes:
@@ -149,6 +153,12 @@ class Manifest(Struct, frozen=True):
         """The first 12 hexadecimal digits of the digest."""
         return self.digest.hex()[:12]
 
+    def check_gates(self, use: str = "") -> None:
+        """Raise ModelError if the variant may not be served at all, or not for this use."""
+        check_gate(self.name, self.gate)
+        if use in self.judgements:
+            check_gate(self.name, self.judgements[use].gate)
+
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest; its paths become absolute. Raises ModelError if it is missing or damaged."""
@@ -162,11 +172,26 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest atomically."""
+    """Write a manifest atomically. What an older one of the same version says of judgements and force stays."""
+    manifest = _with_history(manifest, path)
     portable = _with_paths(manifest, lambda name: Path(name).name)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(portable), indent=2))
     publish(part, path)
+
+
+def _with_history(manifest: Manifest, path: Path) -> Manifest:
+    try:
+        older = read_manifest(path)
+    except ModelError:
+        return manifest
+    if older.version != manifest.version:
+        return manifest
+    gate = manifest.gate or older.gate
+    if gate and older.gate and older.gate.forced:
+        gate = msgspec.structs.replace(gate, forced=True)
+    judgements = merged(manifest.judgements, older.judgements)
+    return msgspec.structs.replace(manifest, gate=gate, judgements=judgements)
 
 
 def _with_paths(manifest: Manifest, change: Callable[[str], str]) -> Manifest:

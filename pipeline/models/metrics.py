@@ -4,6 +4,13 @@ A figure that is None was not measured.
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+
+FITTED = "fitted"  # uses: a head fitted anew on the vectors of the variant, or a fitted model itself
+ZERO_SHOT = "zero-shot"
+TRANSLATE = "translate"
+GENERATE = "generate"
 
 
 class Estimate(Struct, frozen=True):
@@ -55,7 +62,7 @@ class MachineSpeed(Struct, frozen=True):
 class Evaluation(Struct, frozen=True, omit_defaults=True):
     """A variant beside its original, on rows that neither was made from."""
 
-    use: str  # what was measured: a head fitted anew (fitted), zero-shot, translate, generate
+    use: str  # FITTED, …
     version: str  # of the variant that was measured
     original: str  # minilm-fp32
     original_version: str
@@ -109,3 +116,21 @@ class Gate(Struct, frozen=True, omit_defaults=True):
     def open(self) -> bool:
         """Whether a worker may serve the variant."""
         return self.passed or self.forced
+
+
+class Judgement(Struct, frozen=True):
+    """What was measured of a variant for one use, and whether that is good enough."""
+
+    evaluation: Evaluation
+    gate: Gate
+
+    def after(self, older: "Judgement | None") -> "Judgement":
+        """This one in the place of ``older``: that it was forced stays, and the speeds on other machines."""
+        if older is None or older.evaluation.version != self.evaluation.version:
+            return self
+        measured = {speed.served_by for speed in self.evaluation.speeds}
+        others = [speed for speed in older.evaluation.speeds if speed.served_by not in measured]
+        return Judgement(
+            replace(self.evaluation, speeds=(*self.evaluation.speeds, *others)),
+            replace(self.gate, forced=self.gate.forced or older.gate.forced),
+        )

@@ -34,10 +34,18 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 class ModelRegistry:
-    """Finds and verifies the models below ``root``. ``provider``: the one that is to run them, as the settings say."""
+    """Finds and verifies the models below ``root``.
 
-    def __init__(self, root: Path | None = None, provider: str | None = None) -> None:
+    Args:
+        provider: the one that is to run them, as the settings say.
+        judged: variants whose gate is closed are refused. False is for those who look at them and do not serve them.
+    """
+
+    def __init__(
+        self, root: Path | None = None, provider: str | None = None, *, judged: bool = True
+    ) -> None:
         self.root = (root or home_folder()) / "models"
+        self.judged = judged
         self._preferred = PREFERRED.get(provider or CPU, PREFERRED[CPU])
 
     def folder(self, base: str) -> Path:
@@ -47,12 +55,12 @@ class ModelRegistry:
     def manifest_path(self, base: str, precision: str) -> Path:
         return self.folder(base) / f"{precision}.json"
 
-    def load(self, name: str, kind: str | None = None) -> Manifest:
+    def load(self, name: str, kind: str | None = None, use: str = "") -> Manifest:
         """The verified manifest of a variant; a base name means its smallest variant: int4 where there is one,
-        else int8; for a GPU fp16, else fp32.
+        else int8; for a GPU fp16, else fp32. ``use``: what for, as the judgements on it say.
 
         Raises UnknownModel for an unknown name, UsageError for a model of another ``kind``, ModelError if
-        files are missing or damaged.
+        files are missing or damaged, or if its gate is closed.
         """
         base, precision = split_name(name)
         there = [name for name in self._preferred if self.manifest_path(base, name).exists()]
@@ -62,6 +70,8 @@ class ModelRegistry:
         manifest = read_manifest(path)
         if kind is not None and manifest.kind != kind:
             raise UsageError(f"{name} is a {manifest.kind}, and a {kind} is needed here.")
+        if self.judged:
+            manifest.check_gates(use)
         self.verify(manifest)
         return manifest
 

@@ -82,7 +82,7 @@ def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageRe
     scores = classifier.scores(vectors)
     confidences = softmax(scores / np.float32(classifier.temperature))
     given = confidences.argmax(axis=1)
-    classes = [_class_report(i, classifier.labels, given, truth) for i in range(len(classifier.labels))]
+    classes = class_reports(classifier.labels, given, truth)
     return TriageReport(
         rows=len(truth),
         accuracy=float(np.mean(given == truth)),
@@ -93,6 +93,11 @@ def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageRe
         thresholds=[_at(threshold, confidences.max(axis=1), given == truth) for threshold in THRESHOLDS],
         classes=classes,
     )
+
+
+def class_reports(names: Sequence[str], given: Indices, truth: Indices) -> list[ClassReport]:
+    """For each label how the ``given`` answers to its rows are; both are indices of ``names``."""
+    return [_class_report(label, names, given, truth) for label in range(len(names))]
 
 
 def _class_report(label: int, names: Sequence[str], given: Indices, truth: Indices) -> ClassReport:

@@ -20,11 +20,14 @@ def softmax(logits: Floats) -> Floats:
 
 def calibration_error(confidences: Floats, truth: Indices) -> float:
     """Expected calibration error in 15 equal bins (Guo et al. 2017), from 0 (perfect) to 1."""
-    best = confidences.max(axis=1)
-    right = (confidences.argmax(axis=1) == truth).astype(np.float64)
+    return calibration_gap(confidences.max(axis=1), confidences.argmax(axis=1) == truth)
+
+
+def calibration_gap(best: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """The same of the best confidence of each row, and of whether its label is right."""
     bins = np.minimum((best * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, weights=right - best, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(truth))
+    return float(np.abs(gaps).sum() / len(right))
 
 
 def negative_log_likelihood(logits: Floats, truth: Indices) -> float:

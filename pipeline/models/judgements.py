@@ -1,0 +1,53 @@
+"""The judgements on variants, where they are kept: in the manifest of a model, beside the head of a fitted one.
+
+A gate that is closed keeps a variant from workers. That one was forced stays there for ever.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ..errors import ModelError
+from .files import publish
+from .metrics import Gate, Judgement
+
+JUDGEMENT = "judgement.json"
+"""Beside `head.msgpack`, whose digest is the version of the model."""
+
+
+def check_gate(name: str, gate: Gate | None) -> None:
+    """Raise ModelError for a gate that is closed."""
+    if gate is not None and not gate.open:
+        raise ModelError(
+            f"{name} did not pass its gate: {' '.join(gate.failures)} To serve it nevertheless, run "
+            f"`inferstream models evaluate {name} DATA --force`; that is recorded for ever."
+        )
+
+
+def merged(newer: Mapping[str, Judgement], older: Mapping[str, Judgement]) -> dict[str, Judgement]:
+    """The judgements by use of one variant: the newer ones, each after the older one of its use."""
+    return dict(older) | {use: judgement.after(older.get(use)) for use, judgement in newer.items()}
+
+
+def read_judgement(folder: Path) -> Judgement | None:
+    """What is known of the fitted model in this folder; None if it was never measured. Raises ModelError."""
+    path = folder / JUDGEMENT
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Judgement)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ModelError(
+            f"{path} cannot be read ({error}): run `inferstream models evaluate` for its model again."
+        ) from error
+
+
+def write_judgement(folder: Path, judgement: Judgement) -> Judgement:
+    """Keep it for the fitted model in this folder, atomically; returns what is kept."""
+    kept = judgement.after(read_judgement(folder))
+    part = folder / f"{JUDGEMENT}.{os.getpid()}.part"
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
+    publish(part, folder / JUDGEMENT)
+    return kept

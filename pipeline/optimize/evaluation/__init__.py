@@ -1,0 +1,1 @@
+"""How good a variant is beside its original: what is measured, and the gate that judges it."""
