@@ -6,7 +6,6 @@ A figure that is None was not measured.
 from msgspec import Struct
 from msgspec.structs import replace
 
-
 FITTED = "fitted"  # uses: a head fitted anew on the vectors of the variant, or a fitted model itself
 ZERO_SHOT = "zero-shot"
 TRANSLATE = "translate"

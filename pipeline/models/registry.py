@@ -41,9 +41,7 @@ class ModelRegistry:
         judged: variants whose gate is closed are refused. False is for those who look at them and do not serve them.
     """
 
-    def __init__(
-        self, root: Path | None = None, provider: str | None = None, *, judged: bool = True
-    ) -> None:
+    def __init__(self, root: Path | None = None, provider: str | None = None, *, judged: bool = True) -> None:
         self.root = (root or home_folder()) / "models"
         self.judged = judged
         self._preferred = PREFERRED.get(provider or CPU, PREFERRED[CPU])

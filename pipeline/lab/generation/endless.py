@@ -21,9 +21,9 @@ from ...tasks.generate.settings import GenerateSettings
 class EndlessRegistry(ModelRegistry):
     """Its decoders have no token that ends a text."""
 
-    def load(self, name: str, kind: str | None = None) -> Manifest:
+    def load(self, name: str, kind: str | None = None, use: str = "") -> Manifest:
         """See `ModelRegistry.load`."""
-        return replace(super().load(name, kind), end_ids=())
+        return replace(super().load(name, kind, use), end_ids=())
 
 
 class EndlessGenerate(GenerateDefinition):

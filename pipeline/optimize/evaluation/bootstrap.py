@@ -39,7 +39,7 @@ def agreeing(same: Hits) -> Estimate:
 
     Not by the bootstrap: without one row that differs it would say that there is none among all rows to come.
     """
-    from scipy.stats import beta  # with scikit-learn, in the extra `fit`
+    from scipy.stats import beta  # in the extra `fit`
 
     count, rows = int(same.sum()), _rows(same)
     tail = LOW / 100

@@ -8,8 +8,8 @@ from typing import Any
 
 from ....schemas.messages import Request
 from ...errors import BadRequest, UsageError
-from ...runtime.model import More, Row
 from ...runtime.model import Model as RunsRows
+from ...runtime.model import More, Row
 from ...tasks.base import Ask, Finished, Task
 from ...tasks.pooling import BATCH_TOKENS, pack
 
@@ -61,6 +61,11 @@ class Candidate:
     def answer(self, text: str) -> bytes | None:
         """The answer to a text that comes alone."""
         return self.answers(self._chunk([text], 1))[0]
+
+    def rows_of(self, text: str) -> list[Row]:
+        """The rows of a text; none if it needs no device."""
+        (prepared,) = self._prepared([text])
+        return prepared if isinstance(prepared, list) else []
 
     def _chunk(self, texts: Sequence[str], batch_tokens: int) -> list[Ended]:
         prepared = self._prepared(texts)

@@ -1,6 +1,7 @@
 """Fits a triage model to labeled tickets: multinomial logistic regression on the vectors of an encoder."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -65,11 +66,9 @@ def fit(
     test_truth = indices_of(test.labels, labels)
     vectors = embed_with(train.texts, tokenizer, session, progress, "reading the tickets to fit on")
     test_vectors = embed_with(test.texts, tokenizer, session, progress, "reading the tickets to test on")
-    strength, temperature = _choose(vectors, truth, progress)
-    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
-    raw = Classifier(labels, weights, bias, 1.0, b"")
-    before = measure(raw, test_vectors, test_truth).calibration_error
-    report = measure(Classifier(labels, weights, bias, temperature, b""), test_vectors, test_truth)
+    classifier = fitted_classifier(vectors, truth, labels, progress)
+    before = measure(replace(classifier, temperature=1.0), test_vectors, test_truth).calibration_error
+    report = measure(classifier, test_vectors, test_truth)
     measured = HeadAccuracy(
         len(train.texts), len(test.texts), report.accuracy, report.macro_f1, before, report.calibration_error
     )
@@ -77,16 +76,25 @@ def fit(
         base=manifest.name,
         encoder_digest=manifest.digest,
         labels=labels,
-        dimensions=weights.shape[0],
-        weights=weights.astype("<f4").tobytes(),
-        bias=bias.astype("<f4").tobytes(),
-        temperature=temperature,
+        dimensions=classifier.weights.shape[0],
+        weights=classifier.weights.astype("<f4").tobytes(),
+        bias=classifier.bias.astype("<f4").tobytes(),
+        temperature=classifier.temperature,
         measured=measured,
         routes=train.routes,
         priorities=train.priorities,
         clean=UNSET if train.clean == NONE else train.clean,
     )
     return Fitted(head, report, given - len(test.texts))
+
+
+def fitted_classifier(
+    vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress
+) -> Classifier:
+    """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
+    strength, temperature = _choose(vectors, truth, progress)
+    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
+    return Classifier(labels, weights, bias, temperature, b"")
 
 
 def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:

@@ -1,0 +1,124 @@
+"""Makes candidates of the models on this machine, each loaded as a worker loads it."""
+
+from pathlib import Path
+
+from ...errors import UsageError
+from ...graphs.devices import ANY
+from ...models.manifest import ENCODER, Manifest
+from ...models.metrics import FITTED, TRANSLATE, ZERO_SHOT
+from ...models.registry import ModelRegistry
+from ...runtime.encoder import Encoder
+from ...runtime.sessions import Session
+from ...runtime.tokenizer import Tokenizer
+from ...tasks.definition import Loaded
+from ...tasks.loading import made_model, made_task
+from ...tasks.pooling import Tokenizes
+from ...tasks.translate.loading import load_translate
+from ...tasks.translate.settings import TranslateSettings
+from ...tasks.triage.classifier import Classifier, Destinations, routing_of
+from ...tasks.triage.definition import TRIAGE
+from ...tasks.triage.head import HEAD_FILE, HeadStore
+from ...tasks.triage.loading import load_triage
+from ...tasks.triage.settings import TriageSettings
+from ...tasks.triage.task import Triage
+from ...tasks.triage.taxonomy import load_taxonomy
+from ..triage.fit import fitted_classifier
+from ..triage.labeled import Labeled
+from ..triage.report import Progress, embed_with, indices_of
+from .candidate import Candidate
+
+
+def fitted_encoder(manifest: Manifest, known: Labeled, provider: str | None, progress: Progress) -> Candidate:
+    """An encoder with a head that is fitted on its own vectors of the ``known`` rows, as `triage fit` does it."""
+    session = opened(manifest, provider)
+    tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
+    labels = tuple(sorted(set(known.labels)))
+    step = f"reading the rows to fit on with {manifest.name}"
+    vectors = embed_with(known.texts, tokenizer, session, progress, step)
+    classifier = fitted_classifier(vectors, indices_of(known.labels, labels), labels, progress)
+    return _of_encoder(manifest, session, tokenizer, classifier)
+
+
+def zero_shot_encoder(
+    registry: ModelRegistry, manifest: Manifest, taxonomy: str | None, provider: str | None
+) -> Candidate:
+    """An encoder with the categories of a taxonomy."""
+    loaded = load_triage(registry, manifest.name, TriageSettings(taxonomy=taxonomy))
+    return _loaded(TRIAGE, loaded, manifest.name, ZERO_SHOT, provider)
+
+
+def fitted_model(
+    registry: ModelRegistry, name: str, provider: str | None, taxonomy: str | None = None
+) -> Candidate:
+    """A fitted model, with all its tiers."""
+    loaded = load_triage(registry, name, TriageSettings(model=name, taxonomy=taxonomy))
+    heads = HeadStore(registry.root.parent)
+    version = heads.current(name)
+    files = tuple(heads.root / name / version / file for file in (HEAD_FILE, *heads.load(name).files))
+    return _loaded(TRIAGE, loaded, name, FITTED, provider, version, files)
+
+
+def translator(registry: ModelRegistry, name: str, provider: str | None) -> Candidate:
+    """A translator."""
+    loaded = load_translate(registry, name, TranslateSettings())
+    return _loaded(TRANSLATE, loaded, name, TRANSLATE, provider)
+
+
+def served_model(home: Path, task: str, name: str, provider: str) -> Candidate:
+    """The model that a process serves which is asked for this name. Raises UsageError for another task."""
+    registry = ModelRegistry(home, judged=False)
+    if task == TRANSLATE:
+        return translator(registry, name, provider)
+    if task != TRIAGE:
+        raise UsageError(f"The memory of {task} is not measured.")
+    if HeadStore(home).has(name):
+        return fitted_model(registry, name, provider)
+    return zero_shot_encoder(registry, registry.load(name, ENCODER), None, provider)
+
+
+def opened(manifest: Manifest, provider: str | None) -> Session:
+    """The session that serves the variant, with the options of a worker."""
+    return Session(manifest.graph_path, provider=provider, made_for=manifest.device or ANY)
+
+
+def files_of(manifest: Manifest) -> tuple[Path, ...]:
+    """What is read to serve a variant."""
+    return tuple(Path(path) for path in manifest.digests)
+
+
+def _loaded(
+    task: str,
+    loaded: Loaded,
+    name: str,
+    use: str,
+    provider: str | None,
+    version: str = "",
+    files: tuple[Path, ...] = (),
+) -> Candidate:
+    manifest = loaded.manifest
+    session = opened(manifest, provider)
+    return Candidate(
+        name=name,
+        version=version or manifest.version,
+        use=use,
+        task=made_task(task, loaded, session),
+        model=made_model(task, loaded, session),
+        provider=session.provider,
+        files=(*files_of(manifest), *files),
+    )
+
+
+def _of_encoder(
+    manifest: Manifest, session: Session, tokenizer: Tokenizes, classifier: Classifier
+) -> Candidate:
+    taxonomy = load_taxonomy(None)
+    routing = routing_of(classifier, taxonomy, tokenizer, session, Destinations())
+    return Candidate(
+        name=manifest.name,
+        version=manifest.version,
+        use=FITTED,
+        task=Triage(manifest.name, tokenizer, manifest.digest, classifier, routing),
+        model=Encoder(session, manifest.pad_id),
+        provider=session.provider,
+        files=files_of(manifest),
+    )

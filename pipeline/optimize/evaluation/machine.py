@@ -1,0 +1,42 @@
+"""What a session runs on, so that figures are believed only where they were measured."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from ...models.metrics import ServedBy
+
+CPU_INFO: Final = Path("/proc/cpuinfo")
+GPU_TIMEOUT_S: Final = 10.0
+
+
+def served_by(provider: str, threads: int = 1) -> ServedBy:
+    """This machine's device behind ``provider``, and the runtime."""
+    from onnxruntime import __version__ as runtime
+
+    device = cpu_name() if provider == "cpu" else gpu_name()
+    return ServedBy(provider, device, threads, runtime)
+
+
+def cpu_name(info: Path = CPU_INFO) -> str:
+    """As the system tells it, with what decides the speed of 8-bit products: AVX2, VNNI, AMX."""
+    try:
+        lines = info.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    known = {"avx2": "AVX2", "avx512_vnni": "VNNI", "avx_vnni": "VNNI", "amx_int8": "AMX"}
+    flags = set(fields.get("flags", "").split())
+    has = sorted({name for flag, name in known.items() if flag in flags})
+    return " ".join([fields.get("model name", platform.machine()), *has])
+
+
+def gpu_name() -> str:
+    """As the driver's tool tells it."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GPU_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "an unknown GPU"
+    return next(iter(done.stdout.splitlines()), "").strip() or "an unknown GPU"
