@@ -62,7 +62,13 @@ request in progress, ``off`` is the device with the cache switched off.
 
 
 class Result(Struct, frozen=True, tag_field="type", tag="result"):
-    """The answer to a request; ``output`` is the JSON of the task's output type. ``epoch``: see `Chunk`."""
+    """The answer to a request; ``output`` is the JSON of the task's output type. ``epoch``: see `Chunk`.
+
+    Attributes:
+        version: changes whenever the answer of the model to the same input may change.
+        release: the version of the release that answered, as triage@0123456789ab names it; there only if the model was
+            published in a registry.
+    """
 
     id: str
     task: str
@@ -74,6 +80,7 @@ class Result(Struct, frozen=True, tag_field="type", tag="result"):
     batch: BatchInfo | None = None
     seq: int = 0
     epoch: int | UnsetType = UNSET
+    release: str | UnsetType = UNSET
     v: int = 1
 
 

@@ -117,6 +117,11 @@ class Chunks:
         else:
             self._slot.chunks = None
 
+    @property
+    def version(self) -> str:
+        """Of the model whose pieces are told; empty before there is any."""
+        return "" if self._flight is None else self._flight.task.version
+
     def told(self) -> bytes | None:
         """The JSON of all pieces that were told, those of other workers too; None if the task does not say."""
         flight = self._flight

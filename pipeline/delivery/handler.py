@@ -127,7 +127,10 @@ class Handler:
     async def _answer_behind(self, arrival: Arrival, slot: Slot, resuming: Resuming) -> Outcome:
         """`_answer` a request of which another worker may have told pieces: it goes on behind them."""
         resumed = await resuming.resumed(arrival, slot.epoch)
-        arrival.job = replace(arrival.job, told=resumed.pieces)
+        version = resumed.version
+        if self._engine.devices.find(arrival.job.task, version) is not None:
+            arrival.job = replace(arrival.job, told=resumed.pieces, told_by=version)
+        # Else it begins anew: behind the pieces of another model it would be the answer of neither.
         arrival.epoch = resumed.epoch
         arrival.first_seq = resumed.seq
         found = self._answer(arrival, slot, is_read=True)
@@ -182,6 +185,8 @@ class Handler:
                 return self._answers.outcome(arrival, await attempt)
             except Exception as error:
                 told = None if chunks is None else self._told(chunks)
+                if chunks is not None and chunks.seq:  # another model would have other pieces than those told
+                    arrival.job = replace(arrival.job, told_by=chunks.version)
                 if isinstance(error, GivenBack) and chunks is not None and told is not None:
                     arrival.job = replace(arrival.job, told=told)
                     attempt = self._answer_when_read(arrival, chunks, follow)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from ...schemas import codec
 from ...schemas.messages import Chunk, Failure, Result
@@ -70,6 +70,7 @@ class ReplyBuilder:
                 batch=answer.batch,
                 seq=arrival.seq,
                 epoch=arrival.epoch,
+                release=answer.release or UNSET,
             )
         )
         reply = self._message(arrival, identity, body)

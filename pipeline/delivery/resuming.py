@@ -157,6 +157,7 @@ class Resuming:
 
     def _give(self, one: Waiting, reading: ReplyLog, name: ToldName, begun: Resumed) -> None:
         seq = reading.told[name].seq
+        version = reading.told[name].version
         try:
             pieces = reading.give(name, self._decoder)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -165,7 +166,7 @@ class Resuming:
             )
             pieces = ()
         if not one.found.done():
-            one.found.set_result(Resumed(pieces, begun.epoch, seq))
+            one.found.set_result(Resumed(pieces, begun.epoch, seq, version if pieces else ""))
 
     async def _publish(self, marks: list[tuple[Waiting, Resumed]]) -> None:
         """Publish the marks; one that is refused is left out: its replies will be refused too."""

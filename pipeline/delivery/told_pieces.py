@@ -23,12 +23,14 @@ class ToldPieces(Struct):
         epoch: the highest one so far: what has a lower one does not count.
         seq: the number of the next chunk.
         size: about the bytes of the pieces in memory.
+        version: of the model that made them.
         given: they were given to the worker that goes on: no more are kept.
     """
 
     epoch: int = NO_EPOCH
     seq: int = 0
     size: int = 0
+    version: str = ""
     given: bool = False
     pieces: list[Raw] = []
 
@@ -55,6 +57,11 @@ class ToldPieces(Struct):
         return decoder.decode(body)
 
     def _join(self, chunk: Chunk) -> None:
+        if chunk.version and chunk.version != self.version:
+            self.version = chunk.version
+            if chunk.from_ == 0:  # the answer of another model, which begins anew
+                self.pieces = []
+                self.size = 0
         known = len(self.pieces) - chunk.from_
         try:
             new = _pieces.decode(chunk.output)[max(0, known) :]

@@ -9,31 +9,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.handler_rig import handler_over
+from support.chunks_rig import ChunksRig
 from support.told_rig import FakeFlight, Told
 
 from inferstream.pipeline.broker.base import Headers, Message, Record, TopicPartition
-from inferstream.pipeline.clock import FakeClock
-from inferstream.pipeline.config import RetryConfig, WindowConfig
 from inferstream.pipeline.delivery.arrival import Arrival, header_map
 from inferstream.pipeline.delivery.chunks import CHUNK_BYTES, PIECE_BYTES, AnswerPart
-from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import MAX_KEY_BYTES, ReplyBuilder
-from inferstream.pipeline.delivery.slots import Slot
-from inferstream.pipeline.delivery.window import Window
-from inferstream.pipeline.engine.batching import Limits
-from inferstream.pipeline.engine.cache.memory import MemoryCache
-from inferstream.pipeline.engine.cost import Cost
-from inferstream.pipeline.engine.device import Device
-from inferstream.pipeline.engine.engine import Engine
-from inferstream.pipeline.engine.lanes import LaneSettings
-from inferstream.pipeline.engine.model_entry import ModelEntry
-from inferstream.pipeline.errors import DeviceUnavailable
-from inferstream.pipeline.lab.steps import Steps, StepsModel
-from inferstream.pipeline.runtime.fake_session import FakeSession
-from inferstream.pipeline.telemetry import WorkerMetrics
+from inferstream.pipeline.lab.steps import Steps
 from inferstream.schemas.codec import decode_reply
-from inferstream.schemas.messages import Chunk, Failure, Reply, Result
+from inferstream.schemas.messages import Chunk, Failure, Result
 from inferstream.schemas.topics import Header, Topics
 
 TOPICS = Topics("steps")
@@ -171,106 +156,9 @@ def test_a_chunk_larger_than_a_reply_may_be_is_none() -> None:
     )
 
 
-class UnavailableSession(FakeSession):
-    """Is unavailable in the run with one number, and stalled from another on."""
-
-    gone_at = -1
-    stalled_at = -1
-
-    def run(self, feeds: Any) -> Any:
-        if len(self.runs) == self.stalled_at:
-            self.stall()
-        if len(self.runs) == self.gone_at:
-            self.gone_at = -1
-            raise DeviceUnavailable("The device is gone: it is tried again.")
-        return super().run(feeds)
-
-
-async def four(topic: str) -> int | None:
-    return 4
-
-
-class Rig:
-    """A handler of the task `steps`, and a window over a broker that acknowledges when it is told to."""
-
-    def __init__(self) -> None:
-        clock = FakeClock()
-        self.session = UnavailableSession()
-        model = StepsModel(self.session)
-        costs = {phase: Cost((1.0, 0.01, 0.0001, 1e-7)) for phase in model.phases}
-        device = Device(model, Limits(4_096, 64), costs, LaneSettings(1, clock, clock))
-        served = {"steps": {"steps": ModelEntry(Steps(), device)}}
-        self.engine = Engine(served, memory=MemoryCache(1_000_000), disk=None, clock=clock)
-        retries = RetryConfig(tiers_s=[0], max_attempts=3, budget_share=1.0)
-        self.metrics = WorkerMetrics()
-        self.handler = handler_over(
-            self.engine,
-            topics=TOPICS,
-            partitions=four,
-            retries=retries,
-            metrics=self.metrics.of_task("steps"),
-        )
-        self.published: list[tuple[Message, asyncio.Future[None]]] = []
-        self.window = Window(WindowConfig(), self._publish)
-        self._offset = 0
-
-    def ask(self, identity: str, text: str = "abc", *, key: bytes | None = b"k", **more: Any) -> Slot:
-        """Admit a request, and answer it in the background."""
-        body = json.dumps({"id": identity, "text": text, "stream": True} | more).encode()
-        record = Record(TOPICS.requests, 0, self._offset, key, body, (), 0)
-        self._offset += 1
-        slot = self.window.admit(record)
-        outcome = self.handler.handle(record, slot)
-        if isinstance(outcome, Outcome):
-            self.window.complete(slot, outcome)
-        else:
-            slot.task = asyncio.create_task(self._complete(slot, outcome))
-        return slot
-
-    async def step(self) -> None:
-        """Acknowledge all that is published, and wait for more."""
-        known = len(self.published)
-        for _, future in self.published:
-            if not future.done():
-                future.set_result(None)
-        while len(self.published) == known:  # noqa: ASYNC110 - a lane's thread changes it
-            await asyncio.sleep(0)
-
-    async def until_ended(self, *identities: str) -> None:
-        while {reply.id for reply in self.replies if not isinstance(reply, Chunk)} != set(identities):
-            await self.step()
-
-    @property
-    def replies(self) -> list[Reply]:
-        return [
-            decode_reply(message.value) for message, _ in self.published if message.topic == TOPICS.replies
-        ]
-
-    def told(self, identity: str) -> list[tuple[int, int, str]]:
-        """The seq, start and pieces of each chunk of the request."""
-        return [
-            (reply.seq, reply.from_, "".join(msgspec.json.decode(reply.output)))
-            for reply in self.replies
-            if isinstance(reply, Chunk) and reply.id == identity
-        ]
-
-    def end(self, identity: str) -> Result | Failure:
-        (end,) = [reply for reply in self.replies if reply.id == identity and not isinstance(reply, Chunk)]
-        assert not isinstance(end, Chunk)
-        return end
-
-    def _publish(self, message: Message) -> "asyncio.Future[None]":
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.published.append((message, future))
-        return future
-
-    async def _complete(self, slot: Slot, outcome: PendingOutcome) -> None:
-        self.window.complete(slot, await outcome)
-
-
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    opened = Rig()
+async def rig() -> AsyncIterator[ChunksRig]:
+    opened = ChunksRig()
     async with asyncio.timeout(20), opened.engine:
         yield opened
         opened.session.release()
@@ -286,7 +174,7 @@ def joined(chunks: list[tuple[int, int, str]]) -> str:
     return text
 
 
-async def test_an_answer_is_told_while_it_is_made_and_ends_with_the_whole(rig: Rig) -> None:
+async def test_an_answer_is_told_while_it_is_made_and_ends_with_the_whole(rig: ChunksRig) -> None:
     rig.session.stall()
     rig.ask("t1", "abcdef")
     await asyncio.to_thread(rig.session.wait_for_runs, 1)
@@ -301,7 +189,7 @@ async def test_an_answer_is_told_while_it_is_made_and_ends_with_the_whole(rig: R
     assert f'inferstream_chunks_total{{task="steps"}} {len(chunks)}.0' in rig.metrics.render().decode()
 
 
-async def test_without_stream_or_from_the_cache_an_answer_comes_whole(rig: Rig) -> None:
+async def test_without_stream_or_from_the_cache_an_answer_comes_whole(rig: ChunksRig) -> None:
     rig.ask("plain", stream=False)
     await rig.until_ended("plain")
     rig.ask("cached")
@@ -310,7 +198,7 @@ async def test_without_stream_or_from_the_cache_an_answer_comes_whole(rig: Rig) 
     assert [reply.seq for reply in rig.replies] == [0, 0]
 
 
-async def test_a_slow_reader_is_told_what_has_come_meanwhile_in_one(rig: Rig) -> None:
+async def test_a_slow_reader_is_told_what_has_come_meanwhile_in_one(rig: ChunksRig) -> None:
     slot = rig.ask("t1", "x" * 200)
     while not rig.published:  # noqa: ASYNC110 - a lane's thread changes it
         await asyncio.sleep(0)
@@ -320,7 +208,9 @@ async def test_a_slow_reader_is_told_what_has_come_meanwhile_in_one(rig: Rig) ->
     assert slot.chunks is None
 
 
-async def test_an_equal_request_on_the_device_is_told_the_pieces_so_far_then_live_ones(rig: Rig) -> None:
+async def test_an_equal_request_on_the_device_is_told_the_pieces_so_far_then_live_ones(
+    rig: ChunksRig,
+) -> None:
     rig.session.stalled_at = 30
     rig.ask("first", "x" * 300, key=None)
     while not rig.told("first"):
@@ -335,7 +225,7 @@ async def test_an_equal_request_on_the_device_is_told_the_pieces_so_far_then_liv
     assert (end.cache, end.seq) == ("flight", len(rig.told("second")))
 
 
-async def test_a_later_request_of_the_key_is_told_after_the_end_of_the_earlier_one(rig: Rig) -> None:
+async def test_a_later_request_of_the_key_is_told_after_the_end_of_the_earlier_one(rig: ChunksRig) -> None:
     for number in range(3):
         rig.ask(f"{number}", f"{number}" * 50)
     await rig.until_ended("0", "1", "2")
@@ -343,7 +233,7 @@ async def test_a_later_request_of_the_key_is_told_after_the_end_of_the_earlier_o
     assert order == sorted(order)
 
 
-async def test_an_attempt_in_place_goes_on_behind_the_pieces_that_were_told(rig: Rig) -> None:
+async def test_an_attempt_in_place_goes_on_behind_the_pieces_that_were_told(rig: ChunksRig) -> None:
     rig.session.gone_at = 30
     rig.ask("t1", "abcdefghij" * 5)
     await rig.until_ended("t1")
@@ -352,7 +242,7 @@ async def test_an_attempt_in_place_goes_on_behind_the_pieces_that_were_told(rig:
     assert isinstance(rig.end("t1"), Result)
 
 
-async def test_pieces_that_another_attempt_would_make_otherwise_are_not_mixed(rig: Rig) -> None:
+async def test_pieces_that_another_attempt_would_make_otherwise_are_not_mixed(rig: ChunksRig) -> None:
     """An answer that may vary, of which some was told, ends with its Failure."""
     rig.session.gone_at = 30
     rig.ask("t1", "abcdefghij" * 5, options={"unsure": True})
@@ -364,14 +254,14 @@ async def test_pieces_that_another_attempt_would_make_otherwise_are_not_mixed(ri
     assert len(rig.session.runs) == 30
 
 
-async def test_an_answer_that_may_vary_is_tried_again_before_anything_is_told(rig: Rig) -> None:
+async def test_an_answer_that_may_vary_is_tried_again_before_anything_is_told(rig: ChunksRig) -> None:
     rig.session.gone_at = 0
     rig.ask("t1", options={"unsure": True})
     await rig.until_ended("t1")
     assert isinstance(rig.end("t1"), Result)
 
 
-async def test_a_partition_that_is_revoked_leaves_no_watcher(rig: Rig) -> None:
+async def test_a_partition_that_is_revoked_leaves_no_watcher(rig: ChunksRig) -> None:
     rig.session.stall()
     slot = rig.ask("t1", "abc")
     await asyncio.to_thread(rig.session.wait_for_runs, 1)

@@ -50,11 +50,18 @@ class Place:
         broker.consume = counted  # type: ignore[method-assign]
 
     async def tell(
-        self, identity: str, start: int, pieces: str, epoch: int | None = 1, seq: int = 0, key: bytes = KEY
+        self,
+        identity: str,
+        start: int,
+        pieces: str,
+        epoch: int | None = 1,
+        seq: int = 0,
+        key: bytes = KEY,
+        version: str = "1",
     ) -> None:
         output = msgspec.Raw(msgspec.json.encode(list(pieces)))
         at = UNSET if epoch is None else epoch
-        await self.put(Chunk(identity, seq, "steps", "m", "1", start, output, at), key)
+        await self.put(Chunk(identity, seq, "steps", "m", version, start, output, at), key)
 
     async def put(self, reply: Reply, key: bytes = KEY, partition: int = 0) -> None:
         await self.broker.publish(Message(TOPICS.replies, encode(reply), key, (), partition))
@@ -101,8 +108,8 @@ async def test_what_was_told_is_found_and_a_mark_is_behind_it(place: Place) -> N
     await place.tell("b", 0, "x")
     await place.tell("a", 2, "c", seq=1)
     assert await place.found("a", "b", "new") == [
-        Resumed(list("abc"), 5, 3),
-        Resumed(["x"], 5, 2),
+        Resumed(list("abc"), 5, 3, "1"),
+        Resumed(["x"], 5, 2, "1"),
         Resumed([], 5, 1),
     ]
     assert place.opened == 1, "they share one reading"
@@ -117,6 +124,14 @@ async def test_chunks_that_are_cut_otherwise_or_come_again_join(place: Place) ->
     assert pieces == list("abcde")
 
 
+async def test_the_pieces_of_another_model_that_begins_anew_replace_those_before(place: Place) -> None:
+    await place.tell("a", 0, "abcd", version="old")
+    await place.tell("a", 4, "", version="", epoch=2, seq=1)
+    await place.tell("a", 0, "x", version="new", epoch=2, seq=2)
+    await place.tell("a", 1, "y", version="new", epoch=2, seq=3)
+    assert await place.found("a") == [Resumed(["x", "y"], 5, 5, "new")]
+
+
 async def test_what_a_replaced_worker_tells_before_the_mark_is_kept_and_behind_it_not(place: Place) -> None:
     """The log decides, so all readers know the same."""
     await place.tell("a", 0, "ab", epoch=1)
@@ -127,7 +142,7 @@ async def test_what_a_replaced_worker_tells_before_the_mark_is_kept_and_behind_i
 
     place.before_marks.append(lambda: None)  # of the name
     place.before_marks.append(late)
-    assert await place.found("a") == [Resumed(list("abc"), 5, 3)]
+    assert await place.found("a") == [Resumed(list("abc"), 5, 3, "1")]
     await place.tell("a", 3, "behind", epoch=1, seq=2)
     assert (await place.found("a", epoch=7))[0].pieces == list("abc")
 
@@ -176,7 +191,7 @@ async def test_a_later_request_of_the_same_id_reads_again(place: Place) -> None:
     await place.tell("a", 0, "ab")
     assert (await place.found("a"))[0].pieces == ["a", "b"]
     await place.tell("a", 2, "cd", epoch=5, seq=2)
-    assert await place.found("a", epoch=6) == [Resumed(list("abcd"), 6, 4)]
+    assert await place.found("a", epoch=6) == [Resumed(list("abcd"), 6, 4, "1")]
 
 
 async def test_what_cannot_be_read_begins_at_the_first_piece_behind_a_mark(

@@ -43,6 +43,14 @@ MESSAGES: dict[str, Request | Result | Chunk | Failure] = {
         timings=Timings(0.21, 1.5, 6.25, 0.0625, 8.5),
         batch=BatchInfo(rows=8, tokens=118, padded_tokens=120),
     ),
+    "reply-result-of-a-release": Result(
+        id="t1",
+        task="triage",
+        model="shop",
+        version="1f6e2c9b",
+        output=msgspec.Raw(msgspec.json.encode(OUTPUT)),
+        release="0123456789ab",
+    ),
     "request-embed": Request(text="I was charged twice", id="e1", options={"dimensions": 256}),
     "reply-embed": Result(
         id="e1",

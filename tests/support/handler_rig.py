@@ -18,6 +18,7 @@ from inferstream.pipeline.delivery.outcome import Outcome, PendingOutcome
 from inferstream.pipeline.delivery.replies import ReplyBuilder
 from inferstream.pipeline.delivery.reply_topics import ReplyTopics
 from inferstream.pipeline.delivery.request_reader import RequestReader
+from inferstream.pipeline.delivery.resuming import Resuming
 from inferstream.pipeline.delivery.slots import PartitionQueue, Slot
 from inferstream.pipeline.delivery.undelivered import Undelivered
 from inferstream.pipeline.engine.batching import Limits
@@ -68,6 +69,7 @@ def handler_over(
     cancels: Cancels | None = None,
     topics: Topics = TOPICS,
     kind: type[Request] = Request,
+    resuming: Resuming | None = None,
 ) -> Handler:
     """A handler of a task over the engine, whose clock it shares. Its worker is called "w"."""
     metrics = metrics or WorkerMetrics().of_task(topics.task)
@@ -81,7 +83,7 @@ def handler_over(
         RequestReader(topics, limits.max_request_bytes, engine.clock, wall_clock, cancels, kind),
         reply_topics,
         admission or Admission(10_000),
-        AnswerPolicy(replies, metrics, breaker),
+        AnswerPolicy(replies, metrics, breaker, resuming),
         FailurePolicy(topics, retries, replies, metrics, breaker, stamp),
     )
 

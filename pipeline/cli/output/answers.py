@@ -71,4 +71,5 @@ def _made_by_task(task: str, method: str, output: Any, is_right: Callable[[Any],
 
 def _origin(reply: Result) -> str:
     took = f"{reply.timings.total_ms:.1f} ms"
-    return f"[dim]{reply.model} {reply.version} · by {SOURCES[reply.cache]} in {took}[/]"
+    release = f" · release {reply.release}" if reply.release else ""
+    return f"[dim]{reply.model} {reply.version}{release} · by {SOURCES[reply.cache]} in {took}[/]"
