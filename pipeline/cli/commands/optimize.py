@@ -1,0 +1,151 @@
+"""`inferstream optimize`: make variants of a model by a recipe, and report."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from ...errors import UsageError
+from ...optimize.recipes.reading import PROFILES
+from ..options.rows import dialect_options
+
+if TYPE_CHECKING:
+    from ...optimize.recipes.recipe import Recipe
+
+
+@click.command("optimize")
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    help="A recipe that ships with inferstream: for a small device, or for a server without a GPU.",
+)
+@click.option("--model", metavar="NAME", help="The model to make variants of, in the place of the recipe's.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="File of labeled texts: CSV or JSON Lines.  [default: the recipe's]",
+)
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path),
+    help="File that judges.  [default: a fifth of the data is held out]",
+)
+@click.option(
+    "--text", metavar="COLUMN", help="Column or field with the text.  [default: the recipe's, else text]"
+)
+@click.option(
+    "--label",
+    metavar="COLUMN",
+    help="Column or field with the correct category.  [default: the recipe's, else label]",
+)
+@click.option(
+    "--clean", type=click.Choice(["mail", "none"]), help="mail: strip HTML, quoted mails and signatures."
+)
+@dialect_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("optimize-report"),
+    show_default=True,
+    help="Folder for report.html, report.json and recipe.toml.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan with the expected seconds, and make nothing.")
+@click.option(
+    "--print-recipe", is_flag=True, help="Print the recipe as it would be run, to start one of your own."
+)
+@click.option("--print-schema", is_flag=True, help="Print the JSON Schema of report.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report, or the plan, as JSON.")
+def command(
+    recipe: Path | None,
+    profile: str | None,
+    out: Path,
+    dry_run: bool,
+    print_recipe: bool,
+    print_schema: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make smaller and faster variants of a model by a recipe, and report what each costs and keeps.
+
+    RECIPE is a TOML file; a profile is a recipe that ships with inferstream. Each step is kept when it is done: after
+    Ctrl-C or `kill -9` run the same command again, and it goes on. What another recipe has made of the same model and
+    the same rows is not made again. The report has a table and plots, the machine, and the commands that repeat it.
+
+    \b
+      inferstream optimize --profile cpu --data tickets.csv --dry-run
+      inferstream optimize --profile cpu --data tickets.csv
+      inferstream optimize --profile edge --print-recipe > recipe.toml
+      inferstream optimize recipe.toml --data tickets.csv --label category
+    """
+    # NumPy reads it when it is imported, see `models pull`.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if print_schema:
+        from ...optimize.recipes.report.report import RecipeReport
+
+        _print_json(msgspec.json.schema(RecipeReport))
+        return
+    wanted = _recipe(recipe, profile, options)
+    if print_recipe:
+        from ...optimize.recipes.reading import write_recipe
+
+        click.echo(write_recipe(wanted), nl=False)
+        return
+    _run(wanted, out, dry_run=dry_run, as_json=as_json)
+
+
+def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
+    from ...models.registry import ModelRegistry
+    from ...optimize.recipes.machine import this_machine
+    from ...optimize.recipes.plan import plan_of
+    from ...optimize.recipes.report.building import report_of, write_report
+    from ...optimize.recipes.rows import RecipeRows
+    from ...optimize.recipes.runner import RecipeRun
+    from ..output.recipe_progress import RecipeProgress, plan_rows, print_plan
+    from ..output.recipe_report import print_variants
+
+    registry, rows, machine = ModelRegistry(), RecipeRows(wanted.data), this_machine()
+    plan = plan_of(wanted)
+    run = RecipeRun(registry, plan, rows, machine)
+    if dry_run:
+        planned = run.planned()
+        if as_json:
+            _print_json(plan_rows(planned))
+        else:
+            print_plan(planned)
+        return
+    with RecipeProgress(len(plan)) as progress:
+        carried = run.run(progress)
+        report = report_of(registry, wanted, rows, carried, machine)
+        written = write_report(report, out)
+    if as_json:
+        _print_json(report)
+        return
+    print_variants(report)
+    click.echo(f"\nThe report: {written[-1]} (as JSON: {written[1].name}, the recipe: {written[0].name}).")
+
+
+def _recipe(path: Path | None, profile: str | None, options: dict[str, Any]) -> "Recipe":
+    """The recipe of the file or the profile, with what the options say. Raises UsageError."""
+    from ...optimize.recipes.reading import parse_recipe, read_profile, read_recipe, write_recipe
+
+    if (path is None) == (profile is None):
+        raise UsageError(f"Name a recipe: a file, or a --profile: {', '.join(PROFILES)}.")
+    found = read_recipe(path) if path else read_profile(str(profile))
+    data = {name: options[name] for name in ("text", "label", "clean", "format", "delimiter", "encoding")}
+    files = {"file": options["data"], "test": options["test"]}
+    data |= {name: str(file.absolute()) for name, file in files.items() if file}
+    given = {name: value for name, value in data.items() if value is not None}
+    model = (
+        msgspec.structs.replace(found.model, name=options["model"], source=None)
+        if options["model"]
+        else found.model
+    )
+    changed = msgspec.structs.replace(found, model=model, data=msgspec.structs.replace(found.data, **given))
+    return parse_recipe(write_recipe(changed), "The recipe with these options")
+
+
+def _print_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))

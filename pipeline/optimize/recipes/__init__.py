@@ -1,0 +1,1 @@
+"""`inferstream optimize`: runs the steps of a recipe, keeps what they made, and reports."""

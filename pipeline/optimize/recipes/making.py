@@ -1,0 +1,59 @@
+"""What a step of a recipe gives, and what each kind of step must say about itself."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from ...models.progress import Progress
+from ...models.registry import ModelRegistry
+from .rows import RecipeRows
+
+
+class StepResult(Struct, frozen=True, omit_defaults=True):
+    """What a step made."""
+
+    models: dict[str, str] = {}  # the version of each variant by its name
+    notes: tuple[str, ...] = ()  # what the reader of the report should know, in sentences
+
+
+class Place(NamedTuple):
+    """Where a step works, and what the steps before it made, by their names."""
+
+    registry: ModelRegistry
+    rows: RecipeRows
+    results: Mapping[str, StepResult]
+
+
+class Making(Protocol):
+    """A step that can be carried out.
+
+    Attributes:
+        kind: as in the recipe.
+        name: of what it makes; other steps name it in ``of``.
+        needs: the names of the steps that it takes the results of.
+        settings: all that decides its result, besides these results and the rows.
+        reads_rows: whether the rows decide its result too.
+        revision: of the code; raised whenever the same would give another result.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def reads_rows(self) -> bool: ...
+    @property
+    def revision(self) -> int: ...
+
+    def reference_s(self, place: Place) -> float | None:
+        """The seconds that it takes on the reference machine, see `costs`; None if that cannot be said yet."""
+        ...
+
+    def make(self, place: Place, progress: Progress) -> StepResult:
+        """Carry it out. May be killed at any point, and is then carried out again."""
+        ...

@@ -1,0 +1,75 @@
+"""A recipe: the model, the labeled rows, and the steps that make variants of the model and judge them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*$",
+        max_length=100,
+        description="the name of a model here",
+    ),
+]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Text = Annotated[str, Meta(min_length=1)]
+Method = Literal["int8"]
+
+
+class ModelPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The model to make variants of, and where it is fetched from if it is not on this machine."""
+
+    name: Name = "minilm"
+    source: Text | None = field(name="from", default=None)  # ORG/NAME[@REVISION] on the hub, or a folder
+
+
+class DataPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The labeled rows, and how their file is read."""
+
+    file: Text | None = None
+    test: Text | None = None  # rows that judge; without it, a fifth of the file
+    text: Text = "text"
+    label: Text = "label"
+    clean: Literal["mail", "none"] | None = None
+    format: Literal["jsonl", "csv", "tsv", "txt"] | None = None
+    delimiter: Text | None = None
+    encoding: Text | None = None
+
+
+class QuantizeStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="quantize"
+):
+    """A variant of an encoder in other numbers: MODEL-METHOD."""
+
+    method: Method = "int8"
+    of: Name | None = None
+
+
+class PruneStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="prune"
+):
+    """A smaller encoder, see `prune`: NAME-fp32 and NAME-int8."""
+
+    share: Share = 0.6  # of the heads and units to remove
+    of: Name | None = None
+    name: Name | None = None  # MODEL-pruned60 without it
+    force: bool = False  # also if it keeps too little accuracy
+
+
+Step = QuantizeStep | PruneStep
+STEPS: Final[Mapping[str, type[QuantizeStep | PruneStep]]] = {
+    "quantize": QuantizeStep,
+    "prune": PruneStep,
+}
+"""The type of each kind of step."""
+
+
+class Recipe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to do, in words that a file can hold. Steps may stand in any order: each says what it is made of."""
+
+    about: str = ""
+    model: ModelPart = ModelPart()
+    data: DataPart = DataPart()
+    step: tuple[Step, ...] = ()

@@ -1,0 +1,144 @@
+"""Makes the report of a run, and writes its files."""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ....errors import UsageError
+from ....models.files import publish
+from ....models.manifest import Manifest
+from ....models.registry import ModelRegistry
+from ... import kept_accuracy
+from ...triage import fit
+from ..machine import Machine, versions
+from ..reading import write_recipe
+from ..recipe import Recipe
+from ..rows import RecipeRows
+from ..runner import Carried
+from .page import page_of
+from .report import FORMAT, DataFacts, RecipeReport, StepRow, VariantRow, with_fronts
+
+RECIPE_FILE: Final = "recipe.toml"
+JSON_FILE: Final = "report.json"
+PAGE_FILE: Final = "report.html"
+
+
+def report_of(
+    registry: ModelRegistry, recipe: Recipe, rows: RecipeRows, carried: Sequence[Carried], machine: Machine
+) -> RecipeReport:
+    """The report of a run."""
+    used = any(one.record.rows_sha256 for one in carried)
+    found = versions()
+    return RecipeReport(
+        format=FORMAT,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        about=recipe.about,
+        recipe=write_recipe(recipe),
+        commands=tuple(_commands(found)),
+        machine=machine,
+        versions=found,
+        seeds={"rows held out": fit.SEED, "bootstrap": kept_accuracy.SEED},
+        data=_facts(recipe, rows) if used else None,
+        steps=tuple(map(_step_row, carried)),
+        variants=with_fronts(tuple(_variant_rows(registry, carried))),
+    )
+
+
+def write_report(report: RecipeReport, folder: Path) -> list[Path]:
+    """Write recipe.toml, report.json and report.html, each at once; returns their paths. Raises UsageError."""
+    contents = {
+        RECIPE_FILE: report.recipe,
+        JSON_FILE: msgspec.json.format(msgspec.json.encode(report), indent=2).decode(),
+        PAGE_FILE: page_of(report, _plots(report)),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            part = folder / f"{name}.{os.getpid()}.part"
+            try:
+                part.write_text(content, "utf-8")
+                publish(part, folder / name)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write the report to {folder} ({error.strerror}): name another folder by --out; what the steps "
+            "made is kept."
+        ) from error
+    return [folder / name for name in contents]
+
+
+def _plots(report: RecipeReport) -> dict[str, str] | None:
+    try:
+        from .plots import plots_of
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        return None
+    return plots_of(report)
+
+
+def _commands(found: dict[str, str]) -> Iterator[str]:
+    packages = " ".join(f"{name}=={version}" for name, version in found.items() if name != "inferstream")
+    yield f"python -m pip install {packages}"
+    yield f"inferstream optimize {shlex.quote(RECIPE_FILE)}"
+
+
+def _facts(recipe: Recipe, rows: RecipeRows) -> DataFacts:
+    return DataFacts(
+        file=str(recipe.data.file),
+        test=recipe.data.test,
+        sha256=rows.digest,
+        known=len(rows.known.texts),
+        unseen=len(rows.unseen.texts),
+        labels=len(set(rows.known.labels)),
+        skipped=rows.skipped,
+    )
+
+
+def _step_row(carried: Carried) -> StepRow:
+    record = carried.record
+    return StepRow(
+        kind=record.kind,
+        name=record.name,
+        settings=record.settings,
+        made_of=record.inputs,
+        made=record.result.models,
+        key=record.key,
+        seconds=record.seconds,
+        kept=carried.kept,
+        made_at=record.made_at,
+        notes=record.result.notes,
+    )
+
+
+def _variant_rows(registry: ModelRegistry, carried: Sequence[Carried]) -> Iterator[VariantRow]:
+    """A row for each variant, in the order in which they were made; the step that made it first is named."""
+    seen: set[str] = set()
+    for one in carried:
+        for name in one.record.result.models:
+            if name not in seen:
+                seen.add(name)
+                yield _variant_row(registry.load(name), one.record.name)
+
+
+def _variant_row(manifest: Manifest, step: str) -> VariantRow:
+    kept = manifest.kept_accuracy
+    paths = [path for path in (manifest.graph_path, manifest.data_path) if path]
+    return VariantRow(
+        name=manifest.name,
+        version=manifest.version,
+        step=step,
+        size_bytes=sum(Path(path).stat().st_size for path in paths),
+        accuracy=kept.variant if kept else None,
+        original_accuracy=kept.original if kept else None,
+        share=kept.share if kept else None,
+        share_low=kept.low if kept else None,
+        share_high=kept.high if kept else None,
+        agreement=manifest.agreement.label if manifest.agreement else None,
+    )

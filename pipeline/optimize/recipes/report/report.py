@@ -1,0 +1,106 @@
+"""What a run of a recipe has found, with all that is needed to repeat it. Its JSON has these fields."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..machine import Machine
+from .pareto import front
+
+FORMAT: Final = 1
+
+
+def _about(sentence: str) -> Meta:
+    return Meta(description=sentence)
+
+
+class VariantRow(Struct, frozen=True):
+    """One variant: a row of the table, a point of the plots. A figure that is null was not measured."""
+
+    name: Annotated[str, _about("of the model, as workers name it")]
+    version: Annotated[str, _about("12 hexadecimal digits of the digest of all that decides its output")]
+    step: Annotated[str, _about("the step that made it")]
+    size_bytes: Annotated[int, _about("of its graph")]
+    accuracy: Annotated[float | None, _about("on rows that no variant was made with")] = None
+    original_accuracy: Annotated[float | None, _about("of the original, on the same rows")] = None
+    share: Annotated[float | None, _about("of the original's accuracy")] = None
+    share_low: Annotated[float | None, _about("of its 95 % interval, paired bootstrap")] = None
+    share_high: float | None = None
+    agreement: Annotated[float | None, _about("share of the shipped sentences with the label of fp32")] = None
+    fronts: Annotated[
+        tuple[str, ...], _about("the plots in which no other variant is better in both directions")
+    ] = ()
+
+
+class StepRow(Struct, frozen=True):
+    """One step of the recipe."""
+
+    kind: str
+    name: str
+    settings: dict[str, Any]
+    made_of: Annotated[dict[str, str], _about("versions of the models that it was made of, by name")]
+    made: Annotated[dict[str, str], _about("versions of the variants that it made, by name")]
+    key: Annotated[
+        str, _about("SHA-256 of all that decides its result: settings, inputs, rows, code revision")
+    ]
+    seconds: Annotated[float, _about("that it took when it was carried out")]
+    kept: Annotated[bool, _about("whether it was carried out by an earlier run, and kept")]
+    made_at: Annotated[str, _about("ISO 8601, UTC")]
+    notes: tuple[str, ...] = ()
+
+
+class DataFacts(Struct, frozen=True):
+    """The labeled rows."""
+
+    file: str
+    test: Annotated[str | None, _about("the file with the rows that judge; null: a fifth of the other")]
+    sha256: Annotated[str, _about("of the rows that were read")]
+    known: Annotated[int, _about("rows that variants were made with")]
+    unseen: Annotated[int, _about("rows that no variant was made with")]
+    labels: int
+    skipped: Annotated[int, _about("rows without a text or a label")]
+
+
+class RecipeReport(Struct, frozen=True):
+    """The report of one run."""
+
+    format: int
+    made_at: Annotated[str, _about("ISO 8601, UTC")]
+    about: str
+    recipe: Annotated[str, _about("the whole recipe, as TOML")]
+    commands: Annotated[tuple[str, ...], _about("that repeat the run, in order")]
+    machine: Machine
+    versions: Annotated[dict[str, str], _about("of the packages that decide a variant or a figure")]
+    seeds: Annotated[dict[str, int], _about("of everything that is drawn")]
+    data: DataFacts | None
+    steps: tuple[StepRow, ...]
+    variants: tuple[VariantRow, ...]
+
+
+class Axis(Struct, frozen=True):
+    """What accuracy is plotted against."""
+
+    name: str  # of the plot, in `fronts`
+    field: str  # of `VariantRow`
+    label: str
+    unit: float  # that the label names, in units of the field
+    rising: bool = False  # whether more is better
+
+
+AXES: Final = (Axis("size", "size_bytes", "size, MB", 1e6),)
+
+
+def with_fronts(rows: tuple[VariantRow, ...]) -> tuple[VariantRow, ...]:
+    """The rows, each with the plots on whose Pareto front it is."""
+    best = {axis.name: front(points_of(rows, axis), rising=axis.rising) for axis in AXES}
+    return tuple(
+        msgspec.structs.replace(row, fronts=tuple(name for name, names in best.items() if row.name in names))
+        for row in rows
+    )
+
+
+def points_of(rows: tuple[VariantRow, ...], axis: Axis) -> dict[str, tuple[float, float]]:
+    """(what the axis shows, accuracy) of each variant of which both are known."""
+    found = {row.name: (getattr(row, axis.field), row.accuracy) for row in rows}
+    return {name: (x / axis.unit, y) for name, (x, y) in found.items() if x is not None and y is not None}

@@ -1,0 +1,125 @@
+"""Runs the plan of a recipe. A step that was carried out before with the same inputs is not carried out again."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from ...errors import InferstreamError
+from ...models.progress import Progress
+from ...models.registry import ModelRegistry
+from .costs import Costs, Expectation
+from .machine import Machine
+from .making import Making, Place, StepResult
+from .rows import RecipeRows
+from .store import StepRecord, StepStore, key_of
+
+
+class Planned(NamedTuple):
+    """A step of the plan, before the run."""
+
+    making: Making
+    kept: bool  # from an earlier run
+    expected: Expectation
+
+
+class Carried(NamedTuple):
+    """A step that was carried out, now or before."""
+
+    record: StepRecord
+    kept: bool  # from an earlier run
+
+
+class Watch(Protocol):
+    """Shows the run."""
+
+    def begin(self, making: Making) -> Progress: ...
+    def end(self, carried: Carried) -> None: ...
+
+
+class RecipeRun:
+    """The run of a plan in one home folder. Two runs of one recipe do not carry out a step at the same time."""
+
+    def __init__(
+        self, registry: ModelRegistry, plan: Sequence[Making], rows: RecipeRows, machine: Machine
+    ) -> None:
+        self._plan = plan
+        self._store = StepStore(registry.root.parent)
+        self._machine = machine
+        self._results: dict[str, StepResult] = {}
+        self._place = Place(registry, rows, self._results)
+
+    def planned(self) -> list[Planned]:
+        """The steps with what they are expected to take; nothing is carried out."""
+        costs = Costs(self._store.all(), self._machine.name)
+        found = []
+        for making in self._plan:
+            record = self._found(making) if all(name in self._results for name in making.needs) else None
+            if record:
+                self._results[making.name] = record.result
+            expected = (
+                Expectation(0.0, "kept from an earlier run")
+                if record
+                else costs.expected(making, self._place)
+            )
+            found.append(Planned(making, record is not None, expected))
+        self._results.clear()
+        return found
+
+    def run(self, watch: Watch) -> list[Carried]:
+        """Carry out the plan. A run that was killed is continued with the step that it was killed in."""
+        self._results.clear()
+        done = []
+        for making in self._plan:
+            carried = self._carry_out(making, watch.begin(making))
+            self._results[making.name] = carried.record.result
+            watch.end(carried)
+            done.append(carried)
+        return done
+
+    def _carry_out(self, making: Making, progress: Progress) -> Carried:
+        content = self._content(making)
+        key = key_of(content)
+        with self._store.lock(key, progress):
+            if record := self._found(making):
+                return Carried(record, kept=True)
+            reference_s = making.reference_s(self._place)
+            begun = perf_counter()
+            result = making.make(self._place, progress)
+            record = StepRecord(
+                key=key,
+                **content,
+                result=result,
+                seconds=perf_counter() - begun,
+                reference_s=reference_s,
+                machine=self._machine.name,
+                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            self._store.save(record)
+        return Carried(record, kept=False)
+
+    def _found(self, making: Making) -> StepRecord | None:
+        """The record of an earlier run, if all that it made is still here."""
+        record = self._store.find(key_of(self._content(making)))
+        return record if record and _is_here(record.result.models, self._place.registry) else None
+
+    def _content(self, making: Making) -> dict[str, Any]:
+        """All that decides the result of a step."""
+        inputs = {
+            name: version for need in making.needs for name, version in self._results[need].models.items()
+        }
+        return {
+            "kind": making.kind,
+            "name": making.name,
+            "settings": making.settings,
+            "inputs": inputs,
+            "rows_sha256": self._place.rows.digest if making.reads_rows else "",
+            "revision": making.revision,
+        }
+
+
+def _is_here(models: Mapping[str, str], registry: ModelRegistry) -> bool:
+    try:
+        return all(registry.load(name).version == version for name, version in models.items())
+    except InferstreamError:
+        return False

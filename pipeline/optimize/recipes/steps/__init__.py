@@ -1,0 +1,1 @@
+"""The kinds of steps of a recipe, one a file."""

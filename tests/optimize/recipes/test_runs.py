@@ -1,0 +1,155 @@
+"""Runs of recipes, with a tiny encoder: killed, at once, again, with other rows."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import msgspec
+import numpy as np
+import pytest
+from support.recipe_runs import Quiet, run
+from support.tiny_model import WORDS, write_tiny_model
+
+from inferstream.pipeline.errors import ModelError, UsageError
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.recipes.machine import this_machine
+from inferstream.pipeline.optimize.recipes.plan import plan_of
+from inferstream.pipeline.optimize.recipes.reading import read_recipe
+from inferstream.pipeline.optimize.recipes.rows import RecipeRows
+from inferstream.pipeline.optimize.recipes.runner import RecipeRun
+from inferstream.pipeline.optimize.recipes.store import StepStore
+
+TOPICS = ("card", "refund", "parcel", "login")
+RECIPE = """
+[model]
+name = "tiny"
+[data]
+file = "rows.csv"
+[[step]]
+kind = "prune"
+share = 0.5
+name = "half"
+[[step]]
+kind = "quantize"
+of = "half"
+"""
+
+
+def write_rows(path: Path, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    others = [word for word in WORDS if word not in TOPICS]
+    texts = [" ".join([topic, *rng.permutation(others)[:4]]) for topic in TOPICS for _ in range(25)]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("text", "label"), *((text, text.split()[0]) for text in texts)])
+
+
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the tiny encoder."""
+    folder = tmp_path_factory.mktemp("pulled")
+    pull(ModelRegistry(folder / "home"), "tiny", Quiet(), write_tiny_model(folder / "tiny"))
+    return folder / "home"
+
+
+@pytest.fixture
+def home(pulled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pulled, tmp_path / "home"))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "rows.csv")
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def versions(home: Path) -> dict[str, str]:
+    return {one.name: one.version for one in ModelRegistry(home).list()}
+
+
+def test_a_run_that_is_killed_wherever_it_finishes_a_file_goes_on_and_lists_nothing_half_written(
+    recipe: Path, home: Path, pulled: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "support.recipe_runs", recipe, home]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert killed.returncode == 0, killed.stderr
+    assert len(killed.stdout.splitlines()) > 7, "it was killed before each file that it finishes"
+    calm = Path(shutil.copytree(pulled, tmp_path / "calm"))
+    run(recipe, calm)
+    assert versions(home) == versions(calm)
+    assert not [*home.rglob("*.part")], "what was half-written is cleared"
+
+
+def test_what_was_made_is_kept_until_rows_or_variants_change(recipe: Path, home: Path) -> None:
+    assert [one.kept for one in run(recipe, home)] == [False, False, False]
+    assert [one.kept for one in run(recipe, home)] == [True, True, True]
+    graph = Path(ModelRegistry(home).load("half-int8").graph_path)
+    graph.write_bytes(graph.read_bytes()[:-1])
+    assert [one.kept for one in run(recipe, home)] == [True, False, True], "the same bytes as before"
+    write_rows(recipe.parent / "rows.csv", seed=1)
+    assert [one.kept for one in run(recipe, home)] == [True, False, False]
+
+
+def test_two_runs_at_once_carry_out_each_step_once(recipe: Path, home: Path) -> None:
+    kept: list[bool] = []
+    threads = [Thread(target=lambda: kept.extend(one.kept for one in run(recipe, home))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(kept) == [False, False, False, True, True, True]
+
+
+def test_a_step_that_fails_leaves_what_others_made(recipe: Path, home: Path) -> None:
+    recipe.write_text(RECIPE + '[[step]]\nkind = "prune"\nshare = 0.9\nname = "small"\nof = "half"\n')
+    before = ModelRegistry(home)
+    graph = before.load("tiny-fp32").graph_path
+    (Path(graph).parent / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"The weights in .* are not those of tiny-fp32"):
+        run(recipe, home)
+    assert {"tiny-fp32", "tiny-int8"} == versions(home).keys()
+
+
+def test_the_plan_says_what_is_kept_and_what_it_learned_from_earlier_runs(recipe: Path, home: Path) -> None:
+    wanted = read_recipe(recipe)
+
+    def planned() -> list[tuple[bool, str]]:
+        found = RecipeRun(
+            ModelRegistry(home), plan_of(wanted), RecipeRows(wanted.data), this_machine()
+        ).planned()
+        return [(one.kept, one.expected.basis) for one in found]
+
+    first = planned()
+    assert [kept for kept, _ in first] == [False, False, False]
+    assert first[1][1].startswith("reference, at ")
+    assert first[2][1] == "known when the model is here"
+    run(recipe, home)
+    assert planned() == [(True, "kept from an earlier run")] * 3
+    slow = StepStore(home)
+    for record in slow.all():
+        slow.save(msgspec.structs.replace(record, seconds=50.0, reference_s=25.0))
+    write_rows(recipe.parent / "rows.csv", seed=2)
+    assert planned()[1] == (False, "learned from 1 earlier run here")
+
+
+def test_the_oldest_records_are_removed(home: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(recipe, home)
+    monkeypatch.setattr("inferstream.pipeline.optimize.recipes.store.MAX_RECORDS", 2)
+    store = StepStore(home)
+    store.save(msgspec.structs.replace(store.all()[0], key="f" * 64, made_at="9999-01-01T00:00:00+00:00"))
+    assert len(store.all()) == 2
+    assert store.all()[0].key == "f" * 64
+
+
+def test_a_recipe_without_rows_says_how_to_name_them(recipe: Path, home: Path) -> None:
+    recipe.write_text(RECIPE.replace('file = "rows.csv"', ""))
+    with pytest.raises(UsageError, match="name their file by --data FILE, or by `file` below"):
+        run(recipe, home)
