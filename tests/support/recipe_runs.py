@@ -27,11 +27,11 @@ class Quiet:
     def __call__(self, step: str, done: int, total: int | None) -> None:
         pass
 
-    def end(self, carried: runner.Carried) -> None:
+    def end(self, carried: runner.DoneStep) -> None:
         pass
 
 
-def run(recipe: Path, home: Path) -> list[runner.Carried]:
+def run(recipe: Path, home: Path) -> list[runner.DoneStep]:
     """Run the recipe as the command does."""
     wanted = read_recipe(recipe)
     registry = ModelRegistry(home)

@@ -12,12 +12,12 @@ from .tables import print_table
 if TYPE_CHECKING:
     from ...models.progress import Progress as Report
     from ...optimize.recipes.making import Making
-    from ...optimize.recipes.runner import Carried, Planned
+    from ...optimize.recipes.runner import DoneStep, PlannedStep
 
 PLAN_COLUMNS = {"step": "STEP", "makes": "MAKES", "made_of": "OF", "expected": "EXPECTED", "basis": "BASIS"}
 
 
-def plan_rows(planned: "Sequence[Planned]") -> list[dict[str, object]]:
+def plan_rows(planned: "Sequence[PlannedStep]") -> list[dict[str, object]]:
     """The steps of a plan, with what they are expected to take."""
     return [
         {
@@ -33,7 +33,7 @@ def plan_rows(planned: "Sequence[Planned]") -> list[dict[str, object]]:
     ]
 
 
-def print_plan(planned: "Sequence[Planned]") -> None:
+def print_plan(planned: "Sequence[PlannedStep]") -> None:
     """The plan as a table."""
     print_table(plan_rows(planned), PLAN_COLUMNS, as_json=False)
 
@@ -78,7 +78,7 @@ class RecipeProgress:
 
         return report
 
-    def end(self, carried: "Carried") -> None:
+    def end(self, carried: "DoneStep") -> None:
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
         record = carried.record

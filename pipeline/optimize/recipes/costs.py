@@ -5,7 +5,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from .machine import products_per_s
-from .making import Making, Place
+from .making import Making, StepPlace
 from .store import StepRecord
 
 REFERENCE_PRODUCTS_PER_S: Final = (
@@ -29,7 +29,7 @@ class Costs:
         self._records = [one for one in records if one.machine == machine]
         self._speed: float | None = None
 
-    def expected(self, making: Making, place: Place) -> Expectation:
+    def expected(self, making: Making, place: StepPlace) -> Expectation:
         """What the step will take here."""
         reference_s = making.reference_s(place)
         if reference_s is None:

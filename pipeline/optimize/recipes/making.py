@@ -10,19 +10,19 @@ from ...models.registry import ModelRegistry
 from .rows import RecipeRows
 
 
-class StepResult(Struct, frozen=True, omit_defaults=True):
+class MadeByStep(Struct, frozen=True, omit_defaults=True):
     """What a step made."""
 
     models: dict[str, str] = {}  # the version of each variant by its name
     notes: tuple[str, ...] = ()  # what the reader of the report should know, in sentences
 
 
-class Place(NamedTuple):
+class StepPlace(NamedTuple):
     """Where a step works, and what the steps before it made, by their names."""
 
     registry: ModelRegistry
     rows: RecipeRows
-    results: Mapping[str, StepResult]
+    results: Mapping[str, MadeByStep]
 
 
 class Making(Protocol):
@@ -50,10 +50,10 @@ class Making(Protocol):
     @property
     def revision(self) -> int: ...
 
-    def reference_s(self, place: Place) -> float | None:
+    def reference_s(self, place: StepPlace) -> float | None:
         """The seconds that it takes on the reference machine, see `costs`; None if that cannot be said yet."""
         ...
 
-    def make(self, place: Place, progress: Progress) -> StepResult:
+    def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         """Carry it out. May be killed at any point, and is then carried out again."""
         ...

@@ -10,12 +10,12 @@ from ...models.progress import Progress
 from ...models.registry import ModelRegistry
 from .costs import Costs, Expectation
 from .machine import Machine
-from .making import Making, Place, StepResult
+from .making import MadeByStep, Making, StepPlace
 from .rows import RecipeRows
 from .store import StepRecord, StepStore, key_of
 
 
-class Planned(NamedTuple):
+class PlannedStep(NamedTuple):
     """A step of the plan, before the run."""
 
     making: Making
@@ -23,7 +23,7 @@ class Planned(NamedTuple):
     expected: Expectation
 
 
-class Carried(NamedTuple):
+class DoneStep(NamedTuple):
     """A step that was carried out, now or before."""
 
     record: StepRecord
@@ -34,7 +34,7 @@ class Watch(Protocol):
     """Shows the run."""
 
     def begin(self, making: Making) -> Progress: ...
-    def end(self, carried: Carried) -> None: ...
+    def end(self, carried: DoneStep) -> None: ...
 
 
 class RecipeRun:
@@ -46,10 +46,10 @@ class RecipeRun:
         self._plan = plan
         self._store = StepStore(registry.root.parent)
         self._machine = machine
-        self._results: dict[str, StepResult] = {}
-        self._place = Place(registry, rows, self._results)
+        self._results: dict[str, MadeByStep] = {}
+        self._place = StepPlace(registry, rows, self._results)
 
-    def planned(self) -> list[Planned]:
+    def planned(self) -> list[PlannedStep]:
         """The steps with what they are expected to take; nothing is carried out."""
         costs = Costs(self._store.all(), self._machine.name)
         found = []
@@ -62,11 +62,11 @@ class RecipeRun:
                 if record
                 else costs.expected(making, self._place)
             )
-            found.append(Planned(making, record is not None, expected))
+            found.append(PlannedStep(making, record is not None, expected))
         self._results.clear()
         return found
 
-    def run(self, watch: Watch) -> list[Carried]:
+    def run(self, watch: Watch) -> list[DoneStep]:
         """Carry out the plan. A run that was killed is continued with the step that it was killed in."""
         self._results.clear()
         done = []
@@ -77,12 +77,12 @@ class RecipeRun:
             done.append(carried)
         return done
 
-    def _carry_out(self, making: Making, progress: Progress) -> Carried:
+    def _carry_out(self, making: Making, progress: Progress) -> DoneStep:
         content = self._content(making)
         key = key_of(content)
         with self._store.lock(key, progress):
             if record := self._found(making):
-                return Carried(record, kept=True)
+                return DoneStep(record, kept=True)
             reference_s = making.reference_s(self._place)
             begun = perf_counter()
             result = making.make(self._place, progress)
@@ -96,7 +96,7 @@ class RecipeRun:
                 made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             self._store.save(record)
-        return Carried(record, kept=False)
+        return DoneStep(record, kept=False)
 
     def _found(self, making: Making) -> StepRecord | None:
         """The record of an earlier run, if all that it made is still here."""

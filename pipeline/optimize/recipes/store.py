@@ -16,7 +16,7 @@ from ...home import make_folder
 from ...locks import lock_file
 from ...models.files import publish
 from ...models.progress import Progress
-from .making import StepResult
+from .making import MadeByStep
 
 MAX_RECORDS: Final = 1_000
 LOCK_INTERVAL_S: Final = 0.2
@@ -32,7 +32,7 @@ class StepRecord(Struct, frozen=True):
     inputs: dict[str, str]  # the version of each model that it was made of
     rows_sha256: str  # empty where the rows decide nothing
     revision: int
-    result: StepResult
+    result: MadeByStep
     seconds: float
     reference_s: float | None  # that were expected on the reference machine, see `costs`
     machine: str

@@ -19,7 +19,7 @@ from ..machine import Machine, versions
 from ..reading import write_recipe
 from ..recipe import Recipe
 from ..rows import RecipeRows
-from ..runner import Carried
+from ..runner import DoneStep
 from .page import page_of
 from .report import FORMAT, DataFacts, RecipeReport, StepRow, VariantRow, with_fronts
 
@@ -29,7 +29,7 @@ PAGE_FILE: Final = "report.html"
 
 
 def report_of(
-    registry: ModelRegistry, recipe: Recipe, rows: RecipeRows, carried: Sequence[Carried], machine: Machine
+    registry: ModelRegistry, recipe: Recipe, rows: RecipeRows, carried: Sequence[DoneStep], machine: Machine
 ) -> RecipeReport:
     """The report of a run."""
     used = any(one.record.rows_sha256 for one in carried)
@@ -101,7 +101,7 @@ def _facts(recipe: Recipe, rows: RecipeRows) -> DataFacts:
     )
 
 
-def _step_row(carried: Carried) -> StepRow:
+def _step_row(carried: DoneStep) -> StepRow:
     record = carried.record
     return StepRow(
         kind=record.kind,
@@ -117,7 +117,7 @@ def _step_row(carried: Carried) -> StepRow:
     )
 
 
-def _variant_rows(registry: ModelRegistry, carried: Sequence[Carried]) -> Iterator[VariantRow]:
+def _variant_rows(registry: ModelRegistry, carried: Sequence[DoneStep]) -> Iterator[VariantRow]:
     """A row for each variant, in the order in which they were made; the step that made it first is named."""
     seen: set[str] = set()
     for one in carried:

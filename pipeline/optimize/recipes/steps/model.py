@@ -13,7 +13,7 @@ from ....models.progress import Progress
 from ....models.registry import ModelRegistry, split_name
 from ...recipe import pull
 from ...variants import RECIPE
-from ..making import Place, StepResult
+from ..making import MadeByStep, StepPlace
 from ..recipe import ModelPart
 
 DOWNLOADED_S = 20.0  # 91 MB at 5 MB a second
@@ -42,7 +42,7 @@ class ModelMaking:
         found: dict[str, Any] = msgspec.to_builtins(self._part)
         return found
 
-    def reference_s(self, place: Place) -> float | None:
+    def reference_s(self, place: StepPlace) -> float | None:
         if _found(place.registry, self.name):
             return 0.0
         published = CATALOGUE.get(self.name)
@@ -50,9 +50,9 @@ class ModelMaking:
             return None
         return DOWNLOADED_S + BUILT_S_PER_MB * sum(file.size_bytes for file in published.files) / 1e6
 
-    def make(self, place: Place, progress: Progress) -> StepResult:
+    def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         found = _found(place.registry, self.name) or self._pulled(place.registry, progress)
-        return StepResult({one.name: one.version for one in found})
+        return MadeByStep({one.name: one.version for one in found})
 
     def _pulled(self, registry: ModelRegistry, progress: Progress) -> list[Manifest]:
         source = self._part.source

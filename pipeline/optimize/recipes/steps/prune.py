@@ -8,7 +8,7 @@ import msgspec
 from ....models.progress import Progress
 from ...pruned_models import MAX_FITTED, MAX_UNSEEN, Pruning, prune_model
 from ...variants import RECIPE
-from ..making import Place, StepResult
+from ..making import MadeByStep, StepPlace
 from ..recipe import PruneStep
 
 # Measured with minilm (91 MB) on two cores of an AMD EPYC with AVX2.
@@ -34,18 +34,18 @@ class PruneMaking:
         found: dict[str, Any] = msgspec.to_builtins(self._step)
         return found | {"of": self._of, "name": self.name, "share": self._step.share}
 
-    def reference_s(self, place: Place) -> float | None:
+    def reference_s(self, place: StepPlace) -> float | None:
         rows = min(len(place.rows.known.texts), MAX_FITTED + MAX_UNSEEN)
         size = size_mb(place, self._of)
         return None if size is None else PRUNED_S_PER_MB * size + MEASURED_S_PER_ROW * rows
 
-    def make(self, place: Place, progress: Progress) -> StepResult:
+    def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         wanted = Pruning(self._of, self._step.share, self.name, self._step.force)
         made = prune_model(place.registry, wanted, place.rows.known, progress)
-        return StepResult({one.name: one.version for one in made})
+        return MadeByStep({one.name: one.version for one in made})
 
 
-def size_mb(place: Place, base: str) -> float | None:
+def size_mb(place: StepPlace, base: str) -> float | None:
     """Of the float32 graph of a model, if it is here."""
     for manifest in place.registry.list():
         if manifest.name == f"{base}-fp32" and Path(manifest.graph_path).exists():

@@ -6,7 +6,7 @@ from ....models.manifest import ENCODER
 from ....models.progress import Progress
 from ...quantized import quantize_encoder
 from ...variants import RECIPE
-from ..making import Place, StepResult
+from ..making import MadeByStep, StepPlace
 from ..recipe import QuantizeStep
 from .prune import size_mb
 
@@ -30,13 +30,13 @@ class QuantizeMaking:
     def settings(self) -> dict[str, Any]:
         return {"of": self._of, "method": self._step.method}
 
-    def reference_s(self, place: Place) -> float | None:
+    def reference_s(self, place: StepPlace) -> float | None:
         if self.name in {one.name for one in place.registry.list() if one.recipe == RECIPE}:
             return 0.0
         size = size_mb(place, self._of)
         return None if size is None else QUANTIZED_S_PER_MB * size
 
-    def make(self, place: Place, progress: Progress) -> StepResult:
+    def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         original = place.registry.load(f"{self._of}-fp32", ENCODER)
         made = quantize_encoder(place.registry, original, self._step.method, progress)
-        return StepResult({made.name: made.version})
+        return MadeByStep({made.name: made.version})
