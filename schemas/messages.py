@@ -183,7 +183,8 @@ class TriageOutput(Struct, frozen=True):
 
     ``note`` is there only if the answer says nothing about the ticket: the model cannot read most of the text. Then a
     human is needed, and all categories have the same confidence. ``text_blocks``, the paragraphs for a reply that the
-    taxonomy has for the category, are there only if the request asks for them.
+    taxonomy has for the category, are there only if the request asks for them. ``tier``, which part of a fitted model
+    has answered, is there only if its static tier answers texts.
     """
 
     category: str
@@ -195,3 +196,4 @@ class TriageOutput(Struct, frozen=True):
     windows: int = 1
     note: str | UnsetType = UNSET
     text_blocks: list[str] | UnsetType = UNSET
+    tier: Literal["static", "encoder"] | UnsetType = UNSET

@@ -1,9 +1,11 @@
 """A graph that is loaded on a device: named arrays in, arrays out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from numpy.typing import NDArray
+
+from ..errors import DeviceError
 
 Feeds = Mapping[str, NDArray[Any]]
 """The inputs of one run by name. The first dimension of each is the row of the batch."""
@@ -21,3 +23,11 @@ class Graph(Protocol):
         or DeviceLost.
         """
         ...
+
+
+class NoGraph:
+    """The graph of a task that needs none."""
+
+    def run(self, feeds: Feeds) -> NoReturn:
+        """Raises DeviceError."""
+        raise DeviceError("This model has no graph: its task must answer without one.")

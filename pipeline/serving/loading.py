@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..config import Config
@@ -12,11 +13,12 @@ from ..engine.crash_note import CrashNote
 from ..engine.device import Device
 from ..engine.lanes import LaneSettings
 from ..engine.model_entry import ModelEntry
+from ..engine.no_rows import device_without_rows
 from ..graphs.devices import ANY
 from ..home import home_folder
 from ..models.manifest import Manifest
 from ..models.registry import ModelRegistry, split_name
-from ..runtime.graph import Graph
+from ..runtime.graph import Graph, NoGraph
 from ..runtime.model import RUN
 from ..runtime.providers import default_lanes
 from ..runtime.sessions import Session
@@ -64,7 +66,12 @@ class ModelLoader:
         entries = {}
         for name in names or [settings.model, *getattr(settings, "models", ())]:
             loaded = loaded_model(definition, self._registry, name, settings)
-            session, device = self._on_device(loaded, definition.name)
+            if loaded.manifest is None:
+                task = made_task(definition.name, loaded, NoGraph())
+                self._metrics.include(task)
+                entries[name] = ModelEntry(task, self._no_device)
+                continue
+            session, device = self._on_device(loaded.manifest, loaded, definition.name)
             task = made_task(definition.name, loaded, session)
             self._metrics.include(task)
             device.learn(loaded.manifest.max_tokens)
@@ -73,14 +80,18 @@ class ModelLoader:
                 entries.setdefault(same, entries[name])
         return entries
 
-    def _on_device(self, loaded: Loaded, task: str) -> OnDevice:
-        key = (loaded.manifest.name, loaded.model)
+    @cached_property
+    def _no_device(self) -> Device:
+        """What all models without a graph share."""
+        return device_without_rows()
+
+    def _on_device(self, manifest: Manifest, loaded: Loaded, task: str) -> OnDevice:
+        key = (manifest.name, loaded.model)
         if key not in self._devices:
-            self._devices[key] = self._open(loaded, task)
+            self._devices[key] = self._open(manifest, loaded, task)
         return self._devices[key]
 
-    def _open(self, loaded: Loaded, task: str) -> OnDevice:
-        manifest = loaded.manifest
+    def _open(self, manifest: Manifest, loaded: Loaded, task: str) -> OnDevice:
         engine = self._config.engine
         session = Session(manifest.graph_path, provider=engine.provider, made_for=manifest.device or ANY)
         graph = self._graph_of(session)

@@ -19,13 +19,14 @@ class Loaded(NamedTuple):
     """A model of a task, before it is on a device.
 
     Attributes:
-        manifest: of the graph. Tasks on one graph share its session and its batches.
+        manifest: of the graph. Tasks on one graph share its session and its batches. None: there is no graph, since
+            `Task.prepare` answers all requests itself; ``make`` then gets a graph that cannot run.
         make: makes the task from the graph on its device.
         model: makes what runs the rows. None: an `Encoder` with the padding of the manifest, which all
             tasks on the graph share.
     """
 
-    manifest: "Manifest"
+    manifest: "Manifest | None"
     make: "Callable[[Graph], Task]"
     model: "Callable[[Graph], Model] | None" = None
 

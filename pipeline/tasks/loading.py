@@ -32,7 +32,7 @@ def loaded_model(definition: TaskDefinition, registry: ModelRegistry, name: str,
 
 def made_task(name: str, loaded: Loaded, graph: Graph) -> Task:
     """The task on this graph, ready for requests. Raises BrokenTask."""
-    with _told(name, loaded.manifest.name):
+    with _told(name, _model_of(loaded)):
         task: Any = loaded.make(graph)
     if missing := [method for method in METHODS if not callable(getattr(task, method, None))]:
         raise _broken(name, f"what `make` returns has no method {', '.join(missing)}")
@@ -41,7 +41,7 @@ def made_task(name: str, loaded: Loaded, graph: Graph) -> Task:
     for attribute, kind in ATTRIBUTES.items():
         if not isinstance(getattr(task, attribute, None), kind):
             raise _broken(name, f"what `make` returns has no `{attribute}`, which must be {kind.__name__}")
-    with _told(name, loaded.manifest.name):  # a request without options must not be the first to fail
+    with _told(name, _model_of(loaded)):  # a request without options must not be the first to fail
         options = task.options({})
         msgspec.json.encode(options)
         task.repeats(options)
@@ -52,8 +52,8 @@ def made_task(name: str, loaded: Loaded, graph: Graph) -> Task:
 def made_model(name: str, loaded: Loaded, graph: Graph) -> Model:
     """What runs the rows of the task: its own, or an encoder. Raises BrokenTask."""
     if loaded.model is None:
-        return Encoder(graph, loaded.manifest.pad_id)
-    with _told(name, loaded.manifest.name):
+        return Encoder(graph, loaded.manifest.pad_id if loaded.manifest else 0)
+    with _told(name, _model_of(loaded)):
         model: Any = loaded.model(graph)
     methods = callable(getattr(model, "step", None)) and callable(getattr(model, "drop", None))
     if not methods or not getattr(model, "phases", None):
@@ -62,8 +62,12 @@ def made_model(name: str, loaded: Loaded, graph: Graph) -> Model:
     return made
 
 
+def _model_of(loaded: Loaded) -> str:
+    return loaded.manifest.name if loaded.manifest else "without a graph"
+
+
 def _is_whole(loaded: Any) -> bool:
-    return isinstance(loaded.manifest, Manifest) and callable(loaded.make)
+    return isinstance(loaded.manifest, Manifest | None) and callable(loaded.make)
 
 
 @contextmanager

@@ -118,6 +118,11 @@ def fit(
     show_default=True,
     help="Fitted model, or encoder for the taxonomy.",
 )
+@click.option(
+    "--tier",
+    type=click.Choice(["static", "encoder"]),
+    help="Part of a fitted model to measure.  [default: what is served]",
+)
 @taxonomy_file
 @as_json
 def evaluate(
@@ -125,6 +130,7 @@ def evaluate(
     text: str,
     label: str,
     model: str,
+    tier: Any,
     taxonomy: Path | None,
     clean: str | None,
     as_json: bool,
@@ -142,25 +148,21 @@ def evaluate(
     """
     from ...models.registry import ModelRegistry
     from ...optimize.triage.labeled import read_labeled
-    from ...optimize.triage.report import embed_with, indices_of, measure
-    from ...runtime.sessions import Session
+    from ...optimize.triage.report import indices_of, measure
+    from ...optimize.triage.tiers import scores_of
     from ...tasks.triage.loading import TriageModel
 
     tickets = read_labeled(data, text, label, dialect_given(data, reading))
     parts = TriageModel(ModelRegistry(), model, taxonomy)
     tickets = tickets.cleaned(clean or parts.clean)
-    session = Session(parts.manifest.graph_path)
-    classifier = parts.classifier(session)
-    truth = indices_of(tickets.labels, classifier.labels)
+    measured = tier or parts.served
     with progress() as report_progress:
-        vectors = embed_with(tickets.texts, parts.tokenizer, session, report_progress, "reading the tickets")
-    report = measure(classifier, vectors, truth)
+        made = scores_of(parts, measured, tickets.texts, report_progress)
+    report = measure(made, indices_of(tickets.labels, made.labels))
     if as_json:
-        print_json(
-            {"model": model, "base": parts.manifest.name, "skipped": tickets.skipped, "report": report}
-        )
+        print_json({"model": model, "base": parts.base, "skipped": tickets.skipped, "report": report})
         return
-    print_report(report, model)
+    print_report(report, model if tier is None else f"{model}, its {tier} tier")
     print_skipped(tickets.skipped)
     if abs(report.best_temperature / report.temperature - 1) > 0.1:
         click.echo(

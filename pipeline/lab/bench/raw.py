@@ -24,6 +24,7 @@ class RawLoop:
 
     def __init__(self, model: str) -> None:
         manifest, make, _ = load_triage(ModelRegistry(), model, TriageSettings())
+        assert manifest is not None
         session = Session(manifest.graph_path)
         self._model = Encoder(session, manifest.pad_id)
         self._task = make(session)

@@ -26,6 +26,7 @@ class RawTranslations:
 
     def __init__(self, model: str) -> None:
         manifest, make, _ = load_translate(ModelRegistry(), model, TranslateSettings())
+        assert manifest is not None
         session = Session(manifest.graph_path)
         self._model = Translator(session, Shortlist(manifest.shortlist_path))
         self._task = make(session)

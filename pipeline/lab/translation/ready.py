@@ -26,6 +26,7 @@ def command(model: str) -> list[str]:
 
 def main(name: str) -> None:
     manifest, make, model = load_translate(ModelRegistry(), name, TranslateSettings())
+    assert manifest is not None
     session = Session(manifest.graph_path)
     make(session)
     assert model is not None

@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from ...errors import UsageError
-from ...graphs.devices import ANY
+from ...graphs.devices import ANY, CPU
 from ...models.manifest import ENCODER, Manifest
 from ...models.metrics import FITTED, TRANSLATE, ZERO_SHOT
 from ...models.registry import ModelRegistry
 from ...runtime.encoder import Encoder
+from ...runtime.graph import NoGraph
 from ...runtime.sessions import Session
 from ...runtime.tokenizer import Tokenizer
 from ...tasks.definition import Loaded
 from ...tasks.loading import made_model, made_task
-from ...tasks.pooling import Tokenizes
+from ...tasks.pooling import Tokenizes, embed
 from ...tasks.translate.loading import load_translate
 from ...tasks.translate.settings import TranslateSettings
 from ...tasks.triage.classifier import Classifier, Destinations, routing_of
@@ -96,6 +97,8 @@ def _loaded(
     files: tuple[Path, ...] = (),
 ) -> Candidate:
     manifest = loaded.manifest
+    if manifest is None:
+        return Candidate(name, version, use, made_task(task, loaded, NoGraph()), None, CPU, files)
     session = opened(manifest, provider)
     return Candidate(
         name=name,
@@ -112,7 +115,13 @@ def _of_encoder(
     manifest: Manifest, session: Session, tokenizer: Tokenizes, classifier: Classifier
 ) -> Candidate:
     taxonomy = load_taxonomy(None)
-    routing = routing_of(classifier, taxonomy, tokenizer, session, Destinations())
+    routing = routing_of(
+        classifier.labels,
+        taxonomy,
+        Destinations(),
+        manifest.dimensions,
+        lambda phrases: embed(phrases, tokenizer, session),
+    )
     return Candidate(
         name=manifest.name,
         version=manifest.version,

@@ -1,7 +1,6 @@
 """Fits a triage model to labeled tickets: multinomial logistic regression on the vectors of an encoder."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -17,9 +16,9 @@ from ...tasks.pooling import Tokenizes
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
 from ...tasks.triage.head import Head, HeadAccuracy
-from ...tasks.triage.task import NONE
+from ...tasks.triage.ticket_task import NONE
 from .labeled import Labeled
-from .report import Progress, TriageReport, embed_with, indices_of, measure
+from .report import Progress, TriageReport, embed_with, indices_of, measure, scored
 
 MIN_ROWS = 5  # of each label, if a fifth is held out; otherwise FOLDS rows are enough
 FOLDS = 3
@@ -67,8 +66,9 @@ def fit(
     vectors = embed_with(train.texts, tokenizer, session, progress, "reading the tickets to fit on")
     test_vectors = embed_with(test.texts, tokenizer, session, progress, "reading the tickets to test on")
     classifier = fitted_classifier(vectors, truth, labels, progress)
-    before = measure(replace(classifier, temperature=1.0), test_vectors, test_truth).calibration_error
-    report = measure(classifier, test_vectors, test_truth)
+    made = scored(classifier, test_vectors)
+    before = measure(made._replace(temperature=1.0), test_truth).calibration_error
+    report = measure(made, test_truth)
     measured = HeadAccuracy(
         len(train.texts), len(test.texts), report.accuracy, report.macro_f1, before, report.calibration_error
     )

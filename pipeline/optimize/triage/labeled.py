@@ -8,7 +8,7 @@ from ...errors import UsageError
 from ...rows.csv_rows import Wanted
 from ...rows.dialect import Dialect, dialect_of
 from ...rows.row_file import cell_of, read_rows
-from ...tasks.triage.task import NONE
+from ...tasks.triage.ticket_task import NONE
 
 ROUTE = "route"
 PRIORITY = "priority"

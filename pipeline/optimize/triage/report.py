@@ -1,6 +1,7 @@
 """Measures a classifier on labeled tickets."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -72,24 +73,37 @@ def indices_of(labels: Sequence[str], known: Sequence[str]) -> Indices:
     return np.array([order[label] for label in labels], np.intp)
 
 
-def measure(classifier: Classifier, vectors: Floats, truth: Indices) -> TriageReport:
-    """Measure the classifier on unit vectors (rows, dimensions) with the true labels, as indices (rows,).
+class Scored(NamedTuple):
+    """What a classifier makes of some texts: logits of shape (texts, labels), before the temperature."""
 
-    Raises UsageError without a row.
-    """
+    labels: Sequence[str]
+    scores: Floats
+    temperature: float
+
+    @property
+    def confidences(self) -> Floats:
+        return softmax(self.scores / np.float32(self.temperature))
+
+
+def scored(classifier: Classifier, vectors: Floats) -> Scored:
+    """The scores of unit vectors (texts, dimensions)."""
+    return Scored(classifier.labels, classifier.scores(vectors), classifier.temperature)
+
+
+def measure(made: Scored, truth: Indices) -> TriageReport:
+    """Compare with the true labels, as indices (texts,). Raises UsageError without a row."""
     if not len(truth):
         raise UsageError("There is no ticket to measure on: give tickets with a text and a label.")
-    scores = classifier.scores(vectors)
-    confidences = softmax(scores / np.float32(classifier.temperature))
+    confidences = made.confidences
     given = confidences.argmax(axis=1)
-    classes = class_reports(classifier.labels, given, truth)
+    classes = class_reports(made.labels, given, truth)
     return TriageReport(
         rows=len(truth),
         accuracy=float(np.mean(given == truth)),
         macro_f1=float(np.mean([one.f1 for one in classes if one.rows])),
         calibration_error=calibration_error(confidences, truth),
-        temperature=classifier.temperature,
-        best_temperature=best_temperature(scores, truth),
+        temperature=made.temperature,
+        best_temperature=best_temperature(made.scores, truth),
         thresholds=[_at(threshold, confidences.max(axis=1), given == truth) for threshold in THRESHOLDS],
         classes=classes,
     )

@@ -1,14 +1,12 @@
 """A linear classifier of vectors, and the routing of its labels: route, priority, urgency."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import UsageError
-from ...runtime.graph import Graph
-from ..pooling import Tokenizes, embed
 from .confidence import Floats
 from .taxonomy import Taxonomy
 
@@ -51,20 +49,21 @@ class Routing:
 
 
 def routing_of(
-    classifier: Classifier,
+    labels: Sequence[str],
     taxonomy: Taxonomy,
-    tokenizer: Tokenizes,
-    session: Graph,
     fallback: Destinations,
+    dimensions: int,
+    vectors_of: Callable[[Sequence[str]], Floats],
 ) -> Routing:
     """The routing of each label: by the taxonomy, else by ``fallback``, else the taxonomy's
     default.
 
-    Raises UsageError for a priority that the taxonomy does not list.
+    ``vectors_of`` makes vectors of ``dimensions`` numbers from phrases. Raises UsageError for a priority that the
+    taxonomy does not list.
     """
     order = {priority: level for level, priority in enumerate(taxonomy.priorities)}
     levels = []
-    for label in classifier.labels:
+    for label in labels:
         priority = taxonomy.priority(label, fallback.priorities.get(label))
         if priority not in order:
             raise UsageError(
@@ -73,23 +72,22 @@ def routing_of(
             )
         levels.append(order[priority])
     return Routing(
-        routes=tuple(taxonomy.route(label, fallback.routes.get(label)) for label in classifier.labels),
+        routes=tuple(taxonomy.route(label, fallback.routes.get(label)) for label in labels),
         levels=tuple(levels),
         priorities=tuple(taxonomy.priorities),
         threshold=taxonomy.threshold,
-        urgency=_urgency(taxonomy, classifier.weights.shape[0], tokenizer, session),
+        urgency=_urgency(taxonomy, dimensions, vectors_of),
         margin=taxonomy.urgency.margin if taxonomy.urgency else np.inf,
         digest=taxonomy.digest,
-        text_blocks=tuple(taxonomy.text_blocks(label) for label in classifier.labels),
+        text_blocks=tuple(taxonomy.text_blocks(label) for label in labels),
     )
 
 
-def _urgency(taxonomy: Taxonomy, dimensions: int, tokenizer: Tokenizes, session: Graph) -> Floats:
+def _urgency(taxonomy: Taxonomy, dimensions: int, vectors_of: Callable[[Sequence[str]], Floats]) -> Floats:
     if taxonomy.urgency is None:
         return np.zeros(dimensions, np.float32)
     urgent, calm = (
-        embed(phrases, tokenizer, session).mean(axis=0)
-        for phrases in (taxonomy.urgency.urgent, taxonomy.urgency.calm)
+        vectors_of(phrases).mean(axis=0) for phrases in (taxonomy.urgency.urgent, taxonomy.urgency.calm)
     )
     axis: Floats = urgent - calm
     return axis

@@ -20,7 +20,7 @@ from ...models.files import sha256_of
 from .classifier import Classifier, Destinations
 from .static_file import STATIC_FILE
 from .static_tier import StaticTier
-from .task import NONE
+from .ticket_task import NONE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 VERSION = re.compile(r"[0-9a-f]{12}")
@@ -75,6 +75,11 @@ class Head(Struct, frozen=True):
         return msgspec.msgpack.encode(self)
 
     @property
+    def digest(self) -> bytes:
+        """Of its content, and by the digests in it of the files beside it."""
+        return blake2b(self.encoded(), digest_size=32).digest()
+
+    @property
     def version(self) -> str:
         """12 hexadecimal digits of the digest of its content."""
         return _version(self.encoded())
@@ -111,7 +116,7 @@ class Head(Struct, frozen=True):
             weights=weights.reshape(self.dimensions, len(self.labels)).astype(np.float32),
             bias=bias.astype(np.float32),
             temperature=self.temperature,
-            digest=blake2b(self.encoded(), digest_size=32).digest(),
+            digest=self.digest,
         )
 
 

@@ -1,7 +1,10 @@
 """Loads a triage model by name: the name of an encoder means zero-shot, that of a fitted model means its head."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+
+from msgspec import UNSET
 
 from ...errors import ModelError, UnknownModel, UsageError
 from ...home import expanded
@@ -11,17 +14,21 @@ from ...models.registry import ModelRegistry, split_name
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ..definition import Loaded
+from ..pooling import embed
 from .classifier import Classifier, Destinations, Routing, routing_of
-from .head import ENCODER_TIER, Head, HeadStore
+from .head import ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, HeadStore, Serve
 from .settings import TriageSettings
-from .task import NONE, Triage
+from .static_task import StaticTriage
+from .static_tier import StaticTier
+from .task import Triage
 from .taxonomy import load_taxonomy
+from .ticket_task import NONE
 from .zero_shot import zero_shot
 
 
 def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> Loaded:
     """The manifest of the encoder, and a function that builds the task from a session of that
-    encoder.
+    encoder; no manifest if the model is served by its static tier.
 
     Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError
     for a wrong taxonomy or threshold.
@@ -32,46 +39,97 @@ def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> L
         registry, name, expanded(config.taxonomy, "triage.taxonomy") if config.taxonomy else None
     )
 
-    def make(session: Graph) -> Triage:
-        classifier = model.classifier(session)
-        routing = model.routing(session, classifier)
-        if config.threshold is not None:
-            routing = replace(routing, threshold=config.threshold)
-        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routing, model.clean)
+    def routing(found: Routing) -> Routing:
+        return found if config.threshold is None else replace(found, threshold=config.threshold)
 
-    return Loaded(model.manifest, make)
+    def with_encoder(session: Graph) -> Triage:
+        classifier = model.classifier(session)
+        routed = routing(model.routing(session, classifier))
+        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routed, model.clean)
+
+    def without(_: Graph) -> StaticTriage:
+        head, tier = model.static()
+        return StaticTriage(name, model.tokenizer, tier, head, routing(model.static_routing(head, tier)))
+
+    if model.served == STATIC_TIER:
+        return Loaded(None, without)
+    return Loaded(model.manifest, with_encoder)
 
 
 class TriageModel:
-    """The parts of a triage model: encoder, tokenizer, classifier and routing."""
+    """The parts of a triage model: encoder, tokenizer, classifier or static tier, and routing.
+
+    The encoder is looked for only if the model is served with it, or asked for it.
+    """
 
     def __init__(self, registry: ModelRegistry, name: str, taxonomy: Path | None) -> None:
         """Raises UnknownModel, ModelError, UsageError for a wrong taxonomy."""
+        self._registry = registry
+        self._name = name
         self._taxonomy = load_taxonomy(taxonomy)
-        heads = HeadStore(registry.root.parent)
-        self._head = heads.load(name) if heads.has(name) else None
-        if self._head and self._head.served != ENCODER_TIER:
-            raise ModelError(f"{name} is served by {self._head.served!r}, which this release does not serve.")
-        self.manifest = _encoder(registry, name, self._head, heads)
-        self.tokenizer = Tokenizer(
-            self.manifest.tokenizer_path, self.manifest.max_tokens, self.manifest.pad_id
-        )
+        self._heads = HeadStore(registry.root.parent)
+        self.head = self._heads.load(name) if self._heads.has(name) else None
+        self.tokenizer = self._tokenizer()
+
+    @property
+    def served(self) -> Serve:
+        """Which tier answers."""
+        return self.head.served if self.head else ENCODER_TIER
+
+    @property
+    def base(self) -> str:
+        """The name of the encoder: of a fitted model, the one that it was fitted on."""
+        return self.head.base if self.head else self.manifest.name
 
     @property
     def clean(self) -> str:
         """How texts are cleaned where the request does not say it: as for the fit."""
-        return self._head.cleaning if self._head else NONE
+        return self.head.cleaning if self.head else NONE
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Of the encoder. Raises UnknownModel; ModelError if the head was fitted on another build of it."""
+        return _encoder(self._registry, self._name, self.head, self._heads)
 
     def classifier(self, session: Graph) -> Classifier:
         """The classifier of the fitted head; for an encoder's name, a zero-shot one from the taxonomy."""
-        if self._head:
-            return self._head.classifier()
+        if self.head:
+            return self.head.classifier()
         return zero_shot(self._taxonomy, self.tokenizer, session)
 
     def routing(self, session: Graph, classifier: Classifier) -> Routing:
         """The routing of the classifier's labels. Raises UsageError."""
-        fallback = self._head.destinations if self._head else Destinations()
-        return routing_of(classifier, self._taxonomy, self.tokenizer, session, fallback)
+        return routing_of(
+            classifier.labels,
+            self._taxonomy,
+            self.head.destinations if self.head else Destinations(),
+            classifier.weights.shape[0],
+            lambda phrases: embed(phrases, self.tokenizer, session),
+        )
+
+    def static(self) -> tuple[Head, StaticTier]:
+        """The fitted head and its static tier. Raises ModelError if there is none."""
+        if self.head is None:
+            raise ModelError(f"{self._name} has no static tier: it is no fitted model.")
+        return self.head, self._heads.static_tier(self._name, self.head)
+
+    def static_routing(self, head: Head, tier: StaticTier) -> Routing:
+        """The routing of the head's labels; its axis of urgency is of what the static tier makes of the phrases."""
+        return routing_of(
+            head.labels,
+            self._taxonomy,
+            head.destinations,
+            head.dimensions,
+            lambda phrases: tier.vectors(self.tokenizer.encode(phrases)),
+        )
+
+    def _tokenizer(self) -> Tokenizer:
+        head = self.head
+        if head and head.static is not UNSET and head.served == STATIC_TIER:
+            path = self._heads.file(self._name, head, TOKENIZER_FILE)
+            return Tokenizer(path, head.static.max_tokens, head.static.pad_id)
+        manifest = self.manifest
+        return Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
 
 
 def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> Manifest:

@@ -17,8 +17,9 @@ MAX_HIDDEN: Final = 512
 
 DTYPES: Final = {
     "tokens": np.int32,
+    "pairs": np.int32,
     "table": np.int8,
-    "token_weights": np.uint16,
+    "row_weights": np.uint16,
     "hidden": np.int8,
     "hidden_scales": np.float32,
     "hidden_bias": np.float32,
@@ -35,9 +36,10 @@ DTYPES: Final = {
 class StaticArrays(NamedTuple):
     """The arrays of a static tier, see `static_tier.StaticTier`."""
 
-    tokens: NDArray[np.int32]  # (rows,): the token ids that have a row, rising; the first one may be any
-    table: NDArray[np.int8]  # (rows, width)
-    token_weights: NDArray[np.uint16]  # (rows,): what a row is multiplied by
+    tokens: NDArray[np.int32]  # (tokens,): the ids that have a row, rising
+    pairs: NDArray[np.int32]  # (pairs, 2): the neighbors that have a row together, rising
+    table: NDArray[np.int8]  # (tokens + pairs, width): the rows of the tokens, then those of the pairs
+    row_weights: NDArray[np.uint16]  # (tokens + pairs,): what a row is multiplied by
     hidden: NDArray[np.int8]  # (width, hidden)
     hidden_scales: NDArray[np.float32]  # (hidden,)
     hidden_bias: NDArray[np.float32]  # (hidden,)
@@ -80,27 +82,36 @@ def _fault(arrays: StaticArrays) -> str | None:
             return f"the array {name!r} has the shape {array.shape}, and not {expected[name]}"
         if array.dtype == np.float32 and not np.isfinite(array).all():
             return f"the array {name!r} has values that are not finite numbers"
-    if not arrays.temperature[0] > 0:
-        return "the temperature is not above 0"
-    if arrays.tokens.size == 0 or arrays.tokens[0] < 0 or (np.diff(arrays.tokens) <= 0).any():
-        return "its token ids do not rise"
-    _, width = arrays.table.shape
-    if not (1 <= width <= MAX_WIDTH and 1 <= len(arrays.hidden_bias) <= MAX_HIDDEN):
-        return f"a width of {width} and a hidden layer of {len(arrays.hidden_bias)} are not supported"
-    return None
+    faults = {
+        "the temperature is not above 0": not arrays.temperature[0] > 0,
+        "it knows no token": arrays.tokens.size == 0,
+        "its token ids do not rise": not _rising(arrays.tokens.astype(np.int64)),
+        "its pairs of token ids do not rise": (arrays.pairs < 0).any()
+        or not _rising(pair_keys(arrays.pairs)),
+        f"its width is above {MAX_WIDTH}, or its hidden layer above {MAX_HIDDEN}": (
+            arrays.table.shape[1] > MAX_WIDTH or len(arrays.hidden_bias) > MAX_HIDDEN
+        ),
+    }
+    return next((said for said, wrong in faults.items() if wrong), None)
+
+
+def _rising(numbers: NDArray[np.int64]) -> bool:
+    """Whether each number is larger than the one before, and none is negative."""
+    return bool((np.diff(numbers, prepend=np.int64(-1)) > 0).all())
 
 
 def _shapes(arrays: StaticArrays) -> dict[str, tuple[int, ...]]:
     """The shapes that fit together, as some of the arrays ask for them."""
-    rows = arrays.tokens.size
+    rows = arrays.tokens.size + len(arrays.pairs)
     width = arrays.table.shape[-1] if arrays.table.ndim else 0
     hidden = arrays.hidden_bias.size
     labels = arrays.output_bias.size
     dimensions = arrays.meaning_bias.size
     shapes: dict[str, Any] = {
-        "tokens": (rows,),
+        "tokens": (arrays.tokens.size,),
+        "pairs": (len(arrays.pairs), 2),
         "table": (rows, width),
-        "token_weights": (rows,),
+        "row_weights": (rows,),
         "hidden": (width, hidden),
         "hidden_scales": (hidden,),
         "hidden_bias": (hidden,),
@@ -113,3 +124,9 @@ def _shapes(arrays: StaticArrays) -> dict[str, tuple[int, ...]]:
         "temperature": (1,),
     }
     return shapes
+
+
+def pair_keys(pairs: NDArray[Any]) -> NDArray[np.int64]:
+    """One number for each pair of token ids, of shape (pairs, 2)."""
+    keys: NDArray[np.int64] = pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1]
+    return keys

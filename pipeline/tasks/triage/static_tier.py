@@ -1,8 +1,8 @@
 """The static tier: scores of labels from a table of token vectors and one hidden layer, without attention.
 
-A text is the weighted sum of its tokens' rows. All sums of products are sums of integers that float64 or float32
-holds exactly, so no order of adding, no batch and no number of threads changes a bit of an answer; what follows on
-them works on each text alone.
+A text is the weighted sum of the rows of its tokens and of neighboring tokens. All sums of products are sums of
+integers that float64 or float32 holds exactly, so no order of adding, no batch and no number of threads changes a bit
+of an answer; what follows on them works on each text alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from ..pooling import unit
 from .confidence import Floats
-from .static_file import StaticArrays, read_arrays
+from .static_file import StaticArrays, pair_keys, read_arrays
 
 Windows = Sequence[Sequence[int]]
 """The token ids of one text, as `Tokenizer.encode` cuts it."""
 
 GATHERED: Final = 4_096
-"""Tokens whose rows are in memory at once: 4 MB with 128 numbers each. A longer window is gathered alone."""
+"""Tokens whose rows are in memory at once: with 128 numbers each, and those of pairs, 8 MB. A longer window is
+gathered alone."""
 
 TOGETHER: Final = 64
 """Texts of one matrix product."""
@@ -57,7 +58,11 @@ class StaticTier:
         self._row_of[arrays.tokens] = np.arange(len(arrays.tokens))
         # By token and not by row: a token without a row, as each one behind the last, has the weight 0.
         self._weight_of = np.zeros(vocabulary + 1, np.float64)
-        self._weight_of[arrays.tokens] = arrays.token_weights
+        self._weight_of[arrays.tokens] = arrays.row_weights[: len(arrays.tokens)]
+        self._pair_keys = np.append(pair_keys(arrays.pairs), np.iinfo(np.int64).max)
+        # The pair that is no pair, with the weight 0, has a row as well: any.
+        self._pair_weights = np.append(arrays.row_weights[len(arrays.tokens) :], 0).astype(np.float64)
+        self._pair_rows = np.append(np.arange(len(arrays.tokens), len(arrays.table)), 0)
         self._width = arrays.table.shape[1]
         self._hidden = arrays.hidden.astype(np.float32)
         temperature = arrays.temperature[0]
@@ -79,6 +84,11 @@ class StaticTier:
     def labels(self) -> int:
         """How many labels it knows."""
         return len(self._output_bias)
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by."""
+        return float(self._arrays.temperature[0])
 
     @property
     def dimensions(self) -> int:
@@ -139,13 +149,26 @@ class StaticTier:
         for group in _gathered(texts):
             ids = np.fromiter(chain.from_iterable(window for _, window in group), np.intp)
             weights = self._weight_of.take(ids, mode="clip")
-            rows = self._arrays.table.take(self._row_of.take(ids, mode="clip"), axis=0).astype(np.float64)
+            rows = self._rows(self._row_of.take(ids, mode="clip"))
+            pair_weights, pair_rows = self._pairs(ids)
             start = 0
             for text, window in group:
                 end = start + len(window)
                 sums[text] += np.dot(weights[start:end], rows[start:end])
+                last = max(end - 1, start)  # no pair crosses the border of two windows
+                sums[text] += np.dot(pair_weights[start:last], pair_rows[start:last])
                 start = end
         return sums
+
+    def _pairs(self, ids: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The weight and the row of each token with the next one; the weight is 0 if the pair has no row."""
+        keys = ids[:-1] << 32 | ids[1:]
+        places = self._pair_keys.searchsorted(keys)
+        places[self._pair_keys.take(places) != keys] = len(self._pair_keys) - 1
+        return self._pair_weights.take(places), self._rows(self._pair_rows.take(places))
+
+    def _rows(self, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
+        return self._arrays.table.take(numbers, axis=0).astype(np.float64)
 
 
 class _Axis(NamedTuple):

@@ -12,7 +12,7 @@ from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.optimize.triage.draft import draft_taxonomy
 from inferstream.pipeline.optimize.triage.fit import Fitted, fit, hold_out
 from inferstream.pipeline.optimize.triage.labeled import Labeled, read_labeled
-from inferstream.pipeline.optimize.triage.report import indices_of, measure
+from inferstream.pipeline.optimize.triage.report import indices_of, measure, scored
 from inferstream.pipeline.tasks.pooling import embed
 from inferstream.pipeline.tasks.triage.classifier import Classifier
 from inferstream.pipeline.tasks.triage.head import Head
@@ -142,7 +142,7 @@ def test_tickets_that_were_fitted_on_are_not_measured(minilm: MiniLM, tmp_path: 
 def test_nothing_to_measure_is_an_error_and_no_figure() -> None:
     classifier = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 1.0, b"")
     with pytest.raises(UsageError, match="no ticket to measure on"):
-        measure(classifier, np.zeros((0, 2), np.float32), np.zeros(0, np.intp))
+        measure(scored(classifier, np.zeros((0, 2), np.float32)), np.zeros(0, np.intp))
 
 
 def test_a_model_that_was_fitted_on_cleaned_mails_says_so(minilm: MiniLM, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_missing_and_not_utf8_files_are_refused(tmp_path: Path) -> None:
 def test_report_counts() -> None:
     classifier = Classifier(("a", "b"), np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 1.0, b"")
     vectors = np.float32([[9, 0], [9, 0], [0, 9], [9, 0]])
-    report = measure(classifier, vectors, indices_of(["a", "a", "b", "b"], classifier.labels))
+    report = measure(scored(classifier, vectors), indices_of(["a", "a", "b", "b"], classifier.labels))
     assert report.accuracy == 0.75
     a, b = report.classes
     assert (a.rows, a.precision, a.recall, a.mistaken_for) == (2, pytest.approx(2 / 3), 1.0, None)

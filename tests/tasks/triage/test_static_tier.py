@@ -3,6 +3,7 @@
 import hashlib
 import tracemalloc
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ def plain(arrays: StaticArrays, text: Windows) -> np.ndarray:
     """The logits by the definition, without rounding between the layers."""
     row = {int(token): number for number, token in enumerate(arrays.tokens)}
     known = [row[token] for window in text for token in window if token in row]
-    table = arrays.table.astype(np.float64) * arrays.token_weights[:, None]
+    pair = {(int(a), int(b)): len(row) + number for number, (a, b) in enumerate(arrays.pairs)}
+    known += [pair[two] for window in text for two in pairwise(window) if two in pair]
+    table = arrays.table.astype(np.float64) * arrays.row_weights[:, None]
     vector = table[known].sum(axis=0) if known else np.zeros(arrays.table.shape[1])
     vector = vector / max(np.sqrt(np.mean(vector**2)), 1e-9)
     hidden = np.maximum(vector @ (arrays.hidden * arrays.hidden_scales) + arrays.hidden_bias, 0)
@@ -72,8 +75,9 @@ def test_the_logits_are_those_of_the_definition(text: Windows, seed: int) -> Non
     )
 
 
-def test_tokens_without_a_row_change_nothing() -> None:
-    tier = StaticTier(random_arrays())
+def test_tokens_and_pairs_without_a_row_change_nothing() -> None:
+    arrays = random_arrays()
+    tier = StaticTier(arrays._replace(pairs=arrays.pairs + 1_000))
     assert (tier.logits([[[0, 1, 3]]]) == tier.logits([[[0, 2, 1, 8, 3, 10_000]]])).all()
     assert np.isfinite(tier.logits([[[]], [[2, 2]], [[10_000]]])).all()
 
@@ -102,7 +106,7 @@ def test_a_text_of_many_windows_needs_no_more_memory_than_a_short_one() -> None:
     tier.logits([long])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 3 * GATHERED * 128 * 8
+    assert peak < 5 * GATHERED * 128 * 8
 
 
 def test_no_texts_have_no_logits() -> None:
@@ -159,7 +163,12 @@ WRONG: dict[str, tuple[str, Callable[[StaticArrays], StaticArrays]]] = {
     "falling": ("rise", lambda a: a._replace(tokens=a.tokens[::-1])),
     "negative": ("rise", lambda a: a._replace(tokens=a.tokens - 1)),
     "as floats": ("no array 'table'", lambda a: a._replace(table=a.table.astype(np.float32))),
-    "empty": ("rise", lambda a: a._replace(tokens=a.tokens[:0], table=a.table[:0], token_weights=a.token_weights[:0])),
+    "empty": ("no token", lambda a: a._replace(tokens=a.tokens[:0], table=a.table[a.tokens.size :],
+                                           row_weights=a.row_weights[a.tokens.size :])),
+    "fewer pairs": ("shape", lambda a: a._replace(pairs=a.pairs[1:])),
+    "triples": ("shape", lambda a: a._replace(pairs=np.column_stack([a.pairs, a.pairs[:, :1]]))),
+    "falling pairs": ("pairs of token ids do not rise", lambda a: a._replace(pairs=a.pairs[::-1])),
+    "negative pairs": ("pairs of token ids do not rise", lambda a: a._replace(pairs=a.pairs - 60)),
 }  # fmt: skip
 
 
@@ -172,7 +181,7 @@ def test_arrays_that_do_not_fit_are_refused(name: str) -> None:
 
 def test_layers_too_wide_for_exact_sums_are_refused() -> None:
     for arrays in (random_arrays(width=MAX_WIDTH + 1), random_arrays(hidden=MAX_HIDDEN + 1)):
-        with pytest.raises(ModelError, match="are not supported"):
+        with pytest.raises(ModelError, match="its width is above 1024, or its hidden layer above 512"):
             read(arrays.encoded())
 
 

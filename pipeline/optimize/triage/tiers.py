@@ -1,0 +1,40 @@
+"""What each tier of a triage model makes of texts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import UsageError
+from ...runtime.sessions import Session
+from ...tasks.pooling import Tokenizes
+from ...tasks.triage.confidence import Floats
+from ...tasks.triage.head import ENCODER_TIER, STATIC_TIER, Serve
+from ...tasks.triage.loading import TriageModel
+from ...tasks.triage.static_tier import StaticTier
+from .report import Progress, Scored, embed_with, scored
+
+TOGETHER = 256
+"""Texts between two steps of a progress bar."""
+
+
+def scores_of(model: TriageModel, tier: Serve, texts: list[str], progress: Progress) -> Scored:
+    """The scores of the texts by one tier of the model. Raises UsageError for one that is not measured alone."""
+    if tier == STATIC_TIER:
+        head, static = model.static()
+        logits = static_logits(static, model.tokenizer, texts, progress)
+        return Scored(head.labels, logits * np.float32(static.temperature), static.temperature)
+    if tier != ENCODER_TIER:
+        raise UsageError(f"{tier} is no tier: measure encoder or static.")
+    session = Session(model.manifest.graph_path)
+    classifier = model.classifier(session)
+    return scored(classifier, embed_with(texts, model.tokenizer, session, progress, "reading the tickets"))
+
+
+def static_logits(tier: StaticTier, tokenizer: Tokenizes, texts: Sequence[str], progress: Progress) -> Floats:
+    """The logits of the texts, divided by the temperature."""
+    made = []
+    for start in range(0, len(texts), TOGETHER):
+        progress("reading the tickets", start, len(texts))
+        made.append(tier.logits(tokenizer.encode(texts[start : start + TOGETHER])))
+    progress("reading the tickets", len(texts), len(texts))
+    return np.concatenate(made)
