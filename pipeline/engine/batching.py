@@ -113,7 +113,7 @@ class Limits(NamedTuple):
 
 
 class BatchStats(NamedTuple):
-    """One batch that ran, for the metrics. ``ms`` is wall time.
+    """One batch that ran, for the metrics. ``ms`` is wall time, ``device_ms`` that of the lanes' stopwatch.
 
     ``prompt_tokens``: of a model that reads prompts in a phase of its own, those that are read now, of which ``kept``
     were there already.
@@ -125,6 +125,7 @@ class BatchStats(NamedTuple):
     ms: float
     prompt_tokens: int = 0
     kept: int = 0
+    device_ms: float = 0.0
 
 
 class ShapeCost(Protocol):

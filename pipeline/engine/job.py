@@ -16,6 +16,9 @@ class Job(Struct, frozen=True):
     first pieces of its answer, if an earlier worker has told them: this one goes on behind them. ``told_by`` is the
     version of the model that made what was told: another one would go on with another answer. ``id`` is that of
     its reply.
+
+    ``key`` is that of the request's record, by which a rollout chooses the version that answers; ``release`` is the
+    version that took the request before. ``compares``: the answer is compared, and never sent.
     """
 
     task: str
@@ -28,3 +31,6 @@ class Job(Struct, frozen=True):
     told: Sequence[Any] = ()
     told_by: str = ""
     id: str = ""
+    key: bytes = b""
+    release: str = ""
+    compares: bool = False

@@ -177,16 +177,16 @@ class Lane(threading.Thread):
             raise DeviceError(f"The model could not run this input: {error}.") from error
         finally:
             shared.run_limit.end(self._number)
-        ms = (shared.stopwatch() - watch) * 1e3
+        device_ms = (shared.stopwatch() - watch) * 1e3
         computed = [max(1, entry.length - entry.row.skipped) for entry in batch]
-        cost.observe(CostSample(rows, max(computed), max(ms, 1e-3)))
+        cost.observe(CostSample(rows, max(computed), max(device_ms, 1e-3)))
         cost.observe_outputs(entry.row for entry in batch)
         tokens = sum(computed)
         ms = (shared.clock() - began) * 1e3
         if batch[0].phase == shared.model.phases[-1]:
-            return results, BatchStats(rows, tokens, rows * length, ms)
+            return results, BatchStats(rows, tokens, rows * length, ms, device_ms=device_ms)
         kept = sum(entry.row.kept for entry in batch)
-        return results, BatchStats(rows, tokens, rows * length, ms, tokens + kept, kept)
+        return results, BatchStats(rows, tokens, rows * length, ms, tokens + kept, kept, device_ms)
 
     def _store(self, batch: list[Entry], results: Sequence[Any], stats: BatchStats) -> None:
         """Give each row's result to its flight; carry the rows on that take another step."""

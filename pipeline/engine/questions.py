@@ -47,7 +47,7 @@ class TaskModels:
             if isinstance(served, ModelEntry)
         }
         """By name, and by None the default: those names that stand for one entry."""
-        self._choosers = {name: served for name, served in named if not isinstance(served, ModelEntry)}
+        self.choosers = {name: served for name, served in named if not isinstance(served, ModelEntry)}
         self.by_options: Sequence[Served] = ()
         """What the options of a request choose among; empty if they choose nothing."""
         if any(entry.task.chosen_by for entry in self.entries):
@@ -55,7 +55,7 @@ class TaskModels:
 
     def chosen(self, job: Job) -> tuple[ModelEntry, Choices] | None:
         """What answers the job whose model's name stands for several entries; None if there is no such name."""
-        chooser = self._choosers.get(job.model)
+        chooser = self.choosers.get(job.model)
         return None if chooser is None else self.with_choices(chooser.choose(job))
 
     def with_choices(self, entry: ModelEntry) -> tuple[ModelEntry, Choices]:
@@ -81,6 +81,10 @@ class JobReader:
     def names(self, task: str) -> Collection[str]:
         """The names of models that the task answers for."""
         return self._tasks[task].names if task in self._tasks else ()
+
+    def chooser(self, job: Job) -> Chooser | None:
+        """What chooses among several entries under the name that the job asks for."""
+        return self._tasks[job.task].choosers.get(job.model)
 
     def resumes(self, task: str) -> bool:
         """Whether the task goes on behind pieces that were told before."""

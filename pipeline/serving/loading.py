@@ -116,7 +116,7 @@ class ModelLoader:
             note=CrashNote(home_folder() / "crashes" / f"{manifest.name}{own}", settings.lanes),
             batcher=self._batcher,
         )
-        device.on_batch = lambda stats: self._metrics.ran(*stats)
+        device.on_batch = lambda stats: self._metrics.ran(*stats[:-1])
         return OnDevice(session, device)
 
 

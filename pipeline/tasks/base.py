@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from ...schemas.messages import Request
 from ..runtime.model import Row
 
@@ -119,3 +121,21 @@ def known_rows(task: Task, ask: Ask) -> int | None:
     """
     rows_of = getattr(task, "rows_of", None)
     return None if rows_of is None else max(1, int(rows_of(ask)))
+
+
+def agree(task: Task, one: bytes, other: bytes) -> bool:
+    """Whether two answers to one request, both JSON, say the same: by the ``agrees(one, other)`` of the task.
+
+    That gets what the JSON holds. Answers of a task without it must be equal.
+    """
+    if one == other:
+        return True
+    agrees = getattr(task, "agrees", None)
+    first, second = msgspec.json.decode(one), msgspec.json.decode(other)
+    return bool(first == second if agrees is None else agrees(first, second))
+
+
+def is_right(answer: bytes, label: Mapping[str, Any]) -> bool:
+    """Whether an answer has all values of the label, as {"category": "billing"}."""
+    output = msgspec.json.decode(answer)
+    return isinstance(output, dict) and all(output.get(name) == value for name, value in label.items())

@@ -1,0 +1,106 @@
+"""A candidate beside the stable version: which of them answers, and what is counted of them."""
+
+from typing import Final, NamedTuple
+
+from ...models.releases.alias import Rollout
+from ...rollouts.choice import takes_candidate
+from ...rollouts.figures import RolloutFigures, SideFigures, answer
+from ...rollouts.histogram import count_value
+from ...tasks.base import agree
+from ..batching import BatchStats
+from ..engine_answer import EngineAnswer
+from ..flight import Flight
+from ..job import Job
+from ..model_entry import ModelEntry
+
+COMPUTED: Final = ("miss", "off")
+
+
+class TrialName(NamedTuple):
+    """The state of an alias that began the trial."""
+
+    task: str
+    alias: str
+    number: int
+    began_at: str = ""  # ISO 8601, UTC
+
+
+class Trial:
+    """Stands for both versions under the name of the alias, see `Chooser`. Lives on the event loop.
+
+    Attributes:
+        figures: what this process has counted.
+        stopped: why the candidate answers no more; empty while it is on trial.
+        trusted: in mode "guarded", whether enough answers agree: then those of the candidate are sent.
+    """
+
+    def __init__(self, name: TrialName, rollout: Rollout, stable: ModelEntry, candidate: ModelEntry) -> None:
+        self.name = name
+        self.rollout = rollout
+        self.stable = stable
+        self.candidate = candidate
+        self.entries = (stable, candidate)
+        self.figures = RolloutFigures()
+        self.stopped = ""
+        self._counted: BatchStats | None = None
+        self.trusted = rollout.mode != "guarded"
+
+    def choose(self, job: Job) -> ModelEntry:
+        """The version that took the request before; else by its key."""
+        if self.stopped or (self.rollout.mode == "shadow" and not job.compares):
+            return self.stable
+        if job.release == self.stable.release or (not self.trusted and not is_whole(job)):
+            return self.stable
+        if job.release == self.candidate.release or self.takes(job):
+            return self.candidate
+        return self.stable
+
+    def takes(self, job: Job) -> bool:
+        """Whether the key of the request is the candidate's."""
+        return takes_candidate(job.key, self.stable.release, self.candidate.release, self.rollout.share)
+
+    def other(self, release: str) -> ModelEntry:
+        """The entry that is not of this version."""
+        return self.stable if release == self.candidate.release else self.candidate
+
+    def side(self, release: str) -> SideFigures | None:
+        """The figures of a version; None if it is not on trial."""
+        if release == self.stable.release:
+            return self.figures.stable
+        return self.figures.candidate if release == self.candidate.release else None
+
+    def answered(self, found: EngineAnswer, flight: Flight | None = None, *, waited_for: bool = True) -> None:
+        """Count an answer; ``flight`` is the one that brought it."""
+        side = self.side(found.release)
+        if side is None:
+            return
+        is_computed = found.cache in COMPUTED
+        if waited_for:
+            answer(side, found.timings.total_ms if is_computed else None)
+        if flight is not None and is_computed and flight.steps == flight.outputs:
+            self._count_cost(side, flight.batch)
+
+    def _count_cost(self, side: SideFigures, batch: BatchStats | None) -> None:
+        """What the batch took, in times of what the stable version's device is expected to take for its shape."""
+        costs = self.stable.device.costs
+        if (
+            batch is None
+            or batch is self._counted
+            or self.stable.device is self.candidate.device
+            or len(costs) > 1
+        ):
+            return
+        self._counted = batch
+        (cost,) = costs.values()
+        count_value(side.cost, batch.device_ms / cost.ms(batch.rows, batch.padded_tokens // batch.rows))
+
+    def compare(self, stable: bytes, candidate: bytes) -> bool:
+        """Count whether two answers to one request agree."""
+        alike = agree(self.stable.task, stable, candidate)
+        self.figures.compare(alike=alike)
+        return alike
+
+
+def is_whole(job: Job) -> bool:
+    """Whether the answer is sent as one, and nothing newer may supersede the request: such answers are compared."""
+    return job.request.final and not job.request.stream and not job.told
