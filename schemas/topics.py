@@ -85,6 +85,7 @@ class Header:
     ORIGIN_MS: Final = (
         "origin-ms"  # Unix time in milliseconds of the first delivery, on records that are retried
     )
+    RELEASE: Final = "release"  # the version that took the request first, on retries and replays
     LEASE: Final = "lease"  # a name of the client: without its heartbeats the request is cancelled
     LEASE_MS: Final = "lease-ms"  # how long the lease lasts without a heartbeat; default 10 000
     # On the later steps of a chain.

@@ -35,6 +35,7 @@ class Arrival:
         lease: that of its client, if the request has one; set by the `RequestReader`.
         chunks: tell the answer in parts while it is being made; None if it is wanted whole.
         epoch: of its replies, if the answer may be told by several workers, one after the other.
+        release: the version that took it, if that is of an alias; set by the `Handler`.
         first_seq: the number of its next reply while there are no ``chunks``.
     """
 
@@ -48,6 +49,7 @@ class Arrival:
     chunks: Chunks | None = None
     epoch: int | UnsetType = UNSET
     first_seq: int = 0
+    release: str = ""
 
     @property
     def seq(self) -> int:
@@ -60,6 +62,11 @@ class Arrival:
         if self.id is None or len(self.id) > MAX_ID_CHARACTERS:
             return origin_of(self.record, self.headers)
         return self.id
+
+    @property
+    def key(self) -> bytes:
+        """By which a rollout chooses the version that answers: the same on each delivery."""
+        return self.reply_id.encode() if self.record.key is None else self.record.key
 
     @property
     def keeps_order(self) -> bool:

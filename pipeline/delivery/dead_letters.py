@@ -22,13 +22,16 @@ def dead_letter(
     *,
     worker: str = "",
     version: str = "",
+    release: str = "",
 ) -> Outcome:
     """The dead letter of a record. ``failed_at_s`` is Unix time, ``version`` that of the model.
+
+    A replay is answered by the ``release`` that took the record, as long as that is on trial.
 
     Body, key and headers are the record's own, so that a replay is the identical request. If the
     broker refuses its size, a notice takes its place: origin, size of the body, attempts.
     """
-    reason = _reason(error, failed_at_s, worker, version)
+    reason = _reason(error, failed_at_s, worker, version, release)
     first = () if any(name == Header.ORIGIN for name, _ in record.headers) else _origin(record)
     letter = Message(topic, record.value or b"", record.key, (*record.headers, *first, *reason))
     return _fitting(letter, record, reason)
@@ -79,9 +82,13 @@ def _notice(record: Record, topic: str, reason: Headers) -> Message:
 
 
 def _reason(
-    error: InferstreamError | DecodeError, failed_at_s: float, worker: str, version: str = ""
+    error: InferstreamError | DecodeError,
+    failed_at_s: float,
+    worker: str,
+    version: str = "",
+    release: str = "",
 ) -> Headers:
-    stamps = ((Header.WORKER, worker), (Header.VERSION, version))
+    stamps = ((Header.WORKER, worker), (Header.VERSION, version), (Header.RELEASE, release))
     return (
         (Header.ERROR_CODE, error.code.encode()),
         (Header.ERROR_MESSAGE, short_message(error).encode()),

@@ -161,6 +161,7 @@ class FailurePolicy:
             self._stamp.wall_clock(),
             worker=self._stamp.worker,
             version=version,
+            release=arrival.release,
         )
         if not answerable:
             return letter

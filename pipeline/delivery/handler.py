@@ -9,10 +9,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..broker.base import Record
-from ..engine.engine import Engine
 from ..engine.engine_answer import EngineAnswer
 from ..engine.flight import Flight, Follow, not_followed
 from ..engine.flight_ends import EXPIRED, GivenBack
+from ..engine.trials.answering import Answering
 from ..errors import DeadlineExceeded, ModelElsewhere, ReplyTopicNotAllowed, Superseded
 from .admission import Admission
 from .answers import AnswerPolicy
@@ -35,7 +35,7 @@ class Handler:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Answering,
         reader: RequestReader,
         reply_topics: ReplyTopics,
         admission: Admission,
@@ -93,6 +93,7 @@ class Handler:
             return self._failures.end(arrival, error)
         if is_newer:  # one that was refused ends no other
             self._cancels.supersede(arrival)
+        arrival.release = found.release
         if isinstance(found, EngineAnswer):
             return self._answers.outcome(arrival, found)
         if job.request.stream:

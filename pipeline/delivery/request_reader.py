@@ -80,7 +80,7 @@ class RequestReader:
                 f"This topic serves {self._task!r}, not {request.task!r}: send `task` {self._task!r} or none."
             )
         if not arrival.headers:
-            arrival.job = Job(self._task, request, id=arrival.reply_id)
+            arrival.job = Job(self._task, request, id=arrival.reply_id, key=arrival.key)
         else:
             arrival.job = self._job(request, arrival)
             if Header.LEASE in arrival.headers:
@@ -106,6 +106,8 @@ class RequestReader:
             expires=self._expires(headers),
             priority=_header(headers, Header.PRIORITY, PRIORITIES.index, LEVELS, NORMAL),
             id=arrival.reply_id,
+            key=arrival.key,
+            release=_header(headers, Header.RELEASE, str, "a version", ""),
         )
 
     def _expires(self, headers: Mapping[str, bytes]) -> float:

@@ -24,7 +24,7 @@ MAX_HISTORY: Final = 20
 """Attempts in the history. It travels in a header, which must stay small."""
 
 
-WRITTEN_ANEW: Final = (Header.NOT_BEFORE_MS, Header.ORIGIN, Header.ORIGIN_MS)
+WRITTEN_ANEW: Final = (Header.NOT_BEFORE_MS, Header.ORIGIN, Header.ORIGIN_MS, Header.RELEASE)
 
 
 class Attempt(NamedTuple):
@@ -103,11 +103,13 @@ def to_retry_topic(
     """
     due_ms = attempt.at_ms + round(seconds * 1e3 * (1 + JITTER * spread()))
     record = arrival.record
+    release = arrival.release or arrival.job.release
     headers = (
         *_without(with_attempt(arrival, attempt).record.headers, *WRITTEN_ANEW),
         (Header.NOT_BEFORE_MS, b"%d" % due_ms),
         (Header.ORIGIN, origin_of(record, arrival.headers).encode()),
         (Header.ORIGIN_MS, b"%d" % max(0, asked_ms(arrival))),
+        *(((Header.RELEASE, release.encode()),) if release else ()),
     )
     return Message(topics.retry(tier_name(seconds)), record.value or b"", record.key, headers)
 

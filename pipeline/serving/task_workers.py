@@ -34,6 +34,7 @@ from ..delivery.undelivered import Undelivered
 from ..delivery.window import Window
 from ..delivery.worker import Subscription, Worker
 from ..engine.engine import Engine
+from ..engine.trials.answering import TrialEngine
 from ..tasks.chains.chain import ChainStep
 from ..telemetry import TaskMetrics
 from .serving import TaskWorkers
@@ -83,7 +84,8 @@ def task_workers(
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
     # The loops over the broker.
-    handler = Handler(engine, reader, reply_topics, admission, answers, failures)
+    trials = TrialEngine(engine)
+    handler = Handler(trials, reader, reply_topics, admission, answers, failures)
     window = Window(config.window, broker.publish, busy=partial(engine.delays, BUSY_DELAY_S))
     subscription = Subscription([topics.requests], group, member)
     topic_watch = TopicWatch(broker.partitions, [spec.name for spec in specs])
@@ -96,7 +98,7 @@ def task_workers(
         has=lambda: engine.names(task),
         reads=lambda: worker.partitions,
     )
-    background = (checks, cancels.run, announcer.run)
+    background = (checks, cancels.run, announcer.run, trials.comparisons.run)
     resumed = () if resuming is None else (resuming.run,)
     worker = Worker(broker, handler, window, subscription, (*background, *resumed), breaker)
     route = MemberRoute(announcer.members, partial(topic_watch.known, topics.requests))

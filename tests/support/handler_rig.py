@@ -28,6 +28,7 @@ from inferstream.pipeline.engine.device import Device
 from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.lanes import LaneSettings
 from inferstream.pipeline.engine.model_entry import ModelEntry
+from inferstream.pipeline.engine.trials.answering import Answering
 from inferstream.pipeline.errors import DeviceUnavailable
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.fake_session import FakeSession
@@ -57,7 +58,7 @@ async def partitions_of(topic: str) -> int | None:
 
 
 def handler_over(
-    engine: Engine,
+    engine: Answering,
     *,
     limits: LimitConfig = LIMITS,
     partitions: Callable[[str], Awaitable[int | None]] = partitions_of,

@@ -14,6 +14,7 @@ from ...errors import (
     InferstreamError,
     Overloaded,
 )
+from ..devices import Devices
 from ..engine import Engine
 from ..engine_answer import EngineAnswer
 from ..flight import Flight, Follow, not_followed
@@ -30,6 +31,7 @@ class Answering(Protocol):
     """What a handler needs of an engine."""
 
     clock: Callable[[], float]
+    devices: Devices
 
     def begin(self, job: Job) -> EngineAnswer | Flight: ...
 
@@ -45,6 +47,7 @@ class TrialEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.clock = engine.clock
+        self.devices = engine.devices
         self.comparisons = Comparisons(engine)
         self._engine = engine
 
