@@ -42,7 +42,9 @@ def read(value: bytes | None, *headers: tuple[str, bytes]) -> Job:
 
 def test_a_request_that_says_nothing_else_has_the_defaults() -> None:
     origin = f"{TOPICS.requests}/1/41"
-    expected = Job("echo", Request(text="text"), None, "", math.inf, PRIORITIES.index("normal"), id=origin)
+    expected = Job(
+        "echo", Request(text="text"), None, "", math.inf, PRIORITIES.index("normal"), id=origin, key=b"key"
+    )
     assert read(body()) == expected
     assert read(body(), ("else", b"1")) == expected
     assert replace(read(body(task="echo")), request=expected.request) == expected
