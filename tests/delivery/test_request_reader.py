@@ -65,9 +65,11 @@ def test_a_job_is_what_body_and_headers_ask_for(
         (Header.MODEL, model.encode()),
         (Header.TENANT, tenant.encode()),
         (Header.PRIORITY, priority.encode()),
+        (Header.RELEASE, b"0123456789ab"),
         (Header.DEADLINE_MS, b"%d" % (NOW_S * 1e3 + ahead_ms)),
     )
-    assert replace(job, expires=0.0, id="") == Job(
+    assert (job.key, job.release) == (b"key", "0123456789ab")
+    assert replace(job, expires=0.0, id="", key=b"", release="") == Job(
         "echo", Request(text="text", options=options), model, tenant, 0.0, PRIORITIES.index(priority)
     )
     assert job.expires == pytest.approx(CLOCK_S + ahead_ms / 1e3, abs=1e-5)
