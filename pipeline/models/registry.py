@@ -53,6 +53,10 @@ class ModelRegistry:
     def manifest_path(self, base: str, precision: str) -> Path:
         return self.folder(base) / f"{precision}.json"
 
+    def setting_file(self, task: str, setting: str) -> Path | None:
+        """The file that a release brings instead of the one that a setting of the task names; None in other homes."""
+        return next(iter(sorted((self.root.parent / "settings" / task).glob(f"{setting}.*"))), None)
+
     def load(self, name: str, kind: str | None = None, use: str = "") -> Manifest:
         """The verified manifest of a variant; a base name means its smallest variant: int4 where there is one,
         else int8; for a GPU fp16, else fp32. ``use``: what for, as the judgements on it say.

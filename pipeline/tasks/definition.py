@@ -39,6 +39,9 @@ class TaskDefinition(Protocol):
     in a terminal, and ``line(output)``, which makes of it one line for a pipe; the output of other tasks is
     printed as JSON. And it may have ``models_for(options, settings)``: the names of the models that a
     process loads which answers only requests with these options, as a command does without workers.
+
+    A release has the files of the variant that `load` returns. A task that needs more of them has
+    ``release_parts(registry, model_name, settings)``, which returns `ReleaseParts` with all.
     """
 
     @property

@@ -23,7 +23,7 @@ METHODS = ("options", "repeats", "read", "further_steps", "prepare", "tell", "fi
 
 def loaded_model(definition: TaskDefinition, registry: ModelRegistry, name: str, settings: Any) -> Loaded:
     """What `TaskDefinition.load` returns. Raises BrokenTask, and what that method raises of our errors."""
-    with _told(definition.name, name):
+    with told(definition.name, name):
         loaded: Any = definition.load(registry, name, settings)
     if not isinstance(loaded, Loaded) or not _is_whole(loaded):
         raise _broken(definition.name, "`load` must return Loaded(manifest, make)")
@@ -32,7 +32,7 @@ def loaded_model(definition: TaskDefinition, registry: ModelRegistry, name: str,
 
 def made_task(name: str, loaded: Loaded, graph: Graph) -> Task:
     """The task on this graph, ready for requests. Raises BrokenTask."""
-    with _told(name, _model_of(loaded)):
+    with told(name, _model_of(loaded)):
         task: Any = loaded.make(graph)
     if missing := [method for method in METHODS if not callable(getattr(task, method, None))]:
         raise _broken(name, f"what `make` returns has no method {', '.join(missing)}")
@@ -41,7 +41,7 @@ def made_task(name: str, loaded: Loaded, graph: Graph) -> Task:
     for attribute, kind in ATTRIBUTES.items():
         if not isinstance(getattr(task, attribute, None), kind):
             raise _broken(name, f"what `make` returns has no `{attribute}`, which must be {kind.__name__}")
-    with _told(name, _model_of(loaded)):  # a request without options must not be the first to fail
+    with told(name, _model_of(loaded)):  # a request without options must not be the first to fail
         options = task.options({})
         msgspec.json.encode(options)
         task.repeats(options)
@@ -53,7 +53,7 @@ def made_model(name: str, loaded: Loaded, graph: Graph) -> Model:
     """What runs the rows of the task: its own, or an encoder. Raises BrokenTask."""
     if loaded.model is None:
         return Encoder(graph, loaded.manifest.pad_id if loaded.manifest else 0)
-    with _told(name, _model_of(loaded)):
+    with told(name, _model_of(loaded)):
         model: Any = loaded.model(graph)
     methods = callable(getattr(model, "step", None)) and callable(getattr(model, "drop", None))
     if not methods or not getattr(model, "phases", None):
@@ -71,7 +71,7 @@ def _is_whole(loaded: Any) -> bool:
 
 
 @contextmanager
-def _told(name: str, model: str) -> Iterator[None]:
+def told(name: str, model: str) -> Iterator[None]:
     """Turns what the task's code raises into BrokenTask with the line that raised it."""
     try:
         yield

@@ -11,13 +11,9 @@ from inferstream.pipeline.models.releases.faults import (
     RegistryError,
     UnknownRelease,
 )
+from inferstream.pipeline.models.releases.layout import alias_path, object_path, release_path
 from inferstream.pipeline.models.releases.release import StoredFile
-from inferstream.pipeline.models.releases.store import (
-    ReleaseStore,
-    alias_path,
-    object_path,
-    release_path,
-)
+from inferstream.pipeline.models.releases.store import ReleaseStore
 from support.releases import FILES, a_release, put_objects, stored
 
 A, B = "a" * 12, "b" * 12
@@ -37,6 +33,8 @@ class RegistryContract:
         put_objects(store, {"x": content}, tmp_path)
         put_objects(store, {"x": content}, tmp_path)
         assert store.has_object(file)
+        assert store.has_object(file, verified=True)
+        assert not store.has_object(StoredFile(file.sha256, file.size_bytes + 1))
         store.fetch_object(file, tmp_path / "fetched")
         assert (tmp_path / "fetched").read_bytes() == content
 

@@ -85,6 +85,9 @@ class BucketStorage:
         else:
             target.write_bytes(self._fs.cat_file(self._at(path), start=0, end=limit + 1))
 
+    def digest(self, path: str) -> str | None:
+        return None
+
     def stat(self, path: str) -> FileThere | None:
         try:
             found = self._fs.info(self._at(path))

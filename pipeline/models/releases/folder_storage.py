@@ -65,6 +65,9 @@ class FolderStorage:
                 out.write(chunk)
                 left -= len(chunk)
 
+    def digest(self, path: str) -> str | None:
+        return sha256_of(self.root / path)
+
     def stat(self, path: str) -> FileThere | None:
         try:
             found = (self.root / path).stat()

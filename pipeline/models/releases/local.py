@@ -21,10 +21,11 @@ from ..files import publish
 from ..progress import Progress
 from .checking import check_folder, check_manifest, check_servable, fault_of_file
 from .faults import BadRelease
+from .layout import object_path
 from .paths import OWN_FILE
 from .release import Release, StoredFile
 from .sealed import LIMIT, seal, unseal
-from .store import ReleaseStore, object_path
+from .store import ReleaseStore
 
 log = logging.getLogger(__name__)
 

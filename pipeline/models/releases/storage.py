@@ -40,6 +40,10 @@ class Storage(Protocol):
         """Copy to a new local file, no more than ``limit`` bytes and one. Raises FileNotFoundError."""
         ...
 
+    def digest(self, path: str) -> str | None:
+        """The sha256 of a file; None where that would cost a transfer. Raises FileNotFoundError."""
+        ...
+
     def stat(self, path: str) -> FileThere | None:
         """Size and age; None if there is no such file."""
         ...

@@ -6,26 +6,26 @@ No file is ever changed. All methods block: call them in a thread.
 
 import errno
 import re
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ...errors import InferstreamError
 from .alias import AliasState
 from .checking import check_manifest
 from .faults import AliasChanged, BadRelease, RegistryError, UnknownRelease
+from .layout import ALIASES, RELEASES, alias_path, object_path, release_path
 from .names import VERSION, is_alias, is_task_name
 from .release import Release, StoredFile
 from .sealed import LIMIT, seal, unseal
 from .storage import Storage
+from .trash import Trash
 
+Found = TypeVar("Found")
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NUMBERED: Final = re.compile(r"([0-9]{8})\.json")
-OBJECTS: Final = "objects/sha256"
-RELEASES: Final = "releases"
-ALIASES: Final = "aliases"
 
 
 class ReleaseStore:
@@ -39,11 +39,17 @@ class ReleaseStore:
         """Its address for sentences."""
         return self.storage.shown
 
-    def has_object(self, file: StoredFile) -> bool:
-        """Whether there is an object of this digest and size."""
+    def has_object(self, file: StoredFile, *, verified: bool = False) -> bool:
+        """Whether there is an object of this digest and size; ``verified``: and it is that, if this is cheap to see."""
+        path = object_path(file.sha256)
         with self.reached():
-            found = self.storage.stat(object_path(file.sha256))
-        return found is not None and found.size_bytes == file.size_bytes
+            found = self.storage.stat(path)
+            if found is None or found.size_bytes != file.size_bytes:
+                return False
+            try:
+                return not verified or self.storage.digest(path) in (None, file.sha256)
+            except FileNotFoundError:  # removed meanwhile
+                return False
 
     def put_object(self, file: StoredFile, source: Path) -> None:
         """Copy a local file into the registry. Raises RegistryError if it is not (any more) the one that is meant."""
@@ -57,7 +63,9 @@ class ReleaseStore:
         """
         with self.reached(passing=FULL):
             try:
-                self.storage.fetch(object_path(file.sha256), target, file.size_bytes)
+                self._there_or_thrown(
+                    object_path(file.sha256), lambda path: self.storage.fetch(path, target, file.size_bytes)
+                )
             except FileNotFoundError as error:
                 raise RegistryError(
                     f"The registry {self.shown} lacks the object {file.sha256[:12]}…: publish the model again."
@@ -67,6 +75,11 @@ class ReleaseStore:
         """The tasks that have releases."""
         with self.reached():
             return [name for name in self.storage.names(RELEASES) if is_task_name(name)]
+
+    def tasks_with_aliases(self) -> list[str]:
+        """The tasks that have aliases."""
+        with self.reached():
+            return [name for name in self.storage.names(ALIASES) if is_task_name(name)]
 
     def versions(self, task: str) -> list[str]:
         """The versions of a task, sorted."""
@@ -82,7 +95,9 @@ class ReleaseStore:
             raise UnknownRelease(f"{shown[:120]!r} is not the name of a version.")
         with self.reached():
             try:
-                file = self.storage.read(release_path(task, version), LIMIT)
+                file = self._there_or_thrown(
+                    release_path(task, version), lambda path: self.storage.read(path, LIMIT)
+                )
             except FileNotFoundError as error:
                 raise UnknownRelease(f"The registry {self.shown} has no release {shown}.") from error
             except ValueError as error:
@@ -92,13 +107,34 @@ class ReleaseStore:
         return release
 
     def put_release(self, release: Release) -> bool:
-        """Publish a manifest, after its objects. False: the version is there already, and stays as it is."""
+        """Publish a manifest, after its objects. False: the version is there already, and stays as it is.
+
+        A manifest that is damaged is replaced.
+        """
+        path = release_path(release.task, release.version)
         with self.reached():
             try:
-                self.storage.create(release_path(release.task, release.version), seal(release))
+                self.storage.create(path, seal(release))
             except FileExistsError:
-                return False
+                if self._is_right(release):
+                    return False
+                Trash(self.storage).throw(path)
+                with suppress(FileExistsError):  # of another publisher
+                    self.storage.create(path, seal(release))
         return True
+
+    def restore_object(self, file: StoredFile) -> bool:
+        """Take an object out of the trash. False: it is not there."""
+        with self.reached():
+            return Trash(self.storage).restore(object_path(file.sha256)) and self.has_object(file)
+
+    def restore_release(self, release: Release) -> None:
+        """Take a manifest out of the trash, if a collection of garbage has thrown it away."""
+        path = release_path(release.task, release.version)
+        with self.reached():
+            if self.storage.stat(path) is None and not Trash(self.storage).restore(path):
+                with suppress(FileExistsError):
+                    self.storage.create(path, seal(release))
 
     def aliases(self, task: str) -> list[str]:
         """The aliases of a task, sorted."""
@@ -155,6 +191,23 @@ class ReleaseStore:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RegistryError(f"The registry {self.shown} cannot be used ({reason}).") from error
 
+    def _there_or_thrown(self, path: str, read: Callable[[str], Found]) -> Found:
+        """Read a file, from the trash if a collection of garbage is about to take it back, or was killed before."""
+        for _ in range(3):  # it may move while it is looked for
+            with suppress(FileNotFoundError):
+                return read(path)
+            with suppress(FileNotFoundError):
+                for removed in Trash(self.storage).files(path):
+                    return read(removed.place)
+        return read(path)
+
+    def _is_right(self, release: Release) -> bool:
+        try:
+            self.release(release.task, release.version)
+        except BadRelease:
+            return False
+        return True
+
     def _numbers(self, task: str, alias: str) -> list[int]:
         if not (is_task_name(task) and is_alias(alias)):
             raise UnknownRelease(f"{f'{task}@{alias}'[:120]!r} is not the name of an alias.")
@@ -184,18 +237,3 @@ class ReleaseStore:
             return UnknownRelease(f"There is no alias {task}@{alias}: did you mean {near[0]!r}?")
         there = f"there is: {', '.join(known[:20])}." if known else "there are none yet."
         return UnknownRelease(f"The registry {self.shown} has no alias {task}@{alias}; {there}")
-
-
-def object_path(sha256: str) -> str:
-    """Of an object, below the root."""
-    return f"{OBJECTS}/{sha256[:2]}/{sha256}"
-
-
-def release_path(task: str, version: str) -> str:
-    """Of a manifest, below the root."""
-    return f"{RELEASES}/{task}/{version}.json"
-
-
-def alias_path(task: str, alias: str, number: int) -> str:
-    """Of a state, below the root."""
-    return f"{ALIASES}/{task}/{alias}/{number:08}.json"

@@ -10,6 +10,7 @@ from .settings import TranslateSettings
 
 if TYPE_CHECKING:
     from ...models.registry import ModelRegistry
+    from ...models.releases.parts import ReleaseParts
 
 TRANSLATE: Final = "translate"
 
@@ -26,6 +27,14 @@ class TranslateDefinition:
         from .loading import load_translate
 
         return load_translate(registry, model_name, settings)
+
+    def release_parts(
+        self, registry: "ModelRegistry", model_name: str, settings: TranslateSettings
+    ) -> "ReleaseParts":
+        """The translator, and the glossary of the settings."""
+        from .loading import translate_parts
+
+        return translate_parts(registry, model_name, settings)
 
     def show(self, output: TranslateOutput) -> str:
         """The translation, and the note if there is one, for a terminal."""

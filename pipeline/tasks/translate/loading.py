@@ -6,6 +6,7 @@ from pathlib import Path
 from ...graphs.marian.shortlist import Shortlist
 from ...graphs.marian.translator import KIND
 from ...models.registry import ModelRegistry
+from ...models.releases.parts import ReleaseParts, parts_of_variant, path_of_setting
 from ...runtime.graph import Graph
 from ...runtime.subwords import Subwords
 from ...runtime.translator import Translator
@@ -33,7 +34,8 @@ def load_translate(registry: ModelRegistry, model_name: str, settings: Translate
     subwords = Subwords(manifest.tokenizer_path)
     shortlist = Shortlist(manifest.shortlist_path)
     aligner = Aligner(subwords.encode, shortlist)
-    terms = _terms(settings.glossary, manifest.pair) if settings.glossary else {}
+    glossary = _glossary_file(registry, settings)
+    terms = _terms(glossary, manifest.pair) if glossary else {}
     return Loaded(
         manifest,
         lambda graph: Translate(model_name, manifest, subwords, aligner, terms),
@@ -41,6 +43,22 @@ def load_translate(registry: ModelRegistry, model_name: str, settings: Translate
     )
 
 
-def _terms(glossary: str, pair: str) -> dict[str, str]:
+def translate_parts(registry: ModelRegistry, model_name: str, settings: TranslateSettings) -> ReleaseParts:
+    """The files of a translator, and the glossary of the settings. Raises as `load_translate`."""
+    parts = parts_of_variant(registry, registry.load(model_name, KIND))
+    glossary = _glossary_file(registry, settings)
+    if glossary is None:
+        return parts
+    return parts._replace(files={**parts.files, path_of_setting("translate", "glossary", glossary): glossary})
+
+
+def _glossary_file(registry: ModelRegistry, settings: TranslateSettings) -> Path | None:
+    """The glossary that the registry brings, if it is a release, else that of the settings."""
+    if released := registry.setting_file("translate", "glossary"):
+        return released
+    return Path(settings.glossary).expanduser() if settings.glossary else None
+
+
+def _terms(glossary: Path, pair: str) -> dict[str, str]:
     source, _, target = pair.partition("-")
-    return read_glossary(Path(glossary).expanduser(), source, target)
+    return read_glossary(glossary, source, target)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ...models.registry import ModelRegistry
+    from ...models.releases.parts import ReleaseParts
 
 TRIAGE: Final = "triage"
 
@@ -27,6 +28,14 @@ class TriageDefinition:
         from .loading import load_triage
 
         return load_triage(registry, model_name, settings)
+
+    def release_parts(
+        self, registry: "ModelRegistry", model_name: str, settings: TriageSettings
+    ) -> "ReleaseParts":
+        """See `releasing.triage_parts`."""
+        from .releasing import triage_parts
+
+        return triage_parts(registry, model_name, settings)
 
     def show(self, output: TriageOutput) -> "RenderableType":
         """The output for a terminal."""

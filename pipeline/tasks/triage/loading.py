@@ -35,9 +35,7 @@ def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> L
     """
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
-    model = TriageModel(
-        registry, name, expanded(config.taxonomy, "triage.taxonomy") if config.taxonomy else None
-    )
+    model = TriageModel(registry, name, taxonomy_file(registry, config))
 
     def routing(found: Routing) -> Routing:
         return found if config.threshold is None else replace(found, threshold=config.threshold)
@@ -54,6 +52,13 @@ def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> L
     if model.served == STATIC_TIER:
         return Loaded(None, without)
     return Loaded(model.manifest, with_encoder)
+
+
+def taxonomy_file(registry: ModelRegistry, config: TriageSettings) -> Path | None:
+    """The taxonomy that the registry brings, if it is a release, else that of the settings; None: the built-in one."""
+    if released := registry.setting_file("triage", "taxonomy"):
+        return released
+    return expanded(config.taxonomy, "triage.taxonomy") if config.taxonomy else None
 
 
 class TriageModel:

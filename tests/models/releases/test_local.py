@@ -16,10 +16,17 @@ from inferstream.pipeline.errors import ModelError
 from inferstream.pipeline.models.metrics import Gate
 from inferstream.pipeline.models.releases import local
 from inferstream.pipeline.models.releases.faults import BadRelease, RegistryError
+from inferstream.pipeline.models.releases.layout import object_path
 from inferstream.pipeline.models.releases.local import LocalReleases
 from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.models.releases.release import Origin, Release, StoredFile
-from inferstream.pipeline.models.releases.store import ReleaseStore, object_path
+from inferstream.pipeline.models.releases.store import ReleaseStore
+
+
+@pytest.fixture(autouse=True)
+def not_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine is switched off here."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+"""What a release is made of, and the release that is made of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ...errors import UsageError
+from ..files import sha256_of
+from ..manifest import Manifest
+from ..metrics import Evaluation, Gate
+from ..progress import Progress
+from ..registry import ModelRegistry, split_name
+from .release import Origin, Release, StoredFile
+
+UNMEASURED: Final = Gate({}, passed=False, failures=("It was not measured beside its original.",))
+MIN_SHARE: Final = 0.97
+"""Of its original's accuracy, which a pruned variant of an older manifest had to keep."""
+
+
+class ReleaseParts(NamedTuple):
+    """A model as a task serves it, before it is a release.
+
+    Attributes:
+        name: what its task loads from the files.
+        files: all that it needs, by their path below a home folder.
+        origin: where it comes from.
+        labels: that it may answer.
+        gate: the judgement on it; None if it was not measured.
+        metrics: what was measured.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    origin: Origin
+    labels: tuple[str, ...] = ()
+    gate: Gate | None = None
+    metrics: Evaluation | None = None
+
+
+def path_of_setting(task: str, setting: str, given: Path) -> str:
+    """Where a release has the file that a setting of its task names; see `ModelRegistry.setting_file`."""
+    return f"settings/{task}/{setting}{given.suffix or '.txt'}"
+
+
+def parts_of_variant(registry: ModelRegistry, manifest: Manifest) -> ReleaseParts:
+    """A variant of the registry."""
+    paths = [registry.manifest_path(*_base_and_precision(manifest)), *map(Path, manifest.digests)]
+    return ReleaseParts(
+        name=manifest.name,
+        files={path.relative_to(registry.root.parent).as_posix(): path for path in paths},
+        origin=origin_of_variant(manifest),
+        gate=gate_of_variant(manifest),
+    )
+
+
+def origin_of_variant(manifest: Manifest) -> Origin:
+    """Where a variant comes from, as its manifest says."""
+    revision = f" at {manifest.revision}" if manifest.revision not in ("", "local") else ""
+    made = manifest.lineage
+    steps = [f"{made.step} {made.share:g} of {made.original} {made.original_version}"] if made else []
+    return Origin(
+        source=f"{manifest.source}{revision}",
+        steps=(*steps, f"{manifest.precision} by builder {manifest.recipe}"),
+        data={made.step: made.rows_sha256} if made else {},
+    )
+
+
+def gate_of_variant(manifest: Manifest) -> Gate | None:
+    """What is known of a variant beside its original. A float32 original is as good as itself."""
+    if kept := manifest.kept_accuracy:
+        passed = kept.share >= MIN_SHARE
+        failure = f"It kept {kept.share:.1%} of its original's accuracy, and {MIN_SHARE:.0%} are needed."
+        forced = manifest.lineage is not None and manifest.lineage.forced
+        return Gate({"min_share": MIN_SHARE}, passed, () if passed else (failure,), forced)
+    if manifest.precision == "fp32" and manifest.lineage is None:
+        return Gate({}, passed=True)
+    return None
+
+
+def make_release(task: str, parts: ReleaseParts, progress: Progress) -> Release:
+    """The release of the parts. Raises UsageError for a file that cannot be read."""
+    files = {}
+    for number, (path, place) in enumerate(sorted(parts.files.items())):
+        progress(f"reading {parts.name}", number, len(parts.files))
+        try:
+            files[path] = StoredFile(sha256_of(place), place.stat().st_size)
+        except OSError as error:
+            raise UsageError(f"Cannot read {place}: {error.strerror or error}.") from error
+    return Release(
+        task=task,
+        name=parts.name,
+        files=files,
+        origin=parts.origin,
+        labels=parts.labels,
+        metrics=parts.metrics,
+        gate=parts.gate or UNMEASURED,
+    )
+
+
+def _base_and_precision(manifest: Manifest) -> tuple[str, str]:
+    base, precision = split_name(manifest.name)
+    return base, precision or manifest.precision
