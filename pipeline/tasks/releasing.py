@@ -25,6 +25,8 @@ def parts_of(definition: TaskDefinition, registry: ModelRegistry, name: str, con
     if callable(made):
         with told(definition.name, name):
             parts: ReleaseParts = made(registry, name, settings)
+    elif loaded.manifest is None:
+        raise ModelError(f"{name} has no graph: its task must say what a release of it is made of.")
     else:
         parts = parts_of_variant(registry, loaded.manifest)
     _check_whole(definition, registry, parts, settings)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from ...errors import UsageError
 from ..files import sha256_of
 from ..manifest import Manifest
-from ..metrics import Evaluation, Gate
+from ..metrics import FITTED, Evaluation, Gate
 from ..progress import Progress
 from ..registry import ModelRegistry, split_name
 from .release import Origin, Release, StoredFile
@@ -42,14 +42,16 @@ def path_of_setting(task: str, setting: str, given: Path) -> str:
     return f"settings/{task}/{setting}{given.suffix or '.txt'}"
 
 
-def parts_of_variant(registry: ModelRegistry, manifest: Manifest) -> ReleaseParts:
-    """A variant of the registry."""
+def parts_of_variant(registry: ModelRegistry, manifest: Manifest, use: str = FITTED) -> ReleaseParts:
+    """A variant of the registry. ``use``: what for, of the judgements on it."""
     paths = [registry.manifest_path(*_base_and_precision(manifest)), *map(Path, manifest.digests)]
+    judgement = manifest.judgements.get(use)
     return ReleaseParts(
         name=manifest.name,
         files={path.relative_to(registry.root.parent).as_posix(): path for path in paths},
         origin=origin_of_variant(manifest),
-        gate=gate_of_variant(manifest),
+        gate=gate_of_variant(manifest, use),
+        metrics=judgement.evaluation if judgement else None,
     )
 
 
@@ -65,8 +67,15 @@ def origin_of_variant(manifest: Manifest) -> Origin:
     )
 
 
-def gate_of_variant(manifest: Manifest) -> Gate | None:
-    """What is known of a variant beside its original. A float32 original is as good as itself."""
+def gate_of_variant(manifest: Manifest, use: str) -> Gate | None:
+    """The judgement on a variant: one that is closed, else that for this use, else that of its making.
+
+    A float32 original is as good as itself.
+    """
+    judgement = manifest.judgements.get(use)
+    known = [gate for gate in (manifest.gate, judgement.gate if judgement else None) if gate]
+    if known:
+        return next((gate for gate in known if not gate.open), known[-1])
     if kept := manifest.kept_accuracy:
         passed = kept.share >= MIN_SHARE
         failure = f"It kept {kept.share:.1%} of its original's accuracy, and {MIN_SHARE:.0%} are needed."

@@ -9,6 +9,7 @@ from .settings import GenerateSettings
 
 if TYPE_CHECKING:
     from ...models.registry import ModelRegistry
+    from ...models.releases.parts import ReleaseParts
 
 GENERATE: Final = "generate"
 
@@ -25,6 +26,15 @@ class GenerateDefinition:
         from .loading import load_generate
 
         return load_generate(registry, model_name, settings)
+
+    def release_parts(
+        self, registry: "ModelRegistry", model_name: str, settings: GenerateSettings
+    ) -> "ReleaseParts":
+        """The files of the decoder."""
+        from ...models.metrics import GENERATE as USE
+        from ...models.releases.parts import parts_of_variant
+
+        return parts_of_variant(registry, registry.load(model_name), USE)
 
     def show(self, output: GenerateOutput) -> str:
         """All texts, for a terminal."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...graphs.marian.shortlist import Shortlist
 from ...graphs.marian.translator import KIND
+from ...models.metrics import TRANSLATE
 from ...models.registry import ModelRegistry
 from ...models.releases.parts import ReleaseParts, parts_of_variant, path_of_setting
 from ...runtime.graph import Graph
@@ -45,7 +46,7 @@ def load_translate(registry: ModelRegistry, model_name: str, settings: Translate
 
 def translate_parts(registry: ModelRegistry, model_name: str, settings: TranslateSettings) -> ReleaseParts:
     """The files of a translator, and the glossary of the settings. Raises as `load_translate`."""
-    parts = parts_of_variant(registry, registry.load(model_name, KIND))
+    parts = parts_of_variant(registry, registry.load(model_name, KIND), TRANSLATE)
     glossary = _glossary_file(registry, settings)
     if glossary is None:
         return parts

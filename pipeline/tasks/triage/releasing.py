@@ -4,10 +4,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from ...models.judgements import read_judgement
+from ...models.metrics import FITTED, ZERO_SHOT
 from ...models.registry import ModelRegistry
 from ...models.releases.parts import ReleaseParts, parts_of_variant, path_of_setting
 from ...models.releases.release import Origin
-from .head import STATIC_TIER, Head, HeadStore
+from .head import STATIC_TIER, HeadStore
 from .loading import taxonomy_file
 from .settings import TriageSettings
 from .taxonomy import load_taxonomy
@@ -20,7 +22,11 @@ def triage_parts(registry: ModelRegistry, name: str, settings: TriageSettings) -
     """
     heads = HeadStore(registry.root.parent)
     fitted = heads.has(name)
-    parts = _fitted(registry, name, heads) if fitted else parts_of_variant(registry, registry.load(name))
+    parts = (
+        _fitted(registry, name, heads)
+        if fitted
+        else parts_of_variant(registry, registry.load(name), ZERO_SHOT)
+    )
     taxonomy = taxonomy_file(registry, settings)
     if taxonomy is None:
         return parts
@@ -31,24 +37,31 @@ def triage_parts(registry: ModelRegistry, name: str, settings: TriageSettings) -
 
 def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleaseParts:
     head = heads.load(name)
-    current = heads.root / name / "current"
     home = registry.root.parent
-    files = {path.relative_to(home).as_posix(): path for path in [current, *_files_of(heads, name, head)]}
+    folder = heads.root / name / head.version
+    paths = [heads.root / name / "current", *_files_in(folder)]
     steps = (f"fit on {head.measured.train_rows} rows", f"served by {head.served}")
-    if head.served == STATIC_TIER:
-        origin = Origin(f"a static tier of {head.base}", steps=steps)
-        return ReleaseParts(name, files, origin, head.labels)
-    encoder = parts_of_variant(registry, registry.load(head.base))
-    return ReleaseParts(
+    judgement = read_judgement(folder)
+    parts = ReleaseParts(
         name=name,
-        files={**encoder.files, **files},
-        origin=replace(encoder.origin, steps=(*encoder.origin.steps, *steps)),
+        files={path.relative_to(home).as_posix(): path for path in paths},
+        origin=Origin(f"a static tier of {head.base}", steps=steps),
         labels=head.labels,
-        gate=encoder.gate,
+        gate=judgement.gate if judgement else None,
+        metrics=judgement.evaluation if judgement else None,
+    )
+    if head.served == STATIC_TIER:
+        return parts
+    encoder = parts_of_variant(registry, registry.load(head.base), FITTED)
+    return parts._replace(
+        files={**encoder.files, **parts.files},
+        origin=replace(encoder.origin, steps=(*encoder.origin.steps, *steps)),
+        gate=parts.gate or encoder.gate,
     )
 
 
-def _files_of(heads: HeadStore, name: str, head: Head) -> list[Path]:
+def _files_in(folder: Path) -> list[Path]:
     """All files of the version."""
-    paths = (heads.root / name / head.version).iterdir()
-    return [path for path in sorted(paths) if path.suffix != ".part" and not path.name.startswith(".")]
+    return [
+        path for path in sorted(folder.iterdir()) if path.suffix != ".part" and not path.name.startswith(".")
+    ]
