@@ -91,7 +91,7 @@ class Manifest(Struct, frozen=True):
 
     name: str  # minilm-int8
     kind: str  # bert-encoder, marian-translator or llama-decoder
-    precision: str  # fp32, fp16, int8 or int4
+    precision: str  # one of `registry.PRECISIONS`
     source: str
     revision: str
     weights_sha256: str

@@ -15,7 +15,7 @@ from .files import sha256_of
 from .manifest import Manifest, read_manifest
 from .progress import Progress
 
-PRECISIONS = ("fp32", "fp16", "int8", "int4")
+PRECISIONS = ("fp32", "fp16", "int8", "int4", "mixed", "dynamic")
 LOCK_INTERVAL_S = 0.2
 LONGEST_NAME = 100
 """Characters: it is the name of a folder, which may have 255 bytes."""

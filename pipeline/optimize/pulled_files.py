@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
@@ -97,11 +98,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def sweep(home: Path, kept: set[str]) -> None:
-    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older recipe."""
+    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older recipe.
+
+    Of variants whose graph is removed, the manifest is too.
+    """
     keep = kept | {SOURCE_NOTE, *(f"{precision}.json" for precision in PRECISIONS)}
     for path in home.iterdir():
         if path.name not in keep:
             rmtree(path) if path.is_dir() else path.unlink()
+    for precision in PRECISIONS:
+        with suppress(ModelError):
+            manifest = read_manifest(home / f"{precision}.json")
+            if not Path(manifest.graph_path).exists():
+                (home / f"{precision}.json").unlink()
 
 
 class PublishedGraph(NamedTuple):

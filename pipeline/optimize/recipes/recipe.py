@@ -15,7 +15,7 @@ Name = Annotated[
 ]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Text = Annotated[str, Meta(min_length=1)]
-Method = Literal["int8"]
+Method = Literal["int8", "dynamic", "mixed", "fp16", "int4", "bf16"]
 
 
 class ModelPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -45,6 +45,9 @@ class QuantizeStep(
 
     method: Method = "int8"
     of: Name | None = None
+    min_cosine: Share = 0.999  # mixed: the mean cosine to the vectors of fp32
+    min_agreement: Annotated[float, Meta(gt=0, le=1)] = 0.99  # mixed: share of the labels as fp32's
+    budget: Share = 0.3  # mixed: the largest share of the multiplications that stays in fp32
 
 
 class PruneStep(
