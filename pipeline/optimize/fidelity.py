@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -38,15 +38,32 @@ def sample_texts(encode: Callable[[str], Sequence[int]], context: int) -> list[S
     return [encode(text)[:limit] for text in joined]
 
 
+class Compared(NamedTuple):
+    """A decoder beside its original on some texts."""
+
+    kl: float
+    same: NDArray[np.bool_]  # for each token, whether both expect the same one behind it
+    perplexity: float  # of the variant on these texts
+    original_perplexity: float
+    provider: str
+
+
 def fidelity(original: Path, variant: Path, texts: Sequence[Sequence[int]]) -> Fidelity:
     """Compare the probabilities of the next token after each token of ``texts``.
 
     Raises ModelError if a graph gives scores that are not finite numbers.
     """
+    found = compared(original, variant, texts)
+    return Fidelity(found.kl, float(found.same.mean()), len(found.same), SAMPLE, found.provider)
+
+
+def compared(original: Path, variant: Path, texts: Sequence[Sequence[int]]) -> Compared:
+    """The same, and the perplexity of both. Raises ModelError if a graph gives scores that are not finite numbers."""
     measured = _measured_session(variant)
     sessions = [Session(original, provider="cpu"), measured]
     divergences: list[NDArray[np.float64]] = []
     same: list[NDArray[np.bool_]] = []
+    losses: list[NDArray[np.float64]] = []
     for tokens in texts:
         first, second = (scores_of(session, tokens) for session in sessions)
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
@@ -54,11 +71,14 @@ def fidelity(original: Path, variant: Path, texts: Sequence[Sequence[int]]) -> F
         same.append(first.argmax(-1) == second.argmax(-1))
         expected, found = _log_probabilities(first), _log_probabilities(second)
         divergences.append((np.exp(expected) * (expected - found)).sum(-1))
-    return Fidelity(
+        behind = np.arange(len(tokens) - 1), np.asarray(tokens[1:], np.intp)
+        losses.append(-np.stack([found[behind], expected[behind]]))
+    perplexity, original_perplexity = np.exp(np.concatenate(losses, axis=1).mean(axis=1)).tolist()
+    return Compared(
         kl=float(np.concatenate(divergences).mean()),
-        top1=float(np.concatenate(same).mean()),
-        tokens=sum(map(len, texts)),
-        sample=SAMPLE,
+        same=np.concatenate(same),
+        perplexity=perplexity,
+        original_perplexity=original_perplexity,
         provider=measured.provider,
     )
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .evaluations import words_of
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -42,7 +43,14 @@ def row_of(manifest: "Manifest") -> dict[str, Any]:
             "size": f"{size_bytes / 1e6:.0f} MB",
         }
         | _measured(manifest)
+        | {"gates": _gates(manifest)}
     )
+
+
+def _gates(manifest: "Manifest") -> list[str]:
+    """The judgements on the variant, in words."""
+    built = [f"{words_of(manifest.gate)} when it was built"] if manifest.gate else []
+    return built + [f"{words_of(one.gate)} for {use}" for use, one in manifest.judgements.items()]
 
 
 def _measured(manifest: "Manifest") -> dict[str, str | None]:

@@ -1,10 +1,9 @@
 """The figures of a run: medians over the rounds of ratios within a round, with intervals, beside their goals."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any, Final
 
-from ...errors import UsageError
+from ...optimize.evaluation.translations import bleu_metrics
 from ..bench.figures import BenchFigure, Speed, at_least, at_most, speed
 from ..bench.runs import Run
 from ..statistics import median
@@ -85,10 +84,7 @@ def quality(translated: Translated, references: Sequence[str] | None) -> list[Be
 
 def bleu_metric() -> Any:
     """sacrebleu's. Raises UsageError where it is not installed."""
-    try:
-        return import_module("sacrebleu.metrics").BLEU()
-    except ImportError as error:
-        raise UsageError("BLEU needs the package sacrebleu: pip install sacrebleu.") from error
+    return bleu_metrics().BLEU()
 
 
 def _bleu(lines: Sequence[str], references: Sequence[str]) -> tuple[float, str]:

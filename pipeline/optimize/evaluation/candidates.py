@@ -1,5 +1,6 @@
 """Makes candidates of the models on this machine, each loaded as a worker loads it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UsageError
@@ -21,7 +22,7 @@ from ...tasks.triage.definition import TRIAGE
 from ...tasks.triage.head import HEAD_FILE, HeadStore
 from ...tasks.triage.loading import load_triage
 from ...tasks.triage.settings import TriageSettings
-from ...tasks.triage.task import Triage
+from ...tasks.triage.task import NONE, Triage
 from ...tasks.triage.taxonomy import load_taxonomy
 from ..triage.fit import fitted_classifier
 from ..triage.labeled import Labeled
@@ -38,6 +39,16 @@ def fitted_encoder(manifest: Manifest, known: Labeled, provider: str | None, pro
     vectors = embed_with(known.texts, tokenizer, session, progress, step)
     classifier = fitted_classifier(vectors, indices_of(known.labels, labels), labels, progress)
     return _of_encoder(manifest, session, tokenizer, classifier)
+
+
+def encoder_tier(registry: ModelRegistry, name: str, known_as: str, provider: str | None) -> Candidate:
+    """The head of a fitted model on its encoder, whatever else the model has: what its other tiers stand in for."""
+    head = HeadStore(registry.root.parent).load(name)
+    manifest = registry.load(head.base, ENCODER)
+    session = opened(manifest, provider)
+    tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
+    found = _of_encoder(manifest, session, tokenizer, head.classifier(), head.cleaning)
+    return replace(found, name=known_as)
 
 
 def zero_shot_encoder(
@@ -112,7 +123,7 @@ def _loaded(
 
 
 def _of_encoder(
-    manifest: Manifest, session: Session, tokenizer: Tokenizes, classifier: Classifier
+    manifest: Manifest, session: Session, tokenizer: Tokenizes, classifier: Classifier, clean: str = NONE
 ) -> Candidate:
     taxonomy = load_taxonomy(None)
     routing = routing_of(
@@ -126,7 +137,7 @@ def _of_encoder(
         name=manifest.name,
         version=manifest.version,
         use=FITTED,
-        task=Triage(manifest.name, tokenizer, manifest.digest, classifier, routing),
+        task=Triage(manifest.name, tokenizer, manifest.digest, classifier, routing, clean),
         model=Encoder(session, manifest.pad_id),
         provider=session.provider,
         files=files_of(manifest),

@@ -65,11 +65,12 @@ def rows_digest(rows: Labeled) -> str:
 
 
 def _answers(candidate: Candidate, rows: Labeled, sets: ExtraSets, progress: Progress) -> _Found:
-    progress(f"{candidate.name} answers {len(rows.texts)} rows", 0, 1)
+    step = f"{candidate.name} answers {len(rows.texts)} rows"
+    progress(step, 0, len(rows.texts))
     on_rows = answered(candidate, rows.texts)
     labeled = sets.labeled_negated
     right = quality(answered(candidate, labeled.texts), labeled.labels).hits if labeled else None
-    return _Found(
+    found = _Found(
         candidate,
         on_rows,
         quality(on_rows, rows.labels),
@@ -77,6 +78,8 @@ def _answers(candidate: Candidate, rows: Labeled, sets: ExtraSets, progress: Pro
         answered(candidate, sets.made_negated) if sets.made_negated else None,
         None if right is None else float(right.mean()),
     )
+    progress(step, len(rows.texts), len(rows.texts))
+    return found
 
 
 def _evaluation(

@@ -9,7 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from ...errors import InferstreamError
+from ...models.metrics import Evaluation
+from ..triage.report import Progress
 
 STATUS: Final = Path("/proc/self/status")
 TIMEOUT_S: Final = 120.0
@@ -27,6 +31,18 @@ def resident_bytes(home: Path, task: str, name: str, provider: str, longest: int
         return int(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
+
+
+def with_memory(home: Path, task: str, name: str, evaluation: Evaluation, progress: Progress) -> Evaluation:
+    """The evaluation with the memory of the model beside its speed, if that was measured."""
+    if not evaluation.speeds:
+        return evaluation
+    step = f"measuring the memory of {name}"
+    progress(step, 0, 1)
+    (speed,) = evaluation.speeds
+    taken = resident_bytes(home, task, name, speed.served_by.provider, max(speed.tokens))
+    progress(step, 1, 1)
+    return replace(evaluation, speeds=(replace(speed, resident_bytes=taken),))
 
 
 def resident() -> int | None:

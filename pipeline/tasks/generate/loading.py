@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ...errors import ModelError
 from ...graphs.llama.decoder import KIND
+from ...models.metrics import GENERATE
 from ...models.registry import ModelRegistry
 from ...runtime.chat_template import ChatTemplate, read_chat
 from ...runtime.generator import Generator, GeneratorSize
@@ -39,7 +40,7 @@ class GeneratorOf:
 
 def load_generate(registry: ModelRegistry, model_name: str, settings: GenerateSettings) -> Loaded:
     """A decoder of the registry. Raises UnknownModel, ModelError, or UsageError for a model of another kind."""
-    manifest = registry.load(model_name, KIND)
+    manifest = registry.load(model_name, KIND, GENERATE)
     context = min(settings.context, manifest.max_tokens)
     chat = read_chat(manifest.chat_path)
     template = ChatTemplate(chat) if chat.template else None

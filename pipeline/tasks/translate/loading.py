@@ -31,7 +31,7 @@ class TranslatorOf:
 
 def load_translate(registry: ModelRegistry, model_name: str, settings: TranslateSettings) -> Loaded:
     """A translator of the registry. Raises UnknownModel, ModelError, or UsageError for a model of another kind."""
-    manifest = registry.load(model_name, KIND)
+    manifest = registry.load(model_name, KIND, TRANSLATE)
     subwords = Subwords(manifest.tokenizer_path)
     shortlist = Shortlist(manifest.shortlist_path)
     aligner = Aligner(subwords.encode, shortlist)

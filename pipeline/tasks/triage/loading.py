@@ -9,7 +9,9 @@ from msgspec import UNSET
 from ...errors import ModelError, UnknownModel, UsageError
 from ...home import expanded
 from ...models.catalogue import PUBLISHED
+from ...models.judgements import check_gate, read_judgement
 from ...models.manifest import ENCODER, Manifest
+from ...models.metrics import FITTED, ZERO_SHOT
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
@@ -30,8 +32,8 @@ def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> L
     """The manifest of the encoder, and a function that builds the task from a session of that
     encoder; no manifest if the model is served by its static tier.
 
-    Raises UnknownModel, ModelError for a damaged model or one fitted on another encoder, UsageError
-    for a wrong taxonomy or threshold.
+    Raises UnknownModel, ModelError for a damaged model, one fitted on another encoder, or one whose gate is closed,
+    UsageError for a wrong taxonomy or threshold.
     """
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
@@ -74,6 +76,8 @@ class TriageModel:
         self._taxonomy = load_taxonomy(taxonomy)
         self._heads = HeadStore(registry.root.parent)
         self.head = self._heads.load(name) if self._heads.has(name) else None
+        judged = _judged(registry, name, self.head, self._heads)
+        self._use = "" if judged else FITTED
         self.tokenizer = self._tokenizer()
 
     @property
@@ -94,7 +98,7 @@ class TriageModel:
     @cached_property
     def manifest(self) -> Manifest:
         """Of the encoder. Raises UnknownModel; ModelError if the head was fitted on another build of it."""
-        return _encoder(self._registry, self._name, self.head, self._heads)
+        return _encoder(self._registry, self._name, self.head, self._heads, self._use)
 
     def classifier(self, session: Graph) -> Classifier:
         """The classifier of the fitted head; for an encoder's name, a zero-shot one from the taxonomy."""
@@ -137,15 +141,25 @@ class TriageModel:
         return Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
 
 
-def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> Manifest:
-    """The manifest of a model's encoder. Raises ModelError if the head was fitted on another build of it."""
+def _judged(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> bool:
+    """Whether a fitted model was measured itself. Raises ModelError if it did not pass its gate."""
+    judgement = read_judgement(heads.root / name / head.version) if head and registry.judged else None
+    check_gate(name, judgement.gate if judgement else None)
+    return judgement is not None
+
+
+def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore, use: str) -> Manifest:
+    """The manifest of a model's encoder. Raises ModelError if the head was fitted on another build of it.
+
+    ``use``: of the encoder by a fitted model, if that was not measured itself.
+    """
     if head is None:
         try:
-            return registry.load(name, ENCODER)
+            return registry.load(name, ENCODER, ZERO_SHOT)
         except UnknownModel as error:
             fitted = ", ".join(heads.names())
             raise UnknownModel(f"{error} Fitted models: {fitted}." if fitted else str(error)) from error
-    manifest = registry.load(head.base, ENCODER)
+    manifest = registry.load(head.base, ENCODER, use)
     if manifest.digest != head.encoder_digest:
         raise ModelError(
             f"{name} was fitted on another build of {head.base} than the one here; "

@@ -3,6 +3,7 @@
 import click
 
 from ...groups import SuggestingGroup
+from .evaluating import evaluate
 from .importing import import_group
 from .listing import list_models, show
 from .pruning import prune
@@ -26,5 +27,6 @@ def command() -> None:
 command.add_command(pull)
 command.add_command(import_group)
 command.add_command(prune)
+command.add_command(evaluate)
 command.add_command(list_models)
 command.add_command(show)

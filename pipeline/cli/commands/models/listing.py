@@ -7,6 +7,12 @@ from ...output.models import print_models, row_of
 from .shared import as_json
 
 
+IN_WORDS = frozenset(
+    ("agreement", "independence", "fidelity", "steadiness", "kept_accuracy", "lineage", "judgements", "gate")
+)
+"""Fields of a manifest that are told in words by others."""
+
+
 @click.command("list")
 @as_json
 def list_models(as_json: bool) -> None:
@@ -30,13 +36,17 @@ def show(name: str, as_json: bool) -> None:
     """
     from ....models.registry import ModelRegistry
 
-    row = row_of(ModelRegistry().load(name))
+    row = row_of(ModelRegistry(judged=False).load(name))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row), indent=2))
         return
     width = max(map(len, row))
     for field, value in row.items():
-        if field in {"agreement", "independence", "fidelity", "steadiness", "kept_accuracy", "lineage"}:
-            continue
-        shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        click.echo(f"{field.replace('_', ' '):<{width}}  {'' if shown is None else shown}")
+        if field not in IN_WORDS:
+            shown = between(field).join(map(str, value)) if isinstance(value, list | tuple) else value
+            click.echo(f"{field.replace('_', ' '):<{width}}  {'' if shown is None else shown}")
+
+
+def between(field: str) -> str:
+    """What separates the parts of a field: words, or parts of several words."""
+    return "; " if field == "gates" else " "

@@ -1,0 +1,153 @@
+"""`models evaluate` for encoders and fitted models: which original each has, and on which rows it is measured."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+from sklearn.model_selection import train_test_split
+
+from ...models.judgements import write_judgement
+from ...models.manifest import ENCODER
+from ...models.metrics import Evaluation, Judgement
+from ...models.registry import ModelRegistry
+from ...tasks.triage.definition import TRIAGE
+from ...tasks.triage.head import HeadStore
+from ..triage.fit import SEED, hold_out
+from ..triage.labeled import Labeled
+from ..triage.report import Progress
+from .candidate import Candidate
+from .candidates import encoder_tier, fitted_encoder, fitted_model, zero_shot_encoder
+from .classifiers import evaluate
+from .extra_sets import ExtraSets
+from .gates import DEFAULTS, judge
+from .keeping import keep_judgement, original_name
+from .memory import with_memory
+
+MAX_FITTED: Final = 8_000  # rows of heads that are fitted to measure
+MAX_JUDGED: Final = 4_000
+ENCODER_TIER_OF: Final = "the encoder tier of "
+
+
+class Asked(Struct, frozen=True):
+    """What to measure, and how."""
+
+    names: tuple[str, ...]
+    original: str | None = (
+        None  # None: the float32 variant, or what a pruned one was made of; the encoder tier
+    )
+    zero_shot: bool = False
+    taxonomy: str | None = None
+    provider: str | None = None
+    thresholds: Mapping[str, float] = {}  # none: the default ones of the use
+    force: bool = False
+    speeds: bool = True
+
+
+class JudgedRows(NamedTuple):
+    """``fitted`` are for heads that are fitted to measure; all candidates are judged on ``unseen``."""
+
+    fitted: Labeled
+    unseen: Labeled
+
+
+def evaluate_models(
+    registry: ModelRegistry, asked: Asked, rows: JudgedRows, sets: ExtraSets, progress: Progress
+) -> dict[str, Judgement]:
+    """Measure and judge each model, and keep the judgement with it; also that of the originals.
+
+    ``registry`` must not refuse closed gates. Raises UsageError, UnknownModel, ModelError.
+    """
+    return _Measuring(registry, asked, rows, progress).all(sets)
+
+
+def split_rows(rows: Labeled, test: Labeled | None) -> JudgedRows:
+    """``rows`` without a fifth, and that fifth, or ``test`` without the texts of ``rows``; both no more than needed."""
+    known, unseen = (rows, test.without(rows.texts)) if test else hold_out(rows)
+    return JudgedRows(_at_most(known, MAX_FITTED), _at_most(unseen, MAX_JUDGED))
+
+
+def _at_most(rows: Labeled, most: int) -> Labeled:
+    """Rows drawn with the same share of each label, or all of them."""
+    if len(rows.texts) <= most:
+        return rows
+    drawn, _ = train_test_split(
+        range(len(rows.texts)), train_size=most, stratify=rows.labels, random_state=SEED
+    )
+    return rows.at(sorted(drawn))
+
+
+class _Measuring:
+    """One evaluation of several models."""
+
+    def __init__(self, registry: ModelRegistry, asked: Asked, rows: JudgedRows, progress: Progress) -> None:
+        self._registry = registry
+        self._heads = HeadStore(registry.root.parent)
+        self._asked = asked
+        self._rows = rows
+        self._progress = progress
+        self._made: dict[str, Candidate] = {}
+
+    def all(self, sets: ExtraSets) -> dict[str, Judgement]:
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in map(self._whole_name, self._asked.names):
+            groups[self._original_of(name)].append(name)
+        found: dict[str, Judgement] = {}
+        for original, names in groups.items():
+            variants = [self._candidate(name) for name in names]
+            evaluations = evaluate(
+                self._candidate(original),
+                variants,
+                self._rows.unseen,
+                sets,
+                self._progress,
+                fitted_rows=len(self._rows.fitted.texts),
+                speeds=self._asked.speeds,
+            )
+            for name, evaluation in evaluations.items():
+                if name not in found or name in names:
+                    found[name] = self._judged(name, evaluation)
+        return {name: self._kept(name, judgement) for name, judgement in found.items()}
+
+    def _whole_name(self, name: str) -> str:
+        """``minilm-int8`` for ``minilm``."""
+        return name if self._heads.has(name) else self._registry.load(name, ENCODER).name
+
+    def _original_of(self, name: str) -> str:
+        if self._asked.original is not None:
+            return self._whole_name(self._asked.original)
+        if self._heads.has(name):
+            return f"{ENCODER_TIER_OF}{name}"
+        return original_name(self._registry.load(name))
+
+    def _candidate(self, name: str) -> Candidate:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Candidate:
+        asked = self._asked
+        if name.startswith(ENCODER_TIER_OF):
+            return encoder_tier(self._registry, name.removeprefix(ENCODER_TIER_OF), name, asked.provider)
+        if self._heads.has(name):
+            return fitted_model(self._registry, name, asked.provider, asked.taxonomy)
+        manifest = self._registry.load(name, ENCODER)
+        if asked.zero_shot:
+            return zero_shot_encoder(self._registry, manifest, asked.taxonomy, asked.provider)
+        return fitted_encoder(manifest, self._rows.fitted, asked.provider, self._progress)
+
+    def _judged(self, name: str, evaluation: Evaluation) -> Judgement:
+        thresholds = self._asked.thresholds or DEFAULTS[evaluation.use]
+        forced = self._asked.force and name in map(self._whole_name, self._asked.names)
+        if not name.startswith(ENCODER_TIER_OF):
+            home = self._registry.root.parent
+            evaluation = with_memory(home, TRIAGE, name, evaluation, self._progress)
+        return Judgement(evaluation, judge(evaluation, thresholds, force=forced))
+
+    def _kept(self, name: str, judgement: Judgement) -> Judgement:
+        """Write it down, atomically, where the model is; the encoder tier of a model has no place of its own."""
+        if name.startswith(ENCODER_TIER_OF):
+            return judgement
+        if self._heads.has(name):
+            return write_judgement(self._heads.root / name / judgement.evaluation.version, judgement)
+        return keep_judgement(self._registry, self._registry.load(name), judgement, self._progress)

@@ -1,0 +1,115 @@
+"""`models evaluate` for translators and decoders."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from tokenizers import Tokenizer
+
+from ...errors import UsageError
+from ...graphs.llama.decoder import KIND as DECODER
+from ...graphs.marian.translator import KIND as TRANSLATOR
+from ...models.manifest import Manifest
+from ...models.metrics import GENERATE, TRANSLATE, Evaluation, Judgement
+from ...models.registry import ModelRegistry
+from ..fidelity import compared
+from ..triage.report import Progress
+from .bootstrap import agreeing
+from .candidates import files_of, translator
+from .gates import DEFAULTS, judge
+from .keeping import keep_judgement, original_name
+from .machine import served_by
+from .memory import with_memory
+from .models import Asked
+from .translations import Source, evaluate_translators
+
+MAX_TEXT_TOKENS = 256  # of a text for a decoder: its scores take 200 KB a token
+MAX_TOKENS = 20_000  # of all texts
+
+
+def evaluate_text_models(
+    registry: ModelRegistry, asked: Asked, source: Source, progress: Progress
+) -> dict[str, Judgement]:
+    """Measure and judge translators or decoders of one pair or family, and keep the judgements with them.
+
+    ``registry`` must not refuse closed gates. Raises UsageError, UnknownModel, ModelError.
+    """
+    manifests = [registry.load(name) for name in asked.names]
+    originals = {registry.load(asked.original or original_name(one)).name for one in manifests}
+    if len(originals) > 1:
+        raise UsageError(f"{', '.join(asked.names)} have several originals: measure them one by one.")
+    original = registry.load(originals.pop())
+    if {one.kind for one in manifests} == {TRANSLATOR} and original.kind == TRANSLATOR:
+        found = _translators(registry, original, manifests, asked, source, progress)
+        use = TRANSLATE
+    elif {one.kind for one in manifests} == {DECODER} and original.kind == DECODER:
+        found = _decoders(original, manifests, source.texts, progress)
+        use = GENERATE
+    else:
+        raise UsageError("Measure models of one kind at once: encoders, translators, or language models.")
+    names = [one.name for one in manifests]
+    thresholds = asked.thresholds or DEFAULTS[use]
+    kept = {}
+    for name, evaluation in found.items():
+        gate = judge(evaluation, thresholds, force=asked.force and name in names)
+        evaluation = with_memory(registry.root.parent, TRANSLATE, name, evaluation, progress)
+        kept[name] = keep_judgement(registry, registry.load(name), Judgement(evaluation, gate), progress)
+    return kept
+
+
+def _translators(
+    registry: ModelRegistry,
+    original: Manifest,
+    manifests: Sequence[Manifest],
+    asked: Asked,
+    source: Source,
+    progress: Progress,
+) -> Mapping[str, Evaluation]:
+    made = {one.name: translator(registry, one.name, asked.provider) for one in (original, *manifests)}
+    variants = [made[one.name] for one in manifests]
+    return evaluate_translators(made[original.name], variants, source, progress, speeds=asked.speeds)
+
+
+def _decoders(
+    original: Manifest, manifests: Sequence[Manifest], texts: Sequence[str], progress: Progress
+) -> Mapping[str, Evaluation]:
+    tokens = _tokens(original, texts)
+    found = {}
+    for done, one in enumerate(manifests):
+        progress("measuring next tokens", done, len(manifests))
+        beside = compared(Path(original.graph_path), Path(one.graph_path), tokens)
+        found[one.name] = Evaluation(
+            use=GENERATE,
+            version=one.version,
+            original=original.name,
+            original_version=original.version,
+            served_by=served_by(beside.provider),
+            rows=len(tokens),
+            rows_sha256=hashlib.sha256(msgspec.json.encode(tokens)).hexdigest(),
+            agreement=agreeing(beside.same),
+            kl=beside.kl,
+            top1=float(beside.same.mean()),
+            perplexity=beside.perplexity,
+            original_perplexity=beside.original_perplexity,
+            size_bytes=sum(path.stat().st_size for path in files_of(one)),
+        )
+    progress("measuring next tokens", len(manifests), len(manifests))
+    return found
+
+
+def _tokens(manifest: Manifest, texts: Sequence[str]) -> list[list[int]]:
+    """Of the first texts, cut; a text of one token says nothing of a next one."""
+    tokenizer = Tokenizer.from_file(manifest.tokenizer_path)
+    found: list[list[int]] = []
+    for text in texts:
+        ids = tokenizer.encode(text, add_special_tokens=False).ids[
+            : min(MAX_TEXT_TOKENS, manifest.max_tokens)
+        ]
+        if len(ids) > 1:
+            found.append(ids)
+        if sum(map(len, found)) >= MAX_TOKENS:
+            break
+    if not found:
+        raise UsageError("There is no text of two tokens or more to measure on.")
+    return found

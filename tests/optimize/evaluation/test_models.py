@@ -1,0 +1,207 @@
+"""`models evaluate` from end to end with tiny encoders: a bad one is closed to workers, and force is kept for ever."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from support.tiny_model import WORDS, write_tiny_model
+
+from inferstream.pipeline.cli.main import run
+from inferstream.pipeline.errors import ModelError
+from inferstream.pipeline.models.judgements import read_judgement, write_judgement
+from inferstream.pipeline.models.manifest import read_manifest, write_manifest
+from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, Gate
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.evaluation.keeping import keep_judgement
+from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.tasks.embed.definition import EmbedDefinition, EmbedSettings
+from inferstream.pipeline.tasks.triage.definition import TriageDefinition
+from inferstream.pipeline.tasks.triage.head import HeadStore
+from inferstream.pipeline.tasks.triage.settings import TriageSettings
+
+TOPICS = ("card", "refund", "parcel", "login")
+
+
+def quiet(step: str, done: int, total: int | None) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with `tiny`, and `other` of the same shape with other weights."""
+    folder = tmp_path_factory.mktemp("pulled")
+    for seed, name in enumerate(("tiny", "other")):
+        pull(ModelRegistry(folder / "home"), name, quiet, write_tiny_model(folder / name, seed))
+    return folder / "home"
+
+
+@pytest.fixture
+def home(pulled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "models").mkdir()
+    for name in ("tiny", "other"):
+        (tmp_path / "models" / name).mkdir()
+        for path in (pulled / "models" / name).iterdir():
+            (tmp_path / "models" / name / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def tickets(tmp_path: Path) -> Path:
+    """Texts whose label is a word that they have."""
+    rng = np.random.default_rng(0)
+    others = [word for word in WORDS if word not in TOPICS]
+    lines = [
+        f"{topic} {' '.join(rng.permutation(others)[:4])},{topic}" for topic in TOPICS for _ in range(30)
+    ]
+    path = tmp_path / "tickets.csv"
+    path.write_text("\n".join(["text,label", *lines]))
+    return path
+
+
+def evaluate(*arguments: object) -> int:
+    return run(["models", "evaluate", *map(str, arguments), "--no-speed"])
+
+
+def manifest_of(home: Path, name: str, precision: str) -> Path:
+    return home / "models" / name / f"{precision}.json"
+
+
+def test_the_figures_are_printed_and_kept_in_the_manifests(
+    home: Path, tickets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "evaluate", "tiny-int8", str(tickets)]) == 0
+    printed = capsys.readouterr().out
+    assert "24 rows that nothing was made from, heads fitted on 96" in printed
+    assert "tiny-int8" in printed
+    found = read_manifest(manifest_of(home, "tiny", "int8")).judgements[FITTED]
+    assert found.gate.passed
+    assert (found.evaluation.original, found.evaluation.rows) == ("tiny-fp32", 24)
+    assert found.evaluation.cosine_mean > 0.99
+    (speed,) = found.evaluation.speeds
+    assert speed.served_by.provider == "cpu"
+    assert speed.resident_bytes is not None
+    original = read_manifest(manifest_of(home, "tiny", "fp32")).judgements[FITTED]
+    assert original.evaluation.share.value == 1
+    assert run(["models", "show", "tiny-int8"]) == 0
+    assert "passed for fitted" in capsys.readouterr().out
+
+
+def test_a_variant_that_fails_is_closed_to_workers_until_it_is_forced_which_is_kept_for_ever(
+    home: Path, tickets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ("--threshold", "min_agreement=1", "--threshold", "min-cosine=0.999")
+    assert evaluate("other-int8", tickets, "--original", "tiny-fp32", *limits) == 0
+    printed = capsys.readouterr().out
+    assert "other-int8: Its vectors have the mean cosine" in printed
+    assert "Workers refuse other-int8 from now on. --force publishes it nevertheless." in printed
+    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "other-int8"]) == 0
+    with pytest.raises(ModelError, match=r"other-int8 did not pass its gate: .*--force"):
+        TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+    assert run(["models", "show", "other-int8"]) == 0, "it can be looked at"
+    assert "closed for fitted" in capsys.readouterr().out
+
+    assert evaluate("other-int8", tickets, "--original", "tiny-fp32", *limits, "--force") == 0
+    assert TriageDefinition().load(ModelRegistry(), "shop", TriageSettings()).manifest.name == "other-int8"
+    assert evaluate("other-int8", tickets, "--original", "tiny-fp32", "--threshold", "min_share=0.1") == 0
+    gate = read_manifest(manifest_of(home, "other", "int8")).judgements[FITTED].gate
+    assert (gate.passed, gate.forced) == (True, True), "that it was forced is never forgotten"
+    assert evaluate("other-int8", tickets, "--original", "tiny-fp32", *limits) == 0
+    assert read_manifest(manifest_of(home, "other", "int8")).judgements[FITTED].gate.open
+
+
+def test_a_judgement_is_about_one_use(home: Path, tickets: Path) -> None:
+    taxonomy = home / "taxonomy.toml"
+    taxonomy.write_text("\n".join(f'[categories.{one}]\ndescription = "{one}"\n' for one in TOPICS))
+    limit = ("--threshold", "min_cosine=1.1")
+    assert evaluate("tiny-int8", tickets, "--zero-shot", "--taxonomy", taxonomy, *limit) == 0
+    judged = read_manifest(manifest_of(home, "tiny", "int8")).judgements
+    assert not judged[ZERO_SHOT].gate.open
+    assert judged[ZERO_SHOT].evaluation.rows == 120, "nothing is fitted, so all rows are judged"
+    with pytest.raises(ModelError, match="did not pass its gate"):
+        TriageDefinition().load(ModelRegistry(), "tiny-int8", TriageSettings())
+    EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
+    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+
+
+def test_a_fitted_model_has_a_judgement_of_its_own_beside_its_head(home: Path, tickets: Path) -> None:
+    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    heads = HeadStore(home)
+    version = heads.current("shop")
+    assert evaluate("shop", tickets) == 0
+    assert evaluate("shop", tickets, "--threshold", "min_agreement=1.1") == 0
+    judgement = read_judgement(home / "heads" / "shop" / version)
+    assert judgement is not None
+    assert judgement.evaluation.original == "the encoder tier of shop"
+    assert judgement.evaluation.agreement.value == 1, "it has no other tier"
+    assert heads.current("shop") == version, "a judgement is no part of the version"
+    with pytest.raises(ModelError, match=r"shop did not pass its gate: 100\.00% of its answers are those of"):
+        TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+    assert evaluate("shop", tickets, "--threshold", "min_agreement=1.1", "--force") == 0
+    TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+
+
+def test_a_judgement_of_the_model_itself_counts_and_not_that_of_its_encoder(
+    home: Path, tickets: Path
+) -> None:
+    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    assert evaluate("tiny-int8", tickets, "--threshold", "min_cosine=1.1") == 0
+    with pytest.raises(ModelError, match="tiny-int8 did not pass its gate"):
+        TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+    assert evaluate("shop", tickets) == 0
+    TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+
+
+def test_a_variant_that_was_built_anew_meanwhile_keeps_no_figures_of_the_old_one(
+    home: Path, tickets: Path
+) -> None:
+    assert evaluate("tiny-int8", tickets) == 0
+    registry = ModelRegistry(judged=False)
+    path = manifest_of(home, "tiny", "int8")
+    measured = read_manifest(path)
+    write_manifest(replace(measured, max_tokens=40, judgements={}), path)
+    assert read_manifest(path).judgements == {}, "the figures of another version are not taken over"
+    with pytest.raises(ModelError, match="built anew while it was measured"):
+        keep_judgement(registry, measured, measured.judgements[FITTED], quiet)
+
+
+def test_a_manifest_that_is_written_again_keeps_that_its_build_was_forced(home: Path) -> None:
+    path = manifest_of(home, "tiny", "int8")
+    write_manifest(replace(read_manifest(path), gate=Gate({"min_share": 2}, False, ("Bad.",), True)), path)
+    write_manifest(replace(read_manifest(path), gate=Gate({"min_share": 0}, True)), path)
+    assert read_manifest(path).gate == Gate({"min_share": 0}, passed=True, forced=True)
+
+
+def test_a_damaged_judgement_keeps_the_model_from_workers(home: Path, tickets: Path) -> None:
+    """It may have been a closed one."""
+    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    assert evaluate("shop", tickets) == 0
+    folder = home / "heads" / "shop" / HeadStore(home).current("shop")
+    judgement = read_judgement(folder)
+    (folder / "judgement.json").write_text('{"evaluation": ')
+    with pytest.raises(ModelError, match="models evaluate"):
+        TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+    (folder / "judgement.json").unlink()
+    assert judgement is not None
+    assert write_judgement(folder, judgement) == judgement
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tiny-int8", "--taxonomy", "x.toml"], "--taxonomy is for encoders with --zero-shot"),
+        (["tiny-int8", "--threshold", "min_share"], "must be NAME=NUMBER"),
+        (["tiny-int8", "--threshold", "accuracy=1"], "no threshold 'accuracy'"),
+        (["nothing", "--no-speed"], "There is no model 'nothing'"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    home: Path, tickets: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "evaluate", arguments[0], str(tickets), *arguments[1:]]) != 0
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
