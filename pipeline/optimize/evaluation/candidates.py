@@ -22,8 +22,9 @@ from ...tasks.triage.definition import TRIAGE
 from ...tasks.triage.head import HEAD_FILE, HeadStore
 from ...tasks.triage.loading import load_triage
 from ...tasks.triage.settings import TriageSettings
-from ...tasks.triage.task import NONE, Triage
+from ...tasks.triage.task import Triage
 from ...tasks.triage.taxonomy import load_taxonomy
+from ...tasks.triage.ticket_task import NONE
 from ..triage.fit import fitted_classifier
 from ..triage.labeled import Labeled
 from ..triage.report import Progress, embed_with, indices_of

@@ -14,7 +14,7 @@ from ...tasks.triage.head import HeadStore
 from ..triage.labeled import Labeled, read_labeled
 from .extra_sets import ExtraSets, extra_sets
 from .models import Asked, JudgedRows, split_rows
-from .translations import Source
+from .translations import TranslatedTexts
 
 
 class DataFiles(NamedTuple):
@@ -55,13 +55,13 @@ def labeled_files(registry: ModelRegistry, asked: Asked, files: DataFiles) -> tu
     return judged, sets
 
 
-def text_files(files: DataFiles) -> Source:
+def text_files(files: DataFiles) -> TranslatedTexts:
     """The texts for translators and decoders. Raises UsageError for what belongs to classifiers alone."""
     given = {"--test": files.test, "--foreign": files.foreign, "--negation": files.negation}
     if wrong := [option for option, path in given.items() if path]:
         raise UsageError(f"{' and '.join(wrong)} are for encoders and fitted models.")
     references = read_column(files.references, files.text, files.dialect) if files.references else None
-    return Source(read_column(files.data, files.text, files.dialect), references)
+    return TranslatedTexts(read_column(files.data, files.text, files.dialect), references)
 
 
 def read_column(path: Path, column: str, dialect: Callable[[Path], Dialect]) -> list[str]:

@@ -22,14 +22,14 @@ from .keeping import keep_judgement, original_name
 from .machine import served_by
 from .memory import with_memory
 from .models import Asked
-from .translations import Source, evaluate_translators
+from .translations import TranslatedTexts, evaluate_translators
 
 MAX_TEXT_TOKENS = 256  # of a text for a decoder: its scores take 200 KB a token
 MAX_TOKENS = 20_000  # of all texts
 
 
 def evaluate_text_models(
-    registry: ModelRegistry, asked: Asked, source: Source, progress: Progress
+    registry: ModelRegistry, asked: Asked, source: TranslatedTexts, progress: Progress
 ) -> dict[str, Judgement]:
     """Measure and judge translators or decoders of one pair or family, and keep the judgements with them.
 
@@ -63,7 +63,7 @@ def _translators(
     original: Manifest,
     manifests: Sequence[Manifest],
     asked: Asked,
-    source: Source,
+    source: TranslatedTexts,
     progress: Progress,
 ) -> Mapping[str, Evaluation]:
     made = {one.name: translator(registry, one.name, asked.provider) for one in (original, *manifests)}

@@ -18,7 +18,7 @@ from .machine import served_by
 from .speed import measured_speeds
 
 
-class Source(NamedTuple):
+class TranslatedTexts(NamedTuple):
     """Texts, and perhaps how people translated them, line by line."""
 
     texts: list[str]
@@ -36,7 +36,7 @@ def bleu_metrics() -> Any:
 def evaluate_translators(
     original: Candidate,
     variants: Sequence[Candidate],
-    source: Source,
+    source: TranslatedTexts,
     progress: Progress,
     *,
     speeds: bool = True,

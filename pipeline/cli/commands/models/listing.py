@@ -6,7 +6,6 @@ import msgspec
 from ...output.models import print_models, row_of
 from .shared import as_json
 
-
 IN_WORDS = frozenset(
     ("agreement", "independence", "fidelity", "steadiness", "kept_accuracy", "lineage", "judgements", "gate")
 )
