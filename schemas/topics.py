@@ -41,6 +41,11 @@ class Topics(NamedTuple):
         return f"{self.prefix}.{self.task}.cancels"
 
     @property
+    def labels(self) -> str:
+        """Right answers that became known later, see `labels`."""
+        return f"{self.prefix}.{self.task}.labels"
+
+    @property
     def members(self) -> str:
         """What the workers of the group can answer, see `members`."""
         return f"{self.prefix}.{self.label}.members"

@@ -37,6 +37,7 @@ LEFT_BEHIND: Final = frozenset(
         Header.ORIGIN_MS,
         Header.ASKED_MS,
         Header.ENDED,
+        Header.RELEASE,
     }
 )
 """Headers that concern one step alone, or are written anew. All others go along: deadline, tenant, priority, trace,

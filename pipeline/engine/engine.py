@@ -51,6 +51,7 @@ class Engine:
         self.flights = Flights(clock)
         self._questions = JobReader(models)
         self.chooser = self._questions.chooser
+        self.choosers = self._questions.choosers
         self.devices = Devices({task: self._questions.entries(task) for task in models})
         self._memory = memory
         self._disk = disk

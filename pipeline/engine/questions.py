@@ -86,6 +86,10 @@ class JobReader:
         """What chooses among several entries under the name that the job asks for."""
         return self._tasks[job.task].choosers.get(job.model)
 
+    def choosers(self, task: str) -> Collection[Chooser]:
+        """What chooses among several entries under a name of the task; several names may share one."""
+        return self._tasks[task].choosers.values() if task in self._tasks else ()
+
     def resumes(self, task: str) -> bool:
         """Whether the task goes on behind pieces that were told before."""
         return task in self._tasks and any(resumes(entry.task) for entry in self.entries(task))

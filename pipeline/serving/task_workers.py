@@ -35,10 +35,13 @@ from ..delivery.window import Window
 from ..delivery.worker import Subscription, Worker
 from ..engine.engine import Engine
 from ..engine.trials.answering import TrialEngine
+from ..models.releases.opening import open_registry
 from ..tasks.chains.chain import ChainStep
 from ..telemetry import TaskMetrics
+from .rollouts.label_reader import LabelReader
+from .rollouts.watcher import RolloutWatcher
 from .serving import TaskWorkers
-from .topics import chain_specs, members_spec, topic_specs
+from .topics import chain_specs, labels_spec, members_spec, topic_specs
 
 
 def task_workers(
@@ -83,8 +86,16 @@ def task_workers(
     answers = AnswerPolicy(replies, metrics, breaker, resuming)
     failures = FailurePolicy(topics, config.retries, replies, metrics, breaker, stamp)
 
-    # The loops over the broker.
+    # What watches a candidate beside the stable version.
     trials = TrialEngine(engine)
+    name = f"{stamp.worker}/{token_hex(4)}"  # a process may host two workers of a group
+    watcher = RolloutWatcher(engine, task, partial(open_registry, config.registry.url), name)
+    labels = LabelReader(
+        broker, labels_spec(topics, config.kafka), f"{group}.labels", kind, watcher, trials.comparisons
+    )
+    watching = (trials.comparisons.run, *(() if step else (watcher.run, labels.run)))
+
+    # The loops over the broker.
     handler = Handler(trials, reader, reply_topics, admission, answers, failures)
     window = Window(config.window, broker.publish, busy=partial(engine.delays, BUSY_DELAY_S))
     subscription = Subscription([topics.requests], group, member)
@@ -94,11 +105,11 @@ def task_workers(
     announcer = Announcer(
         broker,
         members_spec(topics, config.kafka),
-        (f"{stamp.worker}/{token_hex(4)}", group),  # a process may host two workers of a group
+        (name, group),
         has=lambda: engine.names(task),
         reads=lambda: worker.partitions,
     )
-    background = (checks, cancels.run, announcer.run, trials.comparisons.run)
+    background = (checks, cancels.run, announcer.run, *watching)
     resumed = () if resuming is None else (resuming.run,)
     worker = Worker(broker, handler, window, subscription, (*background, *resumed), breaker)
     route = MemberRoute(announcer.members, partial(topic_watch.known, topics.requests))

@@ -28,6 +28,11 @@ def members_spec(topics: Topics, kafka: KafkaConfig) -> TopicSpec:
     return TopicSpec(topics.members, 1, kafka.replication, MEMBERS_MS, compacted=True)
 
 
+def labels_spec(topics: Topics, kafka: KafkaConfig) -> TopicSpec:
+    """The topic of labels: a worker serves on without it."""
+    return TopicSpec(topics.labels, kafka.partitions, kafka.replication, kafka.retention_ms)
+
+
 def chain_specs(chain: Chain, config: Config) -> list[TopicSpec]:
     """The topics that a chain needs: a worker of one step also needs those of the next."""
     steps = steps_of(chain, config.kafka.topic_prefix)

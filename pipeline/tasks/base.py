@@ -138,4 +138,6 @@ def agree(task: Task, one: bytes, other: bytes) -> bool:
 def is_right(answer: bytes, label: Mapping[str, Any]) -> bool:
     """Whether an answer has all values of the label, as {"category": "billing"}."""
     output = msgspec.json.decode(answer)
-    return isinstance(output, dict) and all(output.get(name) == value for name, value in label.items())
+    return isinstance(output, dict) and all(
+        name in output and output[name] == value for name, value in label.items()
+    )

@@ -22,6 +22,7 @@ PURPOSES: Final = {
     "replies": "replies to requests that name no other reply topic",
     "cancels": "what clients do not want any more, and their heartbeats",
     "dead_letters": "requests that could not be answered, with the reason",
+    "labels": "right answers that became known later, to judge candidates by",
     "members": "which models the workers of the group have",
 }
 RETENTION: Final = setting(
@@ -48,14 +49,18 @@ def command(task: str, config: Config, list_only: bool, as_json: bool) -> None:
       inferstream topics triage --kafka 127.0.0.1:9092 --partitions 12 --replication 3
       inferstream topics triage --list
     """
-    from ...serving.topics import chain_specs, members_spec, topic_specs
+    from ...serving.topics import chain_specs, labels_spec, members_spec, topic_specs
 
     chain = chains_of(config).get(task)
     if chain is None:
         tasks().find(task)
         topics = Topics(task, config.kafka.topic_prefix)
         names = _names(topics, config.retries)
-        specs = [*topic_specs(topics, config.kafka, config.retries), members_spec(topics, config.kafka)]
+        specs = [
+            *topic_specs(topics, config.kafka, config.retries),
+            labels_spec(topics, config.kafka),
+            members_spec(topics, config.kafka),
+        ]
     else:
         names = _names_of_steps(chain, config)
         of_steps = steps_of(chain, config.kafka.topic_prefix)
@@ -101,6 +106,7 @@ def _names_of_steps(chain: Chain, config: Config) -> dict[str, str]:
     names: dict[str, str] = {}
     for step in steps_of(chain, config.kafka.topic_prefix):
         of_step = _names(step.topics, config.retries)
+        del of_step[step.topics.labels]  # those of a task
         if names:
             of_step[step.topics.requests] = f"requests of step {step.topics.step}, {step.declared.name}"
         names |= {name: purpose for name, purpose in of_step.items() if name not in names}

@@ -45,6 +45,9 @@ class Trial:
         self._counted: BatchStats | None = None
         self.trusted = rollout.mode != "guarded"
 
+    def __str__(self) -> str:
+        return f"{self.name.task}@{self.name.alias}"
+
     def choose(self, job: Job) -> ModelEntry:
         """The version that took the request before; else by its key."""
         if self.stopped or (self.rollout.mode == "shadow" and not job.compares):

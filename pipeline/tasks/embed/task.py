@@ -10,6 +10,9 @@ from ...errors import WrongType
 from ..pooling import Floats, unit
 from ..vectors import VectorTask
 
+ALIKE: Final = 0.98
+"""The cosine of two vectors that agree: those of an int8 graph and of float32 have 0.995 or more."""
+
 DECIMALS: Final = 7  # as many as a float32 has; half of the bytes that all digits of a float64 take
 
 
@@ -36,6 +39,13 @@ class Embed(VectorTask):
         raise WrongType(
             f"The option 'dimensions' must be one of {allowed} with {self.model}, not {dimensions}."
         )
+
+    def agrees(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether the vectors point the same way, see `tasks/base.agree`."""
+        first, second = np.array(one["vector"]), np.array(other["vector"])
+        if first.shape != second.shape:
+            return False
+        return bool(first @ second >= ALIKE * np.linalg.norm(first) * np.linalg.norm(second))
 
     def answer(self, vector: Floats, options: EmbedOptions, windows: int) -> EmbedOutput:
         """The vector, shortened and scaled to length 1 as the options say."""

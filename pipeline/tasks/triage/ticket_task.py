@@ -12,6 +12,8 @@ from ..text import NOTHING_TO_READ, TextTask
 
 NONE: Final = "none"
 DEFAULTS: Final = TriageOptions()
+DECISIVE: Final = ("category", "priority", "route", "needs_human")
+"""What is done with a ticket. Confidences differ between any two models."""
 
 
 class ReadTicket(NamedTuple):
@@ -42,6 +44,10 @@ class TicketTask(TextTask):
         if options.runners_up < 0:
             raise WrongType(f"The option 'runners_up' must be 0 or more, not {options.runners_up}.")
         return options
+
+    def agrees(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether the same is done with the ticket, see `tasks/base.agree`."""
+        return all(one[name] == other[name] for name in DECISIVE)
 
     def read_tickets(self, asks: Sequence[Ask], max_tokens: int | None) -> list[ReadTicket]:
         """The windows of each text, see `runtime/tokenizer`. Raises BlankText or TooLarge."""

@@ -18,6 +18,7 @@ from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 from inferstream.pipeline.tasks.base import Ask, Finished, Task
 from inferstream.pipeline.tasks.embed.definition import EmbedDefinition, EmbedSettings
+from inferstream.pipeline.tasks.embed.task import Embed
 from inferstream.pipeline.tasks.pooling import embed, unit
 from inferstream.schemas.messages import EmbedOutput
 
@@ -129,3 +130,12 @@ def test_wrong_options_are_one_sentence(one: Served) -> None:
 def test_a_text_with_nothing_to_read_is_blank(one: Served) -> None:
     with pytest.raises(BlankText):
         one.task.prepare([Ask("\u200b", one.task.options({}))])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [([3.0, 4.0], [0.6, 0.8], True), ([1.0, 0.0], [0.9, 0.43], False), ([1.0], [1.0, 0.0], False)],
+)
+def test_vectors_agree_that_point_the_same_way(one: list[float], other: list[float], alike: bool) -> None:
+    task = object.__new__(Embed)
+    assert task.agrees({"vector": one}, {"vector": other}) is alike

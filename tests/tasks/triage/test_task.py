@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inferstream.pipeline.errors import BlankText, UnknownOption, WrongType
 from inferstream.pipeline.runtime.model import Row
 from inferstream.pipeline.runtime.vocabulary import Reading
-from inferstream.pipeline.tasks.base import Ask, Finished, Task
+from inferstream.pipeline.tasks.base import Ask, Finished, Task, agree
 from inferstream.pipeline.tasks.triage.classifier import Classifier, Routing
 from inferstream.pipeline.tasks.triage.task import Triage, UnreadableRow
 from inferstream.schemas.messages import TriageOptions
@@ -220,3 +220,14 @@ def test_the_request_or_else_the_model_says_what_is_cleaned() -> None:
     assert triage(clean="mail").version != triage().version
     with pytest.raises(WrongType, match="The option 'clean' has the wrong type: Invalid enum value 'pdf'"):
         triage().options({"clean": "pdf"})
+
+
+def test_answers_agree_if_the_same_is_done_with_the_ticket() -> None:
+    one = json.dumps(
+        {"category": "a", "priority": "p", "route": "r", "needs_human": False, "confidence": 0.9}
+    )
+    task = triage()
+    assert agree(task, one.encode(), one.replace("0.9", "0.7").encode())
+    for changed in ('"a"', '"p"', '"r"', "false"):
+        other = one.replace(changed, "true" if changed == "false" else '"x"')
+        assert not agree(task, one.encode(), other.encode())

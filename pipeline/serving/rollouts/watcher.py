@@ -1,0 +1,135 @@
+"""Judges the candidates of one task, and rolls back those that are worse than their limits."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from ...engine.engine import Engine
+from ...engine.trials.trial import Trial, TrialName
+from ...errors import InferstreamError
+from ...models.releases.alias import Change, rolled_back
+from ...models.releases.faults import AliasChanged
+from ...models.releases.rollout_files import RolloutFiles, WorkerFigures
+from ...models.releases.store import ReleaseStore
+from ...rollouts.figures import RolloutFigures, total
+from ...rollouts.judgement import agrees_enough, breach
+
+log = logging.getLogger(__name__)
+
+JUDGED_EVERY_S: Final = 1.0
+SHARED_EVERY_S: Final = 2.0
+"""Between two writes of a worker's figures: one small file, and one of each other worker is read."""
+
+AGAIN_S: Final = 10.0
+"""After an error of the registry."""
+
+LOG_S: Final = 60.0
+
+
+class RolloutWatcher:
+    """Its ``run`` stands in the background of a worker. Lives on the event loop; files are read in a thread.
+
+    Each worker judges the figures of all, as far as it knows them. The first that finds a limit exceeded changes the
+    alias, and the others follow. A worker that cannot reach the registry judges by what it has counted itself.
+
+    Args:
+        task: whose trials are watched.
+        store: opens the registry, in a thread.
+        worker: a name that no other process has.
+    """
+
+    def __init__(self, engine: Engine, task: str, store: Callable[[], ReleaseStore], worker: str) -> None:
+        self._engine = engine
+        self._task = task
+        self._open = store
+        self._worker = worker
+        self._others: dict[TrialName, Sequence[WorkerFigures]] = {}
+        self._share_at = 0.0
+        self._told_at = -LOG_S
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The candidates on trial, each once."""
+        found = {id(one): one for one in self._engine.choosers(self._task) if isinstance(one, Trial)}
+        return list(found.values())
+
+    async def run(self) -> None:
+        """Never return."""
+        while True:
+            try:
+                await self._look()
+            except Exception:
+                log.exception("A defect in judging a rollout; the worker serves on.")
+            await asyncio.sleep(JUDGED_EVERY_S)
+
+    async def _look(self) -> None:
+        trials = self.trials
+        if trials and time.monotonic() >= self._share_at:
+            self._share_at = time.monotonic() + SHARED_EVERY_S
+            await self._share(trials)
+        for trial in trials:
+            await self._judge(trial)
+
+    async def _share(self, trials: Sequence[Trial]) -> None:
+        """Write the own figures, read those of the other workers."""
+        own = {trial.name: msgspec.json.encode(trial.figures) for trial in trials}
+        try:
+            self._others = await asyncio.to_thread(self._exchange, own)
+        except InferstreamError as error:
+            self._share_at = time.monotonic() + AGAIN_S
+            self._tell("The figures of a rollout cannot be shared: %s Each worker judges by its own.", error)
+
+    def _exchange(self, own: dict[TrialName, bytes]) -> dict[TrialName, Sequence[WorkerFigures]]:
+        store = self._open()
+        others: dict[TrialName, Sequence[WorkerFigures]] = {}
+        for name, encoded in own.items():
+            files = RolloutFiles(store, name.task, name.alias, name.number)
+            figures = msgspec.json.decode(encoded, type=RolloutFigures)
+            files.put(WorkerFigures(self._worker, now(), figures))
+            others[name] = [one for one in files.read() if one.worker != self._worker]
+        return others
+
+    async def _judge(self, trial: Trial) -> None:
+        if not trial.stopped:
+            figures = total([trial.figures, *(one.figures for one in self._others.get(trial.name, ()))])
+            limits = trial.rollout.limits
+            if not trial.trusted and await asyncio.to_thread(agrees_enough, figures, limits):
+                trial.trusted = True
+                log.info("%s: enough answers agree, so those of %s are sent.", trial, trial.candidate.release)
+            found = await asyncio.to_thread(breach, figures, limits)
+            if found is None:
+                return
+            trial.stopped = found.sentence
+            log.warning("%s: %s is rolled back, since %s.", trial, trial.candidate.release, found.sentence)
+        try:
+            await asyncio.to_thread(self._roll_back, trial)
+        except AliasChanged:
+            pass  # by another worker, or a user
+        except InferstreamError as error:
+            self._tell("A rollback cannot be written: %s This worker keeps to the stable version.", error)
+
+    def _roll_back(self, trial: Trial) -> None:
+        """Change the alias, unless it was changed since the rollout began."""
+        store = self._open()
+        name = trial.name
+        history = store.history(name.task, name.alias)
+        if history[-1].number == name.number:
+            by = f"worker {self._worker}"
+            state = rolled_back(history, Change(at=now(), by=by, reason=f"Rolled back: {trial.stopped}."))
+            store.put_alias(name.task, name.alias, state)
+
+    def _tell(self, sentence: str, error: InferstreamError) -> None:
+        """Log it, once a minute at most."""
+        if time.monotonic() - self._told_at >= LOG_S:
+            self._told_at = time.monotonic()
+            log.warning(sentence, error)
+
+
+def now() -> str:
+    """ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
