@@ -15,6 +15,7 @@ from .metrics import Gate, Judgement
 
 PATHS = ("graph_path", "tokenizer_path", "shortlist_path", "data_path", "chat_path")
 ENCODER = "bert-encoder"  # the kind of a sentence encoder
+CLASSIFIER = "text-classifier"  # the kind of a model with labels of its own
 
 
 class Agreement(Struct, frozen=True):
@@ -27,12 +28,24 @@ class Agreement(Struct, frozen=True):
     sample: str
 
 
+class ScoreAgreement(Struct, frozen=True):
+    """How close the scores of a classifier are to the float32 original's, on the sentences of the file ``sample``."""
+
+    label: (
+        float  # share of the sentences with the same label; with the same labels, where there may be several
+    )
+    mean_difference: float  # of the score of a label
+    largest_difference: float
+    sentences: int
+    sample: str
+
+
 class Independence(Struct, frozen=True):
-    """How much the other rows of a batch change the vector of a text: alone against in company."""
+    """How much the other rows of a batch change the answer to a text: alone against in company."""
 
     rows: int  # the sample's sentences and long texts that join them
     labels_changed: int
-    largest_difference: float  # of an element of a unit vector
+    largest_difference: float  # of an element of a unit vector, or of a score
 
 
 class Fidelity(Struct, frozen=True):
@@ -90,7 +103,7 @@ class Manifest(Struct, frozen=True):
     """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
     name: str  # minilm-int8
-    kind: str  # bert-encoder, marian-translator or llama-decoder
+    kind: str  # bert-encoder, text-classifier, marian-translator or llama-decoder
     precision: str  # one of `registry.PRECISIONS`
     source: str
     revision: str
@@ -106,7 +119,10 @@ class Manifest(Struct, frozen=True):
     agreement: Agreement | None = None
     independence: Independence | None = None
     config_sha256: str = ""
-    pooling: str = ""
+    pooling: str = ""  # of an encoder: mean or cls; head: the scores of a classifier's own head
+    labels: tuple[str, ...] = ()  # of a classifier, in the order of its scores
+    multi_label: bool = False  # whether a text may have several of them
+    score_agreement: ScoreAgreement | None = None  # of a classifier, instead of the agreement of vectors
     matryoshka_dimensions: tuple[int, ...] = ()  # a vector may be cut to one of these, as its model says
     notes: tuple[str, ...] = ()  # what the files ask for and the graph need not do
     pair: str = ""  # of a translator: source-target, as en-pt; empty if its files do not say it

@@ -10,6 +10,8 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..graphs.bert.distances import added_scores
+from ..graphs.bert.families import bias_of
 from ..graphs.bert.float32 import BertConfig, Weights
 
 Numbers = NDArray[np.float64]
@@ -48,11 +50,20 @@ def spans_of(windows: Windows) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
-def attended(heads: int, query: Numbers, key: Numbers, value: Numbers) -> Numbers:
+def bias_by_bucket(weights: Layer, prefix: str) -> Numbers | None:
+    """What the layer adds to its scores, see `graphs/bert/distances`; None if nothing."""
+    return weights.get(bias_of(prefix))
+
+
+def attended(
+    heads: int, query: Numbers, key: Numbers, value: Numbers, bias: Numbers | None = None
+) -> Numbers:
     """Multi-head attention in one window, without the output projection; all (tokens, heads x size)."""
     length, width = query.shape
     q, k, v = (part.reshape(length, heads, width // heads).transpose(1, 0, 2) for part in (query, key, value))
     scores = q @ k.transpose(0, 2, 1) / np.sqrt(width // heads)
+    if bias is not None:
+        scores = scores + added_scores(bias, length)
     shares = np.exp(scores - scores.max(axis=2, keepdims=True))
     shares /= shares.sum(axis=2, keepdims=True)
     mixed: Numbers = (shares @ v).transpose(1, 0, 2).reshape(length, width)

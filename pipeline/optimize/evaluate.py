@@ -1,16 +1,18 @@
 """How close the vectors of a variant are to those of its original, on labeled sentences, and how much
 they depend on the other rows of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.manifest import Agreement, Independence
+from ..models.manifest import Agreement, Independence, ScoreAgreement
 from ..runtime.encoder import collate
 from ..runtime.graph import Graph
-from ..tasks.pooling import Tokenizes, embed, pool
+from ..tasks.classify.scores import DEFAULT_THRESHOLD, scores_of
+from ..tasks.pooling import Pooled, Tokenizes, embed, mean, pool
 
 Embeddings = NDArray[np.float32]
 SAMPLE = "sentences.tsv"
@@ -49,19 +51,69 @@ def independence(
     short ones alternate, so that short ones are padded. The first texts have ``labels``; each text gets the
     label whose mean of these is nearest.
     """
-    sorted_by_length = embed(texts, tokenizer, session)
-    mixed = _embed_mixed(texts, tokenizer, session)
     means = _class_means(alone[: len(labels)], labels)
-    given = (alone @ means.T).argmax(axis=1)
-    changed = [(company @ means.T).argmax(axis=1) != given for company in (sorted_by_length, mixed)]
-    return Independence(
-        rows=len(texts),
-        labels_changed=int(np.sum(changed[0] | changed[1])),
-        largest_difference=float(max(np.abs(company - alone).max() for company in (sorted_by_length, mixed))),
+    return _independence(
+        alone,
+        _in_company(texts, tokenizer, session, pool),
+        lambda vectors: (vectors @ means.T).argmax(axis=1),
     )
 
 
-def _embed_mixed(texts: Sequence[str], tokenizer: Tokenizes, session: Graph) -> Embeddings:
+def _independence(
+    alone: Embeddings, company: Sequence[Embeddings], labeled: Callable[[Embeddings], NDArray[Any]]
+) -> Independence:
+    """``labeled``: the label of each row, or its labels."""
+    given = labeled(alone).reshape(len(alone), -1)
+    changed = [(labeled(beside).reshape(len(alone), -1) != given).any(axis=1) for beside in company]
+    return Independence(
+        rows=len(alone),
+        labels_changed=int(np.sum(np.any(changed, axis=0))),
+        largest_difference=float(max(np.abs(beside - alone).max() for beside in company)),
+    )
+
+
+def _in_company(
+    texts: Sequence[str], tokenizer: Tokenizes, session: Graph, pooled: Pooled
+) -> tuple[Embeddings, Embeddings]:
+    """The outputs of the texts beside texts of their own length, and among longer and shorter ones."""
+    return embed(texts, tokenizer, session, pooled=pooled), _embed_mixed(texts, tokenizer, session, pooled)
+
+
+def score_agreement(
+    original: Embeddings, variant: Embeddings, *, multi_label: bool, sample: str
+) -> ScoreAgreement:
+    """Compare the scores of a classifier, (sentences, labels), with those of its original."""
+    differences = np.abs(original - variant)
+    same = labels_chosen(original, multi_label=multi_label) == labels_chosen(variant, multi_label=multi_label)
+    return ScoreAgreement(
+        label=float(np.mean(same.all(axis=1))),
+        mean_difference=float(differences.mean()),
+        largest_difference=float(differences.max()),
+        sentences=len(original),
+        sample=sample,
+    )
+
+
+def independence_of_scores(
+    texts: Sequence[str], alone: Embeddings, tokenizer: Tokenizes, session: Graph, *, multi_label: bool
+) -> Independence:
+    """`independence` for the scores of a classifier."""
+    company = [
+        scores_of(logits, multi_label=multi_label) for logits in _in_company(texts, tokenizer, session, mean)
+    ]
+    return _independence(alone, company, lambda scores: labels_chosen(scores, multi_label=multi_label))
+
+
+def labels_chosen(scores: Embeddings, *, multi_label: bool) -> NDArray[np.bool_]:
+    """Which labels each row of scores gives; (rows, labels)."""
+    if multi_label:
+        chosen: NDArray[np.bool_] = scores >= DEFAULT_THRESHOLD
+        return chosen
+    best: NDArray[np.bool_] = np.eye(scores.shape[1], dtype=bool)[scores.argmax(axis=1)]
+    return best
+
+
+def _embed_mixed(texts: Sequence[str], tokenizer: Tokenizes, session: Graph, pooled: Pooled) -> Embeddings:
     encoded = tokenizer.encode(texts)
     rows = [row for windows in encoded for row in windows]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -74,7 +126,7 @@ def _embed_mixed(texts: Sequence[str], tokenizer: Tokenizes, session: Graph) -> 
         output = session.run(collate([rows[i] for i in batch], tokenizer.pad_id))[0]
         for i, vector in zip(batch, output, strict=True):
             vectors[i] = vector
-    return pool(vectors, [len(row) for row in rows], [len(windows) for windows in encoded])
+    return pooled(vectors, [len(row) for row in rows], [len(windows) for windows in encoded])
 
 
 def _class_means(embeddings: Embeddings, labels: Sequence[str]) -> Embeddings:

@@ -15,6 +15,7 @@ from .bert_layers import (
     Numbers,
     Windows,
     attended,
+    bias_by_bucket,
     embedded,
     gelu,
     layer_of,
@@ -47,8 +48,10 @@ def _layer(
     first = f"{prefix}attention.self.{PARTS[0]}"
     yield first, states
     parts = [linear(layer, f"{prefix}attention.self.{part}", states) for part in PARTS]
+    query, key, value = parts
+    bias = bias_by_bucket(layer, prefix)
     mixed = np.concatenate(
-        [attended(config.num_attention_heads, *(p[span] for p in parts)) for span in spans]
+        [attended(config.num_attention_heads, query[s], key[s], value[s], bias) for s in spans]
     )
     name = prefix + "attention.output.dense"
     yield name, mixed

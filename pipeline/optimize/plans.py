@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from ..errors import UsageError
 from ..graphs.bert.files import BYTE_ORDER_MARK, read_config
-from ..graphs.bert.float32 import KIND, Pooling
+from ..graphs.bert.float32 import CLASSIFIER, KIND, Pooling
+from ..graphs.bert.labels import Labels
 from ..models.catalogue import PinnedFile, Published
 from .settings import read_settings
 
@@ -26,6 +27,7 @@ class PullPlan(Struct, frozen=True):
     max_tokens: int
     pooling: Pooling
     notes: tuple[str, ...] = ()
+    labels: Labels | None = None  # of a classifier
 
     def digest_of(self, name: str) -> str:
         """The digest that the file called ``name`` must have."""
@@ -52,7 +54,16 @@ def folder_plan(
     settings = read_settings(folder, config)
     _check_vocabulary(folder / "tokenizer.json", config.vocab_size)
     files = [pinned[name] if name in pinned else PinnedFile.of(folder / name) for name in FILES]
-    return PullPlan(base, KIND, revision, files, settings.max_tokens, settings.pooling, settings.notes)
+    return PullPlan(
+        base=base,
+        kind=CLASSIFIER if settings.labels else KIND,
+        revision=revision,
+        files=files,
+        max_tokens=settings.max_tokens,
+        pooling=settings.pooling,
+        notes=settings.notes,
+        labels=settings.labels,
+    )
 
 
 class _Token(Struct):
@@ -60,7 +71,11 @@ class _Token(Struct):
 
 
 class _Vocabulary(Struct):
-    vocab: dict[str, int]
+    vocab: dict[str, int] | list[tuple[str, float]]  # a list with a score for each token: Unigram
+
+    @property
+    def largest(self) -> int:
+        return max(self.vocab.values(), default=0) if isinstance(self.vocab, dict) else len(self.vocab) - 1
 
 
 class _Tokenizer(Struct):
@@ -74,6 +89,6 @@ def _check_vocabulary(path: Path, rows: int) -> None:
         found = msgspec.json.decode(path.read_bytes().removeprefix(BYTE_ORDER_MARK), type=_Tokenizer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not the tokenizer of a BERT encoder: {error}.") from error
-    largest = max([*found.model.vocab.values(), *(token.id for token in found.added_tokens)], default=0)
+    largest = max(found.model.largest, *(token.id for token in found.added_tokens), 0)
     if largest >= rows:
         raise UsageError(f"{path} has the token {largest}, and config.json has vocab_size = {rows}.")

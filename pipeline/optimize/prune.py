@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 
 from ..errors import ModelError
+from ..graphs.bert.families import bias_of
 from ..graphs.bert.float32 import PARTS, BertConfig, Weights
 from .bert_layers import (
     Layer,
     Numbers,
     Windows,
     attended,
+    bias_by_bucket,
     embedded,
     gelu,
     layer_of,
@@ -121,6 +123,9 @@ class _PrunedLayer:
         found = fit.keep(heads, config.head_size, stages=config.num_attention_heads - heads)
         for part in PARTS:
             self._cut(f"{self._prefix}attention.self.{part}", found)
+        if (bias := bias_by_bucket(self._layer, self._prefix)) is not None:
+            kept = found.kept[:: config.head_size] // config.head_size
+            self.pruned[bias_of(self._prefix)] = bias[:, kept]
         self._refit(output, found)
         return [
             stream._replace(
@@ -160,7 +165,8 @@ class _PrunedLayer:
     def _mixed(self, layer: Layer, states: Numbers, spans: Sequence[slice]) -> Numbers:
         query, key, value = (linear(layer, f"{self._prefix}attention.self.{part}", states) for part in PARTS)
         heads = query.shape[1] // self._config.head_size
-        return np.concatenate([attended(heads, query[s], key[s], value[s]) for s in spans])
+        bias = bias_by_bucket(layer, self._prefix)
+        return np.concatenate([attended(heads, query[s], key[s], value[s], bias) for s in spans])
 
     def _wide(self, layer: Layer, states: Numbers) -> Numbers:
         return gelu(linear(layer, f"{self._prefix}intermediate.dense", states))

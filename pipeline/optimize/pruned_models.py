@@ -116,7 +116,7 @@ class _PrunedModel:
         windows = _within(chain.from_iterable(self._tokenizer.encode(read)))
         return prune(
             config,
-            read_weights(weights),
+            read_weights(weights, config),
             chunks_of(windows),
             kept_of(config, self._lineage.share),
             lambda layer, layers: self._progress(f"pruning layer {layer + 1} of {layers}", 0, None),
@@ -162,11 +162,9 @@ class _PrunedModel:
             )
 
     def _write_files(self, pruned: PrunedEncoder) -> None:
-        """The files of a model, as on the hub; the settings are the original's but for what was pruned."""
+        """The files of a model, as on the hub: those of a BERT, whatever the family of the original is."""
         source = Path(self._original.graph_path).parent
-        settings = msgspec.json.decode((source / "config.json").read_bytes())
-        fields = ("num_attention_heads", "attention_head_size", "intermediate_size")
-        settings |= {name: getattr(pruned.config, name) for name in fields}
+        settings = msgspec.structs.replace(pruned.config, model_type="bert", architectures=None)
         contents = {
             "config.json": msgspec.json.format(msgspec.json.encode(settings), indent=2),
             "tokenizer.json": (source / "tokenizer.json").read_bytes(),

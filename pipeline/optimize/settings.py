@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from ..errors import UsageError
 from ..graphs.bert.files import BYTE_ORDER_MARK
 from ..graphs.bert.float32 import BertConfig, Pooling
+from ..graphs.bert.labels import Labels, is_classifier, labels_in
 
 Settings = TypeVar("Settings")
 
@@ -43,6 +44,7 @@ class EncoderSettings(Struct, frozen=True):
     max_tokens: int
     pooling: Pooling
     notes: tuple[str, ...] = ()
+    labels: Labels | None = None  # of a classifier
 
 
 class _Limits(Struct):
@@ -76,7 +78,12 @@ def read_settings(folder: Path, config: BertConfig) -> EncoderSettings:
     """The settings of the encoder in ``folder``. Raises UsageError with the name of what is not supported."""
     if (folder / "adapter_config.json").exists():
         raise UsageError(f"{folder} has an adapter (adapter_config.json); merge it into the weights first.")
-    return EncoderSettings(_max_tokens(folder, config), _pooling(folder, config), _prompts(folder))
+    max_tokens = _max_tokens(folder, config)
+    path = folder / "config.json"
+    found = _read(path, dict[str, Any])
+    if is_classifier(found):
+        return EncoderSettings(max_tokens, "head", labels=labels_in(found, path))
+    return EncoderSettings(max_tokens, _pooling(folder, config), _prompts(folder))
 
 
 def _max_tokens(folder: Path, config: BertConfig) -> int:

@@ -1,10 +1,6 @@
 """Builds the variants of one model: the float32 graph, and the int8 graph, which is measured against it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-
-import msgspec
-import numpy as np
 
 from ..errors import ModelError
 from ..graphs.bert.files import check_weights, read_config, read_weights
@@ -13,10 +9,9 @@ from ..graphs.bert.int8 import Int8BertEncoder
 from ..models.manifest import Manifest, write_manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry
-from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
-from ..tasks.pooling import embed
-from .evaluate import SAMPLE, Embeddings, agreement, independence, load_sample
+from .comparison import Comparison
+from .evaluate import load_sample
 from .plans import PullPlan
 from .pulled_files import publish_graph
 from .quantize import calibration_of, calibration_texts, measure_inputs
@@ -37,10 +32,11 @@ def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress
     fp32 = builder.fp32(source)
     int8 = builder.int8(fp32)
     write_manifest(fp32, registry.manifest_path(plan.base, "fp32"))
-    if int8.agreement and int8.agreement.label < MIN_LABEL_AGREEMENT:
+    measured = int8.agreement or int8.score_agreement
+    if measured and measured.label < MIN_LABEL_AGREEMENT:
         registry.manifest_path(plan.base, "int8").unlink(missing_ok=True)
         raise ModelError(
-            f"int8 gives only {int8.agreement.label:.1%} of the sample sentences the label that float32 gives; "
+            f"int8 gives only {measured.label:.1%} of the sample sentences the label that float32 gives; "
             f"use {fp32.name}, which is ready."
         )
     write_manifest(int8, registry.manifest_path(plan.base, "int8"))
@@ -55,11 +51,10 @@ class VariantBuilder:
         self._plan = plan
         self._progress = progress
         self._config = read_config(home / "config.json")
-        self._weights = read_weights(home / "model.safetensors")
+        self._weights = read_weights(home / "model.safetensors", self._config)
         check_weights(self._config, self._weights, home / "model.safetensors")
         self._tokenizer = Tokenizer(home / "tokenizer.json", plan.max_tokens, self._config.padding)
-        self._texts, self._labels = load_sample()
-        self._all_texts = calibration_texts(self._texts)
+        self._all_texts = calibration_texts(load_sample()[0])
 
     def fp32(self, source: str) -> Manifest:
         plan = self._plan
@@ -77,11 +72,13 @@ class VariantBuilder:
             graph_sha256=digest,
             tokenizer_sha256=plan.digest_of("tokenizer.json"),
             max_tokens=plan.max_tokens,
-            dimensions=self._config.hidden_size,
+            dimensions=self._config.labels or self._config.hidden_size,
             pad_id=self._config.padding,
             recipe=RECIPE,
             config_sha256=plan.digest_of("config.json"),
             pooling=plan.pooling,
+            labels=plan.labels.names if plan.labels else (),
+            multi_label=plan.labels is not None and plan.labels.multi_label,
             matryoshka_dimensions=self._config.shorter,
             notes=tuple(plan.notes),
             graph_path=str(path),
@@ -96,23 +93,4 @@ class VariantBuilder:
         model = Int8BertEncoder(self._config, self._weights, self._plan.pooling, calibration).model()
         digest, path = publish_graph(model, self._home, "int8")
         self._progress("measuring int8 against fp32", 0, None)
-        sentences = len(self._texts)
-        original = self._alone(Path(fp32.graph_path), self._texts)
-        alone = self._alone(path, self._all_texts)
-        session = Session(path, provider="cpu")
-        return msgspec.structs.replace(
-            fp32,
-            name=f"{self._plan.base}-int8",
-            precision="int8",
-            graph_sha256=digest,
-            graph_path=str(path),
-            agreement=agreement(original, alone[:sentences], self._labels, SAMPLE),
-            independence=independence(self._all_texts, self._labels, alone, self._tokenizer, session),
-        )
-
-    def _alone(self, graph: Path, texts: Sequence[str]) -> Embeddings:
-        """The vectors of ``texts``, one window a run. Raises ModelError if they are not finite numbers."""
-        vectors = embed(texts, self._tokenizer, Session(graph, provider="cpu"), batch_tokens=1)
-        if not np.isfinite(vectors).all():
-            raise ModelError(f"With these weights {graph.name} gives vectors that are not finite numbers.")
-        return vectors
+        return Comparison(self._tokenizer).measured(fp32, "int8", (digest, path))

@@ -9,6 +9,7 @@ from typing import Final
 from ...schemas.contract import Contract
 from ..errors import UsageError
 from .checking import faults
+from .classify.definition import ClassifyDefinition
 from .definition import TaskDefinition
 from .embed.definition import EmbedDefinition
 from .generate.definition import GenerateDefinition
@@ -18,6 +19,7 @@ from .triage.definition import TriageDefinition
 OURS: Final[tuple[TaskDefinition, ...]] = (
     TriageDefinition(),
     EmbedDefinition(),
+    ClassifyDefinition(),
     TranslateDefinition(),
     GenerateDefinition(),
 )

@@ -12,6 +12,9 @@ from ..runtime.graph import Graph
 from ..runtime.vocabulary import Reading
 
 Floats = NDArray[np.float32]
+Pooled = Callable[[Sequence[Floats], Sequence[int], Sequence[int]], Floats]
+"""`pool` or `mean`."""
+
 BATCH_TOKENS = 512  # default bound of the padded tokens of one batch outside the engine
 
 
@@ -67,12 +70,15 @@ def embed(
     session: Graph,
     advance: Callable[[int, int], None] | None = None,
     batch_tokens: int = BATCH_TOKENS,
+    *,
+    pooled: Pooled = pool,
 ) -> Floats:
     """Unit vectors of shape (texts, dimensions), computed outside the engine.
 
     Args:
         advance: called after each batch with (windows in this batch, windows in total).
         batch_tokens: the largest number of padded tokens of one batch; with 1, each window runs alone.
+        pooled: what becomes of the outputs of a text's windows; `mean` for the scores of a classifier.
     """
     encoded = tokenizer.encode(texts)
     rows = list(chain.from_iterable(encoded))
@@ -83,7 +89,7 @@ def embed(
             vectors[i] = vector
         if advance:
             advance(len(batch), len(rows))
-    return pool(vectors, [len(row) for row in rows], [len(text) for text in encoded])
+    return pooled(vectors, [len(row) for row in rows], [len(text) for text in encoded])
 
 
 def pack(rows: Sequence[Sequence[int]], batch_tokens: int) -> list[list[int]]:

@@ -25,9 +25,9 @@ class TextEncoder(NamedTuple):
     tokenizer: Tokenizes
 
     @classmethod
-    def of(cls, registry: ModelRegistry, name: str) -> Self:
-        """Raises UnknownModel, ModelError for a damaged one, or UsageError for a model that is no encoder."""
-        manifest = registry.load(name, ENCODER)
+    def of(cls, registry: ModelRegistry, name: str, kind: str = ENCODER) -> Self:
+        """Raises UnknownModel, ModelError for a damaged one, or UsageError for a model of another kind."""
+        manifest = registry.load(name, kind)
         return cls(manifest, Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id))
 
     def vectors(self, texts: Sequence[str], graph: Graph) -> Floats:
@@ -55,7 +55,7 @@ class VectorTask(TextTask, ABC):
     def answer(self, vector: Floats, options: Any, windows: int) -> Any:
         """The output for the vector of a text, a struct or what else msgspec encodes.
 
-        ``vector`` is float32 (dimensions), of length 1; that of a long text is the mean of ``windows``
+        ``vector`` is float32 (dimensions), of an encoder of length 1; that of a long text is the mean of ``windows``
         pieces, and shorter.
         """
 

@@ -3,15 +3,19 @@
 from itertools import chain
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from support.numpy_bert import encode
+from support.tiny_families import write_tiny
 from support.tiny_model import HEADS, LAYERS, VOCABULARY, WIDE, tiny_weights, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError
-from inferstream.pipeline.graphs.bert.files import check_weights, read_config
+from inferstream.pipeline.graphs.bert.families import bias_of
+from inferstream.pipeline.graphs.bert.files import check_weights, read_config, read_weights
 from inferstream.pipeline.graphs.bert.float32 import BertConfig, BertEncoder
 from inferstream.pipeline.graphs.builder import write_model
 from inferstream.pipeline.optimize.output_fit import OutputFit
@@ -50,6 +54,31 @@ def test_the_graph_of_a_pruned_encoder_gives_the_vectors_of_the_formulas(tmp_pat
     vectors = Session(tmp_path / "pruned.onnx", provider="cpu").run(collate(WINDOWS[:6], 0))[0]
     for window, vector in zip(WINDOWS[:6], vectors, strict=True):
         np.testing.assert_allclose(vector, encode(found.weights, window, kept.heads, LAYERS), atol=1e-5)
+
+
+def test_an_encoder_with_scores_by_distance_is_pruned_with_them(tmp_path: Path) -> None:
+    """The heads that stay have their own biases, and the pruned encoder is written as a BERT."""
+    config = read_config(write_tiny(tmp_path, "mpnet") / "config.json")
+    weights = read_weights(tmp_path / "model.safetensors", config)
+    windows = [list(range(4, 4 + length)) for length in (5, 9, 30, 17)] * 8
+    whole = prune(config, weights, chunks_of(windows), Kept(4, 48), lambda *_: None)
+    assert max(whole.errors) < 0.3
+    pruned = prune(config, weights, chunks_of(windows), Kept(2, 48), lambda *_: None)
+    save_file(pruned.weights, tmp_path / "pruned.safetensors")
+    settings = msgspec.structs.replace(pruned.config, model_type="bert", architectures=None)
+    (tmp_path / "config.json").write_bytes(msgspec.json.encode(settings))
+    again = read_config(tmp_path / "config.json")
+    found = read_weights(tmp_path / "pruned.safetensors", again)
+    check_weights(again, found, tmp_path / "pruned.safetensors")
+    for layer in range(2):
+        bias = weights[bias_of(f"encoder.layer.{layer}.")]
+        left = found[bias_of(f"encoder.layer.{layer}.")]
+        assert left.shape == (32, 2)
+        assert {column.tobytes() for column in left.T} <= {column.tobytes() for column in bias.T}
+    graph = Session(BertEncoder(again, found, "mean").model().SerializeToString(), provider="cpu")
+    before = Session(BertEncoder(config, weights, "mean").model().SerializeToString(), provider="cpu")
+    feeds = collate(windows[:4], 1)
+    assert np.sum(graph.run(feeds)[0] * before.run(feeds)[0], axis=1).min() > 0.8
 
 
 def test_the_fit_is_better_than_cutting_alone(tmp_path: Path) -> None:

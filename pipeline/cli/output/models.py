@@ -56,11 +56,16 @@ def _gates(manifest: "Manifest") -> list[str]:
 def _measured(manifest: "Manifest") -> dict[str, str | None]:
     """What was measured when the variant was built, in words."""
     shown: dict[str, str | None] = dict.fromkeys(
-        ("as_fp32", "accuracy", "cosine", "kl", "alone_or_in_company")
+        ("as_fp32", "accuracy", "cosine", "scores", "kl", "alone_or_in_company")
     )
     if agreement := manifest.agreement:
         shown["as_fp32"] = f"{agreement.label:.1%} of {agreement.sentences} labels"
         shown["cosine"] = f"mean {agreement.cosine_mean:.4f}, least {agreement.cosine_min:.4f}"
+    if scores := manifest.score_agreement:
+        shown["as_fp32"] = f"{scores.label:.1%} of {scores.sentences} labels"
+        shown["scores"] = (
+            f"differ from fp32 by {scores.mean_difference:.4f} in the mean, {scores.largest_difference:.4f} at most"
+        )
     if independence := manifest.independence:
         shown["alone_or_in_company"] = (
             f"{independence.labels_changed} of {independence.rows} labels differ, "

@@ -1,4 +1,6 @@
-"""Reads a model's ``config.json`` and ``model.safetensors``, and refuses what is not a bare BERT encoder."""
+"""Reads a model's ``config.json`` and ``model.safetensors``, and refuses what is not an encoder or a classifier of
+BERT's families.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,43 +12,55 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
 from ...errors import ModelError, UsageError
+from .families import FAMILIES, HEAD_DENSE, HEAD_OUT, Family, bert_settings, bert_weights, bias_of
 from .float32 import BertConfig, Weights
+from .labels import labels_in
 
 SUPPORTED: dict[str, Any] = {
-    "model_type": "bert",
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
     "auto_map": None,
     "quantization_config": None,
     "is_decoder": False,
 }
-ENCODERS = ("BertModel", "BertForMaskedLM", "BertForPreTraining")
-"""Architectures whose encoder is complete without what they add to it."""
-
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-WITHOUT_EFFECT = ("pooler.", "cls.", "embeddings.position_ids")
-"""Parts that no sentence vector depends on: the pooler of the next-sentence task, the head of the masked words."""
-
-OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 SHOWN = 4
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_config(path: Path) -> BertConfig:
-    """Read a model's ``config.json``. Raises UsageError with the setting that the builder does not support."""
+    """Read a model's ``config.json``, as that of a BERT. Raises UsageError with the setting that the builder does
+    not support.
+    """
     try:
-        config = msgspec.json.decode(path.read_bytes().removeprefix(BYTE_ORDER_MARK), type=BertConfig)
+        given = msgspec.json.decode(path.read_bytes().removeprefix(BYTE_ORDER_MARK), type=dict[str, Any])
+        family = FAMILIES.get(str(given.get("model_type")))
+        if family is None:
+            raise UsageError(
+                f"{path} has model_type = {given.get('model_type')!r}; only {', '.join(FAMILIES)} are supported."
+            )
+        config = msgspec.convert(bert_settings(family, given), BertConfig)
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} does not describe a BERT encoder: {error}.") from error
+    _check(config, family, path)
+    if family.classifier not in (config.architectures or ()):
+        return config
+    return msgspec.structs.replace(config, labels=len(labels_in(given, path).names))
+
+
+def _check(config: BertConfig, family: Family, path: Path) -> None:
+    """Raise UsageError with the setting that the builder does not support."""
     for name, value in SUPPORTED.items():
         if (found := getattr(config, name)) != value:
             wanted = "none" if value is None else repr(value)
             raise UsageError(f"{path} has {name} = {found!r}; only {wanted} is supported.")
-    if others := [name for name in config.architectures or () if name not in ENCODERS]:
+    known = (*family.encoders, family.classifier)
+    if others := [name for name in config.architectures or () if name not in known]:
         raise UsageError(
-            f"{path} has architectures = {others}; only an encoder is supported ({', '.join(ENCODERS)})."
+            f"{path} has architectures = {others}; only an encoder or a classifier of texts is supported "
+            f"({', '.join(known)})."
         )
     if config.num_attention_heads < 1 or (
         config.attention_head_size is None and config.hidden_size % config.num_attention_heads
@@ -57,23 +71,26 @@ def read_config(path: Path) -> BertConfig:
         )
     if config.attention_head_size is not None and config.attention_head_size < 1:
         raise UsageError(f"{path} has attention_head_size = {config.attention_head_size}; 1 is the least.")
-    return config
+    if config.max_position_embeddings < 1:
+        raise UsageError(f"{path} has no positions for tokens (max_position_embeddings).")
 
 
-def read_weights(path: Path) -> Weights:
-    """The tensors of a safetensors file in float32, without those that have no effect, and without the
-    prefix "bert." of full models. Raises ModelError.
+def read_weights(path: Path, config: BertConfig) -> Weights:
+    """The tensors of a safetensors file in float32, under the names of BERT, without those that have no effect.
+    Raises ModelError.
     """
+    family = FAMILIES[config.model_type]
     try:
         tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise ModelError(f"Cannot read the weights {path}: {error}.") from error
-    named = ((_name(name), tensor) for name, tensor in tensors)
-    return {name: _array(path, name, t) for name, t in named if not name.startswith(WITHOUT_EFFECT)}
+    named = ((family.name_of(name, with_head=config.labels > 0), tensor) for name, tensor in tensors)
+    found = {name: _array(path, name, tensor) for name, tensor in named if family.has_effect(name)}
+    return bert_weights(family, found, config.padding, config.num_hidden_layers)
 
 
 def check_weights(config: BertConfig, weights: Weights, path: Path) -> None:
-    """Raise ModelError unless ``weights`` are a BERT encoder as in ``config``, all of it and nothing else."""
+    """Raise ModelError unless ``weights`` are those of ``config`` under the names of BERT, all and nothing else."""
     expected = dict(_shapes(config))
     for name, shape in expected.items():
         tensor = weights.get(name)
@@ -89,15 +106,8 @@ def check_weights(config: BertConfig, weights: Weights, path: Path) -> None:
         shown = ", ".join(more[:SHOWN]) + (f" and {len(more) - SHOWN} more" if len(more) > SHOWN else "")
         raise ModelError(
             f"{path} has tensors that are no part of the BERT encoder in config.json: {shown}; "
-            "only a bare encoder is supported."
+            "only a bare encoder, or a classifier with its own head, is supported."
         )
-
-
-def _name(name: str) -> str:
-    name = name.removeprefix("bert.")
-    for old, new in OLD_NAMES.items():
-        name = name.replace(old, new)
-    return name
 
 
 def _array(path: Path, name: str, tensor: dict[str, Any]) -> NDArray[np.float32]:
@@ -124,11 +134,16 @@ def _shapes(config: BertConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
         prefix = f"encoder.layer.{number}."
         for part in ("query", "key", "value"):
             yield from _linear(f"{prefix}attention.self.{part}", inner, width)
+        if buckets := config.relative_attention_num_buckets:
+            yield bias_of(prefix), (buckets, config.num_attention_heads)
         yield from _linear(prefix + "attention.output.dense", width, inner)
         yield from _norm(prefix + "attention.output.LayerNorm", width)
         yield from _linear(prefix + "intermediate.dense", wide, width)
         yield from _linear(prefix + "output.dense", width, wide)
         yield from _norm(prefix + "output.LayerNorm", width)
+    if config.labels:
+        yield from _linear(HEAD_DENSE, width, width)
+        yield from _linear(HEAD_OUT, config.labels, width)
 
 
 def _linear(name: str, rows: int, columns: int) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -5,7 +5,7 @@ Formulas: Devlin et al. 2018 (encoder, post-norm), Reimers and Gurevych 2019 (me
 states).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,11 +16,16 @@ from numpy.typing import NDArray
 from ...errors import ModelError
 from ..builder import GraphBuilder
 from ..devices import ANY, DEVICE
+from .distances import by_distance
+from .families import HEAD_DENSE, HEAD_OUT, bias_of
 
 KIND = "bert-encoder"
+CLASSIFIER = "text-classifier"
 MASKED = -10_000.0  # added to the attention scores of padding; its exp() is 0 in float32
 Weights = Mapping[str, NDArray[Any]]
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "head"]
+"""What becomes of the states of the tokens: their mean, the first one, or the scores of the model's own head."""
+
 PARTS = ("query", "key", "value")
 
 
@@ -45,6 +50,11 @@ class BertConfig(Struct, frozen=True):
     is_decoder: bool = False
     matryoshka_dimensions: Any = None  # to which a vector may be cut, as models that were trained for it say
     attention_head_size: int | None = None  # of a pruned encoder, whose heads are fewer and as wide as before
+    relative_attention_num_buckets: int = (
+        0  # of MPNet: of distances, by which something is added to the scores
+    )
+    head_activation: Literal["tanh", "relu"] = "tanh"  # between the two layers of a classifier's head
+    labels: int = 0  # how many a classifier has
 
     @property
     def head_size(self) -> int:
@@ -70,10 +80,11 @@ class BertConfig(Struct, frozen=True):
 
 
 class BertEncoder:
-    """Builds one encoder in float32 from standard ONNX operators.
+    """Builds one encoder, or one classifier, in float32 from standard ONNX operators.
 
     Inputs ``input_ids`` and ``attention_mask``, int64 (rows, length), where a row's mask is ones,
-    then zeros; output ``embedding``, float32 (rows, hidden_size), each row of length 1.
+    then zeros; output ``embedding``, float32 (rows, hidden_size), each row of length 1; of a classifier
+    ``logits``, float32 (rows, labels).
     """
 
     device = ANY
@@ -83,6 +94,8 @@ class BertEncoder:
         self._weights = weights
         self._pooling = pooling
         self._graph = GraphBuilder(KIND)
+        self._between = ""  # the distances of the tokens, where the scores depend on them
+        self._biases: dict[bytes, str] = {}
 
     def model(self) -> onnx.ModelProto:
         """The model. Raises ModelError if a tensor of the encoder is missing."""
@@ -97,12 +110,28 @@ class BertEncoder:
         mask = graph.input("attention_mask", "int64", ("rows", "length"))
         states = self._embeddings(ids)
         hidden = self._attention_mask(mask)
+        if self._config.relative_attention_num_buckets:
+            self._between = self._distances(ids)
         for layer in range(self._config.num_hidden_layers):
             states = self._layer(states, hidden, f"encoder.layer.{layer}.")
-        pooled = self._mean(states, mask) if self._pooling == "mean" else self._first(states)
-        graph.add("LpNormalization", pooled, output="embedding", axis=-1, p=2)
-        graph.output("embedding", "float32", ("rows", self._config.hidden_size))
-        return graph.model({"kind": KIND, "pooling": self._pooling, DEVICE: self.device})
+        if self._pooling == "head":
+            self._scores(self._first(states))
+        else:
+            pooled = self._mean(states, mask) if self._pooling == "mean" else self._first(states)
+            graph.add("LpNormalization", pooled, output="embedding", axis=-1, p=2)
+            graph.output("embedding", "float32", ("rows", self._config.hidden_size))
+        kind = CLASSIFIER if self._pooling == "head" else KIND
+        return graph.model({"kind": kind, "pooling": self._pooling, DEVICE: self.device})
+
+    def _scores(self, first: str) -> None:
+        """The classifier's own head on the state of the first token: two layers, always in float32."""
+        graph = self._graph
+        dense = BertEncoder._linear(self, first, HEAD_DENSE)
+        active = graph.add("Tanh" if self._config.head_activation == "tanh" else "Relu", dense)
+        weight = graph.weight(HEAD_OUT + ".weight", self._weights[HEAD_OUT + ".weight"].T)
+        bias = graph.weight(HEAD_OUT + ".bias", self._weights[HEAD_OUT + ".bias"])
+        graph.add("Add", graph.add("MatMul", active, weight), bias, output="logits")
+        graph.output("logits", "float32", ("rows", self._config.labels))
 
     def _embeddings(self, ids: str) -> str:
         graph = self._graph
@@ -137,18 +166,45 @@ class BertEncoder:
         narrow = self._linear(wide, prefix + "output.dense")
         return self._norm(graph.add("Add", narrow, states), prefix + "output.LayerNorm")
 
+    def _distances(self, ids: str) -> str:
+        """For each two tokens where their distance is in the tables of `by_distance`; (length, length)."""
+        graph = self._graph
+        length = graph.add("Squeeze", graph.add("Shape", ids, start=1, end=2))
+        places = graph.add("Range", graph.scalar(0), length, graph.scalar(1))
+        distances = graph.add("Sub", places, graph.add("Unsqueeze", places, graph.ints(1)))
+        return graph.add("Add", distances, graph.scalar(self._config.max_position_embeddings - 1))
+
+    def _with_bias(self, scores: str, prefix: str) -> str:
+        """The scores, and what is added to them by the distance of the tokens; layers with equal tables share one."""
+        if not self._between:
+            return scores
+        graph = self._graph
+        bias = self._weights[bias_of(prefix)]
+        if (content := bias.tobytes()) not in self._biases:
+            table = graph.weight(bias_of(prefix), by_distance(bias, self._config.max_position_embeddings))
+            self._biases[content] = graph.add("Gather", table, self._between, axis=1)
+        return graph.add("Add", scores, self._biases[content])
+
     def _attention(self, states: str, mask: str, prefix: str) -> str:
         """Multi-head attention without the output projection; (rows, length, attention_width)."""
+        split = self._graph.ints(0, 0, self._config.num_attention_heads, self._config.head_size)
+        return self._mixed(self._projected(states, prefix), split, mask, prefix)
+
+    def _projected(self, states: str, prefix: str) -> list[str]:
+        """Query, key and value."""
+        return [self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS]
+
+    def _mixed(self, projected: Sequence[str], split: str, mask: str, prefix: str) -> str:
+        """The values, mixed by the scores of queries and keys."""
         graph = self._graph
-        heads = self._config.num_attention_heads
-        split = graph.ints(0, 0, heads, self._config.head_size)
-        query, key, value = (self._linear(states, f"{prefix}attention.self.{part}") for part in PARTS)
+        query, key, value = projected
         # The scale of the scores is applied to the queries: length × width values instead of
         # length².
         query = graph.add("Mul", query, graph.number(self._config.head_size**-0.5))
         left = graph.add("Transpose", graph.add("Reshape", query, split), perm=[0, 2, 1, 3])
         right = graph.add("Transpose", graph.add("Reshape", key, split), perm=[0, 2, 3, 1])
-        shares = graph.add("Softmax", graph.add("Add", graph.add("MatMul", left, right), mask), axis=-1)
+        scores = self._with_bias(graph.add("MatMul", left, right), prefix)
+        shares = graph.add("Softmax", graph.add("Add", scores, mask), axis=-1)
         values = graph.add("Transpose", graph.add("Reshape", value, split), perm=[0, 2, 1, 3])
         mixed = graph.add("Transpose", graph.add("MatMul", shares, values), perm=[0, 2, 1, 3])
         return graph.add("Reshape", mixed, graph.ints(0, 0, self._config.attention_width))

@@ -5,7 +5,7 @@ With constant scales no row of a batch depends on the others. The fused operator
 Runtime (domain com.microsoft) for a CPU. All other operators use float32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,10 +81,17 @@ class Int8BertEncoder(BertEncoder):
         return graph.add("Mul", graph.add("Cast", rows, to=onnx.TensorProto.FLOAT), scales)
 
     def _attention_mask(self, mask: str) -> str:
+        if self._config.relative_attention_num_buckets:
+            return super()._attention_mask(mask)
         return self._graph.add("Cast", mask, to=onnx.TensorProto.INT32)
 
     def _attention(self, states: str, mask: str, prefix: str) -> str:
-        """The projections of query, key and value as one product, and the attention, in one operator."""
+        """The projections of query, key and value as one product, and the attention, in one operator.
+
+        That operator adds nothing to the scores, so with distances the attention is made of float32 operators.
+        """
+        if self._config.relative_attention_num_buckets:
+            return super()._attention(states, mask, prefix)
         graph = self._graph
         names = [f"{prefix}attention.self.{part}" for part in PARTS]
         together = np.concatenate([self._matrix(name, names[0]) for name in names], axis=1)
@@ -105,11 +112,24 @@ class Int8BertEncoder(BertEncoder):
             num_heads=self._config.num_attention_heads,
         )
 
+    def _projected(self, states: str, prefix: str) -> list[str]:
+        product = self._product(states, [f"{prefix}attention.self.{part}" for part in PARTS])
+        return self._graph.add_many("Split", len(PARTS), product, axis=-1, num_outputs=len(PARTS))
+
     def _linear(self, states: str, name: str) -> str:
-        bias = self._graph.weight(name + ".bias", self._weights[name + ".bias"])
-        weight, scale, zero = self._quantized(name, self._matrix(name, name))
-        quantized, states_scale, states_zero = self._activation(states, name)
-        return self._graph.add(
+        return self._product(states, [name])
+
+    def _product(self, states: str, names: Sequence[str]) -> str:
+        """One product with the weights of the layers ``names`` side by side, which have the same inputs."""
+        graph = self._graph
+        first = names[0]
+        bias = graph.weight(
+            first + ".bias", np.concatenate([self._weights[name + ".bias"] for name in names])
+        )
+        together = np.concatenate([self._matrix(name, first) for name in names], axis=1)
+        weight, scale, zero = self._quantized(first, together)
+        quantized, states_scale, states_zero = self._activation(states, first)
+        return graph.add(
             "MatMulIntegerToFloat",
             quantized,
             weight,

@@ -30,6 +30,11 @@ class MixedBertEncoder(Int8BertEncoder):
             return BertEncoder._attention(self, states, self._added, prefix)
         return super()._attention(states, mask, prefix)
 
+    def _projected(self, states: str, prefix: str) -> list[str]:
+        if f"{prefix}attention.self.{PARTS[0]}" in self._kept:
+            return BertEncoder._projected(self, states, prefix)
+        return super()._projected(states, prefix)
+
     def _linear(self, states: str, name: str) -> str:
         block, _, part = name.rpartition(".")
         if (f"{block}.{PARTS[0]}" if part in PARTS else name) in self._kept:

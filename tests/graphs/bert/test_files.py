@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -12,6 +13,7 @@ from support.tiny_model import CONFIG, tiny_weights, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.graphs.bert.files import check_weights, read_config, read_weights
+from inferstream.pipeline.graphs.bert.float32 import BertConfig, Weights
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8"}
 
@@ -34,21 +36,26 @@ def write_weights(path: Path, weights: dict[str, np.ndarray], kind: str) -> None
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + b"".join(parts))
 
 
+def read_tensors(path: Path) -> Weights:
+    """The tensors of a BERT with the settings of the tiny model."""
+    return read_weights(path, msgspec.convert(CONFIG, BertConfig))
+
+
 def check(folder: Path) -> None:
     path = folder / "model.safetensors"
-    check_weights(read_config(folder / "config.json"), read_weights(path), path)
+    check_weights(read_config(folder / "config.json"), read_tensors(path), path)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "shown"),
     [
-        ("model_type", "roberta", "'roberta'"),
+        ("model_type", "t5", "'t5'"),
         ("hidden_act", "relu", "'relu'"),
         ("position_embedding_type", "relative_key", "'relative_key'"),
         ("auto_map", {"AutoModel": "modeling.Mine"}, "modeling.Mine"),
         ("quantization_config", {"bits": 4}, "bits"),
         ("is_decoder", True, "True"),
-        ("architectures", ["BertForSequenceClassification"], "BertForSequenceClassification"),
+        ("architectures", ["BertForTokenClassification"], "BertForTokenClassification"),
         ("num_attention_heads", 5, "5"),
     ],
 )
@@ -81,7 +88,7 @@ def test_weights_of_every_floating_kind_are_read(tmp_path: Path, kind: str) -> N
     write_tiny_model(tmp_path)
     write_weights(tmp_path / "model.safetensors", tiny_weights(), kind)
     check(tmp_path)
-    found = read_weights(tmp_path / "model.safetensors")
+    found = read_tensors(tmp_path / "model.safetensors")
     for name, expected in tiny_weights().items():
         assert found[name].dtype == np.float32
         np.testing.assert_allclose(found[name], expected, rtol=2**-7, atol=1e-6)
@@ -91,14 +98,14 @@ def test_bf16_is_exact(tmp_path: Path) -> None:
     values = np.array([1.0, -2.5, 0.15625, 3.0e38, 1e-38, 0.0], np.float32)
     values = (values.view(np.uint32) >> 16 << 16).view(np.float32)
     write_weights(tmp_path / "w", {"embeddings.LayerNorm.bias": values}, "BF16")
-    np.testing.assert_array_equal(read_weights(tmp_path / "w")["embeddings.LayerNorm.bias"], values)
+    np.testing.assert_array_equal(read_tensors(tmp_path / "w")["embeddings.LayerNorm.bias"], values)
 
 
 @pytest.mark.parametrize("kind", ["F8_E4M3", "I64"])
 def test_other_kinds_of_numbers_are_refused(tmp_path: Path, kind: str) -> None:
     write_weights(tmp_path / "w", {"embeddings.LayerNorm.bias": np.zeros(2, np.float32)}, kind)
     with pytest.raises(ModelError, match=rf"embeddings\.LayerNorm\.bias as {kind}"):
-        read_weights(tmp_path / "w")
+        read_tensors(tmp_path / "w")
 
 
 def test_parts_without_effect_are_left_out(tmp_path: Path) -> None:
@@ -115,7 +122,7 @@ def test_parts_without_effect_are_left_out(tmp_path: Path) -> None:
     positions = {"bert.embeddings.position_ids": np.arange(4)}
     save_file(weights | more | positions, tmp_path / "model.safetensors")
     check(tmp_path)
-    assert read_weights(tmp_path / "model.safetensors").keys() == tiny_weights().keys()
+    assert read_tensors(tmp_path / "model.safetensors").keys() == tiny_weights().keys()
 
 
 @pytest.mark.parametrize(
@@ -144,4 +151,4 @@ def test_incomplete_or_invalid_weights_are_refused(tmp_path: Path) -> None:
     for damaged in (b"no tensors", b""):
         (tmp_path / "model.safetensors").write_bytes(damaged)
         with pytest.raises(ModelError, match="Cannot read the weights"):
-            read_weights(tmp_path / "model.safetensors")
+            read_tensors(tmp_path / "model.safetensors")

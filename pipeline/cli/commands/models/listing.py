@@ -7,7 +7,17 @@ from ...output.models import print_models, row_of
 from .shared import as_json
 
 IN_WORDS = frozenset(
-    ("agreement", "independence", "fidelity", "steadiness", "kept_accuracy", "lineage", "judgements", "gate")
+    (
+        "agreement",
+        "score_agreement",
+        "independence",
+        "fidelity",
+        "steadiness",
+        "kept_accuracy",
+        "lineage",
+        "judgements",
+        "gate",
+    )
 )
 """Fields of a manifest that are told in words by others."""
 
