@@ -23,7 +23,7 @@ from .evaluate import (
 from .quantize import calibration_texts
 
 
-class Comparison:
+class VariantComparison:
     """Measures variants of one model, on the sentences of the sample and on long texts that join them."""
 
     def __init__(self, tokenizer: Tokenizes) -> None:

@@ -89,7 +89,7 @@ class _Quantizing:
         self._original = original
         self._progress = progress
         self._config = read_config(home / "config.json")
-        self._weights = read_weights(home / WEIGHTS)
+        self._weights = read_weights(home / WEIGHTS, self._config)
         check_weights(self._config, self._weights, home / WEIGHTS)
         self._tokenizer = Tokenizer(original.tokenizer_path, original.max_tokens, original.pad_id)
         self._pooling: Pooling = "cls" if original.pooling == "cls" else "mean"

@@ -10,7 +10,7 @@ from ..models.manifest import Manifest, write_manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry
 from ..runtime.tokenizer import Tokenizer
-from .comparison import Comparison
+from .comparison import VariantComparison
 from .evaluate import load_sample
 from .plans import PullPlan
 from .pulled_files import publish_graph
@@ -93,4 +93,4 @@ class VariantBuilder:
         model = Int8BertEncoder(self._config, self._weights, self._plan.pooling, calibration).model()
         digest, path = publish_graph(model, self._home, "int8")
         self._progress("measuring int8 against fp32", 0, None)
-        return Comparison(self._tokenizer).measured(fp32, "int8", (digest, path))
+        return VariantComparison(self._tokenizer).measured(fp32, "int8", (digest, path))
