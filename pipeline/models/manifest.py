@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..errors import ModelError
 from .files import publish
 from .judgements import check_gate, merged
-from .metrics import Gate, Judgement
+from .metrics import Gate, Judgement, MachineSpeed, ServedBy, merged_speeds
 
 PATHS = ("graph_path", "tokenizer_path", "shortlist_path", "data_path", "chat_path")
 ENCODER = "bert-encoder"  # the kind of a sentence encoder
@@ -142,6 +142,7 @@ class Manifest(Struct, frozen=True):
     kept_accuracy: KeptAccuracy | None = None  # of older ones; the same as a judgement now
     gate: Gate | None = None  # of the figures that were measured when it was built
     judgements: dict[str, Judgement] = {}  # by use, as fitted or zero-shot
+    speeds: tuple[MachineSpeed, ...] = ()  # measured alone, of each machine and device the latest
 
     @property
     def digest(self) -> bytes:
@@ -169,6 +170,11 @@ class Manifest(Struct, frozen=True):
         """The first 12 hexadecimal digits of the digest."""
         return self.digest.hex()[:12]
 
+    def speed_on(self, served_by: ServedBy, use: str) -> MachineSpeed | None:
+        """What a session like this one was measured with, for this use or alone."""
+        judged = self.judgements[use].evaluation.speeds if use in self.judgements else ()
+        return next((speed for speed in (*judged, *self.speeds) if speed.served_by == served_by), None)
+
     def check_gates(self, use: str = "") -> None:
         """Raise ModelError if the variant may not be served at all, or not for this use."""
         check_gate(self.name, self.gate)
@@ -188,7 +194,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest atomically. What an older one of the same version says of judgements and force stays."""
+    """Write a manifest atomically. What an older one of the same version says of judgements, force and speeds stays."""
     manifest = _with_history(manifest, path)
     portable = _with_paths(manifest, lambda name: Path(name).name)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -206,8 +212,12 @@ def _with_history(manifest: Manifest, path: Path) -> Manifest:
     gate = manifest.gate or older.gate
     if gate and older.gate and older.gate.forced:
         gate = msgspec.structs.replace(gate, forced=True)
-    judgements = merged(manifest.judgements, older.judgements)
-    return msgspec.structs.replace(manifest, gate=gate, judgements=judgements)
+    return msgspec.structs.replace(
+        manifest,
+        gate=gate,
+        judgements=merged(manifest.judgements, older.judgements),
+        speeds=merged_speeds(manifest.speeds, older.speeds),
+    )
 
 
 def _with_paths(manifest: Manifest, change: Callable[[str], str]) -> Manifest:

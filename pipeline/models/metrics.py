@@ -58,6 +58,14 @@ class MachineSpeed(Struct, frozen=True):
     resident_bytes: int | None = None  # what a process takes to load and run it, beside the libraries
 
 
+def merged_speeds(
+    newer: tuple[MachineSpeed, ...], older: tuple[MachineSpeed, ...]
+) -> tuple[MachineSpeed, ...]:
+    """The newer ones, and those of other machines and devices."""
+    measured = {speed.served_by for speed in newer}
+    return (*newer, *(speed for speed in older if speed.served_by not in measured))
+
+
 class Evaluation(Struct, frozen=True, omit_defaults=True):
     """A variant beside its original, on rows that neither was made from."""
 
@@ -127,9 +135,7 @@ class Judgement(Struct, frozen=True):
         """This one in the place of ``older``: that it was forced stays, and the speeds on other machines."""
         if older is None or older.evaluation.version != self.evaluation.version:
             return self
-        measured = {speed.served_by for speed in self.evaluation.speeds}
-        others = [speed for speed in older.evaluation.speeds if speed.served_by not in measured]
         return Judgement(
-            replace(self.evaluation, speeds=(*self.evaluation.speeds, *others)),
+            replace(self.evaluation, speeds=merged_speeds(self.evaluation.speeds, older.evaluation.speeds)),
             replace(self.gate, forced=self.gate.forced or older.gate.forced),
         )

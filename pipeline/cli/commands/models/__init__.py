@@ -3,6 +3,7 @@
 import click
 
 from ...groups import SuggestingGroup
+from .choosing import choose
 from .evaluating import evaluate
 from .importing import import_group
 from .listing import list_models, show
@@ -28,5 +29,6 @@ command.add_command(pull)
 command.add_command(import_group)
 command.add_command(prune)
 command.add_command(evaluate)
+command.add_command(choose)
 command.add_command(list_models)
 command.add_command(show)
