@@ -106,7 +106,7 @@ def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
     from ..output.recipe_progress import RecipeProgress, plan_rows, print_plan
     from ..output.recipe_report import print_variants
 
-    registry, rows, machine = ModelRegistry(), RecipeRows(wanted.data), this_machine()
+    registry, rows, machine = ModelRegistry(judged=False), RecipeRows(wanted.data), this_machine()
     plan = plan_of(wanted)
     run = RecipeRun(registry, plan, rows, machine)
     if dry_run:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from ...models.metrics import Evaluation, Gate
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
 from .rows import RecipeRows
@@ -14,6 +15,8 @@ class MadeByStep(Struct, frozen=True, omit_defaults=True):
     """What a step made."""
 
     models: dict[str, str] = {}  # the version of each variant by its name
+    evaluations: dict[str, Evaluation] = {}  # of variants, by their names
+    gates: dict[str, Gate] = {}  # the same
     notes: tuple[str, ...] = ()  # what the reader of the report should know, in sentences
 
 

@@ -6,7 +6,9 @@ from graphlib import CycleError, TopologicalSorter
 
 from ...errors import UsageError
 from .making import Making
-from .recipe import PruneStep, QuantizeStep, Recipe, Step
+from .recipe import EvaluateStep, GateStep, PruneStep, QuantizeStep, Recipe
+from .steps.evaluate import EvaluateMaking
+from .steps.gate import GateMaking
 from .steps.model import ModelMaking
 from .steps.prune import PruneMaking
 from .steps.quantize import QuantizeMaking
@@ -16,17 +18,20 @@ def plan_of(recipe: Recipe) -> list[Making]:
     """The steps in order, the model first. Raises UsageError for two of one name, an unknown name, and a circle."""
     if not recipe.step:
         raise UsageError('The recipe has no step: add one below [[step]], kind = "prune" for example.')
-    found: list[Making] = [ModelMaking(recipe.model), *(_making(step, recipe) for step in recipe.step)]
-    return _ordered(found)
+    makers = [_maker(step, recipe) for step in recipe.step if isinstance(step, QuantizeStep | PruneStep)]
+    others = [step for step in recipe.step if not isinstance(step, QuantizeStep | PruneStep)]
+    names = [recipe.model.name, *(one.name for one in makers)]
+    return _ordered([ModelMaking(recipe.model), *makers, *(_judge(one, recipe, names) for one in others)])
 
 
-def _making(step: Step, recipe: Recipe) -> Making:
+def _maker(step: QuantizeStep | PruneStep, recipe: Recipe) -> Making:
     of = step.of or recipe.model.name
-    match step:
-        case QuantizeStep():
-            return QuantizeMaking(step, of)
-        case PruneStep():
-            return PruneMaking(step, of)
+    return QuantizeMaking(step, of) if isinstance(step, QuantizeStep) else PruneMaking(step, of)
+
+
+def _judge(step: EvaluateStep | GateStep, recipe: Recipe, makers: Sequence[str]) -> Making:
+    """``makers``: the names of the steps that make variants."""
+    return GateMaking(step) if isinstance(step, GateStep) else EvaluateMaking(step, recipe.model.name, makers)
 
 
 def _ordered(steps: Sequence[Making]) -> list[Making]:

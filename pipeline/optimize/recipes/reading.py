@@ -129,6 +129,8 @@ def _lines(table: Mapping[str, Any]) -> Iterator[str]:
 
 def _value(value: Any) -> str:
     """A value of TOML, which has all escapes of JSON; DEL must be escaped too."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_value(name)} = {_value(one)}' for name, one in value.items())} }}"
     return msgspec.json.encode(value, enc_hook=str).decode().replace("\x7f", "\\u007f")
 
 

@@ -61,10 +61,35 @@ class PruneStep(
     force: bool = False  # also if it keeps too little accuracy
 
 
-Step = QuantizeStep | PruneStep
-STEPS: Final[Mapping[str, type[QuantizeStep | PruneStep]]] = {
+class EvaluateStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="evaluate"
+):
+    """Measures variants beside the recipe's model in float32, on the rows that no step sees."""
+
+    of: tuple[
+        Name, ...
+    ] = ()  # variants and fitted models, or all that a step made; without it, what all steps made
+    speeds: bool = True
+    name: Name = "evaluation"
+
+
+class GateStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="gate"
+):
+    """Judges what was measured; workers refuse what does not pass."""
+
+    thresholds: dict[str, float] = {}  # none: at least 97 % of the original's accuracy
+    force: bool = False  # let what fails be served; that stays on record
+    of: Name = "evaluation"
+    name: Name = "gate"
+
+
+Step = QuantizeStep | PruneStep | EvaluateStep | GateStep
+STEPS: Final[Mapping[str, type[Step]]] = {
     "quantize": QuantizeStep,
     "prune": PruneStep,
+    "evaluate": EvaluateStep,
+    "gate": GateStep,
 }
 """The type of each kind of step."""
 

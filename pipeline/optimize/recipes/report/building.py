@@ -12,8 +12,9 @@ import msgspec
 from ....errors import UsageError
 from ....models.files import publish
 from ....models.manifest import Manifest
+from ....models.metrics import Evaluation, Gate
 from ....models.registry import ModelRegistry
-from ... import kept_accuracy
+from ...evaluation.candidates import files_of
 from ...triage import fit
 from ..machine import Machine, versions
 from ..reading import write_recipe
@@ -42,7 +43,7 @@ def report_of(
         commands=tuple(_commands(found)),
         machine=machine,
         versions=found,
-        seeds={"rows held out": fit.SEED, "bootstrap": kept_accuracy.SEED},
+        seeds={"rows held out": fit.SEED, "evaluation": 0},
         data=_facts(recipe, rows) if used else None,
         steps=tuple(map(_step_row, carried)),
         variants=with_fronts(tuple(_variant_rows(registry, carried))),
@@ -117,28 +118,26 @@ def _step_row(carried: DoneStep) -> StepRow:
     )
 
 
-def _variant_rows(registry: ModelRegistry, carried: Sequence[DoneStep]) -> Iterator[VariantRow]:
+def _variant_rows(registry: ModelRegistry, done: Sequence[DoneStep]) -> Iterator[VariantRow]:
     """A row for each variant, in the order in which they were made; the step that made it first is named."""
-    seen: set[str] = set()
-    for one in carried:
+    evaluations: dict[str, Evaluation] = {}
+    gates: dict[str, Gate] = {}
+    steps: dict[str, str] = {}
+    for one in done:
+        evaluations |= one.record.result.evaluations
+        gates |= one.record.result.gates
         for name in one.record.result.models:
-            if name not in seen:
-                seen.add(name)
-                yield _variant_row(registry.load(name), one.record.name)
+            steps.setdefault(name, one.record.name)
+    for name, step in steps.items():
+        row = _variant_row(registry.load(name), step)
+        yield msgspec.structs.replace(row, evaluation=evaluations.get(name), gate=gates.get(name))
 
 
 def _variant_row(manifest: Manifest, step: str) -> VariantRow:
-    kept = manifest.kept_accuracy
-    paths = [path for path in (manifest.graph_path, manifest.data_path) if path]
     return VariantRow(
         name=manifest.name,
         version=manifest.version,
         step=step,
-        size_bytes=sum(Path(path).stat().st_size for path in paths),
-        accuracy=kept.variant if kept else None,
-        original_accuracy=kept.original if kept else None,
-        share=kept.share if kept else None,
-        share_low=kept.low if kept else None,
-        share_high=kept.high if kept else None,
+        size_bytes=sum(path.stat().st_size for path in files_of(manifest)),
         agreement=manifest.agreement.label if manifest.agreement else None,
     )

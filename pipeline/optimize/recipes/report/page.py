@@ -20,7 +20,7 @@ def page_of(report: RecipeReport, plots: Mapping[str, str] | None) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "mb": _mb}
+    environment.filters |= {"percent": _percent, "mb": _mb, "number": _number, "estimate": _estimate}
     return environment.from_string(text).render(report=report, plots=plots, no_plots=NO_PLOTS)
 
 
@@ -30,3 +30,11 @@ def _percent(share: Any) -> str:
 
 def _mb(size_bytes: Any) -> str:
     return "" if size_bytes is None else f"{size_bytes / 1e6:.1f}"
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _estimate(share: Any) -> str:
+    return "" if share is None else f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from ....models.metrics import Evaluation, Gate, MachineSpeed
 from ..machine import Machine
 from .pareto import front
 
@@ -21,16 +22,31 @@ class VariantRow(Struct, frozen=True):
     name: Annotated[str, _about("of the model, as workers name it")]
     version: Annotated[str, _about("12 hexadecimal digits of the digest of all that decides its output")]
     step: Annotated[str, _about("the step that made it")]
-    size_bytes: Annotated[int, _about("of its graph")]
-    accuracy: Annotated[float | None, _about("on rows that no variant was made with")] = None
-    original_accuracy: Annotated[float | None, _about("of the original, on the same rows")] = None
-    share: Annotated[float | None, _about("of the original's accuracy")] = None
-    share_low: Annotated[float | None, _about("of its 95 % interval, paired bootstrap")] = None
-    share_high: float | None = None
+    size_bytes: Annotated[int, _about("of all files that are read to serve it")]
     agreement: Annotated[float | None, _about("share of the shipped sentences with the label of fp32")] = None
+    evaluation: Annotated[Evaluation | None, _about("on the rows that no step saw")] = None
+    gate: Annotated[Gate | None, _about("the judgement by thresholds")] = None
     fronts: Annotated[
         tuple[str, ...], _about("the plots in which no other variant is better in both directions")
     ] = ()
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the rows that no step saw."""
+        return self.evaluation.accuracy.value if self.evaluation and self.evaluation.accuracy else None
+
+    @property
+    def speed(self) -> MachineSpeed | None:
+        """On the machine that ran the recipe."""
+        return next(iter(self.evaluation.speeds), None) if self.evaluation else None
+
+    @property
+    def p50_ms(self) -> float | None:
+        return self.speed.p50_ms if self.speed else None
+
+    @property
+    def rows_per_s(self) -> float | None:
+        return self.speed.rows_per_s if self.speed else None
 
 
 class StepRow(Struct, frozen=True):
@@ -84,11 +100,15 @@ class Axis(Struct, frozen=True):
     name: str  # of the plot, in `fronts`
     field: str  # of `VariantRow`
     label: str
-    unit: float  # that the label names, in units of the field
+    unit: float = 1.0  # that the label names, in units of the field
     rising: bool = False  # whether more is better
 
 
-AXES: Final = (Axis("size", "size_bytes", "size, MB", 1e6),)
+AXES: Final = (
+    Axis("latency", "p50_ms", "latency of a row that comes alone, p50, ms"),
+    Axis("throughput", "rows_per_s", "rows/s in batches, one core", rising=True),
+    Axis("size", "size_bytes", "size of all files, MB", 1e6),
+)
 
 
 def with_fronts(rows: tuple[VariantRow, ...]) -> tuple[VariantRow, ...]:

@@ -1,0 +1,51 @@
+"""The step `gate`: judges what was measured. Workers refuse what does not pass, unless it is forced."""
+
+from typing import Any
+
+from ....errors import ModelError
+from ....models.metrics import Evaluation, Gate, Judgement
+from ....models.progress import Progress
+from ...evaluation.gates import DEFAULTS, checked_thresholds, judge
+from ...evaluation.models import keep_judgement
+from ..making import MadeByStep, StepPlace
+from ..recipe import GateStep
+
+
+class GateMaking:
+    """Judges each variant of an evaluation, and keeps the judgement with the variant."""
+
+    kind = "gate"
+    reads_rows = False
+    revision = 1
+
+    def __init__(self, step: GateStep) -> None:
+        self.name = step.name
+        self.needs = (step.of,)
+        self._step = step
+        self._thresholds = checked_thresholds(step.thresholds)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"of": self._step.of, "thresholds": self._thresholds, "force": self._step.force}
+
+    def reference_s(self, place: StepPlace) -> float | None:
+        return 0.1
+
+    def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
+        found = {
+            name: self._judged(place, name, one, progress)
+            for name, one in place.results[self._step.of].evaluations.items()
+        }
+        notes = [
+            f"{name} did not pass: {' '.join(gate.failures)}"
+            for name, gate in found.items()
+            if not gate.passed
+        ]
+        return MadeByStep(gates=found, notes=tuple(notes))
+
+    def _judged(self, place: StepPlace, name: str, evaluation: Evaluation, progress: Progress) -> Gate:
+        gate = judge(evaluation, self._thresholds or DEFAULTS[evaluation.use], force=self._step.force)
+        manifest = place.registry.load(name)
+        if manifest.version != evaluation.version:
+            raise ModelError(f"{name} was built anew while it was measured: run the recipe again.")
+        return keep_judgement(place.registry, manifest, Judgement(evaluation, gate), progress).gate
