@@ -34,7 +34,7 @@ class Quiet:
 def run(recipe: Path, home: Path) -> list[runner.DoneStep]:
     """Run the recipe as the command does."""
     wanted = read_recipe(recipe)
-    registry = ModelRegistry(home)
+    registry = ModelRegistry(home, judged=False)
     return runner.RecipeRun(registry, plan_of(wanted), RecipeRows(wanted.data), this_machine()).run(Quiet())
 
 

@@ -29,7 +29,9 @@ def recipe(tmp_path: Path) -> Path:
     rows = "".join(f"{text};{text.split()[0]}<b>\n" for text in texts)
     (tmp_path / "tickets.csv").write_text(f"text;kind\n{rows}", "utf-8-sig")
     path = tmp_path / "recipe.toml"
-    path.write_text('[model]\nname = "mine"\nfrom = "tiny"\n[[step]]\nkind = "prune"\nshare = 0.5\n')
+    path.write_text(
+        '[model]\nname = "mine"\nfrom = "tiny"\n[[step]]\nkind = "prune"\nshare = 0.5\n[[step]]\nkind = "evaluate"\n'
+    )
     return path
 
 
@@ -42,11 +44,12 @@ def test_a_run_ends_in_a_report_which_can_be_repeated(
     assert [line.split()[:2] for line in plan.splitlines()[1:]] == [
         ["model", "mine"],
         ["prune", "mine-pruned50"],
+        ["evaluate", "evaluation"],
     ]
     assert not home.exists(), "a plan makes nothing"
     assert run(["optimize", str(recipe), *options]) == 0
     told = capsys.readouterr()
-    assert "2 of 2  prune mine-pruned50: pruning layer 1 of 2" in told.err
+    assert "2 of 3  prune mine-pruned50: pruning layer 1 of 2" in told.err
     assert "\x1b" not in told.out + told.err, "no colors where there is no terminal"
     assert "mine-pruned50-int8" in told.out
     assert "The report: optimize-report/report.html" in told.out
@@ -58,11 +61,17 @@ def test_a_run_ends_in_a_report_which_can_be_repeated(
         "mine-pruned50-int8",
     ]
     assert report["data"]["labels"] == 4
-    assert report["variants"][3]["share"] >= 0.97
+    found = report["variants"][3]["evaluation"]
+    assert found["share"]["value"] >= 0.97
+    assert found["by_label"].keys() == {f"{topic}<b>" for topic in TOPICS}
+    assert found["speeds"][0]["resident_bytes"] is not None
+    page = (tmp_path / "optimize-report/report.html").read_text()
+    assert "card&lt;b&gt;" in page
+    assert "card<b>" not in page
     assert run(["optimize", "optimize-report/recipe.toml", "--out", "again", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["variants"] == report["variants"]
-    assert [step["kept"] for step in again["steps"]] == [True, True]
+    assert [step["kept"] for step in again["steps"]] == [True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,15 @@ from inferstream.pipeline.optimize.recipes.reading import (
     read_recipe,
     write_recipe,
 )
-from inferstream.pipeline.optimize.recipes.recipe import DataPart, ModelPart, PruneStep, QuantizeStep, Recipe
+from inferstream.pipeline.optimize.recipes.recipe import (
+    DataPart,
+    EvaluateStep,
+    GateStep,
+    ModelPart,
+    PruneStep,
+    QuantizeStep,
+    Recipe,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._]{0,10}(-[a-z0-9._]{1,10})?", fullmatch=True)
@@ -27,7 +35,9 @@ STEPS = st.one_of(
         name=st.none() | NAMES,
         force=st.booleans(),
     ),
-    st.builds(QuantizeStep, of=st.none() | NAMES),
+    st.builds(QuantizeStep, method=st.sampled_from(("int8", "mixed")), of=st.none() | NAMES),
+    st.builds(EvaluateStep, of=st.lists(NAMES, max_size=2).map(tuple), speeds=st.booleans()),
+    st.builds(GateStep, thresholds=st.dictionaries(TEXTS, st.floats(-9, 9), max_size=2), of=NAMES),
 )
 RECIPES = st.builds(
     Recipe,

@@ -9,6 +9,16 @@ import msgspec
 import pytest
 
 from inferstream.pipeline.errors import UsageError
+from inferstream.pipeline.models.metrics import (
+    FITTED,
+    Estimate,
+    Evaluation,
+    Gate,
+    LabelMetrics,
+    MachineSpeed,
+    ServedBy,
+    ShapeLatency,
+)
 from inferstream.pipeline.optimize.recipes.machine import Machine
 from inferstream.pipeline.optimize.recipes.report.building import write_report
 from inferstream.pipeline.optimize.recipes.report.report import (
@@ -21,10 +31,31 @@ from inferstream.pipeline.optimize.recipes.report.report import (
 )
 
 EVIL = '<script>alert("1")</script>'
+HERE = ServedBy("cpu", EVIL, 1, "1")
+
+
+def variant(name: str, size_bytes: int, accuracy: float, p50_ms: float) -> VariantRow:
+    speed = MachineSpeed(HERE, (4,), (ShapeLatency(4, p50_ms, 9.0),), p50_ms, 9.0, 1e3 / p50_ms)
+    found = Evaluation(
+        use=FITTED,
+        version="0" * 12,
+        original="mine-fp32",
+        original_version="0" * 12,
+        served_by=HERE,
+        rows=20,
+        rows_sha256="a" * 64,
+        accuracy=Estimate(accuracy, accuracy - 0.1, accuracy + 0.1),
+        by_label={EVIL: LabelMetrics(20, 1.0, 1.0)},
+        speeds=(speed,),
+    )
+    gate = Gate({"min_share": 0.97}, passed=False, failures=(EVIL,))
+    return VariantRow(name, "0" * 12, "mine", size_bytes, evaluation=found, gate=gate)
+
+
 VARIANTS = (
-    VariantRow("mine-fp32", "0" * 12, "mine", 90_000_000, 0.9),
-    VariantRow("mine-int8", "1" * 12, "mine", 20_000_000, 0.89),
-    VariantRow("mine-large", "2" * 12, "mine", 95_000_000, 0.88),
+    variant("mine-fp32", 90_000_000, 0.9, 3.0),
+    variant("mine-int8", 20_000_000, 0.89, 2.0),
+    variant("mine-large", 95_000_000, 0.88, 1.0),
     VariantRow("unmeasured", "3" * 12, "mine", 1_000_000),
 )
 REPORT = RecipeReport(
@@ -42,15 +73,24 @@ REPORT = RecipeReport(
 )
 
 
-def test_the_front_has_the_variants_that_no_other_beats() -> None:
-    assert {row.name for row in REPORT.variants if "size" in row.fronts} == {"mine-fp32", "mine-int8"}
+@pytest.mark.parametrize(
+    ("axis", "names"),
+    [
+        ("size", {"mine-fp32", "mine-int8"}),
+        ("latency", {"mine-fp32", "mine-int8", "mine-large"}),
+        ("throughput", {"mine-fp32", "mine-int8", "mine-large"}),
+    ],
+)
+def test_the_front_has_the_variants_that_no_other_beats(axis: str, names: set[str]) -> None:
+    assert {row.name for row in REPORT.variants if axis in row.fronts} == names
 
 
 def test_the_page_needs_no_other_file_and_escapes_all_texts(tmp_path: Path) -> None:
     _, _, page = write_report(REPORT, tmp_path / "out")
     text = page.read_text()
     assert "<script" not in text
-    assert text.count("&lt;script&gt;alert") == 9
+    assert text.count("&lt;script&gt;alert") == 15
+    assert text.count("<svg") == 3, "accuracy against latency, throughput and size"
     assert "src=" not in text
     assert 'rel="stylesheet"' not in text
     svg = text[text.index("<svg") : text.index("</svg>") + 6]

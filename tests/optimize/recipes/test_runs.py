@@ -15,6 +15,7 @@ from support.recipe_runs import Quiet, run
 from support.tiny_model import WORDS, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError, UsageError
+from inferstream.pipeline.models.metrics import FITTED
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
 from inferstream.pipeline.optimize.recipes.machine import this_machine
@@ -153,3 +154,37 @@ def test_a_recipe_without_rows_says_how_to_name_them(recipe: Path, home: Path) -
     recipe.write_text(RECIPE.replace('file = "rows.csv"', ""))
     with pytest.raises(UsageError, match="name their file by --data FILE, or by `file` below"):
         run(recipe, home)
+
+
+JUDGED = """
+[[step]]
+kind = "evaluate"
+speeds = false
+[[step]]
+kind = "gate"
+"""
+
+
+def test_what_does_not_pass_the_gate_is_refused_by_workers_unless_it_is_forced(
+    recipe: Path, home: Path
+) -> None:
+    recipe.write_text(RECIPE + JUDGED)
+    evaluated, gate = run(recipe, home)[-2:]
+    assert evaluated.record.result.evaluations.keys() == {"tiny-fp32", "tiny-int8", "half-int8"}
+    assert all(one.passed for one in gate.record.result.gates.values())
+    found = evaluated.record.result.evaluations["half-int8"]
+    assert (found.rows, found.original) == (20, "tiny-fp32"), "a fifth, which no step saw"
+    assert ModelRegistry(home).load("half-int8", use=FITTED)
+
+    recipe.write_text(RECIPE + JUDGED + "thresholds = { min_cosine = 0.999999 }")
+    *_, before, gate = run(recipe, home)
+    assert (before.kept, gate.kept) == (True, False), "it is judged anew, and not measured anew"
+    assert not gate.record.result.gates["half-int8"].passed
+    assert gate.record.result.notes[-1].startswith("half-int8 did not pass: Its vectors have the mean cosine")
+    with pytest.raises(ModelError, match="half-int8 did not pass its gate"):
+        ModelRegistry(home).load("half-int8", use=FITTED)
+    assert [one.kept for one in run(recipe, home)] == [True] * 5, "the recipe itself looks at what is refused"
+
+    recipe.write_text(RECIPE + JUDGED + "thresholds = { min_cosine = 0.999999 }\nforce = true")
+    assert run(recipe, home)[-1].record.result.gates["half-int8"].forced
+    assert ModelRegistry(home).load("half-int8", use=FITTED)

@@ -22,9 +22,9 @@ from ..making import MadeByStep, StepPlace
 from ..recipe import EvaluateStep
 
 # Measured with minilm and 77 labels on two cores of an AMD EPYC with AVX2.
-READ_S_PER_ROW: Final = 0.004
-FITTED_S_PER_ROW_AND_LABEL: Final = 1e-4
-SPEED_S: Final = 12.0  # of one variant, its memory among it
+READ_S_PER_ROW: Final = 0.001
+FITTED_S_PER_ROW_AND_LABEL: Final = 5e-6
+SPEED_S: Final = 7.0  # of one variant, its memory among it
 
 
 class EvaluateMaking:

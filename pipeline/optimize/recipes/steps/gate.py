@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from ....errors import ModelError
 from ....models.metrics import Evaluation, Gate, Judgement
 from ....models.progress import Progress
 from ...evaluation.gates import DEFAULTS, checked_thresholds, judge
-from ...evaluation.models import keep_judgement
+from ...evaluation.keeping import keep_judgement
 from ..making import MadeByStep, StepPlace
 from ..recipe import GateStep
 
@@ -46,6 +45,4 @@ class GateMaking:
     def _judged(self, place: StepPlace, name: str, evaluation: Evaluation, progress: Progress) -> Gate:
         gate = judge(evaluation, self._thresholds or DEFAULTS[evaluation.use], force=self._step.force)
         manifest = place.registry.load(name)
-        if manifest.version != evaluation.version:
-            raise ModelError(f"{name} was built anew while it was measured: run the recipe again.")
         return keep_judgement(place.registry, manifest, Judgement(evaluation, gate), progress).gate

@@ -59,4 +59,4 @@ class QuantizeMaking:
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         original = place.registry.load(f"{self._of}-fp32", ENCODER)
         made = quantize_encoder(place.registry, original, self._step.method, self._goal, progress)
-        return MadeByStep({made.manifest.name: made.manifest.version}, made.notes)
+        return MadeByStep({made.manifest.name: made.manifest.version}, notes=made.notes)
