@@ -20,7 +20,7 @@ SUMMARIES: Final = {
     "chat": "Talk to a model: answers are shown while they are made.",
     "translate": "Translate a file of subtitles or text: only the words change.",
     "worker": "Serve one or several tasks: read requests from Kafka or from a folder, and answer them, until stopped.",
-    "models": "Fetch, list and inspect the models that workers serve.",
+    "models": "Fetch, list, publish and inspect the models that workers serve.",
     "optimize": "Make smaller and faster variants of a model by a recipe, and report what each keeps.",
     "tasks": "List the tasks of this installation, and print their JSON Schema.",
     "triage": "Adapt the triage of support tickets to your own categories, and measure it.",

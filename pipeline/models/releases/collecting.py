@@ -71,8 +71,8 @@ class Collector:
             len(self._all() - set(releases)),
         )
 
-    def _kept(self) -> set[tuple[str, str]]:
-        """The releases that the last states of an alias name."""
+    def kept(self) -> set[tuple[str, str]]:
+        """The releases that the last states of an alias name, each by task and version."""
         kept = set()
         for task in self._store.tasks_with_aliases():
             for alias in self._store.aliases(task):
@@ -85,7 +85,7 @@ class Collector:
 
     def _unnamed(self) -> list[tuple[str, str]]:
         """The old releases that no alias names."""
-        kept = self._kept()
+        kept = self.kept()
         unnamed = []
         for task, version in sorted(self._all() - kept):
             with self._store.reached():
@@ -106,7 +106,7 @@ class Collector:
 
     def _restore(self) -> None:
         """Take back what is named again, or was when an earlier collection was killed."""
-        kept = self._kept()
+        kept = self.kept()
         missing = sorted(kept - self._all())
         with self._store.reached():
             for name in missing:

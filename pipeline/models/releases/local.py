@@ -29,6 +29,7 @@ from .store import ReleaseStore
 
 log = logging.getLogger(__name__)
 
+RELEASES_HERE: Final = "releases"
 PART: Final = ".part"
 LOCK_INTERVAL_S: Final = 0.1
 SPARE_BYTES: Final = 64_000_000
@@ -52,7 +53,7 @@ class LocalReleases:
     @property
     def folder(self) -> Path:
         """The folder of all releases."""
-        return self._home / "releases"
+        return self._home / RELEASES_HERE
 
     def lay_out(self, release: Release) -> Path:
         """The folder with the release, verified file by file: a home folder for `ModelRegistry`.
@@ -69,6 +70,8 @@ class LocalReleases:
                 self._remove_parts(release.version)
             if not self._is_whole(folder, release):
                 self._make(folder, release)
+            with suppress(OSError):
+                os.utime(folder)  # it is in use: see `local_collecting`
         return folder
 
     def laid_out(self) -> Iterator[Release]:
@@ -125,12 +128,18 @@ class LocalReleases:
     def _place(self, file: StoredFile, target: Path) -> None:
         """The file at ``target``: a link to the object where the file system has links, else a copy."""
         cached = self._home / object_path(file.sha256)
-        if fault_of_file(cached.parent, cached.name, file):
-            self._fetch(file, cached)
-        try:
-            os.link(cached, target)
-        except OSError:
-            shutil.copyfile(cached, target)
+        for last in (False, True):
+            if fault_of_file(cached.parent, cached.name, file):
+                self._fetch(file, cached)
+            with suppress(OSError):
+                os.link(cached, target)
+                return
+            try:
+                shutil.copyfile(cached, target)
+                return
+            except FileNotFoundError:  # a collection of garbage has just removed it
+                if last:
+                    raise
 
     def _fetch(self, file: StoredFile, cached: Path) -> None:
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -166,10 +175,15 @@ class LocalReleases:
     @contextmanager
     def _locked(self, version: str, wait: Callable[[float], None] = time.sleep) -> Iterator[bool]:
         """One process lays out a version, the others wait for it. False where there are no locks."""
-        with (self.folder / f".{version}.lock").open("ab") as file:
+        with lock_of(self.folder / version).open("ab") as file:
             while (alone := _try_lock(file)) is None:
                 wait(LOCK_INTERVAL_S)
             yield alone
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that a process locks which makes or removes a release folder."""
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def _try_lock(file: IO[bytes]) -> bool | None:

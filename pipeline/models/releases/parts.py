@@ -1,5 +1,6 @@
 """What a release is made of, and the release that is made of it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,6 +14,7 @@ from ..registry import ModelRegistry, split_name
 from .release import Origin, Release, StoredFile
 
 UNMEASURED: Final = Gate({}, passed=False, failures=("It was not measured beside its original.",))
+COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 MIN_SHARE: Final = 0.97
 """Of its original's accuracy, which a pruned variant of an older manifest had to keep."""
 
@@ -39,7 +41,8 @@ class ReleaseParts(NamedTuple):
 
 def path_of_setting(task: str, setting: str, given: Path) -> str:
     """Where a release has the file that a setting of its task names; see `ModelRegistry.setting_file`."""
-    return f"settings/{task}/{setting}{given.suffix or '.txt'}"
+    kept = 2 if given.suffix == ".gz" else 1  # the reader knows a file by its suffix
+    return f"settings/{task}/{setting}{''.join(given.suffixes[-kept:]) or '.txt'}"
 
 
 def parts_of_variant(registry: ModelRegistry, manifest: Manifest, use: str = FITTED) -> ReleaseParts:
@@ -57,7 +60,7 @@ def parts_of_variant(registry: ModelRegistry, manifest: Manifest, use: str = FIT
 
 def origin_of_variant(manifest: Manifest) -> Origin:
     """Where a variant comes from, as its manifest says."""
-    revision = f" at {manifest.revision}" if manifest.revision not in ("", "local") else ""
+    revision = f" at {manifest.revision}" if COMMIT.fullmatch(manifest.revision) else ""
     made = manifest.lineage
     steps = [f"{made.step} {made.share:g} of {made.original} {made.original_version}"] if made else []
     return Origin(
@@ -89,8 +92,8 @@ def gate_of_variant(manifest: Manifest, use: str) -> Gate | None:
 def make_release(task: str, parts: ReleaseParts, progress: Progress) -> Release:
     """The release of the parts. Raises UsageError for a file that cannot be read."""
     files = {}
-    for number, (path, place) in enumerate(sorted(parts.files.items())):
-        progress(f"reading {parts.name}", number, len(parts.files))
+    progress(f"reading {parts.name}", 0, None)
+    for path, place in sorted(parts.files.items()):
         try:
             files[path] = StoredFile(sha256_of(place), place.stat().st_size)
         except OSError as error:

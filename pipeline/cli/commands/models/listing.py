@@ -1,9 +1,23 @@
-"""`models list` and `models show`: the models on this machine."""
+"""`models list` and `models show`: the models on this machine, and the releases in the registry."""
 
 import click
 import msgspec
 
+from ....config import Config
+from ...options.registry import REGISTRY
+from ...options.settings import with_settings
 from ...output.models import print_models, row_of
+from ...output.releases import (
+    HISTORY,
+    RELEASES,
+    print_aliases,
+    print_fields,
+    print_release,
+    release_rows,
+    state_in_words,
+    state_row,
+)
+from ...output.tables import print_table
 from .shared import as_json
 
 IN_WORDS = frozenset(
@@ -23,39 +37,103 @@ IN_WORDS = frozenset(
 
 
 @click.command("list")
+@click.argument("task", metavar="[TASK@]", default="")
+@with_settings(REGISTRY, kafka=False)
 @as_json
-def list_models(as_json: bool) -> None:
-    """List the models on this machine."""
+def list_models(task: str, config: Config, as_json: bool) -> None:
+    """List the models on this machine, and the aliases in the registry.
+
+    With TASK@, list the releases and aliases of a task; with @, those of all.
+
+    \b
+      inferstream models list
+      inferstream models list triage@
+    """
+    if task:
+        _list_releases(task, config, as_json)
+        return
     from ....models.registry import ModelRegistry
 
-    manifests = ModelRegistry().list()
+    manifests = ModelRegistry(judged=False).list()
     if not manifests and not as_json:
         click.echo("There are no models yet: run `inferstream models pull minilm`.")
+    else:
+        print_models(manifests, as_json)
+    if not as_json:
+        from ....models.releases.opening import open_registry
+
+        print_aliases(open_registry(config.registry.url))
+
+
+def _list_releases(name: str, config: Config, as_json: bool) -> None:
+    from ....errors import UsageError
+    from ....models.releases.names import is_task_name
+    from ....models.releases.opening import open_registry
+
+    task, sign, rest = name.partition("@")
+    if not sign or rest or (task and not is_task_name(task)):
+        raise UsageError(
+            f"{name[:100]!r} is not a task with its sign: write triage@ for its releases, @ for all; one release is "
+            "shown by `inferstream models show`."
+        )
+    store = open_registry(config.registry.url)
+    rows = list(release_rows(store, task))
+    if not rows and not as_json:
+        of = f" of {task}" if task else ""
+        click.echo(
+            f"The registry {store.shown} has no releases{of} yet: see `inferstream models promote --help`."
+        )
         return
-    print_models(manifests, as_json)
+    print_table(rows, RELEASES, as_json=as_json)
+    if not as_json:
+        print_aliases(store, task)
 
 
 @click.command()
 @click.argument("name")
+@with_settings(REGISTRY, kafka=False)
 @as_json
-def show(name: str, as_json: bool) -> None:
+def show(name: str, config: Config, as_json: bool) -> None:
     """Show one model: source, limits, digests, agreement with float32.
 
-    Also how much the company of a batch changes an answer.
+    Also how much the company of a batch changes an answer. Of a release, TASK@ALIAS or TASK@VERSION: its lineage,
+    figures, gate and files; of an alias its history too.
     """
+    if "@" in name:
+        _show_release(name, config, as_json)
+        return
     from ....models.registry import ModelRegistry
 
     row = row_of(ModelRegistry(judged=False).load(name))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row), indent=2))
         return
-    width = max(map(len, row))
-    for field, value in row.items():
-        if field not in IN_WORDS:
-            shown = between(field).join(map(str, value)) if isinstance(value, list | tuple) else value
-            click.echo(f"{field.replace('_', ' '):<{width}}  {'' if shown is None else shown}")
+    shown = {field: value for field, value in row.items() if field not in IN_WORDS}
+    print_fields({field.replace("_", " "): _in_words(field, value) for field, value in shown.items()})
 
 
-def between(field: str) -> str:
-    """What separates the parts of a field: words, or parts of several words."""
-    return "; " if field == "gates" else " "
+def _show_release(name: str, config: Config, as_json: bool) -> None:
+    from ....models.releases.names import parse_release_name
+    from ....models.releases.opening import open_registry
+
+    store = open_registry(config.registry.url)
+    asked = parse_release_name(name)
+    history = store.history(asked.task, asked.alias) if asked.alias else []
+    version = history[-1].stable if history else asked.version
+    release = store.release(asked.task, version)
+    if as_json:
+        whole = {"version": version, "release": release, "history": history}
+        click.echo(msgspec.json.format(msgspec.json.encode(whole), indent=2))
+        return
+    if history:
+        click.echo(f"{state_in_words(asked, history[-1])}\n")
+    print_release(release)
+    if history:
+        click.echo("\nHistory, the newest first:")
+        print_table([state_row(state) for state in reversed(history)], HISTORY, as_json=False)
+
+
+def _in_words(field: str, value: object) -> object:
+    if isinstance(value, list | tuple):
+        return ("; " if field == "gates" else " ").join(map(str, value))
+    return "" if value is None else value

@@ -1,0 +1,98 @@
+"""Finds what a name means: a version, an alias, or a model of this machine as the release that it would be."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from ...config import Config
+from ...errors import UsageError
+from ...models.progress import Progress
+from ...models.registry import ModelRegistry
+from ...models.releases.faults import BadRelease
+from ...models.releases.names import ReleaseName, is_alias, is_release_name, parse_release_name
+from ...models.releases.opening import open_registry
+from ...models.releases.parts import make_release
+from ...models.releases.publishing import publish_release
+from ...models.releases.release import Release
+from ...models.releases.store import ReleaseStore
+from ...tasks.catalogue import tasks
+from ...tasks.releasing import parts_of, tasks_of
+
+
+class LocalRelease(NamedTuple):
+    """A model of this machine as a release."""
+
+    release: Release
+    files: Mapping[str, Path]
+
+
+class ReleaseFinder:
+    """Finds releases in the registry of the settings and on this machine."""
+
+    def __init__(self, config: Config, progress: Progress) -> None:
+        """Raises UsageError for an address of a registry that cannot be used."""
+        self.store: ReleaseStore = open_registry(config.registry.url)
+        self._config = config
+        self._progress = progress
+        self._local: dict[tuple[str, str], LocalRelease] = {}
+
+    def find(self, name: str, task: str = "") -> Release:
+        """What the name means. Raises UnknownRelease, UnknownModel, ModelError, UsageError."""
+        if is_release_name(name):
+            return self.named(parse_release_name(name))
+        return self.local(name, task).release
+
+    def named(self, name: ReleaseName) -> Release:
+        """The version, or the stable one of the alias. Raises UnknownRelease, BadRelease, RegistryError."""
+        version = name.version or self.store.alias(name.task, name.alias).stable
+        return self.store.release(name.task, version)
+
+    def local(self, name: str, task: str = "") -> LocalRelease:
+        """A model of this machine. Raises UsageError if several tasks could serve it, and none is named."""
+        if (name, task) in self._local:
+            return self._local[name, task]
+        registry = ModelRegistry()
+        if task:
+            found = {task: parts_of(tasks().find(task), registry, name, self._config)}
+        else:
+            found = tasks_of(registry, name, self._config)
+        if len(found) > 1:
+            known = " or ".join(f"{one}@ALIAS" for one in found)
+            raise UsageError(f"{name} can be served by several tasks: say which one, as {known}.")
+        one, parts = next(iter(found.items()))
+        local = LocalRelease(make_release(one, parts, self._progress), parts.files)
+        self._local[name, task] = self._local[name, one] = local
+        return local
+
+    def publish(self, name: str, task: str, *, force: bool) -> Release:
+        """The release of a model of this machine, in the registry. Raises BadRelease if its gate refuses it."""
+        release, files = self.local(name, task)
+        gate = release.gate
+        if gate and not gate.open:
+            if not force:
+                raise BadRelease(
+                    f"{name} is not published: {' '.join(gate.failures)} Measure it with `inferstream models "
+                    "evaluate`, or give --force, which release and history say for ever."
+                )
+            release = replace(release, gate=replace(gate, forced=True))
+        return publish_release(self.store, release, files, self._progress)
+
+    def target(self, alias: str, name: str) -> ReleaseName:
+        """The alias that a change is about; an alias alone is of the task of the release ``name``, or of the only one
+        that can serve the model. Raises UsageError.
+        """
+        if is_release_name(alias):
+            found = parse_release_name(alias)
+            if found.version:
+                raise UsageError(
+                    f"{alias} is a version, which never changes: name an alias, as {found.task}@prod."
+                )
+            return found
+        if not is_alias(alias):
+            raise UsageError(
+                f"{alias[:100]!r} cannot be an alias: use small letters, digits and single hyphens."
+            )
+        task = parse_release_name(name).task if is_release_name(name) else self.local(name).release.task
+        return ReleaseName(task, alias=alias)
