@@ -17,9 +17,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ...errors import ModelError, UnknownModel, UsageError
 from ...models.files import sha256_of
+from .cascade import Cascade, urgency_digest
 from .classifier import Classifier, Destinations
 from .static_file import STATIC_FILE
 from .static_tier import StaticTier
+from .taxonomy import Taxonomy
 from .ticket_task import NONE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -30,6 +32,7 @@ TOKENIZER_FILE: Final = "tokenizer.json"  # beside a static tier, which needs no
 Serve = Literal["encoder", "static", "cascade", "ensemble"]
 ENCODER_TIER: Final = "encoder"
 STATIC_TIER: Final = "static"
+CASCADE: Final = "cascade"
 
 
 class HeadAccuracy(Struct, frozen=True):
@@ -68,6 +71,7 @@ class Head(Struct, frozen=True):
     priorities: dict[str, str] = {}
     clean: str | UnsetType = UNSET  # how its texts were cleaned; not there in heads of texts as they were
     static: StaticPart | UnsetType = UNSET
+    cascade: Cascade | UnsetType = UNSET
     serve: Serve | UnsetType = UNSET
 
     def encoded(self) -> bytes:
@@ -100,6 +104,17 @@ class Head(Struct, frozen=True):
         if self.static is UNSET:
             return {}
         return {STATIC_FILE: self.static.weights_sha256, TOKENIZER_FILE: self.static.tokenizer_sha256}
+
+    def cascade_for(self, taxonomy: Taxonomy) -> Cascade:
+        """The cascade of the two tiers. Raises ModelError if there is none, or it is for other urgent phrases."""
+        if self.cascade is UNSET:
+            raise ModelError("The fitted model has no cascade; fit it again with `inferstream triage fit`.")
+        if taxonomy.urgency and urgency_digest(taxonomy.urgency) != self.cascade.urgency:
+            raise ModelError(
+                "The cascade of the fitted model was chosen for other urgent phrases than those of the taxonomy; fit "
+                "it again with this --taxonomy."
+            )
+        return self.cascade
 
     @property
     def destinations(self) -> Destinations:

@@ -17,8 +17,9 @@ from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ..definition import Loaded
 from ..pooling import embed
+from .cascade_task import CascadeTriage, Tiers
 from .classifier import Classifier, Destinations, Routing, routing_of
-from .head import ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, HeadStore, Serve
+from .head import CASCADE, ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, HeadStore, Serve
 from .settings import TriageSettings
 from .static_task import StaticTriage
 from .static_tier import StaticTier
@@ -45,6 +46,9 @@ def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> L
     def with_encoder(session: Graph) -> Triage:
         classifier = model.classifier(session)
         routed = routing(model.routing(session, classifier))
+        if model.served == CASCADE:
+            tiers = model.tiers()
+            return CascadeTriage(name, model.tokenizer, model.manifest.digest, tiers, routed, config.shadow)
         return Triage(name, model.tokenizer, model.manifest.digest, classifier, routed, model.clean)
 
     def without(_: Graph) -> StaticTriage:
@@ -121,6 +125,11 @@ class TriageModel:
         if self.head is None:
             raise ModelError(f"{self._name} has no static tier: it is no fitted model.")
         return self.head, self._heads.static_tier(self._name, self.head)
+
+    def tiers(self) -> Tiers:
+        """What is fitted, if it has two tiers. Raises ModelError."""
+        head, tier = self.static()
+        return Tiers(head, tier, head.cascade_for(self._taxonomy))
 
     def static_routing(self, head: Head, tier: StaticTier) -> Routing:
         """The routing of the head's labels; its axis of urgency is of what the static tier makes of the phrases."""

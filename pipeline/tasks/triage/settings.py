@@ -11,9 +11,11 @@ class TriageSettings(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         model: the model that answers requests which name none.
         taxonomy: TOML file with categories, descriptions, examples and routes; the built-in example without it.
+        shadow: of a model with two tiers: the share of the texts for which both are asked, and their answers compared.
         threshold: tickets with a lower confidence need a human; the default is in the taxonomy.
     """
 
     model: Text = "minilm-int8"
     taxonomy: Text | None = None
     threshold: Share | None = None
+    shadow: Share = 0.02

@@ -130,7 +130,11 @@ def test_a_worker_has_the_settings_of_its_tasks_and_they_are_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     context = context_of("worker", "embed", "triage")
-    assert {name for name in context.params if "." in name} == {"triage.threshold", "triage.taxonomy"}
+    assert {name for name in context.params if "." in name} == {
+        "triage.threshold",
+        "triage.taxonomy",
+        "triage.shadow",
+    }
     assert run(["worker", "triage", "--taxonomy", str(tmp_path / "none"), "--embedded", str(tmp_path)]) == 2
     assert f"Cannot read the taxonomy {tmp_path / 'none'}" in capsys.readouterr().err
     assert run(["worker", "embed", "--taxonomy", "x", "--embedded", str(tmp_path)]) == 2

@@ -1,0 +1,59 @@
+"""The cascade of a fitted model: from which confidence on its static tier answers, and the encoder does not."""
+
+import hashlib
+import math
+from bisect import bisect_left
+
+import msgspec
+from msgspec import Struct
+
+from .promise import LEVELS
+from .taxonomy import Urgency
+
+
+class CascadeMeasured(Struct, frozen=True):
+    """What was found on rows that neither tier was fitted on, at the first of the thresholds for a human.
+
+    ``share`` of them is answered by the static tier; ``changed`` of all answers differ from the encoder's;
+    ``changed_high`` is the upper 95 % bound of that.
+    """
+
+    rows: int  # as the tickets of the fit
+    foreign_rows: int  # of other subjects, or mangled
+    share: float
+    changed: float
+    changed_high: float
+    foreign_share: float
+    foreign_changed: float  # of the answers to foreign rows
+
+
+class Cascade(Struct, frozen=True):
+    """When the static tier answers: if its confidence is at least ``sure``, and no human is needed.
+
+    ``sure`` depends on the confidence below which a human is needed: there is one for each of ``humans``, which
+    rise. Of a lower threshold that lies between two of them, the next higher one counts, since fewer answers change
+    then. ``urgency``: the digest of the urgent phrases for which it was chosen.
+    """
+
+    limit: float  # of the share of changed answers
+    bound: str  # what is within the limit: "upper" or "expected"
+    humans: tuple[float, ...]
+    sure: tuple[float, ...]  # above 1 if too few rows were there to say
+    calm: float  # how far below the taxonomy's margin the urgency must be
+    urgency: bytes
+    measured: CascadeMeasured
+
+    def steps(self, human: float) -> list[float]:
+        """The confidence that the static tier needs at each level, see `promise`, if a lower one than ``human`` needs a
+        human. Infinite where it answers nothing.
+        """
+        place = bisect_left(self.humans, human)
+        sure = max(human, self.sure[place]) if place < len(self.humans) else math.inf
+        if sure > 1:
+            return [math.inf] * (LEVELS + 1)
+        return [sure, *(1 - (1 - sure) / 2.0**level for level in range(1, LEVELS)), math.inf]
+
+
+def urgency_digest(urgency: Urgency | None) -> bytes:
+    """Of the phrases and the margin; empty without any."""
+    return b"" if urgency is None else hashlib.blake2b(msgspec.json.encode(urgency), digest_size=32).digest()

@@ -1,0 +1,67 @@
+"""When the static tier answers: the confidence it needs, by the threshold for a human and the level of the tenant."""
+
+import math
+from bisect import bisect_right
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferstream.pipeline.tasks.triage.cascade import Cascade, CascadeMeasured, urgency_digest
+from inferstream.pipeline.tasks.triage.promise import LEVELS
+from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
+
+MEASURED = CascadeMeasured(
+    rows=1_000,
+    share=0.8,
+    changed=0.008,
+    changed_high=0.0099,
+    foreign_rows=100,
+    foreign_share=0.3,
+    foreign_changed=0.01,
+)
+
+
+def a_cascade(humans: tuple[float, ...] = (0.5, 0.9), sure: tuple[float, ...] = (0.7, 0.8)) -> Cascade:
+    return Cascade(0.01, "upper", humans, sure, 0.02, b"", MEASURED)
+
+
+def test_the_next_higher_threshold_for_a_human_counts() -> None:
+    """With a lower one, fewer answers of the encoder need a human, so fewer answers change."""
+    cascade = a_cascade()
+    assert [cascade.steps(human)[0] for human in (0.0, 0.5, 0.6, 0.85, 0.9)] == [0.7, 0.7, 0.8, 0.85, 0.9]
+    assert cascade.steps(0.91) == [math.inf] * (LEVELS + 1), "nothing is known of it: the encoder answers all"
+
+
+def test_each_level_halves_what_may_be_missing_to_certainty() -> None:
+    steps = a_cascade().steps(0.5)
+    assert steps[:3] == pytest.approx([0.7, 0.85, 0.925])
+    assert steps[LEVELS] == math.inf
+    assert len(steps) == LEVELS + 1
+
+
+def test_too_few_rows_mean_that_the_encoder_answers_all() -> None:
+    assert a_cascade(sure=(2.0, 2.0)).steps(0.5) == [math.inf] * (LEVELS + 1)
+
+
+share = st.floats(0, 1)
+
+
+@given(share, share, share, share)
+def test_what_the_static_tier_answers_never_needs_a_human(
+    first: float, second: float, human: float, confidence: float
+) -> None:
+    steps = a_cascade((0.5, 0.9), (first, second)).steps(human)
+    assert steps == sorted(steps)
+    if bisect_right(steps, confidence):
+        assert confidence >= human
+        assert confidence >= min(first, second)
+
+
+def test_the_digest_of_urgent_phrases_has_their_words_and_margin() -> None:
+    urgency = load_taxonomy().urgency
+    assert urgency is not None
+    assert urgency_digest(None) == b""
+    assert urgency_digest(urgency) == urgency_digest(urgency) != b""
+    changed = type(urgency)(urgency.urgent, urgency.calm, urgency.margin + 0.01)
+    assert urgency_digest(changed) != urgency_digest(urgency)
