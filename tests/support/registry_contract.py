@@ -139,6 +139,10 @@ class RegistryContract:
         store.put_alias("triage", "prod", first)
         store.storage.create(alias_path("triage", "prod", 2), b"")
         assert store.alias("triage", "prod") == first
+        store.storage.create(alias_path("triage", "live", 1), b"")
+        assert store.aliases("triage") == ["prod"]
+        with pytest.raises(UnknownRelease, match="did you mean"):
+            store.alias("triage", "live")
 
     def test_files_are_listed_moved_and_removed(self, store: ReleaseStore, tmp_path: Path) -> None:
         put_objects(store, FILES, tmp_path)

@@ -64,15 +64,25 @@ class LocalReleases:
         check_manifest(release, release.task, release.version)
         check_servable(release)
         folder = self.folder / release.version
-        make_folder(self.folder)
+        if not self._is_whole(folder, release):
+            make_folder(self.folder)
+            try:
+                self._lay_out_alone(folder, release)
+            except OSError as error:
+                raise ModelError(
+                    f"The release {release.task}@{release.version} cannot be stored in {self.folder}: "
+                    f"{error.strerror or error}."
+                ) from error
+        with suppress(OSError):  # a folder that is read-only
+            os.utime(folder)  # it is in use: see `local_collecting`
+        return folder
+
+    def _lay_out_alone(self, folder: Path, release: Release) -> None:
         with self._locked(release.version) as alone:
             if alone:
                 self._remove_parts(release.version)
-            if not self._is_whole(folder, release):
+            if not self._is_whole(folder, release):  # another process may have done it
                 self._make(folder, release)
-            with suppress(OSError):
-                os.utime(folder)  # it is in use: see `local_collecting`
-        return folder
 
     def laid_out(self) -> Iterator[Release]:
         """The manifests of the releases on this machine; others are passed over."""
@@ -105,11 +115,6 @@ class LocalReleases:
                     raise BadRelease(f"{path} of {release.task}@{release.version} {fault}.")
             (part / OWN_FILE).write_bytes(seal(release))
             self._put(part, folder, release)
-        except OSError as error:
-            raise ModelError(
-                f"The release {release.task}@{release.version} cannot be stored in {self.folder}: "
-                f"{error.strerror or error}."
-            ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

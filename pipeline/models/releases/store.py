@@ -137,9 +137,10 @@ class ReleaseStore:
                     self.storage.create(path, seal(release))
 
     def aliases(self, task: str) -> list[str]:
-        """The aliases of a task, sorted."""
+        """The aliases of a task, sorted; a folder without a state is none, its promoter was killed or had no space."""
         with self.reached():
-            return [name for name in self.storage.names(f"{ALIASES}/{task}") if is_alias(name)]
+            names = [name for name in self.storage.names(f"{ALIASES}/{task}") if is_alias(name)]
+        return [name for name in names if any(self._written(task, name))]
 
     def alias(self, task: str, alias: str) -> AliasState:
         """The present state. Raises UnknownRelease, BadRelease for a damaged one."""
@@ -215,6 +216,12 @@ class ReleaseStore:
             names = self.storage.names(f"{ALIASES}/{task}/{alias}")
         return sorted(int(found[1]) for found in map(NUMBERED.fullmatch, names) if found)
 
+    def _written(self, task: str, alias: str) -> Iterator[bool]:
+        for number in self._numbers(task, alias):
+            with self.reached():
+                found = self.storage.stat(alias_path(task, alias, number))
+            yield found is not None and found.size_bytes > 0
+
     def _state(self, task: str, alias: str, number: int) -> AliasState | None:
         """None for an empty file: its promoter was killed on a file system without hard links."""
         shown = f"State {number} of {task}@{alias}"
@@ -231,7 +238,7 @@ class ReleaseStore:
         return state
 
     def _no_alias(self, task: str, alias: str) -> UnknownRelease:
-        known = [f"{one}@{name}" for one in self.tasks() for name in self.aliases(one)]
+        known = [f"{one}@{name}" for one in self.tasks_with_aliases() for name in self.aliases(one)]
         near = get_close_matches(f"{task}@{alias}", known, n=1)
         if near:
             return UnknownRelease(f"There is no alias {task}@{alias}: did you mean {near[0]!r}?")

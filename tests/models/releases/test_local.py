@@ -255,6 +255,24 @@ def test_a_release_larger_than_the_disk_is_refused(
     assert not (home / "objects").exists()
 
 
+def test_a_release_that_is_there_needs_no_right_to_write(
+    store: ReleaseStore, here: LocalReleases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = published(store, tmp_path)
+    folder = here.lay_out(release)
+
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for name in ("utime", "link", "mkdir"):
+        monkeypatch.setattr(f"os.{name}", read_only)
+    monkeypatch.setattr(local, "lock_file", read_only)
+    assert here.lay_out(release) == folder
+    (folder / "heads/shop/current").unlink()
+    with pytest.raises(ModelError, match=r"cannot be stored in .*: Read-only file system"):
+        here.lay_out(release)
+
+
 def test_a_full_disk_here_is_not_the_fault_of_the_registry(
     store: ReleaseStore, here: LocalReleases, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
