@@ -36,6 +36,7 @@ class Flight:
     tenant: str = ""
     waited_s: float = 0.0  # by an earlier request, whose place it takes
     release: str = ""  # that the model is
+    trial: object = None  # that its last request has begun under, see `trials.Trial`
 
     # Written by the batcher: what the account expects while it has no rows.
     expected: Sequence[Part] = ()

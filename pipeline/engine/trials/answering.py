@@ -71,6 +71,8 @@ class TrialEngine:
             if self._is_guarded(trial, found.release):  # what it has cached is not known to be right
                 return self._engine.begin(replace(job, release=trial.stable.release))
             trial.answered(found)
+        else:
+            found.trial = trial
         return found
 
     def lookup(self, job: Job) -> EngineAnswer | None:
@@ -85,9 +87,9 @@ class TrialEngine:
         return found
 
     async def arrive(self, flight: Flight, job: Job, follow: Follow = not_followed) -> EngineAnswer:
-        """See `Engine.arrive`."""
-        trial = self.trial_of(job)
-        if trial is None or trial.side(flight.release) is None:
+        """See `Engine.arrive`. What began under a trial that has ended is guarded, and answered instead, as before."""
+        trial = flight.trial
+        if not isinstance(trial, Trial) or trial.side(flight.release) is None:
             return await self._engine.arrive(flight, job, follow)
         if self._is_guarded(trial, flight.release):
             return await self._arrive_guarded(trial, flight, job, follow)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from support.echo import echoed
 from support.trial_rig import (
+    ALIAS,
     BREAKS,
     BREAKS_BOTH,
     CANDIDATE,
@@ -175,3 +176,18 @@ async def test_the_cost_of_batches_is_counted_at_equal_shapes() -> None:
         assert sum(rig.trial.figures.stable.cost.values()) == 1
         assert sum(rig.trial.figures.candidate.cost.values()) == 1
         assert sum(rig.trial.figures.candidate.latency.values()) == 1
+
+
+@pytest.mark.parametrize("mode", ["canary", "guarded"])
+async def test_what_is_in_the_air_when_a_trial_ends_is_answered_as_before(mode: str) -> None:
+    async with a_trial_rig(mode) as rig:
+        key = rig.key_of(CANDIDATE)
+        rig.candidate_session.stall()
+        asked = [asyncio.create_task(rig.ask(text, key)) for text in (f"fails {BREAKS}", DIFFERS)]
+        await asyncio.to_thread(rig.candidate_session.wait_for_runs, 1)
+        rig.trial.stopped = "it is worse"
+        rig.engine.exchange("echo", {ALIAS: rig.stable})
+        rig.candidate_session.release()
+        failing, differing = await asyncio.gather(*asked)
+        assert failing.release == STABLE
+        assert differing.release == (STABLE if mode == "guarded" else CANDIDATE)

@@ -12,6 +12,7 @@ from .listing import list_models, show
 from .promoting import promote, rollback
 from .pruning import prune
 from .pulling import pull
+from .reporting import report
 
 
 @click.group("models", cls=SuggestingGroup)
@@ -39,5 +40,6 @@ command.add_command(list_models)
 command.add_command(show)
 command.add_command(promote)
 command.add_command(rollback)
+command.add_command(report)
 command.add_command(diff)
 command.add_command(gc)

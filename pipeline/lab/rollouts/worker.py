@@ -1,0 +1,85 @@
+"""A worker whose alias has a stable version and a candidate with a fault: `python -m … CONFIG FAULT`, both as JSON.
+
+Its models need no files, so it exchanges them itself when the alias changes; all else is what any worker does.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from typing import Final
+
+import msgspec
+
+from ....schemas.topics import Topics
+from ...broker.kafka.broker import KafkaBroker
+from ...config import Config
+from ...engine.cache.memory import MemoryCache
+from ...engine.engine import Engine
+from ...engine.model_entry import ModelEntry
+from ...engine.trials.trial import Trial, TrialName
+from ...models.releases.alias import AliasState
+from ...models.releases.opening import open_registry
+from ...serving.serving import Serving
+from ...serving.task_workers import task_workers
+from ...serving.tuning import tune_process
+from ...telemetry import WorkerMetrics, configure_logging
+from .versions import CANDIDATE, STABLE, VersionFault, an_entry
+
+TASK: Final = "triage"
+ALIAS: Final = "prod"
+FOLLOW_S: Final = 0.2
+
+
+def command(config: Config, fault: VersionFault) -> list[str]:
+    """The command line that starts this worker."""
+    arguments = [msgspec.json.encode(one).decode() for one in (config, fault)]
+    return [sys.executable, "-m", __spec__.name, *arguments]
+
+
+def served(state: AliasState, entries: dict[str, ModelEntry]) -> ModelEntry | Trial:
+    """What the alias stands for."""
+    if state.candidate is None or state.rollout is None:
+        return entries[state.stable]
+    name = TrialName(TASK, ALIAS, state.number, state.at)
+    return Trial(name, state.rollout, entries[state.stable], entries[state.candidate])
+
+
+async def serve(config: Config, fault: VersionFault) -> None:
+    """Serve until SIGTERM."""
+    store = open_registry(config.registry.url)
+    entries = {STABLE: an_entry(STABLE, VersionFault("none")), CANDIDATE: an_entry(CANDIDATE, fault)}
+    name = f"{TASK}@{ALIAS}"
+    state = store.alias(TASK, ALIAS)
+    memory = MemoryCache(1_000_000)
+    engine = Engine({TASK: {name: served(state, entries)}}, memory=memory, disk=None, clock=time.monotonic)
+
+    async def follow(state: AliasState) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            found = await asyncio.to_thread(store.alias, TASK, ALIAS)
+            if found.number != state.number:
+                state = found
+                if state.candidate:  # its device was stopped when an earlier rollout ended
+                    entries[state.candidate] = an_entry(state.candidate, fault)
+                engine.exchange(TASK, {name: served(state, entries)})
+
+    metrics = WorkerMetrics()
+    async with KafkaBroker(config.kafka) as broker:
+        topics = Topics(TASK, config.kafka.topic_prefix)
+        workers = task_workers(config, broker, topics, engine, metrics.of_task(TASK))
+        serving = Serving(broker, engine, [workers], metrics)
+        tune_process()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
+        following = asyncio.create_task(follow(state))
+        await serving.run()
+        following.cancel()
+
+
+if __name__ == "__main__":
+    configure_logging()
+    asyncio.run(
+        serve(
+            msgspec.json.decode(sys.argv[1], type=Config), msgspec.json.decode(sys.argv[2], type=VersionFault)
+        )
+    )
