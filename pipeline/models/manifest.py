@@ -120,6 +120,9 @@ class Manifest(Struct, frozen=True):
     independence: Independence | None = None
     config_sha256: str = ""
     pooling: str = ""  # of an encoder: mean or cls; head: the scores of a classifier's own head
+    graph_from: str = (
+        ""  # where the graph was not built from the weights: the file it came in, or torch's export
+    )
     labels: tuple[str, ...] = ()  # of a classifier, in the order of its scores
     multi_label: bool = False  # whether a text may have several of them
     score_agreement: ScoreAgreement | None = None  # of a classifier, instead of the agreement of vectors

@@ -25,7 +25,7 @@ from .pulled_files import completed, sweep, whole_variants
 from .quantize import calibration_texts, chunks_of
 from .triage.fit import hold_out
 from .triage.labeled import Labeled
-from .variants import RECIPE, VariantBuilder
+from .variants import RECIPE, VariantBuilder, refuse_without_weights
 
 STEP = "prune"
 MAX_TEXTS = 1_000  # that pruning computes on; 400 were enough
@@ -104,6 +104,7 @@ class _PrunedModel:
 
     def _pruned(self, texts: Sequence[str]) -> PrunedEncoder:
         """Pruned on ``texts`` and on the sample, so that it does not forget the rest of the language."""
+        refuse_without_weights(self._original)
         folder = Path(self._original.graph_path).parent
         weights = folder / WEIGHTS
         if not weights.is_file() or sha256_of(weights) != self._original.weights_sha256:

@@ -72,6 +72,7 @@ def fetch_files(base: str, files: Sequence[PinnedFile], home: Path, sources: Ite
     for source in sources:
         try:
             for file in _missing(files, home):
+                (home / file.name).parent.mkdir(exist_ok=True)
                 source.fetch(file, home / file.name)
                 _write(note, source.name)
             return note.read_text("utf-8") if note.exists() else "files found in the cache folder"

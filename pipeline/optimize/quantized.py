@@ -27,7 +27,7 @@ from .plans import WEIGHTS
 from .pulled_files import completed, publish_graph
 from .quantize import calibration_of, calibration_texts, measure_inputs
 from .sensitivity import Goal, PrecisionMix, mixed_precision, multiplications
-from .variants import MIN_LABEL_AGREEMENT, RECIPE
+from .variants import MIN_LABEL_AGREEMENT, RECIPE, recipe_of, refuse_without_weights
 
 METHODS = ("int8", "dynamic", "mixed", "fp16")
 
@@ -70,7 +70,7 @@ def _pulled(registry: ModelRegistry, original: Manifest) -> Manifest | None:
     """The int8 variant, as the pull has built it."""
     base, _ = split_name(original.name)
     for one in registry.list():
-        same = one.weights_sha256 == original.weights_sha256 and one.recipe == RECIPE
+        same = one.weights_sha256 == original.weights_sha256 and one.recipe == recipe_of(one)
         if one.name == f"{base}-int8" and same:
             registry.verify(one)
             return one
@@ -81,6 +81,7 @@ class _Quantizing:
     """One encoder while variants of it are made."""
 
     def __init__(self, home: Path, original: Manifest, progress: Progress) -> None:
+        refuse_without_weights(original)
         if not (home / WEIGHTS).is_file() or sha256_of(home / WEIGHTS) != original.weights_sha256:
             raise ModelError(
                 f"The weights in {home} are not those of {original.name}: make or pull that model again."

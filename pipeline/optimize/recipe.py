@@ -13,10 +13,10 @@ from ..models.progress import Progress
 from ..models.registry import ModelRegistry, split_name
 from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource, SettingsAndHub
 from .decoder_files import is_generative
-from .plans import WEIGHTS, PullPlan, folder_plan, published_plan
+from .plans import LARGE, PICKLED, PullPlan, folder_plan, published_plan
 from .pulled_files import completed, fetch_files, sweep, whole_variants
 from .settings import is_of_the_settings
-from .variants import RECIPE, make_variants
+from .variants import make_variants, recipe_of
 
 
 def pull(
@@ -120,7 +120,10 @@ def _pull_from_hub(
                 exact = HubSource(wanted.repository, listing.commit, downloader)
                 return pull_from_hub(registry, base, listing, settings, exact, progress, fp16=fp16)
             _check_no_fp16(base, fp16)
-            plan = folder_plan(base, settings, listing.commit, {WEIGHTS: listing.pinned(WEIGHTS)})
+            large = {name: listing.pinned(name) for name in LARGE if name in listing.names}
+            for name in listing.names & {PICKLED}:  # only that it is there is read
+                (settings / name).touch()
+            plan = folder_plan(base, settings, listing.commit, large)
         except UsageError as error:
             raise UsageError(str(error).replace(temporary, wanted.repository)) from error
         hub = HubSource(wanted.repository, listing.commit, downloader)
@@ -135,7 +138,8 @@ def _pulled_before(registry: ModelRegistry, base: str, wanted: HubId, source: st
             f"The name {base} belongs to a model from {other}; give this one a name of its own by `--as NAME`."
         )
     is_same = wanted.is_commit and all(
-        manifest.revision == wanted.revision and manifest.recipe == RECIPE for manifest in manifests
+        manifest.revision == wanted.revision and manifest.recipe == recipe_of(manifest)
+        for manifest in manifests
     )
     return manifests if is_same else []
 
@@ -159,8 +163,9 @@ def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
 
 def _fits(manifest: Manifest, plan: PullPlan) -> bool:
     return (
-        manifest.recipe == RECIPE
-        and manifest.weights_sha256 == plan.digest_of("model.safetensors")
+        manifest.recipe == recipe_of(manifest)
+        and manifest.weights_sha256 == plan.digest_of(plan.weights)
+        and manifest.graph_from == plan.graph_from
         and manifest.tokenizer_sha256 == plan.digest_of("tokenizer.json")
         and manifest.config_sha256 == plan.digest_of("config.json")
         and manifest.max_tokens == plan.max_tokens
@@ -178,7 +183,7 @@ def _make(
         progress(note, 0, None)
     manifests = make_variants(registry, plan, source, progress)
     graphs = [Path(manifest.graph_path).name for manifest in manifests]
-    sweep(home, {*graphs, *(file.name for file in plan.files)})
+    sweep(home, {*graphs, *(Path(file.name).parts[0] for file in plan.files)})
     return manifests
 
 

@@ -7,14 +7,14 @@ refused by its name, because a graph without it would give other vectors.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
 from ..errors import UsageError
 from ..graphs.bert.files import BYTE_ORDER_MARK
-from ..graphs.bert.float32 import BertConfig, Pooling
+from ..graphs.bert.float32 import Pooling
 from ..graphs.bert.labels import Labels, is_classifier, labels_in
 
 Settings = TypeVar("Settings")
@@ -74,7 +74,17 @@ def is_of_the_settings(name: str) -> bool:
     return name in FILES or (rest == "config.json" and MODULE_FOLDER.fullmatch(folder) is not None)
 
 
-def read_settings(folder: Path, config: BertConfig) -> EncoderSettings:
+class Sizes(Protocol):
+    """What the settings are compared with: a BertConfig, or an ImportedConfig."""
+
+    @property
+    def hidden_size(self) -> int: ...
+
+    @property
+    def max_position_embeddings(self) -> int: ...
+
+
+def read_settings(folder: Path, config: Sizes) -> EncoderSettings:
     """The settings of the encoder in ``folder``. Raises UsageError with the name of what is not supported."""
     if (folder / "adapter_config.json").exists():
         raise UsageError(f"{folder} has an adapter (adapter_config.json); merge it into the weights first.")
@@ -86,7 +96,7 @@ def read_settings(folder: Path, config: BertConfig) -> EncoderSettings:
     return EncoderSettings(max_tokens, _pooling(folder, config), _prompts(folder))
 
 
-def _max_tokens(folder: Path, config: BertConfig) -> int:
+def _max_tokens(folder: Path, config: Sizes) -> int:
     limits = _read(folder / LIMITS, _Limits)
     tokenizer = _read(folder / "tokenizer_config.json", _TokenizerLimits)
     if limits.do_lower_case and not _lowers_case(folder / "tokenizer.json"):
@@ -108,7 +118,7 @@ def _lowers_case(path: Path) -> bool:
     return any(part.get("lowercase") or part.get("type") == "Lowercase" for part in parts)
 
 
-def _pooling(folder: Path, config: BertConfig) -> Pooling:
+def _pooling(folder: Path, config: Sizes) -> Pooling:
     path = folder / MODULES
     if not path.exists():
         for found in sorted(folder.iterdir()):
@@ -141,7 +151,7 @@ def _pooling(folder: Path, config: BertConfig) -> Pooling:
     return _pooling_mode(folder / modules[1].path / "config.json", config)
 
 
-def _pooling_mode(path: Path, config: BertConfig) -> Pooling:
+def _pooling_mode(path: Path, config: Sizes) -> Pooling:
     """The one pooling that a file asks for, in either of its two formats."""
     if not path.exists():
         raise UsageError(f"{path} is missing, and modules.json asks for it.")

@@ -1,6 +1,7 @@
 """Builds the variants of one model: the float32 graph, and the int8 graph, which is measured against it."""
 
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import ModelError
 from ..graphs.bert.files import check_weights, read_config, read_weights
@@ -12,9 +13,12 @@ from ..models.registry import ModelRegistry
 from ..runtime.tokenizer import Tokenizer
 from .comparison import VariantComparison
 from .evaluate import load_sample
-from .plans import PullPlan
+from .imported_variants import RECIPE as IMPORTED_RECIPE
+from .imported_variants import ImportedVariantBuilder
+from .plans import EXPORTED, PullPlan
 from .pulled_files import publish_graph
 from .quantize import calibration_of, calibration_texts, measure_inputs
+from .torch_export import export
 
 RECIPE = 8  # raised whenever the same weights give another graph; a pull then rebuilds the variants
 MIN_LABEL_AGREEMENT = 0.9
@@ -28,7 +32,7 @@ def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress
     sentences the label that float32 gives, ModelError too; then only the float32 variant has a manifest.
     """
     home = registry.folder(plan.base)
-    builder = VariantBuilder(home, plan, progress)
+    builder = builder_of(home, plan, progress)
     fp32 = builder.fp32(source)
     int8 = builder.int8(fp32)
     write_manifest(fp32, registry.manifest_path(plan.base, "fp32"))
@@ -41,6 +45,40 @@ def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress
         )
     write_manifest(int8, registry.manifest_path(plan.base, "int8"))
     return [fp32, int8]
+
+
+def recipe_of(manifest: Manifest) -> int:
+    """The recipe by which a variant like this one is made today."""
+    return IMPORTED_RECIPE if manifest.graph_from else RECIPE
+
+
+def refuse_without_weights(manifest: Manifest) -> None:
+    """Raise ModelError for a graph that was not built from weights: only its pull makes variants of it."""
+    if manifest.graph_from:
+        raise ModelError(
+            f"The graph of {manifest.name} was not built here from weights (it is from {manifest.graph_from}): it can "
+            "be served, and its pull makes int8 of it, but no other variant."
+        )
+
+
+class Builder(Protocol):
+    """Makes the variants of one model."""
+
+    def fp32(self, source: str) -> Manifest: ...
+
+    def int8(self, fp32: Manifest) -> Manifest: ...
+
+
+def builder_of(home: Path, plan: PullPlan, progress: Progress) -> Builder:
+    """What builds the graphs from the weights, or what takes the one that the model brings, or that torch exports."""
+    if not plan.graph_from:
+        return VariantBuilder(home, plan, progress)
+    if plan.graph_from != EXPORTED:
+        return ImportedVariantBuilder(home, plan, home / plan.weights, progress)
+    progress(f"exporting {plan.base} by torch", 0, None)
+    graph = home / "exported.onnx"
+    export(home, graph, plan.max_tokens, classifier=plan.labels is not None)
+    return ImportedVariantBuilder(home, plan, graph, progress)
 
 
 class VariantBuilder:
