@@ -295,6 +295,7 @@ def test_without_a_graph_the_sentence_says_what_would_help(
 
 
 @pytest.mark.optimize
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of a model's own file, when transformers imports it
 @pytest.mark.parametrize(("name", "classifier"), ALL_KINDS)
 def test_torch_exports_what_has_no_builder_and_no_graph(name: str, classifier: bool, tmp_path: Path) -> None:
     from optimize.imported.make_graphs import save_random
