@@ -23,6 +23,10 @@ MAX_BYTES: Final = 1_000_000
 MAX_AGE_S: Final = 5.0
 """What waits longer is dropped: the device has no time for it."""
 
+PER_S: Final = 50.0
+"""Comparisons that are taken in a second, beside a first burst: a limit is then judged within seconds, and a shadow of
+all requests does not take all the time that the device has."""
+
 AT_ONCE: Final = 4
 """Answers that are computed at a time."""
 
@@ -54,12 +58,17 @@ class Comparisons:
         self._engine = engine
         self._waiting: deque[Comparison] = deque()
         self._bytes = 0
+        self._allowed = float(MAX_WAITING)
+        self._counted_at = engine.clock()
         self._come = asyncio.Event()
 
     @property
     def room(self) -> int:
-        """How many more may wait."""
-        return MAX_WAITING - len(self._waiting)
+        """How many more are taken now."""
+        now = self._engine.clock()
+        self._allowed = min(float(MAX_WAITING), self._allowed + (now - self._counted_at) * PER_S)
+        self._counted_at = now
+        return min(MAX_WAITING - len(self._waiting), int(self._allowed))
 
     def put(
         self,
@@ -73,6 +82,7 @@ class Comparisons:
         size += sum(map(len, outputs.values()))
         if not self.room or self._bytes + size > MAX_BYTES:
             return False
+        self._allowed -= 1
         now = self._engine.clock()
         shadow = replace(job, compares=True, priority=LOWEST, expires=now + MAX_AGE_S, waited_s=0.0)
         self._waiting.append(Comparison(trial, shadow, size, now, outputs, label))

@@ -16,7 +16,7 @@ from support.trial_rig import (
     until,
 )
 
-from inferstream.pipeline.engine.trials.comparisons import IDLE_S, MAX_BYTES, MAX_WAITING
+from inferstream.pipeline.engine.trials.comparisons import IDLE_S, MAX_BYTES, MAX_WAITING, PER_S
 from inferstream.pipeline.errors import BlankText, DeadlineExceeded, DeviceError
 
 
@@ -160,11 +160,23 @@ async def test_what_is_compared_waits_for_all_others_and_is_bounded() -> None:
         assert not comparisons.put(rig.trial, rig.job("large"), MAX_BYTES + 1, {})
         taken = [comparisons.put(rig.trial, rig.job(f"shadow {n}"), 1, {}) for n in range(2 * MAX_WAITING)]
         assert sum(taken) == MAX_WAITING
+        assert comparisons.room == 0
         await asyncio.sleep(0.05)
         assert len(rig.candidate_session.runs) == before
         rig.stable_session.release()
         await asyncio.gather(first, *waiting)
         await until(lambda: rig.trial.figures.agreed > MAX_WAITING / 2)
+
+
+async def test_few_are_compared_in_a_second() -> None:
+    async with a_trial_rig() as rig:
+        comparisons = rig.trials.comparisons
+        for number in range(MAX_WAITING):
+            comparisons.put(rig.trial, rig.job(f"shadow {number}"), 1, {})
+        await until(lambda: rig.trial.figures.agreed == MAX_WAITING)
+        assert comparisons.room == 0
+        rig.clock.advance(1.0)  # type: ignore[attr-defined]
+        assert comparisons.room == PER_S
 
 
 async def test_the_cost_of_batches_is_counted_at_equal_shapes() -> None:
