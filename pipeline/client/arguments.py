@@ -110,6 +110,10 @@ KINDS: Final = {
     "key": Kind(_is_key, "bytes or None"),
     "near": Kind(_is_key, "bytes or None"),
     "traceparent": Kind(is_text, "a string or None"),
+    "label": Kind(
+        lambda value: isinstance(value, Mapping) and is_options(value) and bool(value),
+        "a dict with values of the right answer, as {'category': 'billing'}",
+    ),
     "options": Kind(is_options, "a dict by names of options, or the task's own type, as TriageOptions"),
     "output": Kind(_is_output, "the type of the task's output, as TriageOutput"),
     "spread": Kind(_is_count, "a whole number of 1 or more"),

@@ -188,6 +188,34 @@ class AsyncCalls(MapCalls, CaptionCalls, GenerateCalls):
         check(task=task, reason=reason, tenant=tenant)
         await self._cancel(Call(task, Envelope(tenant=tenant)), id, reason)
 
+    async def label(
+        self,
+        task: str,
+        text: Content,
+        label: Mapping[str, Any],
+        *,
+        options: Struct | Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        """Tell the workers the right answer to a request, as when a person has corrected it.
+
+        Workers judge a new version by it that is on trial (docs/rollouts.md). Returns when the broker has it.
+
+        Args:
+            task: the name of the task.
+            text: the text of the request, or a Request.
+            label: values of the right answer, as {"category": "billing"}.
+            options: options of the request.
+            tenant: the tenant of the request.
+            timeout_s: seconds to wait for the broker.
+        """
+        check(text=text, label=label)
+        await self._label(Call(task, Envelope(tenant=tenant, timeout_s=timeout_s), options), text, label)
+
+    @abstractmethod
+    async def _label(self, call: Call, content: Content, label: Mapping[str, Any]) -> None: ...
+
     @abstractmethod
     async def _cancel(self, call: Call, request_id: str, reason: Reason) -> None: ...
 

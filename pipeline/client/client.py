@@ -17,15 +17,16 @@ from ...schemas.messages import Failure, Request, Result
 from ...schemas.topics import Topics
 from ..broker.base import Broker
 from ..config import KafkaConfig
-from ..errors import BadRequest, BrokerError, ShuttingDown, Timeout, UsageError
+from ..errors import BadRequest, ShuttingDown, Timeout, UsageError
 from .arguments import check, check_place
 from .call import Call
 from .calls import AsyncCalls
 from .cancels import CancelSender, cancel_by_name, cancel_message
-from .connection import connection
+from .connection import check_topics, connection
 from .content import id_of, item_request
 from .envelope import Envelope, request_message
 from .keywords import Content, Item, Items
+from .labels import label_message, send_label
 from .lease import ClientLease, Held
 from .mapping import mapped, resolved
 from .owner import Owner, Unpicklable
@@ -75,7 +76,7 @@ class Client(AsyncCalls, Unpicklable):
         connected, option = (broker, "") if broker else connection(config, embedded)
         self._broker = connected
         self._owned = None if broker else connected
-        self._worker_option = option
+        self._check_topics = partial(check_topics, connected, option)
         self._prefix = prefix or config.topic_prefix
         self._reply_topic = reply_topic
         self._clock = clock
@@ -179,14 +180,10 @@ class Client(AsyncCalls, Unpicklable):
         """Publish the request and return the future of its reply."""
         if not self._open:
             raise ShuttingDown(CLOSED)
-        message = request_message(
-            self._topics(replies.task).requests,
-            self._reply_topic_of(replies.task),
-            request,
-            envelope,
-            self._clock,
-        )
-        cancels = self._topics(replies.task).cancels
+        topics = self._topics(replies.task)
+        reply_topic = self._reply_topic_of(replies.task)
+        message = request_message(topics.requests, reply_topic, request, envelope, self._clock)
+        cancels = topics.cancels
         if (lease_s := envelope.lease_s) is not None:
             message = message._replace(headers=(*message.headers, *self._lease.headers(lease_s)))
         published = self._broker.publish(message)
@@ -200,10 +197,20 @@ class Client(AsyncCalls, Unpicklable):
     async def _cancel(self, call: Call, request_id: str, reason: Reason) -> None:
         replies = await self._open_replies(call)
         topic = self._topics(call.task).cancels
-        if await self._broker.partitions(topic) is None:
-            raise self._missing(topic, call.task)
+        await self._check_topics(call.task, topic)
         other = cancel_by_name(topic, request_id, call.envelope.tenant, reason)
         await asyncio.gather(*map(self._broker.publish, replies.cancels_of(request_id, reason) or [other]))
+
+    async def _label(self, call: Call, content: Content, label: Mapping[str, Any]) -> None:
+        self._check_open()
+        message = label_message(self._topics(call.task), call, content, label)
+        await send_label(self._broker, message, self._check_topics, call)
+
+    def _check_open(self) -> None:
+        if self._owner:
+            self._owner.check()
+        if not self._open:
+            raise ShuttingDown(CLOSED)
 
     def _new_id(self) -> str:
         return f"{self._token}-{next(self._numbers)}"
@@ -218,10 +225,7 @@ class Client(AsyncCalls, Unpicklable):
         """The replies of a task, opened once. Raises UsageError, ShuttingDown, BrokerError or Timeout."""
         task = call.task
         timeout_s = call.envelope.timeout_s
-        if self._owner:
-            self._owner.check()
-        if not self._open:
-            raise ShuttingDown(CLOSED)
+        self._check_open()
         try:
             async with asyncio.timeout(timeout_s), self._opening:
                 if task in self._replies and not self._replies[task].alive:
@@ -236,15 +240,9 @@ class Client(AsyncCalls, Unpicklable):
 
     async def _consume_replies(self, task: str) -> PendingReplies:
         reply_topic = self._reply_topic_of(task)
-        for topic in (self._topics(task).requests, reply_topic):
-            if await self._broker.partitions(topic) is None:
-                raise self._missing(topic, task)
+        await self._check_topics(task, self._topics(task).requests, reply_topic)
         return await PendingReplies.open(self._broker, task, reply_topic, self._cancels.send_after)
 
     async def _partitions_of(self, call: Call) -> int:
         await self._open_replies(call)
         return await self._broker.partitions(self._topics(call.task).requests) or 1
-
-    def _missing(self, topic: str, task: str) -> BrokerError:
-        command = f"inferstream worker {task}{self._worker_option}"
-        return BrokerError(f"There is no topic {topic}: start a worker, which makes it: `{command}`.")

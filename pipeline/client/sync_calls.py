@@ -125,6 +125,10 @@ class SyncCalls(ABC):
     def cancel(self, *args: Any, **how: Any) -> None:
         self._cancel(args, how)
 
+    @waiting_like(AsyncCalls.label)
+    def label(self, *args: Any, **how: Any) -> None:
+        self._label(args, how)
+
     @typed_like(AsyncCalls.translate_stream)
     def translate_stream(self, *args: Any, **how: Any) -> SyncTranslationStream:
         return self._translate_stream(args, how)
@@ -144,6 +148,9 @@ class SyncCalls(ABC):
 
     @abstractmethod
     def _translate_stream(self, args: tuple[Any, ...], how: dict[str, Any]) -> SyncTranslationStream: ...
+
+    @abstractmethod
+    def _label(self, args: tuple[Any, ...], how: dict[str, Any]) -> None: ...
 
     @abstractmethod
     def _cancel(self, args: tuple[Any, ...], how: dict[str, Any]) -> None: ...

@@ -97,6 +97,9 @@ class SyncClient(SyncCalls, Unpicklable):
     def _cancel(self, args: tuple[Any, ...], how: dict[str, Any]) -> None:
         self._opened().run(self._client.cancel(*args, **how))
 
+    def _label(self, args: tuple[Any, ...], how: dict[str, Any]) -> None:
+        self._opened().run(self._client.label(*args, **how))
+
     def _stream(self, task: str, text: Content, how: dict[str, Any]) -> SyncStream[Any, Any]:
         return SyncStream(self._opened(), self._client.stream(task, text, **how))
 

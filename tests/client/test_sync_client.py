@@ -317,7 +317,7 @@ next(answers)
     assert (done.stdout, done.stderr) == ("a\n", ""), time.monotonic() - began
 
 
-@pytest.mark.parametrize("name", ["request", "map", "stream", "cancel"])
+@pytest.mark.parametrize("name", ["request", "map", "stream", "cancel", "label"])
 def test_the_documentation_is_that_of_the_client(name: str) -> None:
     ours, theirs = getattr(SyncClient, name), getattr(Client, name)
     assert ours.__doc__ == theirs.__doc__.replace("async ", "").replace("await ", "")
