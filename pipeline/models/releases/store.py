@@ -187,7 +187,8 @@ class ReleaseStore:
             if error.errno in passing:
                 raise
             reason = error.strerror or " ".join(str(error).split())[:200] or type(error).__name__
-            raise RegistryError(f"The registry {self.shown} cannot be used: {reason}.") from error
+            where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+            raise RegistryError(f"The registry {self.shown} cannot be used: {reason}{where}.") from error
         except Exception as error:  # the packages of buckets have errors of their own
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise RegistryError(f"The registry {self.shown} cannot be used ({reason}).") from error
