@@ -3,7 +3,10 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from ...errors import UsageError
 from ..files import sha256_of
@@ -29,6 +32,7 @@ class ReleaseParts(NamedTuple):
         labels: that it may answer.
         gate: the judgement on it; None if it was not measured.
         metrics: what was measured.
+        versions: of the models that are in it, by their names.
     """
 
     name: str
@@ -37,6 +41,7 @@ class ReleaseParts(NamedTuple):
     labels: tuple[str, ...] = ()
     gate: Gate | None = None
     metrics: Evaluation | None = None
+    versions: Mapping[str, str] = MappingProxyType({})
 
 
 def path_of_setting(task: str, setting: str, given: Path) -> str:
@@ -55,6 +60,7 @@ def parts_of_variant(registry: ModelRegistry, manifest: Manifest, use: str = FIT
         origin=origin_of_variant(manifest),
         gate=gate_of_variant(manifest, use),
         metrics=judgement.evaluation if judgement else None,
+        versions={manifest.name: manifest.version},
     )
 
 
@@ -102,11 +108,15 @@ def make_release(task: str, parts: ReleaseParts, progress: Progress) -> Release:
         task=task,
         name=parts.name,
         files=files,
-        origin=parts.origin,
+        origin=_with_rows(parts.origin, parts.metrics),
         labels=parts.labels,
         metrics=parts.metrics,
         gate=parts.gate or UNMEASURED,
     )
+
+
+def _with_rows(origin: Origin, metrics: Evaluation | None) -> Origin:
+    return replace(origin, data=origin.data | {"judge": metrics.rows_sha256}) if metrics else origin
 
 
 def _base_and_precision(manifest: Manifest) -> tuple[str, str]:

@@ -7,7 +7,9 @@ import msgspec
 
 from ...models.releases.release import Release, StoredFile
 
-NOT_COMPARED = frozenset({"by_label", "speeds", "served_by", "use"})
+NOT_FIGURES = frozenset(
+    ("by_label", "speeds", "served_by", "use", "version", "rows_sha256", "fitted_rows", "seed", "size_bytes")
+)
 
 
 class Difference(NamedTuple):
@@ -33,7 +35,7 @@ def figures_of(release: Release) -> dict[str, Any]:
         return {}
     measured = msgspec.structs.asdict(release.metrics)
     figures = {
-        name.replace("_", " "): _plain(value) for name, value in measured.items() if name not in NOT_COMPARED
+        name.replace("_", " "): _plain(value) for name, value in measured.items() if name not in NOT_FIGURES
     }
     for speed in release.metrics.speeds:
         where = f"on {speed.served_by.device} ({speed.served_by.provider})"

@@ -1,6 +1,6 @@
 """Finds what a name means: a version, an alias, or a model of this machine as the release that it would be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from ...models.releases.names import ReleaseName, is_alias, is_release_name, par
 from ...models.releases.opening import open_registry
 from ...models.releases.parts import make_release
 from ...models.releases.publishing import publish_release
-from ...models.releases.release import Release
+from ...models.releases.release import Origin, Release
 from ...models.releases.store import ReleaseStore
 from ...tasks.catalogue import tasks
 from ...tasks.releasing import parts_of, tasks_of
@@ -28,11 +28,16 @@ class LocalRelease(NamedTuple):
     files: Mapping[str, Path]
 
 
+Trace = Callable[[Origin, Mapping[str, str], Path], Origin]
+"""Adds to an origin what is recorded of models, by name and version, below a home folder."""
+
+
 class ReleaseFinder:
     """Finds releases in the registry of the settings and on this machine."""
 
-    def __init__(self, config: Config, progress: Progress) -> None:
+    def __init__(self, config: Config, progress: Progress, trace: Trace) -> None:
         """Raises UsageError for an address of a registry that cannot be used."""
+        self._trace = trace
         self.store: ReleaseStore = open_registry(config.registry.url)
         self._config = config
         self._progress = progress
@@ -62,6 +67,7 @@ class ReleaseFinder:
             known = " or ".join(f"{one}@ALIAS" for one in found)
             raise UsageError(f"{name} can be served by several tasks: say which one, as {known}.")
         one, parts = next(iter(found.items()))
+        parts = parts._replace(origin=self._trace(parts.origin, parts.versions, registry.root.parent))
         local = LocalRelease(make_release(one, parts, self._progress), parts.files)
         self._local[name, task] = self._local[name, one] = local
         return local

@@ -49,6 +49,7 @@ def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleasePart
         labels=head.labels,
         gate=judgement.gate if judgement else None,
         metrics=judgement.evaluation if judgement else None,
+        versions={name: head.version},
     )
     if head.served == STATIC_TIER:
         return parts
@@ -57,6 +58,7 @@ def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleasePart
         files={**encoder.files, **parts.files},
         origin=replace(encoder.origin, steps=(*encoder.origin.steps, *steps)),
         gate=parts.gate or encoder.gate,
+        versions={**encoder.versions, **parts.versions},
     )
 
 

@@ -30,9 +30,10 @@ def diff(first: str, second: str, config: Config, as_json: bool) -> None:
     """
     from ....ops.releases.differences import differences
     from ....ops.releases.finding import ReleaseFinder
+    from ....optimize.recipes.lineage import with_recorded_steps
 
     with pull_progress() as progress:
-        finder = ReleaseFinder(config, progress)
+        finder = ReleaseFinder(config, progress, with_recorded_steps)
         task = next((one.partition("@")[0] for one in (first, second) if "@" in one), "")
         releases = [finder.find(name, task) for name in (first, second)]
     rows = [one._asdict() for one in differences(*releases)]

@@ -68,10 +68,11 @@ def promote(name: str, alias: str | None, config: Config, as_json: bool, **given
     from ....models.releases.names import parse_release_name
     from ....models.releases.promoting import Promoter, change_now
     from ....ops.releases.finding import ReleaseFinder
+    from ....optimize.recipes.lineage import with_recorded_steps
 
     rollout = _rollout(given)
     with pull_progress() as progress:
-        finder = ReleaseFinder(config, progress)
+        finder = ReleaseFinder(config, progress, with_recorded_steps)
         if given["finish"]:
             if alias or rollout:
                 raise UsageError(
@@ -120,9 +121,10 @@ def rollback(alias: str, version: str | None, reason: str, config: Config, as_js
     from ....models.releases.names import is_release_name, parse_release_name
     from ....models.releases.promoting import Promoter, change_now
     from ....ops.releases.finding import ReleaseFinder
+    from ....optimize.recipes.lineage import with_recorded_steps
 
     with pull_progress() as progress:
-        finder = ReleaseFinder(config, progress)
+        finder = ReleaseFinder(config, progress, with_recorded_steps)
         if not is_release_name(alias):
             raise UsageError(f"{alias[:100]!r} is no alias of a task: write TASK@ALIAS, as triage@prod.")
         target = finder.target(alias, alias)
