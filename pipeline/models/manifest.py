@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from msgspec import Struct
@@ -172,6 +173,21 @@ class Manifest(Struct, frozen=True):
     def version(self) -> str:
         """The first 12 hexadecimal digits of the digest."""
         return self.digest.hex()[:12]
+
+    def without_figures(self) -> Self:
+        """For another variant of the same weights: of what was measured of this one nothing is true of that one."""
+        return msgspec.structs.replace(
+            self,
+            agreement=None,
+            score_agreement=None,
+            independence=None,
+            fidelity=None,
+            steadiness=None,
+            kept_accuracy=None,
+            gate=None,
+            judgements={},
+            speeds=(),
+        )
 
     def speed_on(self, served_by: ServedBy, use: str) -> MachineSpeed | None:
         """What a session like this one was measured with, for this use or alone."""

@@ -39,7 +39,7 @@ class VariantComparison:
         digest, path = graph
         base = original.name.removesuffix(f"-{original.precision}")
         variant = replace(
-            original,
+            original.without_figures(),
             name=f"{base}-{precision}",
             precision=precision,
             graph_sha256=digest,

@@ -15,6 +15,7 @@ from ..models.catalogue import PinnedFile
 from ..models.files import publish, sha256_of
 from ..models.manifest import Manifest
 from ..models.progress import Progress
+from .built_gate import gated
 from .decoder_files import TOKENIZER, DecoderFiles
 from .fidelity import fidelity, sample_texts, steadiness
 from .pulled_files import publish_graph_with_data
@@ -86,7 +87,8 @@ class DecoderVariants:
             self._progress(f"measuring {variant.name} against fp32", 0, None)
             found = fidelity(Path(original.graph_path), path, texts)
         self._progress(f"measuring {variant.name} alone and beside others", 0, None)
-        return msgspec.structs.replace(variant, fidelity=found, steadiness=steadiness(path, texts))
+        measured = msgspec.structs.replace(variant, fidelity=found, steadiness=steadiness(path, texts))
+        return measured if original is None else gated(measured, original.name)
 
     def _built(self, precision: str) -> Manifest:
         plan = self._plan

@@ -10,15 +10,19 @@ from safetensors.numpy import save
 
 from ..errors import ModelError, UsageError
 from ..graphs.bert.files import read_config, read_weights
+from ..graphs.devices import CPU
 from ..models.catalogue import PUBLISHED, PinnedFile
 from ..models.files import publish, sha256_of
-from ..models.manifest import ENCODER, KeptAccuracy, Lineage, Manifest, write_manifest
-from ..models.progress import Progress
+from ..models.manifest import ENCODER, Lineage, Manifest, write_manifest
+from ..models.metrics import FITTED, Evaluation, Judgement
+from ..models.progress import Progress, as_lines
 from ..models.registry import ModelRegistry, split_name
-from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 from .evaluate import load_sample
-from .kept_accuracy import Hits, hits, kept_accuracy
+from .evaluation.candidates import fitted_encoder
+from .evaluation.classifiers import evaluate
+from .evaluation.extra_sets import extra_sets
+from .evaluation.gates import DEFAULTS, judge
 from .plans import FILES, WEIGHTS, PullPlan
 from .prune import PrunedEncoder, kept_of, prune
 from .pulled_files import completed, sweep, whole_variants
@@ -32,7 +36,6 @@ MAX_TEXTS = 1_000  # that pruning computes on; 400 were enough
 MAX_TOKENS = 40_000  # of them: 120 MB of states in float64
 MAX_FITTED = 3_000  # rows of the classifiers that measure
 MAX_UNSEEN = 1_000
-MIN_SHARE = 0.97  # of the original's accuracy that a variant must keep
 
 
 class Pruning(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ def prune_model(
 
     Four fifths of ``rows`` are what it computes on; both variants are measured on the last fifth against the float32
     variant of the original. What was made before from the same is not made again. Raises UsageError, or ModelError if
-    a variant keeps less than MIN_SHARE of the accuracy; then there is no new model, unless it is forced.
+    a variant does not pass its gate; then there is no new model, unless it is forced.
     """
     base, precision = split_name(wanted.known_as)
     if precision or base in PUBLISHED:
@@ -136,31 +139,26 @@ class _PrunedModel:
         )
 
     def _measured(self, manifests: Sequence[Manifest], known: Labeled, unseen: Labeled) -> list[Manifest]:
-        """The manifests with the accuracy that is kept. Raises ModelError if it is too little."""
+        """The manifests with the judgement on each. Raises ModelError if too little accuracy is kept."""
         known = known.at(list(range(min(len(known.texts), MAX_FITTED))))
         unseen = unseen.without(known.texts)
         unseen = unseen.at(list(range(min(len(unseen.texts), MAX_UNSEEN))))
+        told = as_lines(self._progress)
+        original, *variants = (fitted_encoder(one, known, CPU, told) for one in (self._original, *manifests))
+        sets = extra_sets(unseen.texts)
+        fitted = len(known.texts)
+        found = evaluate(original, variants, unseen, sets, told, fitted_rows=fitted, speeds=False)
+        return [self._judged(manifest, found[manifest.name]) for manifest in manifests]
 
-        def of(manifest: Manifest) -> Hits:
-            self._progress(f"measuring {manifest.name} on {len(unseen.texts)} unseen rows", 0, None)
-            session = Session(manifest.graph_path, provider="cpu")
-            return hits((known.texts, known.labels), (unseen.texts, unseen.labels), self._tokenizer, session)
-
-        before = of(self._original)
-        measured = []
-        for manifest in manifests:
-            kept = kept_accuracy(before, of(manifest), len(known.texts))
-            self._judge(manifest, kept)
-            measured.append(msgspec.structs.replace(manifest, lineage=self._lineage, kept_accuracy=kept))
-        return measured
-
-    def _judge(self, manifest: Manifest, kept: KeptAccuracy) -> None:
-        if kept.share < MIN_SHARE and not self._lineage.forced:
+    def _judged(self, manifest: Manifest, evaluation: Evaluation) -> Manifest:
+        gate = judge(evaluation, DEFAULTS[FITTED], force=self._lineage.forced)
+        if not gate.open:
             raise ModelError(
-                f"{manifest.name} keeps {kept.share:.1%} of the accuracy of {self._original.name} "
-                f"({kept.variant:.1%} of {kept.rows} rows against {kept.original:.1%}), and {MIN_SHARE:.0%} are "
-                "needed: remove less by --share, give more rows, or publish it nevertheless by --force."
+                f"{manifest.name} is not published. {' '.join(gate.failures)} Remove less by --share, give more rows, "
+                "or publish it nevertheless by --force."
             )
+        judgements = {FITTED: Judgement(evaluation, gate)}
+        return msgspec.structs.replace(manifest, lineage=self._lineage, gate=gate, judgements=judgements)
 
     def _write_files(self, pruned: PrunedEncoder) -> None:
         """The files of a model, as on the hub: those of a BERT, whatever the family of the original is."""

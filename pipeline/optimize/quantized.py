@@ -22,12 +22,13 @@ from ..models.registry import ModelRegistry, split_name
 from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 from ..tasks.pooling import embed
+from .built_gate import gated
 from .evaluate import SAMPLE, Embeddings, agreement, independence, load_sample
 from .plans import WEIGHTS
 from .pulled_files import completed, publish_graph
 from .quantize import calibration_of, calibration_texts, measure_inputs
 from .sensitivity import Goal, PrecisionMix, mixed_precision, multiplications
-from .variants import MIN_LABEL_AGREEMENT, RECIPE, recipe_of, refuse_without_weights
+from .variants import RECIPE, recipe_of, refuse_without_weights
 
 METHODS = ("int8", "dynamic", "mixed", "fp16")
 
@@ -44,8 +45,7 @@ def quantize_encoder(
 ) -> QuantizedEncoder:
     """Make the variant of ``original``, a float32 encoder, by one of METHODS. ``goal`` is of the method mixed.
 
-    Raises ModelError if it gives less than MIN_LABEL_AGREEMENT of the sample sentences the original's label, or if
-    the goal cannot be reached.
+    Raises ModelError if it does not pass its gate, or if the goal cannot be reached.
     """
     base, _ = split_name(original.name)
     notes: tuple[str, ...] = ()
@@ -55,10 +55,10 @@ def quantize_encoder(
         if method == "int8" and (found := _pulled(registry, original)):
             return [found]
         manifest, notes = _Quantizing(registry.folder(base), original, progress).make(method, goal)
-        if manifest.agreement and manifest.agreement.label < MIN_LABEL_AGREEMENT:
+        manifest = gated(manifest, original.name)
+        if manifest.gate and not manifest.gate.open:
             raise ModelError(
-                f"{manifest.name} gives only {manifest.agreement.label:.1%} of the sample sentences the label that "
-                f"float32 gives; use {original.name}."
+                f"{manifest.name} is not published. {' '.join(manifest.gate.failures)} Use {original.name}."
             )
         write_manifest(manifest, registry.manifest_path(base, method))
         return [manifest]
@@ -112,7 +112,7 @@ class _Quantizing:
         self._progress(f"measuring {method} against fp32", 0, None)
         alone = self._vectors(Session(path), self._texts, batch_tokens=1)
         manifest = msgspec.structs.replace(
-            self._original,
+            self._original.without_figures(),
             name=f"{base}-{method}",
             precision=method,
             recipe=RECIPE,
@@ -120,7 +120,6 @@ class _Quantizing:
             graph_path=str(path),
             agreement=self._agreement(alone),
             independence=independence(self._texts, self._labels, alone, self._tokenizer, Session(path)),
-            judgements={},
         )
         return QuantizedEncoder(manifest, notes)
 

@@ -11,6 +11,7 @@ from ..models.manifest import Manifest, write_manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry
 from ..runtime.tokenizer import Tokenizer
+from .built_gate import gated
 from .comparison import VariantComparison
 from .evaluate import load_sample
 from .imported_variants import RECIPE as IMPORTED_RECIPE
@@ -21,27 +22,24 @@ from .quantize import calibration_of, calibration_texts, measure_inputs
 from .torch_export import export
 
 RECIPE = 8  # raised whenever the same weights give another graph; a pull then rebuilds the variants
-MIN_LABEL_AGREEMENT = 0.9
 
 
 def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress: Progress) -> list[Manifest]:
     """Build both variants from the files in the model's folder, and write a manifest for each.
 
     The manifests are written when both graphs have run, so that a pull that fails lists nothing. Raises
-    ModelError if a graph cannot be built or run. If int8 gives less than MIN_LABEL_AGREEMENT of the sample
-    sentences the label that float32 gives, ModelError too; then only the float32 variant has a manifest.
+    ModelError if a graph cannot be built or run. If int8 does not pass its gate, ModelError too; then only the
+    float32 variant has a manifest.
     """
     home = registry.folder(plan.base)
     builder = builder_of(home, plan, progress)
     fp32 = builder.fp32(source)
-    int8 = builder.int8(fp32)
+    int8 = gated(builder.int8(fp32), fp32.name)
     write_manifest(fp32, registry.manifest_path(plan.base, "fp32"))
-    measured = int8.agreement or int8.score_agreement
-    if measured and measured.label < MIN_LABEL_AGREEMENT:
+    if int8.gate and not int8.gate.open:
         registry.manifest_path(plan.base, "int8").unlink(missing_ok=True)
         raise ModelError(
-            f"int8 gives only {measured.label:.1%} of the sample sentences the label that float32 gives; "
-            f"use {fp32.name}, which is ready."
+            f"{int8.name} is not published. {' '.join(int8.gate.failures)} Use {fp32.name}, which is ready."
         )
     write_manifest(int8, registry.manifest_path(plan.base, "int8"))
     return [fp32, int8]

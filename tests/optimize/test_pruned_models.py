@@ -7,8 +7,8 @@ import pytest
 from support.tiny_model import WORDS, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError, UsageError
+from inferstream.pipeline.models.metrics import FITTED, Gate
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.kept_accuracy import kept_accuracy
 from inferstream.pipeline.optimize.pruned_models import Pruning, prune_model
 from inferstream.pipeline.optimize.recipe import pull
 from inferstream.pipeline.optimize.triage.labeled import Labeled
@@ -54,11 +54,12 @@ def test_a_pruned_encoder_is_a_model_like_any_other_and_says_what_it_was_made_fr
     for manifest in made:
         assert registry.load(manifest.name) == manifest
         assert manifest.lineage is not None
-        assert manifest.kept_accuracy is not None
+        judgement = manifest.judgements[FITTED]
+        assert judgement.gate == manifest.gate == Gate({"min_share": 0.97}, passed=True)
         assert (manifest.lineage.original, manifest.lineage.rows) == ("tiny-fp32", 100)
         assert manifest.lineage.original_version == registry.load("tiny-fp32").version
-        assert manifest.kept_accuracy.share >= 0.97
-        assert manifest.kept_accuracy.rows == 20, "a fifth, which nothing was computed on"
+        assert judgement.evaluation.share.value >= 0.97
+        assert judgement.evaluation.rows == 20, "a fifth, which nothing was computed on"
     before, after = (Path(registry.load(name).graph_path) for name in ("tiny-fp32", "tiny-half-fp32"))
     assert after.stat().st_size < before.stat().st_size
 
@@ -75,11 +76,15 @@ def test_what_was_made_before_is_not_made_again(registry: ModelRegistry) -> None
 
 def test_what_keeps_too_little_accuracy_is_not_published_unless_it_is_forced(registry: ModelRegistry) -> None:
     wanted = Pruning("tiny", 0.9, "tiny-bad")
-    with pytest.raises(ModelError, match=r"tiny-bad-fp32 keeps \d.*97% are needed: remove less"):
+    with pytest.raises(
+        ModelError, match=r"tiny-bad-fp32 is not published. It keeps \d.*97.00% are needed. Remove less"
+    ):
         prune_model(registry, wanted, rows_of_order(), quiet)
     assert [one.name for one in registry.list()] == ["tiny-fp32", "tiny-int8"]
     made = prune_model(registry, Pruning("tiny", 0.9, "tiny-bad", force=True), rows_of_order(), quiet)
     assert all(one.lineage is not None and one.lineage.forced for one in made)
+    assert all(one.gate is not None and one.gate.forced for one in made)
+    assert registry.load("tiny-bad-int8").name == "tiny-bad-int8", "a worker serves what was forced"
 
 
 def test_weights_that_a_refused_pruning_left_are_not_taken_for_those_of_the_model(
@@ -105,14 +110,3 @@ def test_few_rows_are_refused_before_anything_is_made(registry: ModelRegistry) -
     with pytest.raises(UsageError, match="needs at least 5"):
         prune_model(registry, HALF, rows_of_words().at([0, 1, 2, 40, 41, 42]), quiet)
     assert [one.name for one in registry.list()] == ["tiny-fp32", "tiny-int8"]
-
-
-def test_the_share_and_its_interval() -> None:
-    original = np.array([True] * 90 + [False] * 10)
-    variant = np.array([True] * 81 + [False] * 19)
-    found = kept_accuracy(original, variant, 500)
-    assert (found.original, found.variant, found.rows, found.fitted) == (0.9, 0.81, 100, 500)
-    assert found.share == pytest.approx(0.9)
-    assert 0.82 < found.low < 0.9 < found.high < 0.97
-    same = kept_accuracy(original, original, 500)
-    assert same.low == same.share == same.high == 1, "paired: what both get wrong does not widen it"

@@ -175,9 +175,9 @@ def test_int8_with_too_many_different_labels_has_no_manifest(registry: ModelRegi
         weights[prefix + "intermediate.dense.bias"][0] = 1
         weights[prefix + "output.dense.weight"][:, 0] = 20_000
     save_file(weights, folder / "model.safetensors")
-    with pytest.raises(ModelError, match="use bad-fp32, which is ready"):
+    with pytest.raises(ModelError, match="Use bad-fp32, which is ready"):
         pull(registry, "bad", quiet, folder)
-    with pytest.raises(ModelError, match="use bad-fp32, which is ready"):
+    with pytest.raises(ModelError, match="Use bad-fp32, which is ready"):
         pull(registry, "bad", quiet, folder)
     assert [manifest.name for manifest in registry.list()] == ["bad-fp32"]
     assert registry.load("bad-fp32").precision == "fp32"

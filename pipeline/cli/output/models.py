@@ -10,6 +10,7 @@ from .tables import print_table
 
 if TYPE_CHECKING:
     from ...models.manifest import Manifest
+    from ...models.metrics import Evaluation
 
 COLUMNS = {
     "name": "NAME",
@@ -47,6 +48,19 @@ def row_of(manifest: "Manifest") -> dict[str, Any]:
     )
 
 
+def _of_evaluation(found: "Evaluation") -> dict[str, str | None]:
+    if found.accuracy is None or found.share is None or found.version == found.original_version:
+        return {}
+    share = found.share
+    return {
+        "as_fp32": f"{share.value:.1%} of its accuracy",
+        "accuracy": (
+            f"{found.accuracy.value:.1%} of {found.rows} unseen rows, {found.original} {found.original_accuracy:.1%}; "
+            f"95% interval of the share {share.low:.1%} to {share.high:.1%}"
+        ),
+    }
+
+
 def _gates(manifest: "Manifest") -> list[str]:
     """The judgements on the variant, in words."""
     built = [f"{words_of(manifest.gate)} when it was built"] if manifest.gate else []
@@ -54,7 +68,9 @@ def _gates(manifest: "Manifest") -> list[str]:
 
 
 def _measured(manifest: "Manifest") -> dict[str, str | None]:
-    """What was measured when the variant was built, in words."""
+    """What was measured when the variant was built, and by `models evaluate`, in words."""
+    from ...models.metrics import FITTED
+
     shown: dict[str, str | None] = dict.fromkeys(
         ("as_fp32", "accuracy", "cosine", "scores", "kl", "alone_or_in_company")
     )
@@ -77,6 +93,8 @@ def _measured(manifest: "Manifest") -> dict[str, str | None]:
             f"{kept.variant:.1%} of {kept.rows} unseen rows, the original {kept.original:.1%}; 95% interval of the "
             f"share {kept.low:.1%} to {kept.high:.1%}"
         )
+    if judgement := manifest.judgements.get(FITTED):
+        shown |= _of_evaluation(judgement.evaluation)
     if fidelity := manifest.fidelity:
         shown["as_fp32"] = f"{fidelity.top1:.1%} of {fidelity.tokens} tokens"
         shown["kl"] = f"{fidelity.kl:.2g}"

@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 from ...models.metrics import Estimate
 
 DRAWS = 10_000
+SEED = 0
 LOW, HIGH = 2.5, 97.5  # percentiles
 
 Hits = NDArray[np.bool_]
 
 
-def share_of(hits: Hits, seed: int = 0) -> Estimate:
+def share_of(hits: Hits, seed: int = SEED) -> Estimate:
     """The share of the rows that are true. Raises ValueError without a row."""
     count, rows = int(hits.sum()), _rows(hits)
     drawn = np.random.default_rng(seed).binomial(rows, count / rows, DRAWS) / rows
     return _estimate(count / rows, drawn)
 
 
-def kept_share(original: Hits, variant: Hits, seed: int = 0) -> Estimate:
+def kept_share(original: Hits, variant: Hits, seed: int = SEED) -> Estimate:
     """The variant's hits ÷ the original's, on the same rows: what both get right or wrong widens nothing."""
     rows = _rows(original)
     both = int((original & variant).sum())
