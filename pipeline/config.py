@@ -158,11 +158,23 @@ class CacheConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where releases are: a folder, or the address of a bucket as s3://bucket/models; by default the folder
-    ``registry`` below the home folder.
+    """Releases, and how a worker follows the aliases that its models name.
+
+    ``url`` is a folder, or the address of a bucket as s3://bucket/models; by default the folder ``registry`` below
+    the home folder.
     """
 
     url: Text | None = None
+    poll_s: Timeout = 10.0  # between two looks at an alias, on average
+    memory_bytes: Size | None = (
+        None  # that all releases loaded at once may take; else what is left of the memory
+    )
+    members_s: Seconds = (
+        30.0  # a new release answers when all members of the group have it, or after this time
+    )
+    keep_labels: bool = (
+        True  # refuse a release with other labels or dimensions than the one in whose place it comes
+    )
 
 
 class StepConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,7 +38,7 @@ class Device:
         batcher: type[Batcher] = Batcher,
     ) -> None:
         """``costs``: what is known of each phase of the model; ``limits`` hold for each of them."""
-        self._model = model
+        self.model = model
         self.costs = costs
         self._settings = settings
         self._note = note
@@ -59,8 +59,8 @@ class Device:
 
         Only for a model with one step, or one that warms up: what others cost is learned while they run.
         """
-        if isinstance(self._model, HasMemory):
-            self._warm_up(self._model)
+        if isinstance(self.model, HasMemory):
+            self._warm_up(self.model)
         cost = self.costs.get(RUN)
         if cost is not None and not cost.learned:
             generates = any(row.given is not None for row in self._examples(1, 1))
@@ -87,13 +87,13 @@ class Device:
     def _measure(self, rows: int, length: int) -> CostSample:
         batch = self._examples(rows, length)
         began = self._settings.stopwatch()
-        self._model.step(batch)
+        self.model.step(batch)
         ms = (self._settings.stopwatch() - began) * 1e3
         return CostSample(rows, max(row.length + row.made for row in batch), max(ms, 1e-3))
 
     def _examples(self, rows: int, length: int) -> Sequence[Row]:
-        if isinstance(self._model, HasExamples):
-            return self._model.examples(rows, length)
+        if isinstance(self.model, HasExamples):
+            return self.model.examples(rows, length)
         return [Row([0] * length) for _ in range(rows)]
 
     def start(
@@ -105,7 +105,7 @@ class Device:
         """Start the lanes. ``land``, ``fail`` and ``tell``, for new pieces, are called from their threads."""
         self._land = land
         context = LaneContext(
-            model=self._model,
+            model=self.model,
             batcher=self.batcher,
             costs=self.costs,
             note=self._note,
@@ -140,7 +140,12 @@ class Device:
 
     def _steps_s(self, flight: Flight) -> float:
         most = flight.further_steps
-        return self._forecast.steps_s(self.costs[self._model.phases[-1]].steps(most, most)) if most else 0.0
+        return self._forecast.steps_s(self.costs[self.model.phases[-1]].steps(most, most)) if most else 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its lanes run."""
+        return bool(self._lanes)
 
     @property
     def backlog_s(self) -> float:
@@ -189,7 +194,7 @@ class Device:
         # The batcher refers to this device, and it to the batcher: the garbage collector, which runs rarely in a worker
         # (serving/tuning.py), would free the memory of the model much later.
         self._lanes = []
-        del self._model
+        del self.model
         if self._note is not None:
             self._note.close()
         try:
@@ -202,7 +207,7 @@ class Device:
 
     def _observe(self, batch: BatchStats, phase: str, solo_ms: float) -> None:
         # Several lanes call this; an update that is lost between them hardly changes an average.
-        self._forecast.observe(batch.ms, solo_ms, further=phase != self._model.phases[0])
+        self._forecast.observe(batch.ms, solo_ms, further=phase != self.model.phases[0])
         self.costs[phase].observe_wall(CostSample(batch.rows, batch.padded_tokens // batch.rows, batch.ms))
         self.on_batch(batch)
 
@@ -212,7 +217,7 @@ class Device:
 
     def _free(self, rows: Sequence[Row]) -> None:
         try:
-            self._model.drop(rows)
+            self.model.drop(rows)
         except Exception:
             log.exception(
                 "A defect in the model: it could not free %d rows, and may keep their memory.", len(rows)

@@ -19,6 +19,10 @@ from ..tasks.chains.chain import steps_of
 from ..tasks.chains.declared import chains_of, task_models
 from ..telemetry import WorkerMetrics
 from .loading import ModelLoader
+from .releases.eligible import EligibleReleases
+from .releases.followed import ReleasedModels
+from .releases.follower import Follower
+from .releases.starting import Start
 from .serving import Serving, TaskWorkers
 from .step_options import check_step_options
 from .task_workers import task_workers
@@ -52,7 +56,9 @@ def build_worker(
     metrics = WorkerMetrics()
     definitions = [tasks().find(name) for name in names]
     loader = ModelLoader(config, metrics, batcher, graph_of)
-    models = {one.name: loader.entries(one, names[one.name]) for one in definitions}
+    start = Start(config, loader)
+    served_models = [start.models(one, names[one.name]) for one in definitions]
+    models = {one.task: one.served() for one in served_models}
     check_step_options(chains_of(config).values(), models)
     memory, disk = _caches(config.cache)
     engine = Engine(
@@ -78,7 +84,25 @@ def build_worker(
         for one in definitions
     ]
     of_tasks += step_workers(config, broker, engine, metrics, models, group=group, member=member)
-    return Serving(broker, engine, of_tasks, metrics)
+    follower = _follower(config, engine, start, served_models, of_tasks, metrics)
+    return Serving(broker, engine, of_tasks, metrics, follower)
+
+
+def _follower(
+    config: Config,
+    engine: Engine,
+    start: Start,
+    served: Sequence[ReleasedModels],
+    of_tasks: Sequence[TaskWorkers],
+    metrics: WorkerMetrics,
+) -> Follower | None:
+    """What follows the aliases, if there are any."""
+    followed = [models for models in served if models.aliases]
+    if start.opener is None or not followed:
+        return None
+    members = {one.task: [of.members for of in of_tasks if of.task == one.task] for one in followed}
+    eligible = EligibleReleases(members, config.registry.members_s)
+    return Follower(engine, start.opener, followed, metrics, config.registry, eligible)
 
 
 def step_workers(

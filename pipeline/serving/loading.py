@@ -1,8 +1,8 @@
 """Loads the models of tasks onto devices. All that is on one graph shares its session, its lanes and its batches."""
 
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config import Config
@@ -14,10 +14,13 @@ from ..engine.device import Device
 from ..engine.lanes import LaneSettings
 from ..engine.model_entry import ModelEntry
 from ..engine.no_rows import device_without_rows
+from ..errors import ModelError
 from ..graphs.devices import ANY
+from ..graphs.sound_arrays import array_of_no_numbers
 from ..home import home_folder
-from ..models.manifest import Manifest
+from ..models.manifest import ENCODER, Manifest
 from ..models.registry import ModelRegistry, split_name
+from ..models.releases.release import Release
 from ..runtime.graph import Graph, NoGraph
 from ..runtime.model import RUN
 from ..runtime.providers import default_lanes
@@ -30,7 +33,7 @@ from ..telemetry import WorkerMetrics
 class OnDevice(NamedTuple):
     """A graph on its device."""
 
-    session: Session
+    session: Session | None  # None: the models need no graph
     device: Device
 
 
@@ -54,7 +57,7 @@ class ModelLoader:
         self._batcher = batcher
         self._graph_of = graph_of
         self._registry = ModelRegistry(provider=config.engine.provider)
-        self._devices: dict[tuple[str, Any], OnDevice] = {}
+        self._devices: dict[tuple[bytes, int, Any], OnDevice] = {}
 
     def entries(self, definition: TaskDefinition, names: Sequence[str] = ()) -> dict[str, ModelEntry]:
         """The models of a task by name; those of its settings if there are no ``names``.
@@ -63,30 +66,63 @@ class ModelLoader:
         names are one entry. Raises UnknownModel, ModelError, ProviderUnavailable, UsageError.
         """
         settings: Any = self._config.of_task(definition.name, definition.settings)
-        entries = {}
+        entries: dict[str, ModelEntry] = {}
         for name in names or [settings.model, *getattr(settings, "models", ())]:
             loaded = loaded_model(definition, self._registry, name, settings)
-            if loaded.manifest is None:
-                task = made_task(definition.name, loaded, NoGraph())
-                self._metrics.include(task)
-                entries[name] = ModelEntry(task, self._no_device)
-                continue
-            session, device = self._on_device(loaded.manifest, loaded, definition.name)
-            task = made_task(definition.name, loaded, session)
-            self._metrics.include(task)
-            device.learn(loaded.manifest.max_tokens)
-            entries[name] = ModelEntry(task, device)
-            for same in _other_names(name, loaded.manifest):
+            entries[name] = self._entry(definition, loaded)
+            for same in _other_names(name, loaded.manifest) if loaded.manifest else ():
                 entries.setdefault(same, entries[name])
         return entries
 
-    @cached_property
-    def _no_device(self) -> Device:
+    def released(self, definition: TaskDefinition, release: Release, folder: Path) -> ModelEntry:
+        """The model of a release that is laid out in this folder. Raises what `entries` raises."""
+        settings: Any = self._config.of_task(definition.name, definition.settings)
+        registry = ModelRegistry(folder, provider=self._config.engine.provider)
+        loaded = loaded_model(definition, registry, release.name, settings)
+        if loaded.manifest is not None:
+            _check_arrays(loaded.manifest)
+        entry = self._entry(definition, loaded)
+        session = self._session_of(entry)
+        if loaded.manifest is not None and session is not None:
+            _check_dimensions(loaded.manifest, session)
+        return entry._replace(release=release.version)
+
+    def provider_of(self, entry: ModelEntry) -> str | None:
+        """What runs its graph; None if it has none."""
+        session = self._session_of(entry)
+        return session.provider if session else None
+
+    def _session_of(self, entry: ModelEntry) -> Session | None:
+        return next((one.session for one in self._devices.values() if one.device is entry.device), None)
+
+    def forget(self, running: Container[Device]) -> None:
+        """Free what no engine runs: models that were refused, and those that an engine has stopped."""
+        for key, on_device in list(self._devices.items()):
+            if on_device.device not in running:
+                del self._devices[key]
+                on_device.device.stop()
+
+    def _entry(self, definition: TaskDefinition, loaded: Loaded) -> ModelEntry:
+        if loaded.manifest is None:
+            session, device = self._without_graph()
+        else:
+            session, device = self._on_device(loaded.manifest, loaded, definition.name)
+        task = made_task(definition.name, loaded, session or NoGraph())
+        self._metrics.include(task)
+        if loaded.manifest is not None:
+            device.learn(loaded.manifest.max_tokens)
+        return ModelEntry(task, device)
+
+    def _without_graph(self) -> OnDevice:
         """What all models without a graph share."""
-        return device_without_rows()
+        key = (b"", 0, None)
+        if key not in self._devices:
+            self._devices[key] = OnDevice(None, device_without_rows())
+        return self._devices[key]
 
     def _on_device(self, manifest: Manifest, loaded: Loaded, task: str) -> OnDevice:
-        key = (manifest.name, loaded.model)
+        # By its content: releases that differ in other things share a session. A digest does not cover the padding.
+        key = (manifest.digest, manifest.pad_id, loaded.model)
         if key not in self._devices:
             self._devices[key] = self._open(manifest, loaded, task)
         return self._devices[key]
@@ -118,6 +154,28 @@ class ModelLoader:
         )
         device.on_batch = lambda stats: self._metrics.ran(*stats[:-1])
         return OnDevice(session, device)
+
+
+def _check_arrays(manifest: Manifest) -> None:
+    """Raise ModelError for a graph with an array that holds no numbers."""
+    try:
+        name = array_of_no_numbers(Path(manifest.graph_path))
+    except Exception as error:  # what the library raises of a file that is no graph
+        raise ModelError(f"The graph of {manifest.name} cannot be read ({error}).") from error
+    if name is not None:
+        raise ModelError(
+            f"The graph of {manifest.name} is broken: its array {name!r} holds no numbers (NaN)."
+        )
+
+
+def _check_dimensions(manifest: Manifest, session: Session) -> None:
+    """Raise ModelError for an encoder whose vectors are not as long as its manifest says."""
+    made = next(iter(session.output_shapes.values()))[-1]
+    if manifest.kind == ENCODER and made != manifest.dimensions:
+        raise ModelError(
+            f"The graph of {manifest.name} makes vectors of {made} dimensions, and its manifest says "
+            f"{manifest.dimensions}."
+        )
 
 
 def _other_names(name: str, manifest: Manifest) -> list[str]:

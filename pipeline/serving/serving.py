@@ -5,32 +5,42 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..broker.base import Broker, TopicSpec
+from ..delivery.members import Members
 from ..delivery.worker import Worker
 from ..engine.engine import Engine
 from ..telemetry import WorkerMetrics
+from .releases.follower import Follower
 
 
 class TaskWorkers(NamedTuple):
     """The workers of one task: one answers requests, the others return what is retried.
 
-    ``specs``: topics to create.
+    ``specs``: topics to create. ``members``: of its group.
     """
 
     task: str
     worker: Worker
     returners: Sequence[Worker]
     specs: Sequence[TopicSpec]
+    members: Members
 
 
 class Serving:
     """An engine and the workers of its tasks. `run` it until `drain`."""
 
     def __init__(
-        self, broker: Broker, engine: Engine, of_tasks: Sequence[TaskWorkers], metrics: WorkerMetrics
+        self,
+        broker: Broker,
+        engine: Engine,
+        of_tasks: Sequence[TaskWorkers],
+        metrics: WorkerMetrics,
+        follower: Follower | None = None,
     ) -> None:
+        """``follower``: of the aliases that the models are named by, if there are any."""
         self.engine = engine
         self.of_tasks = of_tasks
         self.metrics = metrics
+        self.follower = follower
         self._broker = broker
 
     @property
@@ -70,11 +80,14 @@ class Serving:
         """
         await self._broker.ensure_topics([spec for one in self.of_tasks for spec in one.specs])
         async with self.engine, asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self.engine.watch())
+            background = [tasks.create_task(self.engine.watch())]
+            if self.follower is not None:
+                background.append(tasks.create_task(self.follower.run()))
             async with asyncio.TaskGroup() as workers:
                 for worker in self._workers():
                     workers.create_task(worker.run())
-            watching.cancel()
+            for one in background:
+                one.cancel()
 
     def _workers(self) -> Iterator[Worker]:
         for one in self.of_tasks:

@@ -117,7 +117,7 @@ def task_workers(
     returners = [_returner(config, broker, topics, seconds, subscription, route) for seconds in tiers]
 
     _watch(metrics, worker, breaker)
-    return TaskWorkers(topics.label, worker, returners, specs)
+    return TaskWorkers(topics.label, worker, returners, specs, announcer.members)
 
 
 def _returner(

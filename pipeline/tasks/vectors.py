@@ -51,6 +51,11 @@ class VectorTask(TextTask, ABC):
         self.digest = digest_of(self.name.encode(), self.code_version, encoder.manifest.digest, decided_by)
         self.version = self.digest.hex()[:12]
 
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors."""
+        return self.encoder.manifest.dimensions
+
     @abstractmethod
     def answer(self, vector: Floats, options: Any, windows: int) -> Any:
         """The output for the vector of a text, a struct or what else msgspec encodes.

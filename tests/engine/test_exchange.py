@@ -127,7 +127,7 @@ async def test_a_model_that_is_replaced_is_stopped_when_nothing_flies_on_it() ->
         session.release()
         assert checked(await flying) == "one"
         await left(rig, one.device)
-        assert not hasattr(one.device, "_model")
+        assert not hasattr(one.device, "model")
         assert checked(await rig.ask("after")) == "two"
 
 

@@ -64,7 +64,7 @@ async def test_an_answer_has_no_line_breaks() -> None:
 
 async def test_a_model_that_returns_too_few_results_fails_the_requests_of_the_step() -> None:
     async with an_engine_rig(lanes=1) as rig:
-        model: Any = rig.device._model
+        model: Any = rig.device.model
         step = model.step
 
         def fewer(rows: Sequence[Row]) -> Any:

@@ -44,11 +44,11 @@ async def served(lanes: int) -> tuple[list[str], dict[str, float], Any]:
                 one.name: one.value for family in serving.metrics.registry.collect() for one in family.samples
             }
             (device,) = serving.engine.devices
-            memories = device._model._lanes  # type: ignore[attr-defined]
+            memories = device.model._lanes  # type: ignore[attr-defined]
             assert all(lane.memory.free_rows == lane.memory.rows for lane in memories)
             assert metrics["inferstream_prompt_tokens_total"] == sum(one.prompt_tokens for one in usages)
             assert metrics["inferstream_kept_tokens_total"] == sum(one.cached_tokens for one in usages)
-            return texts, metrics, device._model._by_thread  # type: ignore[attr-defined]
+            return texts, metrics, device.model._by_thread  # type: ignore[attr-defined]
 
 
 async def test_two_lanes_give_the_texts_of_one_and_share_what_is_kept_of_prompts() -> None:

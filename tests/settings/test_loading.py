@@ -32,6 +32,7 @@ def default_of(name: str) -> Any:
 
 def type_of(name: str) -> type:
     examples = {"kafka.partitions": 1, "engine.lanes": 1, "engine.token_budget": 1, "triage.threshold": 0.5}
+    examples["registry.memory_bytes"] = 1
     value = examples.get(name, default_of(name))
     return str if value is None else type(value)
 

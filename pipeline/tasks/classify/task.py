@@ -24,7 +24,7 @@ class Classify(VectorTask):
     def __init__(self, model: str, encoder: TextEncoder, threshold: float | None = None) -> None:
         """Serve a classifier under the name ``model``; ``threshold`` is for requests that say none."""
         manifest = encoder.manifest
-        self._labels = manifest.labels
+        self.labels = manifest.labels
         self._multi_label = manifest.multi_label
         own = DEFAULT_THRESHOLD if manifest.multi_label else 0.0
         self._threshold = own if threshold is None else threshold
@@ -51,10 +51,10 @@ class Classify(VectorTask):
         given = order if self._multi_label else order[:1]
         best = order[0]
         return ClassifyOutput(
-            label=self._labels[best],
+            label=self.labels[best],
             score=rounded[best],
-            labels=[self._labels[i] for i in given if rounded[i] >= threshold],
-            scores=[LabelScore(self._labels[i], rounded[i]) for i in order[: options.top_k]],
+            labels=[self.labels[i] for i in given if rounded[i] >= threshold],
+            scores=[LabelScore(self.labels[i], rounded[i]) for i in order[: options.top_k]],
             multi_label=self._multi_label,
             windows=windows,
         )

@@ -83,7 +83,7 @@ class CascadeTriage(Triage):
         """Serve ``tiers`` under the name ``model``. ``shadow``: the share of the texts for which both are asked."""
         head, tier, cascade = tiers
         super().__init__(model, tokenizer, encoder_digest, head.classifier(), routing, head.cleaning)
-        labels = head.labels
+        self.labels = labels = head.labels
         self._writer = AnswerWriter(labels, routing, "encoder")
         self._static_writer = AnswerWriter(labels, routing, "static")
         self._margin = routing.margin

@@ -126,6 +126,8 @@ class Head(Struct, frozen=True):
         bias = np.frombuffer(self.bias, "<f4")
         if (weights.size, bias.size) != (self.dimensions * len(self.labels), len(self.labels)):
             raise ModelError("The fitted model has weights of the wrong shape; fit it again.")
+        if not (np.isfinite(weights).all() and np.isfinite(bias).all() and 0 < self.temperature < np.inf):
+            raise ModelError("The fitted model has weights that are no numbers (NaN); fit it again.")
         return Classifier(
             labels=self.labels,
             weights=weights.reshape(self.dimensions, len(self.labels)).astype(np.float32),

@@ -25,6 +25,7 @@ class StaticTriage(TicketTask):
     ) -> None:
         """Serve ``tier`` of ``head`` under the name ``model``. ``routing`` is that of the head's labels."""
         super().__init__(model, tokenizer, head.cleaning)
+        self.labels = head.labels
         self._tier = tier.along(routing.urgency)
         self._writer = AnswerWriter(head.labels, routing, "static")
         decided_by = (head.digest, routing.digest, str(routing.threshold).encode())

@@ -42,6 +42,7 @@ class Triage(TicketTask):
     ) -> None:
         """Serve ``classifier`` under the name ``model``; ``clean`` is for requests that do not say it."""
         super().__init__(model, tokenizer, clean)
+        self.labels = classifier.labels
         self._writer = AnswerWriter(classifier.labels, routing)
         scale = np.float32(1 / classifier.temperature)
         self._weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)

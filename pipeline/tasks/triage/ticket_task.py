@@ -27,6 +27,8 @@ class TicketTask(TextTask):
     """The part of `tasks/base.Task` that does not depend on what classifies the tickets."""
 
     name = "triage"
+    labels: Sequence[str] = ()
+    """The categories that it may answer."""
 
     def __init__(self, model: str, tokenizer: Tokenizes, clean: str = NONE) -> None:
         """``model``: the name that it is served under; ``clean`` is for requests that do not say it."""

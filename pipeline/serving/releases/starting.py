@@ -1,0 +1,92 @@
+"""What a worker serves when it starts: the releases that its settings name, or those that it served last. Blocks."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from ...config import Config
+from ...errors import InferstreamError, ModelError, UsageError
+from ...models.releases.alias import AliasState
+from ...models.releases.last_served import last_served
+from ...models.releases.names import ReleaseName, is_release_name, parse_release_name
+from ...tasks.definition import TaskDefinition
+from ..loading import ModelLoader
+from .followed import FollowedAlias, ReleasedModels
+from .opening import OpenRelease, ReleaseOpener
+
+log = logging.getLogger(__name__)
+
+
+class Start:
+    """Loads the models of all tasks of a process. ``opener`` is there only if a release is named."""
+
+    def __init__(self, config: Config, loader: ModelLoader) -> None:
+        self._config = config
+        self._loader = loader
+        self._opened: list[OpenRelease] = []
+        self.opener: ReleaseOpener | None = None
+
+    def models(self, definition: TaskDefinition, names: Sequence[str] = ()) -> ReleasedModels:
+        """The models of a task; those of its settings if there are no ``names``.
+
+        Raises UnknownModel, ModelError, ProviderUnavailable, UsageError.
+        """
+        settings: Any = self._config.of_task(definition.name, definition.settings)
+        names = list(names or [settings.model, *getattr(settings, "models", ())])
+        models = ReleasedModels(definition, names)
+        for name in names:
+            if not is_release_name(name):
+                models.plain[name] = self._loader.entries(definition, [name])
+                continue
+            named = parse_release_name(name)
+            if named.task != definition.name:
+                raise UsageError(
+                    f"{name} is a release of {named.task!r}, and {definition.name!r} is served by it here."
+                )
+            if named.version:
+                models.fixed[name] = self._open(definition, named.version)
+            else:
+                models.aliases[name] = self._follow(definition, named)
+        return models
+
+    def _follow(self, definition: TaskDefinition, name: ReleaseName) -> FollowedAlias:
+        """The alias, with its stable version; where that cannot be served, with the one that was served last."""
+        opener = self._the_opener()
+        state: AliasState | None = None
+        try:
+            state = opener.state(name.task, name.alias)
+            return FollowedAlias(name, self._open(definition, state.stable), state)
+        except InferstreamError as error:
+            version = last_served(opener.local.folder, name)
+            if version is None or (state is not None and version == state.stable):
+                raise
+            problem = error
+        try:
+            stable = self._open(definition, version)
+        except InferstreamError as error:
+            raise ModelError(
+                f"{problem} {name.task}@{version}, which was served last, cannot be served either: {error}"
+            ) from error
+        log.error(
+            "%s The worker starts on %s@%s, which it served last as %s.", problem, name.task, version, name
+        )
+        # The follower tries it again, and says what it finds.
+        return FollowedAlias(name, stable, unreached=str(problem) if state is None else "")
+
+    def _open(self, definition: TaskDefinition, version: str) -> OpenRelease:
+        known = next((one for one in self._opened if one.version == version), None)
+        if known is not None:
+            return known
+        opener = self._the_opener()
+        release = opener.find(definition.name, version)
+        opened = opener.open(definition, release, [one.release for one in self._opened])
+        self._opened.append(opened)
+        return opened
+
+    def _the_opener(self) -> ReleaseOpener:
+        if self.opener is None:
+            try:
+                self.opener = ReleaseOpener(self._config, self._loader)
+            except ModuleNotFoundError as error:
+                raise ModelError(f"Releases need a package that is not installed ({error}).") from error
+        return self.opener
