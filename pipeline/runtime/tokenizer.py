@@ -1,6 +1,7 @@
 """Turns texts into windows of token ids. A long text becomes several overlapping windows; no token is cut off."""
 
 import os
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ OVERLAP_TOKENS: Final = 32
 
 PIECE_CHARACTERS: Final = 8_192
 """A longer text is tokenized in pieces: the library needs up to 430 bytes of memory for each character."""
+
+UNUSED: Final = re.compile(r"\[unused\d+\]")
+"""Places of a vocabulary that its model was never trained on, as BERT has a thousand of them."""
 
 CUT_CHARACTERS: Final = 1_024
 """A piece ends at the last space among this many characters; without one it ends at its last character."""
@@ -68,6 +72,22 @@ class Tokenizer:
     def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
         """How much of ``text``, which `encode` has cut into ``windows``, the model can read."""
         return self._vocabulary.reading(text, windows)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """One more than the highest token id."""
+        return max(self._fast.get_vocab().values(), default=-1) + 1
+
+    @property
+    def special_ids(self) -> set[int]:
+        """The ids of tokens that stand for no text: those around a window, padding, the unknown one, a mask."""
+        added = self._fast.get_added_tokens_decoder()
+        unused = (number for token, number in self._fast.get_vocab().items() if UNUSED.fullmatch(token))
+        return {number for number, token in added.items() if token.special}.union(unused)
+
+    def window(self, ids: Sequence[int]) -> Sequence[int]:
+        """These ids with the special tokens around them."""
+        return self._before + array("i", ids) + self._after
 
     def _ids(self, text: str, limit: int | None) -> "array[int]":
         """All token ids of a long text, without special tokens, 4 bytes each. Raises TooLarge."""
