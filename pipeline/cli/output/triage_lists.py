@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 HEAD_COLUMNS = {
     "name": "NAME",
     "version": "VERSION",
-    "current": "SERVED",
+    "current": "CURRENT",
     "base": "ENCODER",
+    "served": "ANSWERED BY",
     "labels": "LABELS",
     "train_rows": "FITTED ON",
     "accuracy": "ACCURACY",
@@ -61,5 +62,6 @@ def _head_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
                 "version": version,
                 "current": version == heads.current(name),
                 "base": head.base,
+                "served": head.served,
             }
-            yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured)
+            yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured_served)

@@ -25,8 +25,8 @@ from ...tasks.triage.settings import TriageSettings
 from ...tasks.triage.task import Triage
 from ...tasks.triage.taxonomy import load_taxonomy
 from ...tasks.triage.ticket_task import NONE
-from ..triage.fit import fitted_classifier
 from ..triage.labeled import Labeled
+from ..triage.regression import fitted_classifier
 from ..triage.report import Progress, embed_with, indices_of
 from .candidate import Candidate
 

@@ -1,31 +1,45 @@
-"""Fits a triage model to labeled tickets: multinomial logistic regression on the vectors of an encoder."""
+"""Fits the head of an encoder to labeled tickets, and measures it on others."""
 
 from collections import Counter
-from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import UNSET
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from ...errors import UsageError
 from ...models.manifest import Manifest
 from ...runtime.graph import Graph
 from ...tasks.pooling import Tokenizes
-from ...tasks.triage.classifier import Classifier
-from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
+from ...tasks.triage.confidence import Floats, Indices
 from ...tasks.triage.head import Head, HeadAccuracy
 from ...tasks.triage.ticket_task import NONE
 from .labeled import Labeled
-from .report import Progress, TriageReport, embed_with, indices_of, measure, scored
+from .regression import FOLDS, cross_fitted
+from .report import Progress, Scored, TriageReport, embed_with, indices_of, measure, scored
 
 MIN_ROWS = 5  # of each label, if a fifth is held out; otherwise FOLDS rows are enough
-FOLDS = 3
-INVERSE_REGULARIZATIONS = (3.0, 10.0, 30.0)
 TEST_SHARE = 0.2
-MAX_ITERATIONS = 5_000
 SEED = 0
+
+
+class FitRows(NamedTuple):
+    """The rows that a model is fitted on and measured on, which share no text."""
+
+    train: Labeled
+    test: Labeled
+    labels: tuple[str, ...]
+    truth: Indices  # of ``train``, as indices of ``labels``
+    test_truth: Indices
+    repeated: int  # rows of the test that are not measured, since their texts are fitted on
+
+
+class Teacher(NamedTuple):
+    """The encoder's classifier on the rows of the fit."""
+
+    vectors: Floats  # (rows, dimensions), of the encoder
+    unseen: Floats  # (rows, labels): logits, each by a classifier that was not fitted on the row
+    temperature: float  # of these logits
 
 
 class Fitted(NamedTuple):
@@ -34,6 +48,8 @@ class Fitted(NamedTuple):
     head: Head
     report: TriageReport
     repeated: int  # rows of ``test`` that are not measured, since their texts were fitted on
+    rows: FitRows
+    teacher: Teacher
 
 
 def fit(
@@ -51,6 +67,30 @@ def fit(
     fit, so the test rows do not influence them. ``progress`` is called with (step, done, total).
     Raises UsageError for too few rows.
     """
+    rows = rows_to_fit(train, test)
+    vectors = embed_with(rows.train.texts, tokenizer, session, progress, "reading the tickets to fit on")
+    test_vectors = embed_with(rows.test.texts, tokenizer, session, progress, "reading the tickets to test on")
+    classifier, unseen = cross_fitted(vectors, rows.truth, rows.labels, progress)
+    made = scored(classifier, test_vectors)
+    report = measure(made, rows.test_truth)
+    head = Head(
+        base=manifest.name,
+        encoder_digest=manifest.digest,
+        labels=rows.labels,
+        dimensions=classifier.weights.shape[0],
+        weights=classifier.weights.astype("<f4").tobytes(),
+        bias=classifier.bias.astype("<f4").tobytes(),
+        temperature=classifier.temperature,
+        measured=accuracy_of(rows, made, report),
+        routes=rows.train.routes,
+        priorities=rows.train.priorities,
+        clean=UNSET if rows.train.clean == NONE else rows.train.clean,
+    )
+    return Fitted(head, report, rows.repeated, rows, Teacher(vectors, unseen, classifier.temperature))
+
+
+def rows_to_fit(train: Labeled, test: Labeled | None) -> FitRows:
+    """Without ``test``, a fifth of the rows is held out. Raises UsageError for too few rows."""
     if test is None:
         train, test = hold_out(train)
     _check(train, FOLDS)
@@ -62,39 +102,19 @@ def fit(
         )
     labels = tuple(sorted(set(train.labels)))
     truth = indices_of(train.labels, labels)
-    test_truth = indices_of(test.labels, labels)
-    vectors = embed_with(train.texts, tokenizer, session, progress, "reading the tickets to fit on")
-    test_vectors = embed_with(test.texts, tokenizer, session, progress, "reading the tickets to test on")
-    classifier = fitted_classifier(vectors, truth, labels, progress)
-    made = scored(classifier, test_vectors)
-    before = measure(made._replace(temperature=1.0), test_truth).calibration_error
-    report = measure(made, test_truth)
-    measured = HeadAccuracy(
-        len(train.texts), len(test.texts), report.accuracy, report.macro_f1, before, report.calibration_error
-    )
-    head = Head(
-        base=manifest.name,
-        encoder_digest=manifest.digest,
-        labels=labels,
-        dimensions=classifier.weights.shape[0],
-        weights=classifier.weights.astype("<f4").tobytes(),
-        bias=classifier.bias.astype("<f4").tobytes(),
-        temperature=classifier.temperature,
-        measured=measured,
-        routes=train.routes,
-        priorities=train.priorities,
-        clean=UNSET if train.clean == NONE else train.clean,
-    )
-    return Fitted(head, report, given - len(test.texts))
+    return FitRows(train, test, labels, truth, indices_of(test.labels, labels), given - len(test.texts))
 
 
-def fitted_classifier(
-    vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress
-) -> Classifier:
-    """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
-    strength, temperature = _choose(vectors, truth, progress)
-    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
-    return Classifier(labels, weights, bias, temperature, b"")
+def accuracy_of(rows: FitRows, made: Scored, report: TriageReport) -> HeadAccuracy:
+    """What a head keeps of a report of ``made`` on the test rows."""
+    return HeadAccuracy(
+        train_rows=len(rows.train.texts),
+        test_rows=len(rows.test.texts),
+        accuracy=report.accuracy,
+        macro_f1=report.macro_f1,
+        calibration_error_before=measure(made._replace(temperature=1.0), rows.test_truth).calibration_error,
+        calibration_error=report.calibration_error,
+    )
 
 
 def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
@@ -116,42 +136,3 @@ def _check(data: Labeled, min_rows: int) -> None:
             f"The label {label!r} has {rows} row{'s' * (rows != 1)}; each label needs at least {min_rows}: "
             "add rows, or remove the label."
         )
-
-
-def _choose(vectors: Floats, truth: Indices, progress: Progress) -> tuple[float, float]:
-    """The inverse regularization with the lowest loss on unseen rows, and its temperature."""
-    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(vectors, truth))
-    steps = product(INVERSE_REGULARIZATIONS, folds)
-    total = len(INVERSE_REGULARIZATIONS) * FOLDS
-    unseen = {
-        strength: np.zeros((len(truth), truth.max() + 1), np.float32) for strength in INVERSE_REGULARIZATIONS
-    }
-    for done, (strength, (fitted, left)) in enumerate(steps):
-        progress("cross-validating", done, total)
-        model = _regression(strength).fit(vectors[fitted], truth[fitted])
-        unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
-    progress("cross-validating", total, total)
-    found = []
-    for strength, logits in unseen.items():
-        temperature = best_temperature(logits, truth)
-        loss = negative_log_likelihood((logits / np.float32(temperature)).astype(np.float32), truth)
-        found.append((loss, strength, temperature))
-    _, strength, temperature = min(found)
-    return strength, temperature
-
-
-def _regression(strength: float) -> Any:
-    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
-
-
-def _coefficients(model: Any) -> tuple[Floats, Floats]:
-    """Weights of shape (dimensions, labels), and biases."""
-    weights = _two_columns(model.coef_[0] if len(model.classes_) == 2 else model.coef_.T)
-    bias = _two_columns(model.intercept_)[0] if len(model.classes_) == 2 else model.intercept_
-    return weights.astype(np.float32), bias.astype(np.float32)
-
-
-def _two_columns(scores: Any) -> Floats:
-    """For two labels scikit-learn gives one score, that of the second label; the score of the first is 0."""
-    array = np.asarray(scores, np.float32)
-    return np.column_stack([np.zeros_like(array), array]) if array.ndim == 1 else array

@@ -99,6 +99,13 @@ class Head(Struct, frozen=True):
         return self.serve or ENCODER_TIER
 
     @property
+    def measured_served(self) -> HeadAccuracy:
+        """The accuracy of the tier that answers."""
+        if self.static is not UNSET and self.served == STATIC_TIER:
+            return self.static.measured
+        return self.measured
+
+    @property
     def files(self) -> dict[str, str]:
         """The files beside `head.msgpack` that belong to the version, each with its SHA-256."""
         if self.static is UNSET:

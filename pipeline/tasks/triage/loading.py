@@ -121,9 +121,9 @@ class TriageModel:
         )
 
     def static(self) -> tuple[Head, StaticTier]:
-        """The fitted head and its static tier. Raises ModelError if there is none."""
+        """The fitted head and its static tier. Raises ModelError if it has none, UsageError for an encoder."""
         if self.head is None:
-            raise ModelError(f"{self._name} has no static tier: it is no fitted model.")
+            raise UsageError(f"{self._name} has no static tier: it is no fitted model.")
         return self.head, self._heads.static_tier(self._name, self.head)
 
     def tiers(self) -> Tiers:

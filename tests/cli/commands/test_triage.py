@@ -40,8 +40,18 @@ def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_fit_list_use_and_evaluate(
     home: Path, tickets_of_three_categories: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit = ["fit", tickets_of_three_categories, "--label", "expected", "--name", "shop", "--json"]
+    fit = [
+        "fit",
+        tickets_of_three_categories,
+        "--label",
+        "expected",
+        "--name",
+        "shop",
+        "--no-static",
+        "--json",
+    ]
     fitted: dict[str, Any] = json.loads(output_of(capsys, *fit))
+    assert (fitted["served"], fitted["tiers"]) == ("encoder", [])
     assert fitted["accuracy"] > 0.7
     assert fitted["report"]["rows"] == fitted["test_rows"]
     (row,) = json.loads(output_of(capsys, "list", "--json"))
@@ -66,6 +76,32 @@ def test_fit_list_use_and_evaluate(
         )
     )
     assert measured["report"]["accuracy"] > 0.9, "the model was fitted on most of these rows"
+
+
+def test_fit_prints_what_each_tier_costs_and_wins(
+    home: Path,
+    tickets_of_three_categories: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inferstream.pipeline.optimize.triage.static.rows.MAX_ROWS", 2_000)
+    file = [tickets_of_three_categories, "--label", "expected"]
+    printed = output_of(capsys, "fit", *file, "--name", "shop", "--serve", "static")
+    assert "TICKETS/S, ONE CORE" in printed
+    assert "The tier static answers. Fit with --serve encoder for another one." in printed
+    (row,) = json.loads(output_of(capsys, "list", "--json"))
+    assert row["served"] == "static"
+    figures = [
+        json.loads(output_of(capsys, "evaluate", *file, "--model", "shop", "--json", *tier))["report"][
+            "accuracy"
+        ]
+        for tier in ([], ["--tier", "static"], ["--tier", "encoder"])
+    ]
+    assert figures[0] == figures[1]
+    assert min(figures) > 0.8
+    assert "shop, its encoder tier: " in output_of(
+        capsys, "evaluate", *file, "--model", "shop", "--tier", "encoder"
+    )
 
 
 def test_evaluate_prints_classes_thresholds_and_the_overall_figures(
@@ -98,6 +134,14 @@ def test_check_and_draft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ),
         (["fit", TICKETS, "--name", "../shop"], "'../shop' is not a model name"),
         (["use", "shop", "0123456789ab"], "shop has no version '0123456789ab'; its versions are: none."),
+        (
+            ["fit", TICKETS, "--name", "shop", "--serve", "static", "--no-static"],
+            "--serve static needs the tier that --no-static leaves out: give one of the two.",
+        ),
+        (
+            ["evaluate", TICKETS, "--label", "expected", "--tier", "static"],
+            "minilm-int8 has no static tier: it is no fitted model.",
+        ),
         (["check", "absent.toml"], "Cannot read the taxonomy absent.toml: No such file or directory."),
     ],
 )

@@ -42,7 +42,7 @@ def fit_csv(minilm: MiniLM, path: Path) -> Fitted:
 )
 def test_fit_on_a_small_csv(minilm: MiniLM, tmp_path: Path, labels: set[str]) -> None:
     fitted = fit_csv(minilm, write_csv(tmp_path, labels))
-    head, report, repeated = fitted
+    head, report, repeated, *_ = fitted
     assert repeated == 0
     assert head.labels == tuple(sorted(labels))
     assert (head.base, head.encoder_digest) == ("minilm-int8", minilm.manifest.digest)

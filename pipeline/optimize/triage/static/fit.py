@@ -1,34 +1,35 @@
 """Fits a static tier to labeled tickets and to the encoder's classifier of them."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import vstack
 from sklearn.model_selection import StratifiedKFold
 
 from ....runtime.graph import Graph
 from ....runtime.tokenizer import Tokenizer
-from ....tasks.triage.confidence import Floats, Indices, best_temperature
+from ....tasks.pooling import embed
+from ....tasks.triage.confidence import Floats, best_temperature
 from ....tasks.triage.static_file import StaticArrays
-from ....tasks.triage.static_tier import StaticTier, Windows
+from ....tasks.triage.static_tier import StaticTier
+from ....tasks.triage.taxonomy import Taxonomy
+from ...evaluate import load_sample
+from ..fit import FitRows, Teacher
 from ..report import Progress
-from .export import exported
-from .meaning import fitted_meaning
+from .export import Meaning, exported
+from .meaning import GeneralTexts, fitted_meaning
+from .network import Network
 from .rows import bags_of, chosen_rows
 from .token_vectors import first_table
-from .training import targets_of, trained
+from .training import RECIPE, Recipe, targets_of, trained
 
 WIDTH: Final = 96
 FOLDS: Final = 3
 SEED: Final = 0
 
-
-class Teacher(NamedTuple):
-    """The encoder's classifier on the rows of the fit."""
-
-    vectors: Floats  # (rows, dimensions), of the encoder
-    unseen: Floats  # (rows, labels): logits, each by a classifier that was not fitted on the row
-    temperature: float  # of these logits
+Chosen = NDArray[np.intp]
 
 
 class FittedStatic(NamedTuple):
@@ -39,38 +40,51 @@ class FittedStatic(NamedTuple):
 
 
 def fit_static(
-    texts: Sequence[Windows],
-    truth: Indices,
+    rows: FitRows,
     teacher: Teacher,
     tokenizer: Tokenizer,
     session: Graph,
+    taxonomy: Taxonomy,
     progress: Progress,
+    recipe: Recipe = RECIPE,
 ) -> FittedStatic:
     """Train a tier on all rows; and for its temperature, one for each of three folds on the other two.
 
-    ``texts``: the token ids of the rows; ``truth``: their labels, as indices. At least `FOLDS` rows of each label.
+    ``taxonomy``: its urgent and calm phrases are among the texts whose meaning the tier learns. At least `FOLDS` rows
+    of each label, see `rows_to_fit`.
     """
-    rows = chosen_rows(texts, tokenizer)
-    first = first_table(
-        rows, WIDTH, tokenizer, session, lambda done, total: progress("reading the vocabulary", done, total)
-    )
-    bags = bags_of(texts, rows)
-    targets = targets_of(truth, teacher.unseen, teacher.temperature)
+    texts = tokenizer.encode(rows.train.texts)
+    of_table = chosen_rows(texts, tokenizer)
+    first = first_table(of_table, WIDTH, tokenizer, session, _step(progress, "reading the vocabulary"))
+    bags = bags_of(texts, of_table)
+    general = _general_texts(taxonomy, tokenizer, session)
+    general_bags = bags_of(tokenizer.encode(general.texts), of_table)
+    targets = targets_of(rows.truth, teacher.unseen, teacher.temperature, recipe)
 
-    def tier(
-        chosen: np.ndarray[tuple[int], np.dtype[np.intp]], step: str, temperature: float
-    ) -> StaticArrays:
-        network = trained(
-            first, bags[chosen], targets[chosen], lambda done, total: progress(step, done, total)
-        )
-        meaning = fitted_meaning(network, bags[chosen], teacher.vectors[chosen])
-        return exported(rows, network, meaning, temperature)
+    def meaning_of(network: Network, chosen: Chosen) -> Meaning:
+        both = vstack([bags[chosen], general_bags]).tocsr()
+        vectors = np.concatenate([teacher.vectors[chosen], general.vectors])
+        return fitted_meaning(network, both, vectors, general.counts_beside(len(chosen)))
+
+    def tier(chosen: Chosen, step: str, temperature: float = 1.0) -> StaticArrays:
+        network = trained(first, bags[chosen], targets[chosen], _step(progress, step), recipe)
+        return exported(of_table, network, meaning_of(network, chosen), temperature)
 
     unseen = np.zeros_like(targets)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(np.empty(len(truth)), truth)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(targets, rows.truth)
     for number, (others, left) in enumerate(folds, 1):
-        made = tier(others, f"cross-fitting the static tier, {number} of {FOLDS}", 1.0)
-        unseen[left] = StaticTier(made).logits([texts[i] for i in left])
-    temperature = best_temperature(unseen, truth)
-    everything = np.arange(len(truth))
-    return FittedStatic(tier(everything, "training the static tier", temperature), unseen)
+        made = StaticTier(tier(others, f"cross-fitting the static tier, {number} of {FOLDS}"))
+        unseen[left] = made.logits([texts[i] for i in left])
+    temperature = best_temperature(unseen, rows.truth)
+    return FittedStatic(tier(np.arange(len(texts)), "training the static tier", temperature), unseen)
+
+
+def _general_texts(taxonomy: Taxonomy, tokenizer: Tokenizer, session: Graph) -> GeneralTexts:
+    sentences, _ = load_sample()
+    phrases = [*taxonomy.urgency.urgent, *taxonomy.urgency.calm] if taxonomy.urgency else []
+    texts = [*sentences, *phrases]
+    return GeneralTexts(texts, embed(texts, tokenizer, session), len(sentences))
+
+
+def _step(progress: Progress, step: str) -> Callable[[int, int], Any]:
+    return lambda done, total: progress(step, done, total)

@@ -1,6 +1,7 @@
 """Fits how the encoder's vectors follow from the layers of a static tier: urgency is judged in their space."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,26 @@ from .network import Network, layers
 
 SHARE: Final = 0.01
 """Of the mean square of a number of the layers: what is added to each, so that few texts fit as well (ridge)."""
+
+
+GENERAL: Final = 0.3
+"""How much the sentences of other domains count together, and again the phrases, as a share of the rows: with less,
+the phrases, which are not in the rows' words, are judged by chance."""
+
+
+class GeneralTexts(NamedTuple):
+    """Texts beside the rows of the fit: sentences of a shipped sample, then the phrases that an axis is made of."""
+
+    texts: Sequence[str]
+    vectors: Floats  # of the encoder
+    sentences: int  # how many of the texts are that
+
+    def counts_beside(self, rows: int) -> Floats:
+        """How often each row, then each of these texts, counts in the fit."""
+        phrases = len(self.texts) - self.sentences
+        of_sentences = np.full(self.sentences, GENERAL * rows / max(self.sentences, 1))
+        of_phrases = np.full(phrases, GENERAL * rows / max(phrases, 1))
+        return np.concatenate([np.ones(rows), of_sentences, of_phrases]).astype(np.float32)
 
 
 def fitted_meaning(network: Network, bags: Any, vectors: Floats, counts: Floats) -> Meaning:

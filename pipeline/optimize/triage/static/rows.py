@@ -27,7 +27,7 @@ class Rows(NamedTuple):
     pairs: NDArray[np.int32]  # (pairs, 2)
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return len(self.tokens) + len(self.pairs)
 
 
@@ -65,6 +65,6 @@ def bags_of(texts: Sequence[Windows], rows: Rows) -> Any:
             found += [token_rows[token] for token in window if token in token_rows]
             found += [pair_rows[pair] for pair in pairwise(window) if pair in pair_rows]
         ends.append(len(found))
-    bags = csr_matrix((np.ones(len(found), np.float32), found, ends), (len(texts), rows.count))
+    bags = csr_matrix((np.ones(len(found), np.float32), found, ends), (len(texts), rows.total))
     bags.sum_duplicates()
     return bags

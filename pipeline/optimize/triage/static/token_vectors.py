@@ -32,9 +32,9 @@ def first_table(
     centered = vectors.astype(np.float64) - vectors.mean(axis=0)
     _, directions = np.linalg.eigh(centered.T @ centered)
     components = centered @ directions[:, ::-1][:, :width]
-    table = np.zeros((rows.count, width), np.float32)
+    table = np.zeros((rows.total, width), np.float32)
     table[: len(vectors), : components.shape[1]] = components / max(float(components.std()), 1e-9) * SPREAD
-    log_weights = np.zeros((rows.count, 1), np.float32)
+    log_weights = np.zeros((rows.total, 1), np.float32)
     log_weights[: len(vectors), 0] = _log_weights(rows.tokens)
     return FirstTable(table, log_weights)
 

@@ -1,0 +1,79 @@
+"""Multinomial logistic regression on the vectors of an encoder; regularization and temperature by cross-validation."""
+
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from ...tasks.triage.classifier import Classifier
+from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
+from .report import Progress
+
+FOLDS = 3
+INVERSE_REGULARIZATIONS = (3.0, 10.0, 30.0)
+MAX_ITERATIONS = 5_000
+SEED = 0
+
+
+class CrossFitted(NamedTuple):
+    """A classifier, and what is known of it from the rows of the fit."""
+
+    classifier: Classifier
+    unseen: (
+        Floats  # (rows, labels): logits before the temperature, each by one that was not fitted on the row
+    )
+
+
+def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress) -> CrossFitted:
+    """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
+    strength, temperature, unseen = _choose(vectors, truth, progress)
+    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
+    return CrossFitted(Classifier(labels, weights, bias, temperature, b""), unseen)
+
+
+def fitted_classifier(
+    vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress
+) -> Classifier:
+    """The classifier of `cross_fitted`."""
+    return cross_fitted(vectors, truth, labels, progress).classifier
+
+
+def _choose(vectors: Floats, truth: Indices, progress: Progress) -> tuple[float, float, Floats]:
+    """The inverse regularization with the lowest loss on unseen rows, its temperature, and its logits of these rows."""
+    folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(vectors, truth))
+    steps = product(INVERSE_REGULARIZATIONS, folds)
+    total = len(INVERSE_REGULARIZATIONS) * FOLDS
+    unseen = {
+        strength: np.zeros((len(truth), truth.max() + 1), np.float32) for strength in INVERSE_REGULARIZATIONS
+    }
+    for done, (strength, (fitted, left)) in enumerate(steps):
+        progress("cross-validating", done, total)
+        model = _regression(strength).fit(vectors[fitted], truth[fitted])
+        unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
+    progress("cross-validating", total, total)
+    found = []
+    for strength, logits in unseen.items():
+        temperature = best_temperature(logits, truth)
+        loss = negative_log_likelihood((logits / np.float32(temperature)).astype(np.float32), truth)
+        found.append((loss, strength, temperature))
+    _, strength, temperature = min(found)
+    return strength, temperature, unseen[strength]
+
+
+def _regression(strength: float) -> Any:
+    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+
+
+def _coefficients(model: Any) -> tuple[Floats, Floats]:
+    """Weights of shape (dimensions, labels), and biases."""
+    weights = _two_columns(model.coef_[0] if len(model.classes_) == 2 else model.coef_.T)
+    bias = _two_columns(model.intercept_)[0] if len(model.classes_) == 2 else model.intercept_
+    return weights.astype(np.float32), bias.astype(np.float32)
+
+
+def _two_columns(scores: Any) -> Floats:
+    """For two labels scikit-learn gives one score, that of the second label; the score of the first is 0."""
+    array = np.asarray(scores, np.float32)
+    return np.column_stack([np.zeros_like(array), array]) if array.ndim == 1 else array
