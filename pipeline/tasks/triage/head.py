@@ -1,7 +1,5 @@
 """Fitted models on disk: `<home>/heads/NAME/VERSION/head.msgpack`, and the files of its static tier beside it;
-`NAME/current` has the version to serve.
-
-A version is never changed or removed. Another fit adds a version, then updates `current`.
+`NAME/current` has the version to serve. A version is never changed or removed: a fit adds one, then updates `current`.
 """
 
 import os
@@ -101,9 +99,8 @@ class Head(Struct, frozen=True):
     @property
     def measured_served(self) -> HeadAccuracy:
         """The accuracy of the tier that answers."""
-        if self.static is not UNSET and self.served == STATIC_TIER:
-            return self.static.measured
-        return self.measured
+        static = self.static if self.served == STATIC_TIER else UNSET
+        return static.measured if static else self.measured
 
     @property
     def files(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from .meaning import GeneralTexts, fitted_meaning
 from .network import Network
 from .rows import bags_of, chosen_rows
 from .token_vectors import first_table
-from .training import RECIPE, Recipe, targets_of, trained
+from .training import RECIPE, TrainingRecipe, targets_of, trained
 
 WIDTH: Final = 96
 FOLDS: Final = 3
@@ -46,7 +46,7 @@ def fit_static(
     session: Graph,
     taxonomy: Taxonomy,
     progress: Progress,
-    recipe: Recipe = RECIPE,
+    recipe: TrainingRecipe = RECIPE,
 ) -> FittedStatic:
     """Train a tier on all rows; and for its temperature, one for each of three folds on the other two.
 

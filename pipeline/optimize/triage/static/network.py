@@ -29,7 +29,7 @@ class Network:
         return Network(**{name: array.copy() for name, array in vars(self).items()})
 
 
-class Layers(NamedTuple):
+class TextLayers(NamedTuple):
     """What the network makes of some texts."""
 
     lengths: Array  # (texts, 1): of the sum of rows: the root of its mean square
@@ -49,7 +49,7 @@ class Gradients(NamedTuple):
     output_bias: Array
 
 
-def layers(network: Network, bags: Any) -> Layers:
+def layers(network: Network, bags: Any) -> TextLayers:
     """``bags``: how often each row is in each text, (texts, rows); sparse."""
     return _layers(network, bags @ (np.exp(network.log_weights) * network.rows))
 
@@ -93,8 +93,8 @@ def loss_and_gradients(network: Network, bags: Any, targets: Array, kept: Array)
     )
 
 
-def _layers(network: Network, sums: Array) -> Layers:
+def _layers(network: Network, sums: Array) -> TextLayers:
     lengths = np.sqrt((sums * sums).mean(axis=1, keepdims=True) + TINY)
     vectors = sums / lengths
     active = np.maximum(vectors @ network.hidden + network.hidden_bias, 0)
-    return Layers(lengths, vectors, active)
+    return TextLayers(lengths, vectors, active)

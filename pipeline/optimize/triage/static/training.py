@@ -13,7 +13,7 @@ from .network import Array, Network, loss_and_gradients
 from .token_vectors import FirstTable
 
 
-class Recipe(NamedTuple):
+class TrainingRecipe(NamedTuple):
     """How a network is trained. Chosen on a fifth of Banking77's train rows, see docs/decisions/0039."""
 
     hidden: int = 384
@@ -32,11 +32,13 @@ class Recipe(NamedTuple):
     seed: int = 0
 
 
-RECIPE: Final = Recipe()
+RECIPE: Final = TrainingRecipe()
 WARM_UP: Final = 50  # steps until the full rate
 
 
-def targets_of(truth: Indices, teacher: Floats, temperature: float, recipe: Recipe = RECIPE) -> Floats:
+def targets_of(
+    truth: Indices, teacher: Floats, temperature: float, recipe: TrainingRecipe = RECIPE
+) -> Floats:
     """What the network is to say: the label, mixed with the softened confidences of the teacher.
 
     ``teacher``: logits of a classifier that was not fitted on the row, (texts, labels).
@@ -52,7 +54,7 @@ def trained(
     bags: Any,
     targets: Floats,
     advance: Callable[[int, int], None],
-    recipe: Recipe = RECIPE,
+    recipe: TrainingRecipe = RECIPE,
 ) -> Network:
     """A network after all steps. The same arguments give the same network on one machine.
 
@@ -83,7 +85,7 @@ def trained(
     return network
 
 
-def _beginning(first: FirstTable, labels: int, recipe: Recipe, draw: np.random.Generator) -> Network:
+def _beginning(first: FirstTable, labels: int, recipe: TrainingRecipe, draw: np.random.Generator) -> Network:
     width = first.rows.shape[1]
     return Network(
         rows=first.rows.copy(),
@@ -95,7 +97,7 @@ def _beginning(first: FirstTable, labels: int, recipe: Recipe, draw: np.random.G
     )
 
 
-def _movers(network: Network, recipe: Recipe) -> dict[str, Adam]:
+def _movers(network: Network, recipe: TrainingRecipe) -> dict[str, Adam]:
     return {
         "rows": Adam(network.rows, recipe.row_rate),
         "log_weights": Adam(network.log_weights, recipe.weight_rate),

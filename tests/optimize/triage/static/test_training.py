@@ -17,7 +17,7 @@ from inferstream.pipeline.optimize.triage.static.meaning import fitted_meaning
 from inferstream.pipeline.optimize.triage.static.network import layers, scores
 from inferstream.pipeline.optimize.triage.static.rows import Rows, bags_of, chosen_rows
 from inferstream.pipeline.optimize.triage.static.token_vectors import FirstTable, first_table
-from inferstream.pipeline.optimize.triage.static.training import RECIPE, Recipe, targets_of, trained
+from inferstream.pipeline.optimize.triage.static.training import RECIPE, TrainingRecipe, targets_of, trained
 from inferstream.pipeline.runtime.graph import Feeds
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 from inferstream.pipeline.tasks.pooling import embed
@@ -25,7 +25,7 @@ from inferstream.pipeline.tasks.triage.static_tier import StaticTier
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 
 DIMENSIONS = 20
-QUICK = Recipe(hidden=64, min_steps=120, epochs=15)
+QUICK = TrainingRecipe(hidden=64, min_steps=120, epochs=15)
 
 
 class MeanOfTokens:
