@@ -44,6 +44,8 @@ class CrashNote:
         self._path = directory / f"{os.getpid()}-{id(self):x}.note"
         self._clearing = threading.Lock()
         self._kept = False
+        self.died = 0
+        """Of the processes that were found dead here at the start, those with requests on the device."""
         self._file: IO[bytes] | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,7 @@ class CrashNote:
                 (path, opened.enter_context(file).read()) for path, file in _open_notes_of_the_dead(directory)
             ]
             batches = [found for _, note in notes if (found := list(_batches(note)))]
+            self.died = len(batches)
             if batches:
                 self._suspects.change(partial(_add_suspects, batches))
             for path, _ in notes:

@@ -159,6 +159,11 @@ class Device:
         queue_ms = self.batcher.backlog_ms - self.batcher.further_ms
         return self._forecast.drain_s(queue_ms) if queue_ms > 0.0 else 0.0
 
+    @property
+    def died(self) -> int:
+        """How many processes were found dead when this one began, with requests on this device."""
+        return self._note.died if self._note is not None else 0
+
     def is_suspect(self, key: bytes) -> bool:
         """Whether this content was on the device when a process died."""
         return self._note is not None and self._note.is_suspect(key)

@@ -34,6 +34,7 @@ class RolloutFigures(Struct):
     """Of the stable version and the candidate since the rollout began.
 
     Attributes:
+        crashes: of workers, while requests were on the candidate's device.
         agreed, differed: requests that both versions answered alike, or not.
         both_right, both_wrong: labeled requests on which the versions are equally right.
         stable_right, candidate_right: labeled requests on which only that version is right.
@@ -41,6 +42,7 @@ class RolloutFigures(Struct):
 
     stable: SideFigures = field(default_factory=SideFigures)
     candidate: SideFigures = field(default_factory=SideFigures)
+    crashes: int = 0
     agreed: int = 0
     differed: int = 0
     both_right: int = 0
@@ -75,6 +77,7 @@ class RolloutFigures(Struct):
         """Add the counts of another worker."""
         self.stable.add(other.stable)
         self.candidate.add(other.candidate)
+        self.crashes += other.crashes
         self.agreed += other.agreed
         self.differed += other.differed
         self.both_right += other.both_right

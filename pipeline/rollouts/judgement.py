@@ -11,6 +11,9 @@ from .limits import RolloutLimits
 FALSE_ALARM: Final = 0.01
 """Probability that a candidate within its limits is ever rolled back, at most, however often it is judged."""
 
+MAX_CRASHES: Final = 2
+"""Of workers while the candidate ran. One may be chance, or a `kill -9`."""
+
 SEEN: Final = 4 / 3
 """How much more than its batches the latency may take that clients see. It depends on the load, which differs: a
 candidate that is equal takes up to twice as long where its batches share one core with those of the stable version."""
@@ -27,6 +30,8 @@ class Breach(NamedTuple):
 
 def breach(figures: RolloutFigures, limits: RolloutLimits) -> Breach | None:
     """The first limit that the candidate exceeds for sure; None if there is none."""
+    if figures.crashes > MAX_CRASHES:
+        return Breach("crashes", f"{figures.crashes} workers ended while requests were on its device")
     for check in CHECKS:
         if (found := check(figures, limits, FALSE_ALARM / len(CHECKS))) is not None:
             return found

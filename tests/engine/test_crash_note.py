@@ -248,3 +248,13 @@ def test_a_lost_device_ends_the_process_and_counts_as_a_crash(tmp_path: Path) ->
         assert rig.landed.empty()
         rig.stop()
         assert judged(tmp_path, A) == judgement
+
+
+def test_processes_that_died_with_requests_on_the_device_are_counted_once(tmp_path: Path) -> None:
+    died(tmp_path)
+    idle = CrashNote(tmp_path, 2)
+    died(tmp_path, [B], [C])
+    first, second = CrashNote(tmp_path, 2), CrashNote(tmp_path, 2)
+    for note in (idle, first, second):
+        note.close()
+    assert (idle.died, first.died, second.died) == (0, 1, 0)

@@ -118,3 +118,10 @@ def test_figures_of_workers_add_up() -> None:
             second(whole, draws)
     assert total(parts) == whole
     assert whole.labeled == 3 * LABELED_S
+
+
+def test_workers_that_end_while_it_runs_end_a_rollout() -> None:
+    assert breach(RolloutFigures(crashes=2), LIMITS) is None
+    found = breach(total([RolloutFigures(crashes=2), RolloutFigures(crashes=1)]), LIMITS)
+    assert found is not None
+    assert found.what == "crashes"

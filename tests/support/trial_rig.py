@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from inferstream.pipeline.clock import FakeClock
 from inferstream.pipeline.engine.batching import Limits
@@ -53,6 +53,12 @@ class Version(Echo):
         return [answer.replace(DIFFERS.encode(), b"-") for answer in answers]
 
 
+class Died(NamedTuple):
+    """The crash note of a device on which workers ended."""
+
+    died: int
+
+
 class TrialRig:
     """An engine under whose alias a candidate is on trial."""
 
@@ -63,6 +69,7 @@ class TrialRig:
         limits: RolloutLimits | None = None,
         clock: Callable[[], float] | None = None,
         sessions: tuple[Any, Any] | None = None,
+        died: int = 0,
     ) -> None:
         self.clock = clock or FakeClock()
         self.stable_session, self.candidate_session = sessions or (
@@ -71,6 +78,8 @@ class TrialRig:
         )
         self.stable = self._entry(STABLE, self.stable_session)
         self.candidate = self._entry(CANDIDATE, self.candidate_session)
+        if died:
+            self.candidate.device._note = Died(died)  # type: ignore[assignment]
         self.trial = Trial(
             TrialName("echo", "prod", 2),
             Rollout(mode, share, limits or RolloutLimits()),

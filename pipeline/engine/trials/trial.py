@@ -29,6 +29,7 @@ class Trial:
     """Stands for both versions under the name of the alias, see `Chooser`. Lives on the event loop.
 
     Attributes:
+        begun: whether the candidate answers. If workers ended while it ran, that is shared before it runs again.
         figures: what this process has counted.
         stopped: why the candidate answers no more; empty while it is on trial.
         trusted: in mode "guarded", whether enough answers agree: then those of the candidate are sent.
@@ -40,7 +41,9 @@ class Trial:
         self.stable = stable
         self.candidate = candidate
         self.entries = (stable, candidate)
-        self.figures = RolloutFigures()
+        shares = candidate.device is stable.device
+        self.figures = RolloutFigures(crashes=0 if shares else candidate.device.died)
+        self.begun = not self.figures.crashes
         self.stopped = ""
         self._counted: BatchStats | None = None
         self.trusted = rollout.mode != "guarded"
@@ -50,7 +53,7 @@ class Trial:
 
     def choose(self, job: Job) -> ModelEntry:
         """The version that took the request before; else by its key."""
-        if self.stopped or (self.rollout.mode == "shadow" and not job.compares):
+        if self.stopped or not self.begun or (self.rollout.mode == "shadow" and not job.compares):
             return self.stable
         if job.release == self.stable.release or (not self.trusted and not is_whole(job)):
             return self.stable

@@ -49,6 +49,7 @@ class RolloutWatcher:
         self._open = store
         self._worker = worker
         self._others: dict[TrialName, Sequence[WorkerFigures]] = {}
+        self._shared: set[TrialName] = set()
         self._share_at = 0.0
         self._told_at = -LOG_S
 
@@ -80,6 +81,7 @@ class RolloutWatcher:
         own = {trial.name: msgspec.json.encode(trial.figures) for trial in trials}
         try:
             self._others = await asyncio.to_thread(self._exchange, own)
+            self._shared |= own.keys()
         except InferstreamError as error:
             self._share_at = time.monotonic() + AGAIN_S
             self._tell("The figures of a rollout cannot be shared: %s Each worker judges by its own.", error)
@@ -103,6 +105,7 @@ class RolloutWatcher:
                 log.info("%s: enough answers agree, so those of %s are sent.", trial, trial.candidate.release)
             found = await asyncio.to_thread(breach, figures, limits)
             if found is None:
+                trial.begun = trial.begun or trial.name in self._shared
                 return
             trial.stopped = found.sentence
             log.warning("%s: %s is rolled back, since %s.", trial, trial.candidate.release, found.sentence)

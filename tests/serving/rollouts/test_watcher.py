@@ -119,6 +119,21 @@ async def test_a_guarded_candidate_is_trusted_when_enough_agree(tmp_path: Path) 
     assert not rig.trial.stopped
 
 
+async def test_a_candidate_on_which_workers_ended_answers_when_that_is_shared(tmp_path: Path) -> None:
+    store = an_alias(tmp_path)
+    files = RolloutFiles(store(), "echo", "prod", 2)
+    for start in range(1, 4):
+        rig = TrialRig(died=1)
+        job = rig.job("text", rig.key_of(CANDIDATE))
+        assert rig.trial.choose(job) is rig.stable
+        rolled_back = start == 3
+        name = f"w{start}"
+        await watched(rig, store, lambda rig=rig: rig.trial.begun or rig.trial.stopped, name)  # type: ignore[misc]
+        assert sum(one.figures.crashes for one in files.read()) == start
+        assert bool(rig.trial.stopped) is rolled_back
+        assert rig.trial.choose(job) is (rig.stable if rolled_back else rig.candidate)
+
+
 def test_figures_are_replaced_and_what_is_damaged_is_passed_over(tmp_path: Path) -> None:
     store = open_registry(str(tmp_path))
     files = RolloutFiles(store, "echo", "prod", 2)
