@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 FITTED = "fitted"  # uses: a head fitted anew on the vectors of the variant, or a fitted model itself
 ZERO_SHOT = "zero-shot"
+CLASSIFY = "classify"  # a model with labels of its own
 TRANSLATE = "translate"
 GENERATE = "generate"
 

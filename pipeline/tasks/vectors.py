@@ -25,9 +25,12 @@ class TextEncoder(NamedTuple):
     tokenizer: Tokenizes
 
     @classmethod
-    def of(cls, registry: ModelRegistry, name: str, kind: str = ENCODER) -> Self:
-        """Raises UnknownModel, ModelError for a damaged one, or UsageError for a model of another kind."""
-        manifest = registry.load(name, kind)
+    def of(cls, registry: ModelRegistry, name: str, kind: str = ENCODER, use: str = "") -> Self:
+        """Raises UnknownModel, ModelError for a damaged one or a closed gate, UsageError for one of another kind.
+
+        ``use``: what for, as the judgements on it say.
+        """
+        manifest = registry.load(name, kind, use)
         return cls(manifest, Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id))
 
     def vectors(self, texts: Sequence[str], graph: Graph) -> Floats:

@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ....schemas.classification import ClassifyOutput
 from ....schemas.messages import TriageOutput
-from ...models.metrics import LabelMetrics
+from ...models.metrics import CLASSIFY, LabelMetrics
 from ...tasks.base import Finished
 from ...tasks.pooling import Floats, pool
 from ...tasks.triage.confidence import calibration_gap
@@ -41,17 +42,35 @@ class Quality(NamedTuple):
 def answered(candidate: Candidate, texts: Sequence[str]) -> Answered:
     """What the candidate answers, as whole answers of its task."""
     ended = candidate.ended(texts)
-    outputs = [
-        None if answer is None else msgspec.json.decode(answer, type=TriageOutput)
-        for answer in candidate.answers(ended)
-    ]
+    read = _of_classifier if candidate.use == CLASSIFY else _of_triage
+    answers = [_Read() if answer is None else read(answer) for answer in candidate.answers(ended)]
     return Answered(
-        np.array([one.category if one else NO_ANSWER for one in outputs]),
-        np.array([one.confidence if one else 0.0 for one in outputs]),
-        np.array([one is None or one.needs_human for one in outputs]),
-        np.array([one is not None and getattr(one, "tier", None) == "static" for one in outputs]),
+        np.array([one.label for one in answers]),
+        np.array([one.confidence for one in answers]),
+        np.array([one.to_human for one in answers]),
+        np.array([one.by_static for one in answers]),
         _vectors([one for one in ended if isinstance(one, Finished)], len(texts)),
     )
+
+
+class _Read(NamedTuple):
+    """An answer; that of a text that the task refuses."""
+
+    label: str = NO_ANSWER
+    confidence: float = 0.0
+    to_human: bool = True
+    by_static: bool = False
+
+
+def _of_triage(answer: bytes) -> _Read:
+    output = msgspec.json.decode(answer, type=TriageOutput)
+    return _Read(output.category, output.confidence, output.needs_human, output.tier == "static")
+
+
+def _of_classifier(answer: bytes) -> _Read:
+    """Where no label reaches the threshold, a human must look."""
+    output = msgspec.json.decode(answer, type=ClassifyOutput)
+    return _Read(output.label, output.score, not output.labels)
 
 
 def quality(found: Answered, truth: Sequence[str]) -> Quality:
@@ -69,7 +88,7 @@ def quality(found: Answered, truth: Sequence[str]) -> Quality:
 
 
 def cosines(original: Answered, variant: Answered) -> NDArray[np.float32] | None:
-    """Of the vectors of each text; None if one of the two has none, or they have other dimensions."""
+    """Of the vectors of each text, or of the scores; None if one of the two has none, or they have other dimensions."""
     first, second = original.vectors, variant.vectors
     if first is None or second is None or first.shape != second.shape:
         return None

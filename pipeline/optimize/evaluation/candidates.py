@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from ...errors import UsageError
 from ...graphs.devices import ANY, CPU
 from ...models.manifest import ENCODER, Manifest
-from ...models.metrics import FITTED, TRANSLATE, ZERO_SHOT
+from ...models.metrics import CLASSIFY, FITTED, TRANSLATE, ZERO_SHOT
 from ...models.registry import ModelRegistry
 from ...runtime.encoder import Encoder
 from ...runtime.graph import NoGraph
 from ...runtime.sessions import Session
 from ...runtime.tokenizer import Tokenizer
+from ...tasks.classify.definition import ClassifyDefinition
+from ...tasks.classify.settings import ClassifySettings
 from ...tasks.definition import Loaded
 from ...tasks.loading import made_model, made_task
 from ...tasks.pooling import Tokenizes, embed
@@ -71,17 +74,27 @@ def fitted_model(
     return _loaded(TRIAGE, loaded, name, FITTED, provider, version, files)
 
 
+def classifier(registry: ModelRegistry, name: str, provider: str | None) -> Candidate:
+    """A model with labels of its own."""
+    loaded = ClassifyDefinition().load(registry, name, ClassifySettings())
+    return _loaded(CLASSIFY, loaded, name, CLASSIFY, provider)
+
+
 def translator(registry: ModelRegistry, name: str, provider: str | None) -> Candidate:
     """A translator."""
     loaded = load_translate(registry, name, TranslateSettings())
     return _loaded(TRANSLATE, loaded, name, TRANSLATE, provider)
 
 
+BY_NAME: Final = {TRANSLATE: translator, CLASSIFY: classifier}
+"""Makers of candidates by the task, where a name is all that they need."""
+
+
 def served_model(home: Path, task: str, name: str, provider: str) -> Candidate:
     """The model that a process serves which is asked for this name. Raises UsageError for another task."""
     registry = ModelRegistry(home, judged=False)
-    if task == TRANSLATE:
-        return translator(registry, name, provider)
+    if task in BY_NAME:
+        return BY_NAME[task](registry, name, provider)
     if task != TRIAGE:
         raise UsageError(f"The memory of {task} is not measured.")
     if HeadStore(home).has(name):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import UsageError
-from ...models.manifest import ENCODER
+from ...models.manifest import CLASSIFIER, ENCODER
 from ...models.registry import ModelRegistry
 from ...rows.csv_rows import Wanted
 from ...rows.dialect import Dialect
@@ -35,17 +35,21 @@ class DataFiles(NamedTuple):
 
 
 def classifies(registry: ModelRegistry, name: str) -> bool:
-    """Whether it is an encoder or a fitted model. Raises UnknownModel, ModelError."""
-    return HeadStore(registry.root.parent).has(name) or registry.load(name).kind == ENCODER
+    """Whether it is an encoder, a model with labels of its own, or a fitted model. Raises UnknownModel, ModelError."""
+    return HeadStore(registry.root.parent).has(name) or registry.load(name).kind in (ENCODER, CLASSIFIER)
 
 
 def labeled_files(registry: ModelRegistry, asked: Asked, files: DataFiles) -> tuple[JudgedRows, ExtraSets]:
     """The rows for classifiers: all are judged if no head is fitted to measure. Raises UsageError."""
     heads = HeadStore(registry.root.parent)
+
+    def needs_no_head(name: str) -> bool:
+        return heads.has(name) or registry.load(name).kind == CLASSIFIER
+
     names = [*asked.names, *filter(None, [asked.original])]
     rows = _labeled(files, files.data)
     test = _labeled(files, files.test) if files.test else None
-    whole = asked.zero_shot or all(map(heads.has, names))
+    whole = asked.zero_shot or all(map(needs_no_head, names))
     judged = JudgedRows(rows.at([]), test or rows) if whole else split_rows(rows, test)
     sets = extra_sets(
         judged.unseen.texts,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from ...errors import UsageError
-from ...models.metrics import FITTED, GENERATE, TRANSLATE, ZERO_SHOT, Estimate, Evaluation, Gate
+from ...models.metrics import CLASSIFY, FITTED, GENERATE, TRANSLATE, ZERO_SHOT, Estimate, Evaluation, Gate
 
 Figure = float | Estimate | None
 
@@ -98,6 +98,7 @@ THRESHOLDS: Final[Mapping[str, Threshold]] = {
 DEFAULTS: Final[Mapping[str, Mapping[str, float]]] = {
     FITTED: {"min_share": 0.97},
     ZERO_SHOT: {"min_share": 0.97},
+    CLASSIFY: {"min_share": 0.97},
     TRANSLATE: {"min_bleu": 80.0},
     GENERATE: {"max_kl": 0.05, "min_top1": 0.9},
 }
@@ -116,9 +117,11 @@ def checked_thresholds(given: Mapping[str, float]) -> dict[str, float]:
 def judge(evaluation: Evaluation, thresholds: Mapping[str, float], *, force: bool = False) -> Gate:
     """The judgement. A figure that was not measured misses its threshold. Raises UsageError for a wrong threshold.
 
-    ``force``: publish it although it does not pass.
+    An original is as good as itself, whatever the thresholds are. ``force``: publish it although it does not pass.
     """
     limits = checked_thresholds(thresholds)
+    if evaluation.version == evaluation.original_version:
+        return Gate(limits, passed=True)
     missed = [sentence for name, limit in limits.items() if (sentence := _missed(evaluation, name, limit))]
     return Gate(limits, not missed, tuple(missed), forced=force and bool(missed))
 

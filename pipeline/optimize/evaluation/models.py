@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from sklearn.model_selection import train_test_split
 
+from ...errors import UsageError
 from ...models.judgements import write_judgement
-from ...models.manifest import ENCODER
-from ...models.metrics import Evaluation, Judgement
+from ...models.manifest import CLASSIFIER, ENCODER
+from ...models.metrics import CLASSIFY, Evaluation, Judgement
 from ...models.registry import ModelRegistry
 from ...tasks.triage.definition import TRIAGE
 from ...tasks.triage.head import HeadStore
@@ -17,7 +18,7 @@ from ..triage.fit import SEED, hold_out
 from ..triage.labeled import Labeled
 from ..triage.report import Progress
 from .candidate import Candidate
-from .candidates import encoder_tier, fitted_encoder, fitted_model, zero_shot_encoder
+from .candidates import classifier, encoder_tier, fitted_encoder, fitted_model, zero_shot_encoder
 from .classifiers import evaluate
 from .extra_sets import ExtraSets
 from .gates import DEFAULTS, judge
@@ -111,7 +112,7 @@ class _Measuring:
 
     def _whole_name(self, name: str) -> str:
         """``minilm-int8`` for ``minilm``."""
-        return name if self._heads.has(name) else self._registry.load(name, ENCODER).name
+        return name if self._heads.has(name) else self._registry.load(name).name
 
     def _original_of(self, name: str) -> str:
         if self._asked.original is not None:
@@ -131,7 +132,11 @@ class _Measuring:
             return encoder_tier(self._registry, name.removeprefix(ENCODER_TIER_OF), name, asked.provider)
         if self._heads.has(name):
             return fitted_model(self._registry, name, asked.provider, asked.taxonomy)
-        manifest = self._registry.load(name, ENCODER)
+        manifest = self._registry.load(name)
+        if manifest.kind == CLASSIFIER:
+            return classifier(self._registry, name, asked.provider)
+        if manifest.kind != ENCODER:
+            raise UsageError(f"{name} is a {manifest.kind}: measure models of one kind at once.")
         if asked.zero_shot:
             return zero_shot_encoder(self._registry, manifest, asked.taxonomy, asked.provider)
         return fitted_encoder(manifest, self._rows.fitted, asked.provider, self._progress)
@@ -141,7 +146,8 @@ class _Measuring:
         forced = self._asked.force and name in map(self._whole_name, self._asked.names)
         if not name.startswith(ENCODER_TIER_OF):
             home = self._registry.root.parent
-            evaluation = with_memory(home, TRIAGE, name, evaluation, self._progress)
+            task = CLASSIFY if evaluation.use == CLASSIFY else TRIAGE
+            evaluation = with_memory(home, task, name, evaluation, self._progress)
         return Judgement(evaluation, judge(evaluation, thresholds, force=forced))
 
     def _kept(self, name: str, judgement: Judgement) -> Judgement:

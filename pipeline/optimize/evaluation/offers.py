@@ -11,20 +11,22 @@ from ...errors import ProviderUnavailable, UnknownModel, UsageError
 from ...graphs.devices import CPU
 from ...graphs.marian.translator import KIND as TRANSLATOR
 from ...models.judgements import read_judgement
-from ...models.manifest import ENCODER, Manifest, read_manifest, write_manifest
-from ...models.metrics import TRANSLATE, Gate, MachineSpeed
+from ...models.manifest import CLASSIFIER, ENCODER, Manifest, read_manifest, write_manifest
+from ...models.metrics import CLASSIFY, TRANSLATE, Gate, MachineSpeed
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
 from ...tasks.triage.head import HeadStore
 from ..evaluate import load_sample
 from ..triage.report import Progress
 from .candidate import Candidate
-from .candidates import files_of, opened, translator, zero_shot_encoder
+from .candidates import BY_NAME, files_of, opened, zero_shot_encoder
 from .keeping import original_name, path_of
 from .machine import served_by, usable
 from .speed import measured_speeds
 
 DEVICES: Final = (CPU, "cuda", "tensorrt")
+USES: Final = {TRANSLATOR: TRANSLATE, CLASSIFIER: CLASSIFY}
+"""Of the kinds of models that have only one."""
 
 
 class Offer(Struct, frozen=True):
@@ -57,8 +59,8 @@ def offers(registry: ModelRegistry, name: str | None, use: str, progress: Progre
     on what they are asked.
     """
     manifests, heads = _chosen(registry, name)
-    if manifests and manifests[0].kind == TRANSLATOR:
-        use = TRANSLATE
+    if manifests:
+        use = USES.get(manifests[0].kind, use)
     found: list[Offer] = []
     not_measured: dict[str, str] = {}
     for provider in DEVICES:
@@ -87,7 +89,7 @@ def _chosen(registry: ModelRegistry, name: str | None) -> tuple[list[Manifest], 
     if not chosen:
         what = f"There is no model {name!r} here" if name else "There is no encoder here"
         raise UnknownModel(f"{what}: see `inferstream models list` and `inferstream models pull`.")
-    if chosen[0].kind not in (ENCODER, TRANSLATOR):
+    if chosen[0].kind not in (ENCODER, *USES):
         raise UsageError(
             "The speed of a language model depends on what it is asked: see `inferstream bench-assistant`."
         )
@@ -141,7 +143,7 @@ def _lengths(manifests: Sequence[Manifest], use: str) -> tuple[int, ...]:
 def _texts(manifest: Manifest, lengths: Sequence[int]) -> list[str]:
     """Texts of these lengths in tokens, of the words that are shipped; those as they are without lengths."""
     sentences, _ = load_sample()
-    if not lengths or manifest.kind != ENCODER:
+    if not lengths or manifest.kind == TRANSLATOR:
         return sentences
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
     words = " ".join(sentences).split()
@@ -160,8 +162,8 @@ def _text_of(tokenizer: Tokenizer, words: Sequence[str], length: int) -> str:
 
 
 def _candidate(registry: ModelRegistry, manifest: Manifest, provider: str) -> Candidate:
-    if manifest.kind == TRANSLATOR:
-        return translator(registry, manifest.name, provider)
+    if make := BY_NAME.get(USES.get(manifest.kind, "")):
+        return make(registry, manifest.name, provider)
     return zero_shot_encoder(registry, manifest, None, provider)
 
 

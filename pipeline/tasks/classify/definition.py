@@ -26,11 +26,12 @@ class ClassifyDefinition:
     def load(self, registry: "ModelRegistry", model_name: str, settings: ClassifySettings) -> Loaded:
         """Any classifier of the registry. Raises UnknownModel, ModelError, or UsageError for another kind of model."""
         from ...models.manifest import CLASSIFIER
+        from ...models.metrics import CLASSIFY as USE
         from ..vectors import TextEncoder
         from .task import Classify
 
         try:
-            model = TextEncoder.of(registry, model_name, CLASSIFIER)
+            model = TextEncoder.of(registry, model_name, CLASSIFIER, USE)
         except UnknownModel as error:
             if model_name != DEFAULT_MODEL:
                 raise

@@ -41,6 +41,12 @@ def test_a_figure_that_was_not_measured_misses_every_threshold(name: str) -> Non
     assert gate.failures == (f"{name} was not measured.",)
 
 
+def test_an_original_is_as_good_as_itself() -> None:
+    """Else a threshold of what was not measured would close what all else is compared with."""
+    original = msgspec.structs.replace(PLAIN, version=PLAIN.original_version)
+    assert judge(original, {"max_negation_drop": 0.0, "min_share": 1.1}).passed
+
+
 def test_a_figure_that_is_no_number_misses_its_threshold() -> None:
     assert not judge(evaluation(cosine_mean=math.nan), {"min_cosine": 0.0}).passed
     assert not judge(evaluation(kl=math.nan), {"max_kl": 1e9}).passed
