@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.tiny_families import write_tiny
 from support.tiny_model import write_tiny_model
 
 from inferstream.pipeline.errors import ModelError
@@ -74,3 +75,15 @@ def test_weights_of_another_model_are_refused(registry: ModelRegistry) -> None:
     (registry.folder("tiny") / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match="are not those of tiny-fp32: make or pull that model again"):
         quantize_encoder(registry, original, "dynamic", GOAL, quiet)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_family_whose_attention_knows_distances_is_quantized_too(tmp_path: Path, method: str) -> None:
+    registry = ModelRegistry(tmp_path / "home")
+    pull(registry, "far", quiet, write_tiny(tmp_path / "mpnet", "mpnet"))
+    int8 = registry.load("far-int8").agreement
+    assert int8
+    goal = Goal((1 + int8.cosine_mean) / 2, 0.5, 0.9)
+    made = quantize_encoder(registry, registry.load("far-fp32"), method, goal, quiet).manifest
+    assert made.agreement is not None
+    assert made.agreement.cosine_mean > 0.98
