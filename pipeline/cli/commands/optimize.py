@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--profile",
     type=click.Choice(PROFILES),
-    help="A recipe that ships with inferstream: for a small device, or for a server without a GPU.",
+    help="A recipe that ships with inferstream: for a small device, a server without a GPU, a GPU.",
 )
 @click.option("--model", metavar="NAME", help="The model to make variants of, in the place of the recipe's.")
 @click.option(
@@ -98,7 +98,7 @@ def command(
 
 def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
     from ...models.registry import ModelRegistry
-    from ...optimize.recipes.machine import this_machine
+    from ...optimize.recipes.machine import check_provider, this_machine
     from ...optimize.recipes.plan import plan_of
     from ...optimize.recipes.report.building import report_of, write_report
     from ...optimize.recipes.rows import RecipeRows
@@ -116,6 +116,7 @@ def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
         else:
             print_plan(planned)
         return
+    check_provider(wanted.provider)
     with RecipeProgress(len(plan)) as progress:
         carried = run.run(progress)
         report = report_of(registry, wanted, rows, carried, machine)
@@ -124,7 +125,7 @@ def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
         _print_json(report)
         return
     print_variants(report)
-    click.echo(f"\nThe report: {written[-1]} (as JSON: {written[1].name}, the recipe: {written[0].name}).")
+    click.echo(f"The report: {written[-1]} (as JSON: {written[1].name}, the recipe: {written[0].name}).")
 
 
 def _recipe(path: Path | None, profile: str | None, options: dict[str, Any]) -> "Recipe":

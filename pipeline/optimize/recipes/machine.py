@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from ...runtime.cores import usable_cores
+from ...runtime.providers import candidates
 
 PACKAGES: Final = (
     "inferstream",
@@ -55,6 +56,13 @@ def this_machine() -> Machine:
         f"{platform.system()} {platform.release()}",
         sys.version.split()[0],
     )
+
+
+def check_provider(provider: str) -> None:
+    """Raise ProviderUnavailable if this build of ONNX Runtime does not have it."""
+    import onnxruntime
+
+    candidates(provider, onnxruntime.get_available_providers())
 
 
 def versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ def _maker(step: QuantizeStep | PruneStep, recipe: Recipe) -> Making:
 
 def _judge(step: EvaluateStep | GateStep, recipe: Recipe, makers: Sequence[str]) -> Making:
     """``makers``: the names of the steps that make variants."""
-    return GateMaking(step) if isinstance(step, GateStep) else EvaluateMaking(step, recipe.model.name, makers)
+    return GateMaking(step) if isinstance(step, GateStep) else EvaluateMaking(step, recipe, makers)
 
 
 def _ordered(steps: Sequence[Making]) -> list[Making]:

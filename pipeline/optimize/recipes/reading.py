@@ -16,10 +16,13 @@ from .recipe import STEPS, DataPart, ModelPart, Recipe, Step
 
 Part = TypeVar("Part", bound=msgspec.Struct)
 
-PROFILES: Final = ("edge", "cpu")
+PROFILES: Final = ("edge", "cpu", "gpu")
 """The recipes that ship with inferstream, in `optimize/profiles`."""
 
 TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {"model": ModelPart, "data": DataPart}
+PLAIN: Final = ("about", "provider")
+"""What stands above the tables."""
+
 MAX_STEPS: Final = 100
 
 
@@ -45,19 +48,18 @@ def parse_recipe(text: str, source: str) -> Recipe:
     for name in given:
         if name not in names:
             raise UsageError(f"{source} has {name!r}, which is no part of a recipe: {_choice(name, names)}")
-    about = given.get("about", "")
-    if not isinstance(about, str):
-        raise UsageError(f"{source} has an `about` that is no text: write it in quotes.")
+    whole = _part({name: given[name] for name in PLAIN if name in given}, Recipe, source)
     parts: dict[str, Any] = {
         name: _part(given.get(name, {}), kind, f"{source}, [{name}]") for name, kind in TABLES.items()
     }
-    return Recipe(about=about, step=tuple(_steps(given.get("step", ()), source)), **parts)
+    return structs.replace(whole, step=tuple(_steps(given.get("step", ()), source)), **parts)
 
 
 def write_recipe(recipe: Recipe) -> str:
     """The recipe as TOML; reading it gives the same recipe."""
     found = msgspec.to_builtins(recipe)
-    lines = [f"about = {_value(recipe.about)}", ""] if recipe.about else []
+    plain = list(_lines({name: found[name] for name in PLAIN if name in found}))
+    lines = [*plain, ""] if plain else []
     for table in TABLES:
         if values := found.get(table):
             lines += [f"[{table}]", *_lines(values), ""]

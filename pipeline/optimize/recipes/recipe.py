@@ -15,6 +15,7 @@ Name = Annotated[
 ]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Text = Annotated[str, Meta(min_length=1)]
+Provider = Literal["cpu", "cuda", "tensorrt"]
 Method = Literal["int8", "dynamic", "mixed", "fp16", "int4", "bf16"]
 
 
@@ -98,6 +99,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """What to do, in words that a file can hold. Steps may stand in any order: each says what it is made of."""
 
     about: str = ""
+    provider: Provider = "cpu"  # that will serve, and that measures
     model: ModelPart = ModelPart()
     data: DataPart = DataPart()
     step: tuple[Step, ...] = ()

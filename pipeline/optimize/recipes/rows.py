@@ -20,6 +20,10 @@ class RecipeRows:
         self._data = data
         self._skipped = 0
 
+    def read(self) -> int:
+        """Read the files now; the number of rows."""
+        return len(self.known.texts) + len(self.unseen.texts)
+
     @cached_property
     def known(self) -> Labeled:
         """The rows to make variants with."""

@@ -69,6 +69,8 @@ class RecipeRun:
     def run(self, watch: Watch) -> list[DoneStep]:
         """Carry out the plan. A run that was killed is continued with the step that it was killed in."""
         self._results.clear()
+        if any(making.reads_rows for making in self._plan):
+            self._place.rows.read()  # a mistake in a file is told before the work
         done = []
         for making in self._plan:
             carried = self._carry_out(making, watch.begin(making))
@@ -78,6 +80,8 @@ class RecipeRun:
         return done
 
     def _carry_out(self, making: Making, progress: Progress) -> DoneStep:
+        if record := self._found(making):  # without the lock: a home may be read-only
+            return DoneStep(record, kept=True)
         content = self._content(making)
         key = key_of(content)
         with self._store.lock(key, progress):

@@ -64,7 +64,6 @@ def test_a_run_ends_in_a_report_which_can_be_repeated(
     found = report["variants"][3]["evaluation"]
     assert found["share"]["value"] >= 0.97
     assert found["by_label"].keys() == {f"{topic}<b>" for topic in TOPICS}
-    assert found["speeds"][0]["resident_bytes"] is not None
     page = (tmp_path / "optimize-report/report.html").read_text()
     assert "card&lt;b&gt;" in page
     assert "card<b>" not in page
@@ -95,6 +94,15 @@ def test_a_mistake_is_one_sentence(
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("Error: ")
     assert sentence in told
+
+
+def test_a_gpu_that_is_not_there_is_told_before_the_work(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert run(["optimize", "--profile", "gpu", "--data", "tickets.csv"]) == 1
+    assert "The execution provider cuda was requested and is not usable here" in capsys.readouterr().err
+    assert not home.exists()
 
 
 def test_a_recipe_of_ones_own_starts_from_a_profile(

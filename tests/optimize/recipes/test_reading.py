@@ -42,6 +42,7 @@ STEPS = st.one_of(
 RECIPES = st.builds(
     Recipe,
     about=st.just("") | TEXTS,
+    provider=st.sampled_from(("cpu", "cuda")),
     model=st.builds(ModelPart, name=NAMES, source=st.none() | TEXTS),
     data=st.builds(DataPart, file=st.none() | TEXTS, label=TEXTS, delimiter=st.none() | TEXTS),
     step=st.lists(STEPS, max_size=4).map(tuple),
@@ -96,7 +97,8 @@ def test_paths_of_a_recipe_are_relative_to_its_folder(tmp_path: Path) -> None:
         ("model = 3", "it, [model] is no table"),
         ('[model]\nname = "A b"', 'it, [model]: name = "A b" is wrong'),
         ("[modle]", "it has 'modle', which is no part of a recipe: did you mean 'model'?"),
-        ("about = 3", "it has an `about` that is no text"),
+        ("about = 3", "it: about = 3 is wrong (expected `str`, got `int`)"),
+        ('provider = "gpu"', 'it: provider = "gpu" is wrong'),
         ("[[step", "it is not TOML: "),
         ("a = " + "[" * 100_000, "it is not TOML: "),
         ('[data]\ntext = ""', 'it, [data]: text = "" is wrong'),

@@ -6,7 +6,6 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from ....errors import UsageError
-from ....graphs.devices import CPU
 from ....models.manifest import ENCODER
 from ....models.metrics import Evaluation
 from ....models.progress import Progress
@@ -19,7 +18,7 @@ from ...evaluation.memory import resident_bytes
 from ...evaluation.models import JudgedRows, split_rows
 from ..machine import this_machine, versions
 from ..making import MadeByStep, StepPlace
-from ..recipe import EvaluateStep
+from ..recipe import EvaluateStep, Recipe
 
 # Measured with minilm and 77 labels on two cores of an AMD EPYC with AVX2.
 READ_S_PER_ROW: Final = 0.001
@@ -34,19 +33,28 @@ class EvaluateMaking:
     reads_rows = True
     revision = 1
 
-    def __init__(self, step: EvaluateStep, model: str, makers: Sequence[str]) -> None:
+    def __init__(self, step: EvaluateStep, recipe: Recipe, makers: Sequence[str]) -> None:
         """``makers``: the names of the steps that make variants."""
         self.name = step.name
         self._step = step
-        self._original = f"{model}-fp32"
+        self._original = f"{recipe.model.name}-fp32"
+        self._provider = recipe.provider
         self._makers = {maker: _made_by(maker, makers) for maker in step.of} if step.of else {}
-        self.needs = tuple(dict.fromkeys([model, *(self._makers.values() if step.of else makers)]))
+        self.needs = tuple(
+            dict.fromkeys([recipe.model.name, *(self._makers.values() if step.of else makers)])
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
         """Figures are those of one machine and of one version of each package."""
         where = {"machine": this_machine().name, "packages": versions()} if self._step.speeds else {}
-        return {"of": list(self._step.of), "speeds": self._step.speeds, "original": self._original, **where}
+        return {
+            "of": list(self._step.of),
+            "speeds": self._step.speeds,
+            "original": self._original,
+            "provider": self._provider,
+            **where,
+        }
 
     def reference_s(self, place: StepPlace) -> float | None:
         rows = split_rows(place.rows.known, place.rows.unseen)
@@ -86,7 +94,7 @@ class EvaluateMaking:
 
     def _candidate(self, place: StepPlace, name: str, rows: JudgedRows, progress: Progress) -> Candidate:
         manifest = place.registry.load(name, ENCODER)
-        return fitted_encoder(manifest, rows.fitted, CPU, progress)
+        return fitted_encoder(manifest, rows.fitted, self._provider, progress)
 
 
 def _made_by(name: str, makers: Sequence[str]) -> str:
