@@ -23,7 +23,8 @@ from ..runtime.sessions import Session
 from ..runtime.tokenizer import Tokenizer
 from ..tasks.pooling import embed
 from .built_gate import gated
-from .evaluate import SAMPLE, Embeddings, agreement, independence, load_sample
+from .comparison import VariantComparison
+from .evaluate import SAMPLE, Embeddings, agreement, load_sample
 from .plans import WEIGHTS
 from .pulled_files import completed, publish_graph
 from .quantize import calibration_of, calibration_texts, measure_inputs
@@ -94,8 +95,8 @@ class _Quantizing:
         check_weights(self._config, self._weights, home / WEIGHTS)
         self._tokenizer = Tokenizer(original.tokenizer_path, original.max_tokens, original.pad_id)
         self._pooling: Pooling = "cls" if original.pooling == "cls" else "mean"
+        self._comparison = VariantComparison(self._tokenizer)
         self._sentences, self._labels = load_sample()
-        self._texts = calibration_texts(self._sentences)
 
     def make(self, method: str, goal: Goal) -> QuantizedEncoder:
         """The variant, published but not listed."""
@@ -110,23 +111,15 @@ class _Quantizing:
         model, notes = builders[method](goal)
         digest, path = publish_graph(model, self._home, method)
         self._progress(f"measuring {method} against fp32", 0, None)
-        alone = self._vectors(Session(path), self._texts, batch_tokens=1)
-        manifest = msgspec.structs.replace(
-            self._original.without_figures(),
-            name=f"{base}-{method}",
-            precision=method,
-            recipe=RECIPE,
-            graph_sha256=digest,
-            graph_path=str(path),
-            agreement=self._agreement(alone),
-            independence=independence(self._texts, self._labels, alone, self._tokenizer, Session(path)),
-        )
-        return QuantizedEncoder(manifest, notes)
+        original = msgspec.structs.replace(self._original.without_figures(), recipe=RECIPE)
+        return QuantizedEncoder(self._comparison.measured(original, method, (digest, path)), notes)
 
     @cached_property
     def _calibration(self) -> Calibration:
         """Measured once; the weights of a layer are rounded once, however many graphs have it."""
-        inputs = measure_inputs(self._config, self._weights, self._tokenizer, self._texts)
+        inputs = measure_inputs(
+            self._config, self._weights, self._tokenizer, calibration_texts(self._sentences)
+        )
         found = calibration_of(inputs)
         rounded: dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]] = {}
 
@@ -143,7 +136,7 @@ class _Quantizing:
     def _mixed(self, goal: Goal) -> tuple[onnx.ModelProto, tuple[str, ...]]:
         def measured(kept: Sequence[str]) -> Agreement:
             graph = self._with_kept(kept).SerializeToString()
-            return self._agreement(self._vectors(Session(graph, provider="cpu"), self._sentences))
+            return self._agreement(Session(graph, provider="cpu"))
 
         costs = multiplications(self._config, self._weights)
         mix = mixed_precision(costs, goal, measured, self._progress)
@@ -163,21 +156,12 @@ class _Quantizing:
 
     @cached_property
     def _fp32(self) -> Embeddings:
-        """The vectors of the sentences, each alone, as the pull compares them."""
-        return self._vectors(
-            Session(self._original.graph_path, provider="cpu"), self._sentences, batch_tokens=1
-        )
+        """The vectors of the sentences."""
+        return self._comparison.alone(self._original, self._sentences)
 
-    def _agreement(self, vectors: Embeddings) -> Agreement:
-        return agreement(self._fp32, vectors[: len(self._sentences)], self._labels, SAMPLE)
-
-    def _vectors(self, session: Session, texts: Sequence[str], batch_tokens: int = 512) -> Embeddings:
-        vectors = embed(texts, self._tokenizer, session, batch_tokens=batch_tokens)
-        if not np.isfinite(vectors).all():
-            raise ModelError(
-                f"A variant of {self._original.name} gives vectors that are not finite numbers; use another method."
-            )
-        return vectors
+    def _agreement(self, session: Session) -> Agreement:
+        vectors = embed(self._sentences, self._tokenizer, session)
+        return agreement(self._fp32, vectors, self._labels, SAMPLE)
 
 
 def _told(mix: PrecisionMix) -> str:

@@ -1,0 +1,57 @@
+"""What a worker process loads: nothing that only makes models, above all no torch and no transformers."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from support.tiny_model import write_tiny_model
+
+from inferstream import SyncClient
+from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.recipe import pull
+
+PATIENCE_S = 60
+MAKING = {"torch", "transformers", "sklearn", "scipy", "matplotlib", "onnx"}
+WORKER = """
+import sys
+from inferstream.pipeline.cli.main import run
+models = ["--model", "triage:tiny", "--model", "embed:tiny"]
+status = run(["worker", "triage", "embed", "--embedded", sys.argv[1], *models])
+print(*sys.modules)
+sys.exit(status)
+"""
+
+
+def quiet(step: str, done: int, total: int | None) -> None:
+    pass
+
+
+def test_a_worker_that_has_answered_has_loaded_nothing_that_makes_models(tmp_path: Path) -> None:
+    pull(ModelRegistry(tmp_path / "home"), "tiny", quiet, write_tiny_model(tmp_path / "tiny"))
+    for name in (
+        "torch",
+        "transformers",
+    ):  # here: a worker must not load them where they are installed either
+        (tmp_path / "stubs" / name).mkdir(parents=True)
+        (tmp_path / "stubs" / name / "__init__.py").touch()
+    places = {"INFERSTREAM_HOME": str(tmp_path / "home"), "PYTHONPATH": str(tmp_path / "stubs")}
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "queue")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=os.environ | places) as worker:
+        try:
+            assert worker.stderr
+            assert any("Serving" in line for line in worker.stderr)
+            with SyncClient(embedded=tmp_path / "queue") as client:
+                for task in ("triage", "embed"):
+                    assert client.request(task, "my card is late", timeout_s=PATIENCE_S)
+            worker.send_signal(signal.SIGTERM)
+            printed, log = worker.communicate(timeout=PATIENCE_S)
+        finally:
+            worker.kill()
+    assert worker.returncode == 0, log
+    loaded = set(printed.split())
+    assert "onnxruntime" in loaded, "it is the list of a worker's modules"
+    assert not MAKING & loaded
+    assert not [name for name in loaded if name.startswith("inferstream.pipeline.optimize")]
