@@ -1,0 +1,26 @@
+"""The default model of a task where tenants have models of their own."""
+
+from collections.abc import Mapping, Sequence
+
+from .job import Job
+from .model_entry import Chooser, ModelEntry, Served, entries_of
+
+
+class ByTenant:
+    """A `Chooser`: the model of the request's tenant, for requests that name no model."""
+
+    def __init__(self, default: Served, of_tenants: Mapping[str, Served]) -> None:
+        self._default = default
+        self._of_tenants = of_tenants
+        all_entries = (entry for served in (default, *of_tenants.values()) for entry in entries_of(served))
+        self._entries = tuple(dict.fromkeys(all_entries))
+
+    @property
+    def entries(self) -> Sequence[ModelEntry]:
+        return self._entries
+
+    def choose(self, job: Job) -> ModelEntry:
+        served = self._default
+        if job.model is None:
+            served = self._of_tenants.get(job.tenant, served)
+        return served.choose(job) if isinstance(served, Chooser) else served
