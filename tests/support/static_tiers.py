@@ -53,10 +53,12 @@ def random_arrays(
     )
 
 
-def save_static_head(home: Path, name: str, labels: tuple[str, ...], **changes: Any) -> Head:
+def save_static_head(
+    home: Path, name: str, labels: tuple[str, ...], *, seed: int = 0, **changes: Any
+) -> Head:
     """A fitted model that is served by a static tier of random numbers; there is no encoder."""
     tokenizer = json.dumps(tokenizer_settings()).encode()
-    arrays = random_arrays(tokens=len(VOCABULARY), labels=len(labels), dimensions=HIDDEN)
+    arrays = random_arrays(seed, tokens=len(VOCABULARY), labels=len(labels), dimensions=HIDDEN)
     # Each label is given to about as many texts.
     even = (arrays.output // 2 - (arrays.output // 2).mean(axis=0)).astype(np.int8)
     arrays = arrays._replace(

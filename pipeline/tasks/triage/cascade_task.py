@@ -20,6 +20,7 @@ from .cascade import Cascade
 from .classifier import Routing
 from .confidence import Floats, softmax
 from .head import Head
+from .part_memory import held
 from .promise import Promise, upper_share
 from .static_tier import StaticTier
 from .task import Triage, rows_of
@@ -80,7 +81,10 @@ class CascadeTriage(Triage):
         routing: Routing,
         shadow: float,
     ) -> None:
-        """Serve ``tiers`` under the name ``model``. ``shadow``: the share of the texts for which both are asked."""
+        """Serve ``tiers`` under the name ``model``. ``shadow``: the share of the texts for which both are asked.
+
+        The static tier is the part ``tier``.
+        """
         head, tier, cascade = tiers
         super().__init__(model, tokenizer, encoder_digest, head.classifier(), routing, head.cleaning)
         self.labels = labels = head.labels
@@ -88,7 +92,7 @@ class CascadeTriage(Triage):
         self._static_writer = AnswerWriter(labels, routing, "static")
         self._margin = routing.margin
         self._threshold = routing.threshold
-        self._tier = tier.along(routing.urgency)
+        self.tier = held(tier.along(routing.urgency))
         self._cascade = cascade
         self._steps = lru_cache(MAX_KNOWN)(cascade.steps)
         self._sampled_below = round(shadow * 2**64)
@@ -103,7 +107,7 @@ class CascadeTriage(Triage):
         tickets = self.read_tickets(asks, max_tokens)
         if max_tokens is not None and any(sum(map(len, one.windows)) > max_tokens for one in tickets):
             raise too_many_tokens(max_tokens)
-        reading = self._tier.read_texts([ticket.windows for ticket in tickets])
+        reading = self.tier().read_texts([ticket.windows for ticket in tickets])
         confidences = softmax(reading.logits)
         guesses = self._guesses(asks, confidences, reading.along)
         prepared: list[Prepared] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -25,6 +25,26 @@ class Classifier:
         """Logits of shape (rows, labels) before the temperature."""
         scores: Floats = vectors @ self.weights + self.bias
         return scores
+
+
+class Linear(NamedTuple):
+    """A classifier with the axis of urgency as one more column: ``vectors @ weights + bias`` are both."""
+
+    weights: Floats  # (dimensions, labels + 1)
+    bias: Floats  # (labels + 1,)
+
+    @classmethod
+    def of(cls, classifier: Classifier, routing: "Routing") -> Self:
+        """The temperature is in the weights."""
+        scale = np.float32(1 / classifier.temperature)
+        weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)
+        bias = np.append(classifier.bias * scale, np.float32(0)).astype(np.float32)
+        return cls(weights, bias)
+
+    @property
+    def nbytes(self) -> int:
+        """Of its arrays."""
+        return self.weights.nbytes + self.bias.nbytes
 
 
 class Destinations(NamedTuple):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ...models.registry import ModelRegistry
     from ...models.releases.parts import ReleaseParts
+    from .shared import Shared
 
 TRIAGE: Final = "triage"
 
@@ -23,11 +24,16 @@ class TriageDefinition:
     contract = CONTRACTS[TRIAGE]
     settings = TriageSettings
 
+    def __init__(self) -> None:
+        self._shared: Shared | None = None  # of the models that this process has loaded
+
     def load(self, registry: "ModelRegistry", model_name: str, settings: TriageSettings) -> Loaded:
         """See `loading.load_triage`."""
         from .loading import load_triage
+        from .shared import Shared
 
-        return load_triage(registry, model_name, settings)
+        self._shared = self._shared or Shared()
+        return load_triage(registry, model_name, settings, self._shared)
 
     def release_parts(
         self, registry: "ModelRegistry", model_name: str, settings: TriageSettings

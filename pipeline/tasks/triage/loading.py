@@ -16,29 +16,35 @@ from ...models.registry import ModelRegistry, split_name
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ..definition import Loaded
-from ..pooling import embed
 from .cascade_task import CascadeTriage, Tiers
 from .classifier import Classifier, Destinations, Routing, routing_of
 from .head import CASCADE, ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, HeadStore, Serve
 from .settings import TriageSettings
+from .shared import Shared, TokenizerFile
 from .static_task import StaticTriage
 from .static_tier import StaticTier
+from .stored_head import StoredHead, keep_linear, keep_tier
 from .task import Triage
 from .taxonomy import load_taxonomy
 from .ticket_task import NONE
 from .zero_shot import zero_shot
 
 
-def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> Loaded:
+def load_triage(
+    registry: ModelRegistry, name: str, config: TriageSettings, shared: Shared | None = None
+) -> Loaded:
     """The manifest of the encoder, and a function that builds the task from a session of that
-    encoder; no manifest if the model is served by its static tier.
+    encoder; no manifest if the model is served by its static tier. ``shared``: with other models of the process.
 
     Raises UnknownModel, ModelError for a damaged model, one fitted on another encoder, or one whose gate is closed,
     UsageError for a wrong taxonomy or threshold.
     """
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UsageError(f"The triage threshold must lie between 0 and 1, not {config.threshold}.")
-    model = TriageModel(registry, name, taxonomy_file(registry, config))
+    shared = shared or Shared()
+    shared.memory.max_bytes = config.fitted_bytes
+    model = TriageModel(registry, name, taxonomy_file(registry, config), shared)
+    stored = model.stored
 
     def routing(found: Routing) -> Routing:
         return found if config.threshold is None else replace(found, threshold=config.threshold)
@@ -48,12 +54,17 @@ def load_triage(registry: ModelRegistry, name: str, config: TriageSettings) -> L
         routed = routing(model.routing(session, classifier))
         if model.served == CASCADE:
             tiers = model.tiers()
-            return CascadeTriage(name, model.tokenizer, model.manifest.digest, tiers, routed, config.shadow)
-        return Triage(name, model.tokenizer, model.manifest.digest, classifier, routed, model.clean)
+            cascade = CascadeTriage(
+                name, model.tokenizer, model.manifest.digest, tiers, routed, config.shadow
+            )
+            return keep_linear(keep_tier(cascade, stored, routed, shared), stored, routed, shared)
+        task = Triage(name, model.tokenizer, model.manifest.digest, classifier, routed, model.clean)
+        return keep_linear(task, stored, routed, shared)
 
     def without(_: Graph) -> StaticTriage:
         head, tier = model.static()
-        return StaticTriage(name, model.tokenizer, tier, head, routing(model.static_routing(head, tier)))
+        routed = routing(model.static_routing(head, tier))
+        return keep_tier(StaticTriage(name, model.tokenizer, tier, head, routed), stored, routed, shared)
 
     if model.served == STATIC_TIER:
         return Loaded(None, without)
@@ -73,8 +84,11 @@ class TriageModel:
     The encoder is looked for only if the model is served with it, or asked for it.
     """
 
-    def __init__(self, registry: ModelRegistry, name: str, taxonomy: Path | None) -> None:
+    def __init__(
+        self, registry: ModelRegistry, name: str, taxonomy: Path | None, shared: Shared | None = None
+    ) -> None:
         """Raises UnknownModel, ModelError, UsageError for a wrong taxonomy."""
+        self._shared = shared or Shared()
         self._registry = registry
         self._name = name
         self._taxonomy = load_taxonomy(taxonomy)
@@ -83,6 +97,11 @@ class TriageModel:
         judged = _judged(registry, name, self.head, self._heads)
         self._use = "" if judged else FITTED
         self.tokenizer = self._tokenizer()
+
+    @property
+    def stored(self) -> StoredHead | None:
+        """Where the fitted model is; None for the name of an encoder."""
+        return StoredHead(self._heads, self._name, self.head.version) if self.head else None
 
     @property
     def served(self) -> Serve:
@@ -117,7 +136,7 @@ class TriageModel:
             self._taxonomy,
             self.head.destinations if self.head else Destinations(),
             classifier.weights.shape[0],
-            lambda phrases: embed(phrases, self.tokenizer, session),
+            lambda phrases: self._shared.vectors(phrases, self.tokenizer, session),
         )
 
     def static(self) -> tuple[Head, StaticTier]:
@@ -145,9 +164,11 @@ class TriageModel:
         head = self.head
         if head and head.static is not UNSET and head.served == STATIC_TIER:
             path = self._heads.file(self._name, head, TOKENIZER_FILE)
-            return Tokenizer(path, head.static.max_tokens, head.static.pad_id)
+            file = TokenizerFile(head.static.tokenizer_sha256, head.static.max_tokens, head.static.pad_id)
+            return self._shared.tokenizer(path, file)
         manifest = self.manifest
-        return Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
+        file = TokenizerFile(manifest.tokenizer_sha256, manifest.max_tokens, manifest.pad_id)
+        return self._shared.tokenizer(manifest.tokenizer_path, file)
 
 
 def _judged(registry: ModelRegistry, name: str, head: Head | None, heads: HeadStore) -> bool:

@@ -11,6 +11,7 @@ from .answers import AnswerWriter, AskedTicket
 from .classifier import Routing
 from .confidence import softmax
 from .head import Head
+from .part_memory import held
 from .static_tier import StaticTier
 from .ticket_task import TicketTask
 
@@ -23,10 +24,13 @@ class StaticTriage(TicketTask):
     def __init__(
         self, model: str, tokenizer: Tokenizes, tier: StaticTier, head: Head, routing: Routing
     ) -> None:
-        """Serve ``tier`` of ``head`` under the name ``model``. ``routing`` is that of the head's labels."""
+        """Serve ``tier`` of ``head`` under the name ``model``. ``routing`` is that of the head's labels.
+
+        The static tier is the part ``tier``.
+        """
         super().__init__(model, tokenizer, head.cleaning)
         self.labels = head.labels
-        self._tier = tier.along(routing.urgency)
+        self.tier = held(tier.along(routing.urgency))
         self._writer = AnswerWriter(head.labels, routing, "static")
         decided_by = (head.digest, routing.digest, str(routing.threshold).encode())
         self.digest = digest_of(CODE_VERSION, *decided_by)
@@ -38,7 +42,7 @@ class StaticTriage(TicketTask):
         for ticket in read:
             if max_tokens is not None and sum(map(len, ticket.windows)) > max_tokens:
                 raise too_many_tokens(max_tokens)
-        found = self._tier.read_texts([ticket.windows for ticket in read])
+        found = self.tier().read_texts([ticket.windows for ticket in read])
         tickets = [
             AskedTicket(ask.options, len(ticket.windows), ticket.unreadable)
             for ask, ticket in zip(asks, read, strict=True)

@@ -81,6 +81,12 @@ class StaticTier:
         return type(self)(self._arrays, axis)
 
     @property
+    def nbytes(self) -> int:
+        """Of its arrays."""
+        found = (*vars(self).values(), *self._arrays)
+        return sum(array.nbytes for array in found if isinstance(array, np.ndarray))
+
+    @property
     def labels(self) -> int:
         """How many labels it knows."""
         return len(self._output_bias)

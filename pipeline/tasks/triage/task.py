@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from ...runtime.model import Row
 from ..base import Ask, Finished, Prepared
 from ..digests import digest_of
 from ..pooling import Tokenizes, pool
 from .answers import AnswerWriter, AskedTicket
-from .classifier import Classifier, Routing
+from .classifier import Classifier, Linear, Routing
 from .confidence import Floats, softmax
+from .part_memory import held
 from .ticket_task import NONE, ReadTicket, TicketTask
 
 CODE_VERSION: Final = b"triage 2"  # must change when this code gives another answer to the same vectors
@@ -40,13 +39,14 @@ class Triage(TicketTask):
         routing: Routing,
         clean: str = NONE,
     ) -> None:
-        """Serve ``classifier`` under the name ``model``; ``clean`` is for requests that do not say it."""
+        """Serve ``classifier`` under the name ``model``; ``clean`` is for requests that do not say it.
+
+        Its weights are the part ``linear``.
+        """
         super().__init__(model, tokenizer, clean)
         self.labels = classifier.labels
         self._writer = AnswerWriter(classifier.labels, routing)
-        scale = np.float32(1 / classifier.temperature)
-        self._weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)
-        self._bias = np.append(classifier.bias * scale, np.float32(0)).astype(np.float32)
+        self.linear = held(Linear.of(classifier, routing))
         decided_by = (classifier.digest, routing.digest, str(routing.threshold).encode(), clean.encode())
         self.digest = digest_of(CODE_VERSION, encoder_digest, *decided_by)
         self.version = self.digest.hex()[:12]
@@ -64,7 +64,8 @@ class Triage(TicketTask):
         windows = [len(one.outputs) for one in finished]
         vectors = [vector for one in finished for vector in one.outputs]
         lengths = [row.length for one in finished for row in one.rows]
-        scores = pool(vectors, lengths, windows) @ self._weights + self._bias
+        linear = self.linear()
+        scores = pool(vectors, lengths, windows) @ linear.weights + linear.bias
         return Judged(softmax(scores[:, :-1]), scores[:, -1])
 
     def answers(self, finished: Sequence[Finished], judged: Judged) -> list[bytes]:

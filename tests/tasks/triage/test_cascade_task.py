@@ -87,7 +87,7 @@ def by_static(prepared: Sequence[Prepared]) -> list[bool]:
 def finished(task: CascadeTriage, rows: Prepared, label: int, sure: bool = True) -> Finished:
     """The encoder finds this label, with the highest confidence or with the lowest."""
     assert not isinstance(rows, bytes)
-    weights = task._weights[:, label] if sure else np.zeros(HIDDEN, np.float32)
+    weights = task.linear().weights[:, label] if sure else np.zeros(HIDDEN, np.float32)
     return Finished([weights / max(np.linalg.norm(weights), 1)] * len(rows), rows, task.options({}))
 
 
