@@ -56,7 +56,7 @@ class ModelLoader:
         self._metrics = metrics
         self._batcher = batcher
         self._graph_of = graph_of
-        self._registry = ModelRegistry(provider=config.engine.provider)
+        self.registry = ModelRegistry(provider=config.engine.provider)
         self._devices: dict[tuple[bytes, int, Any], OnDevice] = {}
 
     def entries(self, definition: TaskDefinition, names: Sequence[str] = ()) -> dict[str, ModelEntry]:
@@ -68,7 +68,7 @@ class ModelLoader:
         settings: Any = self._config.of_task(definition.name, definition.settings)
         entries: dict[str, ModelEntry] = {}
         for name in names or [settings.model, *getattr(settings, "models", ())]:
-            loaded = loaded_model(definition, self._registry, name, settings)
+            loaded = loaded_model(definition, self.registry, name, settings)
             entries[name] = self._entry(definition, loaded)
             for same in _other_names(name, loaded.manifest) if loaded.manifest else ():
                 entries.setdefault(same, entries[name])

@@ -38,7 +38,8 @@ class TaskDefinition(Protocol):
     what it needs. It may also have a method ``show(output)``, which makes of an output what `rich` prints
     in a terminal, and ``line(output)``, which makes of it one line for a pipe; the output of other tasks is
     printed as JSON. And it may have ``models_for(options, settings)``: the names of the models that a
-    process loads which answers only requests with these options, as a command does without workers.
+    process loads which answers only requests with these options, as a command does without workers. And
+    ``matching(registry, pattern)``: the names of the models on this machine that a shell pattern stands for.
 
     A release has the files of the variant that `load` returns. A task that needs more of them has
     ``release_parts(registry, model_name, settings)``, which returns `ReleaseParts` with all.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...engine.by_tenant import ByTenant
 from ...engine.model_entry import ModelEntry, Served
 from ...engine.trials.trial import Trial, TrialName
 from ...models.releases.alias import AliasState
@@ -78,6 +79,7 @@ class ReleasedModels:
         plain: those that are no releases, by name.
         fixed: releases that the settings name by their version.
         aliases: by their name.
+        tenants: by tenant, the name of the model that answers its requests which name none.
     """
 
     definition: TaskDefinition
@@ -85,6 +87,7 @@ class ReleasedModels:
     plain: dict[str, Mapping[str, ModelEntry]] = field(default_factory=dict)
     fixed: dict[str, OpenRelease] = field(default_factory=dict)
     aliases: dict[str, FollowedAlias] = field(default_factory=dict)
+    tenants: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -113,4 +116,8 @@ class ReleasedModels:
                     served.setdefault(other, entry)
         for release in self.open():
             served.setdefault(f"{self.task}@{release.version}", release.entry)
+        if self.tenants:
+            default = self.names[0]
+            of_tenants = {tenant: served[name] for tenant, name in self.tenants.items()}
+            served[default] = ByTenant(served[default], of_tenants)
         return served

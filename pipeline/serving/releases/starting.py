@@ -1,6 +1,7 @@
 """What a worker serves when it starts: the releases that its settings name, or those that it served last. Blocks."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from .followed import FollowedAlias, ReleasedModels
 from .opening import OpenRelease, ReleaseOpener
 
 log = logging.getLogger(__name__)
+
+PATTERN = re.compile(r"[*?\[]")
 
 
 class Start:
@@ -32,8 +35,14 @@ class Start:
         Raises UnknownModel, ModelError, ProviderUnavailable, UsageError.
         """
         settings: Any = self._config.of_task(definition.name, definition.settings)
-        names = list(names or [settings.model, *getattr(settings, "models", ())])
-        models = ReleasedModels(definition, names)
+        tenants: dict[str, str] = {} if names else getattr(settings, "tenants", {})
+        if tenant := next((tenant for tenant, name in tenants.items() if PATTERN.search(name)), None):
+            raise UsageError(
+                f"The model of the tenant {tenant!r} must be one name, and no pattern: {tenants[tenant]!r}."
+            )
+        given = names or [settings.model, *getattr(settings, "models", ()), *tenants.values()]
+        names = list(dict.fromkeys(name for one in given for name in self._matching(definition, one)))
+        models = ReleasedModels(definition, names, tenants=tenants)
         for name in names:
             if not is_release_name(name):
                 models.plain[name] = self._loader.entries(definition, [name])
@@ -48,6 +57,16 @@ class Start:
             else:
                 models.aliases[name] = self._follow(definition, named)
         return models
+
+    def _matching(self, definition: TaskDefinition, name: str) -> Sequence[str]:
+        """The names that a shell pattern stands for. Raises UsageError if there is none."""
+        if not PATTERN.search(name):
+            return [name]
+        matching = getattr(definition, "matching", None)
+        found: Sequence[str] = matching(self._loader.registry, name) if matching else ()
+        if not found:
+            raise UsageError(f"No model of {definition.name!r} here has a name like {name!r}.")
+        return found
 
     def _follow(self, definition: TaskDefinition, name: ReleaseName) -> FollowedAlias:
         """The alias, with its stable version; where that cannot be served, with the one that was served last."""

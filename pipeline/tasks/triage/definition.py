@@ -1,5 +1,6 @@
 """What the catalogue knows of `triage`. Light to import: loading and output import what they need."""
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from ....schemas.messages import TriageOutput
@@ -34,6 +35,12 @@ class TriageDefinition:
 
         self._shared = self._shared or Shared()
         return load_triage(registry, model_name, settings, self._shared)
+
+    def matching(self, registry: "ModelRegistry", pattern: str) -> list[str]:
+        """The names of the fitted models that the shell pattern ``pattern`` stands for."""
+        from .head import HeadStore
+
+        return [name for name in HeadStore(registry.root.parent).names() if fnmatchcase(name, pattern)]
 
     def release_parts(
         self, registry: "ModelRegistry", model_name: str, settings: TriageSettings
