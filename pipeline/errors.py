@@ -29,6 +29,7 @@ InferstreamError
 `models/fetching` derives Unreachable and Corrupted from ModelError; a pull catches both and tries the next source.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -188,3 +189,10 @@ class ModelError(Fatal):
 
 class ProviderUnavailable(Fatal):
     code = "provider_unavailable"
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names in a sentence; of hundreds of them the first few."""
+    found = list(names)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..errors import ModelElsewhere
+from ..errors import ModelElsewhere, listed
 from ..tasks.base import Task, resumes
 from .cache.keys import content_key, content_prefix
 from .job import Job
@@ -130,12 +130,12 @@ def _chosen(job: Job, models: Sequence[Served]) -> ModelEntry:
     if not all(isinstance(value, str) for value in asked.values()):
         return _one_of(models[0], job)  # its task says which type is wrong
     there = dict.fromkeys(
-        f"{_listed(chosen_by)} ({entries_of(served)[0].task.model})"
+        f"{_pairs(chosen_by)} ({entries_of(served)[0].task.model})"
         for chosen_by, served in by_options
         if chosen_by
     )
     raise ModelElsewhere(
-        f"There is no model for {_listed(asked)} here; this worker has: {'; '.join(there)}. Only another worker of its "
+        f"There is no model for {_pairs(asked)} here; this worker has: {'; '.join(there)}. Only another worker of its "
         "group could have it."
     )
 
@@ -146,12 +146,12 @@ def _one_of(served: Served, job: Job) -> ModelEntry:
 
 def _elsewhere(job: Job, models: TaskModels) -> ModelElsewhere:
     return ModelElsewhere(
-        f"There is no model {job.model!r} here; this worker serves {', '.join(models.names)}. Only "
+        f"There is no model {job.model!r} here; this worker serves {listed(models.names)}. Only "
         "another worker of its group could have it."
     )
 
 
-def _listed(options: Mapping[str, str]) -> str:
+def _pairs(options: Mapping[str, str]) -> str:
     """``source 'en' and target 'pt'``."""
     return " and ".join(f"{name} {value[:MAX_SHOWN]!r}" for name, value in options.items())
 

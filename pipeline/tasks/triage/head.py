@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
-from ...errors import ModelError, UnknownModel, UsageError
+from ...errors import ModelError, UnknownModel, UsageError, listed
 from ...models.files import sha256_of
 from .cascade import Cascade, urgency_digest
 from .classifier import Classifier, Destinations
@@ -183,7 +183,7 @@ class HeadStore:
     def current(self, name: str) -> str:
         """The version to serve. Raises UnknownModel, ModelError."""
         if not self.has(name):
-            known = ", ".join(self.names()) or "none yet"
+            known = listed(self.names()) or "none yet"
             raise UnknownModel(
                 f"There is no fitted model {name!r}; there is: {known}. Fit one with `triage fit`."
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from ...errors import ModelError, UnknownModel, UsageError
+from ...errors import ModelError, UnknownModel, UsageError, listed
 from ...home import expanded
 from ...models.catalogue import PUBLISHED
 from ...models.judgements import check_gate, read_judgement
@@ -187,7 +187,7 @@ def _encoder(registry: ModelRegistry, name: str, head: Head | None, heads: HeadS
         try:
             return registry.load(name, ENCODER, ZERO_SHOT)
         except UnknownModel as error:
-            fitted = ", ".join(heads.names())
+            fitted = listed(heads.names())
             raise UnknownModel(f"{error} Fitted models: {fitted}." if fitted else str(error)) from error
     manifest = registry.load(head.base, ENCODER, use)
     if manifest.digest != head.encoder_digest:
