@@ -19,7 +19,8 @@ from inferstream.pipeline.serving.rollouts.watcher import RolloutWatcher
 
 CHANGE = Change(at="2026-01-01T00:00:00Z", by="a user")
 WORSE = RolloutFigures(agreed=60, differed=60)
-HALF = RolloutFigures(agreed=8, differed=8)
+HALF = RolloutFigures(agreed=4, differed=4)
+"""Too few to be sure of, and enough twice."""
 
 
 @pytest.fixture(autouse=True)
