@@ -15,7 +15,8 @@ class MadeByStep(Struct, frozen=True, omit_defaults=True):
     """What a step made."""
 
     models: dict[str, str] = {}  # the version of each variant by its name
-    evaluations: dict[str, Evaluation] = {}  # of variants, by their names
+    heads: dict[str, str] = {}  # the same of fitted models
+    evaluations: dict[str, Evaluation] = {}  # of variants and fitted models, by their names
     gates: dict[str, Gate] = {}  # the same
     notes: tuple[str, ...] = ()  # what the reader of the report should know, in sentences
 

@@ -6,32 +6,39 @@ from graphlib import CycleError, TopologicalSorter
 
 from ...errors import UsageError
 from .making import Making
-from .recipe import EvaluateStep, GateStep, PruneStep, QuantizeStep, Recipe
+from .recipe import EvaluateStep, GateStep, PruneStep, QuantizeStep, Recipe, StaticStep
 from .steps.evaluate import EvaluateMaking
 from .steps.gate import GateMaking
 from .steps.model import ModelMaking
 from .steps.prune import PruneMaking
 from .steps.quantize import QuantizeMaking
+from .steps.tiers import StaticMaking
 
 
 def plan_of(recipe: Recipe) -> list[Making]:
     """The steps in order, the model first. Raises UsageError for two of one name, an unknown name, and a circle."""
     if not recipe.step:
         raise UsageError('The recipe has no step: add one below [[step]], kind = "prune" for example.')
-    makers = [_maker(step, recipe) for step in recipe.step if isinstance(step, QuantizeStep | PruneStep)]
-    others = [step for step in recipe.step if not isinstance(step, QuantizeStep | PruneStep)]
-    names = [recipe.model.name, *(one.name for one in makers)]
-    return _ordered([ModelMaking(recipe.model), *makers, *(_judge(one, recipe, names) for one in others)])
+    encoders: list[Making] = [
+        ModelMaking(recipe.model),
+        *(_encoder(step, recipe) for step in recipe.step if isinstance(step, QuantizeStep | PruneStep)),
+    ]
+    names = [one.name for one in encoders]
+    fitted = [
+        StaticMaking(step, recipe.model.name, names) for step in recipe.step if isinstance(step, StaticStep)
+    ]
+    names += [one.name for one in fitted]
+    judges: list[Making] = [
+        GateMaking(step) if isinstance(step, GateStep) else EvaluateMaking(step, recipe, names)
+        for step in recipe.step
+        if isinstance(step, EvaluateStep | GateStep)
+    ]
+    return _ordered([*encoders, *fitted, *judges])
 
 
-def _maker(step: QuantizeStep | PruneStep, recipe: Recipe) -> Making:
+def _encoder(step: QuantizeStep | PruneStep, recipe: Recipe) -> Making:
     of = step.of or recipe.model.name
     return QuantizeMaking(step, of) if isinstance(step, QuantizeStep) else PruneMaking(step, of)
-
-
-def _judge(step: EvaluateStep | GateStep, recipe: Recipe, makers: Sequence[str]) -> Making:
-    """``makers``: the names of the steps that make variants."""
-    return GateMaking(step) if isinstance(step, GateStep) else EvaluateMaking(step, recipe, makers)
 
 
 def _ordered(steps: Sequence[Making]) -> list[Making]:

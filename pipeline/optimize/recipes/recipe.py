@@ -62,6 +62,15 @@ class PruneStep(
     force: bool = False  # also if it keeps too little accuracy
 
 
+class StaticStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="static"
+):
+    """A fitted model that answers by its static tier: a table of token vectors, and no encoder."""
+
+    of: Name | None = None  # the encoder that teaches it; MODEL-int8 without it
+    name: Name | None = None  # MODEL-static without it
+
+
 class EvaluateStep(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="evaluate"
 ):
@@ -85,10 +94,11 @@ class GateStep(
     name: Name = "gate"
 
 
-Step = QuantizeStep | PruneStep | EvaluateStep | GateStep
+Step = QuantizeStep | PruneStep | StaticStep | EvaluateStep | GateStep
 STEPS: Final[Mapping[str, type[Step]]] = {
     "quantize": QuantizeStep,
     "prune": PruneStep,
+    "static": StaticStep,
     "evaluate": EvaluateStep,
     "gate": GateStep,
 }

@@ -1,6 +1,6 @@
 """Runs the plan of a recipe. A step that was carried out before with the same inputs is not carried out again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from ...errors import InferstreamError
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
+from ...tasks.triage.head import HeadStore
 from .costs import Costs, Expectation
 from .machine import Machine
 from .making import MadeByStep, Making, StepPlace
@@ -105,13 +106,12 @@ class RecipeRun:
     def _found(self, making: Making) -> StepRecord | None:
         """The record of an earlier run, if all that it made is still here."""
         record = self._store.find(key_of(self._content(making)))
-        return record if record and _is_here(record.result.models, self._place.registry) else None
+        return record if record and _is_here(record.result, self._place.registry) else None
 
     def _content(self, making: Making) -> dict[str, Any]:
         """All that decides the result of a step."""
-        inputs = {
-            name: version for need in making.needs for name, version in self._results[need].models.items()
-        }
+        found = [self._results[need] for need in making.needs]
+        inputs = {name: version for one in found for name, version in (one.models | one.heads).items()}
         return {
             "kind": making.kind,
             "name": making.name,
@@ -122,8 +122,12 @@ class RecipeRun:
         }
 
 
-def _is_here(models: Mapping[str, str], registry: ModelRegistry) -> bool:
+def _is_here(result: MadeByStep, registry: ModelRegistry) -> bool:
+    heads = HeadStore(registry.root.parent)
     try:
-        return all(registry.load(name).version == version for name, version in models.items())
+        return all(registry.load(name).version == version for name, version in result.models.items()) and all(
+            heads.current(name) == version and heads.load(name, version)
+            for name, version in result.heads.items()
+        )
     except InferstreamError:
         return False

@@ -14,6 +14,7 @@ from ....models.files import publish
 from ....models.manifest import Manifest
 from ....models.metrics import Evaluation, Gate
 from ....models.registry import ModelRegistry
+from ....tasks.triage.head import HEAD_FILE, STATIC_TIER, HeadStore
 from ...evaluation.candidates import files_of
 from ...triage import fit
 from ..machine import Machine, versions
@@ -109,7 +110,7 @@ def _step_row(carried: DoneStep) -> StepRow:
         name=record.name,
         settings=record.settings,
         made_of=record.inputs,
-        made=record.result.models,
+        made=record.result.models | record.result.heads,
         key=record.key,
         seconds=record.seconds,
         kept=carried.kept,
@@ -122,15 +123,26 @@ def _variant_rows(registry: ModelRegistry, done: Sequence[DoneStep]) -> Iterator
     """A row for each variant, in the order in which they were made; the step that made it first is named."""
     evaluations: dict[str, Evaluation] = {}
     gates: dict[str, Gate] = {}
-    steps: dict[str, str] = {}
+    rows: dict[str, VariantRow] = {}
     for one in done:
-        evaluations |= one.record.result.evaluations
-        gates |= one.record.result.gates
-        for name in one.record.result.models:
-            steps.setdefault(name, one.record.name)
-    for name, step in steps.items():
-        row = _variant_row(registry.load(name), step)
+        result = one.record.result
+        evaluations |= result.evaluations
+        gates |= result.gates
+        for name in result.models:
+            rows.setdefault(name, _variant_row(registry.load(name), one.record.name))
+        for name, version in result.heads.items():
+            rows[name] = _fitted_row(registry, name, version, one.record.name)
+    for name, row in rows.items():
         yield msgspec.structs.replace(row, evaluation=evaluations.get(name), gate=gates.get(name))
+
+
+def _fitted_row(registry: ModelRegistry, name: str, version: str, step: str) -> VariantRow:
+    heads = HeadStore(registry.root.parent)
+    head = heads.load(name, version)
+    files = [heads.root / name / version / file for file in (HEAD_FILE, *head.files)]
+    if head.served != STATIC_TIER:
+        files += files_of(registry.load(head.base))
+    return VariantRow(name, version, step, sum(path.stat().st_size for path in files))
 
 
 def _variant_row(manifest: Manifest, step: str) -> VariantRow:

@@ -3,22 +3,20 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from msgspec.structs import replace
-
-from ....errors import UsageError
 from ....models.manifest import ENCODER
-from ....models.metrics import Evaluation
 from ....models.progress import Progress
 from ....tasks.triage.definition import TRIAGE
+from ....tasks.triage.head import HeadStore
 from ...evaluation.candidate import Candidate
-from ...evaluation.candidates import fitted_encoder
+from ...evaluation.candidates import fitted_encoder, fitted_model
 from ...evaluation.classifiers import evaluate
 from ...evaluation.extra_sets import extra_sets
-from ...evaluation.memory import resident_bytes
+from ...evaluation.memory import with_memory
 from ...evaluation.models import JudgedRows, split_rows
 from ..machine import this_machine, versions
 from ..making import MadeByStep, StepPlace
 from ..recipe import EvaluateStep, Recipe
+from .made_by import made_by
 
 # Measured with minilm and 77 labels on two cores of an AMD EPYC with AVX2.
 READ_S_PER_ROW: Final = 0.001
@@ -27,7 +25,7 @@ SPEED_S: Final = 7.0  # of one variant, its memory among it
 
 
 class EvaluateMaking:
-    """Measures encoders, each with a head that is fitted anew on its vectors of the known rows."""
+    """Measures fitted models as they are, and encoders with a head that is fitted anew on vectors of the known rows."""
 
     kind = "evaluate"
     reads_rows = True
@@ -39,7 +37,7 @@ class EvaluateMaking:
         self._step = step
         self._original = f"{recipe.model.name}-fp32"
         self._provider = recipe.provider
-        self._makers = {maker: _made_by(maker, makers) for maker in step.of} if step.of else {}
+        self._makers = {maker: made_by(maker, makers, self.kind) for maker in step.of} if step.of else {}
         self.needs = tuple(
             dict.fromkeys([recipe.model.name, *(self._makers.values() if step.of else makers)])
         )
@@ -76,48 +74,28 @@ class EvaluateMaking:
             fitted_rows=len(rows.fitted.texts),
             speeds=self._step.speeds,
         )
+        home = place.registry.root.parent
         return MadeByStep(
-            evaluations={name: _with_memory(place, name, one, progress) for name, one in found.items()}
+            evaluations={name: with_memory(home, TRIAGE, name, one, progress) for name, one in found.items()}
         )
 
     def _names(self, place: StepPlace) -> list[str]:
         """What is measured, the original first."""
+        wanted = self._makers or {need: need for need in self.needs}
         found = [self._original]
-        for need in self.needs:
-            found += _worth_measuring(place.results[need].models)
-        if self._makers:
-            found = [self._original]
-            for name, maker in self._makers.items():
-                made = place.results[maker].models
-                found += [name] if name in made else _worth_measuring(made)
+        for name, maker in wanted.items():
+            made = place.results[maker]
+            whole = name in made.models or name in made.heads
+            found += [name] if whole else [*_worth_measuring(made.models), *made.heads]
         return list(dict.fromkeys(found))
 
     def _candidate(self, place: StepPlace, name: str, rows: JudgedRows, progress: Progress) -> Candidate:
+        if HeadStore(place.registry.root.parent).has(name):
+            return fitted_model(place.registry, name, self._provider)
         manifest = place.registry.load(name, ENCODER)
         return fitted_encoder(manifest, rows.fitted, self._provider, progress)
-
-
-def _made_by(name: str, makers: Sequence[str]) -> str:
-    """The step that makes the variant ``name``, which may be the name of the step itself."""
-    found = [maker for maker in makers if name == maker or name.startswith(f"{maker}-")]
-    if not found:
-        raise UsageError(
-            f"The step evaluate is of {name!r}, which no step makes; they make {', '.join(makers)}."
-        )
-    return max(found, key=len)
 
 
 def _worth_measuring(models: Iterable[str]) -> list[str]:
     """Not the float32 variants: what serves is smaller, and the original is measured in any case."""
     return [name for name in models if not name.endswith("-fp32")]
-
-
-def _with_memory(place: StepPlace, name: str, found: Evaluation, progress: Progress) -> Evaluation:
-    """With what a process takes to serve it, where speeds were measured."""
-    if not found.speeds:
-        return found
-    progress(f"measuring the memory of {name}", 0, None)
-    (speed,) = found.speeds
-    home = place.registry.root.parent
-    taken = resident_bytes(home, TRIAGE, name, speed.served_by.provider, max(speed.tokens))
-    return replace(found, speeds=(replace(speed, resident_bytes=taken),))

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from ....models.judgements import write_judgement
 from ....models.metrics import Evaluation, Gate, Judgement
 from ....models.progress import Progress
+from ....tasks.triage.head import HeadStore
 from ...evaluation.gates import DEFAULTS, checked_thresholds, judge
 from ...evaluation.keeping import keep_judgement
 from ..making import MadeByStep, StepPlace
@@ -44,5 +46,8 @@ class GateMaking:
 
     def _judged(self, place: StepPlace, name: str, evaluation: Evaluation, progress: Progress) -> Gate:
         gate = judge(evaluation, self._thresholds or DEFAULTS[evaluation.use], force=self._step.force)
-        manifest = place.registry.load(name)
-        return keep_judgement(place.registry, manifest, Judgement(evaluation, gate), progress).gate
+        judgement = Judgement(evaluation, gate)
+        heads = HeadStore(place.registry.root.parent)
+        if heads.has(name):
+            return write_judgement(heads.root / name / evaluation.version, judgement).gate
+        return keep_judgement(place.registry, place.registry.load(name), judgement, progress).gate
