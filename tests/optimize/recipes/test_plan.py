@@ -11,6 +11,7 @@ from inferstream.pipeline.optimize.recipes.recipe import (
     PruneStep,
     QuantizeStep,
     Recipe,
+    StaticStep,
     Step,
 )
 
@@ -53,6 +54,7 @@ def test_what_judges_stands_behind_what_it_judges() -> None:
             [EvaluateStep(of=("b-int8",))],
             "The step evaluate is of 'b-int8', which no step makes; they make mine",
         ),
+        ([StaticStep(of="b-int8")], "The step static is of 'b-int8', which no step makes; they make mine"),
         ([GateStep()], "gate is made of 'evaluation', which no step makes"),
         ([GateStep({"min_sahre": 1.0})], "There is no threshold 'min_sahre'"),
         ([PruneStep(0.5, of="a", name="a")], "are made of each other: a of a"),

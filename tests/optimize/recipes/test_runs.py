@@ -24,6 +24,7 @@ from inferstream.pipeline.optimize.recipes.reading import read_recipe
 from inferstream.pipeline.optimize.recipes.rows import RecipeRows
 from inferstream.pipeline.optimize.recipes.runner import RecipeRun
 from inferstream.pipeline.optimize.recipes.store import StepStore
+from inferstream.pipeline.tasks.triage.head import HeadStore
 
 TOPICS = ("card", "refund", "parcel", "login")
 RECIPE = """
@@ -188,3 +189,20 @@ def test_what_does_not_pass_the_gate_is_refused_by_workers_unless_it_is_forced(
     recipe.write_text(RECIPE + JUDGED + "thresholds = { min_cosine = 0.999999 }\nforce = true")
     assert run(recipe, home)[-1].record.result.gates["half-int8"].forced
     assert ModelRegistry(home).load("half-int8", use=FITTED)
+
+
+def test_a_static_tier_is_a_fitted_model_that_is_measured_and_judged_like_any_variant(
+    recipe: Path, home: Path
+) -> None:
+    recipe.write_text(RECIPE + '[[step]]\nkind = "static"\nof = "half-int8"\nname = "light"\n' + JUDGED)
+    *_, static, evaluated, gate = run(recipe, home)
+    heads = HeadStore(home)
+    assert static.record.result.heads == {"light": heads.current("light")}
+    assert heads.load("light").served == "static"
+    assert evaluated.record.result.evaluations["light"].version == heads.current("light")
+    assert gate.record.result.gates["light"].passed
+    assert all(one.kept for one in run(recipe, home))
+    shutil.rmtree(home / "heads" / "light")
+    assert [one.kept for one in run(recipe, home)] == [True, True, True, False, True, True], (
+        "the same bytes again"
+    )
