@@ -80,6 +80,10 @@ bench-translate: .venv/.dev ## Measure translations beside the native engine, an
 bench-assistant: .venv/.dev ## Measure generated texts on one core, on a real Kafka; ARGS="--peers PYTHON" beside others (minutes)
 	@$(BIN)/inferstream bench-assistant $(ARGS)
 
+.PHONY: bench-optimize
+bench-optimize: .venv/.dev ## Make variants by the profile `cpu` and report; ARGS="--data tickets.csv" names the rows (minutes)
+	@$(BIN)/inferstream optimize --profile cpu $(ARGS)
+
 .PHONY: chaos
 chaos: .venv/.dev ## Break brokers and workers under load, then audit the topics (minutes)
 	@$(BIN)/inferstream chaos $(ARGS)

@@ -6,11 +6,12 @@ from graphlib import CycleError, TopologicalSorter
 
 from ...errors import UsageError
 from .making import Making
-from .recipe import EvaluateStep, GateStep, PruneStep, QuantizeStep, Recipe, StaticStep
+from .recipe import EvaluateStep, GateStep, PruneStep, PublishStep, QuantizeStep, Recipe, StaticStep
 from .steps.evaluate import EvaluateMaking
 from .steps.gate import GateMaking
 from .steps.model import ModelMaking
 from .steps.prune import PruneMaking
+from .steps.publish import PublishMaking
 from .steps.quantize import QuantizeMaking
 from .steps.tiers import StaticMaking
 
@@ -33,7 +34,8 @@ def plan_of(recipe: Recipe) -> list[Making]:
         for step in recipe.step
         if isinstance(step, EvaluateStep | GateStep)
     ]
-    return _ordered([*encoders, *fitted, *judges])
+    published = [PublishMaking(step) for step in recipe.step if isinstance(step, PublishStep)]
+    return _ordered([*encoders, *fitted, *judges, *published])
 
 
 def _encoder(step: QuantizeStep | PruneStep, recipe: Recipe) -> Making:

@@ -94,13 +94,28 @@ class GateStep(
     name: Name = "gate"
 
 
-Step = QuantizeStep | PruneStep | StaticStep | EvaluateStep | GateStep
+class PublishStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="publish"
+):
+    """Makes what passed a gate a release, and lets workers serve it under an alias."""
+
+    alias: Text = "prod"
+    task: Text = "triage"
+    model: Name | None = None  # without it, the one that is chosen
+    choose: Literal["fastest", "smallest", "most accurate"] = "fastest"
+    canary: Share | None = None  # of the keys, beside the stable version
+    of: Name = "gate"
+    name: Name = "publish"
+
+
+Step = QuantizeStep | PruneStep | StaticStep | EvaluateStep | GateStep | PublishStep
 STEPS: Final[Mapping[str, type[Step]]] = {
     "quantize": QuantizeStep,
     "prune": PruneStep,
     "static": StaticStep,
     "evaluate": EvaluateStep,
     "gate": GateStep,
+    "publish": PublishStep,
 }
 """The type of each kind of step."""
 

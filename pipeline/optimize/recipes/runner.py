@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
-from ...errors import InferstreamError
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
-from ...tasks.triage.head import HeadStore
 from .costs import Costs, Expectation
 from .machine import Machine
 from .making import MadeByStep, Making, StepPlace
+from .presence import is_here
 from .rows import RecipeRows
 from .store import StepRecord, StepStore, key_of
 
@@ -106,12 +105,16 @@ class RecipeRun:
     def _found(self, making: Making) -> StepRecord | None:
         """The record of an earlier run, if all that it made is still here."""
         record = self._store.find(key_of(self._content(making)))
-        return record if record and _is_here(record.result, self._place.registry) else None
+        return record if record and is_here(record.result, self._place.registry) else None
 
     def _content(self, making: Making) -> dict[str, Any]:
         """All that decides the result of a step."""
-        found = [self._results[need] for need in making.needs]
-        inputs = {name: version for one in found for name, version in (one.models | one.heads).items()}
+        inputs: dict[str, str] = {}
+        for need in making.needs:
+            found = self._results[need]
+            inputs |= found.models | found.heads
+            if found.evaluations or found.gates:
+                inputs[need] = key_of({"evaluations": found.evaluations, "gates": found.gates})
         return {
             "kind": making.kind,
             "name": making.name,
@@ -120,14 +123,3 @@ class RecipeRun:
             "rows_sha256": self._place.rows.digest if making.reads_rows else "",
             "revision": making.revision,
         }
-
-
-def _is_here(result: MadeByStep, registry: ModelRegistry) -> bool:
-    heads = HeadStore(registry.root.parent)
-    try:
-        return all(registry.load(name).version == version for name, version in result.models.items()) and all(
-            heads.current(name) == version and heads.load(name, version)
-            for name, version in result.heads.items()
-        )
-    except InferstreamError:
-        return False

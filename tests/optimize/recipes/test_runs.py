@@ -17,6 +17,7 @@ from support.tiny_model import WORDS, write_tiny_model
 from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.models.metrics import FITTED
 from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.optimize.recipe import pull
 from inferstream.pipeline.optimize.recipes.machine import this_machine
 from inferstream.pipeline.optimize.recipes.plan import plan_of
@@ -194,8 +195,11 @@ def test_what_does_not_pass_the_gate_is_refused_by_workers_unless_it_is_forced(
 def test_a_static_tier_is_a_fitted_model_that_is_measured_and_judged_like_any_variant(
     recipe: Path, home: Path
 ) -> None:
-    recipe.write_text(RECIPE + '[[step]]\nkind = "static"\nof = "half-int8"\nname = "light"\n' + JUDGED)
-    *_, static, evaluated, gate = run(recipe, home)
+    publish = '[[step]]\nkind = "publish"\nchoose = "smallest"\n'
+    recipe.write_text(
+        RECIPE + '[[step]]\nkind = "static"\nof = "half-int8"\nname = "light"\n' + JUDGED + publish
+    )
+    *_, static, evaluated, gate, published = run(recipe, home)
     heads = HeadStore(home)
     assert static.record.result.heads == {"light": heads.current("light")}
     assert heads.load("light").served == "static"

@@ -33,16 +33,14 @@ class GateMaking:
         return 0.1
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
-        found = {
-            name: self._judged(place, name, one, progress)
-            for name, one in place.results[self._step.of].evaluations.items()
-        }
+        measured = place.results[self._step.of].evaluations
+        found = {name: self._judged(place, name, one, progress) for name, one in measured.items()}
         notes = [
             f"{name} did not pass: {' '.join(gate.failures)}"
             for name, gate in found.items()
             if not gate.passed
         ]
-        return MadeByStep(gates=found, notes=tuple(notes))
+        return MadeByStep(evaluations=measured, gates=found, notes=tuple(notes))
 
     def _judged(self, place: StepPlace, name: str, evaluation: Evaluation, progress: Progress) -> Gate:
         gate = judge(evaluation, self._thresholds or DEFAULTS[evaluation.use], force=self._step.force)
