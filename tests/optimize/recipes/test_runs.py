@@ -205,8 +205,23 @@ def test_a_static_tier_is_a_fitted_model_that_is_measured_and_judged_like_any_va
     assert heads.load("light").served == "static"
     assert evaluated.record.result.evaluations["light"].version == heads.current("light")
     assert gate.record.result.gates["light"].passed
+    assert open_registry(home=home).alias("triage", "prod").stable in published.record.result.notes[0]
     assert all(one.kept for one in run(recipe, home))
     shutil.rmtree(home / "heads" / "light")
-    assert [one.kept for one in run(recipe, home)] == [True, True, True, False, True, True], (
-        "the same bytes again"
-    )
+    again = [one.kept for one in run(recipe, home)]
+    assert again == [True, True, True, False, True, False, True], "the same bytes; their judgement was gone"
+    write_rows(recipe.parent / "rows.csv", seed=3)
+    assert not any(one.kept for one in run(recipe, home)[1:])
+
+
+def test_what_does_not_pass_is_not_published(recipe: Path, home: Path) -> None:
+    strict = RECIPE + JUDGED + "thresholds = { min_cosine = 0.999999 }\n"
+    recipe.write_text(strict + '[[step]]\nkind = "publish"\ntask = "embed"\nmodel = "half-int8"\n')
+    with pytest.raises(
+        ModelError, match="half-int8 is not published: what passed gate and embed serves is tiny-fp32"
+    ):
+        run(recipe, home)
+    recipe.write_text(strict + '[[step]]\nkind = "publish"\n')
+    with pytest.raises(ModelError, match="Nothing is published: no fitted model passed gate"):
+        run(recipe, home)
+    assert not (home / "registry").exists()
