@@ -195,7 +195,7 @@ def test_what_does_not_pass_the_gate_is_refused_by_workers_unless_it_is_forced(
 def test_a_static_tier_is_a_fitted_model_that_is_measured_and_judged_like_any_variant(
     recipe: Path, home: Path
 ) -> None:
-    publish = '[[step]]\nkind = "publish"\nchoose = "smallest"\n'
+    publish = 'thresholds = { min_share = 0.5 }\n[[step]]\nkind = "publish"\nchoose = "smallest"\n'
     recipe.write_text(
         RECIPE + '[[step]]\nkind = "static"\nof = "half-int8"\nname = "light"\n' + JUDGED + publish
     )
