@@ -173,7 +173,9 @@ class HeadStore:
 
     def use(self, name: str, version: str) -> None:
         """Make an older version the current one. Raises UnknownModel, ModelError."""
-        self.load(name, version)
+        head = self.load(name, version)
+        for file in head.files:
+            self.file(name, head, file)
         _replace(self._folder(name) / "current", version.encode())
 
     def has(self, name: str) -> bool:
@@ -230,9 +232,7 @@ class HeadStore:
 
     def _folder(self, name: str) -> Path:
         if not NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} is not a model name: use lower-case letters, digits, dots and hyphens."
-            )
+            raise UsageError(f"{name!r} is not a model name: use lower-case letters, digits, dots, hyphens.")
         return self.root / name
 
 

@@ -143,6 +143,8 @@ def test_files_of_a_static_tier_that_are_damaged_or_absent_are_refused(heads: He
     folder = heads.root / "tickets" / heads.save("tickets", WITH_STATIC, FILES)
     (folder / file).write_bytes(FILES[file][:-1])
     with pytest.raises(ModelError, match=rf"{file} is absent or damaged; fit tickets again"):
+        heads.use("tickets", folder.name)
+    with pytest.raises(ModelError, match=rf"{file} is absent or damaged; fit tickets again"):
         heads.file("tickets", WITH_STATIC, file)
     (folder / file).unlink()
     with pytest.raises(ModelError, match=rf"{file} is absent or damaged; fit tickets again"):
