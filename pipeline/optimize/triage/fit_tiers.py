@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
+from threadpoolctl import threadpool_limits
 
 from ...models.manifest import Manifest
 from ...runtime.graph import Graph
@@ -112,12 +113,16 @@ def _tier_report(tier: Serve, report: TriageReport, size_bytes: int, tickets_per
 
 
 def _tickets_per_s(read: Callable[[Sequence[str]], object], texts: Sequence[str]) -> float:
-    """How many texts a second ``read`` reads, of up to `TIMED_TEXTS`, again and again for `TIMED_S`."""
+    """How many texts a second ``read`` reads, of up to `TIMED_TEXTS`, again and again for `TIMED_S`.
+
+    NumPy multiplies in one thread, as in a worker (`serving/tuning`).
+    """
     some = texts[:TIMED_TEXTS]
-    read(some[:1])  # the first run allocates
     done = 0
-    began = time.perf_counter()
-    while (took := time.perf_counter() - began) < TIMED_S or not done:
-        read(some)
-        done += len(some)
+    with threadpool_limits(1):
+        read(some[:1])  # the first run allocates
+        began = time.perf_counter()
+        while (took := time.perf_counter() - began) < TIMED_S or not done:
+            read(some)
+            done += len(some)
     return done / took
