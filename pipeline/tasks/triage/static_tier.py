@@ -104,6 +104,8 @@ class StaticTier:
     def read_texts(self, texts: Sequence[Windows]) -> StaticReading:
         """The same to the bit for each text, whatever else is in ``texts``."""
         made = [self._read(some) for some in _in_groups(texts)]
+        if len(made) == 1:
+            return made[0]
         if not made:
             return StaticReading(np.empty((0, self.labels), np.float32), np.empty(0, np.float32))
         return StaticReading(

@@ -25,7 +25,7 @@ class TrainingRecipe(NamedTuple):
     teacher_softness: float = 3.0  # of the teacher's temperature
     row_rate: float = 2e-3
     weight_rate: float = 1e-2
-    rate: float = 1e-3  # of the layers
+    rate: float = 3e-3  # of the layers
     decay: float = 1e-4  # of the layers
     dropped_rows: float = 0.15
     dropped_hidden: float = 0.2
