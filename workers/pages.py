@@ -1,4 +1,4 @@
-"""The web pages of a worker: liveness, readiness, metrics."""
+"""The web pages of a worker: liveness, readiness, metrics, releases."""
 
 from http import HTTPStatus
 from typing import Final
@@ -17,7 +17,7 @@ STOPPED: Final = (
 
 
 def add_pages(app: faust.App, delivery: Delivery) -> None:
-    """Add /healthz, /readyz and /metrics to the app, in place of Faust's own pages."""
+    """Add /healthz, /readyz, /metrics and /releases to the app, in place of Faust's own pages."""
     serving = delivery.hosted.serving
     app.web.blueprints = BlueprintManager()
 
@@ -37,6 +37,12 @@ def add_pages(app: faust.App, delivery: Delivery) -> None:
     async def metrics(view: View, _: Request) -> Response:
         """The metrics in the Prometheus text format."""
         return view.bytes(serving.metrics.render(), content_type=PROMETHEUS)
+
+    @app.page("/releases")
+    async def releases(view: View, _: Request) -> Response:
+        """What each alias means and what is served, as JSON; an empty list if no model is named by an alias."""
+        follower = serving.follower
+        return view.json([] if follower is None else follower.status)
 
 
 def _answer(view: View, good: bool, yes: str, no: str) -> Response:

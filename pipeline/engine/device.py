@@ -51,6 +51,8 @@ class Device:
         self._lanes: list[Lane] = []
         self._warm = False
         self._stopped = False
+        self.is_ending = False
+        """Whether it stops soon: nothing may begin to use it any more. Set on the event loop."""
         self._land: Callable[[list[Flight]], None] = _ignore
         self.on_batch: Callable[[BatchStats], None] = _ignore
 

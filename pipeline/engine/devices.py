@@ -117,6 +117,7 @@ class Devices:
         needed = self._needed
         for device in [device for device in self._started if device not in needed]:
             self._started.remove(device)
+            device.is_ending = True
             stopping = asyncio.create_task(asyncio.to_thread(device.stop))
             self._stopping.add(stopping)
             stopping.add_done_callback(self._stopping.discard)

@@ -29,6 +29,9 @@ from ..tasks.definition import Loaded, TaskDefinition
 from ..tasks.loading import loaded_model, made_model, made_task
 from ..telemetry import WorkerMetrics
 
+DeviceKey = tuple[bytes, int, Any]
+"""Of a graph, its padding, and what runs it."""
+
 
 class OnDevice(NamedTuple):
     """A graph on its device."""
@@ -57,7 +60,7 @@ class ModelLoader:
         self._batcher = batcher
         self._graph_of = graph_of
         self.registry = ModelRegistry(provider=config.engine.provider)
-        self._devices: dict[tuple[bytes, int, Any], OnDevice] = {}
+        self._devices: dict[DeviceKey, OnDevice] = {}
 
     def entries(self, definition: TaskDefinition, names: Sequence[str] = ()) -> dict[str, ModelEntry]:
         """The models of a task by name; those of its settings if there are no ``names``.
@@ -113,17 +116,21 @@ class ModelLoader:
             device.learn(loaded.manifest.max_tokens)
         return ModelEntry(task, device)
 
+    def _has(self, key: DeviceKey) -> bool:
+        """Whether there is a device for it that stays."""
+        return key in self._devices and not self._devices[key].device.is_ending
+
     def _without_graph(self) -> OnDevice:
         """What all models without a graph share."""
         key = (b"", 0, None)
-        if key not in self._devices:
+        if not self._has(key):
             self._devices[key] = OnDevice(None, device_without_rows())
         return self._devices[key]
 
     def _on_device(self, manifest: Manifest, loaded: Loaded, task: str) -> OnDevice:
         # By its content: releases that differ in other things share a session. A digest does not cover the padding.
         key = (manifest.digest, manifest.pad_id, loaded.model)
-        if key not in self._devices:
+        if not self._has(key):
             self._devices[key] = self._open(manifest, loaded, task)
         return self._devices[key]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...engine.by_tenant import ByTenant
 from ...engine.model_entry import ModelEntry, Served
@@ -57,6 +58,20 @@ class FollowedAlias:
     def is_behind(self) -> bool:
         """Whether something else is served than the alias means, as far as is known."""
         return bool(self.unreached) or self.state is None or self.state.stable != self.stable.version
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """For the page /releases."""
+        return {
+            "alias": str(self.name),
+            "means": self.state.stable if self.state else None,
+            "stable": self.stable.version,
+            "candidate": self.candidate.version if self.candidate else None,
+            "kept": self.kept.version if self.kept else None,
+            "behind": self.is_behind,
+            "unreached": self.unreached or None,
+            "refused": {version: refusal.reason for version, refusal in self.refusals.items()},
+        }
 
     def served(self) -> Served:
         """What its name stands for."""

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ...config import RegistryConfig
 from ...engine.engine import Engine
@@ -60,6 +60,11 @@ class Follower:
         self._members = members
         self._looking = asyncio.Lock()
         self._metrics = ReleaseMetrics(metrics, self.followed)
+
+    @property
+    def status(self) -> list[dict[str, Any]]:
+        """Of each alias: what it means, what is served, and what was refused."""
+        return [alias.status for models in self.followed for alias in models.aliases.values()]
 
     async def run(self) -> None:
         """Never return."""
@@ -200,7 +205,10 @@ class Follower:
     def _refuse(self, models: ReleasedModels, alias: FollowedAlias, version: str, error: Exception) -> None:
         before = alias.refusals.get(version)
         pause_s = min(MAX_PAUSE_S, before.pause_s * 2) if before else PAUSE_S
-        again_at = self._engine.clock() + pause_s if isinstance(error, PASSING) else math.inf
+        passes = isinstance(error, PASSING) or not isinstance(
+            error, InferstreamError
+        )  # a defect may pass as well
+        again_at = self._engine.clock() + pause_s if passes else math.inf
         reason = " ".join(str(error).split()) or repr(error)
         if not isinstance(error, InferstreamError | OSError):
             log.error("A defect met while %s@%s was loaded.", models.task, version, exc_info=error)

@@ -144,6 +144,20 @@ async def test_the_one_before_is_kept_for_a_rollback_and_the_one_before_that_is_
         assert (await ask(client, model=f"triage@{versions[2]}")).reply.release == versions[2]
 
 
+async def test_a_release_that_was_stopped_meanwhile_is_loaded_again(models: ReleasedModels) -> None:
+    versions = []
+    for seed in (1, 2, 3):
+        models.encoder(seed)
+        versions.append(models.triage(seed))
+    models.promote(versions[0])
+    async with serving(models) as (edge, client):
+        for version in (versions[1], versions[2], versions[0], versions[1]):
+            models.promote(version)
+            await follower_of(edge).look()
+            assert (await ask(client)).reply.release == version
+            await until_stopped(edge.serving.engine, 2)
+
+
 async def test_what_is_kept_gives_way_to_a_new_release(models: ReleasedModels) -> None:
     sizes, versions = [], []
     for seed in (1, 2, 3):
