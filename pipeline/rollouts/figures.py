@@ -14,7 +14,7 @@ class SideFigures(Struct):
         answered: requests, cached answers included.
         failed: requests that failed and of which the version is at fault.
         latency: from the arrival to the answer, in milliseconds, of answers that were computed and waited for.
-        cost: of the batches, in times of what the stable version is expected to take for the same shape.
+        cost: of the batches, in times of what the stable version takes for the same shape.
     """
 
     answered: int = 0

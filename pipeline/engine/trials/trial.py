@@ -6,6 +6,7 @@ from ...models.releases.alias import Rollout
 from ...rollouts.choice import takes_candidate
 from ...rollouts.figures import RolloutFigures, SideFigures, answer
 from ...rollouts.histogram import count_value
+from ...rollouts.yardstick import Yardstick
 from ...tasks.base import agree
 from ..batching import BatchStats
 from ..engine_answer import EngineAnswer
@@ -46,6 +47,7 @@ class Trial:
         self.begun = not self.figures.crashes
         self.stopped = ""
         self._counted: BatchStats | None = None
+        self._yardstick = Yardstick()
         self.trusted = rollout.mode != "guarded"
 
     def __str__(self) -> str:
@@ -87,18 +89,17 @@ class Trial:
             self._count_cost(side, flight.batch)
 
     def _count_cost(self, side: SideFigures, batch: BatchStats | None) -> None:
-        """What the batch took, in times of what the stable version's device is expected to take for its shape."""
-        costs = self.stable.device.costs
-        if (
-            batch is None
-            or batch is self._counted
-            or self.stable.device is self.candidate.device
-            or len(costs) > 1
-        ):
+        """What the batch took, in times of what the stable version takes for the same shape."""
+        shares = self.stable.device is self.candidate.device or len(self.stable.device.costs) > 1
+        if batch is None or batch is self._counted or shares:
             return
         self._counted = batch
-        (cost,) = costs.values()
-        count_value(side.cost, batch.device_ms / cost.ms(batch.rows, batch.padded_tokens // batch.rows))
+        shape = batch.rows, batch.padded_tokens // batch.rows
+        times = self._yardstick.times(*shape, batch.device_ms)
+        if times is not None:
+            count_value(side.cost, times)
+        if side is self.figures.stable:
+            self._yardstick.learn(*shape, batch.device_ms)
 
     def compare(self, stable: bytes, candidate: bytes) -> bool:
         """Count whether two answers to one request agree."""

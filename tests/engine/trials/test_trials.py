@@ -18,6 +18,7 @@ from support.trial_rig import (
 
 from inferstream.pipeline.engine.trials.comparisons import IDLE_S, MAX_BYTES, MAX_WAITING, PER_S
 from inferstream.pipeline.errors import BlankText, DeadlineExceeded, DeviceError
+from inferstream.pipeline.rollouts.yardstick import LEAST
 
 
 async def test_a_key_is_answered_by_one_version_and_the_answer_names_it() -> None:
@@ -181,13 +182,16 @@ async def test_few_are_compared_in_a_second() -> None:
 
 async def test_the_cost_of_batches_is_counted_at_equal_shapes() -> None:
     async with a_trial_rig() as rig:
-        rig.clock.advance(1)  # type: ignore[attr-defined]
-        await rig.ask("one", rig.key_of(STABLE))
-        await rig.ask("one", rig.key_of(CANDIDATE))
-        await until(lambda: rig.trial.figures.agreed)
-        assert sum(rig.trial.figures.stable.cost.values()) == 1
-        assert sum(rig.trial.figures.candidate.cost.values()) == 1
-        assert sum(rig.trial.figures.candidate.latency.values()) == 1
+        figures = rig.trial.figures
+        for number in range(LEAST):
+            await rig.ask(f"text {number}", rig.key_of(STABLE))
+        assert not figures.stable.cost
+        await rig.ask("text 8", rig.key_of(STABLE))
+        assert sum(figures.stable.cost.values()) == 1
+        await rig.ask("text 9", rig.key_of(CANDIDATE))
+        await rig.ask("a text of another length", rig.key_of(CANDIDATE))
+        assert sum(figures.candidate.cost.values()) == 1
+        assert sum(figures.candidate.latency.values()) == 2
 
 
 @pytest.mark.parametrize("mode", ["canary", "guarded"])
