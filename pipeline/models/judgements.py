@@ -45,9 +45,19 @@ def read_judgement(folder: Path) -> Judgement | None:
 
 
 def write_judgement(folder: Path, judgement: Judgement) -> Judgement:
-    """Keep it for the fitted model in this folder, atomically; returns what is kept."""
-    kept = judgement.after(read_judgement(folder))
+    """Keep it for the fitted model in this folder, atomically; returns what is kept. Raises ModelError.
+
+    One that is damaged is replaced: nothing can be told of it.
+    """
+    try:
+        older = read_judgement(folder)
+    except ModelError:
+        older = None
+    kept = judgement.after(older)
     part = folder / f"{JUDGEMENT}.{os.getpid()}.part"
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
-    publish(part, folder / JUDGEMENT)
+    try:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
+        publish(part, folder / JUDGEMENT)
+    except OSError as error:
+        raise ModelError(f"The figures cannot be kept in {folder}: {error.strerror or error}.") from error
     return kept

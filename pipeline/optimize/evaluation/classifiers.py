@@ -47,12 +47,18 @@ def evaluate(
     """What is measured of each variant, and of the original beside itself, by their names.
 
     ``fitted_rows``: on how many other rows the heads of the candidates were fitted for this. ``speeds``: measure
-    these too; they are noisy on a machine that does other work. Raises UsageError without a row.
+    these too; they are noisy on a machine that does other work. Raises UsageError without a row, or if the original
+    is never right.
     """
     if not rows.texts:
         raise UsageError("There is no row to measure on: give rows with a text and a label.")
     candidates = [original, *(one for one in variants if one.name != original.name)]
     found = [_answers(one, rows, sets, progress) for one in candidates]
+    if not found[0].quality.hits.any():
+        raise UsageError(
+            f"{original.name} answers no row with its label: are these the labels that the models give? See --label, "
+            "and --taxonomy for --zero-shot."
+        )
     measured = measured_speeds(original, candidates, rows.texts, progress) if speeds else {}
     digest = rows_digest(rows)
     common = {"rows": len(rows.texts), "rows_sha256": digest, "fitted_rows": fitted_rows, "seed": seed}

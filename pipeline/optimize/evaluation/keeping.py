@@ -1,13 +1,14 @@
 """Where a judgement on a variant is kept, and which model is its original."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from ...errors import ModelError
 from ...models.manifest import Manifest, read_manifest, write_manifest
-from ...models.metrics import Judgement
-from ...models.progress import Progress as LockProgress
+from ...models.metrics import Judgement, MachineSpeed
 from ...models.registry import ModelRegistry, split_name
 from ..triage.report import Progress
 
@@ -22,19 +23,30 @@ def keep_judgement(
 ) -> Judgement:
     """Write it into the manifest of the variant that was measured. Raises ModelError if there is another one now."""
     use = judgement.evaluation.use
-    with registry.lock(split_name(measured.name)[0], _of_lock(progress)):
-        manifest = read_manifest(path_of(registry, measured))
+    with _locked(registry, measured, progress) as path:
+        manifest = read_manifest(path)
         if manifest.version != judgement.evaluation.version:
             raise ModelError(f"{measured.name} was built anew while it was measured: run the command again.")
-        judgements = manifest.judgements | {use: judgement}
-        write_manifest(replace(manifest, judgements=judgements), path_of(registry, measured))
-        return read_manifest(path_of(registry, measured)).judgements[use]
+        write_manifest(replace(manifest, judgements=manifest.judgements | {use: judgement}), path)
+        return read_manifest(path).judgements[use]
 
 
-def path_of(registry: ModelRegistry, manifest: Manifest) -> Path:
-    """Of its file."""
-    return registry.manifest_path(split_name(manifest.name)[0], manifest.precision)
+def keep_speed(registry: ModelRegistry, measured: Manifest, speed: MachineSpeed, progress: Progress) -> None:
+    """Write it into the manifest of the variant that was measured, if that is still the one there."""
+    with _locked(registry, measured, progress) as path:
+        manifest = read_manifest(path)
+        if manifest.version == measured.version:
+            write_manifest(replace(manifest, speeds=(speed,)), path)
 
 
-def _of_lock(progress: Progress) -> LockProgress:
-    return lambda step, done, total: progress(step, done, total or 1)
+@contextmanager
+def _locked(registry: ModelRegistry, manifest: Manifest, progress: Progress) -> Iterator[Path]:
+    """The path of the manifest, while no pull changes it. Raises ModelError if it cannot be written."""
+    base, _ = split_name(manifest.name)
+    try:
+        with registry.lock(base, lambda step, done, total: progress(step, done, total or 1)):
+            yield registry.manifest_path(base, manifest.precision)
+    except OSError as error:
+        raise ModelError(
+            f"The figures of {manifest.name} cannot be kept below {registry.root}: {error.strerror or error}."
+        ) from error

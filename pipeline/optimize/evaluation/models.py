@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+import numpy as np
 from msgspec import Struct
-from sklearn.model_selection import train_test_split
 
 from ...errors import UsageError
 from ...models.judgements import write_judgement
@@ -14,8 +14,9 @@ from ...models.metrics import CLASSIFY, Evaluation, Judgement
 from ...models.registry import ModelRegistry
 from ...tasks.triage.definition import TRIAGE
 from ...tasks.triage.head import HeadStore
-from ..triage.fit import SEED, hold_out
+from ..triage.fit import SEED, check_rows, hold_out
 from ..triage.labeled import Labeled
+from ..triage.regression import FOLDS
 from ..triage.report import Progress
 from .candidate import Candidate
 from .candidates import classifier, encoder_tier, fitted_encoder, fitted_model, zero_shot_encoder
@@ -63,18 +64,27 @@ def evaluate_models(
 
 
 def split_rows(rows: Labeled, test: Labeled | None) -> JudgedRows:
-    """``rows`` without a fifth, and that fifth, or ``test`` without the texts of ``rows``; both no more than needed."""
-    known, unseen = (rows, test.without(rows.texts)) if test else hold_out(rows)
-    return JudgedRows(_at_most(known, MAX_FITTED), _at_most(unseen, MAX_JUDGED))
+    """``rows`` without a fifth, and that fifth, or ``test`` without the texts of ``rows``; both no more than needed.
+
+    Raises UsageError for a label with too few rows.
+    """
+    if test is None:
+        known, unseen = hold_out(rows)
+    else:
+        check_rows(rows, FOLDS)
+        known, unseen = rows, test.without(rows.texts)
+    return JudgedRows(_about(known, MAX_FITTED), _about(unseen, MAX_JUDGED))
 
 
-def _at_most(rows: Labeled, most: int) -> Labeled:
-    """Rows drawn with the same share of each label, or all of them."""
-    if len(rows.texts) <= most:
+def _about(rows: Labeled, most: int) -> Labeled:
+    """About ``most`` rows, with the same share of each label and FOLDS rows of it at least; or all."""
+    share = most / max(1, len(rows.texts))
+    if share >= 1:
         return rows
-    drawn, _ = train_test_split(
-        range(len(rows.texts)), train_size=most, stratify=rows.labels, random_state=SEED
-    )
+    of_label: dict[str, list[int]] = defaultdict(list)
+    for i in np.random.default_rng(SEED).permutation(len(rows.texts)).tolist():
+        of_label[rows.labels[i]].append(i)
+    drawn = [i for found in of_label.values() for i in found[: max(FOLDS, round(share * len(found)))]]
     return rows.at(sorted(drawn))
 
 

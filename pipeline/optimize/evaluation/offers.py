@@ -11,7 +11,7 @@ from ...errors import ProviderUnavailable, UnknownModel, UsageError
 from ...graphs.devices import CPU
 from ...graphs.marian.translator import KIND as TRANSLATOR
 from ...models.judgements import read_judgement
-from ...models.manifest import CLASSIFIER, ENCODER, Manifest, read_manifest, write_manifest
+from ...models.manifest import CLASSIFIER, ENCODER, Manifest
 from ...models.metrics import CLASSIFY, TRANSLATE, Gate, MachineSpeed
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ from ..evaluate import load_sample
 from ..triage.report import Progress
 from .candidate import Candidate
 from .candidates import BY_NAME, files_of, opened, zero_shot_encoder
-from .keeping import original_name, path_of
+from .keeping import keep_speed, original_name
 from .machine import served_by, usable
 from .speed import measured_speeds
 
@@ -122,12 +122,7 @@ def _speeds(
     for one in missing:
         speed = replace(found[one.name], times_original=None)  # another one of them may be the original
         known[one.name] = speed
-        with registry.lock(
-            split_name(one.name)[0], lambda step, done, total: progress(step, done, total or 1)
-        ):
-            latest = read_manifest(path_of(registry, one))
-            if latest.version == one.version:
-                write_manifest(replace(latest, speeds=(speed,)), path_of(registry, one))
+        keep_speed(registry, one, speed, progress)
     return known
 
 

@@ -93,7 +93,7 @@ def rows_to_fit(train: Labeled, test: Labeled | None) -> FitRows:
     """Without ``test``, a fifth of the rows is held out. Raises UsageError for too few rows."""
     if test is None:
         train, test = hold_out(train)
-    _check(train, FOLDS)
+    check_rows(train, FOLDS)
     given = len(test.texts)
     test = test.without(train.texts)
     if not test.texts:
@@ -119,14 +119,15 @@ def accuracy_of(rows: FitRows, made: Scored, report: TriageReport) -> HeadAccura
 
 def hold_out(data: Labeled) -> tuple[Labeled, Labeled]:
     """(rest, a fifth of the rows) with the same share of each label; texts in both are removed from the fifth."""
-    _check(data, MIN_ROWS)
+    check_rows(data, MIN_ROWS)
     rows = np.arange(len(data.texts))
     kept, held = train_test_split(rows, test_size=TEST_SHARE, stratify=data.labels, random_state=SEED)
     train = data.at(kept.tolist())
     return train, data.at(held.tolist()).without(train.texts)
 
 
-def _check(data: Labeled, min_rows: int) -> None:
+def check_rows(data: Labeled, min_rows: int) -> None:
+    """Raise UsageError for fewer than two labels, and for one with fewer rows."""
     counts = Counter(data.labels)
     if len(counts) < 2:
         raise UsageError("All rows have the same label; a model needs at least two.")

@@ -1,5 +1,6 @@
 """`models evaluate` from end to end with tiny encoders: a bad one is closed to workers, and force is kept for ever."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,16 @@ from msgspec.structs import replace
 from support.tiny_model import WORDS, write_tiny_model
 
 from inferstream.pipeline.cli.main import run
-from inferstream.pipeline.errors import ModelError
+from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.models.judgements import read_judgement, write_judgement
 from inferstream.pipeline.models.manifest import read_manifest, write_manifest
 from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, Gate
 from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.evaluation import models
 from inferstream.pipeline.optimize.evaluation.keeping import keep_judgement
+from inferstream.pipeline.optimize.evaluation.models import split_rows
 from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.triage.labeled import Labeled
 from inferstream.pipeline.tasks.embed.definition import EmbedDefinition, EmbedSettings
 from inferstream.pipeline.tasks.triage.definition import TriageDefinition
 from inferstream.pipeline.tasks.triage.head import HeadStore
@@ -65,6 +69,10 @@ def evaluate(*arguments: object) -> int:
     return run(["models", "evaluate", *map(str, arguments), "--no-speed"])
 
 
+def fit(tickets: Path, base: str) -> int:
+    return run(["triage", "fit", str(tickets), "--name", "shop", "--base", base, "--no-static"])
+
+
 def manifest_of(home: Path, name: str, precision: str) -> Path:
     return home / "models" / name / f"{precision}.json"
 
@@ -97,7 +105,7 @@ def test_a_variant_that_fails_is_closed_to_workers_until_it_is_forced_which_is_k
     printed = capsys.readouterr().out
     assert "other-int8: Its vectors have the mean cosine" in printed
     assert "Workers refuse other-int8 from now on. --force publishes it nevertheless." in printed
-    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "other-int8"]) == 0
+    assert fit(tickets, "other-int8") == 0
     with pytest.raises(ModelError, match=r"other-int8 did not pass its gate: .*--force"):
         TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
     assert run(["models", "show", "other-int8"]) == 0, "it can be looked at"
@@ -123,12 +131,12 @@ def test_a_judgement_is_about_one_use(home: Path, tickets: Path) -> None:
     with pytest.raises(ModelError, match="did not pass its gate"):
         TriageDefinition().load(ModelRegistry(), "tiny-int8", TriageSettings())
     EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
-    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    assert fit(tickets, "tiny-int8") == 0
     TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
 
 
 def test_a_fitted_model_has_a_judgement_of_its_own_beside_its_head(home: Path, tickets: Path) -> None:
-    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    assert fit(tickets, "tiny-int8") == 0
     heads = HeadStore(home)
     version = heads.current("shop")
     assert evaluate("shop", tickets) == 0
@@ -147,7 +155,7 @@ def test_a_fitted_model_has_a_judgement_of_its_own_beside_its_head(home: Path, t
 def test_a_judgement_of_the_model_itself_counts_and_not_that_of_its_encoder(
     home: Path, tickets: Path
 ) -> None:
-    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    assert fit(tickets, "tiny-int8") == 0
     assert evaluate("tiny-int8", tickets, "--threshold", "min_cosine=1.1") == 0
     with pytest.raises(ModelError, match="tiny-int8 did not pass its gate"):
         TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
@@ -177,16 +185,33 @@ def test_a_manifest_that_is_written_again_keeps_that_its_build_was_forced(home: 
 
 def test_a_damaged_judgement_keeps_the_model_from_workers(home: Path, tickets: Path) -> None:
     """It may have been a closed one."""
-    assert run(["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8"]) == 0
+    assert fit(tickets, "tiny-int8") == 0
     assert evaluate("shop", tickets) == 0
     folder = home / "heads" / "shop" / HeadStore(home).current("shop")
     judgement = read_judgement(folder)
     (folder / "judgement.json").write_text('{"evaluation": ')
     with pytest.raises(ModelError, match="models evaluate"):
         TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
-    (folder / "judgement.json").unlink()
     assert judgement is not None
-    assert write_judgement(folder, judgement) == judgement
+    assert write_judgement(folder, judgement) == judgement, "another evaluation replaces it"
+    TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+
+
+def test_rows_are_drawn_with_the_share_of_each_label_and_rare_labels_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(models, "MAX_FITTED", 100)
+    monkeypatch.setattr(models, "MAX_JUDGED", 50)
+    labels = ["often"] * 900 + ["seldom"] * 97 + ["rare"] * 3
+    rows = Labeled([f"{i} {label}" for i, label in enumerate(labels)], labels, {}, {})
+    test = Labeled([f"new {text}" for text in rows.texts], labels, {}, {})
+    fitted, unseen = split_rows(rows, test)
+    assert Counter(fitted.labels) == {"often": 90, "seldom": 10, "rare": 3}
+    assert Counter(unseen.labels) == {"often": 45, "seldom": 5, "rare": 3}
+    assert split_rows(rows, test) == (fitted, unseen), "the same rows each time"
+    assert not set(fitted.texts) & set(unseen.texts)
+    with pytest.raises(UsageError, match="each label needs at least 3"):
+        split_rows(rows.at([*range(999)]), test)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +221,7 @@ def test_a_damaged_judgement_keeps_the_model_from_workers(home: Path, tickets: P
         (["tiny-int8", "--threshold", "min_share"], "must be NAME=NUMBER"),
         (["tiny-int8", "--threshold", "accuracy=1"], "no threshold 'accuracy'"),
         (["nothing", "--no-speed"], "There is no model 'nothing'"),
+        (["tiny-int8", "--zero-shot", "--no-speed"], "tiny-fp32 answers no row with its label"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(
