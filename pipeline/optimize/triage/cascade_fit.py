@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 
 from ...tasks.triage.answers import DECIMALS
-from ...tasks.triage.cascade import Cascade, CascadeMeasured, urgency_digest
+from ...tasks.triage.cascade import Cascade, CascadeMeasured, urgency_digest, whole_confidences
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, softmax
 from ...tasks.triage.static_tier import StaticTier, Windows
@@ -15,9 +15,6 @@ from .risk import Bound, Flags, Scores, sure_from, upper_bound
 
 HUMANS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Confidences below which a human may be needed: for each the static tier gets a threshold, and for the taxonomy's."""
-
-CALM_DEVIATIONS: Final = 2.0
-"""So many standard deviations of its urgency, around the encoder's, the static tier must be below the margin."""
 
 NEVER: Final = 2.0
 
@@ -32,10 +29,10 @@ class Texts(NamedTuple):
 class Pairs(NamedTuple):
     """The answers of both tiers to some texts, of which neither has seen any. One value for each text."""
 
-    confidence: Scores  # of the static tier, rounded as in answers, as the encoder's
+    confidence: Floats  # of the static tier
     along: Floats  # how far the text points along the axis of urgency, by the static tier
     same: Flags  # both answer with the same category
-    encoder_confidence: Scores
+    encoder_confidence: Scores  # rounded as in answers
     encoder_along: Floats
 
     @classmethod
@@ -46,17 +43,28 @@ class Pairs(NamedTuple):
         scores = classifier.scores(texts.vectors) / np.float32(classifier.temperature)
         of_encoder = softmax(scores)
         return cls(
-            _rounded(confidences.max(axis=1)),
+            confidences.max(axis=1),
             reading.along,
             confidences.argmax(axis=1) == of_encoder.argmax(axis=1),
-            _rounded(of_encoder.max(axis=1)),
+            np.asarray(of_encoder.max(axis=1), np.float64).round(DECIMALS),
             texts.vectors @ axis,
         )
+
+    @classmethod
+    def none(cls) -> Self:
+        """Of no texts."""
+        empty = np.empty(0, np.float32)
+        return cls(empty, empty, np.empty(0, bool), np.empty(0), empty)
 
     @classmethod
     def joined(cls, parts: Sequence["Pairs"]) -> Self:
         """All of them."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def scores(self, margin: float, spread: float) -> Scores:
+        """The confidence of the static tier in each whole answer."""
+        found = whole_confidences(self.confidence.tolist(), self.along.tolist(), margin, spread)
+        return np.array(found, np.float64)
 
     def changed(self, human: float, margin: float) -> Flags:
         """Whether the answer of the static tier is another one, where it says neither urgent nor for a human."""
@@ -73,7 +81,7 @@ def chosen_cascade(
     The pairs were made with the axis of urgency of ``taxonomy``.
     """
     margin = taxonomy.urgency.margin if taxonomy.urgency else np.inf
-    calm = CALM_DEVIATIONS * float(np.std(tickets.along - tickets.encoder_along)) if taxonomy.urgency else 0.0
+    spread = float(np.std(tickets.along - tickets.encoder_along)) if taxonomy.urgency else 0.0
     both = Pairs.joined([tickets, foreign])
     sure = {
         human: min(
@@ -81,7 +89,7 @@ def chosen_cascade(
             max(
                 human,
                 *(
-                    sure_from(_scores(pairs, margin - calm), pairs.changed(human, margin), limit, bound)
+                    sure_from(pairs.scores(margin, spread), pairs.changed(human, margin), limit, bound)
                     for pairs in (tickets, both)
                 ),
             ),
@@ -89,14 +97,14 @@ def chosen_cascade(
         for human in sorted({taxonomy.threshold, *HUMANS})
     }
     human = taxonomy.threshold
-    given = [_scores(pairs, margin - calm) >= sure[human] for pairs in (tickets, foreign)]
+    given = [pairs.scores(margin, spread) >= sure[human] for pairs in (tickets, foreign)]
     changed = [pairs.changed(human, margin) & of for pairs, of in zip((tickets, foreign), given, strict=True)]
     return Cascade(
         limit=limit,
         bound=bound,
         humans=tuple(sure),
         sure=tuple(sure.values()),
-        calm=calm,
+        spread=spread,
         urgency=urgency_digest(taxonomy.urgency),
         measured=CascadeMeasured(
             rows=len(given[0]),
@@ -108,19 +116,6 @@ def chosen_cascade(
             foreign_changed=_mean(changed[1]),
         ),
     )
-
-
-def _scores(pairs: Pairs, calm_below: float) -> Scores:
-    """The confidences; -1 for a text that the static tier leaves to the encoder, since it may be urgent."""
-    scores = np.full(len(pairs.along), -1.0)
-    calm = pairs.along <= calm_below
-    scores[calm] = pairs.confidence[calm]
-    return scores
-
-
-def _rounded(confidences: Floats) -> Scores:
-    rounded: Scores = np.asarray(confidences, np.float64).round(DECIMALS)
-    return rounded
 
 
 def _mean(flags: Flags) -> float:

@@ -15,7 +15,7 @@ from ...tasks.triage.confidence import Floats, Indices
 from ...tasks.triage.head import Head, HeadAccuracy
 from ...tasks.triage.ticket_task import NONE
 from .labeled import Labeled
-from .regression import FOLDS, cross_fitted
+from .regression import FOLDS, FoldClassifier, cross_fitted
 from .report import Progress, Scored, TriageReport, embed_with, indices_of, measure, scored
 
 MIN_ROWS = 5  # of each label, if a fifth is held out; otherwise FOLDS rows are enough
@@ -40,6 +40,7 @@ class Teacher(NamedTuple):
     vectors: Floats  # (rows, dimensions), of the encoder
     unseen: Floats  # (rows, labels): logits, each by a classifier that was not fitted on the row
     temperature: float  # of these logits
+    folds: tuple[FoldClassifier, ...]  # these classifiers
 
 
 class Fitted(NamedTuple):
@@ -70,7 +71,7 @@ def fit(
     rows = rows_to_fit(train, test)
     vectors = embed_with(rows.train.texts, tokenizer, session, progress, "reading the tickets to fit on")
     test_vectors = embed_with(rows.test.texts, tokenizer, session, progress, "reading the tickets to test on")
-    classifier, unseen = cross_fitted(vectors, rows.truth, rows.labels, progress)
+    classifier, folds, unseen = cross_fitted(vectors, rows.truth, rows.labels, progress)
     made = scored(classifier, test_vectors)
     report = measure(made, rows.test_truth)
     head = Head(
@@ -86,7 +87,8 @@ def fit(
         priorities=rows.train.priorities,
         clean=UNSET if rows.train.clean == NONE else rows.train.clean,
     )
-    return Fitted(head, report, rows.repeated, rows, Teacher(vectors, unseen, classifier.temperature))
+    teacher = Teacher(vectors, unseen, classifier.temperature, folds)
+    return Fitted(head, report, rows.repeated, rows, teacher)
 
 
 def rows_to_fit(train: Labeled, test: Labeled | None) -> FitRows:

@@ -15,7 +15,6 @@ from ...models.manifest import Manifest
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ...tasks.pooling import embed
-from ...tasks.triage.confidence import Floats
 from ...tasks.triage.head import ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, Serve, StaticPart
 from ...tasks.triage.static_file import STATIC_FILE
 from ...tasks.triage.static_tier import StaticTier
@@ -56,7 +55,10 @@ class FittedTiers(NamedTuple):
     files: dict[str, bytes]
     reports: list[TierReport]
     report: TriageReport  # of the tier that is served
-    static_unseen: Floats  # logits of the fit's rows, each by a tier that was not trained on the row
+    static_folds: tuple[StaticTier, ...]  # each was trained without the rows of one of the teacher's folds
+    changed_on_test: float = (
+        0.0  # share of the test tickets to which the cascade answers otherwise than the encoder
+    )
 
 
 def fit_tiers(
@@ -96,7 +98,7 @@ def fit_tiers(
             _tier_report(STATIC_TIER, report, sum(map(len, files.values())), without),
         ],
         report=report if serve == STATIC_TIER else fitted.report,
-        static_unseen=trained.unseen,
+        static_folds=trained.folds,
     )
 
 

@@ -17,10 +17,18 @@ MAX_ITERATIONS = 5_000
 SEED = 0
 
 
+class FoldClassifier(NamedTuple):
+    """A classifier that was not fitted on some of the rows."""
+
+    left: Indices  # these rows
+    classifier: Classifier
+
+
 class CrossFitted(NamedTuple):
     """A classifier, and what is known of it from the rows of the fit."""
 
     classifier: Classifier
+    folds: tuple[FoldClassifier, ...]
     unseen: (
         Floats  # (rows, labels): logits before the temperature, each by one that was not fitted on the row
     )
@@ -28,9 +36,16 @@ class CrossFitted(NamedTuple):
 
 def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress) -> CrossFitted:
     """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
-    strength, temperature, unseen = _choose(vectors, truth, progress)
-    weights, bias = _coefficients(_regression(strength).fit(vectors, truth))
-    return CrossFitted(Classifier(labels, weights, bias, temperature, b""), unseen)
+    strength, temperature, unseen, folds = _choose(vectors, truth, progress)
+
+    def classifier(model: Any) -> Classifier:
+        return Classifier(labels, *_coefficients(model), temperature, b"")
+
+    return CrossFitted(
+        classifier(_regression(strength).fit(vectors, truth)),
+        tuple(FoldClassifier(left, classifier(model)) for left, model in folds),
+        unseen,
+    )
 
 
 def fitted_classifier(
@@ -40,18 +55,29 @@ def fitted_classifier(
     return cross_fitted(vectors, truth, labels, progress).classifier
 
 
-def _choose(vectors: Floats, truth: Indices, progress: Progress) -> tuple[float, float, Floats]:
-    """The inverse regularization with the lowest loss on unseen rows, its temperature, and its logits of these rows."""
+class _Chosen(NamedTuple):
+    strength: float
+    temperature: float
+    unseen: Floats
+    folds: list[tuple[Indices, Any]]
+
+
+def _choose(vectors: Floats, truth: Indices, progress: Progress) -> _Chosen:
+    """The inverse regularization with the lowest loss on unseen rows, its temperature, its logits of these rows, and
+    the models that gave them.
+    """
     folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(vectors, truth))
     steps = product(INVERSE_REGULARIZATIONS, folds)
     total = len(INVERSE_REGULARIZATIONS) * FOLDS
     unseen = {
         strength: np.zeros((len(truth), truth.max() + 1), np.float32) for strength in INVERSE_REGULARIZATIONS
     }
+    models: dict[float, list[tuple[Indices, Any]]] = {strength: [] for strength in INVERSE_REGULARIZATIONS}
     for done, (strength, (fitted, left)) in enumerate(steps):
         progress("cross-validating", done, total)
         model = _regression(strength).fit(vectors[fitted], truth[fitted])
         unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
+        models[strength].append((left, model))
     progress("cross-validating", total, total)
     found = []
     for strength, logits in unseen.items():
@@ -59,7 +85,7 @@ def _choose(vectors: Floats, truth: Indices, progress: Progress) -> tuple[float,
         loss = negative_log_likelihood((logits / np.float32(temperature)).astype(np.float32), truth)
         found.append((loss, strength, temperature))
     _, strength, temperature = min(found)
-    return strength, temperature, unseen[strength]
+    return _Chosen(strength, temperature, unseen[strength], models[strength])
 
 
 def _regression(strength: float) -> Any:

@@ -3,10 +3,12 @@
 import hashlib
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
+from .answers import DECIMALS
 from .promise import LEVELS
 from .taxonomy import Urgency
 
@@ -28,7 +30,7 @@ class CascadeMeasured(Struct, frozen=True):
 
 
 class Cascade(Struct, frozen=True):
-    """When the static tier answers: if its confidence is at least ``sure``, and no human is needed.
+    """When the static tier answers: if its confidence in the whole answer is at least ``sure``, and no human is needed.
 
     ``sure`` depends on the confidence below which a human is needed: there is one for each of ``humans``, which
     rise. Of a lower threshold that lies between two of them, the next higher one counts, since fewer answers change
@@ -39,7 +41,7 @@ class Cascade(Struct, frozen=True):
     bound: str  # what is within the limit: "upper" or "expected"
     humans: tuple[float, ...]
     sure: tuple[float, ...]  # above 1 if too few rows were there to say
-    calm: float  # how far below the taxonomy's margin the urgency must be
+    spread: float  # standard deviation of the urgency by the static tier around that by the encoder
     urgency: bytes
     measured: CascadeMeasured
 
@@ -52,6 +54,27 @@ class Cascade(Struct, frozen=True):
         if sure > 1:
             return [math.inf] * (LEVELS + 1)
         return [sure, *(1 - (1 - sure) / 2.0**level for level in range(1, LEVELS)), math.inf]
+
+
+def whole_confidences(
+    confidences: Sequence[float], along: Sequence[float], margin: float, spread: float
+) -> list[float]:
+    """The confidence in each whole answer: in its category, times the chance that the encoder finds it not urgent.
+
+    ``confidences``: of the categories. ``along``: how far each text points along the axis of urgency, by the static
+    tier; the encoder is expected to differ from it by a normal ``spread``. An urgent text is one above ``margin``.
+    """
+    return [
+        round(confidence * _chance_below(margin - own, spread), DECIMALS)
+        for confidence, own in zip(confidences, along, strict=True)
+    ]
+
+
+def _chance_below(distance: float, spread: float) -> float:
+    """0 where the static tier itself finds the text urgent: what it answers is never urgent."""
+    if distance < 0:
+        return 0.0
+    return 0.5 * math.erfc(-distance / (spread * math.sqrt(2))) if spread and distance < math.inf else 1.0
 
 
 def urgency_digest(urgency: Urgency | None) -> bytes:

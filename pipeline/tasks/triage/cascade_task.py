@@ -16,7 +16,7 @@ from ..base import Ask, Finished, Prepared
 from ..digests import digest_of
 from ..pooling import Tokenizes
 from .answers import DECIMALS, AnswerWriter, AskedTicket, Tier
-from .cascade import Cascade
+from .cascade import Cascade, whole_confidences
 from .classifier import Routing
 from .confidence import Floats, softmax
 from .head import Head
@@ -134,14 +134,11 @@ class CascadeTriage(Triage):
     def _guesses(self, asks: Sequence[Ask], confidences: Floats, along: Floats) -> list[Guess]:
         best = confidences.argmax(axis=1).tolist()
         highest = confidences.max(axis=1).tolist()
-        calm = (along <= self._margin - self._cascade.calm).tolist()
+        whole = whole_confidences(highest, along.tolist(), self._margin, self._cascade.spread)
         return [
-            Guess(label, self._reached(confidence, ask.options) if is_calm else 0)
-            for ask, label, confidence, is_calm in zip(asks, best, highest, calm, strict=True)
+            Guess(label, bisect_right(self._steps(self._human(ask.options)), confidence))
+            for ask, label, confidence in zip(asks, best, whole, strict=True)
         ]
-
-    def _reached(self, confidence: float, options: TriageOptions) -> int:
-        return bisect_right(self._steps(self._human(options)), round(confidence, DECIMALS))
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
         """The JSON of a TriageOutput for each request that the encoder answers."""

@@ -96,14 +96,16 @@ def routing_of(
         levels=tuple(levels),
         priorities=tuple(taxonomy.priorities),
         threshold=taxonomy.threshold,
-        urgency=_urgency(taxonomy, dimensions, vectors_of),
+        urgency=urgency_axis(taxonomy, dimensions, vectors_of),
         margin=taxonomy.urgency.margin if taxonomy.urgency else np.inf,
         digest=taxonomy.digest,
         text_blocks=tuple(taxonomy.text_blocks(label) for label in labels),
     )
 
 
-def _urgency(taxonomy: Taxonomy, dimensions: int, vectors_of: Callable[[Sequence[str]], Floats]) -> Floats:
+def urgency_axis(
+    taxonomy: Taxonomy, dimensions: int, vectors_of: Callable[[Sequence[str]], Floats]
+) -> Floats:
     if taxonomy.urgency is None:
         return np.zeros(dimensions, np.float32)
     urgent, calm = (

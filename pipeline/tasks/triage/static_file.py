@@ -51,6 +51,10 @@ class StaticArrays(NamedTuple):
     meaning_bias: NDArray[np.float32]  # (dimensions,)
     temperature: NDArray[np.float32]  # (1,)
 
+    def at_temperature(self, temperature: float) -> "StaticArrays":
+        """The same tier with other confidences."""
+        return self._replace(temperature=np.array([temperature], np.float32))
+
     def encoded(self) -> bytes:
         """The content of the file."""
         arrays = {name: np.ascontiguousarray(array) for name, array in self._asdict().items()}

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferstream.pipeline.tasks.triage.cascade import Cascade, CascadeMeasured, urgency_digest
+from inferstream.pipeline.tasks.triage.cascade import (
+    Cascade,
+    CascadeMeasured,
+    urgency_digest,
+    whole_confidences,
+)
 from inferstream.pipeline.tasks.triage.promise import LEVELS
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 
@@ -65,3 +70,11 @@ def test_the_digest_of_urgent_phrases_has_their_words_and_margin() -> None:
     assert urgency_digest(urgency) == urgency_digest(urgency) != b""
     changed = type(urgency)(urgency.urgent, urgency.calm, urgency.margin + 0.01)
     assert urgency_digest(changed) != urgency_digest(urgency)
+
+
+def test_the_whole_answer_is_less_sure_where_the_text_may_be_urgent() -> None:
+    """One standard deviation below the margin, the encoder finds 16 of 100 texts urgent."""
+    assert whole_confidences([0.9, 0.9, 0.9], [-1.0, 0.04, 0.06], 0.06, 0.02) == [0.9, 0.7572, 0.45]
+    assert whole_confidences([0.9], [0.061], 0.06, 0.02) == [0.0], "the static tier finds it urgent itself"
+    assert whole_confidences([0.9], [5.0], math.inf, 0.0) == [0.9], "nothing is urgent"
+    assert whole_confidences([0.9, 0.9], [0.06, 0.07], 0.06, 0.0) == [0.9, 0.0]

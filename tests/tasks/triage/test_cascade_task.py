@@ -35,7 +35,7 @@ CASCADE = Cascade(
     bound="upper",
     humans=(0.5, 0.7),
     sure=(SURE, 0.7),
-    calm=0.0,
+    spread=0.0,
     urgency=b"",
     measured=CascadeMeasured(1, 1, 1.0, 0.0, 0.0, 0.0, 0.0),
 )
@@ -153,8 +153,8 @@ def test_what_may_be_urgent_is_for_the_encoder(head: Head, tokenizer: Tokenizer)
     some = task_of(head, tokenizer, urgency=axis, margin=middle)
     found = by_static(some.prepare(asks(some, TEXTS)))
     assert found == [one and bool(low) for one, low in zip(calm, along <= middle, strict=True)]
-    less = task_of(head, tokenizer, cascade=replace(CASCADE, calm=0.01), urgency=axis, margin=middle)
-    assert sum(by_static(less.prepare(asks(less, TEXTS)))) < sum(found)
+    unsure = task_of(head, tokenizer, cascade=replace(CASCADE, spread=1.0), urgency=axis, margin=middle)
+    assert sum(by_static(unsure.prepare(asks(unsure, TEXTS)))) < sum(found)
 
 
 def test_texts_that_cannot_be_read_are_refused_or_left_to_the_encoder(

@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import vstack
-from sklearn.model_selection import StratifiedKFold
 
 from ....runtime.graph import Graph
 from ....runtime.tokenizer import Tokenizer
@@ -26,8 +25,6 @@ from .token_vectors import first_table
 from .training import RECIPE, TrainingRecipe, targets_of, trained
 
 WIDTH: Final = 96
-FOLDS: Final = 3
-SEED: Final = 0
 
 Chosen = NDArray[np.intp]
 
@@ -37,6 +34,7 @@ class FittedStatic(NamedTuple):
 
     arrays: StaticArrays
     unseen: Floats  # (rows, labels): logits before the temperature, each by a tier that was not trained on the row
+    folds: tuple[StaticTier, ...]  # those tiers, in the order of the teacher's folds
 
 
 def fit_static(
@@ -48,10 +46,9 @@ def fit_static(
     progress: Progress,
     recipe: TrainingRecipe = RECIPE,
 ) -> FittedStatic:
-    """Train a tier on all rows; and for its temperature, one for each of three folds on the other two.
+    """Train a tier on all rows; and for its temperature, one for each of the teacher's folds on the other rows.
 
-    ``taxonomy``: its urgent and calm phrases are among the texts whose meaning the tier learns. At least `FOLDS` rows
-    of each label, see `rows_to_fit`.
+    ``taxonomy``: its urgent and calm phrases are among the texts whose meaning the tier learns.
     """
     texts = tokenizer.encode(rows.train.texts)
     of_table = chosen_rows(texts, tokenizer)
@@ -71,12 +68,17 @@ def fit_static(
         return exported(of_table, network, meaning_of(network, chosen), temperature)
 
     unseen = np.zeros_like(targets)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(targets, rows.truth)
-    for number, (others, left) in enumerate(folds, 1):
-        made = StaticTier(tier(others, f"cross-fitting the static tier, {number} of {FOLDS}"))
-        unseen[left] = made.logits([texts[i] for i in left])
+    everything = np.arange(len(texts))
+    crossed: list[StaticArrays] = []
+    count = len(teacher.folds)
+    for number, (left, _) in enumerate(teacher.folds, 1):
+        crossed.append(
+            tier(np.setdiff1d(everything, left), f"cross-fitting the static tier, {number} of {count}")
+        )
+        unseen[left] = StaticTier(crossed[-1]).logits([texts[i] for i in left])
     temperature = best_temperature(unseen, rows.truth)
-    return FittedStatic(tier(np.arange(len(texts)), "training the static tier", temperature), unseen)
+    folds = [StaticTier(arrays.at_temperature(temperature)) for arrays in crossed]
+    return FittedStatic(tier(everything, "training the static tier", temperature), unseen, tuple(folds))
 
 
 def _general_texts(taxonomy: Taxonomy, tokenizer: Tokenizer, session: Graph) -> GeneralTexts:

@@ -1,0 +1,111 @@
+"""Adds the cascade to a fitted head: from which confidence on its static tier answers."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from ...tasks.pooling import embed
+from ...tasks.triage.cascade import Cascade
+from ...tasks.triage.classifier import urgency_axis
+from ...tasks.triage.confidence import Floats
+from ...tasks.triage.head import CASCADE, ENCODER_TIER, STATIC_TIER
+from ...tasks.triage.settings import TriageSettings
+from ...tasks.triage.static_file import STATIC_FILE
+from ...tasks.triage.static_tier import StaticTier
+from ...tasks.triage.taxonomy import Taxonomy
+from .cascade_fit import Pairs, Texts, chosen_cascade
+from .crossed import FoldTiers, crossed_pairs
+from .fit import Fitted
+from .fit_tiers import FitEncoder, FittedTiers, TierReport
+from .report import Progress, Scored, embed_with, measure
+from .risk import Bound
+
+SAMPLED: Final = TriageSettings().shadow
+
+
+class ChangeLimit(NamedTuple):
+    """Of the share of answers that are other than the encoder's; ``bound``: what of it is within the limit."""
+
+    share: float = 0.01
+    bound: Bound = "upper"
+
+
+def with_cascade(
+    tiers: FittedTiers,
+    fitted: Fitted,
+    encoder: FitEncoder,
+    taxonomy: Taxonomy,
+    limit: ChangeLimit,
+    progress: Progress,
+) -> FittedTiers:
+    """The same tiers with a cascade, measured on the test tickets as well.
+
+    Its thresholds are chosen on the rows of the fit by the tiers that were not fitted on them, and hold for the urgent
+    phrases of ``taxonomy``.
+    """
+    _, tokenizer, session = encoder
+    rows = fitted.rows
+    axis = urgency_axis(taxonomy, tiers.head.dimensions, lambda some: embed(some, tokenizer, session))
+    folds = [
+        FoldTiers(left, static, classifier)
+        for (left, classifier), static in zip(fitted.teacher.folds, tiers.static_folds, strict=True)
+    ]
+    step = "choosing when the static tier answers"
+    progress(step, 0, 2)
+    crossed = crossed_pairs(rows.train.texts, fitted.teacher.vectors, folds, axis, tokenizer, session)
+    cascade = chosen_cascade(crossed.tickets, crossed.foreign, taxonomy, limit.share, limit.bound)
+    progress(step, 1, 2)
+    vectors = embed_with(rows.test.texts, tokenizer, session, progress, "reading the tickets to test on")
+    tested = Texts(tokenizer.encode(rows.test.texts), vectors)
+    found = _on_test(tiers, tested, cascade, axis, taxonomy)
+    report = measure(found.scored, rows.test_truth)
+    measured = TierReport(
+        tier=CASCADE,
+        accuracy=report.accuracy,
+        macro_f1=report.macro_f1,
+        calibration_error=report.calibration_error,
+        by_static=float(found.by_static.mean()),
+        size_bytes=sum(one.size_bytes for one in tiers.reports),
+        tickets_per_s=_tickets_per_s(tiers.reports, float(found.by_static.mean()) * (1 - SAMPLED)),
+    )
+    progress(step, 2, 2)
+    return tiers._replace(
+        head=replace(tiers.head, cascade=cascade),
+        reports=[*tiers.reports, measured],
+        report=report if tiers.head.served == CASCADE else tiers.report,
+        changed_on_test=float(found.changed.mean()),
+    )
+
+
+class _OnTest(NamedTuple):
+    """Of the test tickets: the scores by the tier that answers, which it is, and whether the answer changes by that."""
+
+    scored: Scored
+    by_static: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    changed: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def _on_test(
+    tiers: FittedTiers, tested: Texts, cascade: Cascade, axis: Floats, taxonomy: Taxonomy
+) -> _OnTest:
+    head = tiers.head
+    assert head.static  # it was fitted just now
+    static = StaticTier.read(tiers.files[STATIC_FILE], head.static.weights_sha256, STATIC_FILE)
+    classifier = head.classifier()
+    pairs = Pairs.of(tested, static, classifier, axis)
+    margin = taxonomy.urgency.margin if taxonomy.urgency else np.inf
+    by_static = pairs.scores(margin, cascade.spread) >= cascade.steps(taxonomy.threshold)[0]
+    scores = classifier.scores(tested.vectors) / np.float32(classifier.temperature)
+    scores[by_static] = static.logits(
+        [one for one, sure in zip(tested.windows, by_static, strict=True) if sure]
+    )
+    changed = by_static & pairs.changed(taxonomy.threshold, margin)
+    return _OnTest(Scored(head.labels, scores, 1.0), by_static, changed)
+
+
+def _tickets_per_s(reports: Sequence[TierReport], by_static: float) -> float:
+    """Computed from the rates of the tiers: each text is read by the static tier, some by the encoder as well."""
+    seconds = {one.tier: 1 / one.tickets_per_s for one in reports}
+    return 1 / (seconds[STATIC_TIER] + (1 - by_static) * seconds[ENCODER_TIER])
