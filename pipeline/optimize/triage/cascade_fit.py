@@ -107,6 +107,7 @@ def chosen_cascade(
         spread=spread,
         urgency=urgency_digest(taxonomy.urgency),
         measured=CascadeMeasured(
+            human=human,
             rows=len(given[0]),
             share=_mean(given[0]),
             changed=_mean(changed[0]),

@@ -3,23 +3,22 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
 from msgspec.structs import replace
 
 from ...tasks.pooling import embed
-from ...tasks.triage.cascade import Cascade
+from ...tasks.triage.cascade_task import Tiers
 from ...tasks.triage.classifier import urgency_axis
-from ...tasks.triage.confidence import Floats
-from ...tasks.triage.head import CASCADE, ENCODER_TIER, STATIC_TIER
+from ...tasks.triage.head import CASCADE, ENCODER_TIER, STATIC_TIER, Serve
 from ...tasks.triage.settings import TriageSettings
 from ...tasks.triage.static_file import STATIC_FILE
 from ...tasks.triage.static_tier import StaticTier
 from ...tasks.triage.taxonomy import Taxonomy
-from .cascade_fit import Pairs, Texts, chosen_cascade
+from .cascade_fit import Texts, chosen_cascade
+from .cascaded import cascaded
 from .crossed import FoldTiers, crossed_pairs
 from .fit import Fitted
-from .fit_tiers import FitEncoder, FittedTiers, TierReport
-from .report import Progress, Scored, embed_with, measure
+from .fit_tiers import FitEncoder, FittedTiers, TierReport, fit_tiers
+from .report import Progress, embed_with, measure
 from .risk import Bound
 
 SAMPLED: Final = TriageSettings().shadow
@@ -30,6 +29,19 @@ class ChangeLimit(NamedTuple):
 
     share: float = 0.01
     bound: Bound = "upper"
+
+
+def tiers_with_cascade(
+    fitted: Fitted,
+    encoder: FitEncoder,
+    taxonomy: Taxonomy,
+    serve: Serve,
+    limit: ChangeLimit,
+    progress: Progress,
+) -> FittedTiers:
+    """A static tier and a cascade beside the head of ``fitted``; ``serve``: what is to answer."""
+    tiers = fit_tiers(fitted, encoder, taxonomy, serve, progress)
+    return with_cascade(tiers, fitted, encoder, taxonomy, limit, progress)
 
 
 def with_cascade(
@@ -59,7 +71,9 @@ def with_cascade(
     progress(step, 1, 2)
     vectors = embed_with(rows.test.texts, tokenizer, session, progress, "reading the tickets to test on")
     tested = Texts(tokenizer.encode(rows.test.texts), vectors)
-    found = _on_test(tiers, tested, cascade, axis, taxonomy)
+    assert tiers.head.static  # it was fitted just now
+    static = StaticTier.read(tiers.files[STATIC_FILE], tiers.head.static.weights_sha256, STATIC_FILE)
+    found = cascaded(tested, Tiers(tiers.head, static, cascade), axis, taxonomy)
     report = measure(found.scored, rows.test_truth)
     measured = TierReport(
         tier=CASCADE,
@@ -77,32 +91,6 @@ def with_cascade(
         report=report if tiers.head.served == CASCADE else tiers.report,
         changed_on_test=float(found.changed.mean()),
     )
-
-
-class _OnTest(NamedTuple):
-    """Of the test tickets: the scores by the tier that answers, which it is, and whether the answer changes by that."""
-
-    scored: Scored
-    by_static: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    changed: np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-
-def _on_test(
-    tiers: FittedTiers, tested: Texts, cascade: Cascade, axis: Floats, taxonomy: Taxonomy
-) -> _OnTest:
-    head = tiers.head
-    assert head.static  # it was fitted just now
-    static = StaticTier.read(tiers.files[STATIC_FILE], head.static.weights_sha256, STATIC_FILE)
-    classifier = head.classifier()
-    pairs = Pairs.of(tested, static, classifier, axis)
-    margin = taxonomy.urgency.margin if taxonomy.urgency else np.inf
-    by_static = pairs.scores(margin, cascade.spread) >= cascade.steps(taxonomy.threshold)[0]
-    scores = classifier.scores(tested.vectors) / np.float32(classifier.temperature)
-    scores[by_static] = static.logits(
-        [one for one, sure in zip(tested.windows, by_static, strict=True) if sure]
-    )
-    changed = by_static & pairs.changed(taxonomy.threshold, margin)
-    return _OnTest(Scored(head.labels, scores, 1.0), by_static, changed)
 
 
 def _tickets_per_s(reports: Sequence[TierReport], by_static: float) -> float:

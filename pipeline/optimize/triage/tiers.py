@@ -8,9 +8,11 @@ from ...errors import UsageError
 from ...runtime.sessions import Session
 from ...tasks.pooling import Tokenizes
 from ...tasks.triage.confidence import Floats
-from ...tasks.triage.head import ENCODER_TIER, STATIC_TIER, Serve
+from ...tasks.triage.head import CASCADE, ENCODER_TIER, STATIC_TIER, Serve
 from ...tasks.triage.loading import TriageModel
 from ...tasks.triage.static_tier import StaticTier
+from .cascade_fit import Texts
+from .cascaded import cascaded
 from .report import Progress, Scored, embed_with, scored
 
 TOGETHER = 256
@@ -23,11 +25,16 @@ def scores_of(model: TriageModel, tier: Serve, texts: list[str], progress: Progr
         head, static = model.static()
         logits = static_logits(static, model.tokenizer, texts, progress)
         return Scored(head.labels, logits * np.float32(static.temperature), static.temperature)
-    if tier != ENCODER_TIER:
-        raise UsageError(f"{tier} is no tier: measure encoder or static.")
+    if tier not in (ENCODER_TIER, CASCADE):
+        raise UsageError(f"{tier} is no tier: measure encoder, static or cascade.")
     session = Session(model.manifest.graph_path)
-    classifier = model.classifier(session)
-    return scored(classifier, embed_with(texts, model.tokenizer, session, progress, "reading the tickets"))
+    vectors = embed_with(texts, model.tokenizer, session, progress, "reading the tickets")
+    if tier == ENCODER_TIER:
+        return scored(model.classifier(session), vectors)
+    tiers = model.tiers()
+    axis = model.routing(session, tiers.head.classifier()).urgency
+    read = Texts(model.tokenizer.encode(texts), vectors)
+    return cascaded(read, tiers, axis, model.taxonomy).scored
 
 
 def static_logits(tier: StaticTier, tokenizer: Tokenizes, texts: Sequence[str], progress: Progress) -> Floats:

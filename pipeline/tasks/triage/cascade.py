@@ -14,12 +14,13 @@ from .taxonomy import Urgency
 
 
 class CascadeMeasured(Struct, frozen=True):
-    """What was found on rows that neither tier was fitted on, at the first of the thresholds for a human.
+    """What was found on rows that neither tier was fitted on, if a confidence below ``human`` needs a human.
 
     ``share`` of them is answered by the static tier; ``changed`` of all answers differ from the encoder's;
     ``changed_high`` is the upper 95 % bound of that.
     """
 
+    human: float
     rows: int  # as the tickets of the fit
     foreign_rows: int  # of other subjects, or mangled
     share: float

@@ -91,7 +91,7 @@ class TriageModel:
         self._shared = shared or Shared()
         self._registry = registry
         self._name = name
-        self._taxonomy = load_taxonomy(taxonomy)
+        self.taxonomy = load_taxonomy(taxonomy)
         self._heads = HeadStore(registry.root.parent)
         self.head = self._heads.load(name) if self._heads.has(name) else None
         judged = _judged(registry, name, self.head, self._heads)
@@ -127,13 +127,13 @@ class TriageModel:
         """The classifier of the fitted head; for an encoder's name, a zero-shot one from the taxonomy."""
         if self.head:
             return self.head.classifier()
-        return zero_shot(self._taxonomy, self.tokenizer, session)
+        return zero_shot(self.taxonomy, self.tokenizer, session)
 
     def routing(self, session: Graph, classifier: Classifier) -> Routing:
         """The routing of the classifier's labels. Raises UsageError."""
         return routing_of(
             classifier.labels,
-            self._taxonomy,
+            self.taxonomy,
             self.head.destinations if self.head else Destinations(),
             classifier.weights.shape[0],
             lambda phrases: self._shared.vectors(phrases, self.tokenizer, session),
@@ -148,13 +148,13 @@ class TriageModel:
     def tiers(self) -> Tiers:
         """What is fitted, if it has two tiers. Raises ModelError."""
         head, tier = self.static()
-        return Tiers(head, tier, head.cascade_for(self._taxonomy))
+        return Tiers(head, tier, head.cascade_for(self.taxonomy))
 
     def static_routing(self, head: Head, tier: StaticTier) -> Routing:
         """The routing of the head's labels; its axis of urgency is of what the static tier makes of the phrases."""
         return routing_of(
             head.labels,
-            self._taxonomy,
+            self.taxonomy,
             head.destinations,
             head.dimensions,
             lambda phrases: tier.vectors(self.tokenizer.encode(phrases)),

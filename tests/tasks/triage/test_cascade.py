@@ -17,6 +17,7 @@ from inferstream.pipeline.tasks.triage.promise import LEVELS
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 
 MEASURED = CascadeMeasured(
+    human=0.5,
     rows=1_000,
     share=0.8,
     changed=0.008,

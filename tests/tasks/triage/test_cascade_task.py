@@ -37,7 +37,7 @@ CASCADE = Cascade(
     sure=(SURE, 0.7),
     spread=0.0,
     urgency=b"",
-    measured=CascadeMeasured(1, 1, 1.0, 0.0, 0.0, 0.0, 0.0),
+    measured=CascadeMeasured(0.5, 1, 1, 1.0, 0.0, 0.0, 0.0, 0.0),
 )
 TAXONOMY = replace(load_taxonomy(), urgency=None)
 
