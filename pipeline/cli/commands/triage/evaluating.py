@@ -56,6 +56,8 @@ def evaluate(
     parts = TriageModel(ModelRegistry(), model, taxonomy)
     tickets = tickets.cleaned(clean or parts.clean)
     measured = tier or parts.served
+    if measured != "encoder":
+        parts.static()  # raises before the progress bar begins
     with progress() as report_progress:
         made = scores_of(parts, measured, tickets.texts, report_progress)
     report = measure(made, indices_of(tickets.labels, made.labels))
