@@ -64,6 +64,10 @@ check: .venv/.dev ## Check format, lint, strict types and import layers, and run
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)" $(ARGS)
 
+.PHONY: test-optimize
+test-optimize: .venv-optimize/.optimize ## Run the tests that need torch, in an environment of their own (6 GB)
+	.venv-optimize/bin/python -m pytest -m optimize $(ARGS)
+
 .PHONY: test-containers
 test-containers: .venv/.dev ## Build the images and run compose and the container tests
 	@PYTHON=$(BIN)/python deploy/test-containers.sh $(ARGS)
@@ -98,8 +102,8 @@ lock: ## Write requirements/ and the lock of Kafka's jars again; UPGRADE=1 takes
 	@requirements/lock.sh "$(PYTHON)" $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean
-clean: ## Remove .venv, caches and build output; models and jars in the user's cache folder stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache .demo .kafka build dist
+clean: ## Remove .venv, .venv-optimize, caches and build output; models and jars in the user's cache folder stay
+	rm -rf .venv .venv-optimize .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache .demo .kafka build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.run: requirements/run.txt pyproject.toml | $(BIN)/pip
@@ -118,6 +122,14 @@ clean: ## Remove .venv, caches and build output; models and jars in the user's c
 	@echo "Installing the packages for fuzzing into .venv ($$(grep -c == $<) packages)"
 	@$(PIP) install --no-compile --require-hashes -r $< | $(COUNT)
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# torch brings libraries of CUDA, which it does not start without; nothing of it enters .venv or a worker.
+.venv-optimize/.optimize: requirements/optimize.txt pyproject.toml | $(BIN)/pip
+	@echo "Installing the packages of the tests with torch into .venv-optimize ($$(grep -c == $<) packages)"
+	@$(BIN)/python -m venv --clear .venv-optimize
+	@.venv-optimize/bin/python -m pip --disable-pip-version-check --no-input install --no-compile --require-hashes -r $< | $(COUNT)
+	@.venv-optimize/bin/python -m pip --disable-pip-version-check --no-input install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(BIN)/pip:

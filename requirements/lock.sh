@@ -24,7 +24,7 @@ same="-c requirements/dev.txt" # one version of each package everywhere
 lock run $same --group editable --extra cpu --extra faust --extra kafka-local "$@"
 lock worker $same --extra cpu --extra faust "$@"
 lock client $same "$@"
-lock optimize $same --extra optimize "$@"
+lock optimize $same --group editable --extra cpu --extra dev --extra optimize "$@"
 lock fuzz $same --group editable --extra cpu --extra fuzz "$@"
 
 "$temporary/bin/pip" install -q --disable-pip-version-check --require-hashes -r requirements/run.txt

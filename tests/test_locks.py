@@ -57,6 +57,7 @@ def test_locks_have_all_requirements_of_the_project() -> None:
         "worker": ["cpu", "faust"],
         "run": ["cpu", "faust", "kafka-local"],
         "dev": ["cpu", "dev"],
+        "optimize": ["cpu", "dev", "optimize"],
     }
     for lock, extra_names in wanted.items():
         requirements = project["dependencies"] + [line for extra in extra_names for line in extras[extra]]
