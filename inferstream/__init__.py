@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     )
     from .pipeline.serving.edge import Edge
     from .pipeline.tasks.settings import load_config
+    from .schemas.classification import ClassifyOptions, ClassifyOutput, LabelScore
     from .schemas.messages import (
         BatchInfo,
         Category,
@@ -101,6 +102,8 @@ __all__ = [
     "Caption",
     "Category",
     "Chunk",
+    "ClassifyOptions",
+    "ClassifyOutput",
     "Client",
     "Config",
     "DeadlineExceeded",
@@ -116,6 +119,7 @@ __all__ = [
     "Header",
     "InferstreamError",
     "KafkaConfig",
+    "LabelScore",
     "MissingText",
     "ModelError",
     "NotJson",
@@ -157,6 +161,7 @@ __all__ = [
 
 _MODULES = (
     "schemas.messages",
+    "schemas.classification",
     "schemas.translation",
     "schemas.topics",
     "pipeline.errors",

@@ -103,8 +103,9 @@ class PackageSource:
 class FolderSource:
     """A folder with the hub's layout."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = f"the folder {folder}"
+    def __init__(self, folder: Path, told_as: Path | None = None) -> None:
+        """``told_as``: the folder that it was made of."""
+        self.name = f"the folder {told_as or folder}"
         self._folder = folder
 
     def fetch(self, file: PinnedFile, target: Path) -> None:

@@ -91,7 +91,7 @@ def _check_present(folder: Path, found: AbstractSet[str]) -> None:
     if GRAPH not in found and WEIGHTS not in found and (folder / PICKLED).exists():
         raise UsageError(
             f"{folder} has its weights as {PICKLED}, which can run any program when it is read: use a model with "
-            f"{WEIGHTS} or {GRAPH}."
+            f"{WEIGHTS} or {GRAPH}, or convert it at your risk by --from FOLDER --weights-may-run-code."
         )
     for name in FILES:
         if name not in found and (name != WEIGHTS or GRAPH not in found):

@@ -5,18 +5,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import UnknownModel, UsageError
+from ..graphs.llama.hub_model import INDEX, indexed_files
 from ..models.catalogue import CATALOGUE, DECODERS, PUBLISHED, TRANSLATORS, Published
 from ..models.fetching import Downloader
-from ..models.hub import HubId, list_files, parse_hub_id
+from ..models.hub import HubId, HubListing, list_files, parse_hub_id
 from ..models.manifest import Manifest
 from ..models.progress import Progress
 from ..models.registry import ModelRegistry, split_name
 from ..models.sources import FolderSource, HubSource, ModelSource, PackageSource, SettingsAndHub
 from .decoder_files import is_generative
-from .plans import LARGE, PICKLED, PullPlan, folder_plan, published_plan
+from .plans import LARGE, PICKLED, WEIGHTS, PullPlan, folder_plan, published_plan
 from .pulled_files import completed, fetch_files, sweep, whole_variants
 from .settings import is_of_the_settings
 from .variants import make_variants, recipe_of
+from .whole_weights import join_parts, whole_weights
 
 
 def pull(
@@ -28,6 +30,7 @@ def pull(
     known_as: str | None = None,
     *,
     fp16: bool = False,
+    pickled: bool = False,
 ) -> list[Manifest]:
     """Fetch the files of the model ``name`` and build its variants; finished parts are not
     repeated.
@@ -38,10 +41,13 @@ def pull(
     small letters. A pull may be killed at any point. If another pull of the model is running, this
     one waits for it. A pull that fails lists no model, except the float32 variant if only int8 is
     not good enough. ``fp16``: whether the variant of a language model for a GPU is built too.
+    ``pickled``: whether weights in a pickle are read, which may run any program.
 
     Raises UnknownModel, UsageError, or ModelError if no source has the files.
     """
     hub_id = parse_hub_id(name)
+    if pickled and (folder is None or name in catalogue):
+        raise UsageError("--weights-may-run-code is for a model of your own in a folder: give --from FOLDER.")
     if (folder or not hub_id) and known_as:
         raise UsageError("A name of your own (--as) is for a model of the hub: give ORG/NAME, and no folder.")
     if hub_id and not folder:
@@ -65,10 +71,21 @@ def pull(
         from .translators import pull_translator  # an encoder needs no SentencePiece
 
         return pull_translator(registry, base, progress, folder)
+    if published is None and folder is not None and folder.is_dir():
+        with whole_weights(folder, pickled=pickled) as whole:
+            plan = _plan_of_folder(base, folder, whole)
+            return _complete(registry, plan, [FolderSource(whole, told_as=folder)], progress)
     plan = _plan(base, published, folder, catalogue)
     with Downloader(progress) as downloader:
         sources = _sources(published, folder, registry.folder(base), downloader)
         return _complete(registry, plan, sources, progress)
+
+
+def _plan_of_folder(base: str, folder: Path, whole: Path) -> PullPlan:
+    try:
+        return folder_plan(base, whole)
+    except UsageError as error:
+        raise UsageError(str(error).replace(str(whole), str(folder))) from error
 
 
 def _plan(base: str, published: Published | None, folder: Path | None, known: Iterable[str]) -> PullPlan:
@@ -76,8 +93,6 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
         raise UsageError(f"There is no folder {folder}.")
     if published is not None:
         return published_plan(published)
-    if folder is not None:
-        return folder_plan(base, folder)
     names = ", ".join([*known, *TRANSLATORS, *DECODERS])
     raise UnknownModel(
         f"There is no model {base!r} to pull; known: {names}. For your own, add `--from FOLDER`; for one of the "
@@ -107,8 +122,8 @@ def _pull_from_hub(
     with Downloader(progress) as downloader, TemporaryDirectory() as temporary:
         settings = Path(temporary)
         hub = HubSource(wanted.repository, wanted.revision, downloader)
-        found = _pulled_before(registry, base, wanted, hub.name)
-        if found and not fp16:
+        found = _pulled_before(registry, base, hub.name)
+        if found and not fp16 and wanted.is_commit and all(_is_of(one, wanted.revision) for one in found):
             return found
         listing = list_files(wanted, downloader)
         for name in sorted(filter(is_of_the_settings, listing.names)):
@@ -120,6 +135,10 @@ def _pull_from_hub(
                 exact = HubSource(wanted.repository, listing.commit, downloader)
                 return pull_from_hub(registry, base, listing, settings, exact, progress, fp16=fp16)
             _check_no_fp16(base, fp16)
+            if WEIGHTS not in listing.names and INDEX in listing.names:
+                if found and all(_is_of(one, listing.commit) for one in found):
+                    return found
+                _fetch_parts(listing, HubSource(wanted.repository, listing.commit, downloader), settings)
             large = {name: listing.pinned(name) for name in LARGE if name in listing.names}
             for name in listing.names & {PICKLED}:  # only that it is there is read
                 (settings / name).touch()
@@ -130,18 +149,29 @@ def _pull_from_hub(
         return _complete(registry, plan, [SettingsAndHub(settings, hub)], progress)
 
 
-def _pulled_before(registry: ModelRegistry, base: str, wanted: HubId, source: str) -> list[Manifest]:
-    """The variants if this very commit is here. Raises UsageError if the name belongs to another model."""
+def _fetch_parts(listing: HubListing, hub: HubSource, settings: Path) -> None:
+    """Put the weights into ``settings`` as one file, of the parts that the hub has."""
+    with TemporaryDirectory() as temporary:
+        parts = Path(temporary)
+        listing.fetch_small(INDEX, parts / INDEX)
+        for name in indexed_files(parts):
+            hub.fetch(listing.pinned(name), parts / name)
+        join_parts(parts, settings / WEIGHTS)
+
+
+def _pulled_before(registry: ModelRegistry, base: str, source: str) -> list[Manifest]:
+    """The variants that are here, of any commit. Raises UsageError if the name belongs to another model."""
     manifests = whole_variants(registry, base)
     if other := next((manifest.source for manifest in manifests if manifest.source != source), None):
         raise UsageError(
             f"The name {base} belongs to a model from {other}; give this one a name of its own by `--as NAME`."
         )
-    is_same = wanted.is_commit and all(
-        manifest.revision == wanted.revision and manifest.recipe == recipe_of(manifest)
-        for manifest in manifests
-    )
-    return manifests if is_same else []
+    return manifests
+
+
+def _is_of(manifest: Manifest, commit: str) -> bool:
+    """Whether the variant is of this commit, and as it would be made today."""
+    return manifest.revision == commit and manifest.recipe == recipe_of(manifest)
 
 
 def _complete(

