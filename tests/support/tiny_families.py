@@ -6,6 +6,7 @@ settings are written out here as `transformers` has them, and not taken from the
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +164,7 @@ def _mpnet(prefix: str) -> Shapes:
     yield f"{prefix}encoder.relative_attention_bias.weight", (32, HEADS)
 
 
+@cache  # training gives other tokens each time
 def wordpiece(start: str = "[CLS]", end: str = "[SEP]", pad: str = "[PAD]", unk: str = "[UNK]") -> Tokenizer:
     """A WordPiece tokenizer, trained on the sample that inferstream ships. Token 1 is the padding."""
     fast = Tokenizer(models.WordPiece(unk_token=unk))
@@ -175,6 +177,7 @@ def wordpiece(start: str = "[CLS]", end: str = "[SEP]", pad: str = "[PAD]", unk:
     return _framed(fast, start, end)
 
 
+@cache  # training gives other tokens each time
 def byte_bpe() -> Tokenizer:
     """A byte-level BPE tokenizer, as RoBERTa has it."""
     fast = Tokenizer(models.BPE())
@@ -189,6 +192,7 @@ def byte_bpe() -> Tokenizer:
     return _framed(fast, "<s>", "</s>")
 
 
+@cache  # training gives other tokens each time
 def unigram() -> Tokenizer:
     """A Unigram tokenizer, as XLM-R and CamemBERT have it."""
     fast = Tokenizer(models.Unigram())
