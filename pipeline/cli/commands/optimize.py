@@ -74,11 +74,14 @@ def command(
     Ctrl-C or `kill -9` run the same command again, and it goes on. What another recipe has made of the same model and
     the same rows is not made again. The report has a table and plots, the machine, and the commands that repeat it.
 
+    Steps quantize and prune make encoders, static fits a model without one, evaluate measures all on rows that no
+    step saw, gate judges, publish makes a release. Each says in the recipe what it is of.
+
     \b
       inferstream optimize --profile cpu --data tickets.csv --dry-run
       inferstream optimize --profile cpu --data tickets.csv
       inferstream optimize --profile edge --print-recipe > recipe.toml
-      inferstream optimize recipe.toml --data tickets.csv --label category
+      inferstream optimize recipe.toml --data tickets.csv --label category --out report
     """
     # NumPy reads it when it is imported, see `models pull`.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
