@@ -11,18 +11,19 @@ import msgspec
 
 from ..errors import ModelError
 from .files import publish
-from .metrics import Gate, Judgement
+from .metrics import ZERO_SHOT, Gate, Judgement
 
 JUDGEMENT = "judgement.json"
 """Beside `head.msgpack`, whose digest is the version of the model."""
 
 
-def check_gate(name: str, gate: Gate | None) -> None:
-    """Raise ModelError for a gate that is closed."""
+def check_gate(name: str, gate: Gate | None, use: str = "") -> None:
+    """Raise ModelError for a gate that is closed. ``use``: what the judgement is about."""
     if gate is not None and not gate.open:
+        option = " --zero-shot" if use == ZERO_SHOT else ""
         raise ModelError(
             f"{name} did not pass its gate: {' '.join(gate.failures)} To serve it nevertheless, run "
-            f"`inferstream models evaluate {name} DATA --force`; that is recorded for ever."
+            f"`inferstream models evaluate {name} DATA{option} --force`; that is recorded for ever."
         )
 
 

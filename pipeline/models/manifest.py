@@ -198,7 +198,7 @@ class Manifest(Struct, frozen=True):
         """Raise ModelError if the variant may not be served at all, or not for this use."""
         check_gate(self.name, self.gate)
         if use in self.judgements:
-            check_gate(self.name, self.judgements[use].gate)
+            check_gate(self.name, self.judgements[use].gate, use)
 
 
 def read_manifest(path: Path) -> Manifest:

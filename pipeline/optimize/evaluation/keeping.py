@@ -19,15 +19,27 @@ def original_name(manifest: Manifest) -> str:
 
 
 def keep_judgement(
-    registry: ModelRegistry, measured: Manifest, judgement: Judgement, progress: Progress
+    registry: ModelRegistry,
+    measured: Manifest,
+    judgement: Judgement,
+    progress: Progress,
+    *,
+    force: bool = False,
 ) -> Judgement:
-    """Write it into the manifest of the variant that was measured. Raises ModelError if there is another one now."""
+    """Write it into the manifest of the variant that was measured. Raises ModelError if there is another one now.
+
+    ``force``: open the gate of its making too.
+    """
     use = judgement.evaluation.use
     with _locked(registry, measured, progress) as path:
         manifest = read_manifest(path)
         if manifest.version != judgement.evaluation.version:
             raise ModelError(f"{measured.name} was built anew while it was measured: run the command again.")
-        write_manifest(replace(manifest, judgements=manifest.judgements | {use: judgement}), path)
+        gate = manifest.gate
+        if gate and not gate.open and (force or judgement.gate.forced):
+            gate = replace(gate, forced=True)
+        judgements = manifest.judgements | {use: judgement}
+        write_manifest(replace(manifest, gate=gate, judgements=judgements), path)
         return read_manifest(path).judgements[use]
 
 

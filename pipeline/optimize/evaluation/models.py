@@ -166,4 +166,6 @@ class _Measuring:
             return judgement
         if self._heads.has(name):
             return write_judgement(self._heads.root / name / judgement.evaluation.version, judgement)
-        return keep_judgement(self._registry, self._registry.load(name), judgement, self._progress)
+        manifest = self._registry.load(name)
+        force = self._asked.force and name in map(self._whole_name, self._asked.names)
+        return keep_judgement(self._registry, manifest, judgement, self._progress, force=force)

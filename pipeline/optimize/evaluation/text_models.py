@@ -52,9 +52,11 @@ def evaluate_text_models(
     thresholds = asked.thresholds or DEFAULTS[use]
     kept = {}
     for name, evaluation in found.items():
-        gate = judge(evaluation, thresholds, force=asked.force and name in names)
+        force = asked.force and name in names
+        gate = judge(evaluation, thresholds, force=force)
         evaluation = with_memory(registry.root.parent, TRANSLATE, name, evaluation, progress)
-        kept[name] = keep_judgement(registry, registry.load(name), Judgement(evaluation, gate), progress)
+        judgement = Judgement(evaluation, gate)
+        kept[name] = keep_judgement(registry, registry.load(name), judgement, progress, force=force)
     return kept
 
 

@@ -45,12 +45,16 @@ class Known(TextTask):
         number = text.split(maxsplit=1)[0]
         if not number.isdigit():
             return self._json(text, self._foreign)
+        if "static" in text:
+            return self._json(text.split()[1], self._confidence, "static")
         label = LABELS.index(text.split()[1])
         given = (label + 1) % len(LABELS) if int(number) in self._wrong else label
         return [Row([given] * (1 + int(number) % 7))]
 
-    def _json(self, label: str, confidence: float) -> bytes:
-        return msgspec.json.encode(TriageOutput(label, confidence, "normal", "support", confidence < 0.5))
+    def _json(self, label: str, confidence: float, tier: str | msgspec.UnsetType = msgspec.UNSET) -> bytes:
+        return msgspec.json.encode(
+            TriageOutput(label, confidence, "normal", "support", confidence < 0.5, tier=tier)
+        )
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
         return [self._json(LABELS[int(one.outputs[0].argmax())], self._confidence) for one in finished]
@@ -112,6 +116,23 @@ def test_a_text_that_is_refused_counts_as_wrong_and_goes_to_a_human() -> None:
     ]
     assert found.accuracy.value == 1 - 1 / ROWS
     assert found.cosine_mean is None, "a text has no vector"
+
+
+def test_answers_of_the_static_tier_are_counted_and_need_no_device() -> None:
+    given = rows()
+    texts = [f"{text} static" if number < 100 else text for number, text in enumerate(given.texts)]
+    found = evaluate(candidate("original"), [], given._replace(texts=texts), NO_SETS, quiet, speeds=False)[
+        "original"
+    ]
+    assert found.static_share == 100 / ROWS
+    assert found.accuracy.value == 1
+    assert found.cosine_mean is None
+
+
+def test_labels_that_no_model_gives_are_told() -> None:
+    given = rows()
+    with pytest.raises(UsageError, match="original answers no row with its label"):
+        evaluate(candidate("original"), [], given._replace(labels=["x"] * ROWS), NO_SETS, quiet, speeds=False)
 
 
 def test_labeled_negated_texts_are_judged_and_made_ones_compared() -> None:

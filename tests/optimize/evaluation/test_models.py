@@ -128,7 +128,7 @@ def test_a_judgement_is_about_one_use(home: Path, tickets: Path) -> None:
     judged = read_manifest(manifest_of(home, "tiny", "int8")).judgements
     assert not judged[ZERO_SHOT].gate.open
     assert judged[ZERO_SHOT].evaluation.rows == 120, "nothing is fitted, so all rows are judged"
-    with pytest.raises(ModelError, match="did not pass its gate"):
+    with pytest.raises(ModelError, match=r"did not pass its gate: .* tiny-int8 DATA --zero-shot --force"):
         TriageDefinition().load(ModelRegistry(), "tiny-int8", TriageSettings())
     EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
     assert fit(tickets, "tiny-int8") == 0
@@ -181,6 +181,22 @@ def test_a_manifest_that_is_written_again_keeps_that_its_build_was_forced(home: 
     write_manifest(replace(read_manifest(path), gate=Gate({"min_share": 2}, False, ("Bad.",), True)), path)
     write_manifest(replace(read_manifest(path), gate=Gate({"min_share": 0}, True)), path)
     assert read_manifest(path).gate == Gate({"min_share": 0}, passed=True, forced=True)
+
+
+def test_force_opens_the_gate_of_the_making_too(home: Path, tickets: Path) -> None:
+    """It may be closed by the sample that is shipped, while the rows of the user say that all is well."""
+    path = manifest_of(home, "tiny", "int8")
+    closed = Gate({"min_agreement": 0.9}, passed=False, failures=("It gives only 80 %.",))
+    write_manifest(replace(read_manifest(path), gate=closed), path)
+    with pytest.raises(ModelError, match="It gives only 80 %"):
+        EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
+    assert evaluate("tiny-int8", tickets) == 0
+    with pytest.raises(ModelError, match="It gives only 80 %"):
+        EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
+    assert evaluate("tiny-int8", tickets, "--force") == 0
+    EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
+    assert read_manifest(path).gate == replace(closed, forced=True)
+    assert not read_manifest(path).judgements[FITTED].gate.forced, "that one passed"
 
 
 def test_a_damaged_judgement_keeps_the_model_from_workers(home: Path, tickets: Path) -> None:
