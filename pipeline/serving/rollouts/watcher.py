@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,7 @@ from ...models.releases.rollout_files import RolloutFiles, WorkerFigures
 from ...models.releases.store import ReleaseStore
 from ...rollouts.figures import RolloutFigures, total
 from ...rollouts.judgement import agrees_enough, breach
+from ..releases.quiet_thread import in_quiet_thread
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class RolloutWatcher:
         self._others: dict[TrialName, Sequence[WorkerFigures]] = {}
         self._shared: set[TrialName] = set()
         self._share_at = 0.0
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._told_at = -LOG_S
 
     @property
@@ -61,26 +64,38 @@ class RolloutWatcher:
 
     async def run(self) -> None:
         """Never return."""
-        while True:
-            try:
-                await self._look()
-            except Exception:
-                log.exception("A defect in judging a rollout; the worker serves on.")
-            await asyncio.sleep(JUDGED_EVERY_S)
+        try:
+            while True:
+                try:
+                    await self._look()
+                except Exception:
+                    log.exception("A defect in judging a rollout; the worker serves on.")
+                await asyncio.sleep(JUDGED_EVERY_S)
+        finally:
+            for task in self._running.values():
+                task.cancel()
 
     async def _look(self) -> None:
         trials = self.trials
         if trials and time.monotonic() >= self._share_at:
-            self._share_at = time.monotonic() + SHARED_EVERY_S
-            await self._share(trials)
+            self._begin("share", partial(self._share, trials))
         for trial in trials:
             await self._judge(trial)
+            if trial.stopped:
+                self._begin(str(trial), partial(self._write, trial))
+
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it beside the judgement, which must not wait for a registry that hangs; once at a time."""
+        running = self._running.get(name)
+        if running is None or running.done():
+            self._running[name] = asyncio.create_task(work())
 
     async def _share(self, trials: Sequence[Trial]) -> None:
         """Write the own figures, read those of the other workers."""
+        self._share_at = time.monotonic() + SHARED_EVERY_S
         own = {trial.name: msgspec.json.encode(trial.figures) for trial in trials}
         try:
-            self._others = await asyncio.to_thread(self._exchange, own)
+            self._others = await in_quiet_thread(partial(self._exchange, own), "figures")
             self._shared |= own.keys()
         except InferstreamError as error:
             self._share_at = time.monotonic() + AGAIN_S
@@ -97,24 +112,30 @@ class RolloutWatcher:
         return others
 
     async def _judge(self, trial: Trial) -> None:
-        if not trial.stopped:
-            figures = total([trial.figures, *(one.figures for one in self._others.get(trial.name, ()))])
-            limits = trial.rollout.limits
-            if not trial.trusted and await asyncio.to_thread(agrees_enough, figures, limits):
-                trial.trusted = True
-                log.info("%s: enough answers agree, so those of %s are sent.", trial, trial.candidate.release)
-            found = await asyncio.to_thread(breach, figures, limits)
-            if found is None:
-                trial.begun = trial.begun or trial.name in self._shared
-                return
-            trial.stopped = found.sentence
-            log.warning("%s: %s is rolled back, since %s.", trial, trial.candidate.release, found.sentence)
+        """Stop the candidate if it exceeds a limit."""
+        if trial.stopped:
+            return
+        figures = total([trial.figures, *(one.figures for one in self._others.get(trial.name, ()))])
+        limits = trial.rollout.limits
+        if not trial.trusted and await asyncio.to_thread(agrees_enough, figures, limits):
+            trial.trusted = True
+            log.info("%s: enough answers agree, so those of %s are sent.", trial, trial.candidate.release)
+        found = await asyncio.to_thread(breach, figures, limits)
+        if found is None:
+            trial.begun = trial.begun or trial.name in self._shared
+            return
+        trial.stopped = found.sentence
+        log.warning("%s: %s is rolled back, since %s.", trial, trial.candidate.release, found.sentence)
+
+    async def _write(self, trial: Trial) -> None:
+        """Change the alias."""
         try:
-            await asyncio.to_thread(self._roll_back, trial)
+            await in_quiet_thread(partial(self._roll_back, trial), "rollback")
         except AliasChanged:
             pass  # by another worker, or a user
         except InferstreamError as error:
             self._tell("A rollback cannot be written: %s This worker keeps to the stable version.", error)
+            await asyncio.sleep(AGAIN_S)
 
     def _roll_back(self, trial: Trial) -> None:
         """Change the alias, unless it was changed since the rollout began."""

@@ -1,6 +1,7 @@
 """A candidate that is worse is rolled back: by one worker alone, by several together, and without a registry."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,25 @@ async def test_a_worker_that_cannot_reach_the_registry_keeps_to_the_stable_versi
     rig = TrialRig()
     rig.trial.figures = WORSE
     await watched(rig, unreachable, lambda: bool(rig.trial.stopped))
+
+
+async def test_a_registry_that_hangs_delays_no_judgement() -> None:
+    answering = threading.Event()
+
+    def hanging() -> ReleaseStore:
+        answering.wait(10)
+        raise RegistryError("The registry cannot be used: it took too long.")
+
+    rig = TrialRig()
+    watching = asyncio.create_task(RolloutWatcher(rig.engine, "echo", hanging, "w1").run())
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0.05)
+            rig.trial.figures = WORSE
+            await until(lambda: rig.trial.stopped)
+    finally:
+        answering.set()
+        watching.cancel()
 
 
 async def test_a_change_of_a_user_is_not_undone(tmp_path: Path) -> None:
