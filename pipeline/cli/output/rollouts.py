@@ -33,7 +33,7 @@ def print_report(
     answered = f"{report.requests[0]:,} requests to it, {report.requests[1]:,} to {state.stable}"
     click.echo(
         f"{alias}: {state.candidate} on trial since {state.at} ({state.rollout.mode}, {state.rollout.share:.0%}); "
-        f"{answered}; {len(workers)} workers have written figures."
+        f"{answered}; workers that have written figures: {len(workers)}."
     )
     if ended is not None:
         click.echo(f"It ended at {ended.at}, by {ended.by}. {ended.reason}".rstrip())

@@ -49,7 +49,7 @@ def report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 def test_a_report_says_whether_the_candidate_is_better(report: Callable[..., str]) -> None:
     found = report("triage@prod")
     assert "bbbbbbbbbbbb on trial since 2026-01-01T00:00:00Z (canary, 20%)" in found
-    assert "400 requests to it, 1,600 to aaaaaaaaaaaa; 2 workers" in found
+    assert "400 requests to it, 1,600 to aaaaaaaaaaaa; workers that have written figures: 2." in found
     assert "Better. It answers more of the labeled requests rightly" in found
     assert "answers that differ, of 400" in found
     assert "+2.50%" in found
