@@ -12,7 +12,7 @@ from ...graphs.devices import CPU
 from ...graphs.marian.translator import KIND as TRANSLATOR
 from ...models.judgements import read_judgement
 from ...models.manifest import CLASSIFIER, ENCODER, Manifest
-from ...models.metrics import CLASSIFY, TRANSLATE, Gate, MachineSpeed
+from ...models.metrics import CLASSIFY, TRANSLATE, ZERO_SHOT, Gate, MachineSpeed
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
 from ...tasks.triage.head import HeadStore
@@ -53,12 +53,14 @@ class Offers(NamedTuple):
 
 
 def offers(registry: ModelRegistry, name: str | None, use: str, progress: Progress) -> Offers:
-    """Of the model ``name``, what was made of it and what was fitted on those; without a name of all that classify.
+    """Of the model ``name``, what was made of it and what was fitted on those; without a name of all encoders.
 
     ``registry`` must not refuse closed gates. Raises UnknownModel, UsageError for language models, whose speed depends
     on what they are asked.
     """
     manifests, heads = _chosen(registry, name)
+    if use == ZERO_SHOT:
+        heads = []
     if manifests:
         use = USES.get(manifests[0].kind, use)
     found: list[Offer] = []

@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from msgspec.structs import replace
-from support.tiny_model import write_tiny_model
+from support.tiny_model import WORDS, write_tiny_model
 
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.errors import UnknownModel
 from inferstream.pipeline.models.manifest import read_manifest, write_manifest
-from inferstream.pipeline.models.metrics import MachineSpeed, ServedBy
+from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, MachineSpeed, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.evaluation import machine
 from inferstream.pipeline.optimize.evaluation.machine import cpu_name, served_by, usable
@@ -57,7 +58,7 @@ def test_figures_of_another_machine_are_not_believed_and_its_lengths_are_measure
 ) -> None:
     there = MachineSpeed(ELSEWHERE, (3, 9, 40), (), 1e-6, 1e-6, 1e9)
     put_speeds(registry, there)
-    found, not_measured = offers(registry, "tiny", "fitted", quiet)
+    found, not_measured = offers(registry, "tiny", FITTED, quiet)
     assert {one.name: one.rows_per_s for one in found}.keys() == {"tiny-fp32", "tiny-int8"}
     assert all(one.p99_ms > 1e-6 and one.rows_per_s < 1e9 for one in found)
     kept = read_manifest(path_of(registry)).speeds
@@ -71,7 +72,7 @@ def test_figures_of_this_machine_are_not_measured_again(registry: ModelRegistry)
     here = MachineSpeed(served_by("cpu"), (3,), (), 0.5, 0.75, 1234.0)
     put_speeds(registry, here)
     steps: list[str] = []
-    found, _ = offers(registry, "tiny", "fitted", lambda step, done, total: steps.append(step))
+    found, _ = offers(registry, "tiny", FITTED, lambda step, done, total: steps.append(step))
     assert [(one.p50_ms, one.p99_ms, one.rows_per_s) for one in found] == [(0.5, 0.75, 1234.0)] * 2
     assert steps == []
     by_name = {one.name: one for one in found}
@@ -79,10 +80,33 @@ def test_figures_of_this_machine_are_not_measured_again(registry: ModelRegistry)
     assert by_name["tiny-int8"].note == "as tiny-fp32 on 240 shipped sentences"
 
 
+def test_fitted_models_are_offered_unless_the_answers_are_by_a_taxonomy(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("INFERSTREAM_HOME", str(registry.root.parent))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    put_speeds(registry, MachineSpeed(served_by("cpu"), (3,), (), 0.5, 0.75, 1234.0))
+    tickets = tmp_path / "tickets.csv"
+    rows = [f"{topic} {other},{topic}" for topic in ("card", "refund") for other in WORDS]
+    tickets.write_text("\n".join(["text,label", *rows]))
+    fit = ["triage", "fit", str(tickets), "--name", "shop", "--base", "tiny-int8", "--no-static"]
+    assert run(fit) == 0
+    by_name = {one.name: one for one in offers(registry, "tiny", FITTED, quiet).found}
+    assert by_name.keys() == {"tiny-fp32", "tiny-int8", "shop"}
+    assert by_name["shop"].rows_per_s is None
+    assert by_name["shop"].note == "not measured here: inferstream models evaluate shop DATA"
+    assert run(["models", "evaluate", "shop", str(tickets)]) == 0
+    (shop,) = offers(registry, "shop", FITTED, quiet).found
+    assert shop.rows_per_s > 0
+    assert shop.agreement == 1
+    assert "shop" not in {one.name for one in offers(registry, None, ZERO_SHOT, quiet).found}
+    rmtree(registry.root.parent / "heads")
+
+
 def test_another_version_of_the_runtime_counts_as_another_machine(registry: ModelRegistry) -> None:
     here = served_by("cpu")
     put_speeds(registry, MachineSpeed(replace(here, runtime="0.1"), (3,), (), 0.5, 0.75, 1e9))
-    found, _ = offers(registry, "tiny", "fitted", quiet)
+    found, _ = offers(registry, "tiny", FITTED, quiet)
     assert all(one.rows_per_s != 1e9 for one in found)
 
 
@@ -117,4 +141,4 @@ def test_names_of_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_there_is_nothing_to_choose_without_models(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match="There is no encoder here"):
-        offers(ModelRegistry(tmp_path, judged=False), None, "fitted", quiet)
+        offers(ModelRegistry(tmp_path, judged=False), None, FITTED, quiet)
