@@ -74,7 +74,7 @@ def command(
     Ctrl-C or `kill -9` run the same command again, and it goes on. What another recipe has made of the same model and
     the same rows is not made again. The report has a table and plots, the machine, and the commands that repeat it.
 
-    Steps quantize and prune make encoders, static fits a model without one, evaluate measures all on rows that no
+    Steps quantize and prune make encoders, static and cascade fit models, evaluate measures all on rows that no
     step saw, gate judges, publish makes a release. Each says in the recipe what it is of.
 
     \b
@@ -133,7 +133,7 @@ def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
 
 def _recipe(path: Path | None, profile: str | None, options: dict[str, Any]) -> "Recipe":
     """The recipe of the file or the profile, with what the options say. Raises UsageError."""
-    from ...optimize.recipes.reading import parse_recipe, read_profile, read_recipe, write_recipe
+    from ...optimize.recipes.reading import parse_recipe, read_profile, read_recipe, with_model, write_recipe
 
     if (path is None) == (profile is None):
         raise UsageError(f"Name a recipe: a file, or a --profile: {', '.join(PROFILES)}.")
@@ -142,12 +142,9 @@ def _recipe(path: Path | None, profile: str | None, options: dict[str, Any]) -> 
     files = {"file": options["data"], "test": options["test"]}
     data |= {name: str(file.absolute()) for name, file in files.items() if file}
     given = {name: value for name, value in data.items() if value is not None}
-    model = (
-        msgspec.structs.replace(found.model, name=options["model"], source=None)
-        if options["model"]
-        else found.model
-    )
-    changed = msgspec.structs.replace(found, model=model, data=msgspec.structs.replace(found.data, **given))
+    if options["model"]:
+        found = with_model(found, options["model"])
+    changed = msgspec.structs.replace(found, data=msgspec.structs.replace(found.data, **given))
     return parse_recipe(write_recipe(changed), "The recipe with these options")
 
 

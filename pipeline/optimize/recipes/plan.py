@@ -6,14 +6,23 @@ from graphlib import CycleError, TopologicalSorter
 
 from ...errors import UsageError
 from .making import Making
-from .recipe import EvaluateStep, GateStep, PruneStep, PublishStep, QuantizeStep, Recipe, StaticStep
+from .recipe import (
+    CascadeStep,
+    EvaluateStep,
+    GateStep,
+    PruneStep,
+    PublishStep,
+    QuantizeStep,
+    Recipe,
+    StaticStep,
+)
 from .steps.evaluate import EvaluateMaking
 from .steps.gate import GateMaking
 from .steps.model import ModelMaking
 from .steps.prune import PruneMaking
 from .steps.publish import PublishMaking
 from .steps.quantize import QuantizeMaking
-from .steps.tiers import StaticMaking
+from .steps.tiers import TierFits, TierMaking
 
 
 def plan_of(recipe: Recipe) -> list[Making]:
@@ -25,8 +34,11 @@ def plan_of(recipe: Recipe) -> list[Making]:
         *(_encoder(step, recipe) for step in recipe.step if isinstance(step, QuantizeStep | PruneStep)),
     ]
     names = [one.name for one in encoders]
+    fits = TierFits()
     fitted = [
-        StaticMaking(step, recipe.model.name, names) for step in recipe.step if isinstance(step, StaticStep)
+        TierMaking(step, recipe.model.name, names, fits)
+        for step in recipe.step
+        if isinstance(step, StaticStep | CascadeStep)
     ]
     names += [one.name for one in fitted]
     judges: list[Making] = [

@@ -23,6 +23,9 @@ TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {"model": ModelPart, "data":
 PLAIN: Final = ("about", "provider")
 """What stands above the tables."""
 
+NAMING: Final = ("of", "name", "model")
+"""The fields of steps that name variants."""
+
 MAX_STEPS: Final = 100
 
 
@@ -66,6 +69,25 @@ def write_recipe(recipe: Recipe) -> str:
     for step in found.get("step", ()):
         lines += ["[[step]]", *_lines(step), ""]
     return "\n".join(lines)
+
+
+def with_model(recipe: Recipe, name: str) -> Recipe:
+    """The recipe for another model; names of variants that begin with the model's name follow it."""
+    old = recipe.model.name
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(renamed, value))
+        ours = isinstance(value, str) and (value == old or value.startswith(f"{old}-"))
+        return f"{name}{value.removeprefix(old)}" if ours else value
+
+    steps = (
+        structs.replace(
+            step, **{field: renamed(getattr(step, field)) for field in NAMING if hasattr(step, field)}
+        )
+        for step in recipe.step
+    )
+    return structs.replace(recipe, model=ModelPart(name), step=tuple(steps))
 
 
 def _steps(given: Any, source: str) -> Iterator[Step]:

@@ -71,6 +71,17 @@ class StaticStep(
     name: Name | None = None  # MODEL-static without it
 
 
+class CascadeStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="cascade"
+):
+    """A fitted model that answers by its static tier where that is sure, and else by its encoder."""
+
+    of: Name | None = None  # the encoder; MODEL-int8 without it
+    name: Name | None = None  # MODEL-cascade without it
+    changed: Share = 0.01  # of the answers, at most: other than the encoder alone would give
+    bound: Literal["upper", "expected"] = "upper"  # what of that share is kept
+
+
 class EvaluateStep(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="evaluate"
 ):
@@ -108,11 +119,12 @@ class PublishStep(
     name: Name = "publish"
 
 
-Step = QuantizeStep | PruneStep | StaticStep | EvaluateStep | GateStep | PublishStep
+Step = QuantizeStep | PruneStep | StaticStep | CascadeStep | EvaluateStep | GateStep | PublishStep
 STEPS: Final[Mapping[str, type[Step]]] = {
     "quantize": QuantizeStep,
     "prune": PruneStep,
     "static": StaticStep,
+    "cascade": CascadeStep,
     "evaluate": EvaluateStep,
     "gate": GateStep,
     "publish": PublishStep,

@@ -13,6 +13,7 @@ from inferstream.pipeline.optimize.recipes.reading import (
     parse_recipe,
     read_profile,
     read_recipe,
+    with_model,
     write_recipe,
 )
 from inferstream.pipeline.optimize.recipes.recipe import (
@@ -59,6 +60,12 @@ def test_the_profiles_that_ship_are_plans(name: str) -> None:
     recipe = read_profile(name)
     assert recipe.about
     assert next(step.name for step in plan_of(recipe)) == "minilm"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_profiles_are_plans_for_any_model(name: str) -> None:
+    for step in plan_of(with_model(read_profile(name), "mine")):
+        assert "minilm" not in f"{step.name} {step.needs} {step.settings}"
 
 
 def test_paths_of_a_recipe_are_relative_to_its_folder(tmp_path: Path) -> None:

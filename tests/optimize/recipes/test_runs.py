@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from inferstream.pipeline.optimize.recipes.reading import read_recipe
 from inferstream.pipeline.optimize.recipes.rows import RecipeRows
 from inferstream.pipeline.optimize.recipes.runner import RecipeRun
 from inferstream.pipeline.optimize.recipes.store import StepStore
+from inferstream.pipeline.optimize.triage import fit_tiers as tiers
 from inferstream.pipeline.tasks.triage.head import HeadStore
 
 TOPICS = ("card", "refund", "parcel", "login")
@@ -225,3 +227,28 @@ def test_what_does_not_pass_is_not_published(recipe: Path, home: Path) -> None:
     with pytest.raises(ModelError, match="Nothing is published: no fitted model passed gate"):
         run(recipe, home)
     assert not (home / "registry").exists()
+
+
+def test_a_static_tier_and_a_cascade_share_a_fit(
+    recipe: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[str] = []
+
+    def counted(*arguments: Any) -> Any:
+        fits.append("fit")
+        return tiers.fit_tiers(*arguments)
+
+    monkeypatch.setattr("inferstream.pipeline.optimize.recipes.steps.tiers.fit_tiers", counted)
+    recipe.write_text(
+        RECIPE
+        + '[[step]]\nkind = "static"\nof = "half-int8"\nname = "light"\n'
+        + '[[step]]\nkind = "cascade"\nof = "half-int8"\nname = "both"\nchanged = 0.2\nbound = "expected"\n'
+    )
+    *_, static, cascade = run(recipe, home)
+    assert fits == ["fit"]
+    heads = HeadStore(home)
+    assert (heads.load("light").served, heads.load("both").served) == ("static", "cascade")
+    assert heads.load("light").files == heads.load("both").files
+    assert "of the answers are others than the encoder's" in cascade.record.result.notes[0]
+    assert not static.record.result.notes
+    assert static.record.key != cascade.record.key
