@@ -109,7 +109,7 @@ def _speed(name: str, one: "Evaluation") -> dict[str, Any]:
     }
     if not one.speeds:
         return row
-    speed = one.speeds[0]  # the latest, of this machine
+    speed = one.speeds[0]  # the latest; the column says of which device
     times = speed.times_original
     taken = speed.resident_bytes
     return row | {
