@@ -1,13 +1,15 @@
 """Removes what no alias has named for long, also beside publishers and promoters, and wherever it is killed."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
 
 from .folder_storage import PART
 from .layout import OBJECTS, object_path, release_path
+from .rollout_files import FIGURES
+from .storage import FileThere
 from .store import ReleaseStore
 from .trash import Trash
 
@@ -120,8 +122,11 @@ class Collector:
                 self._trash.restore(path)
 
     def _purge(self) -> None:
-        """Remove what has been in the trash for long, and what a writer left that was killed."""
+        """Remove what has been in the trash for long, what a writer left that was killed, and old figures."""
+        figures = list(self._old_figures())
         with self._store.reached():
+            for path in figures:
+                self._store.storage.remove(path)
             storage = self._store.storage
             for removed in list(self._trash.files()):
                 if self._is_old(removed.at):
@@ -129,6 +134,21 @@ class Collector:
             for file in list(storage.files("")):
                 if file.path.endswith(PART) and file.modified <= self._clock() - max(self._grace_s, GRACE_S):
                     storage.remove(file.path)
+
+    def _old_figures(self) -> Iterator[str]:
+        """The files of rollouts that began before the kept states of their alias, but the last one of each."""
+        found: dict[str, list[FileThere]] = {}
+        with self._store.reached():
+            for file in self._store.storage.files(FIGURES):
+                found.setdefault(file.path.rpartition("/")[0], []).append(file)
+        last = {folder.rpartition("/")[0]: folder for folder in sorted(found)}
+        for task in self._store.tasks_with_aliases():
+            for alias in self._store.aliases(task):
+                above = f"{FIGURES}/{task}/{alias}"
+                first = f"{above}/{self._store.history(task, alias)[-self._keep :][0].number:08}"
+                for folder in sorted(found):
+                    if folder.startswith(f"{above}/") and folder < first and folder != last[above]:
+                        yield from (file.path for file in found[folder] if self._is_old(file.modified))
 
     def _is_old(self, modified: float) -> bool:
         return modified <= self._clock() - self._grace_s

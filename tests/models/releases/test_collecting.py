@@ -127,6 +127,32 @@ def test_a_manifest_that_is_damaged_is_replaced_when_it_is_published_again(
     assert put(1) == store.release("triage", release.version)
 
 
+def test_figures_of_rollouts_before_the_kept_states_go(
+    store: ReleaseStore, put: Callable[[int], Release]
+) -> None:
+    promote(store, *(put(number) for number in range(6)))
+    for number in (1, 2, 5, 6):
+        store.storage.create(f"figures/triage/prod/{number:08}/worker.json", b"{}")
+    store.storage.create("figures/triage/other/00000001/worker.json", b"{}")
+    collector(store, keep=2).collect()
+    left = sorted(file.path for file in store.storage.files("figures"))
+    assert [path.split("/")[2:4] for path in left] == [
+        ["other", "00000001"],
+        ["prod", "00000005"],
+        ["prod", "00000006"],
+    ]
+
+
+def test_the_last_figures_of_an_alias_stay(store: ReleaseStore, put: Callable[[int], Release]) -> None:
+    promote(store, *(put(number) for number in range(6)))
+    store.storage.create("figures/triage/prod/00000001/worker.json", b"{}")
+    store.storage.create("figures/triage/prod/00000002/worker.json", b"{}")
+    collector(store, keep=2).collect()
+    assert [file.path for file in store.storage.files("figures")] == [
+        "figures/triage/prod/00000002/worker.json"
+    ]
+
+
 class Interrupted:
     """A storage that does something else before one of its calls."""
 
