@@ -4,17 +4,22 @@ A gate that is closed keeps a variant from workers. That one was forced stays th
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from ..errors import ModelError
+from ..locks import lock_file
 from .files import publish
 from .metrics import ZERO_SHOT, Gate, Judgement
 
 JUDGEMENT = "judgement.json"
 """Beside `head.msgpack`, whose digest is the version of the model."""
+LOCK = ".judgement.lock"
+LOCK_INTERVAL_S = 0.02
 
 
 def check_gate(name: str, gate: Gate | None, use: str = "") -> None:
@@ -51,14 +56,31 @@ def write_judgement(folder: Path, judgement: Judgement) -> Judgement:
     One that is damaged is replaced: nothing can be told of it.
     """
     try:
-        older = read_judgement(folder)
-    except ModelError:
-        older = None
-    kept = judgement.after(older)
-    part = folder / f"{JUDGEMENT}.{os.getpid()}.part"
-    try:
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
-        publish(part, folder / JUDGEMENT)
+        with _locked(folder):
+            kept = judgement.after(_older(folder))
+            part = folder / f"{JUDGEMENT}.{os.getpid()}.part"
+            part.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2))
+            publish(part, folder / JUDGEMENT)
     except OSError as error:
         raise ModelError(f"The figures cannot be kept in {folder}: {error.strerror or error}.") from error
     return kept
+
+
+def _older(folder: Path) -> Judgement | None:
+    try:
+        return read_judgement(folder)
+    except ModelError:
+        return None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone among processes: of two that read and then write, the later one would forget what the other forced."""
+    with (folder / LOCK).open("ab") as file:
+        while True:
+            try:
+                lock_file(file)
+                break
+            except BlockingIOError:
+                time.sleep(LOCK_INTERVAL_S)
+        yield

@@ -1,5 +1,7 @@
 """`models evaluate` from end to end with tiny encoders: a bad one is closed to workers, and force is kept for ever."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -181,6 +183,34 @@ def test_a_manifest_that_is_written_again_keeps_that_its_build_was_forced(home: 
     write_manifest(replace(read_manifest(path), gate=Gate({"min_share": 2}, False, ("Bad.",), True)), path)
     write_manifest(replace(read_manifest(path), gate=Gate({"min_share": 0}, True)), path)
     assert read_manifest(path).gate == Gate({"min_share": 0}, passed=True, forced=True)
+
+
+FORCING = """
+import sys
+from pathlib import Path
+import msgspec
+from inferstream.pipeline.models.judgements import read_judgement, write_judgement
+folder = Path(sys.argv[1])
+own = read_judgement(folder)
+for _ in range(100):
+    write_judgement(folder, msgspec.structs.replace(own, gate=msgspec.structs.replace(own.gate, forced=True)))
+"""
+
+
+def test_that_one_was_forced_survives_another_process_that_measures(home: Path, tickets: Path) -> None:
+    assert fit(tickets, "tiny-int8") == 0
+    assert evaluate("shop", tickets) == 0
+    folder = home / "heads" / "shop" / HeadStore(home).current("shop")
+    judgement = read_judgement(folder)
+    assert judgement is not None
+    forcing = subprocess.Popen([sys.executable, "-c", FORCING, str(folder)])
+    while forcing.poll() is None:
+        write_judgement(folder, judgement)
+    assert forcing.returncode == 0
+    kept = read_judgement(folder)
+    assert kept is not None
+    assert kept.gate.forced
+    assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
 
 
 def test_force_opens_the_gate_of_the_making_too(home: Path, tickets: Path) -> None:
