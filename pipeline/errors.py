@@ -27,6 +27,7 @@ InferstreamError
     └── ProviderUnavailable   the requested execution provider is not usable here
 
 `models/fetching` derives Unreachable and Corrupted from ModelError; a pull catches both and tries the next source.
+`models/releases/faults` has those of the registry of releases.
 """
 
 from collections.abc import Iterable
