@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from msgspec import Struct
 
 from ...schemas.cancels import Reason
+from ...schemas.classification import ClassifyOptions, ClassifyOutput
 from ...schemas.generation import GenerateOptions, GenerateOutput, Token
 from ...schemas.messages import EmbedOptions, EmbedOutput, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
@@ -46,6 +47,10 @@ class AsyncCalls(MapCalls, CaptionCalls, GenerateCalls):
     async def request(
         self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
     ) -> Answer[EmbedOutput]: ...
+    @overload
+    async def request(
+        self, task: Literal["classify"], text: Content, **how: Unpack[RequestKeywords[ClassifyOptions]]
+    ) -> Answer[ClassifyOutput]: ...
     @overload
     async def request(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
@@ -117,6 +122,10 @@ class AsyncCalls(MapCalls, CaptionCalls, GenerateCalls):
     def stream(
         self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
     ) -> Stream[Any, EmbedOutput]: ...
+    @overload
+    def stream(
+        self, task: Literal["classify"], text: Content, **how: Unpack[RequestKeywords[ClassifyOptions]]
+    ) -> Stream[Any, ClassifyOutput]: ...
     @overload
     def stream(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
 
+from ...schemas.classification import ClassifyOptions, ClassifyOutput
 from ...schemas.generation import GenerateOptions, GenerateOutput
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
@@ -33,6 +34,10 @@ class MapCalls(ABC):
     def map(
         self, task: Literal["embed"], texts: Items, **how: Unpack[MapKeywords[EmbedOptions]]
     ) -> AsyncGenerator[Answer[EmbedOutput] | Failure, None]: ...
+    @overload
+    def map(
+        self, task: Literal["classify"], texts: Items, **how: Unpack[MapKeywords[ClassifyOptions]]
+    ) -> AsyncGenerator[Answer[ClassifyOutput] | Failure, None]: ...
     @overload
     def map(
         self, task: Literal["translate"], texts: Items, **how: Unpack[MapKeywords[TranslateOptions]]

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from msgspec import Struct
 
+from ...schemas.classification import ClassifyOptions, ClassifyOutput
 from ...schemas.generation import GenerateOptions, GenerateOutput, Token
 from ...schemas.messages import EmbedOptions, EmbedOutput, Failure, TriageOptions, TriageOutput
 from ...schemas.translation import TranslateOptions, TranslateOutput
@@ -34,6 +35,10 @@ class SyncCalls(ABC):
     def request(
         self, task: Literal["embed"], text: Content, **how: Unpack[RequestKeywords[EmbedOptions]]
     ) -> Answer[EmbedOutput]: ...
+    @overload
+    def request(
+        self, task: Literal["classify"], text: Content, **how: Unpack[RequestKeywords[ClassifyOptions]]
+    ) -> Answer[ClassifyOutput]: ...
     @overload
     def request(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
@@ -66,6 +71,10 @@ class SyncCalls(ABC):
     ) -> SyncStream[Any, EmbedOutput]: ...
     @overload
     def stream(
+        self, task: Literal["classify"], text: Content, **how: Unpack[RequestKeywords[ClassifyOptions]]
+    ) -> SyncStream[Any, ClassifyOutput]: ...
+    @overload
+    def stream(
         self, task: Literal["translate"], text: Content, **how: Unpack[RequestKeywords[TranslateOptions]]
     ) -> SyncStream[Any, TranslateOutput]: ...
     @overload
@@ -96,6 +105,10 @@ class SyncCalls(ABC):
     def map(
         self, task: Literal["embed"], texts: Iterable[Item], **how: Unpack[MapKeywords[EmbedOptions]]
     ) -> Generator[Answer[EmbedOutput] | Failure, None, None]: ...
+    @overload
+    def map(
+        self, task: Literal["classify"], texts: Iterable[Item], **how: Unpack[MapKeywords[ClassifyOptions]]
+    ) -> Generator[Answer[ClassifyOutput] | Failure, None, None]: ...
     @overload
     def map(
         self, task: Literal["translate"], texts: Iterable[Item], **how: Unpack[MapKeywords[TranslateOptions]]
