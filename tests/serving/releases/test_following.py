@@ -15,7 +15,7 @@ from inferstream import Answer, Client, Config, Edge, UnknownModel, UsageError
 from inferstream.pipeline.config import CacheConfig, RegistryConfig
 from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.trials.trial import Trial
-from inferstream.pipeline.models.releases.alias import Rollout
+from inferstream.pipeline.models.releases.alias import Rollout, RolloutLimits
 from inferstream.pipeline.serving.loading import ModelLoader
 from inferstream.pipeline.serving.releases.followed import FollowedAlias
 from inferstream.pipeline.serving.releases.follower import Follower
@@ -265,7 +265,7 @@ async def test_a_candidate_answers_its_share_beside_the_stable_version(models: R
     first, second = models.triage(1), models.triage(2)
     models.promote(first)
     async with serving(models) as (edge, client):
-        models.promote(second, rollout=Rollout("canary", 0.5))
+        models.promote(second, rollout=Rollout("canary", 0.5, WIDE))
         await follower_of(edge).look()
         trial = next(iter(edge.serving.engine.choosers("triage")))
         assert isinstance(trial, Trial)
