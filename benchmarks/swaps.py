@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import random
+import sys
 import tempfile
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from inferstream.pipeline.tasks.triage.head import Head, HeadAccuracy, HeadStore
 ALIAS = ReleaseName("triage", "prod")
 RELEASES = 4
 CALLERS = 64
+TEXTS = 60
 SOME = 200
 """Answers of a release before the next one comes."""
 TICKETS = Path(__file__).parents[1] / "examples" / "tickets.jsonl"
@@ -84,6 +86,10 @@ def publish(store: ReleaseStore, folder: Path, number: int) -> str:
         gate=Gate({}, passed=True),
     )
     return publish_release(store, release, files, lambda step, done, total: None).version
+
+
+def show(step: str) -> None:
+    print(step, file=sys.stderr, flush=True)
 
 
 def p99_ms(load: SwapLoad, from_s: float, to_s: float) -> float:
@@ -134,15 +140,18 @@ class Place:
 
 async def run(place: Place, load: SwapLoad, swaps: int, kills: int, calm_s: float) -> dict[str, object]:
     """The figures."""
-    await load.until_answered_by(place.versions[0], 2_000)
+    await load.until_answered_by(place.versions[0], 500)
+    show("calm")
     calm_from = load.now_s
     await asyncio.sleep(calm_s)
     calm_to = load.now_s
     before_mb = memory_mb(place.worker.pid)
+    show(f"{swaps} swaps")
     for number in range(1, swaps + 1):
         await load.until_answered_by(place.promote(number), SOME)
     swapped_to = load.now_s
     after_mb = memory_mb(place.worker.pid)
+    show(f"{kills} kills")
     moments = random.Random(1)
     for number in range(swaps + 1, swaps + kills + 1):
         version = place.promote(number)
@@ -172,7 +181,7 @@ async def measured(folder: Path, kafka: KafkaConfig, given: argparse.Namespace) 
     """The figures of a worker that is started for them."""
     place = Place(folder, kafka)
     try:
-        texts = [json.loads(line)["text"][:400] for line in TICKETS.read_text("utf-8").splitlines()]
+        texts = [json.loads(line)["text"][:200] for line in TICKETS.read_text("utf-8").splitlines()[:TEXTS]]
         config = Config(registry=RegistryConfig(str(place.registry)))
         expected = await asyncio.to_thread(right_answers, config, place.versions, texts)
         await asyncio.to_thread(place.worker.wait_ready)

@@ -25,6 +25,8 @@ from inferstream.pipeline.tasks.catalogue import tasks
 from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.messages import Request, TriageOutput
 
+WIDE = RolloutLimits(error_rate=1.0, latency=1e6, disagreement=1.0, accuracy=1.0)
+"""Heads of random numbers agree by chance only."""
 TEXTS = [
     f"my {word} is not {state}"
     for word in ("card", "order", "login", "parcel")
