@@ -29,7 +29,7 @@ class EvaluateMaking:
 
     kind = "evaluate"
     reads_rows = True
-    revision = 1
+    revision = 2
 
     def __init__(self, step: EvaluateStep, recipe: Recipe, makers: Sequence[str]) -> None:
         """``makers``: the names of the steps that make variants."""
@@ -63,7 +63,7 @@ class EvaluateMaking:
         return (1 + len(self.needs)) * (one + SPEED_S * self._step.speeds)
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
-        rows = split_rows(place.rows.known, place.rows.unseen)
+        rows = self._rows(place)
         candidates = [self._candidate(place, name, rows, progress) for name in self._names(place)]
         found = evaluate(
             candidates[0],
@@ -78,6 +78,13 @@ class EvaluateMaking:
         return MadeByStep(
             evaluations={name: with_memory(home, TRIAGE, name, one, progress) for name, one in found.items()}
         )
+
+    def _rows(self, place: StepPlace) -> JudgedRows:
+        """Fitted models were fitted on all known rows: beside them, encoders get heads that are too."""
+        rows = split_rows(place.rows.known, place.rows.unseen)
+        if any(place.results[need].heads for need in self.needs):
+            return rows._replace(fitted=place.rows.known)
+        return rows
 
     def _names(self, place: StepPlace) -> list[str]:
         """What is measured, the original first."""
