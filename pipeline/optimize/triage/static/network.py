@@ -72,8 +72,9 @@ def loss_and_gradients(network: Network, bags: Any, targets: Array, kept: Array)
     weighted = weights * rows
     found = _layers(network, of_used @ weighted)
     active = found.active * kept
-    confidences = softmax(active @ network.output + network.output_bias)
-    loss = -float(np.mean((targets * np.log(np.maximum(confidences, 1e-30))).sum(axis=1)))
+    logits = active @ network.output + network.output_bias
+    confidences = softmax(logits)
+    loss = float(np.mean(_log_of_sum(logits) - (targets * logits).sum(axis=1)))
 
     by_logits = (confidences - targets) / len(targets)
     by_active = (by_logits @ network.output.T) * kept
@@ -98,3 +99,10 @@ def _layers(network: Network, sums: Array) -> TextLayers:
     vectors = sums / lengths
     active = np.maximum(vectors @ network.hidden + network.hidden_bias, 0)
     return TextLayers(lengths, vectors, active)
+
+
+def _log_of_sum(logits: Array) -> Array:
+    """The logarithm of the sum of the exponentials of each row."""
+    top = logits.max(axis=1)
+    found: Array = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return found
