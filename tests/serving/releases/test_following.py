@@ -25,7 +25,7 @@ from inferstream.pipeline.tasks.catalogue import tasks
 from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.messages import Request, TriageOutput
 
-WIDE = RolloutLimits(error_rate=1.0, latency=1e6, disagreement=1.0, accuracy=1.0)
+WIDE = RolloutLimits(error_rate=0.99, latency=1_000, disagreement=0.99, accuracy=0.99)
 """Heads of random numbers agree by chance only."""
 TEXTS = [
     f"my {word} is not {state}"
