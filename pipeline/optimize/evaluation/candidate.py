@@ -55,7 +55,8 @@ class Candidate:
 
     def answers(self, ended: Sequence[Ended]) -> list[bytes | None]:
         """The JSON of each answer; None where the task refuses the text."""
-        made = iter(self.task.finish([one for one in ended if isinstance(one, Finished)]))
+        finished = [one for one in ended if isinstance(one, Finished)]
+        made = iter(self.task.finish(finished) if finished else ())
         return [next(made) if isinstance(one, Finished) else _given(one) for one in ended]
 
     def answer(self, text: str) -> bytes | None:

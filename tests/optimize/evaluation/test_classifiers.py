@@ -57,6 +57,7 @@ class Known(TextTask):
         )
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:
+        assert finished, "the engine calls it for outputs alone"
         return [self._json(LABELS[int(one.outputs[0].argmax())], self._confidence) for one in finished]
 
 
