@@ -5,6 +5,7 @@ from typing import Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from .report import AXES, Axis, RecipeReport, points_of
 
@@ -35,6 +36,10 @@ def _plot(report: RecipeReport, axis: Axis) -> str:
         plot.plot([x for x, _ in line], [100 * y for _, y in line], "--", color=FRONT, linewidth=1)
         plot.set_xlabel(axis.label, color=INK)
         plot.set_ylabel("accuracy on unseen rows, %", color=INK)
+        plot.set_xscale("log")
+        plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        plot.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        plot.xaxis.set_minor_formatter(NullFormatter())
         plot.margins(0.2)
         plot.tick_params(colors=INK)
         for name, spine in plot.spines.items():
