@@ -23,9 +23,9 @@ WARM_TEXTS: Final = 600
 class TierEffort(Struct, frozen=True):
     """How much is measured. No round begins that would end after ``limit_s``."""
 
-    rounds: int = 12
+    rounds: int = 8
     limit_s: float = 200.0
-    texts: int = 9_000
+    texts: int = 4_500
     fleet_texts: int = 400
     """For each worker of a fleet."""
 
