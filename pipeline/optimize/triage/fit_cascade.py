@@ -1,4 +1,4 @@
-"""Adds the cascade to a fitted head: from which confidence on its static tier answers."""
+"""Adds to a fitted head what its tiers are together: a cascade, and an ensemble."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ...tasks.pooling import embed
 from ...tasks.triage.cascade_task import Tiers
 from ...tasks.triage.classifier import urgency_axis
-from ...tasks.triage.head import CASCADE, ENCODER_TIER, STATIC_TIER, Serve
+from ...tasks.triage.head import CASCADE, ENCODER_TIER, ENSEMBLE, STATIC_TIER, Serve
 from ...tasks.triage.settings import TriageSettings
 from ...tasks.triage.static_file import STATIC_FILE
 from ...tasks.triage.static_tier import StaticTier
@@ -16,9 +16,10 @@ from ...tasks.triage.taxonomy import Taxonomy
 from .cascade_fit import Texts, chosen_cascade
 from .cascaded import cascaded
 from .crossed import FoldTiers, crossed_pairs
+from .ensemble import added, temperature_together
 from .fit import Fitted
 from .fit_tiers import FitEncoder, FittedTiers, TierReport, fit_tiers
-from .report import Progress, embed_with, measure
+from .report import Progress, Scored, TriageReport, embed_with, measure
 from .risk import Bound
 
 SAMPLED: Final = TriageSettings().shadow
@@ -52,7 +53,7 @@ def with_cascade(
     limit: ChangeLimit,
     progress: Progress,
 ) -> FittedTiers:
-    """The same tiers with a cascade, measured on the test tickets as well.
+    """The same tiers with a cascade and an ensemble, measured on the test tickets as well.
 
     Its thresholds are chosen on the rows of the fit by the tiers that were not fitted on them, and hold for the urgent
     phrases of ``taxonomy``.
@@ -85,11 +86,29 @@ def with_cascade(
         tickets_per_s=_tickets_per_s(tiers.reports, float(found.by_static.mean()) * (1 - SAMPLED)),
     )
     progress(step, 2, 2)
+    train = Texts(tokenizer.encode(rows.train.texts), fitted.teacher.vectors)
+    together = temperature_together(train, rows.truth, folds)
+    both = measure(
+        Scored(rows.labels, added(tested, static, tiers.head.classifier()), together), rows.test_truth
+    )
+    of_served = {CASCADE: report, ENSEMBLE: both}
     return tiers._replace(
-        head=replace(tiers.head, cascade=cascade),
-        reports=[*tiers.reports, measured],
-        report=report if tiers.head.served == CASCADE else tiers.report,
+        head=replace(tiers.head, cascade=cascade, together=together),
+        reports=[*tiers.reports, measured, _of_ensemble(tiers.reports, both)],
+        report=of_served.get(tiers.head.served, tiers.report),
         changed_on_test=float(found.changed.mean()),
+    )
+
+
+def _of_ensemble(reports: Sequence[TierReport], report: TriageReport) -> TierReport:
+    return TierReport(
+        tier=ENSEMBLE,
+        accuracy=report.accuracy,
+        macro_f1=report.macro_f1,
+        calibration_error=report.calibration_error,
+        by_static=0.0,
+        size_bytes=sum(one.size_bytes for one in reports),
+        tickets_per_s=_tickets_per_s(reports, 0.0),
     )
 
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import UsageError
 from ...runtime.sessions import Session
 from ...tasks.pooling import Tokenizes
 from ...tasks.triage.confidence import Floats
-from ...tasks.triage.head import CASCADE, ENCODER_TIER, STATIC_TIER, Serve
+from ...tasks.triage.head import ENCODER_TIER, ENSEMBLE, STATIC_TIER, Serve
 from ...tasks.triage.loading import TriageModel
 from ...tasks.triage.static_tier import StaticTier
 from .cascade_fit import Texts
 from .cascaded import cascaded
+from .ensemble import added
 from .report import Progress, Scored, embed_with, scored
 
 TOGETHER = 256
@@ -20,17 +20,19 @@ TOGETHER = 256
 
 
 def scores_of(model: TriageModel, tier: Serve, texts: list[str], progress: Progress) -> Scored:
-    """The scores of the texts by one tier of the model. Raises UsageError for one that is not measured alone."""
+    """The scores of the texts by one tier of the model, or by both as they are served."""
     if tier == STATIC_TIER:
         head, static = model.static()
         logits = static_logits(static, model.tokenizer, texts, progress)
         return Scored(head.labels, logits * np.float32(static.temperature), static.temperature)
-    if tier not in (ENCODER_TIER, CASCADE):
-        raise UsageError(f"{tier} is no tier: measure encoder, static or cascade.")
     session = Session(model.manifest.graph_path)
     vectors = embed_with(texts, model.tokenizer, session, progress, "reading the tickets")
     if tier == ENCODER_TIER:
         return scored(model.classifier(session), vectors)
+    if tier == ENSEMBLE:
+        head, static = model.static()
+        logits = added(Texts(model.tokenizer.encode(texts), vectors), static, head.classifier())
+        return Scored(head.labels, logits, head.ensemble_temperature)
     tiers = model.tiers()
     axis = model.routing(session, tiers.head.classifier()).urgency
     read = Texts(model.tokenizer.encode(texts), vectors)

@@ -31,6 +31,7 @@ Serve = Literal["encoder", "static", "cascade", "ensemble"]
 ENCODER_TIER: Final = "encoder"
 STATIC_TIER: Final = "static"
 CASCADE: Final = "cascade"
+ENSEMBLE: Final = "ensemble"
 
 
 class HeadAccuracy(Struct, frozen=True):
@@ -70,6 +71,7 @@ class Head(Struct, frozen=True):
     clean: str | UnsetType = UNSET  # how its texts were cleaned; not there in heads of texts as they were
     static: StaticPart | UnsetType = UNSET
     cascade: Cascade | UnsetType = UNSET
+    together: float | UnsetType = UNSET  # temperature of the sum of both tiers' log-probabilities
     serve: Serve | UnsetType = UNSET
 
     def encoded(self) -> bytes:
@@ -108,6 +110,13 @@ class Head(Struct, frozen=True):
         if self.static is UNSET:
             return {}
         return {STATIC_FILE: self.static.weights_sha256, TOKENIZER_FILE: self.static.tokenizer_sha256}
+
+    @property
+    def ensemble_temperature(self) -> float:
+        """Of the sum of both tiers' log-probabilities. Raises ModelError if they were not fitted to be added."""
+        if self.together is UNSET:
+            raise ModelError("The fitted model has no ensemble; fit it again with `inferstream triage fit`.")
+        return self.together
 
     def cascade_for(self, taxonomy: Taxonomy) -> Cascade:
         """The cascade of the two tiers. Raises ModelError if there is none, or it is for other urgent phrases."""

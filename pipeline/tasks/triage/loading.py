@@ -18,7 +18,8 @@ from ...runtime.tokenizer import Tokenizer
 from ..definition import Loaded
 from .cascade_task import CascadeTriage, Tiers
 from .classifier import Classifier, Destinations, Routing, routing_of
-from .head import CASCADE, ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, HeadStore, Serve
+from .ensemble_task import EnsembleTriage
+from .head import CASCADE, ENCODER_TIER, ENSEMBLE, STATIC_TIER, TOKENIZER_FILE, Head, HeadStore, Serve
 from .settings import TriageSettings
 from .shared import Shared, TokenizerFile
 from .static_task import StaticTriage
@@ -58,6 +59,10 @@ def load_triage(
                 name, model.tokenizer, model.manifest.digest, tiers, routed, config.shadow
             )
             return keep_linear(keep_tier(cascade, stored, routed, shared), stored, routed, shared)
+        if model.served == ENSEMBLE:
+            head, tier = model.static()
+            both = EnsembleTriage(name, model.tokenizer, model.manifest.digest, head, tier, routed)
+            return keep_linear(keep_tier(both, stored, routed, shared), stored, routed, shared)
         task = Triage(name, model.tokenizer, model.manifest.digest, classifier, routed, model.clean)
         return keep_linear(task, stored, routed, shared)
 

@@ -4,6 +4,7 @@ from typing import NamedTuple, TypeVar
 
 from .cascade_task import CascadeTriage
 from .classifier import Linear, Routing
+from .ensemble_task import EnsembleTriage
 from .head import HeadStore
 from .shared import Shared
 from .static_task import StaticTriage
@@ -11,7 +12,7 @@ from .static_tier import StaticTier
 from .task import Triage
 
 WithLinear = TypeVar("WithLinear", bound=Triage)
-WithTier = TypeVar("WithTier", bound=CascadeTriage | StaticTriage)
+WithTier = TypeVar("WithTier", bound=CascadeTriage | EnsembleTriage | StaticTriage)
 
 
 class StoredHead(NamedTuple):

@@ -88,7 +88,9 @@ def test_fit_prints_what_each_tier_costs_and_wins(
     file = [tickets_of_three_categories, "--label", "expected"]
     printed = output_of(capsys, "fit", *file, "--name", "shop", "--serve", "static")
     assert "TICKETS/S, ONE CORE" in printed
-    assert "The tier static answers. Fit with --serve encoder or cascade for another one." in printed
+    assert (
+        "The tier static answers. Fit with --serve encoder or cascade or ensemble for another one." in printed
+    )
     (row,) = json.loads(output_of(capsys, "list", "--json"))
     assert row["served"] == "static"
     figures = [

@@ -20,7 +20,7 @@ from .shared import as_json, taxonomy_file
 )
 @click.option(
     "--tier",
-    type=click.Choice(["static", "encoder", "cascade"]),
+    type=click.Choice(["static", "encoder", "cascade", "ensemble"]),
     help="Part of a fitted model to measure.  [default: what is served]",
 )
 @taxonomy_file

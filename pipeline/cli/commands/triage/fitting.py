@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--serve",
-    type=click.Choice(["encoder", "static", "cascade"]),
+    type=click.Choice(["encoder", "static", "cascade", "ensemble"]),
     default="encoder",
     show_default=True,
-    help="Tier that answers requests; cascade: the static tier where it is sure, else the encoder.",
+    help="Tier that answers requests; cascade: the static tier where it is sure, else the encoder; "
+    "ensemble: both, added.",
 )
 @click.option(
     "--changed",
@@ -124,7 +125,9 @@ def fit(
         )
         return
     print_report(report, f"{name} {version}, fitted on {measured.train_rows} tickets")
-    _print_more(measured if head.served != "cascade" else None, report, train.skipped, fitted.repeated)
+    _print_more(
+        measured if head.served in ("encoder", "static") else None, report, train.skipped, fitted.repeated
+    )
     if tiers:
         print_tiers(tiers.reports, head.served)
         print_cascade(head.cascade or None, tiers.changed_on_test)
