@@ -10,6 +10,7 @@ from ...tasks.triage.confidence import Floats
 from ...tasks.triage.head import ENCODER_TIER, ENSEMBLE, STATIC_TIER, Serve
 from ...tasks.triage.loading import TriageModel
 from ...tasks.triage.static_tier import StaticTier
+from ...tasks.triage.together import ensemble_temperature
 from .cascade_fit import Texts
 from .cascaded import cascaded
 from .ensemble import added
@@ -32,7 +33,7 @@ def scores_of(model: TriageModel, tier: Serve, texts: list[str], progress: Progr
     if tier == ENSEMBLE:
         head, static = model.static()
         logits = added(Texts(model.tokenizer.encode(texts), vectors), static, head.classifier())
-        return Scored(head.labels, logits, head.ensemble_temperature)
+        return Scored(head.labels, logits, ensemble_temperature(head))
     tiers = model.tiers()
     axis = model.routing(session, tiers.head.classifier()).urgency
     read = Texts(model.tokenizer.encode(texts), vectors)

@@ -15,6 +15,7 @@ from .head import Head
 from .part_memory import held
 from .static_tier import StaticTier
 from .task import Judged, Triage, rows_of
+from .together import ensemble_temperature
 
 ENSEMBLE_VERSION: Final = b"triage ensemble 1"  # must change when this code adds the tiers in another way
 LEAST: Final = np.float32(1e-30)
@@ -45,7 +46,7 @@ class EnsembleTriage(Triage):
         """Serve both tiers of ``head`` under the name ``model``. The static one is the part ``tier``."""
         super().__init__(model, tokenizer, encoder_digest, head.classifier(), routing, head.cleaning)
         self.tier = held(tier)
-        self._temperature = np.float32(head.ensemble_temperature)
+        self._temperature = np.float32(ensemble_temperature(head))
         self.digest = digest_of(ENSEMBLE_VERSION, self.digest)
         self.version = self.digest.hex()[:12]
 

@@ -15,11 +15,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ...errors import ModelError, UnknownModel, UsageError, listed
 from ...models.files import sha256_of
-from .cascade import Cascade, urgency_digest
+from .cascade import Cascade
 from .classifier import Classifier, Destinations
 from .static_file import STATIC_FILE
 from .static_tier import StaticTier
-from .taxonomy import Taxonomy
 from .ticket_task import NONE
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -110,24 +109,6 @@ class Head(Struct, frozen=True):
         if self.static is UNSET:
             return {}
         return {STATIC_FILE: self.static.weights_sha256, TOKENIZER_FILE: self.static.tokenizer_sha256}
-
-    @property
-    def ensemble_temperature(self) -> float:
-        """Of the sum of both tiers' log-probabilities. Raises ModelError if they were not fitted to be added."""
-        if self.together is UNSET:
-            raise ModelError("The fitted model has no ensemble; fit it again with `inferstream triage fit`.")
-        return self.together
-
-    def cascade_for(self, taxonomy: Taxonomy) -> Cascade:
-        """The cascade of the two tiers. Raises ModelError if there is none, or it is for other urgent phrases."""
-        if self.cascade is UNSET:
-            raise ModelError("The fitted model has no cascade; fit it again with `inferstream triage fit`.")
-        if taxonomy.urgency and urgency_digest(taxonomy.urgency) != self.cascade.urgency:
-            raise ModelError(
-                "The cascade of the fitted model was chosen for other urgent phrases than those of the taxonomy; fit "
-                "it again with this --taxonomy."
-            )
-        return self.cascade
 
     @property
     def destinations(self) -> Destinations:

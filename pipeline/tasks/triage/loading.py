@@ -28,6 +28,7 @@ from .stored_head import StoredHead, keep_linear, keep_tier
 from .task import Triage
 from .taxonomy import load_taxonomy
 from .ticket_task import NONE
+from .together import cascade_of
 from .zero_shot import zero_shot
 
 
@@ -153,7 +154,7 @@ class TriageModel:
     def tiers(self) -> Tiers:
         """What is fitted, if it has two tiers. Raises ModelError."""
         head, tier = self.static()
-        return Tiers(head, tier, head.cascade_for(self.taxonomy))
+        return Tiers(head, tier, cascade_of(head, self.taxonomy))
 
     def static_routing(self, head: Head, tier: StaticTier) -> Routing:
         """The routing of the head's labels; its axis of urgency is of what the static tier makes of the phrases."""

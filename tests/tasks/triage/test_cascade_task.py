@@ -25,6 +25,7 @@ from inferstream.pipeline.tasks.triage.promise import LEVELS
 from inferstream.pipeline.tasks.triage.static_tier import StaticTier
 from inferstream.pipeline.tasks.triage.task import UnreadableRow
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
+from inferstream.pipeline.tasks.triage.together import cascade_of
 
 LABELS = ("refund", "login", "parcel")
 TEXTS = [" ".join(words) for words in np.random.default_rng(0).choice(WORDS, (600, 5))]
@@ -248,9 +249,9 @@ def test_the_version_covers_the_thresholds_and_not_the_sample(head: Head, tokeni
 def test_a_cascade_for_other_urgent_phrases_is_refused(head: Head) -> None:
     taxonomy = load_taxonomy()
     with pytest.raises(ModelError, match="for other urgent phrases than those of the taxonomy; fit it again"):
-        head.cascade_for(taxonomy)
+        cascade_of(head, taxonomy)
     fitting = replace(CASCADE, urgency=urgency_digest(taxonomy.urgency))
-    assert replace(head, cascade=fitting).cascade_for(taxonomy) == fitting
-    assert head.cascade_for(TAXONOMY) == CASCADE, "without urgent phrases nothing is urgent"
+    assert cascade_of(replace(head, cascade=fitting), taxonomy) == fitting
+    assert cascade_of(head, TAXONOMY) == CASCADE, "without urgent phrases nothing is urgent"
     with pytest.raises(ModelError, match="has no cascade; fit it again"):
-        replace(head, cascade=UNSET).cascade_for(taxonomy)
+        cascade_of(replace(head, cascade=UNSET), taxonomy)
