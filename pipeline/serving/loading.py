@@ -21,6 +21,7 @@ from ..home import home_folder
 from ..models.manifest import ENCODER, Manifest
 from ..models.registry import ModelRegistry, split_name
 from ..models.releases.release import Release
+from ..runtime.freed_memory import give_back_memory
 from ..runtime.graph import Graph, NoGraph
 from ..runtime.model import RUN
 from ..runtime.providers import default_lanes
@@ -104,6 +105,8 @@ class ModelLoader:
             if on_device.device not in running:
                 del self._devices[key]
                 on_device.device.stop()
+                del on_device
+                give_back_memory()
 
     def _entry(self, definition: TaskDefinition, loaded: Loaded) -> ModelEntry:
         if loaded.manifest is None:
