@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "demo",
     "kafka",
     "models",
+    "optimize",
     "request",
     "tasks",
     "topics",

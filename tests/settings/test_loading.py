@@ -22,6 +22,7 @@ WRONG: dict[type, list[Any]] = {
     bool: [1, "yes", []],
     list: [1, "word", [-1], [""], [[]]],
     tuple: [1, "word", [-1], [""], [[]]],
+    dict: [1, "word", ["a"], {"a": 1}, {"a": ""}, {"": "a"}],
 }
 
 
@@ -32,7 +33,7 @@ def default_of(name: str) -> Any:
 
 def type_of(name: str) -> type:
     examples = {"kafka.partitions": 1, "engine.lanes": 1, "engine.token_budget": 1, "triage.threshold": 0.5}
-    examples["registry.memory_bytes"] = 1
+    examples |= {"registry.memory_bytes": 1, "classify.threshold": 0.5}
     value = examples.get(name, default_of(name))
     return str if value is None else type(value)
 

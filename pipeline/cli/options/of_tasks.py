@@ -11,8 +11,9 @@ from ...tasks.definition import TaskDefinition
 from .fields import field_options
 from .variables import LateOptions
 
-MODELS: Final = ("model", "models")
-"""Settings of a task that have no option of their own: `--model`, which may be repeated, selects models."""
+MODELS: Final = ("model", "models", "tenants")
+"""Settings of a task that have no option of their own: `--model`, which may be repeated, selects models;
+tenants have theirs in a file."""
 
 ADDED: Final = f"{__name__}.added"
 OPTION: Final = "option:"

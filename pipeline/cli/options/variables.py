@@ -13,6 +13,9 @@ from ...settings.sources import setting_variables, table_prefix
 from ...tasks.settings import all_tables
 
 PREFIX: Final = "INFERSTREAM"
+NEAR: Final = 0.81
+"""Similarity of a misspelled name. TRIAGE_FIT_TAXONOMY, an option of a command, has 0.80 with TRIAGE_TAXONOMY."""
+
 SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 SERVICE_VARIABLE: Final = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?)")
 
@@ -112,5 +115,5 @@ def _refuse_misspelled(prefixes: Iterable[str], known: Mapping[str, object]) -> 
 def _refuse_if_near(name: str, wanted: str, near: Mapping[str, str]) -> None:
     if positive := near.get(wanted.removeprefix("NO_")):
         raise UsageError(f"No option has the variable {name}: set {positive}=0.")
-    if found := get_close_matches(wanted, near, n=1, cutoff=0.8):
+    if found := get_close_matches(wanted, near, n=1, cutoff=NEAR):
         raise UsageError(f"No option has the variable {name}: did you mean {near[found[0]]}?")

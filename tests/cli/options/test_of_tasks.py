@@ -134,6 +134,7 @@ def test_a_worker_has_the_settings_of_its_tasks_and_they_are_checked(
         "triage.threshold",
         "triage.taxonomy",
         "triage.shadow",
+        "triage.fitted_bytes",
     }
     assert run(["worker", "triage", "--taxonomy", str(tmp_path / "none"), "--embedded", str(tmp_path)]) == 2
     assert f"Cannot read the taxonomy {tmp_path / 'none'}" in capsys.readouterr().err
