@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NICE: Final = 5
-"""Of 19: it gets about a quarter of a core that a lane wants too. Linux keeps this for each thread."""
+NICE: Final = 10
+"""Of 19: it gets about a tenth of a core that a lane wants too. Linux keeps this for each thread."""
 
 
 async def in_quiet_thread(work: Callable[[], T], name: str) -> T:
