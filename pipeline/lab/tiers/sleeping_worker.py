@@ -62,7 +62,8 @@ def command(model: str, config: Config) -> list[str]:
 
 async def serve(model: str, config: Config) -> None:
     """Serve until SIGTERM."""
-    manifest, make, _ = load_triage(ModelRegistry(), model, TriageSettings())
+    # Not compared: the vectors say nothing, and a sample would soon leave all to the encoder.
+    manifest, make, _ = load_triage(ModelRegistry(), model, TriageSettings(shadow=0.0))
     if manifest is None:
         raise SystemExit(f"{model} needs no device: give a model with an encoder.")
     task = make(Session(manifest.graph_path))  # the axis of urgency is computed on the real encoder
