@@ -19,8 +19,16 @@ class ByTenant:
     def entries(self) -> Sequence[ModelEntry]:
         return self._entries
 
+    @property
+    def choosers(self) -> Sequence[Chooser]:
+        """Those among the models that choose themselves, as one with a release on trial does."""
+        served = (self._default, *self._of_tenants.values())
+        return [one for one in served if isinstance(one, Chooser)]
+
+    def served(self, job: Job) -> Served:
+        """The model of the job: of its tenant, or the default one."""
+        return self._default if job.model is not None else self._of_tenants.get(job.tenant, self._default)
+
     def choose(self, job: Job) -> ModelEntry:
-        served = self._default
-        if job.model is None:
-            served = self._of_tenants.get(job.tenant, served)
+        served = self.served(job)
         return served.choose(job) if isinstance(served, Chooser) else served

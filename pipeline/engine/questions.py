@@ -7,6 +7,7 @@ import msgspec
 
 from ..errors import ModelElsewhere, listed
 from ..tasks.base import Task, resumes
+from .by_tenant import ByTenant
 from .cache.keys import content_key, content_prefix
 from .job import Job
 from .model_entry import Chooser, ModelEntry, Served, entries_of
@@ -83,12 +84,17 @@ class JobReader:
         return self._tasks[task].names if task in self._tasks else ()
 
     def chooser(self, job: Job) -> Chooser | None:
-        """What chooses among several entries under the name that the job asks for."""
-        return self._tasks[job.task].choosers.get(job.model)
+        """What chooses among several entries under the name that the job asks for; for its tenant, if tenants have
+        models of their own.
+        """
+        found = self._tasks[job.task].choosers.get(job.model)
+        served = found.served(job) if isinstance(found, ByTenant) else found
+        return served if isinstance(served, Chooser) else None
 
     def choosers(self, task: str) -> Collection[Chooser]:
         """What chooses among several entries under a name of the task; several names may share one."""
-        return self._tasks[task].choosers.values() if task in self._tasks else ()
+        found = self._tasks[task].choosers.values() if task in self._tasks else ()
+        return [one for chooser in found for one in _single(chooser)]
 
     def resumes(self, task: str) -> bool:
         """Whether the task goes on behind pieces that were told before."""
@@ -116,6 +122,10 @@ class JobReader:
             choices = _choices(task, request.options, job.tenant)
         content = task.read(request)
         return entry, content, choices, content_key(choices.prefix, content)
+
+
+def _single(chooser: Chooser) -> Sequence[Chooser]:
+    return chooser.choosers if isinstance(chooser, ByTenant) else (chooser,)
 
 
 def _chosen(job: Job, models: Sequence[Served]) -> ModelEntry:

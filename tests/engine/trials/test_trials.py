@@ -16,6 +16,7 @@ from support.trial_rig import (
     until,
 )
 
+from inferstream.pipeline.engine.by_tenant import ByTenant
 from inferstream.pipeline.engine.trials.comparisons import IDLE_S, MAX_BYTES, MAX_WAITING, PER_S
 from inferstream.pipeline.errors import BlankText, DeadlineExceeded, DeviceError
 from inferstream.pipeline.rollouts.yardstick import LEAST
@@ -37,6 +38,26 @@ async def test_a_request_keeps_the_version_that_took_it() -> None:
         assert (await rig.ask("one", key, release=CANDIDATE)).release == CANDIDATE
         assert (await rig.ask("two", rig.key_of(CANDIDATE), release=STABLE)).release == STABLE
         assert (await rig.ask("three", key, release="ffffffffffff")).release == STABLE
+
+
+async def test_the_default_model_is_on_trial_where_tenants_have_models_of_their_own() -> None:
+    async with a_trial_rig() as rig:
+        rig.engine.exchange("echo", {ALIAS: ByTenant(rig.trial, {"acme": rig.stable})})
+        assert all(one is rig.trial for one in rig.engine.choosers("echo"))
+        key = rig.key_of(CANDIDATE)
+        assert (await rig.ask("one", key)).release == CANDIDATE
+        assert rig.trial.figures.candidate.answered == 1, "it is counted"
+        assert (await rig.ask("two", key, tenant="acme")).release == STABLE
+        assert (await rig.ask("three", key, tenant="acme", model=ALIAS)).release == CANDIDATE
+
+
+async def test_a_tenant_whose_model_is_on_trial_is_counted() -> None:
+    async with a_trial_rig() as rig:
+        rig.engine.exchange("echo", {"echo": ByTenant(rig.stable, {"acme": rig.trial}), ALIAS: rig.trial})
+        key = rig.key_of(CANDIDATE)
+        assert (await rig.ask("one", key, tenant="acme")).release == CANDIDATE
+        assert (await rig.ask(f"gone {GONE}", key, tenant="acme")).release == STABLE
+        assert rig.trial.figures.candidate.failed == 1
 
 
 async def test_versions_share_no_cached_answer() -> None:
