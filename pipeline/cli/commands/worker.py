@@ -13,6 +13,7 @@ from ...tasks.chains.declared import task_models
 from ..options.broker import open_broker
 from ..options.of_tasks import SettingsCommand
 from ..options.ports import PORT
+from ..options.registry import REGISTRY
 from ..options.settings import KAFKA, PIPELINE, TOPICS, with_settings
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     "--model",
     multiple=True,
     metavar="NAME",
-    help="Model to serve, see `inferstream models list`; with several tasks, TASK:NAME. May be repeated: requests "
-    "select a model with the header `model`; the first one of a task answers requests without it.  [default: the "
-    "models of the task's settings]",
+    help="Model to serve, see `inferstream models list`; TASK@ALIAS or TASK@VERSION is a release of the registry, see "
+    "`inferstream models promote`; what an alias names next is served without a restart. With several tasks, "
+    "TASK:NAME. May be repeated: requests select a model with the header `model`; the first one of a task answers "
+    "requests without it.  [default: the models of the task's settings]",
 )
 @click.option(
     "--group", help="Consumer group; the workers of a group share the requests.  [default: PREFIX.TASK]"
@@ -46,7 +48,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
     help="Static member id, unique in the group. A worker that restarts with it within the session timeout "
     "gets its partitions back without a rebalance: use it for rolling restarts.",
 )
-@with_settings(KAFKA, TOPICS, PIPELINE)
+@with_settings(KAFKA, TOPICS, PIPELINE, REGISTRY)
 @click.option(
     "--web-host",
     default="127.0.0.1",
@@ -91,6 +93,7 @@ def command(
       inferstream worker triage --kafka broker-1:9092,broker-2:9092
       inferstream worker triage --embedded ./queue
       inferstream worker triage embed --model triage:shop --model embed:minilm
+      inferstream worker triage --model triage@prod --registry s3://bucket/models
     """
     if kafka and embedded:
         raise UsageError("Give either --kafka or --embedded: a worker reads from one of the two.")

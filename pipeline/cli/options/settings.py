@@ -83,7 +83,7 @@ PIPELINE: Final = (
         "engine.lanes",
         "--lanes",
         type=click.IntRange(min=1),
-        help="RanBatches that run in parallel.  [default: one for each core; 2 on a GPU]",
+        help="Batches that run in parallel.  [default: one for each core; 2 on a GPU]",
     ),
     setting(
         "cache.enabled",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ...models.registry import ModelRegistry
+    from ...models.releases.parts import ReleaseParts
 
 CLASSIFY: Final = "classify"
 
@@ -40,6 +41,17 @@ class ClassifyDefinition:
                 "classifier of the hub, or name a model by --model."
             ) from error
         return Loaded(model.manifest, lambda graph: Classify(model_name, model, settings.threshold))
+
+    def release_parts(
+        self, registry: "ModelRegistry", model_name: str, settings: ClassifySettings
+    ) -> "ReleaseParts":
+        """The classifier, with what was measured of it as one."""
+        from ...models.manifest import CLASSIFIER
+        from ...models.metrics import CLASSIFY as USE
+        from ...models.releases.parts import parts_of_variant
+
+        manifest = registry.load(model_name, CLASSIFIER, USE)
+        return parts_of_variant(registry, manifest, USE)._replace(labels=manifest.labels)
 
     def show(self, output: ClassifyOutput) -> "RenderableType":
         """The output for a terminal."""

@@ -93,7 +93,7 @@ def test_a_rollout_and_its_end(models: Run, home: Path, store: ReleaseStore) -> 
 def test_list_show_and_diff(models: Run, home: Path) -> None:
     first, second = promoted_twice(models, home)
     listed = models("list")
-    assert "There are no models yet" in listed
+    assert "There are no models yet" not in listed
     assert f"triage@prod  {first}  {second}" in listed
     rows = json.loads(models("list", "triage@", "--json"))
     assert {row["release"]: row["aliases"] for row in rows} == {
@@ -118,6 +118,26 @@ def test_list_show_and_diff(models: Run, home: Path) -> None:
     assert found["version"] == (first, second)
     assert any(what.endswith("static.safetensors") for what in found)
     assert "There is no difference" in models("diff", f"triage@{second}", f"triage@{second}")
+
+
+def test_list_and_show_tell_fitted_models(models: Run, home: Path) -> None:
+    listed = models("list")
+    assert "Fitted models:" in listed
+    version = (home / "heads/shop/current").read_text()
+    line = next(one for one in listed.splitlines() if one.startswith("shop "))
+    assert line.split("  ")[0] == "shop"
+    for words in ("static", "90.0% of 2 held-out rows", "tiny-int8", version):
+        assert words in line
+    (row,) = json.loads(models("list", "--json"))
+    assert (row["name"], row["kind"], row["served"]) == ("shop", "fitted model", "static")
+    assert json.loads(models("show", "shop", "--json")) == row
+    shown = models("show", "shop")
+    assert "not measured beside its original" in shown
+    assert version in shown
+    assert "Fitted models: shop." in models("show", "nonesuch", status=2)
+    (home / "heads/shop" / version / "head.msgpack").write_bytes(b"damaged")
+    assert "There are no models yet" in models("list"), "a damaged one is left out"
+    assert "is damaged" in models("show", "shop", status=1)
 
 
 def test_gc_removes_what_nothing_names(models: Run, home: Path, store: ReleaseStore) -> None:

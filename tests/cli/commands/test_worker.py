@@ -59,6 +59,24 @@ def test_a_mistake_prints_one_sentence(
     assert error.count("Error: ") == 1
 
 
+def test_help_says_how_releases_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["worker", "triage", "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    for sentence in ("TASK@ALIAS or TASK@VERSION is a release", "--registry", "Batches that run in parallel"):
+        assert sentence in words
+    assert "RanBatches" not in words
+
+
+def test_the_registry_of_a_worker_is_an_option(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with restored_root_logger():
+        words = ["triage", "--embedded", "d", "--model", "triage@prod", "--registry", str(tmp_path / "mine")]
+        assert run(["worker", *words]) != 0
+    assert str(tmp_path / "mine") in capsys.readouterr().err
+
+
 def test_without_faust_the_worker_says_what_to_install() -> None:
     without = (
         "import sys; sys.modules['faust'] = None; from inferstream.pipeline.cli.main import main; main()"

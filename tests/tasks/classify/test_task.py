@@ -8,23 +8,27 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from rich.console import Console
 from support.tiny_families import LABELS, write_tiny
 
+from inferstream.pipeline.config import Config
 from inferstream.pipeline.errors import BlankText, UnknownModel, UnknownOption, UsageError, WrongType
-from inferstream.pipeline.models.manifest import CLASSIFIER, Manifest
+from inferstream.pipeline.models.manifest import CLASSIFIER, Manifest, write_manifest
+from inferstream.pipeline.models.metrics import CLASSIFY, Evaluation, Gate, Judgement, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.recipe import pull
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
-from inferstream.pipeline.tasks.base import Ask, Finished, Task
+from inferstream.pipeline.tasks.base import Ask, Finished, Task, agree
 from inferstream.pipeline.tasks.classify.definition import ClassifyDefinition
 from inferstream.pipeline.tasks.classify.scores import scores_of
 from inferstream.pipeline.tasks.classify.settings import ClassifySettings
 from inferstream.pipeline.tasks.embed.definition import EmbedDefinition, EmbedSettings
-from inferstream.schemas.classification import ClassifyOutput
+from inferstream.pipeline.tasks.releasing import parts_of
+from inferstream.schemas.classification import ClassifyOutput, LabelScore
 
 TEXTS = ["my card is broken", "the parcel is late", "i cannot log in " * 40, "a", "Where is my order?"]
 
@@ -169,3 +173,51 @@ def test_an_answer_for_people_and_for_pipes(registry: ModelRegistry, tmp_path: P
     Console(file=out).print(definition.show(sure), definition.show(unsure))
     assert f"{sure.score:.1%}" in out.getvalue()
     assert "no label reaches the threshold" in out.getvalue()
+
+
+def answer(scores: dict[str, float], labels: list[str], *, several: bool = False) -> bytes:
+    ordered = sorted(scores, key=lambda label: -scores[label])
+    found = [LabelScore(label, scores[label]) for label in ordered]
+    return msgspec.json.encode(ClassifyOutput(ordered[0], scores[ordered[0]], labels, found, several))
+
+
+def test_answers_agree_that_have_the_same_labels_and_nearly_the_same_scores(registry: ModelRegistry) -> None:
+    one, several = served(registry, "mood").task, served(registry, "topics").task
+    first = answer({"a": 0.7, "b": 0.3}, ["a"])
+    assert agree(one, first, answer({"a": 0.61, "b": 0.39}, ["a"]))
+    assert not agree(one, first, answer({"a": 0.59, "b": 0.41}, ["a"])), "the score is another"
+    assert not agree(one, first, answer({"a": 0.61, "b": 0.39}, [])), "no label reaches the threshold"
+    close = answer({"a": 0.51, "b": 0.49}, ["a"])
+    assert not agree(one, close, answer({"b": 0.51, "a": 0.49}, ["b"])), "the label is another"
+    assert agree(one, answer({"a": 0.5, "b": 0.3}, ["a"]), answer({"a": 0.5, "c": 0.25}, ["a"])), "top_k is 2"
+    assert not agree(one, answer({"a": 0.5, "b": 0.4}, ["a"]), answer({"a": 0.5, "c": 0.2}, ["a"]))
+    both = answer({"a": 0.91, "b": 0.9}, ["a", "b"], several=True)
+    assert agree(several, both, answer({"b": 0.92, "a": 0.9}, ["b", "a"], several=True))
+    assert not agree(several, both, answer({"b": 0.92, "a": 0.9}, ["b"], several=True))
+
+
+@pytest.mark.parametrize("name", ["mood", "topics"])
+def test_the_variants_of_a_classifier_agree(registry: ModelRegistry, name: str) -> None:
+    exact, small = served(registry, f"{name}-fp32"), served(registry, f"{name}-int8")
+    pairs = zip(exact.answers(TEXTS), small.answers(TEXTS), strict=True)
+    found = [(msgspec.json.encode(one), msgspec.json.encode(other)) for one, other in pairs]
+    assert any(one != other for one, other in found)
+    assert all(agree(exact.task, one, other) for one, other in found)
+
+
+def test_a_release_brings_the_figures_of_the_classifier(registry: ModelRegistry) -> None:
+    definition = ClassifyDefinition()
+    manifest = registry.load("mood-int8")
+    assert definition.release_parts(registry, "mood", ClassifySettings()).gate == manifest.gate
+    evaluation = Evaluation(
+        CLASSIFY, manifest.version, "mood-fp32", "0" * 12, ServedBy("cpu", "a CPU", 1, "1"), 100, "0" * 64
+    )
+    gate = Gate({"min_share": 0.97}, passed=True)
+    path = registry.manifest_path("mood", "int8")
+    write_manifest(replace(manifest, judgements={CLASSIFY: Judgement(evaluation, gate)}), path)
+    try:
+        found = parts_of(definition, registry, "mood", Config())
+        assert (found.gate, found.metrics, found.labels) == (gate, evaluation, tuple(LABELS.values()))
+        assert found.name == "mood-int8"
+    finally:
+        write_manifest(manifest, path)

@@ -1,11 +1,14 @@
 """`models list` and `models show`: the models on this machine, and the releases in the registry."""
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
 from ....config import Config
 from ...options.registry import REGISTRY
 from ...options.settings import with_settings
+from ...output.fitted_models import fitted_row, fitted_rows, print_fitted_model, print_fitted_models
 from ...output.models import print_models, row_of
 from ...output.releases import (
     HISTORY,
@@ -19,6 +22,11 @@ from ...output.releases import (
 )
 from ...output.tables import print_table
 from .shared import as_json
+
+if TYPE_CHECKING:
+    from ....models.manifest import Manifest
+    from ....models.registry import ModelRegistry
+    from ....tasks.triage.head import HeadStore
 
 IN_WORDS = frozenset(
     (
@@ -41,7 +49,7 @@ IN_WORDS = frozenset(
 @with_settings(REGISTRY, kafka=False)
 @as_json
 def list_models(task: str, config: Config, as_json: bool) -> None:
-    """List the models on this machine, and the aliases in the registry.
+    """List the models on this machine, also fitted ones, and the aliases in the registry.
 
     With TASK@, list the releases and aliases of a task; with @, those of all.
 
@@ -53,16 +61,22 @@ def list_models(task: str, config: Config, as_json: bool) -> None:
         _list_releases(task, config, as_json)
         return
     from ....models.registry import ModelRegistry
+    from ....tasks.triage.head import HeadStore
 
-    manifests = ModelRegistry(judged=False).list()
-    if not manifests and not as_json:
+    registry = ModelRegistry(judged=False)
+    manifests, fitted = registry.list(), list(fitted_rows(HeadStore(registry.root.parent)))
+    if as_json:
+        print_table([*map(row_of, manifests), *fitted], {}, as_json=True)
+        return
+    if not manifests and not fitted:
         click.echo("There are no models yet: run `inferstream models pull minilm`.")
-    else:
-        print_models(manifests, as_json)
-    if not as_json:
-        from ....models.releases.opening import open_registry
+    if manifests:
+        print_models(manifests, as_json=False)
+    if fitted:
+        print_fitted_models(fitted)
+    from ....models.releases.opening import open_registry
 
-        print_aliases(open_registry(config.registry.url))
+    print_aliases(open_registry(config.registry.url))
 
 
 def _list_releases(name: str, config: Config, as_json: bool) -> None:
@@ -96,20 +110,39 @@ def _list_releases(name: str, config: Config, as_json: bool) -> None:
 def show(name: str, config: Config, as_json: bool) -> None:
     """Show one model: source, limits, digests, agreement with float32.
 
-    Also how much the company of a batch changes an answer. Of a release, TASK@ALIAS or TASK@VERSION: its lineage,
+    Also how much the company of a batch changes an answer. Of a fitted model: what answers, its accuracy, its encoder,
+    its versions. Of a release, TASK@ALIAS or TASK@VERSION: its lineage,
     figures, gate and files; of an alias its history too.
     """
     if "@" in name:
         _show_release(name, config, as_json)
         return
     from ....models.registry import ModelRegistry
+    from ....tasks.triage.head import HeadStore
 
-    row = row_of(ModelRegistry(judged=False).load(name))
+    registry = ModelRegistry(judged=False)
+    heads = HeadStore(registry.root.parent)
+    fitted = heads.has(name)
+    row = fitted_row(heads, name) if fitted else row_of(_manifest(registry, name, heads))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row), indent=2))
         return
+    if fitted:
+        print_fitted_model(row)
+        return
     shown = {field: value for field, value in row.items() if field not in IN_WORDS}
     print_fields({field.replace("_", " "): _in_words(field, value) for field, value in shown.items()})
+
+
+def _manifest(registry: "ModelRegistry", name: str, heads: "HeadStore") -> "Manifest":
+    """Of a variant. Raises UnknownModel, which names the fitted models too; UsageError, ModelError."""
+    from ....errors import UnknownModel, listed
+
+    try:
+        return registry.load(name)
+    except UnknownModel as error:
+        fitted = listed(heads.names())
+        raise UnknownModel(f"{error} Fitted models: {fitted}." if fitted else str(error)) from error
 
 
 def _show_release(name: str, config: Config, as_json: bool) -> None:
