@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -51,6 +52,7 @@ class CrashNote:
             directory.mkdir(parents=True, exist_ok=True)
             self._judge_the_dead(directory)
             self._file, self._map = _create(self._path, lanes)
+            weakref.finalize(self, self._file.close)  # of a device that is never started
         except OSError as error:
             log.warning(
                 "The crash note cannot be written (%s): a text that ends workers will not be found.", error

@@ -12,6 +12,7 @@ from inferstream.pipeline.broker.base import Message
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.cli.failures import print_failure
 from inferstream.pipeline.config import KafkaConfig, LimitConfig, WindowConfig
+from inferstream.pipeline.delivery.members import Members
 from inferstream.pipeline.delivery.window import Window
 from inferstream.pipeline.delivery.worker import Subscription, Worker
 from inferstream.pipeline.engine.batching import Limits
@@ -68,7 +69,7 @@ def echo_worker(
     window = Window(WindowConfig(drain_timeout_ms=drain_timeout_ms), broker.publish)
     subscription = Subscription([TOPICS.requests], "echo")
     worker = Worker(broker, handler, window, subscription, background)
-    workers = TaskWorkers("echo", worker, [], topic_specs(TOPICS, KafkaConfig(partitions=1)))
+    workers = TaskWorkers("echo", worker, [], topic_specs(TOPICS, KafkaConfig(partitions=1)), Members("echo"))
     serving = Serving(broker, engine, [workers], metrics)
     return Hosted(broker, serving, drain_timeout_ms)
 

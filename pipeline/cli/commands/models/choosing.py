@@ -57,7 +57,7 @@ def choose(
     zero_shot: bool,
     as_json: bool,
 ) -> None:
-    """Choose the fastest variant within limits, by figures of this machine.
+    """Choose the fastest variant within limits.
 
     NAME is a model (minilm), whose variants, prunings and fitted models are compared; without it, all encoders and
     fitted models are. Encoders and translators that were not measured on this machine are measured now. What a fitted

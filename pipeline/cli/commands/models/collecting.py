@@ -21,7 +21,7 @@ from .shared import as_json
 @with_settings(REGISTRY, kafka=False)
 @as_json
 def gc(keep: int, dry_run: bool, config: Config, as_json: bool) -> None:
-    """Remove the releases that no alias has named for long, from the registry and from this machine.
+    """Remove the releases that no alias has named for long.
 
     Nothing that is younger than a day is removed, since a publisher may not be ready yet. What is removed stays in
     the registry's folder `trash` until a gc a day later.

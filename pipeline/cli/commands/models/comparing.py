@@ -20,7 +20,7 @@ COLUMNS: Final = {"what": "WHAT", "first": "FIRST", "second": "SECOND"}
 @with_settings(REGISTRY, kafka=False)
 @as_json
 def diff(first: str, second: str, config: Config, as_json: bool) -> None:
-    """Show what differs between FIRST and SECOND: files, labels, figures, size, lineage.
+    """Show what differs between FIRST and SECOND.
 
     Each is TASK@ALIAS, TASK@VERSION, or a model of this machine.
 

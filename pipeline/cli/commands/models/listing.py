@@ -49,7 +49,7 @@ IN_WORDS = frozenset(
 @with_settings(REGISTRY, kafka=False)
 @as_json
 def list_models(task: str, config: Config, as_json: bool) -> None:
-    """List the models on this machine, also fitted ones, and the aliases in the registry.
+    """List models, fitted models and aliases.
 
     With TASK@, list the releases and aliases of a task; with @, those of all.
 

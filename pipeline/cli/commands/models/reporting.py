@@ -14,7 +14,7 @@ from .shared import as_json
 @with_settings(REGISTRY, kafka=False)
 @as_json
 def report(alias: str, config: Config, as_json: bool) -> None:
-    """Say whether the candidate of ALIAS, TASK@ALIAS, is better than its stable version.
+    """Say whether the candidate of ALIAS is better.
 
     Of the last rollout, also one that has ended. Its figures are those that the workers have written; they do so every
     two seconds while they serve it. Intervals hold at all times at once, so it may be asked for again and again.

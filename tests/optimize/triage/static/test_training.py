@@ -5,10 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 from support.tiny_model import VOCABULARY, tokenizer_settings
 
 from inferstream.pipeline.optimize.triage.fit import FitRows, Teacher
 from inferstream.pipeline.optimize.triage.labeled import Labeled
+from inferstream.pipeline.optimize.triage.regression import FoldClassifier
 from inferstream.pipeline.optimize.triage.static import rows as rows_module
 from inferstream.pipeline.optimize.triage.static.adam import Adam
 from inferstream.pipeline.optimize.triage.static.export import exported
@@ -21,6 +23,7 @@ from inferstream.pipeline.optimize.triage.static.training import RECIPE, Trainin
 from inferstream.pipeline.runtime.graph import Feeds
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 from inferstream.pipeline.tasks.pooling import embed
+from inferstream.pipeline.tasks.triage.classifier import Classifier
 from inferstream.pipeline.tasks.triage.static_tier import StaticTier
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 
@@ -73,7 +76,11 @@ def some_rows(labels: int, each: int, seed: int = 0) -> FitRows:
 def teacher_of(rows: FitRows, tokenizer: Tokenizer) -> Teacher:
     unseen = np.random.default_rng(1).normal(0, 0.3, (len(rows.truth), len(rows.labels))).astype(np.float32)
     unseen[np.arange(len(rows.truth)), rows.truth] += 4
-    return Teacher(embed(rows.train.texts, tokenizer, ENCODER), unseen, 0.9)
+    vectors = embed(rows.train.texts, tokenizer, ENCODER)
+    size = (DIMENSIONS, len(rows.labels))
+    classifier = Classifier(rows.labels, np.zeros(size, np.float32), np.zeros(size[1], np.float32), 1.0, b"")
+    folds = StratifiedKFold(3, shuffle=True, random_state=0).split(vectors, rows.truth)
+    return Teacher(vectors, unseen, 0.9, tuple(FoldClassifier(left, classifier) for _, left in folds))
 
 
 def fitted(rows: FitRows, tokenizer: Tokenizer) -> FittedStatic:
