@@ -22,13 +22,22 @@ LOCK = ".judgement.lock"
 LOCK_INTERVAL_S = 0.02
 
 
+class ClosedGate(ModelError):
+    """A model did not pass its gate."""
+
+    def __init__(self, sentence: str, gate: Gate) -> None:
+        super().__init__(sentence)
+        self.gate = gate
+
+
 def check_gate(name: str, gate: Gate | None, use: str = "") -> None:
-    """Raise ModelError for a gate that is closed. ``use``: what the judgement is about."""
+    """Raise ClosedGate for a gate that is closed. ``use``: what the judgement is about."""
     if gate is not None and not gate.open:
         option = " --zero-shot" if use == ZERO_SHOT else ""
-        raise ModelError(
+        raise ClosedGate(
             f"{name} did not pass its gate: {' '.join(gate.failures)} To serve it nevertheless, run "
-            f"`inferstream models evaluate {name} DATA{option} --force`; that is recorded for ever."
+            f"`inferstream models evaluate {name} DATA{option} --force`; that is recorded for ever.",
+            gate,
         )
 
 

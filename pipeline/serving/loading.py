@@ -80,7 +80,9 @@ class ModelLoader:
     def released(self, definition: TaskDefinition, release: Release, folder: Path) -> ModelEntry:
         """The model of a release that is laid out in this folder. Raises what `entries` raises."""
         settings: Any = self._config.of_task(definition.name, definition.settings)
-        registry = ModelRegistry(folder, provider=self._config.engine.provider)
+        # The judgement on a release was checked when it was laid out; the models in one that was forced may be closed.
+        forced = release.gate is not None and release.gate.forced
+        registry = ModelRegistry(folder, provider=self._config.engine.provider, judged=not forced)
         loaded = loaded_model(definition, registry, release.name, settings)
         if loaded.manifest is not None:
             _check_arrays(loaded.manifest)

@@ -17,7 +17,7 @@ from .loading import loaded_model, told
 
 def parts_of(definition: TaskDefinition, registry: ModelRegistry, name: str, config: Config) -> ReleaseParts:
     """What a release of a model of the task is made of: files from which its loader has loaded it, in a folder of
-    their own. Raises UnknownModel, ModelError, UsageError.
+    their own. Raises UnknownModel, UsageError, ModelError; ClosedGate unless the registry is one that does not judge.
     """
     settings: Any = config.of_task(definition.name, definition.settings)
     loaded = loaded_model(definition, registry, name, settings)
@@ -59,8 +59,9 @@ def _check_whole(
                 os.link(place, target)
             except OSError:
                 shutil.copyfile(place, target)
+        whole = ModelRegistry(Path(folder), judged=registry.judged)
         try:
-            loaded_model(definition, ModelRegistry(Path(folder)), parts.name, settings)
+            loaded_model(definition, whole, parts.name, settings)
         except InferstreamError as error:
             raise ModelError(
                 f"A release of {parts.name} would not be whole: {str(error).replace(folder, 'the release')}"

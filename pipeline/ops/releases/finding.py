@@ -8,12 +8,14 @@ from msgspec.structs import replace
 
 from ...config import Config
 from ...errors import UsageError
+from ...models.judgements import ClosedGate
+from ...models.metrics import Gate
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
 from ...models.releases.faults import BadRelease
 from ...models.releases.names import ReleaseName, is_alias, is_release_name, parse_release_name
 from ...models.releases.opening import open_registry
-from ...models.releases.parts import make_release
+from ...models.releases.parts import UNMEASURED, make_release
 from ...models.releases.publishing import publish_release
 from ...models.releases.release import Origin, Release
 from ...models.releases.store import ReleaseStore
@@ -55,10 +57,13 @@ class ReleaseFinder:
         return self.store.release(name.task, version)
 
     def local(self, name: str, task: str = "") -> LocalRelease:
-        """A model of this machine. Raises UsageError if several tasks could serve it, and none is named."""
+        """A model of this machine, also one whose gate is closed: it may be looked at.
+
+        Raises UsageError if several tasks could serve it, and none is named.
+        """
         if (name, task) in self._local:
             return self._local[name, task]
-        registry = ModelRegistry()
+        registry = ModelRegistry(judged=False)
         if task:
             found = {task: parts_of(tasks().find(task), registry, name, self._config)}
         else:
@@ -75,15 +80,25 @@ class ReleaseFinder:
     def publish(self, name: str, task: str, *, force: bool) -> Release:
         """The release of a model of this machine, in the registry. Raises BadRelease if its gate refuses it."""
         release, files = self.local(name, task)
-        gate = release.gate
-        if gate and not gate.open:
+        gate = self._gate(name, release)
+        if not gate.open:
             if not force:
                 raise BadRelease(
                     f"{name} is not published: {' '.join(gate.failures)} Measure it with `inferstream models "
                     "evaluate`, or give --force, which release and history say for ever."
                 )
-            release = replace(release, gate=replace(gate, forced=True))
-        return publish_release(self.store, release, files, self._progress)
+            gate = replace(gate, forced=True)
+        return publish_release(self.store, replace(release, gate=gate), files, self._progress)
+
+    def _gate(self, name: str, release: Release) -> Gate:
+        """The judgement on a model of this machine; a closed one on a model that is in it counts, as on the encoder."""
+        gate = release.gate or UNMEASURED
+        if gate.open:
+            try:
+                parts_of(tasks().find(release.task), ModelRegistry(), name, self._config)
+            except ClosedGate as closed:
+                return closed.gate
+        return gate
 
     def target(self, alias: str, name: str) -> ReleaseName:
         """The alias that a change is about; an alias alone is of the task of the release ``name``, or of the only one

@@ -1,14 +1,22 @@
 """`inferstream models promote`, `rollback`, `diff`, `gc`, and what `list` and `show` say of releases."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+from support.released_models import ReleasedModels
 from support.static_tiers import save_static_head
 
+from inferstream import Config, Edge
 from inferstream.pipeline.cli.main import run
+from inferstream.pipeline.config import CacheConfig
+from inferstream.pipeline.models.judgements import write_judgement
+from inferstream.pipeline.models.manifest import write_manifest
+from inferstream.pipeline.models.metrics import FITTED, Evaluation, Gate, Judgement, ServedBy
 from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.models.releases.store import ReleaseStore
 
@@ -138,6 +146,65 @@ def test_list_and_show_tell_fitted_models(models: Run, home: Path) -> None:
     (home / "heads/shop" / version / "head.msgpack").write_bytes(b"damaged")
     assert "There are no models yet" in models("list"), "a damaged one is left out"
     assert "is damaged" in models("show", "shop", status=1)
+
+
+CLOSED = Gate({"min_share": 0.97}, passed=False, failures=("It kept 90 %.",))
+
+
+def judged(folder: Path, gate: Gate) -> None:
+    """A judgement on the fitted model in this folder."""
+    device = ServedBy("cpu", "a CPU", 1, "1")
+    evaluation = Evaluation(FITTED, folder.name, "tiny-fp32", "0" * 12, device, 100, "0" * 64)
+    write_judgement(folder, Judgement(evaluation, gate))
+
+
+def head_folder(home: Path) -> Path:
+    return home / "heads/shop" / (home / "heads/shop/current").read_text()
+
+
+async def answer_of(alias: str) -> str:
+    """What a worker answers that starts on the alias."""
+    async with Edge(Config(cache=CacheConfig(disk_bytes=0)), task="triage", models=[alias]) as client:
+        answer = await client.request("triage", "my card is broken")
+    return str(answer.reply.release)
+
+
+def test_force_opens_a_closed_gate_and_is_recorded(models: Run, home: Path, store: ReleaseStore) -> None:
+    first = json.loads(models("promote", "shop", "triage@prod", "--force", "--json"))["stable"]
+    judged(head_folder(home), CLOSED)
+    rows = json.loads(models("diff", "triage@prod", "shop", "--json"))
+    gates = next(row for row in rows if row["what"] == "gate")
+    assert gates["second"] == "closed: It kept 90 %.", "it may be looked at"
+    refusal = models("promote", "shop", "triage@prod", status=1)
+    assert refusal.startswith("shop is not published: It kept 90 %. Measure it with")
+    assert "--force" in refusal
+    assert store.versions("triage") == [first]
+    second = json.loads(models("promote", "shop", "prod", "--force", "--json"))["stable"]
+    release = store.release("triage", second)
+    assert release.gate == replace(CLOSED, forced=True)
+    assert release.metrics is not None
+    assert store.alias("triage", "prod").forced
+    assert "forced although it did not pass: It kept 90 %." in models("show", "triage@prod")
+    assert asyncio.run(answer_of("triage@prod")) == second, "a worker serves it"
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_closed_gate_of_an_encoder_is_one_of_what_is_fitted_on_it(
+    models: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, measured: bool
+) -> None:
+    publisher = ReleasedModels(tmp_path)
+    monkeypatch.setenv("INFERSTREAM_HOME", str(publisher.home))
+    store = open_registry(home=publisher.home)
+    manifest = publisher.encoder()
+    publisher.head(1)
+    write_manifest(replace(manifest, gate=CLOSED), publisher.home / "models/tiny/fp32.json")
+    if measured:
+        judged(head_folder(publisher.home), Gate({"min_share": 0.97}, passed=True))
+    assert "It kept 90 %." in models("promote", "shop", "triage@prod", status=1)
+    assert store.versions("triage") == []
+    version = json.loads(models("promote", "shop", "triage@prod", "--force", "--json"))["stable"]
+    assert store.release("triage", version).gate == replace(CLOSED, forced=True)
+    assert asyncio.run(answer_of("triage@prod")) == version
 
 
 def test_gc_removes_what_nothing_names(models: Run, home: Path, store: ReleaseStore) -> None:
