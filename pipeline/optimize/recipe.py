@@ -102,7 +102,10 @@ def _plan(base: str, published: Published | None, folder: Path | None, known: It
 
 def _check_no_fp16(base: str, fp16: bool) -> None:
     if fp16:
-        raise UsageError(f"{base} is no language model, and only those have a variant fp16.")
+        raise UsageError(
+            f"{base} is no language model, and `models pull` makes fp16 of those alone; of an encoder a recipe does "
+            "(`inferstream optimize`)."
+        )
 
 
 def _pull_from_hub(

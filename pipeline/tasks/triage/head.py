@@ -198,7 +198,9 @@ class HeadStore:
         try:
             return msgspec.msgpack.decode(content, type=Head)
         except msgspec.DecodeError as error:
-            raise ModelError(f"{path} was written by another release ({error}); fit {name} again.") from error
+            raise ModelError(
+                f"{path} was written by another version of inferstream ({error}); fit {name} again."
+            ) from error
 
     def file(self, name: str, head: Head, file: str) -> Path:
         """The path of one of `Head.files`, whose content has been verified. Raises ModelError."""
