@@ -30,7 +30,7 @@ MAX_STEPS: Final = 100
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a file; paths in it are relative to its folder. Raises UsageError."""
+    """The recipe in a file, with absolute paths; those in the file are relative to its folder. Raises UsageError."""
     recipe = parse_recipe(read_text(path, f"the recipe {path}"), f"The recipe {path}")
     return structs.replace(recipe, model=_beside(recipe.model, path), data=_data_beside(recipe.data, path))
 
@@ -133,11 +133,12 @@ def _beside(model: ModelPart, recipe: Path) -> ModelPart:
     """With the path of a folder that lies beside the recipe; the id of a model on the hub stays as it is."""
     if model.source is None or not (recipe.parent / model.source).is_dir():
         return model
-    return structs.replace(model, source=str(recipe.parent / model.source))
+    return structs.replace(model, source=str((recipe.parent / model.source).absolute()))
 
 
 def _data_beside(data: DataPart, recipe: Path) -> DataPart:
-    files = {name: str(recipe.parent / path) for name in ("file", "test") if (path := getattr(data, name))}
+    given = {name: path for name in ("file", "test") if (path := getattr(data, name))}
+    files = {name: str((recipe.parent / path).absolute()) for name, path in given.items()}
     return structs.replace(data, **files)
 
 

@@ -64,6 +64,8 @@ def test_a_run_ends_in_a_report_which_can_be_repeated(
     found = report["variants"][3]["evaluation"]
     assert found["share"]["value"] >= 0.97
     assert found["by_label"].keys() == {f"{topic}<b>" for topic in TOPICS}
+    assert report["commands"][-1] == "inferstream optimize recipe.toml"
+    assert any("inferstream[" in line and "onnxruntime==" in line for line in report["commands"])
     page = (tmp_path / "optimize-report/report.html").read_text()
     assert "card&lt;b&gt;" in page
     assert "card<b>" not in page

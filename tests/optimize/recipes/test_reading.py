@@ -81,6 +81,22 @@ def test_paths_of_a_recipe_are_relative_to_its_folder(tmp_path: Path) -> None:
     assert read_recipe(path).model.source == "ORG/NAME", "of the hub"
 
 
+def test_a_recipe_that_was_named_relatively_is_written_with_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub/encoder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    Path("sub/recipe.toml").write_text(
+        '[model]\nname = "mine"\nfrom = "encoder"\n[data]\nfile = "tickets.csv"\n'
+    )
+    recipe = read_recipe(Path("sub/recipe.toml"))
+    Path("elsewhere").mkdir()
+    Path("elsewhere/recipe.toml").write_text(write_recipe(recipe))
+    assert read_recipe(Path("elsewhere/recipe.toml")) == recipe
+    assert recipe.data.file == str(tmp_path / "sub/tickets.csv")
+    assert recipe.model.source == str(tmp_path / "sub/encoder")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

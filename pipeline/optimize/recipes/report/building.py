@@ -1,7 +1,6 @@
 """Makes the report of a run, and writes its files."""
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +14,11 @@ from ....models.manifest import Manifest
 from ....models.metrics import Evaluation, Gate
 from ....models.registry import ModelRegistry
 from ....tasks.triage.head import HEAD_FILE, STATIC_TIER, HeadStore
+from ...evaluation import bootstrap
 from ...evaluation.candidates import files_of
-from ...triage import fit
+from ...triage import fit, foreign, regression
+from ...triage.static.training import RECIPE
+from ..installation import install_commands
 from ..machine import Machine, versions
 from ..reading import write_recipe
 from ..recipe import Recipe
@@ -28,6 +30,15 @@ from .report import FORMAT, DataFacts, RecipeReport, StepRow, VariantRow, with_f
 RECIPE_FILE: Final = "recipe.toml"
 JSON_FILE: Final = "report.json"
 PAGE_FILE: Final = "report.html"
+SEEDS: Final = {
+    "rows held out": fit.SEED,
+    "rows drawn from many, to be measured": fit.SEED,
+    "folds of a head": regression.SEED,
+    "training of a static tier": RECIPE.seed,
+    "foreign and mangled texts": foreign.SEED,
+    "intervals": bootstrap.SEED,
+}
+"""How a text is mangled is drawn by the text itself."""
 
 
 def report_of(
@@ -41,10 +52,10 @@ def report_of(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         about=recipe.about,
         recipe=write_recipe(recipe),
-        commands=tuple(_commands(found)),
+        commands=(*install_commands(found), f"inferstream optimize {RECIPE_FILE}"),
         machine=machine,
         versions=found,
-        seeds={"rows held out": fit.SEED, "evaluation": 0},
+        seeds=SEEDS,
         data=_facts(recipe, rows) if used else None,
         steps=tuple(map(_step_row, carried)),
         variants=with_fronts(tuple(_variant_rows(registry, carried))),
@@ -83,12 +94,6 @@ def _plots(report: RecipeReport) -> dict[str, str] | None:
             raise
         return None
     return plots_of(report)
-
-
-def _commands(found: dict[str, str]) -> Iterator[str]:
-    packages = " ".join(f"{name}=={version}" for name, version in found.items() if name != "inferstream")
-    yield f"python -m pip install {packages}"
-    yield f"inferstream optimize {shlex.quote(RECIPE_FILE)}"
 
 
 def _facts(recipe: Recipe, rows: RecipeRows) -> DataFacts:
