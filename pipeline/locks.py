@@ -17,14 +17,16 @@ NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLC
 """What file systems answer that have no locks: some network and FUSE file systems."""
 
 
-def lock_file(file: IO[Any]) -> bool:
+def lock_file(file: IO[Any], *, shared: bool = False) -> bool:
     """Lock the file until it is closed, without waiting. Raises BlockingIOError if another process has it.
+
+    ``shared``: with others that share it.
 
     Returns False, with a warning, where there are no locks: on Windows, and on some file systems.
     """
     try:
         if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             return True
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):

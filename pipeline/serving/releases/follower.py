@@ -13,6 +13,7 @@ from ...engine.engine import Engine
 from ...errors import InferstreamError
 from ...models.releases.faults import RegistryError, UnknownRelease
 from ...models.releases.last_served import note_served
+from ...models.releases.trial_notes import CrashedBefore, Meant
 from ...telemetry import WorkerMetrics
 from .eligible import EligibleReleases
 from .followed import FollowedAlias, Refusal, ReleasedModels
@@ -23,7 +24,7 @@ from .room import NoRoom
 
 log = logging.getLogger(__name__)
 
-PASSING: Final = (RegistryError, UnknownRelease, NoRoom, OSError)
+PASSING: Final = (RegistryError, UnknownRelease, NoRoom, CrashedBefore, OSError)
 """Faults that may pass while the release stays as it is."""
 
 PAUSE_S: Final = 10.0
@@ -195,10 +196,12 @@ class Follower:
     async def _load(self, models: ReleasedModels, alias: FollowedAlias, version: str) -> OpenRelease:
         loaded = [one.release for other in self.followed for one in other.open()]
         opener = self._opener
+        assert alias.state is not None
+        meant = Meant(alias.name.alias, alias.state.number)
 
         def load() -> OpenRelease:
             release = opener.find(models.task, version)
-            return opener.open(models.definition, release, loaded, alias.stable)
+            return opener.open(models.definition, release, loaded, alias.stable, meant)
 
         return await in_quiet_thread(load, f"loading {models.task}@{version}")
 
@@ -230,7 +233,9 @@ class Follower:
             return
         alias.noted = alias.stable.version
         try:
-            await asyncio.to_thread(note_served, self._opener.local.folder, alias.name, alias.noted)
+            await in_quiet_thread(
+                partial(note_served, self._opener.local.folder, alias.name, alias.noted), "noting a version"
+            )
         except OSError as error:
             log.warning("Which version is served cannot be remembered: %s.", error.strerror)
 

@@ -1,6 +1,7 @@
 """Opens releases: what they are is read from the registry, laid out here, checked, loaded and tried. Blocks."""
 
 from collections.abc import Collection, Container, Iterable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from ...config import Config
@@ -11,6 +12,7 @@ from ...models.releases.faults import BadRelease
 from ...models.releases.local import LocalReleases
 from ...models.releases.opening import open_registry
 from ...models.releases.release import Release
+from ...models.releases.trial_notes import Meant, TrialNotes
 from ...tasks.chains.declared import chains_of
 from ...tasks.definition import TaskDefinition
 from ..loading import ModelLoader
@@ -37,8 +39,9 @@ class ReleaseOpener:
         """Raises UsageError for a registry whose address cannot be used."""
         self._config = config
         self._loader = loader
-        self.store = open_registry(config.registry.url)
+        self.store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
         self.local = LocalReleases(self.store)
+        self._notes = TrialNotes(self.local.folder)
 
     def state(self, task: str, alias: str) -> AliasState:
         """What the alias means now. Raises RegistryError, UnknownRelease, BadRelease."""
@@ -55,24 +58,28 @@ class ReleaseOpener:
         release: Release,
         loaded: Iterable[Release] = (),
         instead_of: OpenRelease | None = None,
+        meant: Meant | None = None,
     ) -> OpenRelease:
         """The release, ready for requests, or the reason why it must not answer any.
 
         Args:
             loaded: the releases that are in memory now.
             instead_of: the one in whose place it comes.
+            meant: by which state of an alias: a version that ends processes in its trial is refused then. None if
+                nothing else could be served.
 
         Raises ModelError or UsageError, also of the code of a task; ProviderUnavailable.
         """
         folder = self.local.lay_out(release)
         check_room(release, loaded, self._config.registry.memory_bytes)
-        entry = self._loader.released(definition, release, folder)
-        self._check_provider(release, entry)
-        _check_labels(release, entry)
-        if instead_of is not None and self._config.registry.keep_labels:
-            _check_alike(release, entry, instead_of)
-        check_step_options(chains_of(self._config).values(), {definition.name: {"": entry}})
-        check_answers(definition, entry)
+        with self._notes.tried(release.task, release.version, meant) if meant else nullcontext():
+            entry = self._loader.released(definition, release, folder)
+            self._check_provider(release, entry)
+            _check_labels(release, entry)
+            if instead_of is not None and self._config.registry.keep_labels:
+                _check_alike(release, entry, instead_of)
+            check_step_options(chains_of(self._config).values(), {definition.name: {"": entry}})
+            check_answers(definition, entry, self._config.engine.run_timeout_s)
         return OpenRelease(release, entry)
 
     def forget(self, running: Container[Device]) -> None:

@@ -1,14 +1,14 @@
 """Runs work that takes seconds beside a worker that serves: in a thread of its own, which yields to all others."""
 
 import asyncio
-import logging
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Final, TypeVar
 
-log = logging.getLogger(__name__)
+from ...daemon_thread import in_daemon_thread
 
 T = TypeVar("T")
 
@@ -19,27 +19,22 @@ NICE: Final = 10
 async def in_quiet_thread(work: Callable[[], T], name: str) -> T:
     """What ``work`` returns or raises. A process that ends does not wait for it."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+    done: asyncio.Future[None] = loop.create_future()
 
-    def finish(result: T | None, error: BaseException | None) -> None:
-        if done.done():  # nothing waits for it any more
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
+    def finish() -> None:
+        if not done.done():  # else nothing waits for it any more
+            done.set_result(None)
 
-    def run() -> None:
+    def tell(_: Future[T]) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(finish)
+
+    def run() -> T:
         with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        result: T | None = None
-        failed: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as error:
-            failed = error
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(finish, result, failed)
+        return work()
 
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return await done
+    future = in_daemon_thread(run, name)
+    future.add_done_callback(tell)
+    await done
+    return future.result()

@@ -10,6 +10,7 @@ from ...errors import InferstreamError, ModelError, UsageError
 from ...models.releases.alias import AliasState
 from ...models.releases.last_served import last_served
 from ...models.releases.names import ReleaseName, is_release_name, parse_release_name
+from ...models.releases.trial_notes import Meant
 from ...tasks.definition import TaskDefinition
 from ..loading import ModelLoader
 from .followed import FollowedAlias, ReleasedModels
@@ -71,12 +72,14 @@ class Start:
     def _follow(self, definition: TaskDefinition, name: ReleaseName) -> FollowedAlias:
         """The alias, with its stable version; where that cannot be served, with the one that was served last."""
         opener = self._the_opener()
+        version = last_served(opener.local.folder, name)
         state: AliasState | None = None
         try:
             state = opener.state(name.task, name.alias)
-            return FollowedAlias(name, self._open(definition, state.stable), state)
+            # What it has served before has no other version to stand in for it: no crash makes that one refused.
+            meant = None if state.stable == version else Meant(name.alias, state.number)
+            return FollowedAlias(name, self._open(definition, state.stable, meant), state)
         except InferstreamError as error:
-            version = last_served(opener.local.folder, name)
             if version is None or (state is not None and version == state.stable):
                 raise
             problem = error
@@ -92,13 +95,14 @@ class Start:
         # The follower tries it again, and says what it finds.
         return FollowedAlias(name, stable, unreached=str(problem) if state is None else "")
 
-    def _open(self, definition: TaskDefinition, version: str) -> OpenRelease:
+    def _open(self, definition: TaskDefinition, version: str, meant: Meant | None = None) -> OpenRelease:
         known = next((one for one in self._opened if one.version == version), None)
         if known is not None:
             return known
         opener = self._the_opener()
         release = opener.find(definition.name, version)
-        opened = opener.open(definition, release, [one.release for one in self._opened])
+        loaded = [one.release for one in self._opened]
+        opened = opener.open(definition, release, loaded, meant=meant)
         self._opened.append(opened)
         return opened
 

@@ -1,13 +1,17 @@
 """Tries a model before it answers requests: what it says of a few texts must be answers, and finite numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from ...daemon_thread import in_daemon_thread
 from ...engine.made_by_tasks import checked_answers, checked_rows
 from ...engine.model_entry import ModelEntry
-from ...errors import InferstreamError
+from ...engine.run_limit import TICK_S, RunLimit
+from ...errors import DeviceLost, InferstreamError
 from ...models.releases.faults import BadRelease
 from ...runtime.model import HasMemory, Last, Model, More, Row
 from ...tasks.base import Ask, Finished
@@ -28,18 +32,33 @@ MAX_STEPS: Final = 64
 """Of one row: a model that has not ended by then is sound as far as a trial goes."""
 
 
-def check_answers(definition: TaskDefinition, entry: ModelEntry) -> None:
-    """Raise BadRelease unless the model gives sound answers.
+def check_answers(definition: TaskDefinition, entry: ModelEntry, run_timeout_s: float) -> None:
+    """Raise BadRelease unless the model gives sound answers, each run within the time that a run of the engine has.
 
-    It runs on this thread, not in the lanes: a model on a device that has memory for its lanes alone, and runs already,
+    It does not run in the lanes: a model on a device that has memory for its lanes alone, and runs already,
     is not run again.
     """
     runs = entry.device.model
     if isinstance(runs, HasMemory) and entry.device.is_running:
         return
+    limit = RunLimit(1, run_timeout_s)
+    trial = in_daemon_thread(partial(_try_requests, definition, entry, limit), "trial")
+    while not wait([trial], TICK_S).done:
+        try:
+            limit.check()
+        except DeviceLost as error:  # of this run only: those of the lanes have limits of their own
+            raise BadRelease(
+                f"The model {entry.task.model} has not answered a text of its trial in {run_timeout_s:g} s. If the "
+                "device may take that long, raise `run_timeout_s`."
+            ) from error
+    trial.result()
+
+
+def _try_requests(definition: TaskDefinition, entry: ModelEntry, limit: RunLimit) -> None:
+    """Raise BadRelease for an answer that is not sound."""
     for request in _requests(definition):
         try:
-            answer = answer_alone(entry, runs, request)
+            answer = answer_alone(entry, entry.device.model, request, partial(limit.begin, 0, 1, 0, 0.0))
             if answer is not None:
                 msgspec.json.decode(answer, type=definition.contract.output)
         except Exception as error:  # the code of a task, and of a model, may raise anything
@@ -49,8 +68,14 @@ def check_answers(definition: TaskDefinition, entry: ModelEntry) -> None:
             ) from error
 
 
-def answer_alone(entry: ModelEntry, model: Model, request: Any) -> bytes | None:
-    """The answer to a request that shares no batch; None if it takes too many steps to wait for it."""
+def answer_alone(
+    entry: ModelEntry, model: Model, request: Any, begin: Callable[[], None] = lambda: None
+) -> bytes | None:
+    """The answer to a request that shares no batch; None if it takes too many steps to wait for it.
+
+    ``begin``: called before each step.
+    """
+    begin()
     task = entry.task
     options = task.options(request.options)
     ask = Ask(task.read(request), options)
@@ -61,7 +86,7 @@ def answer_alone(entry: ModelEntry, model: Model, request: Any) -> bytes | None:
     pieces: list[Any] = []
     try:
         for row in prepared:
-            if not _run(model, row, outputs, pieces):
+            if not _run(model, row, outputs, pieces, begin):
                 return None
     finally:
         model.drop(prepared)
@@ -69,9 +94,10 @@ def answer_alone(entry: ModelEntry, model: Model, request: Any) -> bytes | None:
     return checked_answers(task.name, finished, 1)[0]
 
 
-def _run(model: Model, row: Row, outputs: list[Any], pieces: list[Any]) -> bool:
+def _run(model: Model, row: Row, outputs: list[Any], pieces: list[Any], begin: Callable[[], None]) -> bool:
     """All steps of a row. Returns whether it has ended."""
     for _ in range(MAX_STEPS):
+        begin()
         (result,) = model.step([row])
         if isinstance(result, More | Last):
             pieces.extend(result.pieces)

@@ -1,0 +1,118 @@
+"""Notes of the versions that are being loaded and tried: one whose process is dead says that the trial ended it."""
+
+import atexit
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+from msgspec import Struct
+
+from ...locks import lock_file
+from .faults import BadRelease
+from .local import PART
+
+log = logging.getLogger(__name__)
+
+MAX_CRASHES: Final = 2
+"""Of a version while an alias means it: one may be chance, or a user who kills the process."""
+
+NOTE: Final = ".trial"
+
+
+class CrashedBefore(BadRelease):
+    """The trials of the version have ended too many processes; removing their notes makes it pass."""
+
+
+class Meant(Struct, frozen=True):
+    """The state of an alias for which a version is tried; in the note."""
+
+    alias: str
+    number: int
+
+
+class TrialNotes:
+    """Notes in the folder of the releases of this machine, one a trial: ``VERSION.….trial``. Blocks.
+
+    The kernel releases the lock on a note when its process ends, whatever ends it. A process that ends in order removes
+    its notes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def tried(self, task: str, version: str, meant: Meant) -> Iterator[None]:
+        """Note that the version is tried; after the trial there is no note of it.
+
+        Raises CrashedBefore if the trials of `MAX_CRASHES` processes, for the same state of the alias, were their end.
+        """
+        self._check(task, version, meant)
+        path = self._folder / f"{version}.{os.getpid()}.{secrets.token_hex(4)}{NOTE}"
+        note: IO[bytes] | None = None
+        try:
+            note = _create(path, meant)
+        except OSError as error:
+            log.warning("Which version is tried cannot be noted: %s.", error.strerror)
+        remove = partial(_remove, path)
+        atexit.register(remove)
+        try:
+            yield
+        finally:
+            remove()
+            atexit.unregister(remove)
+            if note is not None:
+                note.close()
+        for dead, _ in self._of_the_dead(version):  # it is sound: the crashes had another cause
+            _remove(dead)
+
+    def _check(self, task: str, version: str, meant: Meant) -> None:
+        crashes = 0
+        for path, noted in self._of_the_dead(version):
+            crashes += noted == meant
+            if noted is None or (noted.alias == meant.alias and noted.number < meant.number):
+                _remove(path)
+        if crashes >= MAX_CRASHES:
+            raise CrashedBefore(
+                f"{task}@{version} has ended {crashes} processes of this machine while it was loaded and tried. It is "
+                f"tried again when {task}@{meant.alias} changes, or when you remove "
+                f"{self._folder / f'{version}.*{NOTE}'}."
+            )
+
+    def _of_the_dead(self, version: str) -> Iterator[tuple[Path, Meant | None]]:
+        """The notes whose process is dead; None for one that was not written whole."""
+        for path in self._folder.glob(f"{version}.*{NOTE}"):
+            with suppress(OSError), path.open("rb") as file:  # BlockingIOError: its process lives
+                if lock_file(file, shared=True):
+                    try:
+                        noted = msgspec.json.decode(file.read(), type=Meant)
+                    except (msgspec.MsgspecError, UnicodeDecodeError):
+                        noted = None
+                    yield path, noted
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _create(path: Path, meant: Meant) -> IO[bytes]:
+    # Named only after it is locked: a worker that starts at the same time would take it for a dead process's note.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}{PART}")  # `local_collecting` removes one that is left
+    file = part.open("wb")
+    try:
+        file.write(msgspec.json.encode(meant))
+        file.flush()
+        lock_file(file)
+        part.replace(path)
+    except OSError:
+        file.close()
+        part.unlink(missing_ok=True)
+        raise
+    return file
