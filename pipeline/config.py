@@ -166,7 +166,7 @@ class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Text | None = None
     poll_s: Timeout = 10.0  # between two looks at an alias, on average
-    timeout_s: Timeout = 30.0  # of a call to the registry; a transfer may take 1 s more for each MB
+    timeout_s: Timeout = 30.0  # of a call to the registry; of a transfer, how long no more may come
     memory_bytes: Size | None = (
         None  # that all releases loaded at once may take; else what is left of the memory
     )

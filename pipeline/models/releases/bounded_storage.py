@@ -15,7 +15,7 @@ T = TypeVar("T")
 NO_ANSWER: Final = "it has not answered in time (`timeout_s` in [registry])"
 
 SLOWEST: Final = 1e6
-"""Bytes a second: a file may take as much longer as this says of its size."""
+"""Bytes a second to the registry: a file may take as much longer as this says of its size."""
 
 SOON_S: Final = 3.0
 """The bound of a call while an earlier one hangs: a worker with a hundred aliases starts without waiting for each."""
@@ -28,7 +28,7 @@ class BoundedStorage:
     """See `Storage`. A call that takes too long raises TimeoutError; what it does goes on in its thread."""
 
     def __init__(self, storage: Storage, limit_s: float) -> None:
-        """``limit_s``: of a call; transfers of files get more."""
+        """``limit_s``: of a call; of a file that is fetched, how long no more of it may come."""
         self.shown = storage.shown
         self._storage = storage
         self._limit_s = limit_s
@@ -41,7 +41,7 @@ class BoundedStorage:
         self._bounded(partial(self._storage.create, path, content))
 
     def put(self, path: str, source: Path, sha256: str) -> None:
-        self._bounded(partial(self._storage.put, path, source, sha256), source.stat().st_size)
+        self._bounded(partial(self._storage.put, path, source, sha256), _size_of(source) / SLOWEST)
 
     def fetch(self, path: str, target: Path, limit: int) -> None:
         given_up = threading.Event()
@@ -54,7 +54,7 @@ class BoundedStorage:
                     target.unlink(missing_ok=True)
 
         try:
-            self._bounded(fetch, limit)
+            self._bounded(fetch, come=partial(_size_of, target))
         except TimeoutError:
             given_up.set()
             raise
@@ -77,15 +77,28 @@ class BoundedStorage:
     def remove(self, path: str) -> None:
         self._bounded(partial(self._storage.remove, path))
 
-    def _bounded(self, work: Callable[[], T], size_bytes: int = 0) -> T:
-        """What the work returns or raises. Raises TimeoutError."""
+    def _bounded(
+        self, work: Callable[[], T], longer_s: float = 0.0, come: Callable[[], int] = lambda: 0
+    ) -> T:
+        """What the work returns or raises. Raises TimeoutError, but not while ``come`` grows."""
         hanging = len(self._hanging)
         if hanging >= MAX_HANGING:
             raise TimeoutError(NO_ANSWER)
-        limit_s = (min(SOON_S, self._limit_s) if hanging else self._limit_s) + size_bytes / SLOWEST
+        limit_s = (min(SOON_S, self._limit_s) if hanging else self._limit_s) + longer_s
         call = in_daemon_thread(work, "registry")
-        if not wait([call], limit_s).done:
+        before = 0
+        while not wait([call], limit_s).done:
+            if (now := come()) > before:
+                before = now
+                continue
             self._hanging.add(call)
             call.add_done_callback(self._hanging.discard)
             raise TimeoutError(NO_ANSWER)
         return call.result()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,6 +1,7 @@
 """Calls to a storage that hangs end, leave nothing behind, and do not pile up."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +79,16 @@ def test_what_the_storage_raises_and_returns_passes(tmp_path: Path) -> None:
         storage.read("b/file", 1)
     storage.remove("b/file")
     assert storage.names("b") == []
+
+
+def test_a_slow_transfer_may_take_longer_than_a_call(tmp_path: Path) -> None:
+    class Slow(FolderStorage):
+        def fetch(self, path: str, target: Path, limit: int) -> None:
+            with target.open("xb", buffering=0) as out:
+                for _ in range(6):
+                    out.write(b"part")
+                    time.sleep(0.15)
+
+    target = tmp_path / "target"
+    BoundedStorage(Slow(tmp_path), 0.5).fetch("a/file", target, 24)
+    assert target.read_bytes() == b"part" * 6
