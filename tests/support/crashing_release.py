@@ -1,7 +1,8 @@
 """A worker in a process of its own whose trial of one version ends the process, as a fault in native code does.
 
-Arguments: the registry, that version, and what ends it: ``segv``, ``kill``, ``exit`` (in order), or ``hang``. Prints
-the release that answers and what was refused, after one look at the alias.
+Arguments: the registry, that version, and what ends it: ``segv``, ``kill``, ``exit`` (in order), or ``hang``. If the
+alias has a file ``later``, that is its second state once the worker serves. Prints the release that answers and what
+was refused, after one look at the alias.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from inferstream import Config, Edge
@@ -34,6 +36,12 @@ def tried(entry: Any, model: Model, *more: Any) -> bytes | None:
     return answer_alone(entry, model, *more)
 
 
+def change_alias() -> None:
+    later = Path(registry, "aliases/triage/prod/later")
+    if later.exists():
+        later.rename(later.with_name("00000002.json"))
+
+
 async def serve() -> None:
     config = Config(
         cache=CacheConfig(disk_bytes=0),
@@ -44,6 +52,7 @@ async def serve() -> None:
     async with edge as client:
         follower = edge.serving.follower
         assert follower is not None
+        change_alias()
         looking = asyncio.create_task(follower.look())
         while not looking.done():
             if ending.is_set():

@@ -64,7 +64,7 @@ def test_it_is_refused_after_two_crashes_until_the_alias_changes_or_the_notes_ar
     assert not notes_of(models, bad), "it is sound"
 
 
-def test_a_process_that_ends_in_order_or_gives_a_trial_up_leaves_no_note(models: ReleasedModels) -> None:
+def test_a_trial_that_does_not_return_is_refused_and_leaves_no_note(models: ReleasedModels) -> None:
     good, bad = models.triage(1), models.triage(2)
     models.promote(good)
     assert worker(models, bad, "hang")[1]["release"] == good
@@ -73,5 +73,13 @@ def test_a_process_that_ends_in_order_or_gives_a_trial_up_leaves_no_note(models:
     assert (status, said["release"], said["counted"]) == (0, good, True)
     assert "has not answered a text of its trial in 1 s" in said["refused"][bad]
     assert not notes_of(models, bad)
+
+
+def test_a_process_that_ends_in_order_during_a_trial_leaves_no_note(models: ReleasedModels) -> None:
+    good, bad = models.triage(1), models.triage(2)
+    models.promote(good)
+    models.promote(bad)
+    states = models.registry / "aliases" / "triage" / "prod"
+    (states / "00000002.json").rename(states / "later")
     assert worker(models, bad, "exit") == (0, {})
     assert not notes_of(models, bad)
