@@ -94,7 +94,10 @@ class BoundedStorage:
             self._hanging.add(call)
             call.add_done_callback(self._hanging.discard)
             raise TimeoutError(NO_ANSWER)
-        return call.result()
+        try:
+            return call.result()
+        finally:
+            del call
 
 
 def _size_of(path: Path) -> int:

@@ -37,4 +37,7 @@ async def in_quiet_thread(work: Callable[[], T], name: str) -> T:
     future = in_daemon_thread(run, name)
     future.add_done_callback(tell)
     await done
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future

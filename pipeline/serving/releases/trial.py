@@ -51,7 +51,10 @@ def check_answers(definition: TaskDefinition, entry: ModelEntry, run_timeout_s: 
                 f"The model {entry.task.model} has not answered a text of its trial in {run_timeout_s:g} s. If the "
                 "device may take that long, raise `run_timeout_s`."
             ) from error
-    trial.result()
+    try:
+        trial.result()
+    finally:
+        del trial
 
 
 def _try_requests(definition: TaskDefinition, entry: ModelEntry, limit: RunLimit) -> None:
