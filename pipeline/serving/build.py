@@ -57,7 +57,11 @@ def build_worker(
     definitions = [tasks().find(name) for name in names]
     loader = ModelLoader(config, metrics, batcher, graph_of)
     start = Start(config, loader)
-    served_models = [start.models(one, names[one.name]) for one in definitions]
+    try:
+        served_models = [start.models(one, names[one.name]) for one in definitions]
+    except BaseException:
+        loader.forget(())  # what was loaded so far serves nothing
+        raise
     models = {one.task: one.served() for one in served_models}
     check_step_options(chains_of(config).values(), models)
     memory, disk = _caches(config.cache)
