@@ -1,6 +1,5 @@
 """`models prune`: makes a smaller encoder of one on this machine, and its variants."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -61,7 +60,7 @@ def prune_model(
         raise UsageError(f"{wanted.known_as} cannot be the name of a pruned model: give another by --as.")
     original = registry.load(f"{split_name(wanted.original)[0]}-fp32", ENCODER)
     lineage = Lineage(
-        original.name, original.version, STEP, wanted.share, len(rows.texts), _digest(rows), wanted.force
+        original.name, original.version, STEP, wanted.share, len(rows.texts), rows.digest, wanted.force
     )
 
     def made() -> list[Manifest]:
@@ -185,8 +184,3 @@ def _within(windows: Iterable[Sequence[int]]) -> list[Sequence[int]]:
             break
         found.append(window)
     return found
-
-
-def _digest(rows: Labeled) -> str:
-    content = msgspec.json.encode([rows.texts, rows.labels])
-    return hashlib.sha256(content).hexdigest()

@@ -23,10 +23,14 @@ from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.models.releases.parts import ReleaseParts, make_release
 from inferstream.pipeline.models.releases.publishing import publish_release
 from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.recipes.machine import this_machine
 from inferstream.pipeline.optimize.translators import import_translator
+from inferstream.pipeline.optimize.triage.fitted_rows import files_with_fit
+from inferstream.pipeline.optimize.triage.labeled import Labeled
 from inferstream.pipeline.tasks.catalogue import tasks
 from inferstream.pipeline.tasks.loading import loaded_model
 from inferstream.pipeline.tasks.releasing import parts_of, tasks_of
+from inferstream.pipeline.tasks.triage.fit_record import FIT_FILE
 from inferstream.pipeline.tasks.triage.head import Head, HeadAccuracy, HeadStore
 
 TAXONOMY = """
@@ -180,6 +184,21 @@ def test_what_is_known_of_the_model_is_its_gate(home: Path) -> None:
         (folder / "judgement.json").unlink()
     finally:
         write_manifest(manifest, registry.manifest_path("bert", "int8"))
+
+
+def test_a_fitted_model_is_told_with_its_fit_and_without_the_digests_of_its_texts(home: Path) -> None:
+    folder = HeadStore(home).root / "shop" / HeadStore(home).current("shop")
+    before = parts("triage", "shop", home)
+    rows = Labeled(["a refund", "my login"], ["refund", "login"], {}, {})
+    (folder / FIT_FILE).write_bytes(files_with_fit({}, rows)[FIT_FILE])
+    try:
+        found = parts("triage", "shop", home)
+    finally:
+        (folder / FIT_FILE).unlink()
+    assert found.files == before.files
+    assert found.origin.data["fit"] == rows.digest
+    assert found.origin.made_on == this_machine().name
+    assert found.origin.made_with["numpy"] == np.__version__
 
 
 def test_a_pruned_variant_of_an_older_manifest_passed_if_it_kept_enough(home: Path) -> None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from .tables import print_table
 
 if TYPE_CHECKING:
+    from ...optimize.triage.fitted_rows import LeftOut
     from ...optimize.triage.report import Progress as ReportProgress
     from ...optimize.triage.report import TriageReport
 
@@ -49,6 +50,18 @@ def print_skipped(rows: int) -> None:
     """Print the number of rows that were left out, unless it is 0."""
     if rows:
         click.echo(f"{rows} rows without a text or a label were left out.")
+
+
+def print_left_out(rows: "LeftOut") -> None:
+    """Say on standard error which of the given rows do not measure the models."""
+    for name, count in rows.fitted.items():
+        click.echo(f"{name} was fitted on {count} of the {rows.given} rows: they are left out.", err=True)
+    for name in rows.unknown:
+        click.echo(
+            f"It is not known which rows {name} was fitted on, so none is left out: measured on these, a model seems "
+            "better than it is.",
+            err=True,
+        )
 
 
 @contextmanager

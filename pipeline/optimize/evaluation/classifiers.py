@@ -3,7 +3,6 @@
 Each candidate is measured as it is served, on rows that it was not made from, and all of them on the same rows.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -60,14 +59,8 @@ def evaluate(
             "and --taxonomy for --zero-shot."
         )
     measured = measured_speeds(original, candidates, rows.texts, progress) if speeds else {}
-    digest = rows_digest(rows)
-    common = {"rows": len(rows.texts), "rows_sha256": digest, "fitted_rows": fitted_rows, "seed": seed}
+    common = {"rows": len(rows.texts), "rows_sha256": rows.digest, "fitted_rows": fitted_rows, "seed": seed}
     return {one.candidate.name: _evaluation(found[0], one, measured, common) for one in found}
-
-
-def rows_digest(rows: Labeled) -> str:
-    """The digest of texts and labels."""
-    return hashlib.sha256(msgspec.json.encode([rows.texts, rows.labels])).hexdigest()
 
 
 def _answers(candidate: Candidate, rows: Labeled, sets: ExtraSets, progress: Progress) -> _Found:

@@ -11,6 +11,7 @@ from ...rows.csv_rows import Wanted
 from ...rows.dialect import Dialect
 from ...rows.row_file import TEXT, cell_of, read_rows
 from ...tasks.triage.head import HeadStore
+from ..triage.fitted_rows import without_fitted
 from ..triage.labeled import Labeled, read_labeled
 from .extra_sets import ExtraSets, extra_sets
 from .models import Asked, JudgedRows, split_rows
@@ -40,7 +41,10 @@ def classifies(registry: ModelRegistry, name: str) -> bool:
 
 
 def labeled_files(registry: ModelRegistry, asked: Asked, files: DataFiles) -> tuple[JudgedRows, ExtraSets]:
-    """The rows for classifiers: all are judged if no head is fitted to measure. Raises UsageError."""
+    """The rows for classifiers: all are judged if no head is fitted to measure, but those that a model was fitted on.
+
+    Raises UsageError.
+    """
     heads = HeadStore(registry.root.parent)
 
     def needs_no_head(name: str) -> bool:
@@ -51,6 +55,8 @@ def labeled_files(registry: ModelRegistry, asked: Asked, files: DataFiles) -> tu
     test = _labeled(files, files.test) if files.test else None
     whole = asked.zero_shot or all(map(needs_no_head, names))
     judged = JudgedRows(rows.at([]), test or rows) if whole else split_rows(rows, test)
+    unseen, left_out = without_fitted(heads, names, judged.unseen)
+    judged = JudgedRows(judged.fitted, unseen, left_out)
     sets = extra_sets(
         judged.unseen.texts,
         read_column(files.foreign, files.text, files.dialect) if files.foreign else None,

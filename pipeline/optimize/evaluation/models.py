@@ -15,6 +15,7 @@ from ...models.registry import ModelRegistry
 from ...tasks.triage.definition import TRIAGE
 from ...tasks.triage.head import HeadStore
 from ..triage.fit import SEED, check_rows, hold_out
+from ..triage.fitted_rows import LeftOut
 from ..triage.labeled import Labeled
 from ..triage.regression import FOLDS
 from ..triage.report import Progress
@@ -51,6 +52,7 @@ class JudgedRows(NamedTuple):
 
     fitted: Labeled
     unseen: Labeled
+    left_out: LeftOut = LeftOut()
 
 
 def evaluate_models(

@@ -23,6 +23,7 @@ def with_recorded_steps(origin: Origin, models: Mapping[str, str], home: Path) -
         steps=(*origin.steps, *map(_in_words, records)),
         data=origin.data | {f"{one.kind} {one.name}": one.rows_sha256 for one in records if one.rows_sha256},
         made_on=last.machine,
+        made_with=last.packages,
         made_at=last.made_at,
     )
 
@@ -30,11 +31,16 @@ def with_recorded_steps(origin: Origin, models: Mapping[str, str], home: Path) -
 def _collect(models: Mapping[str, str], records: Sequence[StepRecord], found: dict[str, StepRecord]) -> None:
     """Add the steps that made the models after those that made their inputs, which are older."""
     for name, version in models.items():
-        made = (place for place, one in enumerate(records) if one.result.models.get(name) == version)
+        made = (place for place, one in enumerate(records) if _made(one).get(name) == version)
         place = next(made, None)
         if place is not None and (record := records[place]).key not in found:
             _collect(record.inputs, records[place + 1 :], found)
             found[record.key] = record
+
+
+def _made(record: StepRecord) -> dict[str, str]:
+    """The versions of the variants and fitted models, by name."""
+    return record.result.models | record.result.heads
 
 
 def _in_words(record: StepRecord) -> str:

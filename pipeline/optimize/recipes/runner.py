@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
 from .costs import Costs, Expectation
-from .machine import Machine
+from .machine import Machine, versions
 from .making import MadeByStep, Making, StepPlace
 from .presence import is_here
 from .rows import RecipeRows
@@ -97,7 +97,8 @@ class RecipeRun:
                 seconds=perf_counter() - begun,
                 reference_s=reference_s,
                 machine=self._machine.name,
-                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                made_at=datetime.now(UTC).isoformat(timespec="milliseconds"),  # steps are told in this order
+                packages=versions(),
             )
             self._store.save(record)
         return DoneStep(record, kept=False)

@@ -37,6 +37,7 @@ class StepRecord(Struct, frozen=True):
     reference_s: float | None  # that were expected on the reference machine, see `costs`
     machine: str
     made_at: str  # ISO 8601, UTC
+    packages: dict[str, str] = {}  # their versions; not there in older records
 
 
 def key_of(content: Mapping[str, Any]) -> str:

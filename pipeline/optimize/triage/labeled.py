@@ -1,8 +1,11 @@
 """Reads labeled tickets from a CSV or JSON Lines file."""
 
+import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from ...errors import UsageError
 from ...rows.csv_rows import Wanted
@@ -23,6 +26,11 @@ class Labeled(NamedTuple):
     priorities: dict[str, str]
     skipped: int = 0  # rows without a text or a label
     clean: str = NONE  # how the texts were cleaned
+
+    @property
+    def digest(self) -> str:
+        """Of texts and labels."""
+        return hashlib.sha256(msgspec.json.encode([self.texts, self.labels])).hexdigest()
 
     def at(self, indices: list[int]) -> "Labeled":
         """The rows with these indices."""

@@ -9,6 +9,7 @@ from ...models.metrics import FITTED, ZERO_SHOT
 from ...models.registry import ModelRegistry
 from ...models.releases.parts import ReleaseParts, parts_of_variant, path_of_setting
 from ...models.releases.release import Origin
+from .fit_record import FIT_FILE, FitRecord, read_fit
 from .head import STATIC_TIER, HeadStore
 from .loading import taxonomy_file
 from .settings import TriageSettings
@@ -42,10 +43,11 @@ def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleasePart
     paths = [heads.root / name / "current", *_files_in(folder)]
     steps = (f"fit on {head.measured.train_rows} rows", f"served by {head.served}")
     judgement = read_judgement(folder)
+    fit = read_fit(folder)
     parts = ReleaseParts(
         name=name,
         files={path.relative_to(home).as_posix(): path for path in paths},
-        origin=Origin(f"a static tier of {head.base}", steps=steps),
+        origin=_made(Origin(f"a static tier of {head.base}", steps=steps), fit),
         labels=head.labels,
         gate=judgement.gate if judgement else None,
         metrics=judgement.evaluation if judgement else None,
@@ -56,14 +58,29 @@ def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleasePart
     encoder = parts_of_variant(registry, registry.load(head.base), FITTED)
     return parts._replace(
         files={**encoder.files, **parts.files},
-        origin=replace(encoder.origin, steps=(*encoder.origin.steps, *steps)),
+        origin=_made(replace(encoder.origin, steps=(*encoder.origin.steps, *steps)), fit),
         gate=parts.gate or encoder.gate,
         versions={**encoder.versions, **parts.versions},
     )
 
 
+def _made(origin: Origin, fit: FitRecord | None) -> Origin:
+    """The origin with what is known of the fit."""
+    if fit is None:
+        return origin
+    return replace(
+        origin,
+        data=origin.data | {"fit": fit.rows_sha256},
+        made_on=fit.made_on,
+        made_with=fit.made_with,
+        made_at=fit.made_at,
+    )
+
+
 def _files_in(folder: Path) -> list[Path]:
-    """All files of the version."""
+    """All files of the version, without the digests of the texts that it was fitted on."""
     return [
-        path for path in sorted(folder.iterdir()) if path.suffix != ".part" and not path.name.startswith(".")
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix != ".part" and not path.name.startswith(".") and path.name != FIT_FILE
     ]

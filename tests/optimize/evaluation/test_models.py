@@ -20,7 +20,7 @@ from inferstream.pipeline.optimize.evaluation import models
 from inferstream.pipeline.optimize.evaluation.keeping import keep_judgement
 from inferstream.pipeline.optimize.evaluation.models import split_rows
 from inferstream.pipeline.optimize.recipe import pull
-from inferstream.pipeline.optimize.triage.labeled import Labeled
+from inferstream.pipeline.optimize.triage.labeled import Labeled, read_labeled
 from inferstream.pipeline.tasks.embed.definition import EmbedDefinition, EmbedSettings
 from inferstream.pipeline.tasks.triage.definition import TriageDefinition
 from inferstream.pipeline.tasks.triage.head import HeadStore
@@ -135,6 +135,34 @@ def test_a_judgement_is_about_one_use(home: Path, tickets: Path) -> None:
     EmbedDefinition().load(ModelRegistry(), "tiny-int8", EmbedSettings())
     assert fit(tickets, "tiny-int8") == 0
     TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
+
+
+def test_the_rows_that_a_model_was_fitted_on_do_not_judge_it(
+    home: Path, tickets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tickets, "tiny-int8") == 0
+    folder = home / "heads" / "shop" / HeadStore(home).current("shop")
+    capsys.readouterr()
+    assert evaluate("shop", tickets) == 0
+    assert "shop was fitted on 96 of the 120 rows: they are left out." in capsys.readouterr().err
+    judgement = read_judgement(folder)
+    assert judgement is not None
+    assert judgement.evaluation.rows == 24
+
+    known = tickets.with_name("known.csv")
+    held_out = split_rows(read_labeled(tickets), None).unseen.texts
+    rows = tickets.read_text().splitlines()
+    known.write_text("\n".join(row for row in rows if row.split(",")[0] not in held_out))
+    for command in (["models", "evaluate", "shop", known], ["triage", "evaluate", known, "--model", "shop"]):
+        assert run([str(one) for one in command]) == 2
+        assert "All rows are among those that shop was fitted on: give others" in capsys.readouterr().err
+
+    (folder / "fit.msgpack").unlink()
+    assert evaluate("shop", tickets) == 0, "a model that was fitted before this was kept"
+    assert "It is not known which rows shop was fitted on" in capsys.readouterr().err
+    (folder / "fit.msgpack").write_bytes(b"\x81")
+    assert evaluate("shop", tickets) == 1
+    assert "fit.msgpack cannot be read" in capsys.readouterr().err
 
 
 def test_a_fitted_model_has_a_judgement_of_its_own_beside_its_head(home: Path, tickets: Path) -> None:

@@ -18,16 +18,18 @@ ORIGIN = Origin("the hub")
 
 def record(kind: str, models: dict[str, str], inputs: dict[str, str], at: int, **settings: Any) -> StepRecord:
     content = {"kind": kind, "name": f"{kind}-{at}", "inputs": inputs, "settings": settings}
+    made = MadeByStep(heads=models) if kind == "static" else MadeByStep(models)
     return StepRecord(
         key=key_of(content),
         **content,
         rows_sha256="f" * 64 if kind == "prune" else "",
         revision=1,
-        result=MadeByStep(models),
+        result=made,
         seconds=1.0,
         reference_s=None,
         machine="a machine",
         made_at=f"2026-01-01T00:00:{at:02}",
+        packages={"numpy": "2.0.0"},
     )
 
 
@@ -53,6 +55,16 @@ def test_the_steps_that_made_a_model_are_told_in_order(tmp_path: Path) -> None:
     assert found.data == {"prune prune-2": "f" * 64}
     assert (found.made_on, found.made_at) == ("a machine", made[2].made_at)
     assert with_recorded_steps(ORIGIN, {"small-int8": "another"}, tmp_path) == ORIGIN
+
+
+def test_a_fitted_model_is_told_with_the_steps_that_made_its_encoder(tmp_path: Path) -> None:
+    store = StepStore(tmp_path)
+    store.root.mkdir(parents=True)
+    store.save(record("quantize", {"small-int8": "c"}, {}, 1))
+    store.save(record("static", {"light": "e"}, {"small-int8": "c"}, 2))
+    found = with_recorded_steps(ORIGIN, {"light": "e"}, tmp_path)
+    assert found.steps == ("recipe step quantize-1: quantize", "recipe step static-2: static")
+    assert found.made_with == {"numpy": "2.0.0"}
 
 
 def test_a_home_without_recipes(tmp_path: Path) -> None:

@@ -207,7 +207,21 @@ def test_a_static_tier_is_a_fitted_model_that_is_measured_and_judged_like_any_va
     assert heads.load("light").served == "static"
     assert evaluated.record.result.evaluations["light"].version == heads.current("light")
     assert gate.record.result.gates["light"].passed
-    assert open_registry(home=home).alias("triage", "prod").stable in published.record.result.notes[0]
+    store = open_registry(home=home)
+    version = store.alias("triage", "prod").stable
+    assert version in published.record.result.notes[0]
+    origin = store.release("triage", version).origin
+    assert origin.recipe_sha256 == static.record.key
+    assert [step.split(":")[0] for step in origin.steps if step.startswith("recipe step")] == [
+        "recipe step tiny",
+        "recipe step half",
+        "recipe step half-int8",
+        "recipe step light",
+    ]
+    assert origin.data["static light"] == static.record.rows_sha256
+    assert origin.data["judge"] == evaluated.record.result.evaluations["light"].rows_sha256
+    assert origin.made_on == this_machine().name
+    assert origin.made_with["numpy"] == np.__version__
     assert all(one.kept for one in run(recipe, home))
     shutil.rmtree(home / "heads" / "light")
     again = [one.kept for one in run(recipe, home)]

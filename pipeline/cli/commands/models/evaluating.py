@@ -9,7 +9,7 @@ import click
 from ....errors import UsageError
 from ...options.rows import dialect_given, labeled_file
 from ...output.evaluations import print_judgements
-from ...output.triage_report import progress
+from ...output.triage_report import print_left_out, progress
 from .shared import as_json
 
 FILE = click.Path(path_type=Path)
@@ -94,7 +94,7 @@ def evaluate(
     """Measure models beside their originals, and judge them.
 
     Encoders get a head that is fitted anew on four fifths of DATA, and answer the last fifth. Fitted models, and
-    encoders with --zero-shot, answer all of DATA, so give rows that they were not fitted on. Translators translate
+    encoders with --zero-shot, answer all of DATA but the rows that they were fitted on. Translators translate
     the texts of DATA, and language models read them. What does not pass its gate is refused by workers from then on,
     unless --force is given. The figures are kept with the models.
 
@@ -122,6 +122,7 @@ def evaluate(
     with progress() as report_progress:
         if classifies(registry, names[0]):
             rows, sets = labeled_files(registry, asked, files)
+            print_left_out(rows.left_out)
             found = evaluate_models(registry, asked, rows, sets, report_progress)
         else:
             found = evaluate_text_models(registry, asked, text_files(files), report_progress)

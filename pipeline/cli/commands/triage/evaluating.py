@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ...options.rows import dialect_given, labeled_file
-from ...output.triage_report import print_json, print_report, print_skipped, progress
+from ...output.triage_report import print_json, print_left_out, print_report, print_skipped, progress
 from .shared import as_json, taxonomy_file
 
 
@@ -38,23 +38,28 @@ def evaluate(
 ) -> None:
     """Measure a model or a taxonomy on labeled tickets.
 
-    DATA has a column for the text and one for the label. Use the table of thresholds to choose `threshold`:
-    it shows for each value the share of tickets that are answered without a human, and the share of these
-    answers that are right.
+    DATA has a column for the text and one for the label; rows that the model was fitted on are left out. Use the
+    table of thresholds to choose `threshold`: it shows for each value the share of tickets that are answered without
+    a human, and the share of these answers that are right.
 
     \b
       inferstream triage evaluate tickets.csv --model shop
       inferstream triage evaluate tickets.csv --taxonomy taxonomy.toml
     """
     from ....models.registry import ModelRegistry
+    from ....optimize.triage.fitted_rows import without_fitted
     from ....optimize.triage.labeled import read_labeled
     from ....optimize.triage.report import indices_of, measure
     from ....optimize.triage.tiers import scores_of
+    from ....tasks.triage.head import HeadStore
     from ....tasks.triage.loading import TriageModel
 
     tickets = read_labeled(data, text, label, dialect_given(data, reading))
-    parts = TriageModel(ModelRegistry(), model, taxonomy)
+    registry = ModelRegistry()
+    parts = TriageModel(registry, model, taxonomy)
     tickets = tickets.cleaned(clean or parts.clean)
+    tickets, left_out = without_fitted(HeadStore(registry.root.parent), [model], tickets)
+    print_left_out(left_out)
     measured = tier or parts.served
     if measured != "encoder":
         parts.static()  # raises before the progress bar begins

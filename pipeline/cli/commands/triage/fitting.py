@@ -86,6 +86,7 @@ def fit(
     from ....optimize.triage.fit import fit as fit_head
     from ....optimize.triage.fit_cascade import ChangeLimit, tiers_with_cascade
     from ....optimize.triage.fit_tiers import FitEncoder
+    from ....optimize.triage.fitted_rows import files_with_fit
     from ....optimize.triage.labeled import read_labeled
     from ....runtime.sessions import Session
     from ....runtime.tokenizer import Tokenizer
@@ -113,9 +114,8 @@ def fit(
             if head_alone
             else tiers_with_cascade(fitted, encoder, taxonomy, serve, limit, report_progress)
         )
-    head = tiers.head if tiers else fitted.head
-    report = tiers.report if tiers else fitted.report
-    version = heads.save(name, head, tiers.files if tiers else None)
+    head, report = (tiers.head, tiers.report) if tiers else (fitted.head, fitted.report)
+    version = heads.save(name, head, files_with_fit(tiers.files if tiers else {}, fitted.rows.train))
     measured = head.measured_served
     if as_json:
         print_json(

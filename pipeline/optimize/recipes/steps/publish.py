@@ -19,6 +19,7 @@ from ....tasks.releasing import parts_of
 from ....tasks.settings import all_tables
 from ....tasks.triage.definition import TRIAGE
 from ....tasks.triage.head import HeadStore
+from ..lineage import with_recorded_steps
 from ..making import MadeByStep, StepPlace
 from ..recipe import PublishStep
 
@@ -58,6 +59,8 @@ class PublishMaking:
         store = open_registry(config.registry.url, place.registry.root.parent)
         registry = ModelRegistry(place.registry.root.parent)  # which refuses closed gates
         parts = parts_of(tasks().find(step.task), registry, name, config)
+        origin = with_recorded_steps(parts.origin, parts.versions, registry.root.parent)
+        parts = parts._replace(origin=origin)
         release = publish_release(store, make_release(step.task, parts, progress), parts.files, progress)
         target = ReleaseName(step.task, alias=step.alias)
         rollout = None if step.canary is None else Rollout("canary", step.canary)

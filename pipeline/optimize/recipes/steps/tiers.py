@@ -15,6 +15,7 @@ from ....tasks.triage.taxonomy import load_taxonomy
 from ...triage.fit import Fitted, fit
 from ...triage.fit_cascade import ChangeLimit, with_cascade
 from ...triage.fit_tiers import FitEncoder, FittedTiers, fit_tiers
+from ...triage.fitted_rows import files_with_fit
 from ..making import MadeByStep, StepPlace
 from ..recipe import CascadeStep, StaticStep
 from .made_by import made_by
@@ -82,7 +83,8 @@ class TierMaking:
         if self._limit:
             tiers = with_cascade(tiers, fitted, encoder, load_taxonomy(None), self._limit, progress)
         head = replace(tiers.head, serve=CASCADE if self._limit else STATIC_TIER)
-        version = HeadStore(place.registry.root.parent).save(self.name, head, tiers.files)
+        files = files_with_fit(tiers.files, fitted.rows.train)
+        version = HeadStore(place.registry.root.parent).save(self.name, head, files)
         return MadeByStep(heads={self.name: version}, notes=_told(tiers))
 
 
