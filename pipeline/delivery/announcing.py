@@ -45,7 +45,8 @@ class Announcer:
         has: Callable[[], Collection[str]],
         reads: Callable[[], Collection[int]],
     ) -> None:
-        self._name, self._group = who
+        self._name = who[0]
+        self._group = who[1]
         self.members = Members(self._group)
         self._broker = broker
         self._spec = spec

@@ -179,7 +179,7 @@ class TrialEngine:
 
 def is_at_fault(error: Exception) -> bool:
     """Whether the version that answers may have caused the error, and not the request."""
-    if isinstance(error, GivenBack):  # nobody reads the answer
+    if isinstance(error, GivenBack):  # the answer is not read
         return False
     is_ours = isinstance(error, InferstreamError)
     return isinstance(error, AT_FAULT) or type(error) is InferstreamError or not is_ours

@@ -1,4 +1,4 @@
-"""Reads an ONNX file of somebody else's making: only its own operators, only files beside it, only what fits.
+"""Reads an ONNX file that was made elsewhere: only its own operators, only files beside it, only what fits.
 
 Nothing of a file is run before it is checked here.
 """

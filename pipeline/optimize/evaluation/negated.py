@@ -1,6 +1,6 @@
 """Negated texts, made of English ones by rules: a word is denied, or its denial is taken away.
 
-Nobody says what the right answer to them is, so they show one thing only: whether a variant reads denials as its
+Their right answers are not known, so they show one thing only: whether a variant reads denials as its
 original does. A model that ignores the order of words does so less often.
 """
 

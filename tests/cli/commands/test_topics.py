@@ -21,7 +21,7 @@ def test_topics_are_created_and_listed(
             (row["topic"].removeprefix(f"{unique}.triage."), row["partitions"], row["state"]) for row in table
         ]
 
-    names = ("requests", "replies", "cancels", "dead-letters", "members", "retry.1s", "retry.30s")
+    names = ("requests", "replies", "cancels", "dead-letters", "labels", "members", "retry.1s", "retry.30s")
     partitions = {name: 1 if name == "members" else 3 for name in names}
     assert rows("--list") == [(name, None, "missing") for name in names]
     assert rows("--partitions", "3") == [(name, partitions[name], "made") for name in names]
