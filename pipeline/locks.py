@@ -2,7 +2,9 @@
 
 import errno
 import logging
-from typing import IO, Any
+import time
+from collections.abc import Callable
+from typing import IO, Any, Final
 
 try:
     import fcntl as _fcntl
@@ -12,6 +14,8 @@ else:
     fcntl = _fcntl
 
 log = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 0.2
 
 NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL})
 """What file systems answer that have no locks: some network and FUSE file systems."""
@@ -35,3 +39,17 @@ def lock_file(file: IO[Any], *, shared: bool = False) -> bool:
             raise
     log.warning("There are no file locks at %s: make sure that only one process writes there.", file.name)
     return False
+
+
+def lock_when_free(file: IO[Any], waits: Callable[[], object]) -> None:
+    """Lock the file until it is closed. ``waits`` is called once, if another process has it."""
+    told = False
+    while True:
+        try:
+            lock_file(file)
+            return
+        except BlockingIOError:
+            if not told:
+                waits()
+            told = True
+            time.sleep(INTERVAL_S)

@@ -1,7 +1,6 @@
 """The models on this machine: one folder for each, with a manifest for every variant."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +8,13 @@ from pathlib import Path
 from ..errors import ModelError, UnknownModel, UsageError
 from ..graphs.devices import CPU, PREFERRED
 from ..home import home_folder, make_folder
-from ..locks import lock_file
+from ..locks import lock_when_free
 from .catalogue import PUBLISHED
 from .files import sha256_of
 from .manifest import Manifest, read_manifest
 from .progress import Progress
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4", "mixed", "dynamic")
-LOCK_INTERVAL_S = 0.2
 LONGEST_NAME = 100
 """Characters: it is the name of a folder, which may have 255 bytes."""
 BASE_NAME = re.compile(r"[a-z0-9][a-z0-9._]*(-[a-z0-9._]+)*")
@@ -119,15 +117,6 @@ class ModelRegistry:
     def lock(self, base: str, progress: Progress) -> Iterator[None]:
         """Lock a model's folder; waits for a pull in another process. The lock ends with its process."""
         make_folder(self.folder(base))
-        waiting = False
         with (self.root / f"{base}.lock").open("ab") as file:
-            while True:
-                try:
-                    lock_file(file)
-                    break
-                except BlockingIOError:
-                    if not waiting:
-                        progress("waiting for another pull of this model", 0, None)
-                    waiting = True
-                    time.sleep(LOCK_INTERVAL_S)
+            lock_when_free(file, lambda: progress("waiting for another pull of this model", 0, None))
             yield

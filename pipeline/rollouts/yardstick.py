@@ -7,7 +7,7 @@ PER_DOUBLING: Final = 4
 """Buckets of a length for each power of two: neighbors differ by 19 %."""
 
 EXACT_ROWS: Final = 8
-"""Up to so many rows, each number is a bucket of its own; above, each power of two has four."""
+"""Up to this number of rows each number is a bucket of its own; above it, each power of two has four."""
 
 LEAST: Final = 8
 """Batches of a shape before it measures."""

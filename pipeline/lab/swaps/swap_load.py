@@ -63,7 +63,7 @@ class SwapLoad:
         self._over.set()
 
     async def until_answered_by(self, release: str, times: int) -> None:
-        """Return when the release has given so many answers more."""
+        """Return when the release has given ``times`` more answers."""
         wanted = self.by_release[release] + times
         while self.by_release[release] < wanted:  # noqa: ASYNC110 - an event for each answer would cost the load
             await asyncio.sleep(0.01)

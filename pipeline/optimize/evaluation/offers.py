@@ -151,7 +151,7 @@ def _texts(manifest: Manifest, lengths: Sequence[int]) -> list[str]:
 
 
 def _text_of(tokenizer: Tokenizer, words: Sequence[str], length: int) -> str:
-    """The first of the words that have about so many tokens."""
+    """The first of the words, about ``length`` tokens of them."""
     count = max(1, length - 2)
     while count > 1 and sum(map(len, tokenizer.encode([" ".join(words[:count])])[0])) > length:
         count -= max(1, count // 16)

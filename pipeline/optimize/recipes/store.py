@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +12,12 @@ from msgspec import Struct
 
 from ...errors import UsageError
 from ...home import make_folder
-from ...locks import lock_file
+from ...locks import lock_when_free
 from ...models.files import publish
 from ...models.progress import Progress
 from .making import MadeByStep
 
 MAX_RECORDS: Final = 1_000
-LOCK_INTERVAL_S: Final = 0.2
 
 
 class StepRecord(Struct, frozen=True):
@@ -74,7 +72,6 @@ class StepStore:
     def lock(self, key: str, progress: Progress) -> Iterator[None]:
         """Hold the step; waits while another process carries it out. The lock ends with its process."""
         make_folder(self.root)
-        waiting = False
         try:
             file = (self.root / f"{key}.lock").open("ab")
         except OSError as error:
@@ -83,15 +80,7 @@ class StepStore:
                 "write to."
             ) from error
         with file:
-            while True:
-                try:
-                    lock_file(file)
-                    break
-                except BlockingIOError:
-                    if not waiting:
-                        progress("waiting for another run of this step", 0, None)
-                    waiting = True
-                    time.sleep(LOCK_INTERVAL_S)
+            lock_when_free(file, lambda: progress("waiting for another run of this step", 0, None))
             yield
 
     def _path(self, key: str) -> Path:

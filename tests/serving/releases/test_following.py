@@ -70,7 +70,7 @@ async def ask(client: Client, text: str = TEXTS[0], **more: Any) -> Answer[Any]:
 
 
 async def until_stopped(engine: Engine, count: int) -> None:
-    """Return when so many devices are left."""
+    """Return when ``count`` devices are left."""
     while len(list(engine.devices)) > count:
         engine.devices.check()
         await asyncio.sleep(0.01)
