@@ -30,13 +30,17 @@ class ClosedGate(ModelError):
         self.gate = gate
 
 
+def measuring(name: str, use: str = "") -> str:
+    """The command that measures a model for a use and judges it."""
+    return f"inferstream models evaluate {name} DATA{' --zero-shot' if use == ZERO_SHOT else ''}"
+
+
 def check_gate(name: str, gate: Gate | None, use: str = "") -> None:
     """Raise ClosedGate for a gate that is closed. ``use``: what the judgement is about."""
     if gate is not None and not gate.open:
-        option = " --zero-shot" if use == ZERO_SHOT else ""
         raise ClosedGate(
             f"{name} did not pass its gate: {' '.join(gate.failures)} To serve it nevertheless, run "
-            f"`inferstream models evaluate {name} DATA{option} --force`; that is recorded for ever.",
+            f"`{measuring(name, use)} --force`; that is recorded for ever.",
             gate,
         )
 

@@ -16,7 +16,7 @@ from inferstream.pipeline.config import Config
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
 from inferstream.pipeline.models.judgements import write_judgement
 from inferstream.pipeline.models.manifest import Lineage, write_manifest
-from inferstream.pipeline.models.metrics import FITTED, Evaluation, Gate, Judgement, ServedBy
+from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, Evaluation, Gate, Judgement, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.models.releases.local import LocalReleases
 from inferstream.pipeline.models.releases.opening import open_registry
@@ -173,7 +173,7 @@ def test_what_is_known_of_the_model_is_its_gate(home: Path) -> None:
     try:
         found = parts("embed", "bert-int8", home)
         assert (found.gate, found.metrics) == (OPEN, evaluation)
-        assert parts("triage", "shop", home).gate == OPEN, "a head fitted anew on its vectors was measured"
+        assert parts("triage", "shop", home).gate is None, "another head on its vectors was measured"
         assert parts("triage", "bert-int8", home).gate == pulled, "its zero-shot answers were not"
         folder = HeadStore(home).root / "shop" / HeadStore(home).current("shop")
         forced = Gate({"min_share": 0.97}, False, ("It kept 90 %.",), forced=True)
@@ -184,6 +184,36 @@ def test_what_is_known_of_the_model_is_its_gate(home: Path) -> None:
         (folder / "judgement.json").unlink()
     finally:
         write_manifest(manifest, registry.manifest_path("bert", "int8"))
+
+
+def test_a_pruned_variant_answers_zero_shot_only_by_a_judgement_on_that(home: Path) -> None:
+    registry = ModelRegistry(home)
+    manifest = registry.load("bert-int8")
+    evaluation = Evaluation(
+        FITTED, manifest.version, "bert-fp32", "0" * 12, ServedBy("cpu", "a CPU", 1, "1"), 100, "0" * 64
+    )
+    lineage = Lineage("bert-fp32", manifest.version, "prune", 0.6, 100, "f" * 64)
+    pruned = replace(manifest, lineage=lineage, gate=OPEN, judgements={FITTED: Judgement(evaluation, OPEN)})
+    closed = Gate({"min_share": 0.97}, passed=False, failures=("It keeps 94.8 %.",))
+    try:
+        for forced in (False, True):
+            made = replace(pruned, gate=replace(OPEN, forced=forced))
+            write_manifest(made, registry.manifest_path("bert", "int8"))
+            gate = parts("triage", "bert-int8", home).gate
+            assert gate is not None
+            assert not gate.open, "however it was made"
+            assert "fitted" in gate.failures[0]
+            assert parts("embed", "bert-int8", home).gate.open
+        for gate in (OPEN, closed):
+            judged = {ZERO_SHOT: Judgement(replace(evaluation, use=ZERO_SHOT), gate)}
+            write_manifest(
+                replace(pruned, judgements=pruned.judgements | judged), registry.manifest_path("bert", "int8")
+            )
+            definition, open_registry_of = tasks().find("triage"), ModelRegistry(home, judged=False)
+            found = parts_of(definition, open_registry_of, "bert-int8", Config())
+            assert (found.gate, found.use) == (gate, ZERO_SHOT)
+    finally:
+        write_manifest(replace(manifest, judgements={}), registry.manifest_path("bert", "int8"))
 
 
 def test_a_fitted_model_is_told_with_its_fit_and_without_the_digests_of_its_texts(home: Path) -> None:

@@ -11,12 +11,17 @@ from msgspec.structs import replace
 from ...errors import UsageError
 from ..files import sha256_of
 from ..manifest import Manifest
-from ..metrics import FITTED, Evaluation, Gate
+from ..metrics import FITTED, ZERO_SHOT, Evaluation, Gate
 from ..progress import Progress
 from ..registry import ModelRegistry, split_name
 from .release import Origin, Release, StoredFile
 
 UNMEASURED: Final = Gate({}, passed=False, failures=("It was not measured beside its original.",))
+ONLY_FITTED: Final = Gate(
+    {},
+    passed=False,
+    failures=("It was measured with heads that are fitted on its vectors, and here it answers without one.",),
+)
 COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 MIN_SHARE: Final = 0.97
 """Of its original's accuracy, which a pruned variant of an older manifest had to keep."""
@@ -32,6 +37,7 @@ class ReleaseParts(NamedTuple):
         labels: that it may answer.
         gate: the judgement on it; None if it was not measured.
         metrics: what was measured.
+        use: what the judgement is about, see `models/metrics`.
         versions: of the models that are in it, by their names.
     """
 
@@ -41,6 +47,7 @@ class ReleaseParts(NamedTuple):
     labels: tuple[str, ...] = ()
     gate: Gate | None = None
     metrics: Evaluation | None = None
+    use: str = FITTED
     versions: Mapping[str, str] = MappingProxyType({})
 
 
@@ -60,6 +67,7 @@ def parts_of_variant(registry: ModelRegistry, manifest: Manifest, use: str = FIT
         origin=origin_of_variant(manifest),
         gate=gate_of_variant(manifest, use),
         metrics=judgement.evaluation if judgement else None,
+        use=use,
         versions={manifest.name: manifest.version},
     )
 
@@ -79,12 +87,17 @@ def origin_of_variant(manifest: Manifest) -> Origin:
 def gate_of_variant(manifest: Manifest, use: str) -> Gate | None:
     """The judgement on a variant: one that is closed, else that for this use, else that of its making.
 
-    A float32 original is as good as itself.
+    A float32 original is as good as itself. A pruned variant was judged with fitted heads when it was made, which says
+    nothing of zero-shot answers: of minilm pruned by 60 %, 100.1 % of the accuracy with them, 94.8 % without.
     """
     judgement = manifest.judgements.get(use)
     known = [gate for gate in (manifest.gate, judgement.gate if judgement else None) if gate]
+    if closed := next((gate for gate in known if not gate.open), None):
+        return closed
+    if use == ZERO_SHOT and manifest.lineage is not None:
+        return judgement.gate if judgement else ONLY_FITTED
     if known:
-        return next((gate for gate in known if not gate.open), known[-1])
+        return known[-1]
     if kept := manifest.kept_accuracy:
         passed = kept.share >= MIN_SHARE
         failure = f"It kept {kept.share:.1%} of its original's accuracy, and {MIN_SHARE:.0%} are needed."

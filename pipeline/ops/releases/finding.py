@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ...config import Config
 from ...errors import UsageError
-from ...models.judgements import ClosedGate
+from ...models.judgements import ClosedGate, measuring
 from ...models.metrics import Gate
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
@@ -24,10 +24,11 @@ from ...tasks.releasing import parts_of, tasks_of
 
 
 class LocalRelease(NamedTuple):
-    """A model of this machine as a release."""
+    """A model of this machine as a release. ``use``: what the judgement on it is about."""
 
     release: Release
     files: Mapping[str, Path]
+    use: str
 
 
 Trace = Callable[[Origin, Mapping[str, str], Path], Origin]
@@ -73,19 +74,19 @@ class ReleaseFinder:
             raise UsageError(f"{name} can be served by several tasks: say which one, as {known}.")
         one, parts = next(iter(found.items()))
         parts = parts._replace(origin=self._trace(parts.origin, parts.versions, registry.root.parent))
-        local = LocalRelease(make_release(one, parts, self._progress), parts.files)
+        local = LocalRelease(make_release(one, parts, self._progress), parts.files, parts.use)
         self._local[name, task] = self._local[name, one] = local
         return local
 
     def publish(self, name: str, task: str, *, force: bool) -> Release:
         """The release of a model of this machine, in the registry. Raises BadRelease if its gate refuses it."""
-        release, files = self.local(name, task)
+        release, files, use = self.local(name, task)
         gate = self._gate(name, release)
         if not gate.open:
             if not force:
                 raise BadRelease(
-                    f"{name} is not published: {' '.join(gate.failures)} Measure it with `inferstream models "
-                    "evaluate`, or give --force, which release and history say for ever."
+                    f"{name} is not published: {' '.join(gate.failures)} Measure it with "
+                    f"`{measuring(name, use)}`, or give --force, which release and history say for ever."
                 )
             gate = replace(gate, forced=True)
         return publish_release(self.store, replace(release, gate=gate), files, self._progress)

@@ -59,7 +59,6 @@ def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleasePart
     return parts._replace(
         files={**encoder.files, **parts.files},
         origin=_made(replace(encoder.origin, steps=(*encoder.origin.steps, *steps)), fit),
-        gate=parts.gate or encoder.gate,
         versions={**encoder.versions, **parts.versions},
     )
 

@@ -15,7 +15,7 @@ from inferstream import Config, Edge
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.config import CacheConfig
 from inferstream.pipeline.models.judgements import write_judgement
-from inferstream.pipeline.models.manifest import write_manifest
+from inferstream.pipeline.models.manifest import Lineage, write_manifest
 from inferstream.pipeline.models.metrics import FITTED, Evaluation, Gate, Judgement, ServedBy
 from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.models.releases.store import ReleaseStore
@@ -54,7 +54,8 @@ def models(capsys: pytest.CaptureFixture[str]) -> Run:
 def test_what_was_not_measured_is_refused_unless_it_is_forced(models: Run, store: ReleaseStore) -> None:
     sentence = models("promote", "shop", "triage@prod", status=1)
     assert sentence.startswith(
-        "shop is not published: It was not measured beside its original. Measure it with"
+        "shop is not published: It was not measured beside its original. Measure it with `inferstream models "
+        "evaluate shop DATA`, or give --force"
     )
     assert store.tasks() == []
     forced = models("promote", "shop", "prod", "--force", "--reason", "the demo")
@@ -188,9 +189,8 @@ def test_force_opens_a_closed_gate_and_is_recorded(models: Run, home: Path, stor
     assert asyncio.run(answer_of("triage@prod")) == second, "a worker serves it"
 
 
-@pytest.mark.parametrize("measured", [True, False])
 def test_the_closed_gate_of_an_encoder_is_one_of_what_is_fitted_on_it(
-    models: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, measured: bool
+    models: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher = ReleasedModels(tmp_path)
     monkeypatch.setenv("INFERSTREAM_HOME", str(publisher.home))
@@ -198,13 +198,34 @@ def test_the_closed_gate_of_an_encoder_is_one_of_what_is_fitted_on_it(
     manifest = publisher.encoder()
     publisher.head(1)
     write_manifest(replace(manifest, gate=CLOSED), publisher.home / "models/tiny/fp32.json")
-    if measured:
-        judged(head_folder(publisher.home), Gate({"min_share": 0.97}, passed=True))
+    judged(head_folder(publisher.home), Gate({"min_share": 0.97}, passed=True))
     assert "It kept 90 %." in models("promote", "shop", "triage@prod", status=1)
     assert store.versions("triage") == []
     version = json.loads(models("promote", "shop", "triage@prod", "--force", "--json"))["stable"]
     assert store.release("triage", version).gate == replace(CLOSED, forced=True)
     assert asyncio.run(answer_of("triage@prod")) == version
+
+
+def test_a_head_that_was_not_measured_is_refused_however_good_its_encoder_is(
+    models: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = ReleasedModels(tmp_path)
+    monkeypatch.setenv("INFERSTREAM_HOME", str(publisher.home))
+    manifest = publisher.encoder()
+    publisher.head(1)
+    passed = Gate({"min_share": 0.97}, passed=True)
+    device = ServedBy("cpu", "a CPU", 1, "1")
+    evaluation = Evaluation(FITTED, manifest.version, "tiny-fp32", "0" * 12, device, 100, "0" * 64)
+    of_encoder = replace(manifest, gate=passed, judgements={FITTED: Judgement(evaluation, passed)})
+    write_manifest(of_encoder, publisher.home / "models/tiny/fp32.json")
+    sentence = models("promote", "shop", "triage@prod", status=1)
+    assert "It was not measured" in sentence
+    assert "`inferstream models evaluate shop DATA`" in sentence
+    lineage = Lineage("tiny-fp32", manifest.version, "prune", 0.6, 100, "f" * 64)
+    write_manifest(replace(of_encoder, lineage=lineage), publisher.home / "models/tiny/fp32.json")
+    sentence = models("promote", "tiny-fp32", "triage@prod", status=1)
+    assert "with heads that are fitted on its vectors, and here it answers without one" in sentence
+    assert "`inferstream models evaluate tiny-fp32 DATA --zero-shot`" in sentence
 
 
 def test_gc_removes_what_nothing_names(models: Run, home: Path, store: ReleaseStore) -> None:
