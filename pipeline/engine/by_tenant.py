@@ -23,7 +23,7 @@ class ByTenant:
     def choosers(self) -> Sequence[Chooser]:
         """Those among the models that choose themselves, as one with a release on trial does."""
         served = (self._default, *self._of_tenants.values())
-        return [one for one in served if isinstance(one, Chooser)]
+        return [one for one in served if not isinstance(one, ModelEntry)]
 
     def served(self, job: Job) -> Served:
         """The model of the job: of its tenant, or the default one."""
@@ -31,4 +31,4 @@ class ByTenant:
 
     def choose(self, job: Job) -> ModelEntry:
         served = self.served(job)
-        return served.choose(job) if isinstance(served, Chooser) else served
+        return served if isinstance(served, ModelEntry) else served.choose(job)

@@ -107,18 +107,21 @@ class Preparer:
         ) as error:  # a panic in the tokenizer is no Exception, but one text caused it as well
             self._isolate(flights, error)
             return
+        answered = []
         for flight, rows in zip(flights, prepared, strict=True):
             if isinstance(rows, bytes):
                 self._answer(flight, rows)
+                answered.append(flight)
             else:
                 self._board(flight, rows)
+        if answered:  # together: each call wakes the event loop
+            self._land(answered)
 
     def _answer(self, flight: Flight, answer: bytes) -> None:
-        """Land a flight that needs no device."""
+        """End a flight that needs no device."""
         flight.prepared_at = self._clock()
         flight.batcher.expected.answered(flight)
         flight.result = answer
-        self._land([flight])
 
     def _board(self, flight: Flight, rows: Sequence[Row]) -> None:
         if sum(row.length for row in rows) > self._max_tokens:

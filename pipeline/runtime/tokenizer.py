@@ -11,6 +11,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from ..errors import ModelError, too_many_tokens
 from .vocabulary import Reading, Vocabulary
+from .word_pieces import WordPieces
 
 OVERLAP_TOKENS: Final = 32
 
@@ -25,7 +26,7 @@ CUT_CHARACTERS: Final = 1_024
 
 
 class Tokenizer:
-    """The tokenizer of one model. Several threads may call it at once; their calls run in parallel."""
+    """The tokenizer of one model. Several threads may call it at once."""
 
     def __init__(self, path: Path | str, max_tokens: int, pad_id: int = 0) -> None:
         """Read ``tokenizer.json``; windows have at most ``max_tokens`` ids. Raises ModelError."""
@@ -50,6 +51,7 @@ class Tokenizer:
         self._fast.enable_truncation(max_tokens, stride=overlap, strategy="longest_first")
         self._before, self._after = self._special_tokens()
         self._size = max_tokens - len(self._before) - len(self._after)
+        self._words = WordPieces.of(self._fast)
 
     def encode(self, texts: Sequence[str], limit: int | None = None) -> list[list[Sequence[int]]]:
         """The windows of each text, as token ids with special tokens; one window if the text fits.
@@ -58,15 +60,15 @@ class Tokenizer:
         Raises TooLarge for a long text whose windows have more than ``limit`` tokens, as soon as it
         has found more: the rest, up to 0.4 s of a core for a megabyte, is not tokenized.
         """
-        short = [text for text in texts if len(text) <= PIECE_CHARACTERS]
-        encodings = iter(self._fast.encode_batch_fast(short) if short else ())
-        windows: list[list[Sequence[int]]] = []
-        for text in texts:
-            if len(text) > PIECE_CHARACTERS:
-                windows.append(self._windows(self._ids(text, limit)))
-            else:
-                first = next(encodings)
-                windows.append([first.ids, *(rest.ids for rest in first.overflowing)])
+        windows: list[list[Sequence[int]]] = [self._plain(text) for text in texts]
+        left = [number for number, found in enumerate(windows) if not found]
+        short = [number for number in left if len(texts[number]) <= PIECE_CHARACTERS]
+        encodings = self._fast.encode_batch_fast([texts[number] for number in short]) if short else ()
+        for number, first in zip(short, encodings, strict=True):
+            windows[number] = [first.ids, *(rest.ids for rest in first.overflowing)]
+        for number in left:
+            if not windows[number]:
+                windows[number] = self._windows(self._ids(texts[number], limit))
         return windows
 
     def reading(self, text: str, windows: Sequence[Sequence[int]]) -> Reading:
@@ -88,6 +90,13 @@ class Tokenizer:
     def window(self, ids: Sequence[int]) -> Sequence[int]:
         """These ids with the special tokens around them."""
         return self._before + array("i", ids) + self._after
+
+    def _plain(self, text: str) -> list[Sequence[int]]:
+        """The window of a text that needs neither the library nor a second window; else none."""
+        ids = self._words.ids(text) if self._words and len(text) <= PIECE_CHARACTERS else None
+        if ids is None or len(ids) > self._size:
+            return []
+        return [[*self._before, *ids, *self._after]]
 
     def _ids(self, text: str, limit: int | None) -> "array[int]":
         """All token ids of a long text, without special tokens, 4 bytes each. Raises TooLarge."""

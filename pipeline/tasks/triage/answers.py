@@ -43,22 +43,25 @@ class AnswerWriter:
 
         ``confidences``: (tickets, labels). ``along``: how far each text points along the axis of urgency.
         """
-        order = np.argsort(-confidences, axis=1, kind="stable")
+        shown = 1 + max((ticket.options.runners_up for ticket in tickets), default=0)
+        order = np.argsort(-confidences, axis=1, kind="stable")[:, :shown]
+        highest = np.take_along_axis(confidences, order, axis=1)
         urgent = along > self._routing.margin
         rows = zip(
-            tickets, confidences.tolist(), order.tolist(), urgent.tolist(), strict=True
+            tickets, highest.tolist(), order.tolist(), urgent.tolist(), strict=True
         )  # lists, because for the few numbers of a reply they are faster than arrays
         return [self._answer(*row) for row in rows]
 
-    def _answer(self, ticket: AskedTicket, confidences: list[float], order: list[int], urgent: bool) -> bytes:
+    def _answer(self, ticket: AskedTicket, highest: list[float], order: list[int], urgent: bool) -> bytes:
+        """``order``: the labels with the ``highest`` confidences."""
         labels = self._labels
         routing = self._routing
         options = ticket.options
         best = order[0]
         unreadable = ticket.unreadable
         if unreadable:  # the scores are those of the unknown token: they say nothing
-            confidences = [1 / len(labels)] * len(labels)
-        confidence = round(confidences[best], DECIMALS)
+            highest = [1 / len(labels)] * len(order)
+        confidence = round(highest[0], DECIMALS)
         threshold = routing.threshold if options.threshold is None else options.threshold
         level = min(routing.levels[best] + urgent, len(routing.priorities) - 1)
         return msgspec.json.encode(
@@ -69,8 +72,8 @@ class AnswerWriter:
                 route=routing.routes[best],
                 needs_human=unreadable or confidence < threshold,
                 runners_up=[
-                    Category(labels[i], round(confidences[i], DECIMALS))
-                    for i in order[1 : 1 + options.runners_up]
+                    Category(labels[order[place]], round(highest[place], DECIMALS))
+                    for place in range(1, min(1 + options.runners_up, len(order)))
                 ],
                 windows=ticket.windows,
                 note=UNREADABLE if unreadable else UNSET,

@@ -113,13 +113,14 @@ class CascadeTriage(Triage):
         prepared: list[Prepared] = []
         sure: list[int] = []
         for number, (ask, ticket, guess) in enumerate(zip(asks, tickets, guesses, strict=True)):
-            rows = rows_of(ticket)
-            if ticket.unreadable:
-                pass
-            elif self._is_sampled(ask.content):
-                rows[0] = SampledRow(rows[0].tokens, guess)
-            elif guess.reached > self.promise.level(ask.tenant):
+            sampled = not ticket.unreadable and self._is_sampled(ask.content)
+            if not (ticket.unreadable or sampled) and guess.reached > self.promise.level(ask.tenant):
                 sure.append(number)
+                prepared.append(b"")
+                continue
+            rows = rows_of(ticket)
+            if sampled:
+                rows[0] = SampledRow(rows[0].tokens, guess)
             prepared.append(rows)
         answers = self._static_writer.answers(
             confidences[sure],
