@@ -64,8 +64,10 @@ class Script:
         return "lines" if self._kind == "txt" else "cues"
 
     def _passage(self, parts: list[CuePart]) -> Passage:
-        text = " ".join(part.text for part in parts)
-        return Passage(parts, unescaped(text) if self._kind == "vtt" else text)
+        return Passage(parts, " ".join(map(self._words, parts)))
+
+    def _words(self, part: CuePart) -> str:
+        return unescaped(part.text) if self._kind == "vtt" else part.text
 
     def translated(self, translations: Sequence[str | None]) -> str:
         """The text with these translations in place of the passages; None leaves a passage as it is."""
@@ -81,7 +83,7 @@ class Script:
             if translation is None or not translation.strip():
                 continue
             safe = translation.replace("-->", "->")
-            sources = [part.text for part in passage.parts]
+            sources = [self._words(part) for part in passage.parts]
             shares = split(safe, sources, at_clauses=self._kind != "txt")
             for part, share in zip(passage.parts, shares, strict=True):
                 yield (part.place.start, part.place.end), self._laid_out(part, share)

@@ -10,6 +10,8 @@ SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 GAP: Final = re.compile(r"(?P<space>[ \t\r\n\f\v]+)|<(?P<closing>/?)[^\s<>][^<>]*>")
 SENTENCES: Final = re.compile(r"[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)")
 CLAUSES: Final = re.compile(r"[.!?…。！？,;:，、；：]+[\"'”’»)\]]*(?=\s|$)")
+DASH_ALONE: Final = re.compile(r" [-–—]+(?= |$)")
+"""Breaks off what stands before it, and stays there."""
 NO_SPACES: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Scripts that write no spaces between words: of Thailand, Burma, Cambodia, Japan and China."""
 NEAR: Final = 6
@@ -23,9 +25,13 @@ def split(translation: str, sources: Sequence[str], *, at_clauses: bool = True) 
 
     A text that ends with a sentence gets a translation that does, if both sides have equally many sentences (or
     clauses). Otherwise lengths decide; with ``at_clauses`` the end of a clause nearby goes before the exact length.
-    With fewer words than texts, each text gets the whole translation.
+    With fewer words than texts, each text gets the whole translation. A translation that changes nothing leaves each
+    text as it is.
     """
     translation = SPACE.sub(" ", translation).strip(" ")
+    unchanged = [SPACE.sub(" ", source).strip(" ") for source in sources]
+    if translation == " ".join(unchanged):
+        return unchanged
     bonus = min(CLAUSE_BONUS, len(translation) // 7) if at_clauses else 0
     shares = _cut(translation, _wanted(translation, sources), bonus)
     return shares or [translation] * len(sources)
@@ -42,7 +48,8 @@ def _cut(text: str, wanted: Sequence[int], bonus: int) -> list[str] | None:
     gaps = _gaps(text, len(wanted))
     if len(gaps) < len(wanted):
         return None
-    behind = {found.end() for found in CLAUSES.finditer(text)} if bonus else ()
+    clauses = [found.end() for found in CLAUSES.finditer(text)] if bonus else []
+    behind = {end for end in clauses if not DASH_ALONE.match(text, end)}
     cuts = [0]
     first = 0
     for number, place in enumerate(wanted, start=1):

@@ -185,6 +185,8 @@ def test_a_split_loses_no_word(sources: list[str], translation: str) -> None:
         ),
         ("É tarde. Tenho de ir.", ["It is late. I", "have to go."], ["É tarde.", "Tenho de ir."]),
         ("Venha!", ["Come", "on!"], ["Venha!", "Venha!"]),
+        ("Bom dia. - Boa noite. -", ["Hello you. -", "Hello you. -"], ["Bom dia. -", "Boa noite. -"]),
+        ("Hello. - Yes. -", ["Hello. -", "Yes. -"], ["Hello. -", "Yes. -"]),
         ("我今天去了学校。", ["Today I went", "to school."], ["我今天去", "了学校。"]),
     ],
 )
@@ -225,6 +227,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=30).map("".join), st.sampled_from(["srt", "vtt", "txt"]), st.booleans())
 @example("><Hello", "srt", True)
+@example("Helloyou. - ", "srt", True)
 def test_without_translations_a_file_stays_as_it_is(words: str, kind: ScriptFormat, join: bool) -> None:
     text = {"srt": srt(words, words), "vtt": vtt(words), "txt": words}[kind]
     try:
