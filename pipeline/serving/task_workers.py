@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from functools import partial
+from functools import cache, partial
 from secrets import token_hex
 from typing import Any
 
@@ -89,7 +89,8 @@ def task_workers(
     # What watches a candidate beside the stable version.
     trials = TrialEngine(engine)
     name = f"{stamp.worker}/{token_hex(4)}"  # a process may host two workers of a group
-    watcher = RolloutWatcher(engine, task, partial(open_registry, config.registry.url), name)
+    registry = cache(partial(open_registry, config.registry.url, limit_s=config.registry.timeout_s))
+    watcher = RolloutWatcher(engine, task, registry, name)
     labels = LabelReader(
         broker, labels_spec(topics, config.kafka), f"{group}.labels", kind, watcher, trials.comparisons
     )

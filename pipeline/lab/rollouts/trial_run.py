@@ -79,7 +79,7 @@ class TrialRun:
     @property
     def store(self) -> ReleaseStore:
         """The registry."""
-        return open_registry(self._config.registry.url)
+        return open_registry(self._config.registry.url, limit_s=self._config.registry.timeout_s)
 
     def start(self, number: int) -> WorkerProcess:
         """Start a worker."""

@@ -47,7 +47,7 @@ def served(state: AliasState, entries: dict[str, ModelEntry]) -> ModelEntry | Tr
 
 async def serve(config: Config, fault: VersionFault) -> None:
     """Serve until SIGTERM."""
-    store = open_registry(config.registry.url)
+    store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     entries = {STABLE: an_entry(STABLE, VersionFault("none")), CANDIDATE: an_entry(CANDIDATE, fault)}
     name = f"{TASK}@{ALIAS}"
     state = store.alias(TASK, ALIAS)

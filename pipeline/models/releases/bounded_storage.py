@@ -15,7 +15,7 @@ T = TypeVar("T")
 NO_ANSWER: Final = "it has not answered in time (`timeout_s` in [registry])"
 
 SLOWEST: Final = 1e6
-"""Bytes a second to the registry: a file may take as much longer as this says of its size."""
+"""Bytes a second that are sent to the registry, or read in it: a file may take as much longer as its size needs."""
 
 SOON_S: Final = 3.0
 """The bound of a call while an earlier one hangs: a worker with a hundred aliases starts without waiting for each."""
@@ -41,7 +41,7 @@ class BoundedStorage:
         self._bounded(partial(self._storage.create, path, content))
 
     def put(self, path: str, source: Path, sha256: str) -> None:
-        self._bounded(partial(self._storage.put, path, source, sha256), _size_of(source) / SLOWEST)
+        self._bounded(partial(self._storage.put, path, source, sha256), _longer_s(_size_of(source)))
 
     def fetch(self, path: str, target: Path, limit: int) -> None:
         given_up = threading.Event()
@@ -60,7 +60,8 @@ class BoundedStorage:
             raise
 
     def digest(self, path: str) -> str | None:
-        return self._bounded(partial(self._storage.digest, path))
+        found = self.stat(path)
+        return self._bounded(partial(self._storage.digest, path), _longer_s(found.size_bytes if found else 0))
 
     def stat(self, path: str) -> FileThere | None:
         return self._bounded(partial(self._storage.stat, path))
@@ -98,6 +99,10 @@ class BoundedStorage:
             return call.result()
         finally:
             del call
+
+
+def _longer_s(size_bytes: int) -> float:
+    return size_bytes / SLOWEST
 
 
 def _size_of(path: Path) -> int:

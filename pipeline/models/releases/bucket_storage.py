@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,10 +33,13 @@ PROBE: Final = "exclusive"
 
 
 class BucketStorage:
-    """See `Storage`. A bucket has a file when its last byte has come."""
+    """See `Storage`. A bucket has a file when its last byte has come.
+
+    Its package is asked for the bucket at the first call, since it may look for credentials in the network.
+    """
 
     def __init__(self, url: str) -> None:
-        """Raises UsageError for an address that cannot be used."""
+        """Raises UsageError for an address of no such kind, or whose package is not here."""
         self.shown = without_password(url)
         kind = urlsplit(url).scheme
         if kind not in PACKAGES or "::" in url:
@@ -44,17 +48,32 @@ class BucketStorage:
                 f"{', '.join(f'{one}://' for one in PACKAGES if one != 'memory')}."
             )
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            fsspec.get_filesystem_class(kind)
         except ImportError as error:
             raise UsageError(
                 f"The registry {self.shown} needs the package {PACKAGES[kind]}: pip install {PACKAGES[kind]}."
             ) from error
+        self._url = url
+        self._exclusive = False
+
+    @cached_property
+    def _bucket(self) -> tuple[Any, str]:
+        """Its file system, and the path of the registry in it. Raises UsageError for an address that cannot be read."""
+        try:
+            fs, root = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
         except ValueError as error:
             raise UsageError(
                 f"The registry {self.shown} has an address that cannot be read ({error})."
             ) from error
-        self._root = self._root.rstrip("/")
-        self._exclusive = False
+        return fs, root.rstrip("/")
+
+    @property
+    def _fs(self) -> Any:
+        return self._bucket[0]
+
+    @property
+    def _root(self) -> str:
+        return self._bucket[1]
 
     def read(self, path: str, limit: int) -> bytes:
         found = self.stat(path)

@@ -11,16 +11,19 @@ from .store import ReleaseStore
 
 FOLDER: Final = "registry"
 
+CALL_S: Final = 30.0
+"""The default of `timeout_s` in [registry]."""
+
 
 def open_registry(
-    url: str | None = None, home: Path | None = None, *, limit_s: float | None = None
+    url: str | None = None, home: Path | None = None, *, limit_s: float = CALL_S
 ) -> ReleaseStore:
     """The registry at a folder or an address; without one, the folder `registry` below the home folder.
 
-    ``limit_s``: bounds each call to it. Nothing is read yet. Raises UsageError for an address that cannot be used.
+    ``limit_s``: bounds each call to it, see `BoundedStorage`. Nothing is read yet, and nothing connects. Raises
+    UsageError for an address that cannot be used.
     """
-    storage = _storage(url, home)
-    return ReleaseStore(storage if limit_s is None else BoundedStorage(storage, limit_s))
+    return ReleaseStore(BoundedStorage(_storage(url, home), limit_s))
 
 
 def _storage(url: str | None, home: Path | None) -> Storage:

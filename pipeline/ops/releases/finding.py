@@ -41,7 +41,7 @@ class ReleaseFinder:
     def __init__(self, config: Config, progress: Progress, trace: Trace) -> None:
         """Raises UsageError for an address of a registry that cannot be used."""
         self._trace = trace
-        self.store: ReleaseStore = open_registry(config.registry.url)
+        self.store: ReleaseStore = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
         self._config = config
         self._progress = progress
         self._local: dict[tuple[str, str], LocalRelease] = {}

@@ -92,3 +92,17 @@ def test_a_slow_transfer_may_take_longer_than_a_call(tmp_path: Path) -> None:
     target = tmp_path / "target"
     BoundedStorage(Slow(tmp_path), 0.5).fetch("a/file", target, 24)
     assert target.read_bytes() == b"part" * 6
+
+
+def test_a_large_file_may_be_read_in_the_registry_for_longer(tmp_path: Path) -> None:
+    class Slow(FolderStorage):
+        def digest(self, path: str) -> str | None:
+            time.sleep(5 * BOUND_S)
+            return super().digest(path)
+
+    storage = BoundedStorage(Slow(tmp_path), BOUND_S)
+    storage.create("small", b"1")
+    storage.create("large", b"1" * 1_000_000)
+    assert storage.digest("large")
+    with pytest.raises(TimeoutError):
+        storage.digest("small")

@@ -1,8 +1,10 @@
 """A registry in a bucket: fsspec's own, in memory."""
 
+import threading
 import uuid
 from typing import Any
 
+import fsspec
 import pytest
 from support.registry_contract import RegistryContract
 from support.releases import a_release
@@ -47,3 +49,17 @@ def test_an_error_of_the_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch
         RegistryError, match=r"memory://b cannot be used \(NoCredentials: Unable to locate credentials\)"
     ):
         ReleaseStore(storage).tasks()
+
+
+def test_a_bucket_is_asked_for_no_sooner_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering = threading.Event()
+
+    def hanging(*_: object, **__: object) -> Any:
+        answering.wait()
+        raise OSError("no credentials")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", hanging)
+    store = open_registry("memory://b", limit_s=0.05)
+    with pytest.raises(RegistryError, match="has not answered in time"):
+        store.tasks()
+    answering.set()

@@ -1,18 +1,24 @@
 """A registry that hangs holds up neither a worker that serves nor one that starts."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
+from support.hanging_file import hanging
 from support.released_models import PROD, ReleasedModels
+from support.trial_rig import until
 
 from inferstream import Client, Config, Edge
 from inferstream.pipeline.config import CacheConfig, RegistryConfig
+from inferstream.pipeline.engine.trials.trial import Trial
+from inferstream.pipeline.models.releases.alias import Rollout
+from inferstream.pipeline.rollouts.figures import RolloutFigures
 from inferstream.pipeline.serving.releases.followed import FollowedAlias
 from inferstream.pipeline.serving.releases.follower import Follower
+from inferstream.pipeline.serving.rollouts import watcher
 
 WITHIN_S: Final = 1.0
 
@@ -32,20 +38,6 @@ async def serving(models: ReleasedModels) -> AsyncIterator[tuple[Edge, Client, F
         follower = edge.serving.follower
         assert follower is not None
         yield edge, client, follower, follower.followed[0].aliases[PROD]
-
-
-@contextmanager
-def hanging(path: Path) -> Iterator[None]:
-    """A file whose opening never returns, as on a mount that is away."""
-    kept = path.with_name("kept")
-    path.rename(kept)
-    os.mkfifo(path)
-    try:
-        yield
-    finally:
-        writer = os.open(path, os.O_RDWR)  # what waits for a writer goes on
-        kept.replace(path)
-        os.close(writer)
 
 
 def state_of(models: ReleasedModels, number: int) -> Path:
@@ -102,3 +94,24 @@ async def test_a_worker_that_starts_starts_on_what_it_served_last(
             assert (await client.request("triage", "my card")).reply.release == first
             await follower.look()
     assert f"The worker starts on triage@{first}, which it served last as {PROD}." in caplog.text
+
+
+async def test_a_worse_candidate_answers_no_more_and_is_rolled_back_later(
+    models: ReleasedModels, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "AGAIN_S", 0.05)
+    first, second = models.triage(1), models.triage(2)
+    models.promote(first)
+    async with asyncio.timeout(30):
+        async with serving(models) as (_, client, follower, alias):
+            models.promote(second, rollout=Rollout("canary", 1.0))
+            await follower.look()
+            assert isinstance(alias.trial, Trial)
+            alias.trial.begun = True
+            assert (await client.request("triage", "my card")).reply.release == second
+            with hanging(state_of(models, 1)):
+                alias.trial.figures = RolloutFigures(agreed=60, differed=60)
+                await until(lambda: "A rollback cannot be written" in caplog.text)
+                assert "has not answered in time" in caplog.text
+                assert (await client.request("triage", "my card")).reply.release == first
+            await until(lambda: models.store.alias("triage", "prod").rolled_back == second)

@@ -33,7 +33,7 @@ def gc(keep: int, dry_run: bool, config: Config, as_json: bool) -> None:
     from ....models.releases.local_collecting import LocalCollector
     from ....models.releases.opening import open_registry
 
-    store = open_registry(config.registry.url)
+    store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     collector = Collector(store, keep)
     collected = collector.collect(dry_run=dry_run)
     local = LocalCollector(collector.kept()).collect(dry_run=dry_run)

@@ -76,7 +76,7 @@ def list_models(task: str, config: Config, as_json: bool) -> None:
         print_fitted_models(fitted)
     from ....models.releases.opening import open_registry
 
-    print_aliases(open_registry(config.registry.url))
+    print_aliases(open_registry(config.registry.url, limit_s=config.registry.timeout_s))
 
 
 def _list_releases(name: str, config: Config, as_json: bool) -> None:
@@ -90,7 +90,7 @@ def _list_releases(name: str, config: Config, as_json: bool) -> None:
             f"{name[:100]!r} is not a task with its sign: write triage@ for its releases, @ for all; one release is "
             "shown by `inferstream models show`."
         )
-    store = open_registry(config.registry.url)
+    store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     rows = list(release_rows(store, task))
     if not rows and not as_json:
         of = f" of {task}" if task else ""
@@ -149,7 +149,7 @@ def _show_release(name: str, config: Config, as_json: bool) -> None:
     from ....models.releases.names import parse_release_name
     from ....models.releases.opening import open_registry
 
-    store = open_registry(config.registry.url)
+    store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     asked = parse_release_name(name)
     history = store.history(asked.task, asked.alias) if asked.alias else []
     version = history[-1].stable if history else asked.version

@@ -33,7 +33,7 @@ def report(alias: str, config: Config, as_json: bool) -> None:
     name = parse_release_name(alias)
     if not name.alias:
         raise UsageError(f"{alias} is a version: a rollout is one of an alias, as {name.task}@prod.")
-    store = open_registry(config.registry.url)
+    store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     history = store.history(name.task, name.alias)
     began = [state for state in history if state.candidate and state.rollout]
     if not began:

@@ -56,7 +56,9 @@ class PublishMaking:
         step = self._step
         name = self._chosen(place)
         config = config_of(None, of_tasks=all_tables())
-        store = open_registry(config.registry.url, place.registry.root.parent)
+        store = open_registry(
+            config.registry.url, place.registry.root.parent, limit_s=config.registry.timeout_s
+        )
         registry = ModelRegistry(place.registry.root.parent)  # which refuses closed gates
         parts = parts_of(tasks().find(step.task), registry, name, config)
         origin = with_recorded_steps(parts.origin, parts.versions, registry.root.parent)
