@@ -13,7 +13,7 @@ from support.responder import Responder, responder_thread
 
 import inferstream
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 
 PAGES = [ROOT / "docs" / "client.md", ROOT / "README.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

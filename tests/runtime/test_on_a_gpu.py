@@ -13,7 +13,7 @@ from support.tiny_llama import WORDS, tiny_tensors, write_tiny_gguf
 
 from inferstream.pipeline.graphs.devices import HOST, MEMORIES
 from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
-from inferstream.pipeline.optimize.fidelity import scores_of
+from inferstream.pipeline.optimize.closeness.fidelity import scores_of
 from inferstream.pipeline.runtime.generated_row import GeneratedRow
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
 from inferstream.pipeline.runtime.key_values import DeviceKeyValues

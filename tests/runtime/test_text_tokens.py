@@ -10,7 +10,7 @@ from support.tiny_llama import TOKENIZER, tiny_tensors, write_tiny_hub
 from tokenizers import AddedToken, Tokenizer, normalizers
 
 from inferstream.pipeline.errors import ModelError, TooLarge
-from inferstream.pipeline.optimize.gguf_tokenizer import tokenizer_of
+from inferstream.pipeline.optimize.pull.decoders.gguf_tokenizer import tokenizer_of
 from inferstream.pipeline.runtime.text_tokens import CHARACTERS_OF_A_TOKEN, TextTokens
 
 LIMIT = 500

@@ -8,7 +8,7 @@ from support.tiny_marian import write_tiny_marian
 from inferstream.pipeline.config import Config
 from inferstream.pipeline.errors import UnknownModel, WrongType
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.translators import import_translator
+from inferstream.pipeline.optimize.pull.translators import import_translator
 from inferstream.pipeline.serving.edge import Edge
 from inferstream.pipeline.tasks.settings import load_config
 

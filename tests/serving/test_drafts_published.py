@@ -10,7 +10,7 @@ from support import ROOT
 from inferstream import TooLarge
 from inferstream.pipeline.config import CacheConfig, Config
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.serving.edge import Edge
 from inferstream.pipeline.tasks.settings import load_config
 

@@ -27,7 +27,7 @@ from inferstream.pipeline.broker.base import Message, TopicSpec
 from inferstream.pipeline.broker.embedded.broker import EmbeddedBroker
 from inferstream.pipeline.config import CacheConfig
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 from inferstream.pipeline.tasks.pooling import embed

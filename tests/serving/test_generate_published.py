@@ -4,7 +4,7 @@ import pytest
 
 from inferstream.pipeline.config import CacheConfig, Config
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.serving.edge import Edge
 from inferstream.schemas.generation import ChatMessage, GenerateRequest, tokens_of
 

@@ -8,8 +8,8 @@ from onnx import numpy_helper
 
 from inferstream.pipeline.graphs.bert.files import read_config
 from inferstream.pipeline.graphs.bert.int8 import PAIR_LIMIT, Calibration, Int8BertEncoder, column_scales
-from inferstream.pipeline.optimize.evaluate import load_sample
-from inferstream.pipeline.optimize.quantize import calibration_of, calibration_texts, measure_inputs
+from inferstream.pipeline.optimize.compression.calibration import calibration_of, measure_inputs
+from inferstream.pipeline.optimize.sample import calibration_texts, load_sample
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 from support.tiny_model import tiny_weights, write_tiny_model
 

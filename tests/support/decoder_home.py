@@ -8,7 +8,7 @@ import pytest
 
 from inferstream.pipeline.models.manifest import Manifest
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.decoders import import_gguf
+from inferstream.pipeline.optimize.pull.decoders.pulling import import_gguf
 from support.tiny_llama import tiny_tensors, write_tiny_gguf
 
 TINY = "tiny-fp32"

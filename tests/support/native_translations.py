@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inferstream.pipeline.models.catalogue import TRANSLATORS
 
-TRANSLATIONS = Path(__file__).parents[1] / "optimize" / "translations.json"
+TRANSLATIONS = Path(__file__).parents[1] / "optimize" / "pull" / "translations.json"
 
 
 def read_translations() -> dict[str, dict[str, str]]:

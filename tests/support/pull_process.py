@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inferstream.pipeline.errors import InferstreamError
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from support import tiny_catalogue
 
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from inferstream.pipeline.models.registry import ModelRegistry
+from inferstream.pipeline.optimize.machine.machine import this_machine
 from inferstream.pipeline.optimize.recipes import runner
-from inferstream.pipeline.optimize.recipes.machine import this_machine
 from inferstream.pipeline.optimize.recipes.making import Making
 from inferstream.pipeline.optimize.recipes.plan import plan_of
 from inferstream.pipeline.optimize.recipes.reading import read_recipe

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from inferstream.pipeline.optimize.evaluate import load_sample
+from inferstream.pipeline.optimize.sample import load_sample
 
 Arrays = dict[str, NDArray[np.float32]]
 Shapes = Iterator[tuple[str, tuple[int, ...]]]

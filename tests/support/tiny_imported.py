@@ -1,6 +1,6 @@
 """Models of architectures that no builder knows: a few kilobytes each, with graphs that torch has exported.
 
-The graphs and what torch gives for them are in tests/optimize/imported, written by make_graphs.py there.
+The graphs and what torch gives for them are in tests/optimize/pull/imported, written by make_graphs.py there.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from support.tiny_families import HEADS, HIDDEN, LABELS, POSITIONS, WIDE, WORDS, byte_bpe, unigram
 
-GRAPHS = Path(__file__).parents[1] / "optimize" / "imported"
+GRAPHS = Path(__file__).parents[1] / "optimize" / "pull" / "imported"
 
 _COMMON: Mapping[str, Any] = {
     "vocab_size": WORDS,

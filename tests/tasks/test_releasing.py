@@ -22,9 +22,9 @@ from inferstream.pipeline.models.releases.local import LocalReleases
 from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.models.releases.parts import ReleaseParts, make_release
 from inferstream.pipeline.models.releases.publishing import publish_release
-from inferstream.pipeline.optimize.recipe import pull
-from inferstream.pipeline.optimize.recipes.machine import this_machine
-from inferstream.pipeline.optimize.translators import import_translator
+from inferstream.pipeline.optimize.machine.machine import this_machine
+from inferstream.pipeline.optimize.pull.pulling import pull
+from inferstream.pipeline.optimize.pull.translators import import_translator
 from inferstream.pipeline.optimize.triage.fitted_rows import files_with_fit
 from inferstream.pipeline.optimize.triage.labeled import Labeled
 from inferstream.pipeline.tasks.catalogue import tasks

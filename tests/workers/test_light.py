@@ -10,7 +10,7 @@ from support.tiny_model import write_tiny_model
 
 from inferstream import SyncClient
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 
 PATIENCE_S = 60
 MAKING = {"torch", "transformers", "sklearn", "scipy", "matplotlib", "onnx"}

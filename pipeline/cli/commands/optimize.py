@@ -101,7 +101,7 @@ def command(
 
 def _run(wanted: "Recipe", out: Path, *, dry_run: bool, as_json: bool) -> None:
     from ...models.registry import ModelRegistry
-    from ...optimize.recipes.machine import check_provider, this_machine
+    from ...optimize.machine.machine import check_provider, this_machine
     from ...optimize.recipes.plan import plan_of
     from ...optimize.recipes.report.building import report_of, write_report
     from ...optimize.recipes.rows import RecipeRows

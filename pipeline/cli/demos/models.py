@@ -15,7 +15,7 @@ def have_model(name: str, screen: Screen) -> None:
     try:
         manifest = registry.load(name)
     except ModelError:
-        from ...optimize.recipe import pull
+        from ...optimize.pull.pulling import pull
         from ..output.pull_progress import pull_progress
 
         with pull_progress() as progress:

@@ -27,14 +27,14 @@ The weights of query, key and value are one matrix, side by side, under the name
 """
 
 LARGEST = 127.0
-PAIR_LIMIT = 128  # of two weights of one sign in rows 2k and 2k + 1, see `optimize/gptq`
+PAIR_LIMIT = 128  # of two weights of one sign in rows 2k and 2k + 1, see `optimize/compression/gptq`
 
 
 class Calibration(NamedTuple):
     """What was measured on the inputs of the linear layers, by the names of the layers."""
 
     ranges: Mapping[str, tuple[float, float]]  # the smallest and the largest input after taming
-    scales: Scales  # only of the layers that are tamed, see `optimize/quantize`
+    scales: Scales  # only of the layers that are tamed, see `optimize/compression/calibration`
     quantize: Quantizer
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...optimize.evaluation.translations import bleu_metrics
+from ...optimize.evaluation.figures.translations import bleu_metrics
 from ..bench.figures import BenchFigure, Speed, at_least, at_most, speed
 from ..bench.runs import Run
 from ..statistics import median

@@ -14,8 +14,8 @@ from ...tasks.triage.head import HeadStore
 from ..triage.fitted_rows import without_fitted
 from ..triage.labeled import Labeled, read_labeled
 from .extra_sets import ExtraSets, extra_sets
+from .figures.translations import TranslatedTexts
 from .models import Asked, JudgedRows, split_rows
-from .translations import TranslatedTexts
 
 
 class DataFiles(NamedTuple):

@@ -21,11 +21,11 @@ from ..triage.regression import FOLDS
 from ..triage.report import Progress
 from .candidate import Candidate
 from .candidates import classifier, encoder_tier, fitted_encoder, fitted_model, zero_shot_encoder
-from .classifiers import evaluate
 from .extra_sets import ExtraSets
+from .figures.classifiers import evaluate
+from .figures.memory import with_memory
 from .gates import DEFAULTS, judge
 from .keeping import keep_judgement, original_name
-from .memory import with_memory
 
 MAX_FITTED: Final = 8_000  # rows of heads that are fitted to measure
 MAX_JUDGED: Final = 4_000

@@ -13,16 +13,16 @@ from ...graphs.marian.translator import KIND as TRANSLATOR
 from ...models.manifest import Manifest
 from ...models.metrics import GENERATE, TRANSLATE, Evaluation, Judgement
 from ...models.registry import ModelRegistry
-from ..fidelity import compared
+from ..closeness.fidelity import compared
+from ..machine.devices import served_by
 from ..triage.report import Progress
-from .bootstrap import agreeing
 from .candidates import files_of, translator
+from .figures.bootstrap import agreeing
+from .figures.memory import with_memory
+from .figures.translations import TranslatedTexts, evaluate_translators
 from .gates import DEFAULTS, judge
 from .keeping import keep_judgement, original_name
-from .machine import served_by
-from .memory import with_memory
 from .models import Asked
-from .translations import TranslatedTexts, evaluate_translators
 
 MAX_TEXT_TOKENS = 256  # of a text for a decoder: its scores take 200 KB a token
 MAX_TOKENS = 20_000  # of all texts

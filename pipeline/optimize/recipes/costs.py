@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
-from .machine import products_per_s
+from ..machine.machine import products_per_s
 from .making import Making, StepPlace
 from .store import StepRecord
 

@@ -17,7 +17,7 @@ from .recipe import STEPS, DataPart, ModelPart, Recipe, Step
 Part = TypeVar("Part", bound=msgspec.Struct)
 
 PROFILES: Final = ("edge", "cpu", "gpu")
-"""The recipes that ship with inferstream, in `optimize/profiles`."""
+"""The recipes that ship with inferstream, in `profiles`."""
 
 TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {"model": ModelPart, "data": DataPart}
 PLAIN: Final = ("about", "provider")
@@ -37,7 +37,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def read_profile(name: str) -> Recipe:
     """A recipe that ships with inferstream."""
-    text = resources.files(__package__).joinpath(f"../profiles/{name}.toml").read_text("utf-8")
+    text = resources.files(__package__).joinpath(f"profiles/{name}.toml").read_text("utf-8")
     return parse_recipe(text, f"The profile {name}")
 
 

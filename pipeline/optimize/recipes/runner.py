@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry
+from ..machine.machine import Machine, versions
 from .costs import Costs, Expectation
-from .machine import Machine, versions
 from .making import MadeByStep, Making, StepPlace
 from .presence import is_here
 from .rows import RecipeRows

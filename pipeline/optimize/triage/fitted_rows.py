@@ -9,7 +9,7 @@ from ...tasks.mail.cleaning import cleaned
 from ...tasks.triage.fit_record import FIT_FILE, FitRecord, digest_of, digests_of, read_fit
 from ...tasks.triage.head import HeadStore
 from ...tasks.triage.ticket_task import NONE
-from ..recipes.machine import this_machine, versions
+from ..machine.machine import this_machine, versions
 from .labeled import Labeled
 
 

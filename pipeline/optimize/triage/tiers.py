@@ -11,9 +11,9 @@ from ...tasks.triage.head import ENCODER_TIER, ENSEMBLE, STATIC_TIER, Serve
 from ...tasks.triage.loading import TriageModel
 from ...tasks.triage.static_tier import StaticTier
 from ...tasks.triage.together import ensemble_temperature
-from .cascade_fit import Texts
-from .cascaded import cascaded
-from .ensemble import added
+from .cascade.cascaded import cascaded
+from .cascade.choosing import Texts
+from .cascade.ensemble import added
 from .report import Progress, Scored, embed_with, scored
 
 TOGETHER = 256

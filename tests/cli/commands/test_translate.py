@@ -16,7 +16,7 @@ from inferstream.pipeline.broker.base import Record
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.client.reply_file import ReplyFile
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.translators import import_translator
+from inferstream.pipeline.optimize.pull.translators import import_translator
 from inferstream.schemas.messages import Failure, Reply, Request, Result
 from inferstream.schemas.topics import Header, Topics
 from inferstream.schemas.translation import TranslateOutput

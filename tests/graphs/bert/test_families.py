@@ -17,8 +17,8 @@ from inferstream.pipeline.graphs.bert.distances import added_scores, bucket_of
 from inferstream.pipeline.graphs.bert.files import check_weights, read_config, read_weights
 from inferstream.pipeline.graphs.bert.float32 import BertEncoder, Pooling
 from inferstream.pipeline.graphs.bert.int8 import Int8BertEncoder
-from inferstream.pipeline.optimize.evaluate import load_sample
-from inferstream.pipeline.optimize.quantize import calibration_of, measure_inputs
+from inferstream.pipeline.optimize.compression.calibration import calibration_of, measure_inputs
+from inferstream.pipeline.optimize.sample import load_sample
 from inferstream.pipeline.runtime.encoder import collate
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer

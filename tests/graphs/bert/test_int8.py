@@ -13,8 +13,8 @@ from support.tiny_model import LAYERS, VOCABULARY
 
 from inferstream.pipeline.graphs.bert.int8 import pairs_over_limit
 from inferstream.pipeline.graphs.builder import write_model
-from inferstream.pipeline.optimize.evaluate import independence, load_sample
-from inferstream.pipeline.optimize.quantize import calibration_texts
+from inferstream.pipeline.optimize.closeness.agreement import independence
+from inferstream.pipeline.optimize.sample import calibration_texts, load_sample
 from inferstream.pipeline.runtime.encoder import collate
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.tasks.pooling import embed

@@ -10,7 +10,7 @@ from inferstream.pipeline.graphs.bert.files import read_config
 from inferstream.pipeline.graphs.bert.float32 import BertConfig, BertEncoder
 from inferstream.pipeline.graphs.bert.int8 import Calibration, Int8BertEncoder
 from inferstream.pipeline.graphs.bert.mixed import DynamicBertEncoder, MixedBertEncoder
-from inferstream.pipeline.optimize.sensitivity import multiplications
+from inferstream.pipeline.optimize.compression.sensitivity import multiplications
 from inferstream.pipeline.runtime.encoder import collate
 from inferstream.pipeline.runtime.sessions import Session
 

@@ -23,7 +23,7 @@ from inferstream.pipeline.graphs.llama.blocks import Blocks, dense, eight_bits, 
 from inferstream.pipeline.graphs.llama.gguf_file import KINDS, StoredTensor, read_gguf
 from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
 from inferstream.pipeline.graphs.llama.linears import has_four_bits
-from inferstream.pipeline.optimize.fidelity import scores_of
+from inferstream.pipeline.optimize.closeness.fidelity import scores_of
 
 IN_BLOCKS = [kind for kind in KINDS.values() if kind.size > 1]
 HALVES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}

@@ -26,7 +26,7 @@ from support.tiny_llama import (
 from inferstream.pipeline.graphs.llama.config import DecoderModel
 from inferstream.pipeline.graphs.llama.gguf_model import read_gguf_model
 from inferstream.pipeline.graphs.llama.hub_model import read_hub_model
-from inferstream.pipeline.optimize.fidelity import scores_of
+from inferstream.pipeline.optimize.closeness.fidelity import scores_of
 from inferstream.pipeline.runtime.generated_row import GeneratedRow
 from inferstream.pipeline.runtime.generator import Generator, GeneratorSize
 

@@ -8,7 +8,7 @@ from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.lab.demo.captions import ShownSegment, ShownTalk
 from inferstream.pipeline.lab.demo.talks import TALKS, WORDS_A_PARTIAL, spoken
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 
 FAST = ("--words-per-second", "40", "--streams", "6")
 

@@ -16,7 +16,7 @@ from inferstream.pipeline.lab.demo.traffic import Ticket, load_tickets, plan_tra
 from inferstream.pipeline.lab.worker_process import WorkerProcess, serve_task
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.ops.audit.report import AuditReport
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.schemas.messages import BatchInfo, CacheStatus, Failure, Result, TriageOutput
 from inferstream.schemas.topics import Topics
 

@@ -19,7 +19,7 @@ from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.evaluation import models
 from inferstream.pipeline.optimize.evaluation.keeping import keep_judgement
 from inferstream.pipeline.optimize.evaluation.models import split_rows
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.triage.labeled import Labeled, read_labeled
 from inferstream.pipeline.tasks.embed.definition import EmbedDefinition, EmbedSettings
 from inferstream.pipeline.tasks.triage.definition import TriageDefinition

@@ -19,13 +19,13 @@ from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.models.manifest import read_manifest
 from inferstream.pipeline.models.metrics import CLASSIFY, GENERATE, TRANSLATE
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.decoders import import_gguf
-from inferstream.pipeline.optimize.evaluate import load_sample
+from inferstream.pipeline.optimize.evaluation.figures.translations import TranslatedTexts
 from inferstream.pipeline.optimize.evaluation.models import Asked
 from inferstream.pipeline.optimize.evaluation.text_models import evaluate_text_models
-from inferstream.pipeline.optimize.evaluation.translations import TranslatedTexts
-from inferstream.pipeline.optimize.recipe import pull
-from inferstream.pipeline.optimize.translators import import_translator
+from inferstream.pipeline.optimize.pull.decoders.pulling import import_gguf
+from inferstream.pipeline.optimize.pull.pulling import pull
+from inferstream.pipeline.optimize.pull.translators import import_translator
+from inferstream.pipeline.optimize.sample import load_sample
 from inferstream.pipeline.tasks.classify.definition import ClassifyDefinition
 from inferstream.pipeline.tasks.classify.settings import ClassifySettings
 from inferstream.pipeline.tasks.generate.definition import GenerateDefinition

@@ -19,8 +19,8 @@ from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.models.metrics import FITTED
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.optimize.recipe import pull
-from inferstream.pipeline.optimize.recipes.machine import this_machine
+from inferstream.pipeline.optimize.machine.machine import this_machine
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.recipes.plan import plan_of
 from inferstream.pipeline.optimize.recipes.reading import read_recipe
 from inferstream.pipeline.optimize.recipes.rows import RecipeRows

@@ -8,7 +8,7 @@ from support.tiny_families import LABELS, write_tiny
 from inferstream import ClassifyOutput, Config, Edge, WrongType
 from inferstream.pipeline.config import CacheConfig
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 
 
 async def test_a_classifier_is_served_over_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from inferstream.pipeline.errors import BlankText, UnknownModel, UnknownOption, 
 from inferstream.pipeline.models.manifest import CLASSIFIER, Manifest, write_manifest
 from inferstream.pipeline.models.metrics import CLASSIFY, Evaluation, Gate, Judgement, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer

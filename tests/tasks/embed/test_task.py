@@ -12,7 +12,7 @@ from support.tiny_model import HIDDEN, write_tiny_model
 from inferstream.pipeline.errors import BlankText, UnknownOption, WrongType
 from inferstream.pipeline.models.manifest import Manifest
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.optimize.recipe import pull
+from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.runtime.encoder import Encoder
 from inferstream.pipeline.runtime.sessions import Session
 from inferstream.pipeline.runtime.tokenizer import Tokenizer

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.stop_strings import begun_at_the_end, stop_in
 from support.tiny_llama import TOKENIZER
 
-from inferstream.pipeline.optimize.gguf_tokenizer import tokenizer_of
+from inferstream.pipeline.optimize.pull.decoders.gguf_tokenizer import tokenizer_of
 from inferstream.pipeline.runtime.text_tokens import TextTokens
 from inferstream.pipeline.tasks.generate.growing_text import GrowingText
 from inferstream.pipeline.tasks.generate.stops import StopStrings

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.tiny_llama import TOKENIZER
 
 from inferstream.pipeline.errors import BadRequest, ModelError, TooLarge
-from inferstream.pipeline.optimize.gguf_tokenizer import tokenizer_of
+from inferstream.pipeline.optimize.pull.decoders.gguf_tokenizer import tokenizer_of
 from inferstream.pipeline.runtime.chat_template import MAX_CHARACTERS, ChatSettings, ChatTemplate
 from inferstream.pipeline.runtime.text_tokens import TextTokens
 from inferstream.pipeline.tasks.generate.prompts import PromptMaker

@@ -14,8 +14,8 @@ from .shared import as_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ....optimize.evaluation.choice import Miss
-    from ....optimize.evaluation.offers import Offer
+    from ....optimize.choosing.choice import Miss
+    from ....optimize.choosing.offers import Offer
 
 COLUMNS = {
     "name": "NAME",
@@ -70,9 +70,9 @@ def choose(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ....models.metrics import FITTED, ZERO_SHOT
     from ....models.registry import ModelRegistry
-    from ....optimize.evaluation.choice import ChoiceLimits
-    from ....optimize.evaluation.choice import choose as choose_offer
-    from ....optimize.evaluation.offers import offers
+    from ....optimize.choosing.choice import ChoiceLimits
+    from ....optimize.choosing.choice import choose as choose_offer
+    from ....optimize.choosing.offers import offers
 
     registry = ModelRegistry(judged=False)
     with progress() as report_progress:

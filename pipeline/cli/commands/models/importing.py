@@ -36,7 +36,7 @@ def marian(folder: Path, known_as: str | None, as_json: bool) -> None:
       inferstream models import marian ./enes --as translate-en-es
     """
     from ....models.registry import ModelRegistry
-    from ....optimize.translators import import_translator
+    from ....optimize.pull.translators import import_translator
 
     with pull_progress() as progress:
         manifests = import_translator(ModelRegistry(), folder, progress, known_as)
@@ -60,7 +60,7 @@ def gguf(file: Path, known_as: str | None, fp16: bool, as_json: bool) -> None:
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ....models.registry import ModelRegistry
-    from ....optimize.decoders import import_gguf
+    from ....optimize.pull.decoders.pulling import import_gguf
 
     with pull_progress() as progress:
         manifests = import_gguf(ModelRegistry(), file, progress, known_as, fp16=fp16)

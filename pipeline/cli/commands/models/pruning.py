@@ -53,7 +53,7 @@ def prune(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ....models.registry import ModelRegistry, split_name
-    from ....optimize.pruned_models import Pruning, prune_model
+    from ....optimize.derived.pruned import Pruning, prune_model
     from ....optimize.triage.labeled import read_labeled
 
     rows = read_labeled(data, text, label, dialect_given(data, reading)).cleaned(clean)

@@ -61,7 +61,7 @@ def pull(
     # two busy processes beside it on two cores a pull of minilm took 51 s of CPU time, with one thread 19 s.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ....models.registry import ModelRegistry
-    from ....optimize.recipe import pull as pull_model
+    from ....optimize.pull.pulling import pull as pull_model
 
     if len(names) > 1 and (folder or known_as):
         raise UsageError("--from and --as are about one model: give one NAME.")

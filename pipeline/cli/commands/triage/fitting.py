@@ -83,8 +83,8 @@ def fit(
     """
     from ....models.manifest import ENCODER
     from ....models.registry import ModelRegistry
+    from ....optimize.triage.cascade.fit import ChangeLimit, tiers_with_cascade
     from ....optimize.triage.fit import fit as fit_head
-    from ....optimize.triage.fit_cascade import ChangeLimit, tiers_with_cascade
     from ....optimize.triage.fit_tiers import FitEncoder
     from ....optimize.triage.fitted_rows import files_with_fit
     from ....optimize.triage.labeled import read_labeled

@@ -14,16 +14,17 @@ from ....models.manifest import Manifest
 from ....models.metrics import Evaluation, Gate
 from ....models.registry import ModelRegistry
 from ....tasks.triage.head import HEAD_FILE, STATIC_TIER, HeadStore
-from ...evaluation import bootstrap
 from ...evaluation.candidates import files_of
-from ...triage import fit, foreign, regression
+from ...evaluation.figures import bootstrap
+from ...machine.machine import Machine, versions
+from ...triage import fit, regression
+from ...triage.cascade import foreign
 from ...triage.static.training import RECIPE
-from ..installation import install_commands
-from ..machine import Machine, versions
 from ..reading import write_recipe
 from ..recipe import Recipe
 from ..rows import RecipeRows
 from ..runner import DoneStep
+from .installation import install_commands
 from .page import page_of
 from .report import FORMAT, DataFacts, RecipeReport, StepRow, VariantRow, with_fronts
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ....models.metrics import Evaluation, Gate, MachineSpeed
-from ..machine import Machine
+from ...machine.machine import Machine
 from .pareto import front
 
 FORMAT: Final = 1

@@ -9,11 +9,11 @@ from ....tasks.triage.definition import TRIAGE
 from ....tasks.triage.head import HeadStore
 from ...evaluation.candidate import Candidate
 from ...evaluation.candidates import fitted_encoder, fitted_model
-from ...evaluation.classifiers import evaluate
 from ...evaluation.extra_sets import extra_sets
-from ...evaluation.memory import with_memory
+from ...evaluation.figures.classifiers import evaluate
+from ...evaluation.figures.memory import with_memory
 from ...evaluation.models import JudgedRows, split_rows
-from ..machine import this_machine, versions
+from ...machine.machine import this_machine, versions
 from ..making import MadeByStep, StepPlace
 from ..recipe import EvaluateStep, Recipe
 from .made_by import made_by

@@ -11,8 +11,8 @@ from ....models.hub import parse_hub_id
 from ....models.manifest import ENCODER, Manifest
 from ....models.progress import Progress
 from ....models.registry import ModelRegistry, split_name
-from ...recipe import pull
-from ...variants import RECIPE
+from ...pull.pulling import pull
+from ...pull.variants import RECIPE
 from ..making import MadeByStep, StepPlace
 from ..recipe import ModelPart
 

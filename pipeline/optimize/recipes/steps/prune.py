@@ -1,4 +1,4 @@
-"""The step `prune`: a smaller encoder, see `optimize/pruned_models`."""
+"""The step `prune`: a smaller encoder, see `optimize/derived/pruned`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from ....models.progress import Progress
-from ...pruned_models import MAX_FITTED, MAX_UNSEEN, Pruning, prune_model
-from ...variants import RECIPE
+from ...derived.pruned import MAX_FITTED, MAX_UNSEEN, Pruning, prune_model
+from ...pull.variants import RECIPE
 from ..making import MadeByStep, StepPlace
 from ..recipe import PruneStep
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 from ....errors import UsageError
 from ....models.manifest import ENCODER
 from ....models.progress import Progress
-from ...quantized import quantize_encoder
-from ...sensitivity import Goal
-from ...variants import RECIPE
+from ...compression.sensitivity import Goal
+from ...derived.quantized import quantize_encoder
+from ...pull.variants import RECIPE
 from ..making import MadeByStep, StepPlace
 from ..recipe import QuantizeStep
 from .prune import size_mb

@@ -12,8 +12,8 @@ from ....runtime.tokenizer import Tokenizer
 from ....tasks.triage.head import CASCADE, STATIC_TIER, HeadStore
 from ....tasks.triage.loading import refuse_encoder_name
 from ....tasks.triage.taxonomy import load_taxonomy
+from ...triage.cascade.fit import ChangeLimit, with_cascade
 from ...triage.fit import Fitted, fit
-from ...triage.fit_cascade import ChangeLimit, with_cascade
 from ...triage.fit_tiers import FitEncoder, FittedTiers, fit_tiers
 from ...triage.fitted_rows import files_with_fit
 from ..making import MadeByStep, StepPlace

@@ -14,7 +14,7 @@ from ....tasks.triage.confidence import Floats, best_temperature
 from ....tasks.triage.static_file import StaticArrays
 from ....tasks.triage.static_tier import StaticTier
 from ....tasks.triage.taxonomy import Taxonomy
-from ...evaluate import load_sample
+from ...sample import load_sample
 from ..fit import FitRows, Teacher
 from ..report import Progress
 from .export import Meaning, exported

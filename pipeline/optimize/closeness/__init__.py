@@ -1,0 +1,1 @@
+"""How close a variant is to its original when it is built, on the sentences that inferstream ships."""

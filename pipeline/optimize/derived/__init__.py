@@ -1,0 +1,1 @@
+"""Models that are made of a model on this machine."""

@@ -1,0 +1,1 @@
+"""The figures of a model beside its original."""

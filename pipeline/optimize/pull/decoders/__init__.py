@@ -1,0 +1,1 @@
+"""Decoders of the Llama family, from GGUF files or as on the hub."""

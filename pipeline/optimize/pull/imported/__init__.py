@@ -1,0 +1,1 @@
+"""Models that bring their graph, or whose graph torch exports."""

@@ -1,0 +1,1 @@
+"""The tiers of a fitted model together: a cascade, or an ensemble."""
