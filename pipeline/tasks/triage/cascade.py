@@ -58,16 +58,22 @@ class Cascade(Struct, frozen=True):
 
 
 def whole_confidences(
-    confidences: Sequence[float], along: Sequence[float], margin: float, spread: float
+    confidences: Sequence[float],
+    agreed: Sequence[float],
+    along: Sequence[float],
+    margin: float,
+    spread: float,
 ) -> list[float]:
-    """The confidence in each whole answer: in its category, times the chance that the encoder finds it not urgent.
+    """The confidence in each whole answer: in its category, times the confidence in it that is expected of the encoder,
+    times the chance that the encoder finds it not urgent.
 
-    ``confidences``: of the categories. ``along``: how far each text points along the axis of urgency, by the static
-    tier; the encoder is expected to differ from it by a normal ``spread``. An urgent text is one above ``margin``.
+    ``confidences``: of the categories, by the static tier. ``agreed``: in the same, as it expects the encoder's.
+    ``along``: how far each text points along the axis of urgency, by the static tier; the encoder is expected to differ
+    from it by a normal ``spread``. An urgent text is one above ``margin``.
     """
     return [
-        round(confidence * _chance_below(margin - own, spread), DECIMALS)
-        for confidence, own in zip(confidences, along, strict=True)
+        round(confidence * same * _chance_below(margin - own, spread), DECIMALS)
+        for confidence, same, own in zip(confidences, agreed, along, strict=True)
     ]
 
 

@@ -22,11 +22,11 @@ from .confidence import Floats, softmax
 from .head import Head
 from .part_memory import held
 from .promise import Promise, upper_share
-from .static_tier import StaticTier
+from .static_tier import StaticReading, StaticTier
 from .task import Triage, rows_of
 
 CASCADE_VERSION: Final = (
-    b"triage cascade 1"  # must change when this code chooses another tier for the same text
+    b"triage cascade 2"  # must change when this code chooses another tier for the same text
 )
 SAMPLING: Final = b"shadow"
 MAX_KNOWN: Final = 128
@@ -92,7 +92,7 @@ class CascadeTriage(Triage):
         self._static_writer = AnswerWriter(labels, routing, "static")
         self._margin = routing.margin
         self._threshold = routing.threshold
-        self.tier = held(tier.along(routing.urgency))
+        self.tier = held(tier.with_encoder(self.linear()))
         self._cascade = cascade
         self._steps = lru_cache(MAX_KNOWN)(cascade.steps)
         self._sampled_below = round(shadow * 2**64)
@@ -109,7 +109,7 @@ class CascadeTriage(Triage):
             raise too_many_tokens(max_tokens)
         reading = self.tier().read_texts([ticket.windows for ticket in tickets])
         confidences = softmax(reading.logits)
-        guesses = self._guesses(asks, confidences, reading.along)
+        guesses = self._guesses(asks, confidences, reading)
         prepared: list[Prepared] = []
         sure: list[int] = []
         for number, (ask, ticket, guess) in enumerate(zip(asks, tickets, guesses, strict=True)):
@@ -132,13 +132,15 @@ class CascadeTriage(Triage):
         self._count("static", len(sure))
         return prepared
 
-    def _guesses(self, asks: Sequence[Ask], confidences: Floats, along: Floats) -> list[Guess]:
-        best = confidences.argmax(axis=1).tolist()
+    def _guesses(self, asks: Sequence[Ask], confidences: Floats, reading: StaticReading) -> list[Guess]:
+        best = confidences.argmax(axis=1)
         highest = confidences.max(axis=1).tolist()
-        whole = whole_confidences(highest, along.tolist(), self._margin, self._cascade.spread)
+        agreed = reading.agreed(best).tolist()
+        along = reading.along.tolist()
+        whole = whole_confidences(highest, agreed, along, self._margin, self._cascade.spread)
         return [
             Guess(label, bisect_right(self._steps(self._human(ask.options)), confidence))
-            for ask, label, confidence in zip(asks, best, whole, strict=True)
+            for ask, label, confidence in zip(asks, best.tolist(), whole, strict=True)
         ]
 
     def finish(self, finished: Sequence[Finished]) -> list[bytes]:

@@ -34,10 +34,10 @@ class Linear(NamedTuple):
     bias: Floats  # (labels + 1,)
 
     @classmethod
-    def of(cls, classifier: Classifier, routing: "Routing") -> Self:
-        """The temperature is in the weights."""
+    def of(cls, classifier: Classifier, axis: Floats) -> Self:
+        """The temperature is in the weights. ``axis`` of urgency, zeros if there is none."""
         scale = np.float32(1 / classifier.temperature)
-        weights = np.column_stack([classifier.weights * scale, routing.urgency]).astype(np.float32)
+        weights = np.column_stack([classifier.weights * scale, axis]).astype(np.float32)
         bias = np.append(classifier.bias * scale, np.float32(0)).astype(np.float32)
         return cls(weights, bias)
 

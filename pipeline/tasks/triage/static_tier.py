@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pooling import unit
-from .confidence import Floats
+from .classifier import Linear
+from .confidence import Floats, Indices, softmax
+from .encoder_columns import EncoderColumns, TierLayers
 from .static_file import StaticArrays, pair_keys, read_arrays
 
 Windows = Sequence[Sequence[int]]
@@ -31,27 +33,28 @@ HIDDEN_LEVELS: Final = np.float32(255)  # of the hidden layer, which has no nega
 LEAST: Final = np.float32(1e-30)
 
 
-class _Hidden(NamedTuple):
-    """What the first layer makes of some texts: integers, and what one of them is worth."""
-
-    vectors: Floats  # (texts, width)
-    vector_unit: Floats  # (texts, 1)
-    active: Floats  # (texts, hidden)
-    active_unit: Floats  # (texts, 1)
-
-
 class StaticReading(NamedTuple):
     """What the tier makes of some texts."""
 
     logits: Floats  # (texts, labels), divided by the temperature: their softmax are the confidences
-    along: Floats  # (texts,): how far each text points along the axis; 0 without one
+    columns: Floats  # (texts, columns): what `along` and `with_encoder` ask for
+
+    @property
+    def along(self) -> Floats:
+        """(texts,): how far each text points along the axis of urgency."""
+        return self.columns[:, -1]
+
+    def agreed(self, labels: Indices) -> Floats:
+        """The confidence that the encoder is expected to have in these labels, one for each text."""
+        expected: Floats = softmax(self.columns[:, :-1])[np.arange(len(labels)), labels]
+        return expected
 
 
 class StaticTier:
     """A classifier of texts. Several threads may call it at once."""
 
-    def __init__(self, arrays: StaticArrays, axis: Floats | None = None) -> None:
-        """``arrays`` as `read_arrays` has checked them; ``axis`` in the space of the encoder's vectors."""
+    def __init__(self, arrays: StaticArrays, columns: EncoderColumns | None = None) -> None:
+        """``arrays`` as `read_arrays` has checked them; ``columns`` are read of each text as well."""
         self._arrays = arrays
         vocabulary = int(arrays.tokens[-1]) + 1
         self._row_of = np.zeros(vocabulary + 1, np.intp)
@@ -69,7 +72,7 @@ class StaticTier:
         self._output = arrays.output.astype(np.float32)
         self._output_scales = arrays.output_scales / temperature
         self._output_bias = arrays.output_bias / temperature
-        self._axis = None if axis is None else _Axis.of(arrays, axis)
+        self._columns = columns
 
     @classmethod
     def read(cls, content: bytes, sha256: str, where: str) -> Self:
@@ -78,12 +81,19 @@ class StaticTier:
 
     def along(self, axis: Floats) -> Self:
         """The same tier, which also says how far texts point along an axis of the encoder's space."""
-        return type(self)(self._arrays, axis)
+        return self._with(axis[:, None], np.zeros(1, np.float32))
+
+    def with_encoder(self, linear: Linear) -> Self:
+        """The same tier, which also says what the encoder is expected to say of the labels, and of the urgency."""
+        return self._with(linear.weights, linear.bias)
+
+    def _with(self, columns: Floats, bias: Floats) -> Self:
+        return type(self)(self._arrays, EncoderColumns.of(self._arrays, columns, bias))
 
     @property
     def nbytes(self) -> int:
         """Of its arrays."""
-        found = (*vars(self).values(), *self._arrays)
+        found = (*vars(self).values(), *self._arrays, *(self._columns or ()))
         return sum(array.nbytes for array in found if isinstance(array, np.ndarray))
 
     @property
@@ -107,10 +117,8 @@ class StaticTier:
         if len(made) == 1:
             return made[0]
         if not made:
-            return StaticReading(np.empty((0, self.labels), np.float32), np.empty(0, np.float32))
-        return StaticReading(
-            np.concatenate([one.logits for one in made]), np.concatenate([one.along for one in made])
-        )
+            return self._read(())
+        return StaticReading(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
 
     def logits(self, texts: Sequence[Windows]) -> Floats:
         """The logits of `read_texts`."""
@@ -134,11 +142,10 @@ class StaticTier:
         layer = self._first_layer(texts)
         products = layer.active @ self._output
         logits: Floats = products * layer.active_unit * self._output_scales + self._output_bias
-        return StaticReading(
-            logits, self._axis.of_texts(layer) if self._axis else np.zeros(len(texts), np.float32)
-        )
+        columns = self._columns.of_texts(layer) if self._columns else np.zeros((len(texts), 1), np.float32)
+        return StaticReading(logits, columns)
 
-    def _first_layer(self, texts: Sequence[Windows]) -> _Hidden:
+    def _first_layer(self, texts: Sequence[Windows]) -> TierLayers:
         sums = self._sums(texts)
         largest = np.maximum(np.abs(sums).max(axis=1, keepdims=True), 1.0)  # of integers: 0 or at least 1
         vectors = np.rint(sums * (LEVELS / largest)).astype(np.float32)
@@ -149,7 +156,7 @@ class StaticTier:
         np.maximum(values, np.float32(0), out=values)
         most = np.maximum(values.max(axis=1, keepdims=True), LEAST)
         active = np.rint(values * (HIDDEN_LEVELS / most))
-        return _Hidden(vectors, vector_unit, active, most / HIDDEN_LEVELS)
+        return TierLayers(vectors, vector_unit, active, most / HIDDEN_LEVELS)
 
     def _sums(self, texts: Sequence[Windows]) -> NDArray[np.float64]:
         """The weighted sum of the rows of each text's tokens, of shape (texts, width)."""
@@ -177,30 +184,6 @@ class StaticTier:
 
     def _rows(self, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
         return self._arrays.table.take(numbers, axis=0).astype(np.float64)
-
-
-class _Axis(NamedTuple):
-    """An axis of the encoder's space, as columns for both layers: integers, and what one of them is worth."""
-
-    of_vectors: Floats  # (width,)
-    of_active: Floats  # (hidden,)
-    column_unit: np.float32
-    bias: np.float32
-
-    @classmethod
-    def of(cls, arrays: StaticArrays, axis: Floats) -> Self:
-        column = arrays.meaning.astype(np.float64) @ (arrays.meaning_scales * axis.astype(np.float64))
-        column_unit = max(float(np.abs(column).max()), float(LEAST)) / LEVELS
-        whole = np.rint(column / column_unit).astype(np.float32)
-        width = arrays.table.shape[1]
-        bias = np.float32(arrays.meaning_bias.astype(np.float64) @ axis)
-        return cls(whole[:width], whole[width:], np.float32(column_unit), bias)
-
-    def of_texts(self, layer: _Hidden) -> Floats:
-        from_text = layer.vectors @ self.of_vectors * layer.vector_unit[:, 0]
-        from_hidden = layer.active @ self.of_active * layer.active_unit[:, 0]
-        along: Floats = (from_text + from_hidden) * self.column_unit + self.bias
-        return along
 
 
 def _in_groups(texts: Sequence[Windows]) -> Iterator[Sequence[Windows]]:

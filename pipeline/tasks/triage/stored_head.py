@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 from .cascade_task import CascadeTriage
 from .classifier import Linear, Routing
 from .ensemble_task import EnsembleTriage
-from .head import HeadStore
+from .head import CASCADE, HeadStore
 from .shared import Shared
 from .static_task import StaticTriage
 from .static_tier import StaticTier
@@ -24,12 +24,15 @@ class StoredHead(NamedTuple):
 
     def linear(self, routing: Routing) -> Linear:
         """The weights of its encoder tier. Raises UnknownModel or ModelError if the files are gone or damaged."""
-        return Linear.of(self.heads.load(self.name, self.version).classifier(), routing)
+        return Linear.of(self.heads.load(self.name, self.version).classifier(), routing.urgency)
 
     def tier(self, routing: Routing) -> StaticTier:
         """Its static tier. Raises UnknownModel or ModelError if the files are gone or damaged."""
         head = self.heads.load(self.name, self.version)
-        return self.heads.static_tier(self.name, head).along(routing.urgency)
+        tier = self.heads.static_tier(self.name, head)
+        if head.served == CASCADE:
+            return tier.with_encoder(Linear.of(head.classifier(), routing.urgency))
+        return tier.along(routing.urgency)
 
 
 def keep_linear(task: WithLinear, stored: StoredHead | None, routing: Routing, shared: Shared) -> WithLinear:

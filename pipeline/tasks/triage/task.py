@@ -46,7 +46,7 @@ class Triage(TicketTask):
         super().__init__(model, tokenizer, clean)
         self.labels = classifier.labels
         self._writer = AnswerWriter(classifier.labels, routing)
-        self.linear = held(Linear.of(classifier, routing))
+        self.linear = held(Linear.of(classifier, routing.urgency))
         decided_by = (classifier.digest, routing.digest, str(routing.threshold).encode(), clean.encode())
         self.digest = digest_of(CODE_VERSION, encoder_digest, *decided_by)
         self.version = self.digest.hex()[:12]

@@ -75,7 +75,13 @@ def test_the_digest_of_urgent_phrases_has_their_words_and_margin() -> None:
 
 def test_the_whole_answer_is_less_sure_where_the_text_may_be_urgent() -> None:
     """One standard deviation below the margin, the encoder finds 16 of 100 texts urgent."""
-    assert whole_confidences([0.9, 0.9, 0.9], [-1.0, 0.04, 0.06], 0.06, 0.02) == [0.9, 0.7572, 0.45]
-    assert whole_confidences([0.9], [0.061], 0.06, 0.02) == [0.0], "the static tier finds it urgent itself"
-    assert whole_confidences([0.9], [5.0], math.inf, 0.0) == [0.9], "nothing is urgent"
-    assert whole_confidences([0.9, 0.9], [0.06, 0.07], 0.06, 0.0) == [0.9, 0.0]
+    ones = [1.0] * 3
+    assert whole_confidences([0.9] * 3, ones, [-1.0, 0.04, 0.06], 0.06, 0.02) == [0.9, 0.7572, 0.45]
+    assert whole_confidences([0.9], ones[:1], [0.061], 0.06, 0.02) == [0.0], (
+        "the static tier finds it urgent itself"
+    )
+    assert whole_confidences([0.9], ones[:1], [5.0], math.inf, 0.0) == [0.9], "nothing is urgent"
+    assert whole_confidences([0.9] * 2, ones[:2], [0.06, 0.07], 0.06, 0.0) == [0.9, 0.0]
+    assert whole_confidences([0.9] * 2, [0.5, 0.0], [0.0, 0.0], math.inf, 0.0) == [0.45, 0.0], (
+        "of another label"
+    )

@@ -104,9 +104,13 @@ def confidences(tokenizer: Tokenizer) -> np.ndarray:
 def test_the_static_tier_answers_where_it_is_sure(head: Head, tokenizer: Tokenizer) -> None:
     task = task_of(head, tokenizer)
     prepared = task.prepare(asks(task, TEXTS))
-    sure = np.round(confidences(tokenizer).max(axis=1).astype(float), 4) >= SURE
+    reading = TIER.with_encoder(task.linear()).read_texts(tokenizer.encode(TEXTS))
+    own = confidences(tokenizer)
+    scores = own.max(axis=1).astype(float) * reading.agreed(own.argmax(axis=1)).astype(float)
+    sure = np.round(scores, 4) >= SURE
     assert by_static(prepared) == sure.tolist()
     assert 0.2 < sure.mean() < 0.95
+    assert sure.sum() < (own.max(axis=1) >= SURE).sum(), "of some it expects another answer of the encoder"
     for one, found in zip(prepared, confidences(tokenizer), strict=True):
         if isinstance(one, bytes):
             answer = json.loads(one)

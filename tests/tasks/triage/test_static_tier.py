@@ -13,10 +13,15 @@ from safetensors.numpy import save
 from support.static_tiers import random_arrays
 
 from inferstream.pipeline.errors import ModelError
+from inferstream.pipeline.tasks.triage.classifier import Linear
 from inferstream.pipeline.tasks.triage.static_file import MAX_HIDDEN, MAX_WIDTH, StaticArrays
 from inferstream.pipeline.tasks.triage.static_tier import GATHERED, StaticTier, Windows
 
 AXIS = np.linspace(-1, 1, 12, dtype=np.float32)
+LINEAR = Linear(
+    np.random.default_rng(4).normal(0, 1, (12, 6)).astype(np.float32), np.linspace(0, 1, 6, dtype=np.float32)
+)
+"""An encoder's classifier of five labels, and an axis."""
 
 windows = st.lists(st.integers(0, 60), min_size=0, max_size=40)
 texts_of_windows = st.lists(st.lists(windows, min_size=1, max_size=3), min_size=1, max_size=70)
@@ -39,12 +44,15 @@ def plain(arrays: StaticArrays, text: Windows) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(texts_of_windows, st.integers(0, 5))
 def test_an_answer_is_the_same_to_the_bit_alone_and_in_any_batch(texts: list[Windows], seed: int) -> None:
-    tier = StaticTier(random_arrays(seed)).along(AXIS)
+    tier = StaticTier(random_arrays(seed)).with_encoder(LINEAR)
     together = tier.read_texts(texts)
+    best = together.logits.argmax(axis=1)
+    agreed = together.agreed(best)
     for number, text in enumerate(texts):
         alone = tier.read_texts([text])
         assert alone.logits.tobytes() == together.logits[number].tobytes()
-        assert alone.along.tobytes() == together.along[number].tobytes()
+        assert alone.columns.tobytes() == together.columns[number].tobytes()
+        assert alone.agreed(best[number : number + 1]).tobytes() == agreed[number].tobytes()
     swapped = tier.read_texts(texts[::-1])
     assert swapped.logits[::-1].tobytes() == together.logits.tobytes()
 
@@ -91,6 +99,21 @@ def test_the_axis_is_that_of_the_vectors() -> None:
     expected = tier.vectors(texts) @ AXIS
     assert np.corrcoef(tier.read_texts(texts).along, expected)[0, 1] > 0.9
     assert (StaticTier(arrays).read_texts(texts).along == 0).all()
+    assert tier.read_texts([]).along.shape == (0,)
+
+
+def test_it_expects_of_the_encoder_what_its_classifier_says_of_the_vectors() -> None:
+    tier = StaticTier(random_arrays()).with_encoder(LINEAR)
+    draw = np.random.default_rng(2)
+    texts = [[draw.integers(0, 50, 12).tolist()] for _ in range(40)]
+    reading = tier.read_texts(texts)
+    expected = tier.vectors(texts) @ LINEAR.weights  # of length 1, which those of the columns are not
+    for column in range(6):
+        assert np.corrcoef(reading.columns[:, column], expected[:, column])[0, 1] > 0.9
+    best = reading.columns[:, :-1].argmax(axis=1)
+    assert (reading.agreed(best) >= 1 / 5).all()
+    assert (reading.agreed(best) > reading.agreed((best + 1) % 5)).all()
+    assert tier.nbytes > StaticTier(random_arrays()).nbytes
 
 
 def test_a_text_of_many_windows_needs_no_more_memory_than_a_short_one() -> None:

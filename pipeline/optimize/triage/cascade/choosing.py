@@ -7,7 +7,7 @@ import numpy as np
 
 from ....tasks.triage.answers import DECIMALS
 from ....tasks.triage.cascade import Cascade, CascadeMeasured, urgency_digest, whole_confidences
-from ....tasks.triage.classifier import Classifier
+from ....tasks.triage.classifier import Classifier, Linear
 from ....tasks.triage.confidence import Floats, softmax
 from ....tasks.triage.static_tier import StaticTier, Windows
 from ....tasks.triage.taxonomy import Taxonomy
@@ -30,6 +30,7 @@ class Pairs(NamedTuple):
     """The answers of both tiers to some texts, of which neither has seen any. One value for each text."""
 
     confidence: Floats  # of the static tier
+    agreed: Floats  # in its category, as it expects the encoder's confidence
     along: Floats  # how far the text points along the axis of urgency, by the static tier
     same: Flags  # both answer with the same category
     encoder_confidence: Scores  # rounded as in answers
@@ -38,14 +39,16 @@ class Pairs(NamedTuple):
     @classmethod
     def of(cls, texts: Texts, tier: StaticTier, classifier: Classifier, axis: Floats) -> Self:
         """``classifier`` is the encoder's; ``axis`` of urgency, zeros if there is none."""
-        reading = tier.along(axis).read_texts(texts.windows)
+        reading = tier.with_encoder(Linear.of(classifier, axis)).read_texts(texts.windows)
         confidences = softmax(reading.logits)
+        labels = confidences.argmax(axis=1)
         scores = classifier.scores(texts.vectors) / np.float32(classifier.temperature)
         of_encoder = softmax(scores)
         return cls(
             confidences.max(axis=1),
+            reading.agreed(labels),
             reading.along,
-            confidences.argmax(axis=1) == of_encoder.argmax(axis=1),
+            labels == of_encoder.argmax(axis=1),
             np.asarray(of_encoder.max(axis=1), np.float64).round(DECIMALS),
             texts.vectors @ axis,
         )
@@ -54,7 +57,7 @@ class Pairs(NamedTuple):
     def none(cls) -> Self:
         """Of no texts."""
         empty = np.empty(0, np.float32)
-        return cls(empty, empty, np.empty(0, bool), np.empty(0), empty)
+        return cls(empty, empty, empty, np.empty(0, bool), np.empty(0), empty)
 
     @classmethod
     def joined(cls, parts: Sequence["Pairs"]) -> Self:
@@ -63,8 +66,8 @@ class Pairs(NamedTuple):
 
     def scores(self, margin: float, spread: float) -> Scores:
         """The confidence of the static tier in each whole answer."""
-        found = whole_confidences(self.confidence.tolist(), self.along.tolist(), margin, spread)
-        return np.array(found, np.float64)
+        columns = (self.confidence.tolist(), self.agreed.tolist(), self.along.tolist())
+        return np.array(whole_confidences(*columns, margin, spread), np.float64)
 
     def changed(self, human: float, margin: float) -> Flags:
         """Whether the answer of the static tier is another one, where it says neither urgent nor for a human."""

@@ -21,6 +21,7 @@ def pairs(rows: int = 2_000, seed: int = 0, *, wrong: float = 0.0, sure: bool = 
     other = draw.random(rows) < np.maximum((1 - confidence) ** 2, wrong)
     return Pairs(
         confidence,
+        np.ones(rows, np.float32),
         np.full(rows, -0.2, np.float32),
         ~other,
         np.full(rows, 0.99),
@@ -57,6 +58,16 @@ def test_a_human_whom_only_the_encoder_asks_for_is_a_change() -> None:
     assert cascade.sure[0] < 1
     assert cascade.sure[-1] > cascade.sure[0]
     assert cascade.humans[0] == TAXONOMY.threshold
+
+
+def test_the_static_tier_answers_where_it_expects_the_same_of_the_encoder() -> None:
+    """What it expects tells more: the answers that change are then left to the encoder, and it may answer more."""
+    plain = pairs()
+    knowing = plain._replace(agreed=np.where(plain.same, np.float32(1), np.float32(0.2)))
+    without = chosen_cascade(plain, pairs(100, 1), CALM, 0.01).measured
+    found = chosen_cascade(knowing, pairs(100, 1), CALM, 0.01).measured
+    assert found.share > without.share + 0.1
+    assert found.changed_high <= 0.01
 
 
 def test_urgency_that_only_the_encoder_sees_is_a_change() -> None:
