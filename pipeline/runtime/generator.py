@@ -123,6 +123,13 @@ class Generator:
             return self._decode(lane, texts)
         return self._prefill(lane, texts)
 
+    def leave(self) -> None:
+        """See `HasMemory`. A lane that the thread of a trial kept would be missing in service."""
+        with self._taking:
+            lane = self._by_thread.pop(threading.get_ident(), None)
+            if lane is not None:
+                self._unused.append(lane)
+
     def drop(self, rows: Sequence[Row]) -> None:
         """Free the places of the rows in the memory."""
         for row in rows:

@@ -23,11 +23,15 @@ def memory_left(machine: Path = MACHINE, membership: Path = MEMBERSHIP, mounts: 
     return min(found, default=None)
 
 
+class NoMemory(UsageError):
+    """There is no memory for what a model needs beside its weights."""
+
+
 def check_memory(needed: int, what: str, advice: str) -> None:
-    """Raise UsageError if there is less memory: the kernel would end the process when it uses the last page."""
+    """Raise NoMemory if there is less memory: the kernel would end the process when it uses the last page."""
     left = memory_left()
     if left is not None and needed > left:
-        raise UsageError(
+        raise NoMemory(
             f"{what} need {needed / GB:.1f} GB of memory, and {left / GB:.1f} GB are left: {advice}."
         )
 

@@ -127,8 +127,17 @@ class HasMemory(Protocol):
         """How many rows a step of a phase may have. Without an entry the settings alone decide."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """What it has taken, beside the weights."""
+        ...
+
     def reserve(self, lanes: int) -> None:
         """Take the memory of this number of lanes. Before the first step."""
+        ...
+
+    def leave(self) -> None:
+        """This thread takes no further step for now: its memory is free for the thread of a lane."""
         ...
 
     def warm_up(self, measure: Measure) -> None:

@@ -41,6 +41,9 @@ class TaskDefinition(Protocol):
     process loads which answers only requests with these options, as a command does without workers. And
     ``matching(registry, pattern)``: the names of the models on this machine that a shell pattern stands for.
 
+    ``trial``: a few requests, as JSON holds them, whose answers are tried before a release serves; by default texts.
+    A model that ends none of them within some dozen steps is tried less.
+
     A release has the files of the variant that `load` returns. A task that needs more of them has
     ``release_parts(registry, model_name, settings)``, which returns `ReleaseParts` with all.
     """

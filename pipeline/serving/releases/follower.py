@@ -194,7 +194,7 @@ class Follower:
         await self._free()
 
     async def _load(self, models: ReleasedModels, alias: FollowedAlias, version: str) -> OpenRelease:
-        loaded = [one.release for other in self.followed for one in other.open()]
+        loaded = [one for other in self.followed for one in other.open()]
         opener = self._opener
         assert alias.state is not None
         meant = Meant(alias.name.alias, alias.state.number)

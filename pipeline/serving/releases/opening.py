@@ -1,6 +1,6 @@
 """Opens releases: what they are is read from the registry, laid out here, checked, loaded and tried. Blocks."""
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ from ...models.releases.local import LocalReleases
 from ...models.releases.opening import open_registry
 from ...models.releases.release import Release
 from ...models.releases.trial_notes import Meant, TrialNotes
+from ...runtime.memory_left import NoMemory
 from ...tasks.chains.declared import chains_of
 from ...tasks.definition import TaskDefinition
 from ..loading import ModelLoader
 from ..step_options import check_step_options
-from .room import check_room
+from .room import NoRoom, check_left, check_limit, taken_bytes
 from .trial import check_answers
 
 
@@ -56,14 +57,14 @@ class ReleaseOpener:
         self,
         definition: TaskDefinition,
         release: Release,
-        loaded: Iterable[Release] = (),
+        loaded: Sequence[OpenRelease] = (),
         instead_of: OpenRelease | None = None,
         meant: Meant | None = None,
     ) -> OpenRelease:
         """The release, ready for requests, or the reason why it must not answer any.
 
         Args:
-            loaded: the releases that are in memory now.
+            loaded: those that are in memory now.
             instead_of: the one in whose place it comes.
             meant: by which state of an alias: a version that ends processes in its trial is refused then. None if
                 nothing else could be served.
@@ -71,9 +72,14 @@ class ReleaseOpener:
         Raises ModelError or UsageError, also of the code of a task; ProviderUnavailable.
         """
         folder = self.local.lay_out(release)
-        check_room(release, loaded, self._config.registry.memory_bytes)
+        check_left(release, [one.release for one in loaded])
+        self._check_limit(release, loaded)
         with self._notes.tried(release.task, release.version, meant) if meant else nullcontext():
-            entry = self._loader.released(definition, release, folder)
+            try:
+                entry = self._loader.released(definition, release, folder)
+            except NoMemory as error:
+                raise NoRoom(str(error)) from error
+            self._check_limit(release, loaded, entry.device)
             self._check_provider(release, entry)
             _check_labels(release, entry)
             if instead_of is not None and self._config.registry.keep_labels:
@@ -85,6 +91,12 @@ class ReleaseOpener:
     def forget(self, running: Container[Device]) -> None:
         """Free what was opened and does not run."""
         self._loader.forget(running)
+
+    def _check_limit(self, release: Release, loaded: Iterable[OpenRelease], *device: Device) -> None:
+        """Raise NoRoom if the settings do not allow the release, on this device, beside those that are loaded."""
+        devices = [*(one.entry.device for one in loaded), *device]
+        releases = [*(one.release for one in loaded), release]
+        check_limit(releases, taken_bytes(devices), self._config.registry.memory_bytes)
 
     def _check_provider(self, release: Release, entry: ModelEntry) -> None:
         """Raise BadRelease for one that was judged on another device than it would run on here."""

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Final
 
+from ...engine.device import Device
 from ...errors import ModelError
 from ...models.releases.release import Release
 from ...runtime.memory_left import memory_left
+from ...runtime.model import HasMemory
 
 IN_MEMORY: Final = 2.0
 """What a model takes, in times of its files. Measured of models that have run: 1.6 to 2.1 (encoders, a decoder)."""
@@ -23,17 +25,26 @@ def estimated_bytes(releases: Iterable[Release]) -> int:
     return round(IN_MEMORY * sum(files.values()))
 
 
-def check_room(release: Release, loaded: Iterable[Release], limit: int | None) -> None:
-    """Raise NoRoom unless the release can be loaded beside those that are. ``limit``: for all of them, in bytes."""
-    before = list(loaded)
-    total = estimated_bytes([*before, release])
-    more = total - estimated_bytes(before)
+def taken_bytes(devices: Iterable[Device]) -> int:
+    """What the models on these devices have taken beside their weights, as keys and values of a decoder."""
+    models = [getattr(device, "model", None) for device in set(devices)]  # a device that has stopped has none
+    return sum(model.memory_bytes for model in models if isinstance(model, HasMemory))
+
+
+def check_limit(releases: Iterable[Release], taken: int, limit: int | None) -> None:
+    """Raise NoRoom if releases, and what their models have ``taken``, are more than ``limit`` bytes."""
+    total = estimated_bytes(releases) + taken
     if limit is not None and total > limit:
         raise NoRoom(
-            f"The release {release.task}@{release.version} needs about {more / MB:.0f} MB of memory, "
-            f"{total / MB:.0f} MB with those that are loaded, and {limit / MB:.0f} MB are allowed: raise "
-            "`memory_bytes` in [registry]."
+            f"The release would take {total / MB:.0f} MB of memory with those that are loaded, and {limit / MB:.0f} MB "
+            "are allowed: raise `memory_bytes` in [registry]."
         )
+
+
+def check_left(release: Release, loaded: Iterable[Release]) -> None:
+    """Raise NoRoom unless this process can take what the release needs beside those that are loaded."""
+    before = list(loaded)
+    more = estimated_bytes([*before, release]) - estimated_bytes(before)
     left = memory_left()
     if left is not None and more > left:
         raise NoRoom(

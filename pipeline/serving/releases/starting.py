@@ -101,8 +101,7 @@ class Start:
             return known
         opener = self._the_opener()
         release = opener.find(definition.name, version)
-        loaded = [one.release for one in self._opened]
-        opened = opener.open(definition, release, loaded, meant=meant)
+        opened = opener.open(definition, release, self._opened, meant=meant)
         self._opened.append(opened)
         return opened
 

@@ -93,6 +93,8 @@ def answer_alone(
                 return None
     finally:
         model.drop(prepared)
+        if isinstance(model, HasMemory):
+            model.leave()
     finished = task.finish([Finished(outputs, prepared, options, pieces)])
     return checked_answers(task.name, finished, 1)[0]
 

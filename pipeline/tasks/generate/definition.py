@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ...models.releases.parts import ReleaseParts
 
 GENERATE: Final = "generate"
+BRIEF: Final = {"max_tokens": 16, "too_long": "window"}
+"""Options of a request that any model answers in a moment, however short its context is."""
 
 
 class GenerateDefinition:
@@ -20,6 +22,11 @@ class GenerateDefinition:
     name = GENERATE
     contract = CONTRACTS[GENERATE]
     settings = GenerateSettings
+    trial = (
+        {"text": "Thank you!", "options": BRIEF},
+        {"text": "The order of last week is late, and the courier says: " * 20, "options": BRIEF},
+        {"text": "Não consigo entrar na minha conta: a", "options": BRIEF},
+    )
 
     def load(self, registry: "ModelRegistry", model_name: str, settings: GenerateSettings) -> Loaded:
         """See `loading.load_generate`."""

@@ -54,6 +54,14 @@ class Generate:
         """Whether no chance decides, or only that of the seed."""
         return options.temperature == 0 or options.seed is not None
 
+    def agrees(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether both give the same texts, see `tasks/base.agree`.
+
+        The tokens that were kept of a prompt depend on what each was asked before.
+        """
+        first, second = ([choice["text"] for choice in answer["choices"]] for answer in (one, other))
+        return first == second
+
     def read(self, request: Request) -> Prompt:
         """The text or the messages in normal form. Raises MissingText, BlankText or BadRequest."""
         return read_prompt(request)
