@@ -160,7 +160,10 @@ class ModelLoader:
                 for phase in model.phases
             },
             settings,
-            note=CrashNote(home_folder() / "crashes" / f"{manifest.name}{own}", settings.lanes),
+            # By its content: a candidate is not blamed for a stable version of the same name, nor that for it.
+            note=CrashNote(
+                home_folder() / "crashes" / f"{manifest.name}-{manifest.version}{own}", settings.lanes
+            ),
             batcher=self._batcher,
         )
         device.on_batch = lambda stats: self._metrics.ran(*stats[:-1])

@@ -4,7 +4,8 @@ import atexit
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 
 MAX_CRASHES: Final = 2
 """Of a version while an alias means it: one may be chance, or a user who kills the process."""
+
+KEPT_S: Final = 6 * 3600.0
+"""How long the note of a dead process counts. What ended it may have been the machine, as when its memory was full; a
+version that is at fault ends eight processes a day at most."""
 
 NOTE: Final = ".trial"
 
@@ -43,8 +48,9 @@ class TrialNotes:
     its notes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
+        self._clock = clock
 
     @contextmanager
     def tried(self, task: str, version: str, meant: Meant) -> Iterator[None]:
@@ -74,15 +80,21 @@ class TrialNotes:
     def _check(self, task: str, version: str, meant: Meant) -> None:
         crashes = 0
         for path, noted in self._of_the_dead(version):
-            crashes += noted == meant
-            if noted is None or (noted.alias == meant.alias and noted.number < meant.number):
+            if noted is None or self._is_old(path) or _is_before(noted, meant):
                 _remove(path)
+            else:
+                crashes += noted == meant
         if crashes >= MAX_CRASHES:
             raise CrashedBefore(
                 f"{task}@{version} has ended {crashes} processes of this machine while it was loaded and tried. It is "
-                f"tried again when {task}@{meant.alias} changes, or when you remove "
+                f"tried again when {task}@{meant.alias} changes, after {KEPT_S / 3600:.0f} hours, or when you remove "
                 f"{self._folder / f'{version}.*{NOTE}'}."
             )
+
+    def _is_old(self, path: Path) -> bool:
+        with suppress(OSError):
+            return abs(self._clock() - path.stat().st_mtime) > KEPT_S  # the clock may have been set back
+        return True
 
     def _of_the_dead(self, version: str) -> Iterator[tuple[Path, Meant | None]]:
         """The notes whose process is dead; None for one that was not written whole."""
@@ -94,6 +106,10 @@ class TrialNotes:
                     except (msgspec.MsgspecError, UnicodeDecodeError):
                         noted = None
                     yield path, noted
+
+
+def _is_before(noted: Meant, meant: Meant) -> bool:
+    return noted.alias == meant.alias and noted.number < meant.number
 
 
 def _remove(path: Path) -> None:

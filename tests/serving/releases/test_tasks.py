@@ -208,3 +208,16 @@ async def test_a_decoder_for_which_there_is_no_memory_is_tried_again(
         refusal.again_at = 0.0
         await follower.look()
         assert await releases(client, "generate") == {second}
+
+
+async def test_workers_that_end_on_a_candidate_are_not_counted_on_a_stable_version_of_the_same_name(
+    models: ReleasedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = published(models, "generate", {"seed": 3}, {"seed": 4})
+    async with serving(models, "generate", monkeypatch) as (_, client, follower, alias):
+        models.promote(second, task="generate", rollout=Rollout("canary", 0.5))
+        await follower.look()
+        assert await releases(client, "generate") >= {first}
+        assert alias.candidate is not None
+        folders = {one.entry.device._note._path.parent for one in (alias.stable, alias.candidate)}  # type: ignore[union-attr]
+        assert len(folders) == 2
