@@ -11,7 +11,8 @@ from .releases import print_fields
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ...tasks.triage.head import HeadStore
+    from ...models.metrics import Judgement
+    from ...tasks.triage.head import HeadAccuracy, HeadStore
 
 KIND: Final = "fitted model"
 COLUMNS: Final = {
@@ -21,7 +22,7 @@ COLUMNS: Final = {
     "labels": "LABELS",
     "base": "ENCODER",
     "size": "SIZE",
-    "version": "VERSION",
+    "version": "FIT",
 }
 
 
@@ -45,14 +46,13 @@ def fitted_row(heads: "HeadStore", name: str) -> dict[str, Any]:
     folder = heads.root / name / head.version
     judgement = read_judgement(folder)
     sizes = [path.stat().st_size for file in (HEAD_FILE, *head.files) if (path := folder / file).exists()]
-    measured = head.measured_served
     return {
         "name": name,
         "kind": KIND,
         "served": head.served,
         "base": head.base,
-        "accuracy": f"{measured.accuracy:.1%} of {measured.test_rows} held-out rows",
-        "fitted_on": measured.train_rows,
+        "accuracy": _accuracy(head.measured_served, judgement),
+        "fitted_on": head.measured.train_rows,
         "labels": len(head.labels),
         "tiers": "encoder" if head.static is msgspec.UNSET else "encoder, static",
         "judged": words_of(judgement.gate) if judgement else "not measured beside its original",
@@ -61,6 +61,15 @@ def fitted_row(heads: "HeadStore", name: str) -> dict[str, Any]:
         "versions": heads.versions(name),
         "path": str(folder),
     }
+
+
+def _accuracy(measured: "HeadAccuracy | None", judgement: "Judgement | None") -> str:
+    """Of what answers: on the test rows of its fit, or by the judgement on it."""
+    if measured:
+        return f"{measured.accuracy:.1%} of {measured.test_rows} held-out rows"
+    if judgement and judgement.evaluation.accuracy:
+        return f"{judgement.evaluation.accuracy.value:.1%} of {judgement.evaluation.rows} unseen rows"
+    return "not measured"
 
 
 def print_fitted_models(rows: list[dict[str, Any]]) -> None:

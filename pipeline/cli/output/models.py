@@ -19,7 +19,7 @@ COLUMNS = {
     "max_tokens": "MAX TOKENS",
     "size": "SIZE",
     "as_fp32": "AS FP32",
-    "version": "VERSION",
+    "version": "BUILD",
     "source": "SOURCE",
 }
 

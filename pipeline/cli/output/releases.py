@@ -62,19 +62,19 @@ def state_in_words(name: "ReleaseName", state: "AliasState") -> str:
     forced = " It was forced, which its history says for ever." if state.forced else ""
     if state.candidate and state.rollout:
         return (
-            f"{name} tries {state.candidate} beside {state.stable} ({rollout_in_words(state)} of the keys).{forced} "
-            f"`inferstream models promote {name} --finish` makes it the stable version."
+            f"{name} tries release {state.candidate} beside {state.stable} ({rollout_in_words(state)} of the keys)."
+            f"{forced} `inferstream models promote {name} --finish` makes it the stable version."
         )
     dropped = f"; {state.rolled_back} was rolled back" if state.rolled_back else ""
     before = f"; before it was {state.previous}" if state.previous and not dropped else ""
-    return f"{name} is {state.stable}{before}{dropped}.{forced}"
+    return f"{name} is release {state.stable}{before}{dropped}.{forced}"
 
 
 def print_aliases(store: "ReleaseStore", task: str = "") -> bool:
     """A table of the aliases of a task, or of all; False if there are none."""
     rows = list(alias_rows(store, task))
     if rows:
-        click.echo(f"\nAliases in the registry {store.shown}:")
+        click.echo(f"\nAliases in the registry {store.shown}, and their releases:")
         print_table(rows, ALIASES, as_json=False)
     return bool(rows)
 

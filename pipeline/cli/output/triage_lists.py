@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .evaluations import words_of
 from .tables import print_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ...tasks.triage.head import HeadStore
     from ...tasks.triage.taxonomy import Taxonomy
 
 HEAD_COLUMNS = {
     "name": "NAME",
-    "version": "VERSION",
+    "version": "FIT",
     "current": "CURRENT",
     "base": "ENCODER",
     "served": "ANSWERED BY",
@@ -21,6 +24,7 @@ HEAD_COLUMNS = {
     "train_rows": "FITTED ON",
     "accuracy": "ACCURACY",
     "calibration_error": "CALIBRATION ERROR",
+    "gate": "GATE",
 }
 RULE_COLUMNS = {
     "category": "CATEGORY",
@@ -64,4 +68,21 @@ def _head_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
                 "base": head.base,
                 "served": head.served,
             }
-            yield row | {"labels": len(head.labels)} | msgspec.to_builtins(head.measured_served)
+            yield row | {
+                "labels": len(head.labels),
+                "gate": _gate(heads.root / name / version),
+                "train_rows": head.measured.train_rows,
+                **msgspec.to_builtins(head.measured_served or {}),
+            }
+
+
+def _gate(folder: "Path") -> str:
+    """The judgement on the version in this folder."""
+    from ...errors import ModelError
+    from ...models.judgements import read_judgement
+
+    try:
+        judgement = read_judgement(folder)
+    except ModelError:
+        return "damaged"
+    return words_of(judgement.gate) if judgement else "not measured"

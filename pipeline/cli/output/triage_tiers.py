@@ -24,7 +24,7 @@ COLUMNS = {
 
 
 def print_tiers(reports: "Sequence[TierReport]", served: str) -> None:
-    """Print a row for each tier, which one is served, and how to choose another."""
+    """Print a row for each tier, and which one is served."""
     rows = [
         {
             "tier": one.tier,
@@ -40,8 +40,7 @@ def print_tiers(reports: "Sequence[TierReport]", served: str) -> None:
     ]
     click.echo()
     print_table(rows, COLUMNS, as_json=False)
-    others = [one.tier for one in reports if one.tier != served]
-    click.echo(f"\nThe tier {served} answers. Fit with --serve {' or '.join(others)} for another one.")
+    click.echo(f"\nThe tier {served} answers.")
 
 
 def print_cascade(cascade: "Cascade | None", changed_on_test: float) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ...errors import UsageError
+from ...errors import ModelError, UsageError
 from ...graphs.devices import ANY, CPU
+from ...home import expanded
 from ...models.manifest import ENCODER, Manifest
 from ...models.metrics import CLASSIFY, FITTED, TRANSLATE, ZERO_SHOT
 from ...models.registry import ModelRegistry
@@ -22,7 +23,7 @@ from ...tasks.translate.loading import load_translate
 from ...tasks.translate.settings import TranslateSettings
 from ...tasks.triage.classifier import Classifier, Destinations, routing_of
 from ...tasks.triage.definition import TRIAGE
-from ...tasks.triage.head import HEAD_FILE, HeadStore
+from ...tasks.triage.head import HEAD_FILE, Head, HeadStore
 from ...tasks.triage.loading import load_triage
 from ...tasks.triage.settings import TriageSettings
 from ...tasks.triage.task import Triage
@@ -45,13 +46,18 @@ def fitted_encoder(manifest: Manifest, known: Labeled, provider: str | None, pro
     return _of_encoder(manifest, session, tokenizer, classifier)
 
 
-def encoder_tier(registry: ModelRegistry, name: str, known_as: str, provider: str | None) -> Candidate:
-    """The head of a fitted model on its encoder, whatever else the model has: what its other tiers stand in for."""
-    head = HeadStore(registry.root.parent).load(name)
+def head_on_encoder(
+    head: Head, known_as: str, registry: ModelRegistry, provider: str | None, taxonomy: str | None
+) -> Candidate:
+    """A fitted head on its encoder, whatever other tiers the head has. Raises UnknownModel, ModelError."""
     manifest = registry.load(head.base, ENCODER)
+    if manifest.digest != head.encoder_digest:
+        raise ModelError(
+            f"{known_as} was fitted on another build of {head.base} than the one here: fit it again."
+        )
     session = opened(manifest, provider)
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
-    found = _of_encoder(manifest, session, tokenizer, head.classifier(), head.cleaning)
+    found = _of_encoder(manifest, session, tokenizer, head.classifier(), head.cleaning, taxonomy)
     return replace(found, name=known_as)
 
 
@@ -90,7 +96,7 @@ BY_NAME: Final = {TRANSLATE: translator, CLASSIFY: classifier}
 """Makers of candidates by the task, where a name is all that they need."""
 
 
-def served_model(home: Path, task: str, name: str, provider: str) -> Candidate:
+def served_model(home: Path, task: str, name: str, provider: str, taxonomy: str | None = None) -> Candidate:
     """The model that a process serves which is asked for this name. Raises UsageError for another task."""
     registry = ModelRegistry(home, judged=False)
     if task in BY_NAME:
@@ -98,8 +104,8 @@ def served_model(home: Path, task: str, name: str, provider: str) -> Candidate:
     if task != TRIAGE:
         raise UsageError(f"The memory of {task} is not measured.")
     if HeadStore(home).has(name):
-        return fitted_model(registry, name, provider)
-    return zero_shot_encoder(registry, registry.load(name, ENCODER), None, provider)
+        return fitted_model(registry, name, provider, taxonomy)
+    return zero_shot_encoder(registry, registry.load(name, ENCODER), taxonomy, provider)
 
 
 def opened(manifest: Manifest, provider: str | None) -> Session:
@@ -137,12 +143,16 @@ def _loaded(
 
 
 def _of_encoder(
-    manifest: Manifest, session: Session, tokenizer: Tokenizes, classifier: Classifier, clean: str = NONE
+    manifest: Manifest,
+    session: Session,
+    tokenizer: Tokenizes,
+    classifier: Classifier,
+    clean: str = NONE,
+    taxonomy: str | None = None,
 ) -> Candidate:
-    taxonomy = load_taxonomy(None)
     routing = routing_of(
         classifier.labels,
-        taxonomy,
+        load_taxonomy(expanded(taxonomy, "--taxonomy") if taxonomy else None),
         Destinations(),
         manifest.dimensions,
         lambda phrases: embed(phrases, tokenizer, session),

@@ -16,6 +16,7 @@ from ..triage.labeled import Labeled, read_labeled
 from .extra_sets import ExtraSets, extra_sets
 from .figures.translations import TranslatedTexts
 from .models import Asked, JudgedRows, split_rows
+from .originals import HowServed, original_of
 
 
 class DataFiles(NamedTuple):
@@ -48,7 +49,9 @@ def labeled_files(registry: ModelRegistry, asked: Asked, files: DataFiles) -> tu
     heads = HeadStore(registry.root.parent)
 
     def needs_no_head(name: str) -> bool:
-        return heads.has(name) or registry.load(name).kind == CLASSIFIER
+        if heads.has(name):
+            return bool(asked.original) or original_of(HowServed(registry), name).make is not None
+        return registry.load(name).kind == CLASSIFIER
 
     names = [*asked.names, *filter(None, [asked.original])]
     rows = _labeled(files, files.data)

@@ -1,7 +1,7 @@
 """`models evaluate` for encoders and fitted models: which original each has, and on which rows it is measured."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,16 +20,16 @@ from ..triage.labeled import Labeled
 from ..triage.regression import FOLDS
 from ..triage.report import Progress
 from .candidate import Candidate
-from .candidates import classifier, encoder_tier, fitted_encoder, fitted_model, zero_shot_encoder
+from .candidates import classifier, fitted_encoder, fitted_model, zero_shot_encoder
 from .extra_sets import ExtraSets
 from .figures.classifiers import evaluate
-from .figures.memory import with_memory
+from .figures.memory import MeasuredModel, with_memory
 from .gates import DEFAULTS, judge
 from .keeping import keep_judgement, original_name
+from .originals import HowServed, original_of
 
 MAX_FITTED: Final = 8_000  # rows of heads that are fitted to measure
 MAX_JUDGED: Final = 4_000
-ENCODER_TIER_OF: Final = "the encoder tier of "
 
 
 class Asked(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Asked(Struct, frozen=True):
 
     names: tuple[str, ...]
     original: str | None = (
-        None  # None: the float32 variant, or what a pruned one was made of; the encoder tier
+        None  # None: the float32 variant, or what a pruned one was made of; of fitted models see `originals`
     )
     zero_shot: bool = False
     taxonomy: str | None = None
@@ -75,10 +75,10 @@ def split_rows(rows: Labeled, test: Labeled | None) -> JudgedRows:
     else:
         check_rows(rows, FOLDS)
         known, unseen = rows, test.without(rows.texts)
-    return JudgedRows(_about(known, MAX_FITTED), _about(unseen, MAX_JUDGED))
+    return JudgedRows(about(known, MAX_FITTED), about(unseen, MAX_JUDGED))
 
 
-def _about(rows: Labeled, most: int) -> Labeled:
+def about(rows: Labeled, most: int) -> Labeled:
     """About ``most`` rows, with the same share of each label and FOLDS rows of it at least; or all."""
     share = most / max(1, len(rows.texts))
     if share >= 1:
@@ -100,6 +100,7 @@ class _Measuring:
         self._rows = rows
         self._progress = progress
         self._made: dict[str, Candidate] = {}
+        self._originals: dict[str, Callable[[], Candidate]] = {}
 
     def all(self, sets: ExtraSets) -> dict[str, Judgement]:
         groups: dict[str, list[str]] = defaultdict(list)
@@ -130,7 +131,11 @@ class _Measuring:
         if self._asked.original is not None:
             return self._whole_name(self._asked.original)
         if self._heads.has(name):
-            return f"{ENCODER_TIER_OF}{name}"
+            how = HowServed(self._registry, self._asked.provider, self._asked.taxonomy)
+            original = original_of(how, name)
+            if original.make:
+                self._originals[original.name] = original.make
+            return original.name
         return original_name(self._registry.load(name))
 
     def _candidate(self, name: str) -> Candidate:
@@ -140,8 +145,8 @@ class _Measuring:
 
     def _make(self, name: str) -> Candidate:
         asked = self._asked
-        if name.startswith(ENCODER_TIER_OF):
-            return encoder_tier(self._registry, name.removeprefix(ENCODER_TIER_OF), name, asked.provider)
+        if name in self._originals:
+            return self._originals[name]()
         if self._heads.has(name):
             return fitted_model(self._registry, name, asked.provider, asked.taxonomy)
         manifest = self._registry.load(name)
@@ -156,15 +161,15 @@ class _Measuring:
     def _judged(self, name: str, evaluation: Evaluation) -> Judgement:
         thresholds = self._asked.thresholds or DEFAULTS[evaluation.use]
         forced = self._asked.force and name in map(self._whole_name, self._asked.names)
-        if not name.startswith(ENCODER_TIER_OF):
-            home = self._registry.root.parent
+        if name not in self._originals:
             task = CLASSIFY if evaluation.use == CLASSIFY else TRIAGE
-            evaluation = with_memory(home, task, name, evaluation, self._progress)
+            model = MeasuredModel(self._registry.root.parent, task, name, self._asked.taxonomy)
+            evaluation = with_memory(model, evaluation, self._progress)
         return Judgement(evaluation, judge(evaluation, thresholds, force=forced))
 
     def _kept(self, name: str, judgement: Judgement) -> Judgement:
-        """Write it down, atomically, where the model is; the encoder tier of a model has no place of its own."""
-        if name.startswith(ENCODER_TIER_OF):
+        """Write it down, atomically, where the model is; the original of a fitted one has no place of its own."""
+        if name in self._originals:
             return judgement
         if self._heads.has(name):
             return write_judgement(self._heads.root / name / judgement.evaluation.version, judgement)

@@ -18,7 +18,7 @@ from ..machine.devices import served_by
 from ..triage.report import Progress
 from .candidates import files_of, translator
 from .figures.bootstrap import agreeing
-from .figures.memory import with_memory
+from .figures.memory import MeasuredModel, with_memory
 from .figures.translations import TranslatedTexts, evaluate_translators
 from .gates import DEFAULTS, judge
 from .keeping import keep_judgement, original_name
@@ -54,7 +54,7 @@ def evaluate_text_models(
     for name, evaluation in found.items():
         force = asked.force and name in names
         gate = judge(evaluation, thresholds, force=force)
-        evaluation = with_memory(registry.root.parent, TRANSLATE, name, evaluation, progress)
+        evaluation = with_memory(MeasuredModel(registry.root.parent, TRANSLATE, name), evaluation, progress)
         judgement = Judgement(evaluation, gate)
         kept[name] = keep_judgement(registry, registry.load(name), judgement, progress, force=force)
     return kept

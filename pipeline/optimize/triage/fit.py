@@ -51,6 +51,7 @@ class Fitted(NamedTuple):
     repeated: int  # rows of ``test`` that are not measured, since their texts were fitted on
     rows: FitRows
     teacher: Teacher
+    strength: float  # the inverse regularization of the head
 
 
 def fit(
@@ -71,7 +72,7 @@ def fit(
     rows = rows_to_fit(train, test)
     vectors = embed_with(rows.train.texts, tokenizer, session, progress, "reading the tickets to fit on")
     test_vectors = embed_with(rows.test.texts, tokenizer, session, progress, "reading the tickets to test on")
-    classifier, folds, unseen = cross_fitted(vectors, rows.truth, rows.labels, progress)
+    classifier, folds, unseen, strength = cross_fitted(vectors, rows.truth, rows.labels, progress)
     made = scored(classifier, test_vectors)
     report = measure(made, rows.test_truth)
     head = Head(
@@ -88,7 +89,7 @@ def fit(
         clean=UNSET if rows.train.clean == NONE else rows.train.clean,
     )
     teacher = Teacher(vectors, unseen, classifier.temperature, folds)
-    return Fitted(head, report, rows.repeated, rows, teacher)
+    return Fitted(head, report, rows.repeated, rows, teacher, strength)
 
 
 def rows_to_fit(train: Labeled, test: Labeled | None) -> FitRows:

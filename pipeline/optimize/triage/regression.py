@@ -32,6 +32,7 @@ class CrossFitted(NamedTuple):
     unseen: (
         Floats  # (rows, labels): logits before the temperature, each by one that was not fitted on the row
     )
+    strength: float  # the inverse regularization that was chosen
 
 
 def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress) -> CrossFitted:
@@ -45,7 +46,15 @@ def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progr
         classifier(_regression(strength).fit(vectors, truth)),
         tuple(FoldClassifier(left, classifier(model)) for left, model in folds),
         unseen,
+        strength,
     )
+
+
+def fitted_alike(
+    vectors: Floats, truth: Indices, labels: tuple[str, ...], strength: float, temperature: float
+) -> Classifier:
+    """A regression on other vectors of the same rows; regularization and temperature were chosen by `cross_fitted`."""
+    return Classifier(labels, *_coefficients(_regression(strength).fit(vectors, truth)), temperature, b"")
 
 
 def fitted_classifier(

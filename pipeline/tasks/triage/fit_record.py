@@ -12,6 +12,9 @@ from ...errors import ModelError
 
 FIT_FILE: Final = "fit.msgpack"
 """Beside `head.msgpack`. It is no part of the version, and no release has it: it can tell whose text was fitted on."""
+ORIGINAL_FILE: Final = "original.msgpack"
+"""Beside it, where the encoder answers: the original encoder's head on the same rows, which this one is judged by."""
+NOT_RELEASED: Final = frozenset((FIT_FILE, ORIGINAL_FILE))
 DIGEST_BYTES: Final = 8  # of a million rows, one in 18 million million others has the digest of one by chance
 
 

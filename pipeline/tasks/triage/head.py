@@ -71,6 +71,9 @@ class Head(Struct, frozen=True):
     static: StaticPart | UnsetType = UNSET
     cascade: Cascade | UnsetType = UNSET
     together: float | UnsetType = UNSET  # temperature of the sum of both tiers' log-probabilities
+    measured_both: dict[Serve, HeadAccuracy] | UnsetType = (
+        UNSET  # of what both tiers answer: cascade, ensemble
+    )
     serve: Serve | UnsetType = UNSET
 
     def encoded(self) -> bytes:
@@ -98,10 +101,13 @@ class Head(Struct, frozen=True):
         return self.serve or ENCODER_TIER
 
     @property
-    def measured_served(self) -> HeadAccuracy:
-        """The accuracy of the tier that answers."""
-        static = self.static if self.served == STATIC_TIER else UNSET
-        return static.measured if static else self.measured
+    def measured_served(self) -> HeadAccuracy | None:
+        """The accuracy of what answers; None of a cascade or an ensemble that was fitted before that was kept."""
+        if self.served == ENCODER_TIER:
+            return self.measured
+        if self.served == STATIC_TIER and self.static:
+            return self.static.measured
+        return self.measured_both.get(self.served) if self.measured_both else None
 
     @property
     def files(self) -> dict[str, str]:

@@ -47,6 +47,8 @@ def load_triage(
     shared.memory.max_bytes = config.fitted_bytes
     model = TriageModel(registry, name, taxonomy_file(registry, config), shared)
     stored = model.stored
+    if model.head and model.served == CASCADE:
+        cascade_of(model.head, model.taxonomy)  # before a session: `models promote` opens none
 
     def routing(found: Routing) -> Routing:
         return found if config.threshold is None else replace(found, threshold=config.threshold)

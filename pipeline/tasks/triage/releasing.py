@@ -9,7 +9,7 @@ from ...models.metrics import FITTED, ZERO_SHOT
 from ...models.registry import ModelRegistry
 from ...models.releases.parts import ReleaseParts, parts_of_variant, path_of_setting
 from ...models.releases.release import Origin
-from .fit_record import FIT_FILE, FitRecord, read_fit
+from .fit_record import NOT_RELEASED, FitRecord, read_fit
 from .head import STATIC_TIER, HeadStore
 from .loading import taxonomy_file
 from .settings import TriageSettings
@@ -77,9 +77,9 @@ def _made(origin: Origin, fit: FitRecord | None) -> Origin:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """All files of the version, without the digests of the texts that it was fitted on."""
+    """All files of the version, without what only a fit and an evaluation read."""
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix != ".part" and not path.name.startswith(".") and path.name != FIT_FILE
+        if path.suffix != ".part" and not path.name.startswith(".") and path.name not in NOT_RELEASED
     ]

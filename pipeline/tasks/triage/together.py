@@ -14,8 +14,8 @@ def cascade_of(head: Head, taxonomy: Taxonomy) -> Cascade:
         raise ModelError("The fitted model has no cascade; fit it again with `inferstream triage fit`.")
     if taxonomy.urgency and urgency_digest(taxonomy.urgency) != head.cascade.urgency:
         raise ModelError(
-            "The cascade of the fitted model was chosen for other urgent phrases than those of the taxonomy; fit it "
-            "again with this --taxonomy."
+            "The cascade of the fitted model was chosen for other urgent phrases than those of the taxonomy: give the "
+            "taxonomy of its fit by --taxonomy, or fit it again with this one."
         )
     return head.cascade
 

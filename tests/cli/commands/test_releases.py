@@ -81,16 +81,16 @@ def promoted_twice(models: Run, home: Path) -> tuple[str, str]:
 
 def test_a_rollout_and_its_end(models: Run, home: Path, store: ReleaseStore) -> None:
     first, second = promoted_twice(models, home)
-    assert f"triage@prod tries {second} beside {first} (canary 20% of the keys)" in models(
+    assert f"triage@prod tries release {second} beside {first} (canary 20% of the keys)" in models(
         "show", "triage@prod"
     )
     assert models("promote", "triage@prod", "--finish").startswith(
-        f"triage@prod is {second}; before it was {first}."
+        f"triage@prod is release {second}; before it was {first}."
     )
     back = models("rollback", "triage@prod", "--reason", "worse")
-    assert back.startswith(f"triage@prod is {first}; {second} was rolled back.")
+    assert back.startswith(f"triage@prod is release {first}; {second} was rolled back.")
     assert models("rollback", "triage@prod", "--to", f"triage@{second}").startswith(
-        f"triage@prod is {second}"
+        f"triage@prod is release {second}"
     )
     models("promote", "shop", "prod", "--guarded", status=1)
     models("rollback", "triage@prod", "--to", first)

@@ -62,7 +62,9 @@ def test_fit_list_use_and_evaluate(
         3,
     )
     assert (home / "heads" / "shop" / fitted["version"] / "head.msgpack").exists()
-    assert f"shop is now {fitted['version']}" in output_of(capsys, "use", "shop", fitted["version"])
+    assert f"shop is now fit {fitted['version']}, encoder answers" in output_of(
+        capsys, "use", "shop", fitted["version"]
+    )
     assert run(["triage", "evaluate", *fit[1:4], "--model", "shop", "--json"]) == 0
     printed = capsys.readouterr()
     assert f"shop was fitted on {fitted['train_rows']} of the " in printed.err
@@ -81,9 +83,7 @@ def test_fit_prints_what_each_tier_costs_and_wins(
     file = [tickets_of_three_categories, "--label", "expected"]
     printed = output_of(capsys, "fit", *file, "--name", "shop", "--serve", "static")
     assert "TICKETS/S, ONE CORE" in printed
-    assert (
-        "The tier static answers. Fit with --serve encoder or cascade or ensemble for another one." in printed
-    )
+    assert "The tier static answers." in printed
     (row,) = json.loads(output_of(capsys, "list", "--json"))
     assert row["served"] == "static"
     figures = [

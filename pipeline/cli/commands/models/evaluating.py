@@ -36,12 +36,16 @@ def thresholds_of(given: tuple[str, ...]) -> dict[str, float]:
     help="File to measure on, if heads are fitted on DATA.  [default: a fifth of DATA is held out]",
 )
 @click.option("--zero-shot", is_flag=True, help="Measure encoders with the categories of a taxonomy.")
-@click.option("--taxonomy", type=FILE, help="The taxonomy for --zero-shot.  [default: the built-in example]")
+@click.option(
+    "--taxonomy",
+    type=FILE,
+    help="The taxonomy of fitted models, or for --zero-shot.  [default: the built-in example]",
+)
 @click.option(
     "--original",
     metavar="NAME",
     help="What to compare with.  [default: NAME-fp32, or what a pruned model was made of; of a fitted model its "
-    "encoder tier]",
+    "encoder tier; where that is what answers, the original of its encoder, fitted on the same rows]",
 )
 @click.option(
     "--foreign",
@@ -110,13 +114,15 @@ def evaluate(
     from ....optimize.evaluation.gates import checked_thresholds
     from ....optimize.evaluation.models import Asked, evaluate_models
     from ....optimize.evaluation.text_models import evaluate_text_models
+    from ....tasks.triage.head import HeadStore
 
-    if taxonomy and not zero_shot:
-        raise UsageError("--taxonomy is for encoders with --zero-shot: give both, or none.")
     limits = checked_thresholds(thresholds_of(thresholds))
     chosen = str(taxonomy) if taxonomy else None
     asked = Asked(names, original, zero_shot, chosen, provider, limits, force, speed)
     registry = ModelRegistry(provider=provider, judged=False)
+    heads = HeadStore(registry.root.parent)
+    if taxonomy and not zero_shot and not all(map(heads.has, names)):
+        raise UsageError("--taxonomy is for fitted models, and for encoders with --zero-shot.")
     given = {name: others.pop(name) for name in ("test", "foreign", "negation", "references")}
     files = DataFiles(data, lambda path: dialect_given(path, others), text, label, clean, **given)
     with progress() as report_progress:

@@ -8,7 +8,7 @@ import msgspec
 from ....config import Config
 from ....errors import UsageError
 from ...options.registry import REGISTRY
-from ...options.settings import with_settings
+from ...options.settings import setting, with_settings
 from ...output.pull_progress import pull_progress
 from ...output.releases import state_in_words
 from .shared import as_json
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from ....models.releases.alias import AliasState, Mode, Rollout
     from ....models.releases.names import ReleaseName
 
+TRIAGE: Final = "triage"
+TAXONOMY: Final = (
+    setting(
+        f"{TRIAGE}.taxonomy",
+        "--taxonomy",
+        type=click.Path(),
+        help="TOML file with the taxonomy of a release of triage.  [default: that of the settings, else the built-in "
+        "example]",
+    ),
+)
 GUARDED_SHARE: Final = 0.1
 RATE = click.FloatRange(0, 1, min_open=True)
 
@@ -50,18 +60,20 @@ RATE = click.FloatRange(0, 1, min_open=True)
     "--force", is_flag=True, help="Also if its gate refuses it; release and history say so for ever."
 )
 @click.option("--reason", default="", help="Why; the history says it.")
-@with_settings(REGISTRY, kafka=False)
+@with_settings(REGISTRY, TAXONOMY, kafka=False)
 @as_json
 def promote(name: str, alias: str | None, config: Config, as_json: bool, **given: Any) -> None:
     """Let workers serve NAME under ALIAS.
 
     NAME is a model of this machine, which is published if the registry does not have it, or TASK@VERSION, or another
     TASK@ALIAS. ALIAS is TASK@ALIAS, or an alias alone where only one task can serve the model. Workers that serve
-    the alias load the new version beside the old one, and exchange them while they run.
+    the alias load the new version beside the old one, and exchange them while they run. A release of triage brings
+    its taxonomy: give the one that a fit was given.
 
     \b
       inferstream models promote shop triage@prod
       inferstream models promote shop triage@prod --canary 0.2 --reason "fitted on July"
+      inferstream models promote shop triage@prod --taxonomy my.toml
       inferstream models promote triage@prod --finish
       inferstream models promote triage@0123456789ab prod
     """
@@ -71,8 +83,11 @@ def promote(name: str, alias: str | None, config: Config, as_json: bool, **given
     from ....optimize.recipes.lineage import with_recorded_steps
 
     rollout = _rollout(given)
+    brings_taxonomy = click.get_current_context().params["taxonomy"] is not None
     with pull_progress() as progress:
         finder = ReleaseFinder(config, progress, with_recorded_steps)
+        if brings_taxonomy and "@" in name:
+            raise UsageError(f"--taxonomy is for models of this machine: {name} has that of its release.")
         if given["finish"]:
             if alias or rollout:
                 raise UsageError(
@@ -87,6 +102,8 @@ def promote(name: str, alias: str | None, config: Config, as_json: bool, **given
                     "alias is promoted with --finish."
                 )
             target = finder.target(alias, name)
+            if brings_taxonomy and target.task != TRIAGE:
+                raise UsageError(f"--taxonomy is for releases of {TRIAGE}, and {target} is none.")
             if "@" in name:
                 release = finder.named(parse_release_name(name))
                 _check_task(release.task, target)

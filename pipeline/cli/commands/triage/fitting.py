@@ -1,20 +1,24 @@
 """`inferstream triage fit`."""
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
 
 from ....errors import UsageError
 from ...options.rows import dialect_given, labeled_file
+from ...output.fits import TIERS, FitGiven, FitJudgement, print_judged, print_next
 from ...output.triage_report import print_json, print_report, print_skipped, progress
 from ...output.triage_tiers import print_cascade, print_tiers
 from .shared import as_json, taxonomy_file
 
 if TYPE_CHECKING:
-    from ....optimize.triage.report import TriageReport
-    from ....tasks.triage.head import HeadAccuracy
+    from ....optimize.triage.fit import Fitted
+    from ....optimize.triage.fit_tiers import FittedTiers
+    from ....optimize.triage.report import Progress, TriageReport
+    from ....tasks.triage.head import Head, HeadAccuracy
 
 
 @click.command()
@@ -67,7 +71,7 @@ def fit(
     as_json: bool,
     **more: Any,
 ) -> None:
-    """Fit a model to labeled tickets, measure it, and store it.
+    """Fit a model to labeled tickets, measure it, store it, and judge it.
 
     DATA has a column for the text and one for the label. Optional columns `route` and `priority` are used
     for categories that your taxonomy does not list.
@@ -75,6 +79,10 @@ def fit(
     The model has two tiers: a head for the vectors of the encoder, and a static tier, which needs no encoder; and a
     cascade, in which the static tier answers where it is sure. A table says what each costs and wins. The static tier
     also learns to judge the urgent phrases of the taxonomy, and the cascade holds for these phrases only.
+
+    In the end what is served is judged beside its original on the test tickets, as by `models evaluate`: the encoder
+    beside its float32 original, all else beside the encoder. What does not pass its gate is refused by workers and by
+    `models promote`.
 
     \b
       inferstream triage fit tickets.jsonl --name shop --label category --test held-out.jsonl
@@ -94,7 +102,8 @@ def fit(
     from ....tasks.triage.loading import refuse_encoder_name
     from ....tasks.triage.taxonomy import load_taxonomy
 
-    test, serve, taxonomy = more.pop("test"), more.pop("serve"), load_taxonomy(more.pop("taxonomy"))
+    test, serve, taxonomy_file = more.pop("test"), more.pop("serve"), more.pop("taxonomy")
+    taxonomy = load_taxonomy(taxonomy_file)
     limit = ChangeLimit(more.pop("changed"), more.pop("bound"))
     if (head_alone := more.pop("no_static")) and serve != "encoder":
         raise UsageError(f"--serve {serve} needs the tier that --no-static leaves out: give one of the two.")
@@ -114,24 +123,84 @@ def fit(
             if head_alone
             else tiers_with_cascade(fitted, encoder, taxonomy, serve, limit, report_progress)
         )
-    head, report = (tiers.head, tiers.report) if tiers else (fitted.head, fitted.report)
-    version = heads.save(name, head, files_with_fit(tiers.files if tiers else {}, fitted.rows.train))
-    measured = head.measured_served
+        head = tiers.head if tiers else fitted.head
+        version = heads.save(name, head, files_with_fit(tiers.files if tiers else {}, fitted.rows.train))
+        judged = _judged(name, version, fitted, taxonomy_file, report_progress)
+    made = _Made(version, head, fitted, tiers, judged)
     if as_json:
-        print_json(
-            {"name": name, "version": version, "base": manifest.name, "skipped": train.skipped}
-            | msgspec.to_builtins(measured)
-            | {"report": report, "served": head.served, "tiers": tiers.reports if tiers else []}
-        )
+        _print_json(name, made, train.skipped)
         return
-    print_report(report, f"{name} {version}, fitted on {measured.train_rows} tickets")
-    _print_more(
-        measured if head.served in ("encoder", "static") else None, report, train.skipped, fitted.repeated
+    measure = _options_of(test or data, {"text": text, "label": label} | more)
+    _print(
+        FitGiven(name, head.served, TIERS if tiers else (), measure, str(taxonomy_file or "")),
+        made,
+        train.skipped,
     )
-    if tiers:
-        print_tiers(tiers.reports, head.served)
-        print_cascade(head.cascade or None, tiers.changed_on_test)
-    click.echo(f"\nServe it: inferstream worker triage --model {name} …")
+
+
+class _Made(NamedTuple):
+    version: str
+    head: "Head"
+    fitted: "Fitted"
+    tiers: "FittedTiers | None"
+    judged: FitJudgement
+
+    @property
+    def report(self) -> "TriageReport":
+        return self.tiers.report if self.tiers else self.fitted.report
+
+    @property
+    def measured(self) -> "HeadAccuracy":
+        return self.head.measured_served or self.head.measured
+
+
+def _print_json(name: str, made: _Made, skipped: int) -> None:
+    print_json(
+        {"name": name, "version": made.version, "base": made.head.base, "skipped": skipped}
+        | msgspec.to_builtins(made.measured)
+        | {
+            "report": made.report,
+            "served": made.head.served,
+            "tiers": made.tiers.reports if made.tiers else [],
+        }
+        | made.judged._asdict()
+    )
+
+
+def _print(given: FitGiven, made: _Made, skipped: int) -> None:
+    print_report(made.report, f"{given.name}, fit {made.version}, on {made.measured.train_rows} tickets")
+    one_tier = given.served in ("encoder", "static")
+    _print_more(made.measured if one_tier else None, made.report, skipped, made.fitted.repeated)
+    if made.tiers:
+        print_tiers(made.tiers.reports, given.served)
+        print_cascade(made.head.cascade or None, made.tiers.changed_on_test)
+    print_judged(made.judged, given.name)
+    print_next(made.judged, given)
+
+
+def _options_of(file: Path, reading: dict[str, Any]) -> str:
+    """The arguments with which another command reads the file as this one did."""
+    usual = {"text": "text", "label": "label"}
+    options = [
+        f"--{name} {shlex.quote(value)}" for name, value in reading.items() if value != usual.get(name)
+    ]
+    return " ".join([shlex.quote(str(file)), *options])
+
+
+def _judged(
+    name: str, version: str, fitted: "Fitted", taxonomy: Path | None, report_progress: "Progress"
+) -> FitJudgement:
+    """The judgement on what is served. The model stands without one, too."""
+    from ....errors import InferstreamError
+    from ....models.registry import ModelRegistry
+    from ....optimize.evaluation.fits import judge_fit
+
+    registry = ModelRegistry(judged=False)
+    chosen = str(taxonomy) if taxonomy else None
+    try:
+        return FitJudgement(judge_fit(registry, name, version, fitted, chosen, report_progress))
+    except InferstreamError as error:
+        return FitJudgement(None, str(error))
 
 
 def _print_more(measured: "HeadAccuracy | None", report: "TriageReport", skipped: int, repeated: int) -> None:

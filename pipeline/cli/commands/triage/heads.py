@@ -1,5 +1,7 @@
 """`inferstream triage list` and `inferstream triage use`: the versions of fitted models."""
 
+from typing import Any
+
 import click
 
 from ...output.triage_lists import print_heads
@@ -22,17 +24,49 @@ def list_heads(as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@click.argument("version")
-def use(name: str, version: str) -> None:
-    """Select the version of a fitted model that workers serve.
+@click.argument("version", required=False)
+@click.option(
+    "--serve",
+    type=click.Choice(["encoder", "static", "cascade", "ensemble"]),
+    help="What of it answers from now on. That is a version of its own; nothing is fitted anew.",
+)
+def use(name: str, version: str | None, serve: Any) -> None:
+    """Select which fit of a model workers serve, and which of its tiers answers.
 
-    Workers that start from now on serve VERSION as NAME; running workers keep their version.
+    VERSION is that of a fit, as `triage list` prints it; without it, --serve is about the current one. Workers that
+    start from now on serve it as NAME; running workers keep theirs. Workers that follow an alias go by
+    `models promote` instead.
 
     \b
       inferstream triage use shop 0123456789ab
+      inferstream triage use shop --serve cascade
     """
+    from ....errors import UsageError
     from ....home import home_folder
+    from ....models.judgements import measuring, read_judgement
     from ....tasks.triage.head import HeadStore
+    from ....tasks.triage.serving_tiers import serve_by
 
-    HeadStore(home_folder()).use(name, version)
-    click.echo(f"{name} is now {version}: restart the workers that serve it.")
+    heads = HeadStore(home_folder())
+    if version is None and serve is None:
+        raise UsageError(
+            f"Say which fit of {name} is to be served, or by which tier: inferstream triage use {name} VERSION, or "
+            "--serve TIER."
+        )
+    chosen = version or heads.current(name)
+    if serve:
+        chosen = serve_by(heads, name, chosen, serve)
+    else:
+        heads.use(name, chosen)
+    served = heads.load(name).served
+    click.echo(
+        f"{name} is now fit {chosen}, {served} answers: restart the workers that serve it by this name."
+    )
+    judgement = read_judgement(heads.root / name / chosen)
+    if judgement is None:
+        click.echo(
+            f"It was not measured beside its original: `{measuring(name)}` does that, and `inferstream models promote` "
+            "needs it. DATA may be the file of the fit: rows that it was fitted on are left out."
+        )
+    elif not judgement.gate.open:
+        click.echo(f"Workers refuse it: it did not pass its gate. {' '.join(judgement.gate.failures)}")

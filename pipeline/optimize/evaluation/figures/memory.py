@@ -1,13 +1,13 @@
 """What a process takes to serve a model: measured in one of its own.
 
-python -m inferstream.pipeline.optimize.evaluation.figures.memory HOME TASK NAME PROVIDER LONGEST
+python -m inferstream.pipeline.optimize.evaluation.figures.memory HOME TASK NAME PROVIDER LONGEST [TAXONOMY]
 """
 
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,12 +20,31 @@ TIMEOUT_S: Final = 120.0
 TEXTS: Final = 20  # of about the longest length, in one run
 
 
-def resident_bytes(home: Path, task: str, name: str, provider: str, longest: int) -> int | None:
+class MeasuredModel(NamedTuple):
+    """Which model a process of its own loads."""
+
+    home: Path
+    task: str
+    name: str
+    taxonomy: str | None = None
+
+
+def resident_bytes(model: MeasuredModel, provider: str, longest: int) -> int | None:
     """What loading and running it adds to a process with the libraries; None where the system does not tell it.
 
     ``longest``: words of the texts that it runs.
     """
-    command = [sys.executable, "-m", __name__, str(home), task, name, provider, str(longest)]
+    command = [
+        sys.executable,
+        "-m",
+        __name__,
+        str(model.home),
+        model.task,
+        model.name,
+        provider,
+        str(longest),
+    ]
+    command += [model.taxonomy] if model.taxonomy else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
         return int(done.stdout)
@@ -33,14 +52,14 @@ def resident_bytes(home: Path, task: str, name: str, provider: str, longest: int
         return None
 
 
-def with_memory(home: Path, task: str, name: str, evaluation: Evaluation, progress: Progress) -> Evaluation:
+def with_memory(model: MeasuredModel, evaluation: Evaluation, progress: Progress) -> Evaluation:
     """The evaluation with the memory of the model beside its speed, if that was measured."""
     if not evaluation.speeds:
         return evaluation
-    step = f"measuring the memory of {name}"
+    step = f"measuring the memory of {model.name}"
     progress(step, 0, 1)
     (speed,) = evaluation.speeds
-    taken = resident_bytes(home, task, name, speed.served_by.provider, max(speed.tokens))
+    taken = resident_bytes(model, speed.served_by.provider, max(speed.tokens))
     progress(step, 1, 1)
     return replace(evaluation, speeds=(replace(speed, resident_bytes=taken),))
 
@@ -59,12 +78,12 @@ def resident() -> int | None:
         return None
 
 
-def main(home: Path, task: str, name: str, provider: str, longest: int) -> int | None:
+def main(model: MeasuredModel, provider: str, longest: int) -> int | None:
     """The growth of this process while it loads the model and answers texts."""
     from ..candidates import served_model
 
     before = resident()
-    candidate = served_model(home, task, name, provider)
+    candidate = served_model(*model[:3], provider, model.taxonomy)
     candidate.answers(candidate.ended(["the card " * (longest // 2 + 1)] * TEXTS))
     after = resident()
     return None if before is None or after is None else after - before
@@ -72,7 +91,8 @@ def main(home: Path, task: str, name: str, provider: str, longest: int) -> int |
 
 if __name__ == "__main__":
     try:
-        grown = main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
+        asked = MeasuredModel(Path(sys.argv[1]), sys.argv[2], sys.argv[3], *sys.argv[6:])
+        grown = main(asked, sys.argv[4], int(sys.argv[5]))
         sys.stdout.write(str(grown))
     except InferstreamError as error:
         sys.exit(str(error))

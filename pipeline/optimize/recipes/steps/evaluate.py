@@ -11,7 +11,7 @@ from ...evaluation.candidate import Candidate
 from ...evaluation.candidates import fitted_encoder, fitted_model
 from ...evaluation.extra_sets import extra_sets
 from ...evaluation.figures.classifiers import evaluate
-from ...evaluation.figures.memory import with_memory
+from ...evaluation.figures.memory import MeasuredModel, with_memory
 from ...evaluation.models import JudgedRows, split_rows
 from ...machine.machine import this_machine, versions
 from ..making import MadeByStep, StepPlace
@@ -76,7 +76,10 @@ class EvaluateMaking:
         )
         home = place.registry.root.parent
         return MadeByStep(
-            evaluations={name: with_memory(home, TRIAGE, name, one, progress) for name, one in found.items()}
+            evaluations={
+                name: with_memory(MeasuredModel(home, TRIAGE, name), one, progress)
+                for name, one in found.items()
+            }
         )
 
     def _rows(self, place: StepPlace) -> JudgedRows:

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from ....tasks.pooling import embed
 from ....tasks.triage.cascade_task import Tiers
 from ....tasks.triage.classifier import urgency_axis
-from ....tasks.triage.head import CASCADE, ENCODER_TIER, ENSEMBLE, STATIC_TIER, Serve
+from ....tasks.triage.head import CASCADE, ENCODER_TIER, ENSEMBLE, STATIC_TIER, HeadAccuracy, Serve
 from ....tasks.triage.settings import TriageSettings
 from ....tasks.triage.static_file import STATIC_FILE
 from ....tasks.triage.static_tier import StaticTier
 from ....tasks.triage.taxonomy import Taxonomy
-from ..fit import Fitted
+from ..fit import Fitted, accuracy_of
 from ..fit_tiers import FitEncoder, FittedTiers, TierReport, fit_tiers
 from ..report import Progress, Scored, TriageReport, embed_with, measure
 from .cascaded import cascaded
@@ -88,12 +88,15 @@ def with_cascade(
     progress(step, 2, 2)
     train = Texts(tokenizer.encode(rows.train.texts), fitted.teacher.vectors)
     together = temperature_together(train, rows.truth, folds)
-    both = measure(
-        Scored(rows.labels, added(tested, static, tiers.head.classifier()), together), rows.test_truth
-    )
+    sums = Scored(rows.labels, added(tested, static, tiers.head.classifier()), together)
+    both = measure(sums, rows.test_truth)
+    of_both: dict[Serve, HeadAccuracy] = {
+        CASCADE: accuracy_of(rows, found.scored, report),
+        ENSEMBLE: accuracy_of(rows, sums, both),
+    }
     of_served = {CASCADE: report, ENSEMBLE: both}
     return tiers._replace(
-        head=replace(tiers.head, cascade=cascade, together=together),
+        head=replace(tiers.head, cascade=cascade, together=together, measured_both=of_both),
         reports=[*tiers.reports, measured, _of_ensemble(tiers.reports, both)],
         report=of_served.get(tiers.head.served, tiers.report),
         changed_on_test=float(found.changed.mean()),
