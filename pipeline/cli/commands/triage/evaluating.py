@@ -55,7 +55,7 @@ def evaluate(
     from ....tasks.triage.loading import TriageModel
 
     tickets = read_labeled(data, text, label, dialect_given(data, reading))
-    registry = ModelRegistry()
+    registry = ModelRegistry(judged=False)  # also a model whose gate is closed: it may be looked at
     parts = TriageModel(registry, model, taxonomy)
     tickets = tickets.cleaned(clean or parts.clean)
     tickets, left_out = without_fitted(HeadStore(registry.root.parent), [model], tickets)
