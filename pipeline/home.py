@@ -45,3 +45,14 @@ def make_folder(folder: Path) -> Path:
             f"Cannot create {folder} ({error.strerror}): set INFERSTREAM_HOME to a folder that you can write to."
         ) from error
     return folder
+
+
+def writable_folder(folder: Path) -> Path:
+    """Create the folder, before work whose result is to be kept in it. Raises UsageError that names INFERSTREAM_HOME."""
+    make_folder(folder)
+    if not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"Nothing can be kept in {folder}, which is read-only: set INFERSTREAM_HOME to a folder that you can write "
+            "to."
+        )
+    return folder

@@ -9,7 +9,7 @@ import pytest
 from support import ROOT
 
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.home import expanded, home_folder, make_folder
+from inferstream.pipeline.home import expanded, home_folder, make_folder, writable_folder
 
 HOMES = ("HOME", "XDG_CACHE_HOME", "INFERSTREAM_HOME")
 
@@ -98,3 +98,12 @@ sys.exit(run(sys.argv[1:]))
     if done.returncode:
         assert done.stderr.splitlines()[-1].startswith("Error: ")
     assert not (tmp_path / "~").exists()
+
+
+def test_a_folder_that_is_read_only_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writable_folder(tmp_path / "heads") == tmp_path / "heads"
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write to any folder
+    with pytest.raises(UsageError, match="heads, which is read-only: set INFERSTREAM_HOME"):
+        writable_folder(tmp_path / "heads")

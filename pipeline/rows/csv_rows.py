@@ -139,6 +139,11 @@ def _mistake(error: csv.Error, first: int, last: int) -> str:
     if "end of data" in str(error):
         return "begins a cell with a quote that is never closed: close it, or double a quote that belongs to the text"
     if "expected after" in str(error):
+        if first == 1:  # the header: Excel in most of Europe separates by semicolons
+            return (
+                "has a quote that is closed before its cell ends: name the character between the cells by --delimiter, "
+                'or double the quotes inside of a cell ("")'
+            )
         to = f" (up to line {last})" if last > first else ""
         return (
             f'has a quote that is closed before its cell ends{to}: double the quotes inside of a cell (""), '

@@ -252,7 +252,9 @@ def test_the_version_covers_the_thresholds_and_not_the_sample(head: Head, tokeni
 
 def test_a_cascade_for_other_urgent_phrases_is_refused(head: Head) -> None:
     taxonomy = load_taxonomy()
-    with pytest.raises(ModelError, match="for other urgent phrases than those of the taxonomy; fit it again"):
+    with pytest.raises(
+        ModelError, match="for other urgent phrases than those of the taxonomy: give the taxonomy of its fit"
+    ):
         cascade_of(head, taxonomy)
     fitting = replace(CASCADE, urgency=urgency_digest(taxonomy.urgency))
     assert cascade_of(replace(head, cascade=fitting), taxonomy) == fitting

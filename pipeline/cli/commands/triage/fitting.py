@@ -89,6 +89,7 @@ def fit(
       inferstream triage fit tickets.csv --name shop --serve static
       inferstream triage fit tickets.csv --name shop --serve cascade --changed 0.02
     """
+    from ....home import writable_folder
     from ....models.manifest import ENCODER
     from ....models.registry import ModelRegistry
     from ....optimize.triage.cascade.fit import ChangeLimit, tiers_with_cascade
@@ -110,6 +111,7 @@ def fit(
     registry = ModelRegistry()
     heads = HeadStore(registry.root.parent)
     heads.versions(name)  # raises for an invalid name before the work starts
+    writable_folder(heads.root)
     refuse_encoder_name(registry, name)
     manifest = registry.load(more.pop("base"), ENCODER)
     train = read_labeled(data, text, label, dialect_given(data, more)).cleaned(clean)
