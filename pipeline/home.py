@@ -48,7 +48,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def writable_folder(folder: Path) -> Path:
-    """Create the folder, before work whose result is to be kept in it. Raises UsageError that names INFERSTREAM_HOME."""
+    """Create the folder, before work that is kept there. Raises UsageError that names INFERSTREAM_HOME."""
     make_folder(folder)
     if not os.access(folder, os.W_OK):
         raise UsageError(

@@ -40,6 +40,7 @@ def fitted_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
 def fitted_row(heads: "HeadStore", name: str) -> dict[str, Any]:
     """What is known of the version that is served. Raises UnknownModel, ModelError."""
     from ...models.judgements import read_judgement
+    from ...tasks.triage.fit_record import measured_served
     from ...tasks.triage.head import HEAD_FILE
 
     head = heads.load(name)
@@ -51,7 +52,7 @@ def fitted_row(heads: "HeadStore", name: str) -> dict[str, Any]:
         "kind": KIND,
         "served": head.served,
         "base": head.base,
-        "accuracy": _accuracy(head.measured_served, judgement),
+        "accuracy": _accuracy(measured_served(head, folder), judgement),
         "fitted_on": head.measured.train_rows,
         "labels": len(head.labels),
         "tiers": "encoder" if head.static is msgspec.UNSET else "encoder, static",

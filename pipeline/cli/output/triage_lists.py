@@ -58,6 +58,8 @@ def _rule_rows(taxonomy: "Taxonomy") -> Iterator[dict[str, Any]]:
 
 
 def _head_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
+    from ...tasks.triage.fit_record import measured_served
+
     for name in heads.names():
         for version in heads.versions(name):
             head = heads.load(name, version)
@@ -72,7 +74,7 @@ def _head_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
                 "labels": len(head.labels),
                 "gate": _gate(heads.root / name / version),
                 "train_rows": head.measured.train_rows,
-                **msgspec.to_builtins(head.measured_served or {}),
+                **msgspec.to_builtins(measured_served(head, heads.root / name / version) or {}),
             }
 
 

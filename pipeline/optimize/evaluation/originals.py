@@ -86,7 +86,6 @@ def keep_original(how: HowServed, folder: Path, head: Head, fitted: Fitted, prog
         static=msgspec.UNSET,
         cascade=msgspec.UNSET,
         together=msgspec.UNSET,
-        measured_both=msgspec.UNSET,
     )
     _keep(folder, kept)
 

@@ -1,9 +1,10 @@
 """Adds a static tier to a fitted head, and compares what each tier costs and wins."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,7 +16,15 @@ from ...models.manifest import Manifest
 from ...runtime.graph import Graph
 from ...runtime.tokenizer import Tokenizer
 from ...tasks.pooling import embed
-from ...tasks.triage.head import ENCODER_TIER, STATIC_TIER, TOKENIZER_FILE, Head, Serve, StaticPart
+from ...tasks.triage.head import (
+    ENCODER_TIER,
+    STATIC_TIER,
+    TOKENIZER_FILE,
+    Head,
+    HeadAccuracy,
+    Serve,
+    StaticPart,
+)
 from ...tasks.triage.static_file import STATIC_FILE
 from ...tasks.triage.static_tier import StaticTier
 from ...tasks.triage.taxonomy import Taxonomy
@@ -59,6 +68,7 @@ class FittedTiers(NamedTuple):
     changed_on_test: float = (
         0.0  # share of the test tickets to which the cascade answers otherwise than the encoder
     )
+    measured_both: Mapping[Serve, HeadAccuracy] = MappingProxyType({})  # of the cascade and the ensemble
 
 
 def fit_tiers(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...errors import UsageError, listed
 from ...tasks.mail.cleaning import cleaned
 from ...tasks.triage.fit_record import FIT_FILE, FitRecord, digest_of, digests_of, read_fit
-from ...tasks.triage.head import HeadStore
+from ...tasks.triage.head import HeadAccuracy, HeadStore, Serve
 from ...tasks.triage.ticket_task import NONE
 from ..machine.machine import this_machine, versions
 from .labeled import Labeled
@@ -28,8 +28,13 @@ class UnseenRows(NamedTuple):
     left_out: LeftOut
 
 
-def files_with_fit(files: Mapping[str, bytes], rows: Labeled) -> dict[str, bytes]:
-    """The files of a fitted model, and the record of its fit on ``rows``, which are cleaned."""
+def files_with_fit(
+    files: Mapping[str, bytes], rows: Labeled, measured: Mapping[Serve, HeadAccuracy] | None = None
+) -> dict[str, bytes]:
+    """The files of a fitted model, and the record of its fit on ``rows``, which are cleaned.
+
+    ``measured``: what its tiers are together.
+    """
     record = FitRecord(
         rows=len(rows.texts),
         rows_sha256=rows.digest,
@@ -37,6 +42,7 @@ def files_with_fit(files: Mapping[str, bytes], rows: Labeled) -> dict[str, bytes
         made_on=this_machine().name,
         made_with=versions(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured=dict(measured or {}),
     )
     return {**files, FIT_FILE: record.encoded()}
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ...errors import ModelError
+from .head import Head, HeadAccuracy, Serve
 
 FIT_FILE: Final = "fit.msgpack"
 """Beside `head.msgpack`. It is no part of the version, and no release has it: it can tell whose text was fitted on."""
@@ -27,6 +28,9 @@ class FitRecord(Struct, frozen=True):
     made_on: str  # the machine
     made_with: dict[str, str]  # versions of packages
     made_at: str  # ISO 8601, UTC
+    measured: dict[
+        Serve, HeadAccuracy
+    ] = {}  # what both tiers answer, on the test rows of the fit: cascade, ensemble
 
     def encoded(self) -> bytes:
         """The bytes on disk."""
@@ -66,3 +70,14 @@ def read_fit(folder: Path) -> FitRecord | None:
     if len(found.texts) % DIGEST_BYTES:
         raise ModelError(f"{path} is damaged: fit the model again, or delete the file.")
     return found
+
+
+def measured_served(head: Head, folder: Path) -> HeadAccuracy | None:
+    """The accuracy of what answers of the model in this folder; None where it is not known."""
+    if found := head.measured_served:
+        return found
+    try:
+        fit = read_fit(folder)
+    except ModelError:
+        return None
+    return fit.measured.get(head.served) if fit else None

@@ -71,9 +71,6 @@ class Head(Struct, frozen=True):
     static: StaticPart | UnsetType = UNSET
     cascade: Cascade | UnsetType = UNSET
     together: float | UnsetType = UNSET  # temperature of the sum of both tiers' log-probabilities
-    measured_both: dict[Serve, HeadAccuracy] | UnsetType = (
-        UNSET  # of what both tiers answer: cascade, ensemble
-    )
     serve: Serve | UnsetType = UNSET
 
     def encoded(self) -> bytes:
@@ -102,12 +99,10 @@ class Head(Struct, frozen=True):
 
     @property
     def measured_served(self) -> HeadAccuracy | None:
-        """The accuracy of what answers; None of a cascade or an ensemble that was fitted before that was kept."""
+        """The accuracy of the tier that answers; None where both do: see `fit_record.measured_served`."""
         if self.served == ENCODER_TIER:
             return self.measured
-        if self.served == STATIC_TIER and self.static:
-            return self.static.measured
-        return self.measured_both.get(self.served) if self.measured_both else None
+        return self.static.measured if self.served == STATIC_TIER and self.static else None
 
     @property
     def files(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.triage.static import rows as static_rows
 from inferstream.pipeline.tasks.triage.definition import TriageDefinition
+from inferstream.pipeline.tasks.triage.fit_record import read_fit
 from inferstream.pipeline.tasks.triage.head import HeadStore
 from inferstream.pipeline.tasks.triage.settings import TriageSettings
 
@@ -161,11 +162,12 @@ def test_another_tier_answers_without_another_fit(
     )
     assert "triage@prod is release" in command("models", "promote", "shop", "triage@prod", *mine)
     shown = json.loads(command("models", "show", "shop", "--json"))
-    of_ensemble = heads.load("shop").measured_both["ensemble"]
+    of_both = read_fit(home / "heads/shop" / ensemble).measured
+    of_ensemble = of_both["ensemble"]
     assert shown["accuracy"] == f"{of_ensemble.accuracy:.1%} of 24 held-out rows"
     for row in json.loads(command("triage", "list", "--json")):
         if row["name"] == "shop":
-            assert row["accuracy"] == heads.load("shop").measured_both[row["served"]].accuracy
+            assert row["accuracy"] == of_both[row["served"]].accuracy
     assert "not measured" not in command("triage", "use", "shop", "--serve", "cascade")
     assert heads.current("shop") == cascade, "the version that the fit has made"
     assert judgement_of(home, "shop") is not None

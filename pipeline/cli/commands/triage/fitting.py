@@ -126,7 +126,10 @@ def fit(
             else tiers_with_cascade(fitted, encoder, taxonomy, serve, limit, report_progress)
         )
         head = tiers.head if tiers else fitted.head
-        version = heads.save(name, head, files_with_fit(tiers.files if tiers else {}, fitted.rows.train))
+        files = files_with_fit(
+            tiers.files if tiers else {}, fitted.rows.train, tiers.measured_both if tiers else {}
+        )
+        version = heads.save(name, head, files)
         judged = _judged(name, version, fitted, taxonomy_file, report_progress)
     made = _Made(version, head, fitted, tiers, judged)
     if as_json:
@@ -153,7 +156,8 @@ class _Made(NamedTuple):
 
     @property
     def measured(self) -> "HeadAccuracy":
-        return self.head.measured_served or self.head.measured
+        both = self.tiers.measured_both if self.tiers else {}
+        return both.get(self.head.served) or self.head.measured_served or self.head.measured
 
 
 def _print_json(name: str, made: _Made, skipped: int) -> None:

@@ -83,7 +83,7 @@ class TierMaking:
         if self._limit:
             tiers = with_cascade(tiers, fitted, encoder, load_taxonomy(None), self._limit, progress)
         head = replace(tiers.head, serve=CASCADE if self._limit else STATIC_TIER)
-        files = files_with_fit(tiers.files, fitted.rows.train)
+        files = files_with_fit(tiers.files, fitted.rows.train, tiers.measured_both)
         version = HeadStore(place.registry.root.parent).save(self.name, head, files)
         return MadeByStep(heads={self.name: version}, notes=_told(tiers))
 

@@ -96,7 +96,8 @@ def with_cascade(
     }
     of_served = {CASCADE: report, ENSEMBLE: both}
     return tiers._replace(
-        head=replace(tiers.head, cascade=cascade, together=together, measured_both=of_both),
+        head=replace(tiers.head, cascade=cascade, together=together),
+        measured_both=of_both,
         reports=[*tiers.reports, measured, _of_ensemble(tiers.reports, both)],
         report=of_served.get(tiers.head.served, tiers.report),
         changed_on_test=float(found.changed.mean()),
