@@ -95,7 +95,6 @@ def fit(
     from ....optimize.triage.cascade.fit import ChangeLimit, tiers_with_cascade
     from ....optimize.triage.fit import fit as fit_head
     from ....optimize.triage.fit_tiers import FitEncoder
-    from ....optimize.triage.fitted_rows import files_with_fit
     from ....optimize.triage.labeled import read_labeled
     from ....runtime.sessions import Session
     from ....runtime.tokenizer import Tokenizer
@@ -126,10 +125,7 @@ def fit(
             else tiers_with_cascade(fitted, encoder, taxonomy, serve, limit, report_progress)
         )
         head = tiers.head if tiers else fitted.head
-        files = files_with_fit(
-            tiers.files if tiers else {}, fitted.rows.train, tiers.measured_both if tiers else {}
-        )
-        version = heads.save(name, head, files)
+        version = heads.save(name, head, _files_of(fitted, tiers))
         judged = _judged(name, version, fitted, taxonomy_file, report_progress)
     made = _Made(version, head, fitted, tiers, judged)
     if as_json:
@@ -141,6 +137,14 @@ def fit(
         made,
         train.skipped,
     )
+
+
+def _files_of(fitted: "Fitted", tiers: "FittedTiers | None") -> dict[str, bytes]:
+    from ....optimize.triage.fitted_rows import files_with_fit
+
+    if tiers is None:
+        return files_with_fit({}, fitted.rows.train)
+    return files_with_fit(tiers.files, fitted.rows.train, tiers.measured_both)
 
 
 class _Made(NamedTuple):
