@@ -13,6 +13,7 @@ from ...models.releases.local import LocalReleases
 from ...models.releases.opening import open_registry
 from ...models.releases.release import Release
 from ...models.releases.trial_notes import Meant, TrialNotes
+from ...runtime.freed_memory import keep_large_blocks_apart
 from ...runtime.memory_left import NoMemory
 from ...tasks.chains.declared import chains_of
 from ...tasks.definition import TaskDefinition
@@ -38,6 +39,7 @@ class ReleaseOpener:
 
     def __init__(self, config: Config, loader: ModelLoader) -> None:
         """Raises UsageError for a registry whose address cannot be used."""
+        keep_large_blocks_apart()
         self._config = config
         self._loader = loader
         self.store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
