@@ -5,22 +5,35 @@ from ...graphs.marian.translator import KIND
 from ...models.catalogue import TRANSLATORS
 from ...models.manifest import Manifest
 from ...models.registry import ModelRegistry
+from ...models.releases.names import is_release_name
 from .settings import TranslateSettings
 
 
 def models_for(source: str | None, target: str | None, settings: TranslateSettings) -> list[str]:
     """The models to load for one direction: those of the settings, and if they do not have it, one that has.
 
-    A model of the catalogue is named also if it is not on this machine: loading it says how to get it. Raises
+    The languages of a release are known when it is loaded, so a model of this machine stands beside it. A model of the
+    catalogue is named also if it is not on this machine: loading it says how to get it. Raises
     UsageError with the directions of this machine if it has none, or several and one language says not which.
     """
     configured = [settings.model, *settings.models]
     if source is None and target is None:
         return configured
+    released = [name for name in configured if is_release_name(name)]
+    try:
+        return [*released, *_of_this_machine(source, target, configured)]
+    except UsageError:
+        if released:
+            return released
+        raise
+
+
+def _of_this_machine(source: str | None, target: str | None, configured: list[str]) -> list[str]:
+    """The models of the settings if one of them has the direction, else one that has. Raises UsageError."""
     here = [one for one in ModelRegistry().list() if one.kind == KIND and one.pair]
     having = [one for one in here if _has(one.pair, source, target)]
     if any(one.name in configured for one in having):
-        return configured
+        return [name for name in configured if not is_release_name(name)]
     if published := [one.name for one in TRANSLATORS.values() if one.name == f"translate-{source}-{target}"]:
         return [f"{published[0]}-int8"]
     if len({one.pair for one in having}) == 1:

@@ -17,7 +17,7 @@ from support.tiny_marian import write_tiny_marian
 from support.trial_rig import until
 
 from inferstream import Client, Config, Edge
-from inferstream.pipeline.config import CacheConfig, EngineConfig, RegistryConfig
+from inferstream.pipeline.config import CacheConfig, ChainConfig, EngineConfig, RegistryConfig, StepConfig
 from inferstream.pipeline.engine.trials.trial import Trial
 from inferstream.pipeline.models.manifest import write_manifest
 from inferstream.pipeline.models.registry import ModelRegistry
@@ -30,6 +30,8 @@ from inferstream.pipeline.runtime import memory_left as memory
 from inferstream.pipeline.serving.releases.followed import FollowedAlias
 from inferstream.pipeline.serving.releases.follower import Follower
 
+STEPS: Final = ("translate", "classify")
+CHAIN: Final = "both"
 LONG: Final = {"max_tokens": 200}
 SENTENCES: Final = "My card does not work. The parcel is late. Thank you for the help. " * 2
 
@@ -72,7 +74,7 @@ def published(models: ReleasedModels, task: str, *made: dict[str, Any]) -> list[
         patch.setenv("INFERSTREAM_HOME", str(models.home))
         for number, one in enumerate(made):
             shutil.rmtree(models.home, ignore_errors=True)
-            folder = models.home.with_name(f"files-{number}")
+            folder = models.home.with_name(f"{task}-{number}")
             folder.mkdir()
             versions.append(MAKERS[task](models, folder, **one))
     models.promote(versions[0], task=task)
@@ -88,12 +90,14 @@ async def serving(
         cache=CacheConfig(enabled=False),
         engine=EngineConfig(lanes=2),
         registry=RegistryConfig(str(models.registry), poll_s=1e9, **registry),
-        tasks={"generate": {"rows": 4, "context": 256}},
+        tasks={"generate": {"rows": 4, "context": 256}, **{one: {"model": f"{one}@prod"} for one in STEPS}},
+        chains={CHAIN: ChainConfig([STEPS[0], StepConfig(STEPS[1], model=f"{STEPS[1]}@prod")])},
     )
-    edge = Edge(config, task=task, models=[f"{task}@prod"])
+    served = {CHAIN: ()} if task == CHAIN else {task: [f"{task}@prod"]}
+    edge = Edge(config, tasks=served)
     async with asyncio.timeout(60), edge as client:
         assert edge.serving.follower is not None
-        (alias,) = edge.serving.follower.followed[0].aliases.values()
+        alias = next(iter(edge.serving.follower.followed[0].aliases.values()))
         yield edge, client, edge.serving.follower, alias
 
 
@@ -221,3 +225,21 @@ async def test_workers_that_end_on_a_candidate_are_not_counted_on_a_stable_versi
         assert alias.candidate is not None
         folders = {one.entry.device._note._path.parent for one in (alias.stable, alias.candidate)}  # type: ignore[union-attr]
         assert len(folders) == 2
+
+
+async def test_the_steps_of_a_chain_follow_their_aliases(
+    models: ReleasedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(models, "classify", {"seed": 3})
+    first, second = published(models, "translate", {"seed": 3}, {"seed": 4})
+    async with serving(models, CHAIN, monkeypatch) as (_, client, follower, _):
+        found = []
+        for version in (first, second, first):
+            models.promote(version, task="translate")
+            await follower.look()
+            alone = await client.request("translate", SENTENCES)
+            assert alone.reply.release == version
+            chained = await client.request(CHAIN, SENTENCES)
+            assert chained.reply.release == models.store.alias("classify", "prod").stable
+            found.append(chained.output)
+        assert found[0] == found[2] != found[1], "the last step is asked what the first one answered"
