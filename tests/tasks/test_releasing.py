@@ -178,8 +178,11 @@ def test_what_is_known_of_the_model_is_its_gate(home: Path) -> None:
         folder = HeadStore(home).root / "shop" / HeadStore(home).current("shop")
         forced = Gate({"min_share": 0.97}, False, ("It kept 90 %.",), forced=True)
         write_judgement(folder, Judgement(evaluation, forced))
+        assert parts("triage", "shop", home).gate is None, "one of another version"
+        of_shop = replace(evaluation, version=folder.name)
+        write_judgement(folder, Judgement(of_shop, forced))
         found = parts("triage", "shop", home)
-        assert (found.gate, found.metrics) == (forced, evaluation)
+        assert (found.gate, found.metrics) == (forced, of_shop)
         assert any(path.endswith("/judgement.json") for path in found.files)
         (folder / "judgement.json").unlink()
     finally:

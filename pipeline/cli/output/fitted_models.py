@@ -26,6 +26,9 @@ COLUMNS: Final = {
 }
 
 
+IN_WORDS: Final = {"version": "fit", "versions": "fits"}
+
+
 def fitted_rows(heads: "HeadStore") -> Iterator[dict[str, Any]]:
     """A row for each fitted model; damaged ones are left out, as those of encoders are."""
     from ...errors import InferstreamError
@@ -83,7 +86,9 @@ def print_fitted_model(row: dict[str, Any]) -> None:
     """Lines of what is known of one."""
     print_fields(
         {
-            field.replace("_", " "): ", ".join(value) if isinstance(value, list) else value
+            IN_WORDS.get(field, field.replace("_", " ")): ", ".join(value)
+            if isinstance(value, list)
+            else value
             for field, value in row.items()
         }
     )

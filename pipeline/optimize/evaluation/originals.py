@@ -4,6 +4,7 @@ A static tier, a cascade and an ensemble stand in for the model's own encoder ti
 original of its encoder, with a head that is fitted on the same rows.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -107,7 +108,7 @@ def _kept(folder: Path) -> Head | None:
 
 
 def _keep(folder: Path, head: Head) -> None:
-    part = folder / f"{ORIGINAL_FILE}.part"
+    part = folder / f"{ORIGINAL_FILE}.{os.getpid()}.part"
     try:
         part.write_bytes(head.encoded())
         publish(part, folder / ORIGINAL_FILE)

@@ -43,6 +43,8 @@ def _fitted(registry: ModelRegistry, name: str, heads: HeadStore) -> ReleasePart
     paths = [heads.root / name / "current", *_files_in(folder)]
     steps = (f"fit on {head.measured.train_rows} rows", f"served by {head.served}")
     judgement = read_judgement(folder)
+    if judgement and judgement.evaluation.version != head.version:  # copied from another version
+        judgement = None
     fit = read_fit(folder)
     parts = ReleaseParts(
         name=name,

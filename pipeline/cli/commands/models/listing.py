@@ -131,7 +131,10 @@ def show(name: str, config: Config, as_json: bool) -> None:
         print_fitted_model(row)
         return
     shown = {field: value for field, value in row.items() if field not in IN_WORDS}
-    print_fields({field.replace("_", " "): _in_words(field, value) for field, value in shown.items()})
+    words = {"version": "build"}
+    print_fields(
+        {words.get(field, field.replace("_", " ")): _in_words(field, value) for field, value in shown.items()}
+    )
 
 
 def _manifest(registry: "ModelRegistry", name: str, heads: "HeadStore") -> "Manifest":
