@@ -13,7 +13,7 @@ import msgspec
 from ...engine.engine import Engine
 from ...engine.trials.trial import Trial, TrialName
 from ...errors import InferstreamError
-from ...models.releases.alias import Change, rolled_back
+from ...models.releases.alias import AliasState, Change, rolled_back
 from ...models.releases.faults import AliasChanged
 from ...models.releases.rollout_files import RolloutFiles, WorkerFigures
 from ...models.releases.store import ReleaseStore
@@ -95,21 +95,34 @@ class RolloutWatcher:
         self._share_at = time.monotonic() + SHARED_EVERY_S
         own = {trial.name: msgspec.json.encode(trial.figures) for trial in trials}
         try:
-            self._others = await in_quiet_thread(partial(self._exchange, own), "figures")
+            self._others, means = await in_quiet_thread(partial(self._exchange, own), "figures")
             self._shared |= own.keys()
+            for trial in trials:
+                self._stop_if_dropped(trial, means[trial.name])
         except InferstreamError as error:
             self._share_at = time.monotonic() + AGAIN_S
             self._tell("The figures of a rollout cannot be shared: %s Each worker judges by its own.", error)
 
-    def _exchange(self, own: dict[TrialName, bytes]) -> dict[TrialName, Sequence[WorkerFigures]]:
+    def _exchange(
+        self, own: dict[TrialName, bytes]
+    ) -> tuple[dict[TrialName, Sequence[WorkerFigures]], dict[TrialName, AliasState]]:
+        """The figures of the other workers, and what the aliases mean now."""
         store = self._open()
         others: dict[TrialName, Sequence[WorkerFigures]] = {}
+        means: dict[TrialName, AliasState] = {}
         for name, encoded in own.items():
             files = RolloutFiles(store, name.task, name.alias, name.number)
             figures = msgspec.json.decode(encoded, type=RolloutFigures)
             files.put(WorkerFigures(self._worker, now(), figures))
             others[name] = [one for one in files.read() if one.worker != self._worker]
-        return others
+            means[name] = store.alias(name.task, name.alias)
+        return others, means
+
+    def _stop_if_dropped(self, trial: Trial, state: AliasState) -> None:
+        """Send the candidate nothing more if the alias has left it: the follower may be loading for minutes."""
+        if not trial.stopped and trial.candidate.release not in (state.stable, state.candidate):
+            trial.stopped = f"{trial} was changed by {state.by}"
+            log.info("%s: %s answers no more, since %s.", trial, trial.candidate.release, trial.stopped)
 
     async def _judge(self, trial: Trial) -> None:
         """Stop the candidate if it exceeds a limit."""

@@ -9,7 +9,15 @@ import pytest
 from support.trial_rig import CANDIDATE, STABLE, TrialRig, until
 
 from inferstream.pipeline.errors import InferstreamError
-from inferstream.pipeline.models.releases.alias import AliasState, Change, Mode, Rollout, promoted, tried
+from inferstream.pipeline.models.releases.alias import (
+    AliasState,
+    Change,
+    Mode,
+    Rollout,
+    promoted,
+    rolled_back,
+    tried,
+)
 from inferstream.pipeline.models.releases.faults import RegistryError
 from inferstream.pipeline.models.releases.opening import open_registry
 from inferstream.pipeline.models.releases.rollout_files import RolloutFiles, WorkerFigures
@@ -129,6 +137,17 @@ async def test_a_change_of_a_user_is_not_undone(tmp_path: Path) -> None:
     store().put_alias("echo", "prod", state)
     rig.trial.figures = WORSE
     await watched(rig, store, lambda: bool(rig.trial.stopped))
+    assert history(store)[-1] == state
+
+
+async def test_a_candidate_that_was_dropped_elsewhere_answers_no_more(tmp_path: Path) -> None:
+    """The follower, which would see it as well, may be loading another model."""
+    store, rig = an_alias(tmp_path), TrialRig()
+    state = rolled_back(history(store), CHANGE)
+    store().put_alias("echo", "prod", state)
+    await watched(rig, store, lambda: bool(rig.trial.stopped))
+    assert "was changed by a user" in rig.trial.stopped
+    assert rig.trial.choose(rig.job("text", rig.key_of(CANDIDATE))) is rig.stable
     assert history(store)[-1] == state
 
 
