@@ -1,10 +1,12 @@
 """Fitted triage models over a real Kafka: requests per second of each, relative to the first; and of fleets of workers.
 
     python -m benchmarks.tiers test.csv text banking banking-cascade        # a file, its column, models
+    python -m benchmarks.tiers test.csv text banking-fp32 banking-pruned    # a cascade on a pruned encoder beside fp32
     python -m benchmarks.tiers test.csv text banking-cascade                # one model: 1, 2 and 4 workers
 
-The models take turns with the same texts, in another order in each round, without a cache. The devices of a fleet only
-sleep, so that the cores of this machine are not the limit.
+The names are those of `triage fit --name … --base … --serve …`; decision 40 has the fits. The models take turns with
+the same texts, in another order in each round, without a cache. The devices of a fleet only sleep, so that the cores
+of this machine are not the limit.
 """
 
 import asyncio

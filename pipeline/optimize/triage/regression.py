@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from ...tasks.triage.classifier import Classifier
 from ...tasks.triage.confidence import Floats, Indices, best_temperature, negative_log_likelihood
@@ -37,13 +38,17 @@ class CrossFitted(NamedTuple):
 
 def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress) -> CrossFitted:
     """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
-    strength, temperature, unseen, folds = _choose(vectors, truth, progress)
+    with threadpool_limits(
+        1
+    ):  # the products are small: two threads that wait for each other take ten times as long
+        strength, temperature, unseen, folds = _choose(vectors, truth, progress)
+        fitted = _regression(strength).fit(vectors, truth)
 
     def classifier(model: Any) -> Classifier:
         return Classifier(labels, *_coefficients(model), temperature, b"")
 
     return CrossFitted(
-        classifier(_regression(strength).fit(vectors, truth)),
+        classifier(fitted),
         tuple(FoldClassifier(left, classifier(model)) for left, model in folds),
         unseen,
         strength,

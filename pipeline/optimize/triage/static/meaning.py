@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ....tasks.triage.confidence import Floats
 from .export import Meaning
@@ -41,7 +42,8 @@ def fitted_meaning(network: Network, bags: Any, vectors: Floats, counts: Floats)
     middle = (numbers * shares).sum(axis=0)
     target = (vectors * shares).sum(axis=0)
     centered = numbers - middle
-    gram = (centered * shares).T @ centered
-    gram += np.eye(len(gram)) * (SHARE * max(float(np.trace(gram)) / len(gram), 1e-9))
-    weights = np.linalg.solve(gram, (centered * shares).T @ (vectors - target))
+    with threadpool_limits(1):  # two threads that wait for each other, and for other processes, take longer
+        gram = (centered * shares).T @ centered
+        gram += np.eye(len(gram)) * (SHARE * max(float(np.trace(gram)) / len(gram), 1e-9))
+        weights = np.linalg.solve(gram, (centered * shares).T @ (vectors - target))
     return Meaning(weights.astype(np.float32), (target - middle @ weights).astype(np.float32))
