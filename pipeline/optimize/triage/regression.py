@@ -38,11 +38,8 @@ class CrossFitted(NamedTuple):
 
 def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress) -> CrossFitted:
     """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
-    with threadpool_limits(
-        1
-    ):  # the products are small: two threads that wait for each other take ten times as long
-        strength, temperature, unseen, folds = _choose(vectors, truth, progress)
-        fitted = _regression(strength).fit(vectors, truth)
+    strength, temperature, unseen, folds = _choose(vectors, truth, progress)
+    fitted = _fitted(vectors, truth, strength)
 
     def classifier(model: Any) -> Classifier:
         return Classifier(labels, *_coefficients(model), temperature, b"")
@@ -59,7 +56,7 @@ def fitted_alike(
     vectors: Floats, truth: Indices, labels: tuple[str, ...], strength: float, temperature: float
 ) -> Classifier:
     """A regression on other vectors of the same rows; regularization and temperature were chosen by `cross_fitted`."""
-    return Classifier(labels, *_coefficients(_regression(strength).fit(vectors, truth)), temperature, b"")
+    return Classifier(labels, *_coefficients(_fitted(vectors, truth, strength)), temperature, b"")
 
 
 def fitted_classifier(
@@ -89,7 +86,7 @@ def _choose(vectors: Floats, truth: Indices, progress: Progress) -> _Chosen:
     models: dict[float, list[tuple[Indices, Any]]] = {strength: [] for strength in INVERSE_REGULARIZATIONS}
     for done, (strength, (fitted, left)) in enumerate(steps):
         progress("cross-validating", done, total)
-        model = _regression(strength).fit(vectors[fitted], truth[fitted])
+        model = _fitted(vectors[fitted], truth[fitted], strength)
         unseen[strength][left] = _two_columns(model.decision_function(vectors[left]))
         models[strength].append((left, model))
     progress("cross-validating", total, total)
@@ -102,8 +99,10 @@ def _choose(vectors: Floats, truth: Indices, progress: Progress) -> _Chosen:
     return _Chosen(strength, temperature, unseen[strength], models[strength])
 
 
-def _regression(strength: float) -> Any:
-    return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
+def _fitted(vectors: Floats, truth: Indices, strength: float) -> Any:
+    """In one thread: its products are small, and two threads that wait for each other take ten times as long."""
+    with threadpool_limits(1):
+        return LogisticRegression(C=strength, max_iter=MAX_ITERATIONS).fit(vectors, truth)
 
 
 def _coefficients(model: Any) -> tuple[Floats, Floats]:
