@@ -27,6 +27,7 @@ class FitGiven(NamedTuple):
     tiers: tuple[str, ...]  # that were fitted
     measure: str  # the arguments of the command that measures it: tickets.csv --label category
     taxonomy: str = ""
+    before: str = ""  # the fit that was served
 
 
 def print_judged(found: FitJudgement, name: str) -> None:
@@ -63,7 +64,10 @@ def print_next(found: FitJudgement, given: FitGiven) -> None:
     change = {f"inferstream triage use {name} --serve {others}": "another tier answers"} if others else {}
     judgement = found.judgement
     if judgement is not None and not judgement.gate.open:
-        steps = change | {f"{measure} --force": "serve it nevertheless; that is recorded for ever"}
+        back = (
+            {f"inferstream triage use {name} {given.before}": "serve the fit before"} if given.before else {}
+        )
+        steps = back | change | {f"{measure} --force": "serve it nevertheless; that is recorded for ever"}
     elif judgement is None:
         steps = {serve: "serve it"} | change
         steps |= {measure: "measure it, for `models promote`", promote: "publish it then"}

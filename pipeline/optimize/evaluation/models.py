@@ -128,8 +128,17 @@ class _Measuring:
         return name if self._heads.has(name) else self._registry.load(name).name
 
     def _original_of(self, name: str) -> str:
-        if self._asked.original is not None:
-            return self._whole_name(self._asked.original)
+        given = self._asked.original
+        if given is not None and self._whole_name(given) != name:
+            return self._whole_name(given)
+        own = self._own_original_of(name)
+        if given is not None and own != name:
+            raise UsageError(
+                f"{name} cannot be judged beside itself: name its original, {own}, or leave --original out."
+            )
+        return own
+
+    def _own_original_of(self, name: str) -> str:
         if self._heads.has(name):
             how = HowServed(self._registry, self._asked.provider, self._asked.taxonomy)
             original = original_of(how, name)

@@ -187,10 +187,12 @@ def test_a_fit_that_does_not_pass_is_refused_and_says_what_to_do(
         "inferstream.pipeline.optimize.evaluation.models.DEFAULTS", {"fitted": {"min_agreement": 1.1}}
     )
     fit = ("triage", "fit", tickets, "--base", "tiny-int8", "--name", "shop", "--no-static")
+    before = HeadStore(home).current("shop")
     printed = command(*fit)
     assert "It did not pass its gate: " in printed
     assert "models promote" not in printed
     assert f"inferstream models evaluate shop {tickets} --force" in printed
+    assert f"inferstream triage use shop {before} " in printed
     with pytest.raises(ModelError, match="did not pass its gate"):
         TriageDefinition().load(ModelRegistry(), "shop", TriageSettings())
     assert "110.00% are needed" in command("models", "promote", "shop", "triage@prod", status=1)

@@ -302,6 +302,10 @@ def test_rows_are_drawn_with_the_share_of_each_label_and_rare_labels_stay(
         (["tiny-int8", "--taxonomy", "x.toml"], "--taxonomy is for fitted models, and for encoders with"),
         (["tiny-int8", "--threshold", "min_share"], "must be NAME=NUMBER"),
         (["tiny-int8", "--threshold", "accuracy=1"], "no threshold 'accuracy'"),
+        (
+            ["tiny-int8", "--original", "tiny-int8", "--no-speed"],
+            "cannot be judged beside itself: name its original",
+        ),
         (["nothing", "--no-speed"], "There is no model 'nothing'"),
         (["tiny-int8", "--zero-shot", "--no-speed"], "tiny-fp32 answers no row with its label"),
     ],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ....optimize.triage.fit import Fitted
     from ....optimize.triage.fit_tiers import FittedTiers
     from ....optimize.triage.report import Progress, TriageReport
-    from ....tasks.triage.head import Head, HeadAccuracy
+    from ....tasks.triage.head import Head, HeadAccuracy, HeadStore
 
 
 @click.command()
@@ -111,6 +111,7 @@ def fit(
     heads = HeadStore(registry.root.parent)
     heads.versions(name)  # raises for an invalid name before the work starts
     writable_folder(heads.root)
+    before = _version_before(heads, name)
     refuse_encoder_name(registry, name)
     manifest = registry.load(more.pop("base"), ENCODER)
     train = read_labeled(data, text, label, dialect_given(data, more)).cleaned(clean)
@@ -131,12 +132,25 @@ def fit(
     if as_json:
         _print_json(name, made, train.skipped)
         return
-    measure = _options_of(test or data, {"text": text, "label": label} | more)
-    _print(
-        FitGiven(name, head.served, TIERS if tiers else (), measure, str(taxonomy_file or "")),
-        made,
-        train.skipped,
+    given = FitGiven(
+        name=name,
+        served=head.served,
+        tiers=TIERS if tiers else (),
+        measure=_options_of(test or data, {"text": text, "label": label} | more),
+        taxonomy=str(taxonomy_file or ""),
+        before="" if before == version else before,
     )
+    _print(given, made, train.skipped)
+
+
+def _version_before(heads: "HeadStore", name: str) -> str:
+    """The version that is served; empty if there is none, or none that can be read."""
+    from ....errors import ModelError
+
+    try:
+        return heads.current(name) if heads.has(name) else ""
+    except ModelError:
+        return ""
 
 
 def _files_of(fitted: "Fitted", tiers: "FittedTiers | None") -> dict[str, bytes]:
