@@ -57,7 +57,9 @@ RATE = click.FloatRange(0, 1, min_open=True)
 )
 @click.option("--finish", is_flag=True, help="Make the candidate of the alias NAME its stable version.")
 @click.option(
-    "--force", is_flag=True, help="Also if its gate refuses it; release and history say so for ever."
+    "--force",
+    is_flag=True,
+    help="Also if it was not measured, or did not pass its gate; release and history say so for ever.",
 )
 @click.option("--reason", default="", help="Why; the history says it.")
 @with_settings(REGISTRY, TAXONOMY, kafka=False)
