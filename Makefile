@@ -85,8 +85,8 @@ bench-assistant: .venv/.dev ## Measure generated texts on one core, on a real Ka
 	@$(BIN)/inferstream bench-assistant $(ARGS)
 
 .PHONY: bench-optimize
-bench-optimize: .venv/.dev ## Make variants by the profile `cpu` and report; ARGS="--data tickets.csv" names the rows (minutes)
-	@$(BIN)/inferstream optimize --profile cpu $(ARGS)
+bench-optimize: .venv/.dev ## Make variants by the profile `cpu` and report; ARGS="--data FILE --label COLUMN": other rows (minutes)
+	@$(BIN)/inferstream optimize --profile cpu --data examples/tickets.jsonl --label expected --out results/optimize $(ARGS)
 
 .PHONY: chaos
 chaos: .venv/.dev ## Break brokers and workers under load, then audit the topics (minutes)

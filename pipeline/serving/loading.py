@@ -16,6 +16,7 @@ from ..engine.model_entry import ModelEntry
 from ..engine.no_rows import device_without_rows
 from ..errors import ModelError
 from ..graphs.devices import ANY
+from ..graphs.sound_arrays import array_of_no_numbers
 from ..home import home_folder
 from ..models.manifest import ENCODER, Manifest
 from ..models.registry import ModelRegistry, split_name
@@ -172,11 +173,9 @@ class ModelLoader:
 
 def _check_arrays(manifest: Manifest) -> None:
     """Raise ModelError for a graph with an array that holds no numbers."""
-    from ..graphs.sound_arrays import array_of_no_numbers  # onnx: a worker without releases does not load it
-
     try:
         name = array_of_no_numbers(Path(manifest.graph_path))
-    except Exception as error:  # what the library raises of a file that is no graph
+    except (OSError, ValueError, KeyError, RecursionError) as error:  # of a file that is no graph
         raise ModelError(f"The graph of {manifest.name} cannot be read ({error}).") from error
     if name is not None:
         raise ModelError(

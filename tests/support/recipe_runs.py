@@ -13,6 +13,7 @@ from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.machine.machine import this_machine
 from inferstream.pipeline.optimize.recipes import runner
 from inferstream.pipeline.optimize.recipes.making import Making
+from inferstream.pipeline.optimize.recipes.model_facts import facts_of
 from inferstream.pipeline.optimize.recipes.plan import plan_of
 from inferstream.pipeline.optimize.recipes.reading import read_recipe
 from inferstream.pipeline.optimize.recipes.rows import RecipeRows
@@ -35,7 +36,9 @@ def run(recipe: Path, home: Path) -> list[runner.DoneStep]:
     """Run the recipe as the command does."""
     wanted = read_recipe(recipe)
     registry = ModelRegistry(home, judged=False)
-    return runner.RecipeRun(registry, plan_of(wanted), RecipeRows(wanted.data), this_machine()).run(Quiet())
+    facts = facts_of(wanted.model, registry, Quiet())
+    plan, rows = plan_of(wanted, facts), RecipeRows(wanted.data, facts)
+    return runner.RecipeRun(registry, plan, rows, this_machine()).run(Quiet())
 
 
 def kill_at(limit: int) -> None:

@@ -26,12 +26,21 @@ def open_registry(
     return ReleaseStore(BoundedStorage(_storage(url, home), limit_s))
 
 
+def address_of(url: str) -> str:
+    """The address, from whatever folder it is read: a folder as its absolute path. Raises UsageError."""
+    path = url.removeprefix("file://")
+    return url if _is_elsewhere(path) else str(expanded(path, "registry.url").absolute())
+
+
 def _storage(url: str | None, home: Path | None) -> Storage:
     if url is None:
         return FolderStorage((home or home_folder()) / FOLDER)
-    path = url.removeprefix("file://")
-    if "://" not in path and "::" not in path:
-        return FolderStorage(expanded(path, "registry.url").absolute())
+    if not _is_elsewhere(url.removeprefix("file://")):
+        return FolderStorage(Path(address_of(url)))
     from .bucket_storage import BucketStorage
 
     return BucketStorage(url)
+
+
+def _is_elsewhere(path: str) -> bool:
+    return "://" in path or "::" in path

@@ -44,6 +44,7 @@ class Pruning(msgspec.Struct, frozen=True):
     share: float  # of the heads and units to remove
     known_as: str
     force: bool = False  # also if it keeps too little accuracy
+    keep_closed: bool = False  # a variant that keeps too little is made too, and workers refuse it
 
 
 def prune_model(
@@ -53,7 +54,7 @@ def prune_model(
 
     Four fifths of ``rows`` are what it computes on; both variants are measured on the last fifth against the float32
     variant of the original. What was made before from the same is not made again. Raises UsageError, or ModelError if
-    a variant does not pass its gate; then there is no new model, unless it is forced.
+    a variant does not pass its gate; then there is no new model, unless it is forced, or kept closed.
     """
     base, precision = split_name(wanted.known_as)
     if precision or base in PUBLISHED:
@@ -65,13 +66,16 @@ def prune_model(
 
     def made() -> list[Manifest]:
         found = whole_variants(registry, base)
-        if found and all(one.recipe == RECIPE and one.lineage == lineage for one in found):
+        same = found and all(one.recipe == RECIPE and one.lineage == lineage for one in found)
+        if same and (wanted.keep_closed or all(map(_is_open, found))):
             return found
         if any(one.lineage is None or one.lineage.original != original.name for one in found):
             raise UsageError(
                 f"{base} is the name of another model here; give the pruned one another by --as."
             )
-        return _PrunedModel(registry, base, original, lineage, progress).make(rows)
+        return _PrunedModel(registry, base, original, lineage, progress).make(
+            rows, keep_closed=wanted.keep_closed
+        )
 
     return completed(registry, base, ENCODER, progress, made)
 
@@ -90,8 +94,8 @@ class _PrunedModel:
         self._progress = progress
         self._tokenizer = Tokenizer(original.tokenizer_path, original.max_tokens, original.pad_id)
 
-    def make(self, rows: Labeled) -> list[Manifest]:
-        """Prune, build and measure; the manifests are written when both variants are good enough."""
+    def make(self, rows: Labeled, *, keep_closed: bool) -> list[Manifest]:
+        """Prune, build and measure; the manifests are written when both variants are good enough, or kept closed."""
         known, unseen = hold_out(rows)
         self._write_files(self._pruned(known.texts))
         plan = self._plan()
@@ -99,6 +103,10 @@ class _PrunedModel:
         source = f"{self._original.name}, {self._lineage.share:.0%} of its heads and units removed"
         fp32 = builder.fp32(source)
         measured = self._measured([fp32, builder.int8(fp32)], known, unseen)
+        if closed := [one for one in measured if not _is_open(one)]:
+            if not keep_closed:
+                raise ModelError(_refusal(closed[0]))
+            measured = [msgspec.structs.replace(one, gate=None) for one in measured]  # its judgement says it
         for manifest in measured:
             write_manifest(manifest, self._registry.manifest_path(self._base, manifest.precision))
         sweep(self._home, {*FILES, *(Path(one.graph_path).name for one in measured)})
@@ -151,11 +159,6 @@ class _PrunedModel:
 
     def _judged(self, manifest: Manifest, evaluation: Evaluation) -> Manifest:
         gate = judge(evaluation, DEFAULTS[FITTED], force=self._lineage.forced)
-        if not gate.open:
-            raise ModelError(
-                f"{manifest.name} is not published. {' '.join(gate.failures)} Remove less by --share, give more rows, "
-                "or publish it nevertheless by --force."
-            )
         judgements = {FITTED: Judgement(evaluation, gate)}
         return msgspec.structs.replace(manifest, lineage=self._lineage, gate=gate, judgements=judgements)
 
@@ -172,6 +175,19 @@ class _PrunedModel:
             part = self._home / f"{name}.part"
             part.write_bytes(content)
             publish(part, self._home / name)
+
+
+def _is_open(manifest: Manifest) -> bool:
+    judgement = manifest.judgements.get(FITTED)
+    return judgement is None or judgement.gate.open
+
+
+def _refusal(manifest: Manifest) -> str:
+    failures = " ".join(manifest.judgements[FITTED].gate.failures)
+    return (
+        f"{manifest.name} is not published. {failures} Remove less by --share, give more rows, or publish it "
+        "nevertheless by --force."
+    )
 
 
 def _within(windows: Iterable[Sequence[int]]) -> list[Sequence[int]]:

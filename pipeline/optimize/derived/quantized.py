@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from ...graphs.bert.float32 import Pooling
 from ...graphs.bert.int8 import Calibration, Int8BertEncoder
 from ...graphs.bert.mixed import DynamicBertEncoder, MixedBertEncoder
 from ...models.files import sha256_of
-from ...models.manifest import ENCODER, Agreement, Manifest, write_manifest
+from ...models.manifest import Agreement, Manifest, write_manifest
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.sessions import Session
@@ -45,7 +45,7 @@ class QuantizedEncoder(NamedTuple):
 def quantize_encoder(
     registry: ModelRegistry, original: Manifest, method: str, goal: Goal, progress: Progress
 ) -> QuantizedEncoder:
-    """Make the variant of ``original``, a float32 encoder, by one of METHODS. ``goal`` is of the method mixed.
+    """Make the variant of ``original`` in float32 by one of METHODS. ``goal`` is of the method mixed.
 
     Raises ModelError if it does not pass its gate, or if the goal cannot be reached.
     """
@@ -65,7 +65,7 @@ def quantize_encoder(
         write_manifest(manifest, registry.manifest_path(base, method))
         return [manifest]
 
-    return QuantizedEncoder(completed(registry, base, ENCODER, progress, made)[0], notes)
+    return QuantizedEncoder(completed(registry, base, original.kind, progress, made)[0], notes)
 
 
 def _pulled(registry: ModelRegistry, original: Manifest) -> Manifest | None:
@@ -95,7 +95,7 @@ class _Quantizing:
         self._weights = read_weights(home / WEIGHTS, self._config)
         check_weights(self._config, self._weights, home / WEIGHTS)
         self._tokenizer = Tokenizer(original.tokenizer_path, original.max_tokens, original.pad_id)
-        self._pooling: Pooling = "cls" if original.pooling == "cls" else "mean"
+        self._pooling = cast("Pooling", original.pooling or "mean")
         self._comparison = VariantComparison(self._tokenizer)
         self._sentences, self._labels = load_sample()
 

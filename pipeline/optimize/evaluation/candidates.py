@@ -35,15 +35,24 @@ from ..triage.report import Progress, embed_with, indices_of
 from .candidate import Candidate
 
 
-def fitted_encoder(manifest: Manifest, known: Labeled, provider: str | None, progress: Progress) -> Candidate:
-    """An encoder with a head that is fitted on its own vectors of the ``known`` rows, as `triage fit` does it."""
+def fitted_encoder(
+    manifest: Manifest,
+    known: Labeled,
+    provider: str | None,
+    progress: Progress,
+    taxonomy: str | None = None,
+) -> Candidate:
+    """An encoder with a head that is fitted on its own vectors of the ``known`` rows, as `triage fit` does it.
+
+    ``taxonomy``: the file by which its answers are routed; without it the built-in one.
+    """
     session = opened(manifest, provider)
     tokenizer = Tokenizer(manifest.tokenizer_path, manifest.max_tokens, manifest.pad_id)
     labels = tuple(sorted(set(known.labels)))
     step = f"reading the rows to fit on with {manifest.name}"
     vectors = embed_with(known.texts, tokenizer, session, progress, step)
     classifier = fitted_classifier(vectors, indices_of(known.labels, labels), labels, progress)
-    return _of_encoder(manifest, session, tokenizer, classifier)
+    return _of_encoder(manifest, session, tokenizer, classifier, taxonomy=taxonomy)
 
 
 def head_on_encoder(

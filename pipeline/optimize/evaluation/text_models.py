@@ -1,7 +1,7 @@
 """`models evaluate` for translators and decoders."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,10 +41,10 @@ def evaluate_text_models(
         raise UsageError(f"{', '.join(asked.names)} have several originals: measure them one by one.")
     original = registry.load(originals.pop())
     if {one.kind for one in manifests} == {TRANSLATOR} and original.kind == TRANSLATOR:
-        found = _translators(registry, original, manifests, asked, source, progress)
+        found = measured_translators(registry, [original, *manifests], asked, source, progress)
         use = TRANSLATE
     elif {one.kind for one in manifests} == {DECODER} and original.kind == DECODER:
-        found = _decoders(original, manifests, source.texts, progress)
+        found = measured_decoders(original, manifests, source.texts, progress)
         use = GENERATE
     else:
         raise UsageError("Measure models of one kind at once: encoders, translators, or language models.")
@@ -60,22 +60,23 @@ def evaluate_text_models(
     return kept
 
 
-def _translators(
+def measured_translators(
     registry: ModelRegistry,
-    original: Manifest,
     manifests: Sequence[Manifest],
     asked: Asked,
     source: TranslatedTexts,
     progress: Progress,
-) -> Mapping[str, Evaluation]:
-    made = {one.name: translator(registry, one.name, asked.provider) for one in (original, *manifests)}
-    variants = [made[one.name] for one in manifests]
-    return evaluate_translators(made[original.name], variants, source, progress, speeds=asked.speeds)
+) -> dict[str, Evaluation]:
+    """What is measured of each, by their names; the first is the original. Raises UsageError."""
+    names = dict.fromkeys(one.name for one in manifests)
+    original, *variants = (translator(registry, name, asked.provider) for name in names)
+    return evaluate_translators(original, variants, source, progress, speeds=asked.speeds)
 
 
-def _decoders(
+def measured_decoders(
     original: Manifest, manifests: Sequence[Manifest], texts: Sequence[str], progress: Progress
-) -> Mapping[str, Evaluation]:
+) -> dict[str, Evaluation]:
+    """What is measured of each, by their names. Raises UsageError, ModelError."""
     tokens = _tokens(original, texts)
     found = {}
     for done, one in enumerate(manifests):

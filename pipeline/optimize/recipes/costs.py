@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from ..machine.machine import products_per_s
 from .making import Making, StepPlace
+from .rows import ASSUMED
 from .store import StepRecord
 
 REFERENCE_PRODUCTS_PER_S: Final = (
@@ -39,11 +40,13 @@ class Costs:
             for one in self._records
             if one.kind == making.kind and one.reference_s and one.seconds > LEAST_S
         ][:LEARNED_FROM]
+        assumed = making.reads_rows and not place.rows.named
+        rows = f", for {ASSUMED.known + ASSUMED.unseen:,} rows" if assumed else ""
         if ratios:
             runs = f"{len(ratios)} earlier run{'s' * (len(ratios) != 1)}"
-            return Expectation(reference_s * median(ratios), f"learned from {runs} here")
+            return Expectation(reference_s * median(ratios), f"learned from {runs} here{rows}")
         return Expectation(
-            reference_s / self._measured(), f"reference, at {self._measured():.2f} of its speed"
+            reference_s / self._measured(), f"reference, at {self._measured():.2f} of its speed{rows}"
         )
 
     def _measured(self) -> float:

@@ -11,6 +11,14 @@ from ...models.registry import ModelRegistry
 from .rows import RecipeRows
 
 
+class PublishedRelease(Struct, frozen=True):
+    """A release in a registry."""
+
+    registry: str | None  # its folder or address; None: the one below the home folder
+    task: str
+    version: str
+
+
 class MadeByStep(Struct, frozen=True, omit_defaults=True):
     """What a step made."""
 
@@ -18,6 +26,7 @@ class MadeByStep(Struct, frozen=True, omit_defaults=True):
     heads: dict[str, str] = {}  # the same of fitted models
     evaluations: dict[str, Evaluation] = {}  # of variants and fitted models, by their names
     gates: dict[str, Gate] = {}  # the same
+    releases: tuple[PublishedRelease, ...] = ()
     notes: tuple[str, ...] = ()  # what the reader of the report should know, in sentences
 
 

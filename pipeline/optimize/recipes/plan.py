@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
+from msgspec import structs
+
+from ...config import Config
 from ...errors import UsageError
+from ...tasks.triage.definition import TRIAGE
 from .making import Making
-from .recipe import (
-    CascadeStep,
-    EvaluateStep,
-    GateStep,
-    PruneStep,
-    PublishStep,
-    QuantizeStep,
-    Recipe,
-    StaticStep,
-)
+from .model_facts import BUILT_ENCODER, ModelFacts
+from .offered import reason_against
+from .recipe import EvaluateStep, FittingStep, GateStep, PruneStep, PublishStep, QuantizeStep, Recipe
 from .steps.evaluate import EvaluateMaking
 from .steps.gate import GateMaking
 from .steps.model import ModelMaking
@@ -23,36 +20,65 @@ from .steps.prune import PruneMaking
 from .steps.publish import PublishMaking
 from .steps.quantize import QuantizeMaking
 from .steps.tiers import TierFits, TierMaking
+from .taxonomies import RecipeTaxonomy
 
 
-def plan_of(recipe: Recipe) -> list[Making]:
-    """The steps in order, the model first. Raises UsageError for two of one name, an unknown name, and a circle."""
+def plan_of(recipe: Recipe, facts: ModelFacts = BUILT_ENCODER, config: Config | None = None) -> list[Making]:
+    """The steps in order, the model first. Raises UsageError for two of one name, an unknown name, a circle, and a step
+    that there is not for such a model.
+
+    ``config``: for what is published; the recipe's taxonomy goes before its own.
+    """
+    config = config or Config()
+    _check_offered(recipe, facts)
+    taxonomy = RecipeTaxonomy(recipe.triage.taxonomy)
     if not recipe.step:
         raise UsageError('The recipe has no step: add one below [[step]], kind = "prune" for example.')
-    encoders: list[Making] = [
-        ModelMaking(recipe.model),
-        *(_encoder(step, recipe) for step in recipe.step if isinstance(step, QuantizeStep | PruneStep)),
+    variants: list[Making] = [
+        ModelMaking(
+            recipe.model,
+            facts,
+            fp16=any(isinstance(one, QuantizeStep) and one.method == "fp16" for one in recipe.step),
+        ),
+        *(
+            _variant(step, recipe, facts)
+            for step in recipe.step
+            if isinstance(step, QuantizeStep | PruneStep)
+        ),
     ]
-    names = [one.name for one in encoders]
-    fits = TierFits()
+    names = [one.name for one in variants]
+    fits = TierFits(taxonomy)
     fitted = [
         TierMaking(step, recipe.model.name, names, fits)
         for step in recipe.step
-        if isinstance(step, StaticStep | CascadeStep)
+        if isinstance(step, FittingStep)
     ]
     names += [one.name for one in fitted]
     judges: list[Making] = [
-        GateMaking(step) if isinstance(step, GateStep) else EvaluateMaking(step, recipe, names)
+        GateMaking(step)
+        if isinstance(step, GateStep)
+        else EvaluateMaking(step, recipe, names, taxonomy, facts)
         for step in recipe.step
         if isinstance(step, EvaluateStep | GateStep)
     ]
-    published = [PublishMaking(step) for step in recipe.step if isinstance(step, PublishStep)]
-    return _ordered([*encoders, *fitted, *judges, *published])
+    if recipe.triage.taxonomy:
+        served = {**config.tasks.get(TRIAGE, {}), "taxonomy": recipe.triage.taxonomy}
+        config = structs.replace(config, tasks={**config.tasks, TRIAGE: served})
+    published = [PublishMaking(step, config, facts) for step in recipe.step if isinstance(step, PublishStep)]
+    return _ordered([*variants, *fitted, *judges, *published])
 
 
-def _encoder(step: QuantizeStep | PruneStep, recipe: Recipe) -> Making:
+def _check_offered(recipe: Recipe, facts: ModelFacts) -> None:
+    for number, step in enumerate(recipe.step, 1):
+        if reason := reason_against(step, recipe.model.name, facts):
+            raise UsageError(
+                f"Step {number} of the recipe ({step.__struct_config__.tag}) cannot be made: {reason}."
+            )
+
+
+def _variant(step: QuantizeStep | PruneStep, recipe: Recipe, facts: ModelFacts) -> Making:
     of = step.of or recipe.model.name
-    return QuantizeMaking(step, of) if isinstance(step, QuantizeStep) else PruneMaking(step, of)
+    return QuantizeMaking(step, of, facts) if isinstance(step, QuantizeStep) else PruneMaking(step, of)
 
 
 def _ordered(steps: Sequence[Making]) -> list[Making]:

@@ -1,11 +1,12 @@
-"""Whether what a step made is still on this machine: variants and fitted models, and the judgements on them."""
+"""Whether what a step made is still there: variants, fitted models, the judgements on them, and releases."""
 
 from ...errors import InferstreamError
 from ...models.judgements import read_judgement
 from ...models.metrics import FITTED, Gate
 from ...models.registry import ModelRegistry
+from ...models.releases.opening import open_registry
 from ...tasks.triage.head import HeadStore
-from .making import MadeByStep
+from .making import MadeByStep, PublishedRelease
 
 
 def is_here(result: MadeByStep, registry: ModelRegistry) -> bool:
@@ -15,7 +16,8 @@ def is_here(result: MadeByStep, registry: ModelRegistry) -> bool:
         return (
             all(registry.load(name).version == version for name, version in result.models.items())
             and all(_is_served(heads, name, version) for name, version in result.heads.items())
-            and all(_gate_of(registry, heads, name) == gate for name, gate in result.gates.items())
+            and all(_gate_of(registry, heads, result, name) == gate for name, gate in result.gates.items())
+            and all(_is_published(one, registry) for one in result.releases)
         )
     except InferstreamError:
         return False
@@ -25,10 +27,16 @@ def _is_served(heads: HeadStore, name: str, version: str) -> bool:
     return heads.current(name) == version and bool(heads.load(name, version))
 
 
-def _gate_of(registry: ModelRegistry, heads: HeadStore, name: str) -> Gate | None:
+def _is_published(release: PublishedRelease, registry: ModelRegistry) -> bool:
+    """Whatever its alias means by now: whoever rolled it back meant it."""
+    return bool(open_registry(release.registry, registry.root.parent).release(release.task, release.version))
+
+
+def _gate_of(registry: ModelRegistry, heads: HeadStore, result: MadeByStep, name: str) -> Gate | None:
     """The judgement that workers find."""
     if heads.has(name):
         judgement = read_judgement(heads.root / name / heads.current(name))
     else:
-        judgement = registry.load(name).judgements.get(FITTED)
+        use = result.evaluations[name].use if name in result.evaluations else FITTED
+        judgement = registry.load(name).judgements.get(use)
     return judgement.gate if judgement else None

@@ -12,14 +12,18 @@ from msgspec import structs
 
 from ...errors import UsageError
 from ...rows.decoding import read_text
-from .recipe import STEPS, DataPart, ModelPart, Recipe, Step
+from .recipe import STEPS, DataPart, ModelPart, Recipe, Step, TriagePart
 
 Part = TypeVar("Part", bound=msgspec.Struct)
 
 PROFILES: Final = ("edge", "cpu", "gpu")
 """The recipes that ship with inferstream, in `profiles`."""
 
-TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {"model": ModelPart, "data": DataPart}
+TABLES: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "model": ModelPart,
+    "data": DataPart,
+    "triage": TriagePart,
+}
 PLAIN: Final = ("about", "provider")
 """What stands above the tables."""
 
@@ -32,7 +36,12 @@ MAX_STEPS: Final = 100
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a file, with absolute paths; those in the file are relative to its folder. Raises UsageError."""
     recipe = parse_recipe(read_text(path, f"the recipe {path}"), f"The recipe {path}")
-    return structs.replace(recipe, model=_beside(recipe.model, path), data=_data_beside(recipe.data, path))
+    return structs.replace(
+        recipe,
+        model=_beside(recipe.model, path),
+        data=_with_paths(recipe.data, path, "file", "test", "references"),
+        triage=_with_paths(recipe.triage, path, "taxonomy"),
+    )
 
 
 def read_profile(name: str) -> Recipe:
@@ -136,10 +145,11 @@ def _beside(model: ModelPart, recipe: Path) -> ModelPart:
     return structs.replace(model, source=str((recipe.parent / model.source).absolute()))
 
 
-def _data_beside(data: DataPart, recipe: Path) -> DataPart:
-    given = {name: path for name in ("file", "test") if (path := getattr(data, name))}
+def _with_paths(part: Part, recipe: Path, *names: str) -> Part:
+    """With absolute paths in these fields, where they are relative to the folder of the recipe."""
+    given = {name: path for name in names if (path := getattr(part, name))}
     files = {name: str((recipe.parent / path).absolute()) for name, path in given.items()}
-    return structs.replace(data, **files)
+    return structs.replace(part, **files)
 
 
 def _choice(given: str, known: list[str]) -> str:

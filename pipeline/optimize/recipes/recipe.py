@@ -27,10 +27,11 @@ class ModelPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
 
 class DataPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The labeled rows, and how their file is read."""
+    """The rows, which have labels for encoders and classifiers, and how their file is read."""
 
     file: Text | None = None
     test: Text | None = None  # rows that judge; without it, a fifth of the file
+    references: Text | None = None  # for translators: the texts translated by people, line by line
     text: Text = "text"
     label: Text = "label"
     clean: Literal["mail", "none"] | None = None
@@ -39,10 +40,16 @@ class DataPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     encoding: Text | None = None
 
 
+class TriagePart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The settings of the task triage that decide what is fitted, measured and published."""
+
+    taxonomy: Text | None = None  # a file; without it, the built-in example
+
+
 class QuantizeStep(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="quantize"
 ):
-    """A variant of an encoder in other numbers: MODEL-METHOD."""
+    """A variant in other numbers: MODEL-METHOD."""
 
     method: Method = "int8"
     of: Name | None = None
@@ -82,6 +89,15 @@ class CascadeStep(
     bound: Literal["upper", "expected"] = "upper"  # what of that share is kept
 
 
+class EnsembleStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="ensemble"
+):
+    """A fitted model that answers by its encoder and its static tier together: their log-probabilities, added."""
+
+    of: Name | None = None  # the encoder; MODEL-int8 without it
+    name: Name | None = None  # MODEL-ensemble without it
+
+
 class EvaluateStep(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="evaluate"
 ):
@@ -99,7 +115,7 @@ class GateStep(
 ):
     """Judges what was measured; workers refuse what does not pass."""
 
-    thresholds: dict[str, float] = {}  # none: at least 97 % of the original's accuracy
+    thresholds: dict[str, float] = {}  # none: those of `models evaluate`, 97 % of the accuracy
     force: bool = False  # let what fails be served; that stays on record
     of: Name = "evaluation"
     name: Name = "gate"
@@ -111,7 +127,7 @@ class PublishStep(
     """Makes what passed a gate a release, and lets workers serve it under an alias."""
 
     alias: Text = "prod"
-    task: Text = "triage"
+    task: Text | None = None  # without it, triage for an encoder, else the task of such models
     model: Name | None = None  # without it, the one that is chosen
     choose: Literal["fastest", "smallest", "most accurate"] = "fastest"
     canary: Share | None = None  # of the keys, beside the stable version
@@ -119,12 +135,14 @@ class PublishStep(
     name: Name = "publish"
 
 
-Step = QuantizeStep | PruneStep | StaticStep | CascadeStep | EvaluateStep | GateStep | PublishStep
+FittingStep = StaticStep | CascadeStep | EnsembleStep
+Step = QuantizeStep | PruneStep | FittingStep | EvaluateStep | GateStep | PublishStep
 STEPS: Final[Mapping[str, type[Step]]] = {
     "quantize": QuantizeStep,
     "prune": PruneStep,
     "static": StaticStep,
     "cascade": CascadeStep,
+    "ensemble": EnsembleStep,
     "evaluate": EvaluateStep,
     "gate": GateStep,
     "publish": PublishStep,
@@ -139,4 +157,5 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     provider: Provider = "cpu"  # that will serve, and that measures
     model: ModelPart = ModelPart()
     data: DataPart = DataPart()
+    triage: TriagePart = TriagePart()
     step: tuple[Step, ...] = ()

@@ -54,7 +54,9 @@ class RecipeRun:
         costs = Costs(self._store.all(), self._machine.name)
         found = []
         for making in self._plan:
-            record = self._found(making) if all(name in self._results for name in making.needs) else None
+            known = all(name in self._results for name in making.needs)
+            readable = self._place.rows.named or not making.reads_rows
+            record = self._found(making) if known and readable else None
             if record:
                 self._results[making.name] = record.result
             expected = (

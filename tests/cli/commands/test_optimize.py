@@ -81,7 +81,7 @@ def test_a_run_ends_in_a_report_which_can_be_repeated(
         ([], "Name a recipe: a file, or a --profile"),
         (["recipe.toml", "--profile", "cpu"], "Name a recipe: a file, or a --profile"),
         (["missing.toml"], "Cannot read the recipe missing.toml"),
-        (["recipe.toml"], "The recipe needs labeled rows"),
+        (["recipe.toml"], "The recipe needs rows"),
         (["recipe.toml", "--data", "missing.csv"], "Cannot read"),
         (["recipe.toml", "--data", "tickets.csv", "--label", "kind"], "--delimiter ';'"),
         (["recipe.toml", "--data", "empty.csv"], "empty.csv"),

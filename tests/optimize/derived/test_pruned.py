@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from support.tiny_model import WORDS, write_tiny_model
 
 from inferstream.pipeline.errors import ModelError, UsageError
@@ -81,6 +82,12 @@ def test_what_keeps_too_little_accuracy_is_not_published_unless_it_is_forced(reg
     ):
         prune_model(registry, wanted, rows_of_order(), quiet)
     assert [one.name for one in registry.list()] == ["tiny-fp32", "tiny-int8"]
+    kept = prune_model(registry, replace(wanted, keep_closed=True), rows_of_order(), quiet)
+    assert not any(one.judgements[FITTED].gate.open for one in kept)
+    with pytest.raises(ModelError, match="did not pass its gate"):
+        registry.load("tiny-bad-int8", use=FITTED)
+    with pytest.raises(ModelError, match="is not published"):
+        prune_model(registry, wanted, rows_of_order(), quiet)
     made = prune_model(registry, Pruning("tiny", 0.9, "tiny-bad", force=True), rows_of_order(), quiet)
     assert all(one.lineage is not None and one.lineage.forced for one in made)
     assert all(one.gate is not None and one.gate.forced for one in made)

@@ -5,7 +5,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from support.decoder_home import with_decoder
 from support.tiny_families import LABELS, write_tiny
 from support.tiny_llama import tiny_tensors, write_tiny_gguf
 from support.tiny_marian import TEXT, write_tiny_marian
+from support.word_overlap import WordOverlap
 
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.errors import ModelError, UsageError
@@ -45,20 +45,6 @@ def quiet(step: str, done: int, total: int | None) -> None:
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
     monkeypatch.setenv("INFERSTREAM_HOME", str(tmp_path / "home"))
     return ModelRegistry(judged=False)
-
-
-class WordOverlap:
-    """Stands in for the two metrics of sacrebleu where that is not installed."""
-
-    class Score(NamedTuple):
-        score: float
-
-    def corpus_score(self, lines: list[str], references: list[list[str]]) -> Score:
-        pairs = [
-            (set(one.split()), set(other.split())) for one, other in zip(lines, references[0], strict=True)
-        ]
-        equal = sum(len(one & other) for one, other in pairs)
-        return self.Score(100 * equal / max(1, sum(len(one | other) for one, other in pairs)))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,7 +28,10 @@ from inferstream.pipeline.optimize.recipes.rows import RecipeRows
 from inferstream.pipeline.optimize.recipes.runner import RecipeRun
 from inferstream.pipeline.optimize.recipes.store import StepStore
 from inferstream.pipeline.optimize.triage import fit_tiers as tiers
+from inferstream.pipeline.optimize.triage.cascade.fit import with_cascade
 from inferstream.pipeline.tasks.triage.head import HeadStore
+from inferstream.pipeline.tasks.triage.loading import load_triage
+from inferstream.pipeline.tasks.triage.settings import TriageSettings
 
 TOPICS = ("card", "refund", "parcel", "login")
 RECIPE = """
@@ -243,26 +247,105 @@ def test_what_does_not_pass_is_not_published(recipe: Path, home: Path) -> None:
     assert not (home / "registry").exists()
 
 
-def test_a_static_tier_and_a_cascade_share_a_fit(
+def test_a_static_tier_a_cascade_and_an_ensemble_share_a_fit(
     recipe: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits: list[str] = []
 
-    def counted(*arguments: Any) -> Any:
-        fits.append("fit")
-        return tiers.fit_tiers(*arguments)
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            fits.append(function.__name__)
+            return function(*arguments)
 
-    monkeypatch.setattr("inferstream.pipeline.optimize.recipes.steps.tiers.fit_tiers", counted)
+        return call
+
+    for function in (tiers.fit_tiers, with_cascade):
+        place = f"inferstream.pipeline.optimize.recipes.steps.tiers.{function.__name__}"
+        monkeypatch.setattr(place, counted(function))
     recipe.write_text(
         RECIPE
         + '[[step]]\nkind = "static"\nof = "half-int8"\nname = "light"\n'
-        + '[[step]]\nkind = "cascade"\nof = "half-int8"\nname = "both"\nchanged = 0.2\nbound = "expected"\n'
+        + '[[step]]\nkind = "cascade"\nof = "half-int8"\nname = "both"\n'
+        + '[[step]]\nkind = "ensemble"\nof = "half-int8"\nname = "added"\n'
     )
-    *_, static, cascade = run(recipe, home)
-    assert fits == ["fit"]
+    *_, static, cascade, ensemble = run(recipe, home)
+    assert fits == ["fit_tiers", "with_cascade"]
     heads = HeadStore(home)
-    assert (heads.load("light").served, heads.load("both").served) == ("static", "cascade")
-    assert heads.load("light").files == heads.load("both").files
+    made = [heads.load(name) for name in ("light", "both", "added")]
+    assert [one.served for one in made] == ["static", "cascade", "ensemble"]
+    assert made[0].files == made[1].files == made[2].files
+    assert not ensemble.record.result.notes
     assert "of the answers are others than the encoder's" in cascade.record.result.notes[0]
     assert not static.record.result.notes
     assert static.record.key != cascade.record.key
+
+
+TAXONOMY = """
+[categories.card]
+description = "the card"
+route = "cards"
+[categories.refund]
+description = "the refund"
+[urgency]
+urgent = ["my card is late now"]
+calm = ["the card"]
+"""
+
+
+def test_a_cascade_is_served_with_the_taxonomy_of_its_recipe_and_published_with_it(
+    recipe: Path, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").write_text(TAXONOMY)
+    recipe.write_text(
+        '[triage]\ntaxonomy = "own.toml"\n'
+        + RECIPE
+        + '[[step]]\nkind = "cascade"\nof = "half-int8"\nname = "both"\n'
+        + JUDGED
+        + 'thresholds = { min_share = 0.1 }\n[[step]]\nkind = "publish"\n'
+    )
+    done = run(recipe, home)
+    registry = ModelRegistry(home)
+    assert load_triage(registry, "both", TriageSettings(taxonomy=str(tmp_path / "own.toml")))
+    with pytest.raises(ModelError, match="urgent"):
+        load_triage(registry, "both", TriageSettings())
+    release = done[-1].record.result.releases[0]
+    store = open_registry(home=home)
+    assert "settings/triage/taxonomy.toml" in store.release("triage", release.version).files
+    assert all(one.kept for one in run(recipe, home))
+    (tmp_path / "own.toml").write_text(TAXONOMY.replace("cards", "others"))
+    kept = {one.record.kind: one.kept for one in run(recipe, home)}
+    assert kept == {
+        "model": True,
+        "prune": True,
+        "quantize": True,
+        "cascade": False,
+        "evaluate": False,
+        "gate": False,
+        "publish": False,
+    }
+    shutil.rmtree(home / "registry")
+    assert [one.kept for one in run(recipe, home)][-2:] == [True, False], "the release is gone"
+
+
+def test_a_candidate_is_tried_once_however_often_its_step_is_carried_out(recipe: Path, home: Path) -> None:
+    def publish(model: str) -> str:
+        recipe.write_text(
+            RECIPE
+            + JUDGED
+            + "thresholds = { min_share = 0.5 }\n"
+            + f'[[step]]\nkind = "publish"\ntask = "embed"\nmodel = "{model}"\ncanary = 0.2\n'
+        )
+        record = run(recipe, home)[-1].record
+        (
+            StepStore(home).root / f"{record.key}.json"
+        ).unlink()  # as if the run was killed before it was written
+        return record.result.notes[0]
+
+    store = open_registry(home=home)
+    assert publish("half-int8").startswith("embed@prod is "), (
+        "there is nothing yet that it could be tried beside"
+    )
+    assert publish("half-int8").endswith("already.")
+    assert publish("tiny-int8").startswith("embed@prod tries for 20% of the keys ")
+    assert publish("tiny-int8").endswith("already.")
+    assert [state.number for state in store.history("embed", "prod")] == [1, 2]

@@ -1,6 +1,7 @@
 """Makes the report of a run, and writes its files."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,12 @@ from ...machine.machine import Machine, versions
 from ...triage import fit, regression
 from ...triage.cascade import foreign
 from ...triage.static.training import RECIPE
+from ..offered import AdaptedRecipe
 from ..reading import write_recipe
 from ..recipe import Recipe
 from ..rows import RecipeRows
 from ..runner import DoneStep
+from ..steps.publish import PublishMaking
 from .installation import install_commands
 from .page import page_of
 from .report import FORMAT, DataFacts, RecipeReport, StepRow, VariantRow, with_fronts
@@ -43,9 +46,14 @@ SEEDS: Final = {
 
 
 def report_of(
-    registry: ModelRegistry, recipe: Recipe, rows: RecipeRows, carried: Sequence[DoneStep], machine: Machine
+    registry: ModelRegistry,
+    adapted: AdaptedRecipe,
+    rows: RecipeRows,
+    carried: Sequence[DoneStep],
+    machine: Machine,
 ) -> RecipeReport:
     """The report of a run."""
+    recipe = adapted.recipe
     used = any(one.record.rows_sha256 for one in carried)
     found = versions()
     return RecipeReport(
@@ -53,13 +61,14 @@ def report_of(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         about=recipe.about,
         recipe=write_recipe(recipe),
-        commands=(*install_commands(found), f"inferstream optimize {RECIPE_FILE}"),
+        commands=(*install_commands(found), _run_again(carried)),
         machine=machine,
         versions=found,
         seeds=SEEDS,
         data=_facts(recipe, rows) if used else None,
         steps=tuple(map(_step_row, carried)),
         variants=with_fronts(tuple(_variant_rows(registry, carried))),
+        left_out=adapted.notes,
     )
 
 
@@ -97,14 +106,23 @@ def _plots(report: RecipeReport) -> dict[str, str] | None:
     return plots_of(report)
 
 
+def _run_again(carried: Sequence[DoneStep]) -> str:
+    """The command that runs the recipe of the report, and publishes into the same registry."""
+    named = (one.record.settings.get("registry") for one in carried if one.record.kind == PublishMaking.kind)
+    registry = next(filter(None, named), None)
+    return f"inferstream optimize {RECIPE_FILE}" + (
+        f" --registry {shlex.quote(registry)}" if registry else ""
+    )
+
+
 def _facts(recipe: Recipe, rows: RecipeRows) -> DataFacts:
     return DataFacts(
         file=str(recipe.data.file),
         test=recipe.data.test,
         sha256=rows.digest,
-        known=len(rows.known.texts),
-        unseen=len(rows.unseen.texts),
-        labels=len(set(rows.known.labels)),
+        known=rows.counts.known,
+        unseen=rows.counts.unseen,
+        labels=rows.counts.labels,
         skipped=rows.skipped,
     )
 

@@ -35,7 +35,7 @@ def _plot(report: RecipeReport, axis: Axis) -> str:
         line = sorted(points[name] for name in best)
         plot.plot([x for x, _ in line], [100 * y for _, y in line], "--", color=FRONT, linewidth=1)
         plot.set_xlabel(axis.label, color=INK)
-        plot.set_ylabel("accuracy on unseen rows, %", color=INK)
+        plot.set_ylabel(report.measured_by, color=INK)
         plot.set_xscale("log")
         plot.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         plot.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from ....models.metrics import Evaluation, Gate, MachineSpeed
 from ...machine.machine import Machine
+from ..quality import ACCURACY, QUALITIES, quality_of
 from .pareto import front
 
 FORMAT: Final = 1
@@ -31,9 +32,9 @@ class VariantRow(Struct, frozen=True):
     ] = ()
 
     @property
-    def accuracy(self) -> float | None:
-        """On the rows that no step saw."""
-        return self.evaluation.accuracy.value if self.evaluation and self.evaluation.accuracy else None
+    def quality(self) -> float | None:
+        """On the rows that no step saw: the accuracy, of translators and language models see `quality`."""
+        return quality_of(self.evaluation) if self.evaluation else None
 
     @property
     def speed(self) -> MachineSpeed | None:
@@ -92,6 +93,20 @@ class RecipeReport(Struct, frozen=True):
     data: DataFacts | None
     steps: tuple[StepRow, ...]
     variants: tuple[VariantRow, ...]
+    left_out: Annotated[
+        tuple[str, ...], _about("steps of the profile that there are not for this model")
+    ] = ()
+
+    @property
+    def measured_by(self) -> str:
+        """What stands for the quality of the variants."""
+        uses = (row.evaluation.use for row in self.variants if row.evaluation)
+        return QUALITIES.get(next(uses, ""), ACCURACY)
+
+    @property
+    def is_of_texts(self) -> bool:
+        """Whether the variants answer with texts."""
+        return self.measured_by != ACCURACY
 
 
 class Axis(Struct, frozen=True):
@@ -121,6 +136,6 @@ def with_fronts(rows: tuple[VariantRow, ...]) -> tuple[VariantRow, ...]:
 
 
 def points_of(rows: tuple[VariantRow, ...], axis: Axis) -> dict[str, tuple[float, float]]:
-    """(what the axis shows, accuracy) of each variant of which both are known."""
-    found = {row.name: (getattr(row, axis.field), row.accuracy) for row in rows}
+    """(what the axis shows, quality) of each variant of which both are known."""
+    found = {row.name: (getattr(row, axis.field), row.quality) for row in rows}
     return {name: (x / axis.unit, y) for name, (x, y) in found.items() if x is not None and y is not None}

@@ -1,27 +1,27 @@
 """The step `evaluate`: what variants keep and cost, see `optimize/evaluation`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ....models.manifest import ENCODER
+from ....errors import UsageError
+from ....graphs.llama.decoder import KIND as DECODER
+from ....graphs.marian.translator import KIND as TRANSLATOR
 from ....models.progress import Progress
-from ....tasks.triage.definition import TRIAGE
-from ....tasks.triage.head import HeadStore
-from ...evaluation.candidate import Candidate
-from ...evaluation.candidates import fitted_encoder, fitted_model
-from ...evaluation.extra_sets import extra_sets
-from ...evaluation.figures.classifiers import evaluate
-from ...evaluation.figures.memory import MeasuredModel, with_memory
-from ...evaluation.models import JudgedRows, split_rows
+from ...evaluation.models import MAX_FITTED, MAX_JUDGED
 from ...machine.machine import this_machine, versions
 from ..making import MadeByStep, StepPlace
+from ..model_facts import KINDS, ModelFacts
 from ..recipe import EvaluateStep, Recipe
+from ..taxonomies import RecipeTaxonomy
 from .made_by import made_by
+from .measuring import MEASURED, ToMeasure
 
 # Measured with minilm and 77 labels on two cores of an AMD EPYC with AVX2.
 READ_S_PER_ROW: Final = 0.001
 FITTED_S_PER_ROW_AND_LABEL: Final = 5e-6
 SPEED_S: Final = 7.0  # of one variant, its memory among it
+S_PER_TEXT: Final[Mapping[str, float]] = {TRANSLATOR: 0.1, DECODER: 0.6}
+"""Of one variant, each text with the original."""
 
 
 class EvaluateMaking:
@@ -31,12 +31,24 @@ class EvaluateMaking:
     reads_rows = True
     revision = 2
 
-    def __init__(self, step: EvaluateStep, recipe: Recipe, makers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        step: EvaluateStep,
+        recipe: Recipe,
+        makers: Sequence[str],
+        taxonomy: RecipeTaxonomy,
+        facts: ModelFacts,
+    ) -> None:
         """``makers``: the names of the steps that make variants."""
+        if facts.kind not in MEASURED:
+            known = ", ".join(KINDS.values())
+            raise UsageError(f"Nothing is measured of a {facts.kind}: there is {known}.")
         self.name = step.name
         self._step = step
         self._original = f"{recipe.model.name}-fp32"
         self._provider = recipe.provider
+        self._taxonomy = taxonomy
+        self._facts = facts
         self._makers = {maker: made_by(maker, makers, self.kind) for maker in step.of} if step.of else {}
         self.needs = tuple(
             dict.fromkeys([recipe.model.name, *(self._makers.values() if step.of else makers)])
@@ -52,42 +64,25 @@ class EvaluateMaking:
             "original": self._original,
             "provider": self._provider,
             **where,
+            **self._taxonomy.settings,
         }
 
     def reference_s(self, place: StepPlace) -> float | None:
-        rows = split_rows(place.rows.known, place.rows.unseen)
-        fitted, labels = len(rows.fitted.texts), len(set(rows.fitted.labels))
-        one = (
-            READ_S_PER_ROW * (fitted + len(rows.unseen.texts)) + FITTED_S_PER_ROW_AND_LABEL * fitted * labels
-        )
+        known, unseen, labels = place.rows.counts
+        fitted, judged = min(known, MAX_FITTED), min(unseen, MAX_JUDGED)
+        one = READ_S_PER_ROW * (fitted + judged) + FITTED_S_PER_ROW_AND_LABEL * fitted * labels
+        one += S_PER_TEXT.get(self._facts.kind, 0.0) * unseen
         return (1 + len(self.needs)) * (one + SPEED_S * self._step.speeds)
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
-        rows = self._rows(place)
-        candidates = [self._candidate(place, name, rows, progress) for name in self._names(place)]
-        found = evaluate(
-            candidates[0],
-            candidates[1:],
-            rows.unseen,
-            extra_sets(rows.unseen.texts),
-            progress,
-            fitted_rows=len(rows.fitted.texts),
-            speeds=self._step.speeds,
+        wanted = ToMeasure(
+            tuple(self._names(place)),
+            self._provider,
+            self._step.speeds,
+            self._taxonomy,
+            any(place.results[need].heads for need in self.needs),
         )
-        home = place.registry.root.parent
-        return MadeByStep(
-            evaluations={
-                name: with_memory(MeasuredModel(home, TRIAGE, name), one, progress)
-                for name, one in found.items()
-            }
-        )
-
-    def _rows(self, place: StepPlace) -> JudgedRows:
-        """Fitted models were fitted on all known rows: beside them, encoders get heads that are too."""
-        rows = split_rows(place.rows.known, place.rows.unseen)
-        if any(place.results[need].heads for need in self.needs):
-            return rows._replace(fitted=place.rows.known)
-        return rows
+        return MadeByStep(evaluations=MEASURED[self._facts.kind](place, wanted, progress))
 
     def _names(self, place: StepPlace) -> list[str]:
         """What is measured, the original first."""
@@ -98,12 +93,6 @@ class EvaluateMaking:
             whole = name in made.models or name in made.heads
             found += [name] if whole else [*_worth_measuring(made.models), *made.heads]
         return list(dict.fromkeys(found))
-
-    def _candidate(self, place: StepPlace, name: str, rows: JudgedRows, progress: Progress) -> Candidate:
-        if HeadStore(place.registry.root.parent).has(name):
-            return fitted_model(place.registry, name, self._provider)
-        manifest = place.registry.load(name, ENCODER)
-        return fitted_encoder(manifest, rows.fitted, self._provider, progress)
 
 
 def _worth_measuring(models: Iterable[str]) -> list[str]:

@@ -5,15 +5,16 @@ from typing import Any
 
 import msgspec
 
-from ....errors import ModelError, UnknownModel, UsageError
+from ....errors import ModelError, UnknownModel
+from ....graphs.llama.decoder import KIND as DECODER
 from ....models.catalogue import CATALOGUE
-from ....models.hub import parse_hub_id
-from ....models.manifest import ENCODER, Manifest
+from ....models.manifest import Manifest
 from ....models.progress import Progress
-from ....models.registry import ModelRegistry, split_name
+from ....models.registry import ModelRegistry
 from ...pull.pulling import pull
 from ...pull.variants import RECIPE
 from ..making import MadeByStep, StepPlace
+from ..model_facts import ModelFacts, check_base
 from ..recipe import ModelPart
 
 DOWNLOADED_S = 20.0  # 91 MB at 5 MB a second
@@ -28,22 +29,21 @@ class ModelMaking:
     reads_rows = False
     revision = RECIPE
 
-    def __init__(self, part: ModelPart) -> None:
-        base, precision = split_name(part.name)
-        if precision:
-            raise UsageError(
-                f"{part.name} names one variant: name the model of the recipe without it, {base}."
-            )
+    def __init__(self, part: ModelPart, facts: ModelFacts, *, fp16: bool = False) -> None:
+        """``fp16``: whether that is made of a language model too."""
+        check_base(part)
         self.name = part.name
         self._part = part
+        self._facts = facts
+        self._fp16 = fp16 and facts.kind == DECODER
 
     @property
     def settings(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self._part)
-        return found
+        return found | ({"fp16": True} if self._fp16 else {})
 
     def reference_s(self, place: StepPlace) -> float | None:
-        if _found(place.registry, self.name):
+        if self._found(place.registry):
             return 0.0
         published = CATALOGUE.get(self.name)
         if published is None:
@@ -51,32 +51,26 @@ class ModelMaking:
         return DOWNLOADED_S + BUILT_S_PER_MB * sum(file.size_bytes for file in published.files) / 1e6
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
-        found = _found(place.registry, self.name) or self._pulled(place.registry, progress)
+        found = self._found(place.registry) or self._pulled(place.registry, progress)
         return MadeByStep({one.name: one.version for one in found})
 
     def _pulled(self, registry: ModelRegistry, progress: Progress) -> list[Manifest]:
         source = self._part.source
         if source is None:
-            if self.name not in CATALOGUE:
-                raise UnknownModel(
-                    f"There is no model {self.name!r} on this machine: pull it first, or say where it is by `from` "
-                    "below [model]: a folder, or ORG/NAME of the hub."
-                )
-            return pull(registry, self.name, progress)
+            return pull(registry, self.name, progress, fp16=self._fp16)
         if Path(source).is_dir():
-            return pull(registry, self.name, progress, Path(source))
-        if parse_hub_id(source) is None:
-            raise UsageError(f"`from` of the model is {source!r}: neither a folder nor ORG/NAME of the hub.")
-        return pull(registry, source, progress, known_as=self.name)
+            return pull(registry, self.name, progress, Path(source), fp16=self._fp16)
+        return pull(registry, source, progress, known_as=self.name, fp16=self._fp16)
 
-
-def _found(registry: ModelRegistry, base: str) -> list[Manifest]:
-    """The variants that are here: at least the float32 one, of which steps make others."""
-    try:
-        original = registry.load(f"{base}-fp32", ENCODER)
-    except (ModelError, UnknownModel):
-        return []
-    try:
-        return [original, registry.load(f"{base}-int8", ENCODER)]
-    except (ModelError, UnknownModel):
-        return [original]
+    def _found(self, registry: ModelRegistry) -> list[Manifest]:
+        """The variants of a pull that are here: at least those that steps make others of, or take as they are."""
+        needed = ("fp32", "fp16") if self._fp16 else ("fp32",)
+        others = ("int8", "int4") if self._facts.kind == DECODER else ("int8",)
+        found = []
+        for precision in (*needed, *others):
+            try:
+                found.append(registry.load(f"{self.name}-{precision}", self._facts.kind))
+            except (ModelError, UnknownModel):
+                if precision in needed:
+                    return []
+        return found

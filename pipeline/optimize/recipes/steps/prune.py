@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ....models.metrics import FITTED
 from ....models.progress import Progress
 from ...derived.pruned import MAX_FITTED, MAX_UNSEEN, Pruning, prune_model
 from ...pull.variants import RECIPE
@@ -17,7 +18,7 @@ MEASURED_S_PER_ROW = 0.01  # three encoders, each with a classifier fitted anew
 
 
 class PruneMaking:
-    """Prunes an encoder with the known rows."""
+    """Prunes an encoder with the known rows. A run goes on with what keeps too little, which workers refuse."""
 
     kind = "prune"
     reads_rows = True
@@ -35,14 +36,19 @@ class PruneMaking:
         return found | {"of": self._of, "name": self.name, "share": self._step.share}
 
     def reference_s(self, place: StepPlace) -> float | None:
-        rows = min(len(place.rows.known.texts), MAX_FITTED + MAX_UNSEEN)
+        rows = min(place.rows.counts.known, MAX_FITTED + MAX_UNSEEN)
         size = size_mb(place, self._of)
         return None if size is None else PRUNED_S_PER_MB * size + MEASURED_S_PER_ROW * rows
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
-        wanted = Pruning(self._of, self._step.share, self.name, self._step.force)
+        wanted = Pruning(self._of, self._step.share, self.name, self._step.force, keep_closed=True)
         made = prune_model(place.registry, wanted, place.rows.known, progress)
-        return MadeByStep({one.name: one.version for one in made})
+        notes = [
+            f"{one.name} did not pass: {' '.join(judged.gate.failures)}"
+            for one in made
+            if (judged := one.judgements.get(FITTED)) and not judged.gate.passed
+        ]
+        return MadeByStep({one.name: one.version for one in made}, notes=tuple(notes))
 
 
 def size_mb(place: StepPlace, base: str) -> float | None:

@@ -1,15 +1,15 @@
-"""The step `quantize`: a variant of an encoder in other numbers."""
+"""The step `quantize`: a variant in other numbers."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ....errors import UsageError
-from ....models.manifest import ENCODER
+from ....errors import ModelError, UnknownModel, UsageError
 from ....models.progress import Progress
 from ...compression.sensitivity import Goal
 from ...derived.quantized import quantize_encoder
 from ...pull.variants import RECIPE
 from ..making import MadeByStep, StepPlace
+from ..model_facts import ModelFacts
 from ..recipe import QuantizeStep
 from .prune import size_mb
 
@@ -26,14 +26,15 @@ NOT_MADE: Final[Mapping[str, str]] = {
 
 
 class QuantizeMaking:
-    """Makes MODEL-METHOD of MODEL-fp32."""
+    """Makes MODEL-METHOD of MODEL-fp32. What only a pull can make of a graph is taken as the pull made it."""
 
     kind = "quantize"
     reads_rows = False
     revision = RECIPE * 100 + 1
 
-    def __init__(self, step: QuantizeStep, of: str) -> None:
-        if step.method in NOT_MADE:
+    def __init__(self, step: QuantizeStep, of: str, facts: ModelFacts) -> None:
+        self._pulled = facts.is_of_texts or bool(facts.graph_from)
+        if step.method in NOT_MADE and not self._pulled:
             raise UsageError(f"The method {step.method} of quantize is not made: {NOT_MADE[step.method]}.")
         self.name = f"{of}-{step.method}"
         self.needs = (of,)
@@ -50,6 +51,8 @@ class QuantizeMaking:
         return Goal(self._step.min_cosine, self._step.min_agreement, self._step.budget)
 
     def reference_s(self, place: StepPlace) -> float | None:
+        if self._pulled:
+            return 0.0
         pulled = {one.name for one in place.registry.list() if one.recipe == RECIPE}
         if self._step.method == "int8" and self.name in pulled:
             return 0.0
@@ -57,6 +60,19 @@ class QuantizeMaking:
         return None if size is None else S_PER_MB[self._step.method] * size
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
-        original = place.registry.load(f"{self._of}-fp32", ENCODER)
+        if self._pulled:
+            return MadeByStep({self.name: self._as_pulled(place)})
+        original = place.registry.load(f"{self._of}-fp32")
         made = quantize_encoder(place.registry, original, self._step.method, self._goal, progress)
         return MadeByStep({made.manifest.name: made.manifest.version}, notes=made.notes)
+
+    def _as_pulled(self, place: StepPlace) -> str:
+        """The version. Raises ModelError if the pull has not made it."""
+        try:
+            return place.registry.load(self.name).version
+        except (ModelError, UnknownModel) as error:
+            option = " --fp16" if self._step.method == "fp16" else ""
+            raise ModelError(
+                f"{self.name} is not on this machine, and only the pull makes it: run `inferstream models pull "
+                f"{self._of}{option}`, with the folder or the id that it came from."
+            ) from error
