@@ -64,7 +64,9 @@ def plan_of(recipe: Recipe, facts: ModelFacts = BUILT_ENCODER, config: Config | 
     if recipe.triage.taxonomy:
         served = {**config.tasks.get(TRIAGE, {}), "taxonomy": recipe.triage.taxonomy}
         config = structs.replace(config, tasks={**config.tasks, TRIAGE: served})
-    published = [PublishMaking(step, config, facts) for step in recipe.step if isinstance(step, PublishStep)]
+    published = [
+        PublishMaking(step, config, facts, taxonomy) for step in recipe.step if isinstance(step, PublishStep)
+    ]
     return _ordered([*variants, *fitted, *judges, *published])
 
 

@@ -313,16 +313,8 @@ def test_a_cascade_is_served_with_the_taxonomy_of_its_recipe_and_published_with_
     assert "settings/triage/taxonomy.toml" in store.release("triage", release.version).files
     assert all(one.kept for one in run(recipe, home))
     (tmp_path / "own.toml").write_text(TAXONOMY.replace("cards", "others"))
-    kept = {one.record.kind: one.kept for one in run(recipe, home)}
-    assert kept == {
-        "model": True,
-        "prune": True,
-        "quantize": True,
-        "cascade": False,
-        "evaluate": False,
-        "gate": False,
-        "publish": False,
-    }
+    anew = [one.record.kind for one in run(recipe, home) if not one.kept]
+    assert anew == ["cascade", "evaluate", "publish"], "the figures are the same, and so is the judgement"
     shutil.rmtree(home / "registry")
     assert [one.kept for one in run(recipe, home)][-2:] == [True, False], "the release is gone"
 

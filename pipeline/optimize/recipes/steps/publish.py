@@ -32,6 +32,7 @@ from ..making import MadeByStep, PublishedRelease, StepPlace
 from ..model_facts import ModelFacts
 from ..quality import quality_of
 from ..recipe import PublishStep
+from ..taxonomies import RecipeTaxonomy
 
 PUBLISHED_S: Final = 2.0
 TASKS: Final[Mapping[str, str]] = {
@@ -50,7 +51,9 @@ class PublishMaking:
     reads_rows = False
     revision = 2
 
-    def __init__(self, step: PublishStep, config: Config, facts: ModelFacts) -> None:
+    def __init__(
+        self, step: PublishStep, config: Config, facts: ModelFacts, taxonomy: RecipeTaxonomy
+    ) -> None:
         if not is_alias(step.alias):
             raise UsageError(
                 f"The step publish has the alias {step.alias!r}: use small letters, digits and single hyphens."
@@ -61,6 +64,7 @@ class PublishMaking:
         self.needs = (step.of,)
         self._step = step
         self._config = config
+        self._taxonomy = taxonomy
         url = config.registry.url
         self._registry = address_of(url) if url else None
         open_registry(self._registry)  # an address that cannot be used is told before the work
@@ -76,6 +80,7 @@ class PublishMaking:
             "canary": step.canary,
             "registry": self._registry,
             **({"served_with": of_task} if of_task else {}),
+            **(self._taxonomy.settings if self._task == TRIAGE else {}),
         }
 
     def reference_s(self, place: StepPlace) -> float | None:
