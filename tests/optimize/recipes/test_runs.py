@@ -301,7 +301,7 @@ def test_a_cascade_is_served_with_the_taxonomy_of_its_recipe_and_published_with_
         + RECIPE
         + '[[step]]\nkind = "cascade"\nof = "half-int8"\nname = "both"\n'
         + JUDGED
-        + 'thresholds = { min_share = 0.1 }\n[[step]]\nkind = "publish"\n'
+        + 'thresholds = { min_share = 0.1 }\n[[step]]\nkind = "publish"\nmodel = "both"\n'
     )
     done = run(recipe, home)
     registry = ModelRegistry(home)
