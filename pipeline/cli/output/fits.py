@@ -8,7 +8,6 @@ import click
 if TYPE_CHECKING:
     from ...models.metrics import Judgement
 
-FEW_ROWS = 100  # one answer is more than a percent, and the gate has three
 TIERS = ("encoder", "static", "cascade", "ensemble")
 
 
@@ -49,8 +48,6 @@ def print_judged(found: FitJudgement, name: str) -> None:
         click.echo(f"It did not pass its gate: {' '.join(gate.failures)} It was forced, so workers serve it.")
     else:
         click.echo(f"It did not pass its gate: {' '.join(gate.failures)} Workers refuse it.")
-        if evaluation.rows < FEW_ROWS:
-            click.echo("With so few tickets one answer may decide that: measure it on more.")
 
 
 def print_next(found: FitJudgement, given: FitGiven) -> None:

@@ -1,5 +1,7 @@
 """The judgement that a fit writes: what is served beside its original, on the rows that the fit has not seen."""
 
+from typing import Final
+
 from ...errors import ModelError
 from ...models.metrics import Judgement
 from ...models.registry import ModelRegistry
@@ -9,6 +11,9 @@ from ..triage.report import Progress
 from .extra_sets import extra_sets
 from .models import MAX_JUDGED, Asked, JudgedRows, about, evaluate_models
 from .originals import HowServed, keep_original
+
+THRESHOLDS: Final = {"min_share_high": 0.97}
+"""A fit often has few test rows, one of which would decide on the share itself: what is surely lower is refused."""
 
 
 def judge_fit(
@@ -26,5 +31,5 @@ def judge_fit(
         keep_original(HowServed(registry), heads.root / name / version, head, fitted, progress)
     rows = fitted.rows
     judged = JudgedRows(rows.train.at([]), about(rows.test, MAX_JUDGED))
-    asked = Asked((name,), taxonomy=taxonomy, speeds=False)
+    asked = Asked((name,), taxonomy=taxonomy, thresholds=THRESHOLDS, speeds=False)
     return evaluate_models(registry, asked, judged, extra_sets(judged.unseen.texts), progress)[name]

@@ -34,6 +34,10 @@ THRESHOLDS: Final[Mapping[str, Threshold]] = {
         lambda one: one.share and one.share.low,
         "the share of the accuracy of {original} may be as low as {value}, and {limit} are needed",
     ),
+    "min_share_high": Threshold(
+        lambda one: one.share and one.share.high,
+        "it keeps at most {value} of the accuracy of {original} (95 % interval), and {limit} are needed",
+    ),
     "min_agreement": Threshold(
         lambda one: one.agreement, "{value} of its answers are those of {original}, and {limit} are needed"
     ),

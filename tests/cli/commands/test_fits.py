@@ -110,7 +110,7 @@ def test_a_fit_is_judged_on_its_test_rows_beside_the_right_original(home: Path) 
     for found in (cascade, encoder):
         assert found.evaluation.rows == 24, "a fifth of 120, which was held out"
         assert found.gate.passed
-        assert found.gate.thresholds == {"min_share": 0.97}
+        assert found.gate.thresholds == {"min_share_high": 0.97}
         assert found.evaluation.speeds == ()
     head = HeadStore(home).load("plain")
     assert encoder.evaluation.accuracy.value == head.measured.accuracy, "the same rows as its own figures"
@@ -183,9 +183,7 @@ def test_another_tier_answers_without_another_fit(
 def test_a_fit_that_does_not_pass_is_refused_and_says_what_to_do(
     home: Path, command: Run, tickets: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "inferstream.pipeline.optimize.evaluation.models.DEFAULTS", {"fitted": {"min_agreement": 1.1}}
-    )
+    monkeypatch.setattr("inferstream.pipeline.optimize.evaluation.fits.THRESHOLDS", {"min_agreement": 1.1})
     fit = ("triage", "fit", tickets, "--base", "tiny-int8", "--name", "shop", "--no-static")
     before = HeadStore(home).current("shop")
     printed = command(*fit)

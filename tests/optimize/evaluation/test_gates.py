@@ -34,6 +34,15 @@ def test_what_keeps_enough_passes_and_what_does_not_is_told_in_a_sentence() -> N
     assert gate.failures == ("It keeps 96.99% of the accuracy of minilm-fp32, and 97.00% are needed.",)
 
 
+def test_a_share_of_few_rows_may_be_below_by_chance() -> None:
+    limits = {"min_share_high": 0.97}
+    assert judge(evaluation(share=Estimate(0.9, 0.7, 1.0)), limits).passed
+    gate = judge(evaluation(share=Estimate(0.9, 0.88, 0.92)), limits)
+    assert gate.failures == (
+        "It keeps at most 92.00% of the accuracy of minilm-fp32 (95 % interval), and 97.00% are needed.",
+    )
+
+
 @pytest.mark.parametrize("name", THRESHOLDS)
 def test_a_figure_that_was_not_measured_misses_every_threshold(name: str) -> None:
     gate = judge(PLAIN, {name: 0.0})

@@ -81,8 +81,8 @@ def fit(
     also learns to judge the urgent phrases of the taxonomy, and the cascade holds for these phrases only.
 
     In the end what is served is judged beside its original on the test tickets, as by `models evaluate`: the encoder
-    beside its float32 original, all else beside the encoder. What does not pass its gate is refused by workers and by
-    `models promote`.
+    beside its float32 original, all else beside the encoder. What surely keeps less than 97 % of its accuracy (95 %
+    interval) is refused by workers and by `models promote`.
 
     \b
       inferstream triage fit tickets.jsonl --name shop --label category --test held-out.jsonl
