@@ -38,8 +38,11 @@ class CrossFitted(NamedTuple):
 
 def cross_fitted(vectors: Floats, truth: Indices, labels: tuple[str, ...], progress: Progress) -> CrossFitted:
     """A regression on unit vectors with the true labels, as indices of ``labels``; converged."""
-    strength, temperature, unseen, folds = _choose(vectors, truth, progress)
-    fitted = _fitted(vectors, truth, strength)
+    with threadpool_limits(
+        1
+    ):  # the scores too: with two threads their last bits are others, and so is what learns them
+        strength, temperature, unseen, folds = _choose(vectors, truth, progress)
+        fitted = _fitted(vectors, truth, strength)
 
     def classifier(model: Any) -> Classifier:
         return Classifier(labels, *_coefficients(model), temperature, b"")

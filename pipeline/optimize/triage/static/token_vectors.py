@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ....runtime.encoder import collate
 from ....runtime.graph import Graph
@@ -30,8 +31,9 @@ def first_table(
     """Principal components of the encoder's vectors of single tokens; a frequent token weighs less."""
     vectors = _vectors(rows.tokens, tokenizer, session, advance)
     centered = vectors.astype(np.float64) - vectors.mean(axis=0)
-    _, directions = np.linalg.eigh(centered.T @ centered)
-    components = centered @ directions[:, ::-1][:, :width]
+    with threadpool_limits(1):  # the same on any number of cores
+        _, directions = np.linalg.eigh(centered.T @ centered)
+        components = centered @ directions[:, ::-1][:, :width]
     table = np.zeros((rows.total, width), np.float32)
     table[: len(vectors), : components.shape[1]] = components / max(float(components.std()), 1e-9) * SPREAD
     log_weights = np.zeros((rows.total, 1), np.float32)
