@@ -1,40 +1,34 @@
-"""WordPiece for plain texts: the ids of the library's tokenizer, word by word from memory, in a sixth of its time."""
+"""The pieces of the words that were met before: plain texts are cut into tokens in a sixth of the library's time."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
-from itertools import chain
+from collections.abc import Mapping
+from itertools import chain, islice
 from typing import Any, Final, Self
 
 from tokenizers import Tokenizer as FastTokenizer
-from tokenizers.models import WordPiece
 
 CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """What the library removes, while Python splits at some of them."""
 
-PARTS: Final = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]")
-"""A word as the library splits it at each sign."""
-
 MAX_CHARACTERS: Final = 32
-"""A text with a longer word is left to the library: the time to split one grows with the square of its length."""
+"""A text with a longer new word is left to the library: the words in memory stay small."""
+
+NEW_WORDS: Final = 32
+"""So many words are learned of one text, 5 µs each. A text of more new ones is left to the library, which does not hold
+up other threads meanwhile."""
 
 KEPT_WORDS: Final = 8_192
-"""The words that were used last, at most 4 MB."""
-
-LEFT: Final = -1
-"""Stands for a word that is left to the library."""
+"""At most 4 MB. When they are full, they are learned anew."""
 
 
 class WordPieces:
     """What a BERT tokenizer makes of ASCII texts. Several threads may call it at once."""
 
-    def __init__(self, vocabulary: Mapping[str, int], settings: Mapping[str, Any]) -> None:
-        """``settings``: those in tokenizer.json, for which `knows` is true."""
-        model = settings["model"]
-        prefix = model["continuing_subword_prefix"]
-        unknown = vocabulary[model["unk_token"]]
-        self._pieces = lru_cache(KEPT_WORDS)(partial(_pieces, vocabulary, prefix, unknown))
+    def __init__(self, fast: FastTokenizer, settings: Mapping[str, Any]) -> None:
+        """``settings``: those in tokenizer.json, for which `splits_at_spaces` is true."""
+        self._fast = fast
+        self._known: dict[str, tuple[int, ...]] = {}
         self._lowercase = settings["normalizer"]["lowercase"]
         added = [re.escape(token["content"]) for token in settings["added_tokens"]]
         self._added = re.compile("|".join(added) or r"(?!)")
@@ -42,10 +36,8 @@ class WordPieces:
     @classmethod
     def of(cls, fast: FastTokenizer) -> Self | None:
         """For this tokenizer; None if it is of another kind."""
-        if not isinstance(fast.model, WordPiece):
-            return None
         settings = json.loads(fast.to_str())
-        return cls(fast.get_vocab(), settings) if knows(settings) else None
+        return cls(fast, settings) if splits_at_spaces(settings) else None
 
     def ids(self, text: str) -> list[int] | None:
         """The ids of the whole text without special tokens; None if it is left to the library."""
@@ -54,42 +46,37 @@ class WordPieces:
         if not text.isprintable() and CONTROLS.search(text):
             return None
         words = (text.lower() if self._lowercase else text).split()
-        ids = list(chain.from_iterable(map(self._pieces, words)))
-        return None if LEFT in ids else ids
+        found = list(map(self._known.get, words))
+        if None in found:
+            new = dict.fromkeys(word for word, pieces in zip(words, found, strict=True) if pieces is None)
+            if max(map(len, new)) > MAX_CHARACTERS:
+                return None
+            learned = {word: self._pieces(word) for word in islice(new, NEW_WORDS)}
+            self._keep(learned)
+            if len(new) > NEW_WORDS:
+                return None
+            found = [
+                learned[word] if pieces is None else pieces for word, pieces in zip(words, found, strict=True)
+            ]
+        return list(chain.from_iterable(pieces for pieces in found if pieces))
+
+    def _pieces(self, word: str) -> tuple[int, ...]:
+        """The library's ids of what stands between two spaces."""
+        parts = self._fast.pre_tokenizer.pre_tokenize_str(self._fast.normalizer.normalize_str(word))
+        return tuple(token.id for part, _ in parts for token in self._fast.model.tokenize(part))
+
+    def _keep(self, learned: Mapping[str, tuple[int, ...]]) -> None:
+        if len(self._known) + len(learned) > KEPT_WORDS:
+            self._known.clear()
+        self._known.update(learned)
 
 
-def knows(settings: Mapping[str, Any]) -> bool:
-    """Whether a WordPiece tokenizer with these settings does to ASCII texts what `WordPieces` does."""
-    model = settings["model"]
+def splits_at_spaces(settings: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer with these settings gives an ASCII text the pieces of its words, one after the other."""
     normalizer = settings["normalizer"] or {}
     return (
-        model["unk_token"] in model["vocab"]
-        and model["max_input_chars_per_word"] >= MAX_CHARACTERS
-        and (settings["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
+        (settings["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
         and normalizer.get("type") == "BertNormalizer"
         and normalizer["clean_text"]
         and not any(token["normalized"] for token in settings["added_tokens"])
     )
-
-
-def _pieces(vocabulary: Mapping[str, int], prefix: str, unknown: int, word: str) -> Sequence[int]:
-    """The ids of what stands between two spaces."""
-    if len(word) > MAX_CHARACTERS:
-        return (LEFT,)
-    parts = (_pieces_of_part(vocabulary, prefix, part) for part in PARTS.findall(word))
-    return tuple(chain.from_iterable(found or (unknown,) for found in parts))
-
-
-def _pieces_of_part(vocabulary: Mapping[str, int], prefix: str, part: str) -> list[int]:
-    """The longest pieces from the left; none if one of them is not in the vocabulary."""
-    found: list[int] = []
-    start = 0
-    while start < len(part):
-        before = prefix if start else ""
-        ends = range(len(part), start, -1)
-        end = next((end for end in ends if before + part[start:end] in vocabulary), None)
-        if end is None:
-            return []
-        found.append(vocabulary[before + part[start:end]])
-        start = end
-    return found

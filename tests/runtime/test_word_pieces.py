@@ -2,7 +2,6 @@
 
 import json
 import string
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import BPE
 
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
-from inferstream.pipeline.runtime.word_pieces import KEPT_WORDS, MAX_CHARACTERS, WordPieces
+from inferstream.pipeline.runtime.word_pieces import KEPT_WORDS, MAX_CHARACTERS, NEW_WORDS, WordPieces
 
 PIECES = [*string.ascii_lowercase, *string.digits, *string.punctuation, "card", "re", "fund", "a" * 40]
 ENDINGS = ["##s", "##fund", "##ed", "##a", "##1", "##card"]
@@ -94,7 +93,6 @@ def test_plain_texts_are_not_left_to_the_library(lowercase: bool) -> None:
         {"normalizer": None},
         {"normalizer": {"clean_text": False}},
         {"pre_tokenizer": {"type": "Whitespace"}},
-        {"model": {"max_input_chars_per_word": 10}},
         {"added_tokens": [{**tokenizer_settings()["added_tokens"][0], "normalized": True}]},
     ],
 )
@@ -104,9 +102,21 @@ def test_other_tokenizers_are_left_to_the_library(other: dict[str, Any]) -> None
     assert WordPieces.of(FastTokenizer(BPE({"a": 0}, []))) is None
 
 
-def test_its_memory_is_bounded(tmp_path: Path) -> None:
+def test_its_memory_is_bounded() -> None:
     made = word_pieces(a_tokenizer())
     assert made is not None
     for number in range(KEPT_WORDS + 100):
-        made.ids(f"{number}")
-    assert made._pieces.cache_info().currsize == KEPT_WORDS
+        assert made.ids(f"{number}")
+    assert 0 < len(made._known) <= KEPT_WORDS
+
+
+def test_a_text_of_many_new_words_is_left_to_the_library_until_they_are_learned() -> None:
+    """Strange words by the thousand must not hold up the threads that serve others."""
+    made = word_pieces(a_tokenizer())
+    assert made is not None
+    text = " ".join(f"card{number}" for number in range(NEW_WORDS + 1))
+    assert made.ids(text) is None
+    assert len(made._known) == NEW_WORDS
+    ids = FastTokenizer.from_str(json.dumps(a_tokenizer()))
+    ids.no_truncation()
+    assert made.ids(text) == ids.encode(text, add_special_tokens=False).ids
