@@ -46,7 +46,7 @@ name = "both"
 kind = "evaluate"
 [[step]]
 kind = "gate"
-thresholds = {{ min_share = 0.7 }}
+thresholds = {{ min_share = 0.5 }}
 [[step]]
 kind = "publish"
 model = "both"
