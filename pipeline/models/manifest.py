@@ -82,24 +82,6 @@ class Lineage(Struct, frozen=True):
     forced: bool = False  # made although too little accuracy was kept
 
 
-class KeptAccuracy(Struct, frozen=True):
-    """The accuracy of a variant and of its float32 original on the same unseen texts, each with a classifier of its
-    own.
-    """
-
-    variant: float
-    original: float
-    low: float  # of variant / original, 95 %
-    high: float
-    fitted: int  # rows that the classifiers were fitted on
-    rows: int
-
-    @property
-    def share(self) -> float:
-        """Of the original's accuracy."""
-        return self.variant / max(self.original, 1e-9)
-
-
 class Manifest(Struct, frozen=True):
     """One model variant. The paths are absolute here; the file on disk has only the file names."""
 
@@ -143,7 +125,6 @@ class Manifest(Struct, frozen=True):
     chat_sha256: str = ""  # of the file with the chat template
     chat_path: str = ""
     lineage: Lineage | None = None  # of a variant that was made from another model here
-    kept_accuracy: KeptAccuracy | None = None  # of older ones; the same as a judgement now
     gate: Gate | None = None  # of the figures that were measured when it was built
     judgements: dict[str, Judgement] = {}  # by use, as fitted or zero-shot
     speeds: tuple[MachineSpeed, ...] = ()  # measured alone, of each machine and device the latest
@@ -183,7 +164,6 @@ class Manifest(Struct, frozen=True):
             independence=None,
             fidelity=None,
             steadiness=None,
-            kept_accuracy=None,
             gate=None,
             judgements={},
             speeds=(),

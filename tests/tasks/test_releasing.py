@@ -234,7 +234,7 @@ def test_a_fitted_model_is_told_with_its_fit_and_without_the_digests_of_its_text
     assert found.origin.made_with["numpy"] == np.__version__
 
 
-def test_a_pruned_variant_of_an_older_manifest_passed_if_it_kept_enough(home: Path) -> None:
+def test_a_pruned_variant_that_was_not_measured_has_no_gate_and_says_what_it_is_made_of(home: Path) -> None:
     registry = ModelRegistry(home)
     manifest = registry.load("bert-fp32")
     lineage = Lineage("bert-fp32", manifest.version, "prune", 0.6, 100, "f" * 64)

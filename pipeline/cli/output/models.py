@@ -87,12 +87,6 @@ def _measured(manifest: "Manifest") -> dict[str, str | None]:
             f"{independence.labels_changed} of {independence.rows} labels differ, "
             f"elements by {independence.largest_difference:.0e} at most"
         )
-    if kept := manifest.kept_accuracy:
-        shown["as_fp32"] = f"{kept.share:.1%} of its accuracy"
-        shown["accuracy"] = (
-            f"{kept.variant:.1%} of {kept.rows} unseen rows, the original {kept.original:.1%}; 95% interval of the "
-            f"share {kept.low:.1%} to {kept.high:.1%}"
-        )
     if judgement := manifest.judgements.get(FITTED):
         shown |= _of_evaluation(judgement.evaluation)
     if fidelity := manifest.fidelity:

@@ -1,22 +1,17 @@
 """A worker of `generate` whose texts end at their limit only: `python -m … CONFIG [CHUNK]`, CONFIG as JSON."""
 
 import asyncio
-import signal
 import sys
 import time
 
 import msgspec
 
-from ....schemas.topics import Topics
-from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...engine.engine import Engine
 from ...serving.loading import ModelLoader
-from ...serving.serving import Serving
-from ...serving.task_workers import task_workers
-from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
 from ...telemetry import WorkerMetrics
+from ..engine_worker import serve_engine
 from .endless import EndlessGenerate
 
 
@@ -32,15 +27,7 @@ async def serve(config: Config, chunk: int | None = None) -> None:
     definition = EndlessGenerate(chunk)
     entries = ModelLoader(config, metrics).entries(definition)
     engine = Engine({GENERATE: entries}, memory=None, disk=None, clock=time.monotonic)
-    async with KafkaBroker(config.kafka) as broker:
-        topics = Topics(GENERATE, config.kafka.topic_prefix)
-        of_task = metrics.of_task(GENERATE)
-        kind = definition.contract.request
-        workers = task_workers(config, broker, topics, engine, of_task, kind=kind)
-        serving = Serving(broker, engine, [workers], metrics)
-        tune_process()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
-        await serving.run()
+    await serve_engine(config, GENERATE, engine, kind=definition.contract.request, metrics=metrics)
 
 
 if __name__ == "__main__":

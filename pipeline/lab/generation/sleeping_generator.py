@@ -5,7 +5,6 @@ the work when their devices are the limit.
 """
 
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -13,28 +12,20 @@ from typing import Any, Final
 
 import msgspec
 
-from ....schemas.topics import Topics
-from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...engine.batching import Limits
-from ...engine.cost import Cost
-from ...engine.device import Device
 from ...engine.engine import Engine
-from ...engine.lanes import LaneSettings
 from ...engine.model_entry import ModelEntry
 from ...models.registry import ModelRegistry
 from ...runtime.generated_row import DECODE, PREFILL, GeneratedRow
 from ...runtime.model import More, Row
-from ...serving.serving import Serving
-from ...serving.task_workers import task_workers
-from ...serving.tuning import tune_process
 from ...tasks.generate.definition import GENERATE
 from ...tasks.generate.settings import GenerateSettings
-from ...telemetry import WorkerMetrics
+from ..engine_worker import serve_engine
+from ..sleeping import SleepTimes
 from .endless import EndlessGenerate
 
-CALL_MS: Final = 20.0
-ROW_MS: Final = 10.0
+TIMES: Final = SleepTimes(call_ms=20.0, row_ms=10.0)
 """A step of eight rows takes 100 ms: four times as long as that of the real model, so that the cores have time."""
 
 MAX_ROWS: Final = 8
@@ -50,7 +41,7 @@ class SleepingDecoder:
 
     def step(self, rows: Sequence[Row]) -> Sequence[Any]:
         """See `Model.step`."""
-        time.sleep((CALL_MS + ROW_MS * len(rows)) / 1e3)
+        TIMES.sleep(len(rows))
         return [self._stepped(row) for row in rows if isinstance(row, GeneratedRow)]
 
     def drop(self, rows: Sequence[Row]) -> None:
@@ -76,20 +67,11 @@ async def serve(config: Config) -> None:
     settings = config.of_task(GENERATE, GenerateSettings)
     loaded = definition.load(ModelRegistry(), settings.model, settings)
     decoder = SleepingDecoder(settings.context)
-    costs = {phase: Cost((CALL_MS, ROW_MS, 1e-6, 1e-9)) for phase in decoder.phases}
-    device = Device(decoder, Limits(1_024, MAX_ROWS), costs, LaneSettings(1, time.monotonic, time.monotonic))
+    device = TIMES.device(decoder, Limits(1_024, MAX_ROWS))
     task = loaded.make(None)  # type: ignore[arg-type]  # it makes nothing of the graph
     models = {GENERATE: {settings.model: ModelEntry(task, device)}}
     engine = Engine(models, memory=None, disk=None, clock=time.monotonic)
-    metrics = WorkerMetrics()
-    async with KafkaBroker(config.kafka) as broker:
-        topics = Topics(GENERATE, config.kafka.topic_prefix)
-        kind = definition.contract.request
-        workers = task_workers(config, broker, topics, engine, metrics.of_task(GENERATE), kind=kind)
-        serving = Serving(broker, engine, [workers], metrics)
-        tune_process()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
-        await serving.run()
+    await serve_engine(config, GENERATE, engine, kind=definition.contract.request)
 
 
 if __name__ == "__main__":

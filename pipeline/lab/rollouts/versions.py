@@ -1,6 +1,5 @@
 """Versions of a task `triage` without a model, on a device that only sleeps; a candidate may have a fault."""
 
-import time
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -12,17 +11,15 @@ from numpy.typing import NDArray
 
 from ....schemas.messages import TriageOutput
 from ...engine.batching import Limits
-from ...engine.cost import Cost
-from ...engine.device import Device
-from ...engine.lanes import LaneSettings
 from ...engine.model_entry import ModelEntry
 from ...errors import DeviceError
 from ...runtime.encoder import Encoder
 from ...runtime.graph import Feeds
-from ...runtime.model import RUN, Row
+from ...runtime.model import Row
 from ...tasks.base import Ask, Finished
 from ...tasks.text import TextTask
 from ...tasks.triage.ticket_task import DECISIVE
+from ..sleeping import SleepTimes
 
 STABLE: Final = "aaaaaaaaaaaa"
 CANDIDATE: Final = "bbbbbbbbbbbb"
@@ -30,6 +27,7 @@ LABELS: Final = 10
 HARD: Final = 0.07
 """Share of the tickets that no version answers rightly."""
 
+LIMITS: Final = Limits(4_096, 64)
 CALL_MS: Final = 4.0
 ROW_MS: Final = 0.5
 
@@ -43,6 +41,11 @@ class VersionFault(Struct, frozen=True, omit_defaults=True):
     wrong: float = 0.0
     right: float = 0.0  # where the stable version is wrong
     failing: float = 0.0
+
+    @property
+    def times(self) -> SleepTimes:
+        """Of the runs of the version."""
+        return SleepTimes(CALL_MS * self.slower, ROW_MS * self.slower)
 
 
 def right_label(number: int) -> str:
@@ -64,7 +67,7 @@ class SleepingSession:
 
     def run(self, feeds: Feeds) -> list[NDArray[Any]]:
         ids = feeds["input_ids"]
-        time.sleep((CALL_MS + ROW_MS * len(ids)) * self._fault.slower / 1e3)
+        self._fault.times.sleep(len(ids))
         if any(is_drawn(_text(row), "failing", self._fault.failing) for row in ids.tolist()):
             raise DeviceError("The candidate cannot run this text.")
         return [ids.astype(np.float32)]
@@ -102,12 +105,7 @@ class TicketVersion(TextTask):
 
 def an_entry(release: str, fault: VersionFault) -> ModelEntry:
     """A version on a device of its own."""
-    device = Device(
-        Encoder(SleepingSession(fault)),
-        Limits(4_096, 64),
-        {RUN: Cost((CALL_MS * fault.slower, ROW_MS * fault.slower, 1e-6, 1e-9))},
-        LaneSettings(1, time.monotonic, time.monotonic),
-    )
+    device = fault.times.device(Encoder(SleepingSession(fault)), LIMITS)
     return ModelEntry(TicketVersion(release, fault), device, release)
 
 

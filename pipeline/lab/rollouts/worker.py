@@ -4,15 +4,12 @@ Its models need no files, so it exchanges them itself when the alias changes; al
 """
 
 import asyncio
-import signal
 import sys
 import time
 from typing import Final
 
 import msgspec
 
-from ....schemas.topics import Topics
-from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...engine.cache.memory import MemoryCache
 from ...engine.engine import Engine
@@ -20,10 +17,8 @@ from ...engine.model_entry import ModelEntry
 from ...engine.trials.trial import Trial, TrialName
 from ...models.releases.alias import AliasState
 from ...models.releases.opening import open_registry
-from ...serving.serving import Serving
-from ...serving.task_workers import task_workers
-from ...serving.tuning import tune_process
-from ...telemetry import WorkerMetrics, configure_logging
+from ...telemetry import configure_logging
+from ..engine_worker import serve_engine
 from .versions import CANDIDATE, STABLE, VersionFault, an_entry
 
 TASK: Final = "triage"
@@ -64,16 +59,9 @@ async def serve(config: Config, fault: VersionFault) -> None:
                     entries[state.candidate] = an_entry(state.candidate, fault)
                 engine.exchange(TASK, {name: served(state, entries)})
 
-    metrics = WorkerMetrics()
-    async with KafkaBroker(config.kafka) as broker:
-        topics = Topics(TASK, config.kafka.topic_prefix)
-        workers = task_workers(config, broker, topics, engine, metrics.of_task(TASK))
-        serving = Serving(broker, engine, [workers], metrics)
-        tune_process()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.drain)
-        following = asyncio.create_task(follow(state))
-        await serving.run()
-        following.cancel()
+    following = asyncio.create_task(follow(state))
+    await serve_engine(config, TASK, engine)
+    following.cancel()
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ ONLY_FITTED: Final = Gate(
     failures=("It was measured with heads that are fitted on its vectors, and here it answers without one.",),
 )
 COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
-MIN_SHARE: Final = 0.97
-"""Of its original's accuracy, which a pruned variant of an older manifest had to keep."""
 
 
 class ReleaseParts(NamedTuple):
@@ -98,11 +96,6 @@ def gate_of_variant(manifest: Manifest, use: str) -> Gate | None:
         return judgement.gate if judgement else ONLY_FITTED
     if known:
         return known[-1]
-    if kept := manifest.kept_accuracy:
-        passed = kept.share >= MIN_SHARE
-        failure = f"It kept {kept.share:.1%} of its original's accuracy, and {MIN_SHARE:.0%} are needed."
-        forced = manifest.lineage is not None and manifest.lineage.forced
-        return Gate({"min_share": MIN_SHARE}, passed, () if passed else (failure,), forced)
     if manifest.precision == "fp32" and manifest.lineage is None:
         return Gate({}, passed=True)
     return None

@@ -1,8 +1,6 @@
 """What a session runs on, so that figures are believed only where they were measured."""
 
-import platform
 import subprocess
-from pathlib import Path
 from typing import Final
 
 from onnx import TensorProto, helper
@@ -11,8 +9,8 @@ from ...errors import ProviderUnavailable
 from ...graphs.devices import CPU
 from ...models.metrics import ServedBy
 from ...runtime.sessions import Session
+from .cpu import cpu_name
 
-CPU_INFO: Final = Path("/proc/cpuinfo")
 GPU_TIMEOUT_S: Final = 10.0
 
 
@@ -46,19 +44,6 @@ def _smallest_graph() -> bytes:
     opset = helper.make_opsetid("", 17)
     content: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
     return content
-
-
-def cpu_name(info: Path = CPU_INFO) -> str:
-    """As the system tells it, with what decides the speed of 8-bit products: AVX2, VNNI, AMX."""
-    try:
-        lines = info.read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    known = {"avx2": "AVX2", "avx512_vnni": "VNNI", "avx_vnni": "VNNI", "amx_int8": "AMX"}
-    flags = set(fields.get("flags", "").split())
-    has = sorted({name for flag, name in known.items() if flag in flags})
-    return " ".join([fields.get("model name", platform.machine()), *has])
 
 
 def gpu_name() -> str:

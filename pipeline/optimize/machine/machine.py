@@ -3,7 +3,6 @@
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter
 from typing import Final
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from ...runtime.cores import usable_cores
 from ...runtime.providers import candidates
+from .cpu import cpu_name
 
 PACKAGES: Final = (
     "inferstream",
@@ -25,7 +25,6 @@ PACKAGES: Final = (
     "torch",
     "transformers",
 )
-CPU_NAMES: Final = Path("/proc/cpuinfo")
 SHAPE: Final = (384, 1_536)  # of a matrix of minilm
 ROWS: Final = 256
 PRODUCTS: Final = 20
@@ -88,17 +87,6 @@ def products_per_s() -> float:
             left @ right
         seconds.append(perf_counter() - begun)
     return PRODUCTS / min(seconds)
-
-
-def cpu_name() -> str:
-    """The model of the CPU, as the system names it."""
-    try:
-        for line in CPU_NAMES.read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _memory_bytes() -> int | None:

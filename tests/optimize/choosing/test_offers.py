@@ -8,14 +8,13 @@ import pytest
 from msgspec.structs import replace
 from support.tiny_model import WORDS, write_tiny_model
 
-from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.errors import UnknownModel
+from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.models.manifest import read_manifest, write_manifest
 from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, MachineSpeed, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.optimize.choosing.offers import offers
-from inferstream.pipeline.optimize.machine import devices as machine
-from inferstream.pipeline.optimize.machine.devices import cpu_name, served_by, usable
+from inferstream.pipeline.optimize.machine.devices import served_by
 from inferstream.pipeline.optimize.pull.pulling import pull
 
 ELSEWHERE = ServedBy("cpu", "another CPU", 1, "1.0")
@@ -127,16 +126,6 @@ def test_the_command_prints_the_choice_and_its_status_says_whether_there_is_one(
     assert document["offers"][0]["misses"] == ["--latency-ms: 0.75"]
     assert run(["models", "choose", "nothing"]) != 0
     assert "There is no model 'nothing' here" in capsys.readouterr().err
-
-
-def test_names_of_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "cpuinfo"
-    info.write_text("model name\t: A CPU 9000\nflags\t\t: sse avx2 avx512_vnni amx_int8\n\nprocessor: 1\n")
-    assert cpu_name(info) == "A CPU 9000 AMX AVX2 VNNI"
-    assert cpu_name(tmp_path / "missing")
-    assert usable("cpu")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.gpu_name() == "an unknown GPU"
 
 
 def test_there_is_nothing_to_choose_without_models(tmp_path: Path) -> None:

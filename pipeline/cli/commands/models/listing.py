@@ -35,7 +35,6 @@ IN_WORDS = frozenset(
         "independence",
         "fidelity",
         "steadiness",
-        "kept_accuracy",
         "lineage",
         "judgements",
         "gate",
