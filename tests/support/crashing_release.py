@@ -1,4 +1,4 @@
-"""A worker in a process of its own whose trial of one version ends the process, as a fault in native code does.
+"""A worker in a process of its own that ends when it tries one version, as a fault in native code does.
 
 Arguments: the registry, that version, and what ends it: ``segv``, ``kill``, ``exit`` (in order), or ``hang``. If the
 alias has a file ``later``, that is its second state once the worker serves. Prints the release that answers and what
@@ -17,10 +17,10 @@ from typing import Any
 from inferstream import Config, Edge
 from inferstream.pipeline.config import CacheConfig, EngineConfig, RegistryConfig
 from inferstream.pipeline.runtime.model import Model
-from inferstream.pipeline.serving.releases import opening, trial
+from inferstream.pipeline.serving.releases import first_texts, opening
 
 registry, version, way = sys.argv[1:]
-answer_alone = trial.answer_alone
+answer_alone = first_texts.answer_alone
 ending = threading.Event()
 
 
@@ -68,6 +68,6 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    trial.answer_alone = tried
-    assert opening.check_answers is trial.check_answers
+    first_texts.answer_alone = tried
+    assert opening.check_answers is first_texts.check_answers
     asyncio.run(serve())

@@ -7,8 +7,8 @@ import msgspec
 from ....schemas.messages import Request, TriageOutput
 from ...config import Config
 from ...serving.loading import ModelLoader
+from ...serving.releases.first_texts import answer_alone
 from ...serving.releases.opening import ReleaseOpener
-from ...serving.releases.trial import answer_alone
 from ...tasks.catalogue import tasks
 from ...telemetry import WorkerMetrics
 

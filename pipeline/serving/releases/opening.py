@@ -9,18 +9,18 @@ from ...engine.device import Device
 from ...engine.model_entry import ModelEntry
 from ...models.releases.alias import AliasState
 from ...models.releases.faults import BadRelease
+from ...models.releases.loading_notes import LoadingNotes, Meant
 from ...models.releases.local import LocalReleases
 from ...models.releases.opening import open_registry
 from ...models.releases.release import Release
-from ...models.releases.trial_notes import Meant, TrialNotes
 from ...runtime.freed_memory import keep_large_blocks_apart
 from ...runtime.memory_left import NoMemory
 from ...tasks.chains.declared import chains_of
 from ...tasks.definition import TaskDefinition
 from ..loading import ModelLoader
 from ..step_options import check_step_options
+from .first_texts import check_answers
 from .room import NoRoom, check_left, check_limit, taken_bytes
-from .trial import check_answers
 
 
 class OpenRelease(NamedTuple):
@@ -44,7 +44,7 @@ class ReleaseOpener:
         self._loader = loader
         self.store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
         self.local = LocalReleases(self.store)
-        self._notes = TrialNotes(self.local.folder)
+        self._notes = LoadingNotes(self.local.folder)
 
     def state(self, task: str, alias: str) -> AliasState:
         """What the alias means now. Raises RegistryError, UnknownRelease, BadRelease."""
@@ -68,7 +68,7 @@ class ReleaseOpener:
         Args:
             loaded: those that are in memory now.
             instead_of: the one in whose place it comes.
-            meant: by which state of an alias: a version that ends processes in its trial is refused then. None if
+            meant: by which state of an alias: a version that ends processes while it is tried is refused then. None if
                 nothing else could be served.
 
         Raises ModelError or UsageError, also of the code of a task; ProviderUnavailable.

@@ -9,8 +9,8 @@ from ...config import Config
 from ...errors import InferstreamError, ModelError, UsageError
 from ...models.releases.alias import AliasState
 from ...models.releases.last_served import last_served
+from ...models.releases.loading_notes import Meant
 from ...models.releases.names import ReleaseName, is_release_name, parse_release_name
-from ...models.releases.trial_notes import Meant
 from ...tasks.definition import TaskDefinition
 from ..loading import ModelLoader
 from .followed import FollowedAlias, ReleasedModels

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ....schemas.generation import GenerateOptions
 from ...errors import BadRequest, Overloaded
+from .grammar_trials import GrammarTrials, Verdict
 from .slow_work import SlowWork
-from .trials import Trials, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Grammars:
         """
         self._tokenizer = LLTokenizer(Path(tokenizer).read_text(encoding="utf-8"), eos_token=list(ends))
         self._limits = LLParserLimits(**LIMITS)
-        self._trials = Trials(tokenizer, ends, LIMITS)
+        self._trials = GrammarTrials(tokenizer, ends, LIMITS)
         self._slow = SlowWork()
         self._live: weakref.WeakSet[Grammar] = weakref.WeakSet()
         self._counting = threading.Lock()

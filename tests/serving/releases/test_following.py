@@ -17,10 +17,10 @@ from inferstream.pipeline.engine.engine import Engine
 from inferstream.pipeline.engine.trials.trial import Trial
 from inferstream.pipeline.models.releases.alias import Rollout, RolloutLimits
 from inferstream.pipeline.serving.loading import ModelLoader
+from inferstream.pipeline.serving.releases.first_texts import answer_alone
 from inferstream.pipeline.serving.releases.followed import FollowedAlias
 from inferstream.pipeline.serving.releases.follower import Follower
 from inferstream.pipeline.serving.releases.opening import ReleaseOpener
-from inferstream.pipeline.serving.releases.trial import answer_alone
 from inferstream.pipeline.tasks.catalogue import tasks
 from inferstream.pipeline.telemetry import WorkerMetrics
 from inferstream.schemas.messages import Request, TriageOutput

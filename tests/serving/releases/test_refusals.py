@@ -85,7 +85,7 @@ def with_nan(path: Path) -> None:
         if one.data_type == onnx.TensorProto.FLOAT and len(one.dims) > 1
     )
     array = numpy_helper.to_array(tensor).copy()
-    array.flat[-1] = np.nan  # of the last token, which no text of a trial has
+    array.flat[-1] = np.nan  # of the last token, which none of the first texts has
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     onnx.save(model, path)
 

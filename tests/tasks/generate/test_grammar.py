@@ -21,9 +21,9 @@ from inferstream.pipeline.errors import BadRequest, Overloaded, TooLarge
 from inferstream.pipeline.tasks.generate import grammar as grammar_module
 from inferstream.pipeline.tasks.generate.choosers import Choosers
 from inferstream.pipeline.tasks.generate.grammar import Grammars, GrammarState, grammars_of
+from inferstream.pipeline.tasks.generate.grammar_trials import PROGRAM
 from inferstream.pipeline.tasks.generate.options import generate_options
 from inferstream.pipeline.tasks.generate.slow_work import SlowWork
-from inferstream.pipeline.tasks.generate.trials import PROGRAM
 from inferstream.schemas.generation import GenerateOptions
 
 Schema = dict[str, Any]
@@ -252,7 +252,7 @@ def test_the_process_is_started_again_when_it_has_ended(path: Path) -> None:
 
 
 def test_a_process_that_does_not_answer_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inferstream.pipeline.tasks.generate.trials.PATIENCE_S", 0.001)
+    monkeypatch.setattr("inferstream.pipeline.tasks.generate.grammar_trials.PATIENCE_S", 0.001)
     grammars = Grammars(path, [END])
     with pytest.raises(Overloaded, match="later"):
         grammars.of(GenerateOptions(regex="ab"))

@@ -1,4 +1,4 @@
-"""Notes of the versions that are being loaded and tried: one whose process is dead says that the trial ended it."""
+"""Notes of the versions that are being loaded and tried: one whose process is dead says that this ended it."""
 
 import atexit
 import logging
@@ -31,7 +31,7 @@ NOTE: Final = ".trial"
 
 
 class CrashedBefore(BadRelease):
-    """The trials of the version have ended too many processes; removing their notes makes it pass."""
+    """Loading the version has ended too many processes; removing their notes makes it pass."""
 
 
 class Meant(Struct, frozen=True):
@@ -41,8 +41,8 @@ class Meant(Struct, frozen=True):
     number: int
 
 
-class TrialNotes:
-    """Notes in the folder of the releases of this machine, one a trial: ``VERSION.….trial``. Blocks.
+class LoadingNotes:
+    """Notes in the folder of the releases of this machine, one for each time: ``VERSION.….trial``. Blocks.
 
     The kernel releases the lock on a note when its process ends, whatever ends it. A process that ends in order removes
     its notes.
@@ -54,9 +54,9 @@ class TrialNotes:
 
     @contextmanager
     def tried(self, task: str, version: str, meant: Meant) -> Iterator[None]:
-        """Note that the version is tried; after the trial there is no note of it.
+        """Note that the version is loaded and tried; afterwards there is no note of it.
 
-        Raises CrashedBefore if the trials of `MAX_CRASHES` processes, for the same state of the alias, were their end.
+        Raises CrashedBefore if this ended `MAX_CRASHES` processes, for the same state of the alias.
         """
         self._check(task, version, meant)
         path = self._folder / f"{version}.{os.getpid()}.{secrets.token_hex(4)}{NOTE}"

@@ -29,7 +29,7 @@ TEXTS: Final = (
 """Short and long ones; the longest has more tokens than one window of a small encoder."""
 
 MAX_STEPS: Final = 64
-"""Of one row: a model that has not ended by then is sound as far as a trial goes."""
+"""Of one row: a model that has not ended by then is sound as far as this goes."""
 
 
 def check_answers(definition: TaskDefinition, entry: ModelEntry, run_timeout_s: float) -> None:
@@ -42,19 +42,19 @@ def check_answers(definition: TaskDefinition, entry: ModelEntry, run_timeout_s: 
     if isinstance(runs, HasMemory) and entry.device.is_running:
         return
     limit = RunLimit(1, run_timeout_s)
-    trial = in_daemon_thread(partial(_try_requests, definition, entry, limit), "trial")
-    while not wait([trial], TICK_S).done:
+    trying = in_daemon_thread(partial(_try_requests, definition, entry, limit), "first-texts")
+    while not wait([trying], TICK_S).done:
         try:
             limit.check()
         except DeviceLost as error:  # of this run only: those of the lanes have limits of their own
             raise BadRelease(
-                f"The model {entry.task.model} has not answered a text of its trial in {run_timeout_s:g} s. If the "
+                f"The model {entry.task.model} has not answered one of its first texts in {run_timeout_s:g} s. If the "
                 "device may take that long, raise `run_timeout_s`."
             ) from error
     try:
-        trial.result()
+        trying.result()
     finally:
-        del trial
+        del trying
 
 
 def _try_requests(definition: TaskDefinition, entry: ModelEntry, limit: RunLimit) -> None:
@@ -67,7 +67,7 @@ def _try_requests(definition: TaskDefinition, entry: ModelEntry, limit: RunLimit
         except Exception as error:  # the code of a task, and of a model, may raise anything
             told = str(error) if isinstance(error, InferstreamError | msgspec.MsgspecError) else repr(error)
             raise BadRelease(
-                f"The model {entry.task.model} gives no sound answer to a text of its trial: {told[:300]}"
+                f"The model {entry.task.model} gives no sound answer to one of its first texts: {told[:300]}"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""A version whose trial ends the process is refused after two crashes, whatever ended it; then others are served."""
+"""A version that ends the process that tries it is refused after two crashes, whatever ended it; others are served."""
 
 import json
 import os
@@ -64,18 +64,18 @@ def test_it_is_refused_after_two_crashes_until_the_alias_changes_or_the_notes_ar
     assert not notes_of(models, bad), "it is sound"
 
 
-def test_a_trial_that_does_not_return_is_refused_and_leaves_no_note(models: ReleasedModels) -> None:
+def test_a_model_that_does_not_return_is_refused_and_leaves_no_note(models: ReleasedModels) -> None:
     good, bad = models.triage(1), models.triage(2)
     models.promote(good)
     assert worker(models, bad, "hang")[1]["release"] == good
     models.promote(bad)
     status, said = worker(models, bad, "hang")
     assert (status, said["release"], said["counted"]) == (0, good, True)
-    assert "has not answered a text of its trial in 1 s" in said["refused"][bad]
+    assert "has not answered one of its first texts in 1 s" in said["refused"][bad]
     assert not notes_of(models, bad)
 
 
-def test_a_process_that_ends_in_order_during_a_trial_leaves_no_note(models: ReleasedModels) -> None:
+def test_a_process_that_ends_in_order_while_it_tries_one_leaves_no_note(models: ReleasedModels) -> None:
     good, bad = models.triage(1), models.triage(2)
     models.promote(good)
     models.promote(bad)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from inferstream.pipeline.errors import BadRequest
-from inferstream.pipeline.tasks.generate.trials import Trials
+from inferstream.pipeline.tasks.generate.grammar_trials import GrammarTrials
 
 
 def test_a_system_without_forks_refuses_grammars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "fork")
-    trials = Trials(tmp_path / "tokenizer.json", [0], {})
+    trials = GrammarTrials(tmp_path / "tokenizer.json", [0], {})
     with pytest.raises(BadRequest, match="leave out `json_schema` and `regex`, or send"):
         trials.verdict("{}")
     assert trials._process is None

@@ -29,14 +29,14 @@ class Verdict(NamedTuple):
     ms: float
 
 
-class Trials:
+class GrammarTrials:
     """One process for a model. It is started for the first grammar, and again when it has ended."""
 
     def __init__(self, tokenizer: Path | str, ends: Sequence[int], limits: Mapping[str, Any]) -> None:
         start = {"tokenizer": str(tokenizer), "ends": list(ends), "limits": dict(limits)}
         self._start = json.dumps(start) + "\n"
         self._process: subprocess.Popen[str] | None = None
-        self._ending: weakref.finalize[Any, Trials] | None = None
+        self._ending: weakref.finalize[Any, GrammarTrials] | None = None
         self._running = threading.Lock()
         self._verdicts: OrderedDict[bytes, Verdict] = OrderedDict()
 

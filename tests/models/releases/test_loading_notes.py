@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from inferstream.pipeline.models.releases.trial_notes import KEPT_S, CrashedBefore, Meant, TrialNotes
+from inferstream.pipeline.models.releases.loading_notes import KEPT_S, CrashedBefore, Meant, LoadingNotes
 
 BAD, GOOD = "0123456789ab", "ba9876543210"
 PROD = Meant("prod", 2)
@@ -29,7 +29,7 @@ def notes(folder: Path, version: str = "") -> list[str]:
 
 @contextmanager
 def tried(folder: Path, version: str, meant: Meant = PROD) -> Iterator[None]:
-    with TrialNotes(folder).tried("triage", version, meant):
+    with LoadingNotes(folder).tried("triage", version, meant):
         yield
 
 
