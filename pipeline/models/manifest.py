@@ -96,7 +96,9 @@ class Manifest(Struct, frozen=True):
     max_tokens: int  # of one window, special tokens included
     dimensions: int
     pad_id: int
-    recipe: int  # of the builder that made the graph
+    builder: int = msgspec.field(
+        name="recipe"
+    )  # its version, raised whenever the same files give another graph
     graph_path: str
     tokenizer_path: str
     agreement: Agreement | None = None

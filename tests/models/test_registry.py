@@ -34,7 +34,7 @@ def put(registry: ModelRegistry, base: str, precision: str) -> Manifest:
         max_tokens=48,
         dimensions=32,
         pad_id=0,
-        recipe=1,
+        builder=1,
         graph_path=str(graph),
         tokenizer_path=str(tokenizer),
         agreement=Agreement(0.99, 0.98, 0.97, 120, "sentences.tsv") if precision == "int8" else None,

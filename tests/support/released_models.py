@@ -66,7 +66,7 @@ class ReleasedModels:
             max_tokens=48,
             dimensions=HIDDEN,
             pad_id=0,
-            recipe=1,
+            builder=1,
             graph_path=str(graph),
             tokenizer_path=str(folder / "tokenizer.json"),
         )

@@ -77,7 +77,7 @@ def origin_of_variant(manifest: Manifest) -> Origin:
     steps = [f"{made.step} {made.share:g} of {made.original} {made.original_version}"] if made else []
     return Origin(
         source=f"{manifest.source}{revision}",
-        steps=(*steps, f"{manifest.precision} by builder {manifest.recipe}"),
+        steps=(*steps, f"{manifest.precision} by builder {manifest.builder}"),
         data={made.step: made.rows_sha256} if made else {},
     )
 

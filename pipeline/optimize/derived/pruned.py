@@ -25,7 +25,7 @@ from ..evaluation.figures.classifiers import evaluate
 from ..evaluation.gates import DEFAULTS, judge
 from ..pull.plans import FILES, WEIGHTS, PullPlan
 from ..pull.pulled_files import completed, sweep, whole_variants
-from ..pull.variants import RECIPE, VariantBuilder, refuse_without_weights
+from ..pull.variants import BUILDER_VERSION, VariantBuilder, refuse_without_weights
 from ..sample import calibration_texts, load_sample
 from ..triage.fit import hold_out
 from ..triage.labeled import Labeled
@@ -66,7 +66,7 @@ def prune_model(
 
     def made() -> list[Manifest]:
         found = whole_variants(registry, base)
-        same = found and all(one.recipe == RECIPE and one.lineage == lineage for one in found)
+        same = found and all(one.builder == BUILDER_VERSION and one.lineage == lineage for one in found)
         if same and (wanted.keep_closed or all(map(_is_open, found))):
             return found
         if any(one.lineage is None or one.lineage.original != original.name for one in found):

@@ -29,7 +29,7 @@ from ..compression.calibration import calibration_of, measure_inputs
 from ..compression.sensitivity import Goal, PrecisionMix, mixed_precision, multiplications
 from ..pull.plans import WEIGHTS
 from ..pull.pulled_files import completed, publish_graph
-from ..pull.variants import RECIPE, recipe_of, refuse_without_weights
+from ..pull.variants import BUILDER_VERSION, builder_version, refuse_without_weights
 from ..sample import SAMPLE, calibration_texts, load_sample
 
 METHODS = ("int8", "dynamic", "mixed", "fp16")
@@ -72,7 +72,7 @@ def _pulled(registry: ModelRegistry, original: Manifest) -> Manifest | None:
     """The int8 variant, as the pull has built it."""
     base, _ = split_name(original.name)
     for one in registry.list():
-        same = one.weights_sha256 == original.weights_sha256 and one.recipe == recipe_of(one)
+        same = one.weights_sha256 == original.weights_sha256 and one.builder == builder_version(one)
         if one.name == f"{base}-int8" and same:
             registry.verify(one)
             return one
@@ -112,7 +112,7 @@ class _Quantizing:
         model, notes = builders[method](goal)
         digest, path = publish_graph(model, self._home, method)
         self._progress(f"measuring {method} against fp32", 0, None)
-        original = msgspec.structs.replace(self._original.without_figures(), recipe=RECIPE)
+        original = msgspec.structs.replace(self._original.without_figures(), builder=BUILDER_VERSION)
         return QuantizedEncoder(self._comparison.measured(original, method, (digest, path)), notes)
 
     @cached_property

@@ -99,7 +99,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def sweep(home: Path, kept: set[str]) -> None:
-    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older recipe.
+    """Remove the remains of earlier pulls: partial files, wheels, graphs of an older builder.
 
     Of variants whose graph is removed, the manifest is too.
     """

@@ -17,7 +17,7 @@ from .decoders.files import is_generative
 from .encoder_settings import is_of_the_settings
 from .plans import LARGE, PICKLED, WEIGHTS, PullPlan, folder_plan, published_plan
 from .pulled_files import completed, fetch_files, sweep, whole_variants
-from .variants import make_variants, recipe_of
+from .variants import builder_version, make_variants
 from .whole_weights import join_parts, whole_weights
 
 
@@ -174,7 +174,7 @@ def _pulled_before(registry: ModelRegistry, base: str, source: str) -> list[Mani
 
 def _is_of(manifest: Manifest, commit: str) -> bool:
     """Whether the variant is of this commit, and as it would be made today."""
-    return manifest.revision == commit and manifest.recipe == recipe_of(manifest)
+    return manifest.revision == commit and manifest.builder == builder_version(manifest)
 
 
 def _complete(
@@ -189,14 +189,14 @@ def _complete(
 
 
 def _current(registry: ModelRegistry, plan: PullPlan) -> list[Manifest]:
-    """The manifests of all variants if they are complete, verified and of this recipe; else an empty list."""
+    """The manifests of all variants if they are complete, verified and of this builder; else an empty list."""
     manifests = whole_variants(registry, plan.base)
     return manifests if all(_fits(manifest, plan) for manifest in manifests) else []
 
 
 def _fits(manifest: Manifest, plan: PullPlan) -> bool:
     return (
-        manifest.recipe == recipe_of(manifest)
+        manifest.builder == builder_version(manifest)
         and manifest.weights_sha256 == plan.digest_of(plan.weights)
         and manifest.graph_from == plan.graph_from
         and manifest.tokenizer_sha256 == plan.digest_of("tokenizer.json")

@@ -23,7 +23,7 @@ from ...runtime.subwords import END, Subwords
 from ...runtime.translator import SourceRow, Translator
 from .pulled_files import completed, fetch_files, publish_graph, sweep, whole_variants
 
-RECIPE = 4  # raised whenever the same files give another graph; a pull then rebuilds the variants
+BUILDER_VERSION = 4  # raised whenever the same files give another graph; a pull then rebuilds the variants
 MAX_TOKENS = 512
 """Of a source, the end included. A sentence of news has 30 in the mean; the models learned from sentences."""
 
@@ -125,13 +125,13 @@ def _current(registry: ModelRegistry, plan: TranslatorPlan) -> list[Manifest]:
     """The manifests of all variants if they are complete, verified and of this plan; else an empty list."""
     manifests = whole_variants(registry, plan.base)
     files = plan.paths(registry.folder(plan.base))
-    wanted = (RECIPE, KIND, plan.revision, *map(plan.digest_of, files))
+    wanted = (BUILDER_VERSION, KIND, plan.revision, *map(plan.digest_of, files))
     return manifests if all(_made_of(manifest) == wanted for manifest in manifests) else []
 
 
 def _made_of(manifest: Manifest) -> tuple[object, ...]:
     return (
-        manifest.recipe,
+        manifest.builder,
         manifest.kind,
         manifest.revision,
         manifest.weights_sha256,
@@ -173,7 +173,7 @@ def _make(
                 max_tokens=MAX_TOKENS,
                 dimensions=model.config.width,
                 pad_id=END,
-                recipe=RECIPE,
+                builder=BUILDER_VERSION,
                 config_sha256=plan.digest_of(files.options),
                 pair=plan.pair,
                 length_factor=model.config.length_factor,

@@ -16,12 +16,12 @@ from ..closeness.comparison import VariantComparison
 from ..compression.calibration import calibration_of, measure_inputs
 from ..sample import calibration_texts, load_sample
 from .imported.torch_export import export
-from .imported.variants import RECIPE as IMPORTED_RECIPE
+from .imported.variants import BUILDER_VERSION as IMPORTED_BUILDER_VERSION
 from .imported.variants import ImportedVariantBuilder
 from .plans import EXPORTED, PullPlan
 from .pulled_files import publish_graph
 
-RECIPE = 8  # raised whenever the same weights give another graph; a pull then rebuilds the variants
+BUILDER_VERSION = 8  # raised whenever the same weights give another graph; a pull then rebuilds the variants
 
 
 def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress: Progress) -> list[Manifest]:
@@ -45,9 +45,9 @@ def make_variants(registry: ModelRegistry, plan: PullPlan, source: str, progress
     return [fp32, int8]
 
 
-def recipe_of(manifest: Manifest) -> int:
-    """The recipe by which a variant like this one is made today."""
-    return IMPORTED_RECIPE if manifest.graph_from else RECIPE
+def builder_version(manifest: Manifest) -> int:
+    """Of what makes a variant like this one today."""
+    return IMPORTED_BUILDER_VERSION if manifest.graph_from else BUILDER_VERSION
 
 
 def refuse_without_weights(manifest: Manifest) -> None:
@@ -110,7 +110,7 @@ class VariantBuilder:
             max_tokens=plan.max_tokens,
             dimensions=self._config.labels or self._config.hidden_size,
             pad_id=self._config.padding,
-            recipe=RECIPE,
+            builder=BUILDER_VERSION,
             config_sha256=plan.digest_of("config.json"),
             pooling=plan.pooling,
             labels=plan.labels.names if plan.labels else (),

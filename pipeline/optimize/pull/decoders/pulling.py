@@ -26,7 +26,7 @@ from .files import (
     read_hub_files,
     read_small_files,
 )
-from .variants import RECIPE, DecoderPlan, DecoderVariants
+from .variants import BUILDER_VERSION, DecoderPlan, DecoderVariants
 
 STORED_KIND = re.compile(r"[.-](q\d\w*|f16|f32|bf16)$")
 GGUF = ".gguf"
@@ -141,8 +141,8 @@ def _current(registry: ModelRegistry, plan: DecoderPlan) -> list[Manifest]:
     """The manifests of all variants, perhaps without fp16, if they are verified and of this plan; else none."""
     there = [name for name in PRECISIONS if registry.manifest_path(plan.base, name).exists()]
     manifests = whole_variants(registry, plan.base, there)
-    wanted = (RECIPE, plan.revision, plan.digest)
-    found = [(manifest.recipe, manifest.revision, manifest.weights_sha256) for manifest in manifests]
+    wanted = (BUILDER_VERSION, plan.revision, plan.digest)
+    found = [(manifest.builder, manifest.revision, manifest.weights_sha256) for manifest in manifests]
     # fp32 is written last, so that a pull that was killed is seen as not finished.
     return manifests if {"fp32", "int8"} <= {*there} and all(one == wanted for one in found) else []
 

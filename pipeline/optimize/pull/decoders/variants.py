@@ -20,7 +20,7 @@ from ...closeness.fidelity import fidelity, sample_texts, steadiness
 from ..pulled_files import publish_graph_with_data
 from .files import TOKENIZER, DecoderFiles
 
-RECIPE = 3  # raised whenever the same files give another graph; a pull then rebuilds the variants
+BUILDER_VERSION = 3  # raised whenever the same files give another graph; a pull then rebuilds the variants
 CHAT = "chat.json"
 
 
@@ -118,7 +118,7 @@ class DecoderVariants:
             max_tokens=config.context,
             dimensions=config.width,
             pad_id=0,
-            recipe=RECIPE,
+            builder=BUILDER_VERSION,
             family=config.family,
             device=NUMBERS[precision].device,
             end_ids=self._files.ends,

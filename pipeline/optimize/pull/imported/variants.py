@@ -24,7 +24,7 @@ from ..pulled_files import publish_graph
 from .config import read_imported_config
 
 GRAM_BYTES = 400_000_000  # of the statistics that are in memory at once; the texts are run again for the rest
-RECIPE = 1_001  # as `variants.RECIPE`, for graphs that are imported
+BUILDER_VERSION = 1_001  # as `variants.BUILDER_VERSION`, for graphs that are imported
 
 
 class ImportedVariantBuilder:
@@ -62,7 +62,7 @@ class ImportedVariantBuilder:
             max_tokens=plan.max_tokens,
             dimensions=width,
             pad_id=self._config.padding,
-            recipe=RECIPE,
+            builder=BUILDER_VERSION,
             config_sha256=plan.digest_of("config.json"),
             pooling=plan.pooling,
             labels=plan.labels.names if plan.labels else (),

@@ -20,7 +20,7 @@ from ...evaluation.figures import bootstrap
 from ...machine.machine import Machine, versions
 from ...triage import fit, regression
 from ...triage.cascade import foreign
-from ...triage.static.training import RECIPE
+from ...triage.static.training import TRAINING
 from ..offered import AdaptedRecipe
 from ..reading import write_recipe
 from ..recipe import Recipe
@@ -38,7 +38,7 @@ SEEDS: Final = {
     "rows held out": fit.SEED,
     "rows drawn from many, to be measured": fit.SEED,
     "folds of a head": regression.SEED,
-    "training of a static tier": RECIPE.seed,
+    "training of a static tier": TRAINING.seed,
     "foreign and mangled texts": foreign.SEED,
     "intervals": bootstrap.SEED,
 }

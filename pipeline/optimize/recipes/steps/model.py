@@ -12,7 +12,7 @@ from ....models.manifest import Manifest
 from ....models.progress import Progress
 from ....models.registry import ModelRegistry
 from ...pull.pulling import pull
-from ...pull.variants import RECIPE
+from ...pull.variants import BUILDER_VERSION
 from ..making import MadeByStep, StepPlace
 from ..model_facts import ModelFacts, check_base
 from ..recipe import ModelPart
@@ -27,7 +27,7 @@ class ModelMaking:
     kind = "model"
     needs: tuple[str, ...] = ()
     reads_rows = False
-    revision = RECIPE
+    revision = BUILDER_VERSION
 
     def __init__(self, part: ModelPart, facts: ModelFacts, *, fp16: bool = False) -> None:
         """``fp16``: whether that is made of a language model too."""

@@ -8,7 +8,7 @@ import msgspec
 from ....models.metrics import FITTED
 from ....models.progress import Progress
 from ...derived.pruned import MAX_FITTED, MAX_UNSEEN, Pruning, prune_model
-from ...pull.variants import RECIPE
+from ...pull.variants import BUILDER_VERSION
 from ..making import MadeByStep, StepPlace
 from ..recipe import PruneStep
 
@@ -22,7 +22,7 @@ class PruneMaking:
 
     kind = "prune"
     reads_rows = True
-    revision = RECIPE * 100 + 1
+    revision = BUILDER_VERSION * 100 + 1
 
     def __init__(self, step: PruneStep, of: str) -> None:
         self.name = step.name or f"{of}-pruned{round(step.share * 100)}"

@@ -7,7 +7,7 @@ from ....errors import ModelError, UnknownModel, UsageError
 from ....models.progress import Progress
 from ...compression.sensitivity import Goal
 from ...derived.quantized import quantize_encoder
-from ...pull.variants import RECIPE
+from ...pull.variants import BUILDER_VERSION
 from ..making import MadeByStep, StepPlace
 from ..model_facts import ModelFacts
 from ..recipe import QuantizeStep
@@ -30,7 +30,7 @@ class QuantizeMaking:
 
     kind = "quantize"
     reads_rows = False
-    revision = RECIPE * 100 + 1
+    revision = BUILDER_VERSION * 100 + 1
 
     def __init__(self, step: QuantizeStep, of: str, facts: ModelFacts) -> None:
         self._pulled = facts.is_of_texts or bool(facts.graph_from)
@@ -53,7 +53,7 @@ class QuantizeMaking:
     def reference_s(self, place: StepPlace) -> float | None:
         if self._pulled:
             return 0.0
-        pulled = {one.name for one in place.registry.list() if one.recipe == RECIPE}
+        pulled = {one.name for one in place.registry.list() if one.builder == BUILDER_VERSION}
         if self._step.method == "int8" and self.name in pulled:
             return 0.0
         size = size_mb(place, self._of)

@@ -22,7 +22,7 @@ from .meaning import GeneralTexts, fitted_meaning
 from .network import Network
 from .rows import bags_of, chosen_rows
 from .token_vectors import first_table
-from .training import RECIPE, TrainingRecipe, targets_of, trained
+from .training import TRAINING, TrainingSettings, targets_of, trained
 
 WIDTH: Final = 96
 
@@ -44,7 +44,7 @@ def fit_static(
     session: Graph,
     taxonomy: Taxonomy,
     progress: Progress,
-    recipe: TrainingRecipe = RECIPE,
+    settings: TrainingSettings = TRAINING,
 ) -> FittedStatic:
     """Train a tier on all rows; and for its temperature, one for each of the teacher's folds on the other rows.
 
@@ -56,7 +56,7 @@ def fit_static(
     bags = bags_of(texts, of_table)
     general = _general_texts(taxonomy, tokenizer, session)
     general_bags = bags_of(tokenizer.encode(general.texts), of_table)
-    targets = targets_of(rows.truth, teacher.unseen, teacher.temperature, recipe)
+    targets = targets_of(rows.truth, teacher.unseen, teacher.temperature, settings)
 
     def meaning_of(network: Network, chosen: Chosen) -> Meaning:
         both = vstack([bags[chosen], general_bags]).tocsr()
@@ -64,7 +64,7 @@ def fit_static(
         return fitted_meaning(network, both, vectors, general.counts_beside(len(chosen)))
 
     def tier(chosen: Chosen, step: str, temperature: float = 1.0) -> StaticArrays:
-        network = trained(first, bags[chosen], targets[chosen], _step(progress, step), recipe)
+        network = trained(first, bags[chosen], targets[chosen], _step(progress, step), settings)
         return exported(of_table, network, meaning_of(network, chosen), temperature)
 
     unseen = np.zeros_like(targets)

@@ -13,7 +13,7 @@ from .network import Array, Network, loss_and_gradients
 from .token_vectors import FirstTable
 
 
-class TrainingRecipe(NamedTuple):
+class TrainingSettings(NamedTuple):
     """How a network is trained. Chosen on a fifth of Banking77's train rows, see docs/decisions/0039."""
 
     hidden: int = 384
@@ -32,20 +32,20 @@ class TrainingRecipe(NamedTuple):
     seed: int = 0
 
 
-RECIPE: Final = TrainingRecipe()
+TRAINING: Final = TrainingSettings()
 WARM_UP: Final = 50  # steps until the full rate
 
 
 def targets_of(
-    truth: Indices, teacher: Floats, temperature: float, recipe: TrainingRecipe = RECIPE
+    truth: Indices, teacher: Floats, temperature: float, settings: TrainingSettings = TRAINING
 ) -> Floats:
     """What the network is to say: the label, mixed with the softened confidences of the teacher.
 
     ``teacher``: logits of a classifier that was not fitted on the row, (texts, labels).
     """
-    soft = softmax(teacher / np.float32(temperature * recipe.teacher_softness))
-    targets = np.float32(recipe.teacher_share) * soft
-    targets[np.arange(len(truth)), truth] += np.float32(1 - recipe.teacher_share)
+    soft = softmax(teacher / np.float32(temperature * settings.teacher_softness))
+    targets = np.float32(settings.teacher_share) * soft
+    targets[np.arange(len(truth)), truth] += np.float32(1 - settings.teacher_share)
     return targets
 
 
@@ -54,18 +54,18 @@ def trained(
     bags: Any,
     targets: Floats,
     advance: Callable[[int, int], None],
-    recipe: TrainingRecipe = RECIPE,
+    settings: TrainingSettings = TRAINING,
 ) -> Network:
     """A network after all steps. The same arguments give the same network on one machine.
 
     ``bags`` as `rows.bags_of` makes them. ``advance`` is called with (steps done, all steps).
     """
-    draw = np.random.default_rng(recipe.seed)
-    network = _beginning(first, targets.shape[1], recipe, draw)
-    movers = _movers(network, recipe)
-    batch = min(recipe.batch, bags.shape[0])
+    draw = np.random.default_rng(settings.seed)
+    network = _beginning(first, targets.shape[1], settings, draw)
+    movers = _movers(network, settings)
+    batch = min(settings.batch, bags.shape[0])
     in_an_epoch = bags.shape[0] // batch
-    wanted = min(max(recipe.epochs * in_an_epoch, recipe.min_steps), recipe.max_steps)
+    wanted = min(max(settings.epochs * in_an_epoch, settings.min_steps), settings.max_steps)
     order = np.empty(0, np.intp)
     with threadpool_limits(1):  # the arrays are small: a second thread costs more than it gives
         for step in range(wanted):
@@ -73,9 +73,11 @@ def trained(
                 order = draw.permutation(bags.shape[0])
                 advance(step, wanted)
             chosen, order = order[:batch], order[batch:]
-            kept = _kept((batch, recipe.hidden), recipe.dropped_hidden, draw) / (1 - recipe.dropped_hidden)
+            kept = _kept((batch, settings.hidden), settings.dropped_hidden, draw) / (
+                1 - settings.dropped_hidden
+            )
             some = bags[chosen]
-            some.data = some.data * _kept(some.data.shape, recipe.dropped_rows, draw)
+            some.data = some.data * _kept(some.data.shape, settings.dropped_rows, draw)
             _, gradients = loss_and_gradients(network, some, targets[chosen], kept.astype(np.float32))
             share = _share(step, wanted)
             for name, mover in movers.items():
@@ -85,26 +87,28 @@ def trained(
     return network
 
 
-def _beginning(first: FirstTable, labels: int, recipe: TrainingRecipe, draw: np.random.Generator) -> Network:
+def _beginning(
+    first: FirstTable, labels: int, settings: TrainingSettings, draw: np.random.Generator
+) -> Network:
     width = first.rows.shape[1]
     return Network(
         rows=first.rows.copy(),
         log_weights=first.log_weights.copy(),
-        hidden=draw.normal(0, width**-0.5, (width, recipe.hidden)).astype(np.float32),
-        hidden_bias=np.zeros(recipe.hidden, np.float32),
-        output=draw.normal(0, 0.02, (recipe.hidden, labels)).astype(np.float32),
+        hidden=draw.normal(0, width**-0.5, (width, settings.hidden)).astype(np.float32),
+        hidden_bias=np.zeros(settings.hidden, np.float32),
+        output=draw.normal(0, 0.02, (settings.hidden, labels)).astype(np.float32),
         output_bias=np.zeros(labels, np.float32),
     )
 
 
-def _movers(network: Network, recipe: TrainingRecipe) -> dict[str, Adam]:
+def _movers(network: Network, settings: TrainingSettings) -> dict[str, Adam]:
     return {
-        "rows": Adam(network.rows, recipe.row_rate),
-        "log_weights": Adam(network.log_weights, recipe.weight_rate),
-        "hidden": Adam(network.hidden, recipe.rate, recipe.decay),
-        "hidden_bias": Adam(network.hidden_bias, recipe.rate),
-        "output": Adam(network.output, recipe.rate, recipe.decay),
-        "output_bias": Adam(network.output_bias, recipe.rate),
+        "rows": Adam(network.rows, settings.row_rate),
+        "log_weights": Adam(network.log_weights, settings.weight_rate),
+        "hidden": Adam(network.hidden, settings.rate, settings.decay),
+        "hidden_bias": Adam(network.hidden_bias, settings.rate),
+        "output": Adam(network.output, settings.rate, settings.decay),
+        "output_bias": Adam(network.output_bias, settings.rate),
     }
 
 

@@ -19,7 +19,12 @@ from inferstream.pipeline.optimize.triage.static.meaning import fitted_meaning
 from inferstream.pipeline.optimize.triage.static.network import layers, scores
 from inferstream.pipeline.optimize.triage.static.rows import Rows, bags_of, chosen_rows
 from inferstream.pipeline.optimize.triage.static.token_vectors import FirstTable, first_table
-from inferstream.pipeline.optimize.triage.static.training import RECIPE, TrainingRecipe, targets_of, trained
+from inferstream.pipeline.optimize.triage.static.training import (
+    TRAINING,
+    TrainingSettings,
+    targets_of,
+    trained,
+)
 from inferstream.pipeline.runtime.graph import Feeds
 from inferstream.pipeline.runtime.tokenizer import Tokenizer
 from inferstream.pipeline.tasks.pooling import embed
@@ -28,7 +33,7 @@ from inferstream.pipeline.tasks.triage.static_tier import StaticTier
 from inferstream.pipeline.tasks.triage.taxonomy import load_taxonomy
 
 DIMENSIONS = 20
-QUICK = TrainingRecipe(hidden=64, min_steps=120, epochs=15)
+QUICK = TrainingSettings(hidden=64, min_steps=120, epochs=15)
 
 
 class MeanOfTokens:
@@ -213,7 +218,7 @@ def test_targets_are_labels_and_what_the_teacher_says() -> None:
     teacher = np.float32([[2, 0], [0, 0]])
     found = targets_of(np.array([1, 0]), teacher, 1.0)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
-    soft = np.exp([2 / RECIPE.teacher_softness, 0]) / np.exp([2 / RECIPE.teacher_softness, 0]).sum()
+    soft = np.exp([2 / TRAINING.teacher_softness, 0]) / np.exp([2 / TRAINING.teacher_softness, 0]).sum()
     np.testing.assert_allclose(found[0], [0.7 * soft[0], 0.7 * soft[1] + 0.3], rtol=1e-5)
 
 
