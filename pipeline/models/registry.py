@@ -1,4 +1,7 @@
-"""The models on this machine: one folder for each, with a manifest for every variant."""
+"""The models on this machine: one folder for each, with a manifest for every variant.
+
+The registry that machines share, of which the documentation speaks, is `releases/store.ReleaseStore`.
+"""
 
 import re
 from collections.abc import Iterator
