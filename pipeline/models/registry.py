@@ -1,6 +1,6 @@
 """The models on this machine: one folder for each, with a manifest for every variant.
 
-The registry that machines share, of which the documentation speaks, is `releases/store.ReleaseStore`.
+The registry that machines share, of which the documentation speaks, is `releases/registry/store.ReleaseStore`.
 """
 
 import re

@@ -35,7 +35,7 @@ from ..delivery.window import Window
 from ..delivery.worker import Subscription, Worker
 from ..engine.engine import Engine
 from ..engine.trials.answering import TrialEngine
-from ..models.releases.opening import open_registry
+from ..models.releases.registry.opening import open_registry
 from ..tasks.chains.chain import ChainStep
 from ..telemetry import TaskMetrics
 from .rollouts.label_reader import LabelReader

@@ -14,15 +14,15 @@ from typing import Any
 
 from inferstream.pipeline.models.releases.alias import AliasState
 from inferstream.pipeline.models.releases.checking import check_folder
-from inferstream.pipeline.models.releases.collecting import Collector
 from inferstream.pipeline.models.releases.faults import AliasChanged, RegistryError, UnknownRelease
-from inferstream.pipeline.models.releases.local import LocalReleases, no_progress
+from inferstream.pipeline.models.releases.local.local import LocalReleases, no_progress
 from inferstream.pipeline.models.releases.names import ReleaseName
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.promoting import Promoter, change_now
-from inferstream.pipeline.models.releases.publishing import check_complete, publish_release
+from inferstream.pipeline.models.releases.registry.collecting import Collector
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.promoting import Promoter, change_now
+from inferstream.pipeline.models.releases.registry.publishing import check_complete, publish_release
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 from inferstream.pipeline.models.releases.release import Release
-from inferstream.pipeline.models.releases.store import ReleaseStore
 from support.releases import FILES, a_release
 
 PROD = ReleaseName("triage", alias="prod")

@@ -11,9 +11,9 @@ from inferstream.pipeline.models.releases.faults import (
     RegistryError,
     UnknownRelease,
 )
-from inferstream.pipeline.models.releases.layout import alias_path, object_path, release_path
+from inferstream.pipeline.models.releases.registry.layout import alias_path, object_path, release_path
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 from inferstream.pipeline.models.releases.release import StoredFile
-from inferstream.pipeline.models.releases.store import ReleaseStore
 from support.releases import FILES, a_release, put_objects, stored
 
 A, B = "a" * 12, "b" * 12

@@ -18,9 +18,9 @@ from inferstream.pipeline.models.metrics import Gate
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.models.releases.alias import Rollout
 from inferstream.pipeline.models.releases.names import ReleaseName
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.promoting import Promoter, change_now
-from inferstream.pipeline.models.releases.publishing import put_objects
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.promoting import Promoter, change_now
+from inferstream.pipeline.models.releases.registry.publishing import put_objects
 from inferstream.pipeline.models.releases.release import Origin, Release, StoredFile
 from inferstream.pipeline.tasks.triage.head import Head, HeadAccuracy, HeadStore
 

@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 from inferstream.pipeline.models.metrics import Gate
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 from inferstream.pipeline.models.releases.release import Origin, Release, StoredFile
-from inferstream.pipeline.models.releases.store import ReleaseStore
 
 OPEN = Gate({"min_share": 0.97}, passed=True)
 FILES = {

@@ -18,10 +18,10 @@ from inferstream.pipeline.models.judgements import write_judgement
 from inferstream.pipeline.models.manifest import Lineage, write_manifest
 from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, Evaluation, Gate, Judgement, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.models.releases.local import LocalReleases
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.local.local import LocalReleases
 from inferstream.pipeline.models.releases.parts import ReleaseParts, make_release
-from inferstream.pipeline.models.releases.publishing import publish_release
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.publishing import publish_release
 from inferstream.pipeline.optimize.machine.machine import this_machine
 from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.pull.translators import import_translator

@@ -11,8 +11,8 @@ from .tables import print_table
 if TYPE_CHECKING:
     from ...models.releases.alias import AliasState
     from ...models.releases.names import ReleaseName
+    from ...models.releases.registry.store import ReleaseStore
     from ...models.releases.release import Release
-    from ...models.releases.store import ReleaseStore
 
 ALIASES: Final = {
     "alias": "ALIAS",

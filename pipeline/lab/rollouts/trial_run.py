@@ -15,8 +15,8 @@ from ...broker.kafka.broker import KafkaBroker
 from ...config import Config
 from ...errors import InferstreamError
 from ...models.releases.alias import AliasState, Change, Rollout, promoted, tried
-from ...models.releases.opening import open_registry
-from ...models.releases.store import ReleaseStore
+from ...models.releases.registry.opening import open_registry
+from ...models.releases.registry.store import ReleaseStore
 from ..worker_process import WorkerProcess
 from .load import TicketLoad
 from .versions import CANDIDATE, STABLE, VersionFault

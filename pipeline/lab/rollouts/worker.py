@@ -16,7 +16,7 @@ from ...engine.engine import Engine
 from ...engine.model_entry import ModelEntry
 from ...engine.trials.trial import Trial, TrialName
 from ...models.releases.alias import AliasState
-from ...models.releases.opening import open_registry
+from ...models.releases.registry.opening import open_registry
 from ...telemetry import configure_logging
 from ..engine_worker import serve_engine
 from .versions import CANDIDATE, STABLE, VersionFault, an_entry

@@ -14,11 +14,11 @@ from ...models.progress import Progress
 from ...models.registry import ModelRegistry
 from ...models.releases.faults import BadRelease
 from ...models.releases.names import ReleaseName, is_alias, is_release_name, parse_release_name
-from ...models.releases.opening import open_registry
 from ...models.releases.parts import UNMEASURED, make_release
-from ...models.releases.publishing import publish_release
+from ...models.releases.registry.opening import open_registry
+from ...models.releases.registry.publishing import publish_release
+from ...models.releases.registry.store import ReleaseStore
 from ...models.releases.release import Origin, Release
-from ...models.releases.store import ReleaseStore
 from ...tasks.catalogue import tasks
 from ...tasks.releasing import parts_of, tasks_of
 

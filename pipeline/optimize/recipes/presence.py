@@ -4,7 +4,7 @@ from ...errors import InferstreamError
 from ...models.judgements import read_judgement
 from ...models.metrics import FITTED, Gate
 from ...models.registry import ModelRegistry
-from ...models.releases.opening import open_registry
+from ...models.releases.registry.opening import open_registry
 from ...tasks.triage.head import HeadStore
 from .making import MadeByStep, PublishedRelease
 

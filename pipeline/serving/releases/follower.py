@@ -12,8 +12,8 @@ from ...config import RegistryConfig
 from ...engine.engine import Engine
 from ...errors import InferstreamError
 from ...models.releases.faults import RegistryError, UnknownRelease
-from ...models.releases.last_served import note_served
-from ...models.releases.loading_notes import CrashedBefore, Meant
+from ...models.releases.local.last_served import note_served
+from ...models.releases.local.loading_notes import CrashedBefore, Meant
 from ...telemetry import WorkerMetrics
 from .eligible import EligibleReleases
 from .followed import FollowedAlias, Refusal, ReleasedModels

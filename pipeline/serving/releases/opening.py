@@ -9,9 +9,9 @@ from ...engine.device import Device
 from ...engine.model_entry import ModelEntry
 from ...models.releases.alias import AliasState
 from ...models.releases.faults import BadRelease
-from ...models.releases.loading_notes import LoadingNotes, Meant
-from ...models.releases.local import LocalReleases
-from ...models.releases.opening import open_registry
+from ...models.releases.local.loading_notes import LoadingNotes, Meant
+from ...models.releases.local.local import LocalReleases
+from ...models.releases.registry.opening import open_registry
 from ...models.releases.release import Release
 from ...runtime.freed_memory import keep_large_blocks_apart
 from ...runtime.memory_left import NoMemory

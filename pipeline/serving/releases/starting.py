@@ -8,8 +8,8 @@ from typing import Any
 from ...config import Config
 from ...errors import InferstreamError, ModelError, UsageError
 from ...models.releases.alias import AliasState
-from ...models.releases.last_served import last_served
-from ...models.releases.loading_notes import Meant
+from ...models.releases.local.last_served import last_served
+from ...models.releases.local.loading_notes import Meant
 from ...models.releases.names import ReleaseName, is_release_name, parse_release_name
 from ...tasks.definition import TaskDefinition
 from ..loading import ModelLoader

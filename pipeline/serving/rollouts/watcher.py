@@ -15,8 +15,8 @@ from ...engine.trials.trial import Trial, TrialName
 from ...errors import InferstreamError
 from ...models.releases.alias import AliasState, Change, rolled_back
 from ...models.releases.faults import AliasChanged
-from ...models.releases.rollout_files import RolloutFiles, WorkerFigures
-from ...models.releases.store import ReleaseStore
+from ...models.releases.registry.rollout_files import RolloutFiles, WorkerFigures
+from ...models.releases.registry.store import ReleaseStore
 from ...rollouts.figures import RolloutFigures, total
 from ...rollouts.judgement import agrees_enough, breach
 from ..releases.quiet_thread import in_quiet_thread

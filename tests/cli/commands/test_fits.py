@@ -17,7 +17,7 @@ from inferstream.pipeline.errors import ModelError
 from inferstream.pipeline.models.judgements import read_judgement
 from inferstream.pipeline.models.metrics import Judgement
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.registry.opening import open_registry
 from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.triage.static import rows as static_rows
 from inferstream.pipeline.tasks.triage.definition import TriageDefinition

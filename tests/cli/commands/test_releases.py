@@ -17,8 +17,8 @@ from inferstream.pipeline.config import CacheConfig
 from inferstream.pipeline.models.judgements import write_judgement
 from inferstream.pipeline.models.manifest import Lineage, write_manifest
 from inferstream.pipeline.models.metrics import FITTED, Evaluation, Gate, Judgement, ServedBy
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.store import ReleaseStore
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 
 Run = Callable[..., str]
 

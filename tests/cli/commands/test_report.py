@@ -8,8 +8,8 @@ import pytest
 
 from inferstream.pipeline.cli.main import run
 from inferstream.pipeline.models.releases.alias import Change, Rollout, promoted, rolled_back, tried
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.rollout_files import RolloutFiles, WorkerFigures
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.rollout_files import RolloutFiles, WorkerFigures
 from inferstream.pipeline.rollouts.figures import RolloutFigures, SideFigures
 
 STABLE, CANDIDATE = "aaaaaaaaaaaa", "bbbbbbbbbbbb"

@@ -14,7 +14,7 @@ from inferstream.pipeline.models.releases.alias import (
     rolled_back,
     tried,
 )
-from inferstream.pipeline.models.releases.sealed import seal, unseal
+from inferstream.pipeline.models.releases.registry.sealed import seal, unseal
 
 NOW = Change(at="2026-01-01T00:00:00Z", by="a test")
 A, B, C = "a" * 12, "b" * 12, "c" * 12

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 from support.tiny_model import WORDS, write_tiny_model
 
-from inferstream.pipeline.errors import UnknownModel
 from inferstream.pipeline.cli.main import run
+from inferstream.pipeline.errors import UnknownModel
 from inferstream.pipeline.models.manifest import read_manifest, write_manifest
 from inferstream.pipeline.models.metrics import FITTED, ZERO_SHOT, MachineSpeed, ServedBy
 from inferstream.pipeline.models.registry import ModelRegistry

@@ -18,7 +18,7 @@ from inferstream.pipeline.cli.main import run as command
 from inferstream.pipeline.errors import ModelError, UnknownModel, UsageError
 from inferstream.pipeline.models.metrics import CLASSIFY, GENERATE, TRANSLATE
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.registry.opening import open_registry
 from inferstream.pipeline.optimize.pull.translators import import_translator
 from inferstream.pipeline.optimize.recipes.model_facts import facts_of
 from inferstream.pipeline.optimize.recipes.offered import adapted

@@ -19,7 +19,7 @@ from support.tiny_model import WORDS, write_tiny_model
 from inferstream.pipeline.errors import ModelError, UsageError
 from inferstream.pipeline.models.metrics import FITTED
 from inferstream.pipeline.models.registry import ModelRegistry
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.registry.opening import open_registry
 from inferstream.pipeline.optimize.machine.machine import this_machine
 from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.recipes.plan import plan_of

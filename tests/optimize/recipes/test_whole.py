@@ -17,7 +17,7 @@ from support.minilm_model import MiniLM
 
 from inferstream import SyncClient
 from inferstream.pipeline.cli.main import run
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.registry.opening import open_registry
 from inferstream.pipeline.optimize.recipes.reading import read_recipe
 
 pytestmark = pytest.mark.optimize

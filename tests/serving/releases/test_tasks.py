@@ -23,7 +23,7 @@ from inferstream.pipeline.models.manifest import write_manifest
 from inferstream.pipeline.models.registry import ModelRegistry
 from inferstream.pipeline.models.releases.alias import Rollout
 from inferstream.pipeline.models.releases.names import ReleaseName
-from inferstream.pipeline.models.releases.promoting import Promoter, change_now
+from inferstream.pipeline.models.releases.registry.promoting import Promoter, change_now
 from inferstream.pipeline.optimize.pull.pulling import pull
 from inferstream.pipeline.optimize.pull.translators import import_translator
 from inferstream.pipeline.runtime import memory_left as memory

@@ -9,7 +9,7 @@ from support.released_models import PROD, ReleasedModels
 
 from inferstream.pipeline.config import CacheConfig, Config, RegistryConfig
 from inferstream.pipeline.models.releases.alias import Rollout
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.registry.opening import open_registry
 from inferstream.pipeline.rollouts.limits import RolloutLimits
 from inferstream.pipeline.serving.edge import Edge
 

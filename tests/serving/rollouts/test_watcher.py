@@ -19,9 +19,9 @@ from inferstream.pipeline.models.releases.alias import (
     tried,
 )
 from inferstream.pipeline.models.releases.faults import RegistryError
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.rollout_files import RolloutFiles, WorkerFigures
-from inferstream.pipeline.models.releases.store import ReleaseStore
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.rollout_files import RolloutFiles, WorkerFigures
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 from inferstream.pipeline.rollouts.figures import RolloutFigures
 from inferstream.pipeline.serving.rollouts import watcher as module
 from inferstream.pipeline.serving.rollouts.watcher import RolloutWatcher

@@ -29,9 +29,9 @@ def gc(keep: int, dry_run: bool, config: Config, as_json: bool) -> None:
     \b
       inferstream models gc --keep 3 --dry-run
     """
-    from ....models.releases.collecting import Collector
-    from ....models.releases.local_collecting import LocalCollector
-    from ....models.releases.opening import open_registry
+    from ....models.releases.local.collecting import LocalCollector
+    from ....models.releases.registry.collecting import Collector
+    from ....models.releases.registry.opening import open_registry
 
     store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     collector = Collector(store, keep)

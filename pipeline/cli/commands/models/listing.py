@@ -73,7 +73,7 @@ def list_models(task: str, config: Config, as_json: bool) -> None:
         print_models(manifests, as_json=False)
     if fitted:
         print_fitted_models(fitted)
-    from ....models.releases.opening import open_registry
+    from ....models.releases.registry.opening import open_registry
 
     print_aliases(open_registry(config.registry.url, limit_s=config.registry.timeout_s))
 
@@ -81,7 +81,7 @@ def list_models(task: str, config: Config, as_json: bool) -> None:
 def _list_releases(name: str, config: Config, as_json: bool) -> None:
     from ....errors import UsageError
     from ....models.releases.names import is_task_name
-    from ....models.releases.opening import open_registry
+    from ....models.releases.registry.opening import open_registry
 
     task, sign, rest = name.partition("@")
     if not sign or rest or (task and not is_task_name(task)):
@@ -149,7 +149,7 @@ def _manifest(registry: "ModelRegistry", name: str, heads: "HeadStore") -> "Mani
 
 def _show_release(name: str, config: Config, as_json: bool) -> None:
     from ....models.releases.names import parse_release_name
-    from ....models.releases.opening import open_registry
+    from ....models.releases.registry.opening import open_registry
 
     store = open_registry(config.registry.url, limit_s=config.registry.timeout_s)
     asked = parse_release_name(name)

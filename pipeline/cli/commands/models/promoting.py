@@ -80,7 +80,7 @@ def promote(name: str, alias: str | None, config: Config, as_json: bool, **given
       inferstream models promote triage@0123456789ab prod
     """
     from ....models.releases.names import parse_release_name
-    from ....models.releases.promoting import Promoter, change_now
+    from ....models.releases.registry.promoting import Promoter, change_now
     from ....ops.releases.finding import ReleaseFinder
     from ....optimize.recipes.lineage import with_recorded_steps
 
@@ -138,7 +138,7 @@ def rollback(alias: str, version: str | None, reason: str, config: Config, as_js
       inferstream models rollback triage@prod --to 0123456789ab --reason "too many refunds"
     """
     from ....models.releases.names import is_release_name, parse_release_name
-    from ....models.releases.promoting import Promoter, change_now
+    from ....models.releases.registry.promoting import Promoter, change_now
     from ....ops.releases.finding import ReleaseFinder
     from ....optimize.recipes.lineage import with_recorded_steps
 

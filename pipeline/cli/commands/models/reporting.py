@@ -24,8 +24,8 @@ def report(alias: str, config: Config, as_json: bool) -> None:
       inferstream models report triage@prod --json
     """
     from ....models.releases.names import parse_release_name
-    from ....models.releases.opening import open_registry
-    from ....models.releases.rollout_files import RolloutFiles
+    from ....models.releases.registry.opening import open_registry
+    from ....models.releases.registry.rollout_files import RolloutFiles
     from ....rollouts.figures import total
     from ....rollouts.report import rollout_report
     from ...output.rollouts import print_report

@@ -14,12 +14,12 @@ from ....models.registry import ModelRegistry
 from ....models.releases.alias import Rollout
 from ....models.releases.faults import UnknownRelease
 from ....models.releases.names import ReleaseName, is_alias
-from ....models.releases.opening import address_of, open_registry
 from ....models.releases.parts import make_release
-from ....models.releases.promoting import Promoter, change_now
-from ....models.releases.publishing import publish_release
+from ....models.releases.registry.opening import address_of, open_registry
+from ....models.releases.registry.promoting import Promoter, change_now
+from ....models.releases.registry.publishing import publish_release
+from ....models.releases.registry.store import ReleaseStore
 from ....models.releases.release import Release
-from ....models.releases.store import ReleaseStore
 from ....tasks.catalogue import tasks
 from ....tasks.classify.definition import CLASSIFY
 from ....tasks.generate.definition import GENERATE

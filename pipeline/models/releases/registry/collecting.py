@@ -7,11 +7,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from .faults import UnknownRelease
-from .folder_storage import PART
+from ..faults import UnknownRelease
 from .layout import OBJECTS, object_path, release_path
 from .rollout_files import FIGURES
-from .storage import FileThere
+from .storage.folder_storage import PART
+from .storage.storage import FileThere
 from .store import ReleaseStore
 from .trash import Trash
 

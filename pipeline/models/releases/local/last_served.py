@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ..files import publish
-from .alias import Version
-from .names import ReleaseName
+from ...files import publish
+from ..alias import Version
+from ..names import ReleaseName
 
 
 class LastServed(Struct, frozen=True):

@@ -5,12 +5,12 @@ import os
 import socket
 from datetime import UTC, datetime
 
-from .alias import AliasState, Change, Rollout, finished, promoted, rolled_back, tried
-from .checking import check_servable
-from .faults import UnknownRelease
-from .names import ReleaseName
+from ..alias import AliasState, Change, Rollout, finished, promoted, rolled_back, tried
+from ..checking import check_servable
+from ..faults import UnknownRelease
+from ..names import ReleaseName
+from ..release import Release
 from .publishing import check_complete
-from .release import Release
 from .store import ReleaseStore
 
 

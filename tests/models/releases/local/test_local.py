@@ -14,13 +14,13 @@ from support.releases import FILES, published, stored
 
 from inferstream.pipeline.errors import ModelError
 from inferstream.pipeline.models.metrics import Gate
-from inferstream.pipeline.models.releases import local
 from inferstream.pipeline.models.releases.faults import BadRelease, RegistryError
-from inferstream.pipeline.models.releases.layout import object_path
-from inferstream.pipeline.models.releases.local import LocalReleases
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.local import local
+from inferstream.pipeline.models.releases.local.local import LocalReleases
+from inferstream.pipeline.models.releases.registry.layout import object_path
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 from inferstream.pipeline.models.releases.release import Origin, Release, StoredFile
-from inferstream.pipeline.models.releases.store import ReleaseStore
 
 
 @pytest.fixture(autouse=True)

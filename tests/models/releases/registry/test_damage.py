@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.releases import FILES, published
 
 from inferstream.pipeline.models.releases.faults import BadRelease, RegistryError, UnknownRelease
-from inferstream.pipeline.models.releases.local import LocalReleases
+from inferstream.pipeline.models.releases.local.local import LocalReleases
 from inferstream.pipeline.models.releases.names import ReleaseName
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.promoting import Promoter, change_now
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.promoting import Promoter, change_now
 
 OLD = {"models/tiny/int8.json": b"old"}
 NUMBERS = count()

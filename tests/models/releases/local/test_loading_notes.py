@@ -9,7 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from inferstream.pipeline.models.releases.loading_notes import KEPT_S, CrashedBefore, Meant, LoadingNotes
+from inferstream.pipeline.models.releases.local.loading_notes import (
+    KEPT_S,
+    CrashedBefore,
+    LoadingNotes,
+    Meant,
+)
 
 BAD, GOOD = "0123456789ab", "ba9876543210"
 PROD = Meant("prod", 2)

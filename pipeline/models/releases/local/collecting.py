@@ -9,13 +9,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from ...home import home_folder
-from ...locks import lock_file
-from .collecting import GRACE_S
-from .faults import BadRelease
-from .layout import OBJECTS
+from ....home import home_folder
+from ....locks import lock_file
+from ..faults import BadRelease
+from ..names import VERSION
+from ..registry.collecting import GRACE_S
+from ..registry.layout import OBJECTS
 from .local import PART, RELEASES_HERE, lock_of, read_own
-from .names import VERSION
 
 
 class LocallyCollected(Struct, frozen=True):

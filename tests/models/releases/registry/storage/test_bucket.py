@@ -9,10 +9,10 @@ import pytest
 from support.registry_contract import RegistryContract
 from support.releases import a_release
 
-from inferstream.pipeline.models.releases.bucket_storage import BucketStorage
 from inferstream.pipeline.models.releases.faults import RegistryError
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.store import ReleaseStore
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.storage.bucket_storage import BucketStorage
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import pytest
 from support.releases import a_release, published, stored
 
 from inferstream.pipeline.models.releases.alias import Rollout
-from inferstream.pipeline.models.releases.collecting import GRACE_S, Collector
 from inferstream.pipeline.models.releases.faults import BadRelease
-from inferstream.pipeline.models.releases.layout import alias_path, object_path, release_path
 from inferstream.pipeline.models.releases.names import ReleaseName
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.promoting import Promoter, change_now
-from inferstream.pipeline.models.releases.publishing import check_complete, publish_release
+from inferstream.pipeline.models.releases.registry.collecting import GRACE_S, Collector
+from inferstream.pipeline.models.releases.registry.layout import alias_path, object_path, release_path
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.promoting import Promoter, change_now
+from inferstream.pipeline.models.releases.registry.publishing import check_complete, publish_release
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
+from inferstream.pipeline.models.releases.registry.trash import Trash
 from inferstream.pipeline.models.releases.release import Release
-from inferstream.pipeline.models.releases.store import ReleaseStore
-from inferstream.pipeline.models.releases.trash import Trash
 
 PROD = ReleaseName("triage", alias="prod")
 LATER = 4_000_000_000.0

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support.releases import a_release
 
 from inferstream.pipeline.models.releases.faults import BadRelease
+from inferstream.pipeline.models.releases.registry.sealed import seal, unseal
 from inferstream.pipeline.models.releases.release import Origin, Release
-from inferstream.pipeline.models.releases.sealed import seal, unseal
 
 RELEASE = a_release()
 FILE = seal(RELEASE)

@@ -14,12 +14,12 @@ from inferstream.pipeline.models.releases.faults import (
     RegistryError,
     UnknownRelease,
 )
-from inferstream.pipeline.models.releases.layout import object_path
 from inferstream.pipeline.models.releases.names import ReleaseName
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.promoting import Promoter, change_now
-from inferstream.pipeline.models.releases.publishing import publish_release
-from inferstream.pipeline.models.releases.store import ReleaseStore
+from inferstream.pipeline.models.releases.registry.layout import object_path
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.promoting import Promoter, change_now
+from inferstream.pipeline.models.releases.registry.publishing import publish_release
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 
 PROD = ReleaseName("triage", alias="prod")
 A, B = {"models/tiny/int8.json": b"a"}, {"models/tiny/int8.json": b"b"}

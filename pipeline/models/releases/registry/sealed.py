@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from .faults import BadRelease
+from ..faults import BadRelease
 
 Content = TypeVar("Content", bound=Struct)
 FORMAT: Final = 1

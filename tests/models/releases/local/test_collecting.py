@@ -7,10 +7,10 @@ import pytest
 from support.releases import published
 
 from inferstream.pipeline.locks import lock_file
-from inferstream.pipeline.models.releases.collecting import GRACE_S
-from inferstream.pipeline.models.releases.local import LocalReleases, lock_of
-from inferstream.pipeline.models.releases.local_collecting import LocalCollector
-from inferstream.pipeline.models.releases.opening import open_registry
+from inferstream.pipeline.models.releases.local.collecting import LocalCollector
+from inferstream.pipeline.models.releases.local.local import LocalReleases, lock_of
+from inferstream.pipeline.models.releases.registry.collecting import GRACE_S
+from inferstream.pipeline.models.releases.registry.opening import open_registry
 from inferstream.pipeline.models.releases.release import Release
 
 LATER = 4_000_000_000.0

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from ...home import expanded, home_folder
-from .bounded_storage import BoundedStorage
-from .folder_storage import FolderStorage
-from .storage import Storage
+from ....home import expanded, home_folder
+from .storage.bounded_storage import BoundedStorage
+from .storage.folder_storage import FolderStorage
+from .storage.storage import Storage
 from .store import ReleaseStore
 
 FOLDER: Final = "registry"
@@ -37,7 +37,7 @@ def _storage(url: str | None, home: Path | None) -> Storage:
         return FolderStorage((home or home_folder()) / FOLDER)
     if not _is_elsewhere(url.removeprefix("file://")):
         return FolderStorage(Path(address_of(url)))
-    from .bucket_storage import BucketStorage
+    from .storage.bucket_storage import BucketStorage
 
     return BucketStorage(url)
 

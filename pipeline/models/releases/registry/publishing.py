@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..progress import Progress
-from .checking import check_manifest, check_servable
-from .faults import RegistryError
-from .release import Release
+from ...progress import Progress
+from ..checking import check_manifest, check_servable
+from ..faults import RegistryError
+from ..release import Release
 from .store import ReleaseStore
 
 

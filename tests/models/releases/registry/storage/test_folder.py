@@ -10,11 +10,11 @@ from support.registry_contract import A, RegistryContract, change
 from support.releases import a_release
 
 from inferstream.pipeline.errors import UsageError
-from inferstream.pipeline.models.releases import folder_storage
 from inferstream.pipeline.models.releases.alias import AliasState, promoted
 from inferstream.pipeline.models.releases.faults import AliasChanged, RegistryError
-from inferstream.pipeline.models.releases.opening import open_registry
-from inferstream.pipeline.models.releases.store import ReleaseStore
+from inferstream.pipeline.models.releases.registry.opening import open_registry
+from inferstream.pipeline.models.releases.registry.storage import folder_storage
+from inferstream.pipeline.models.releases.registry.store import ReleaseStore
 
 
 @pytest.fixture

@@ -14,18 +14,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from ...errors import ModelError
-from ...home import home_folder, make_folder
-from ...locks import lock_file
-from ..files import publish
-from ..progress import Progress
-from .checking import check_folder, check_manifest, check_servable, fault_of_file
-from .faults import BadRelease
-from .layout import object_path
-from .paths import OWN_FILE
-from .release import Release, StoredFile
-from .sealed import LIMIT, seal, unseal
-from .store import ReleaseStore
+from ....errors import ModelError
+from ....home import home_folder, make_folder
+from ....locks import lock_file
+from ...files import publish
+from ...progress import Progress
+from ..checking import check_folder, check_manifest, check_servable, fault_of_file
+from ..faults import BadRelease
+from ..paths import OWN_FILE
+from ..registry.layout import object_path
+from ..registry.sealed import LIMIT, seal, unseal
+from ..registry.store import ReleaseStore
+from ..release import Release, StoredFile
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class LocalReleases:
                     f"{error.strerror or error}."
                 ) from error
         with suppress(OSError):  # a folder that is read-only
-            os.utime(folder)  # it is in use: see `local_collecting`
+            os.utime(folder)  # it is in use: see `collecting`
         return folder
 
     def _lay_out_alone(self, folder: Path, release: Release) -> None:

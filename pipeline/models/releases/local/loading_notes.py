@@ -14,8 +14,8 @@ from typing import IO, Final
 import msgspec
 from msgspec import Struct
 
-from ...locks import lock_file
-from .faults import BadRelease
+from ....locks import lock_file
+from ..faults import BadRelease
 from .local import PART
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _remove(path: Path) -> None:
 def _create(path: Path, meant: Meant) -> IO[bytes]:
     # Named only after it is locked: a worker that starts at the same time would take it for a dead process's note.
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}{PART}")  # `local_collecting` removes one that is left
+    part = path.with_name(f".{path.name}{PART}")  # `collecting` removes one that is left
     file = part.open("wb")
     try:
         file.write(msgspec.json.encode(meant))

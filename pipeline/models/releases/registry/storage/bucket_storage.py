@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from ...errors import UsageError
-from ..files import sha256_of
-from .faults import RegistryError
+from .....errors import UsageError
+from ....files import sha256_of
+from ...faults import RegistryError
 from .storage import FileThere
 
 PACKAGES: Final = {

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ...rollouts.figures import RolloutFigures
-from .names import is_alias, is_task_name
+from ....rollouts.figures import RolloutFigures
+from ..names import is_alias, is_task_name
 from .store import ReleaseStore
 
 FIGURES: Final = "figures"

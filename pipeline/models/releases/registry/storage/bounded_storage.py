@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ...daemon_thread import in_daemon_thread
+from .....daemon_thread import in_daemon_thread
 from .storage import FileThere, Storage
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inferstream.pipeline.models.releases.bounded_storage import MAX_HANGING, BoundedStorage
-from inferstream.pipeline.models.releases.folder_storage import FolderStorage
+from inferstream.pipeline.models.releases.registry.storage.bounded_storage import MAX_HANGING, BoundedStorage
+from inferstream.pipeline.models.releases.registry.storage.folder_storage import FolderStorage
 
 BOUND_S = 0.02
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from .storage import Storage
+from .storage.storage import Storage
 
 TRASH: Final = "trash"
 SIGN: Final = "~"

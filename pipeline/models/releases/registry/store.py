@@ -12,15 +12,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ...errors import InferstreamError
-from .alias import AliasState
-from .checking import check_manifest
-from .faults import AliasChanged, BadRelease, RegistryError, UnknownRelease
+from ....errors import InferstreamError
+from ..alias import AliasState
+from ..checking import check_manifest
+from ..faults import AliasChanged, BadRelease, RegistryError, UnknownRelease
+from ..names import VERSION, is_alias, is_task_name
+from ..release import Release, StoredFile
 from .layout import ALIASES, RELEASES, alias_path, object_path, release_path
-from .names import VERSION, is_alias, is_task_name
-from .release import Release, StoredFile
 from .sealed import LIMIT, seal, unseal
-from .storage import Storage
+from .storage.storage import Storage
 from .trash import Trash
 
 Found = TypeVar("Found")

@@ -1,0 +1,1 @@
+"""The registry: objects, releases and aliases in a folder or a bucket that machines share."""

@@ -1,0 +1,1 @@
+"""Where a registry keeps its files: a folder or a bucket."""
