@@ -18,6 +18,7 @@ from ..sample import calibration_texts, load_sample
 from .imported.torch_export import export
 from .imported.variants import BUILDER_VERSION as IMPORTED_BUILDER_VERSION
 from .imported.variants import ImportedVariantBuilder
+from .original import OriginalGraph, original_manifest
 from .plans import EXPORTED, PullPlan
 from .pulled_files import publish_graph
 
@@ -98,28 +99,11 @@ class VariantBuilder:
         digest, path = publish_graph(
             BertEncoder(self._config, self._weights, plan.pooling).model(), self._home, "fp32"
         )
-        return Manifest(
-            name=f"{plan.base}-fp32",
-            kind=plan.kind,
-            precision="fp32",
-            source=source,
-            revision=plan.revision,
-            weights_sha256=plan.digest_of("model.safetensors"),
-            graph_sha256=digest,
-            tokenizer_sha256=plan.digest_of("tokenizer.json"),
-            max_tokens=plan.max_tokens,
-            dimensions=self._config.labels or self._config.hidden_size,
-            pad_id=self._config.padding,
-            builder=BUILDER_VERSION,
-            config_sha256=plan.digest_of("config.json"),
-            pooling=plan.pooling,
-            labels=plan.labels.names if plan.labels else (),
-            multi_label=plan.labels is not None and plan.labels.multi_label,
-            matryoshka_dimensions=self._config.shorter,
-            notes=tuple(plan.notes),
-            graph_path=str(path),
-            tokenizer_path=str(self._home / "tokenizer.json"),
+        config = self._config
+        graph = OriginalGraph(
+            digest, path, config.labels or config.hidden_size, config.padding, config.shorter
         )
+        return original_manifest(plan, self._home, source, graph, BUILDER_VERSION)
 
     def int8(self, fp32: Manifest) -> Manifest:
         """The int8 variant, compared with ``fp32``, and its vectors alone with those in company."""

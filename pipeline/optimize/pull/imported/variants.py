@@ -19,6 +19,7 @@ from ....runtime.tokenizer import Tokenizer
 from ...closeness.comparison import VariantComparison
 from ...compression.calibration import Inputs, calibration_of, inputs_like
 from ...sample import calibration_texts, load_sample
+from ..original import OriginalGraph, original_manifest
 from ..plans import PullPlan
 from ..pulled_files import publish_graph
 from .config import read_imported_config
@@ -50,29 +51,9 @@ class ImportedVariantBuilder:
             raise ModelError(
                 f"{self._graph.name} gives {width} scores, and config.json has {len(plan.labels.names)} labels."
             )
-        return Manifest(
-            name=f"{plan.base}-fp32",
-            kind=plan.kind,
-            precision="fp32",
-            source=source,
-            revision=plan.revision,
-            weights_sha256=plan.digest_of(plan.weights),
-            graph_sha256=digest,
-            tokenizer_sha256=plan.digest_of("tokenizer.json"),
-            max_tokens=plan.max_tokens,
-            dimensions=width,
-            pad_id=self._config.padding,
-            builder=BUILDER_VERSION,
-            config_sha256=plan.digest_of("config.json"),
-            pooling=plan.pooling,
-            labels=plan.labels.names if plan.labels else (),
-            multi_label=plan.labels is not None and plan.labels.multi_label,
-            matryoshka_dimensions=() if plan.kind == CLASSIFIER else self._config.shorter,
-            graph_from=plan.graph_from,
-            notes=tuple(plan.notes),
-            graph_path=str(path),
-            tokenizer_path=str(self._home / "tokenizer.json"),
-        )
+        shorter = () if plan.kind == CLASSIFIER else self._config.shorter
+        graph = OriginalGraph(digest, path, width, self._config.padding, shorter)
+        return original_manifest(plan, self._home, source, graph, BUILDER_VERSION)
 
     def int8(self, fp32: Manifest) -> Manifest:
         """The int8 variant, compared with ``fp32``. Raises ModelError if the graph has nothing for it."""
