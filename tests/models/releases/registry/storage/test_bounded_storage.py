@@ -100,9 +100,10 @@ def test_a_large_file_may_be_read_in_the_registry_for_longer(tmp_path: Path) -> 
             time.sleep(5 * BOUND_S)
             return super().digest(path)
 
-    storage = BoundedStorage(Slow(tmp_path), BOUND_S)
-    storage.create("small", b"1")
-    storage.create("large", b"1" * 1_000_000)
+    slow = Slow(tmp_path)
+    slow.create("small", b"1")
+    slow.create("large", b"1" * 1_000_000)
+    storage = BoundedStorage(slow, BOUND_S)
     assert storage.digest("large")
     with pytest.raises(TimeoutError):
         storage.digest("small")
