@@ -16,10 +16,10 @@ from ...models.metrics import CLASSIFY, TRANSLATE, ZERO_SHOT, Gate, MachineSpeed
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
 from ...tasks.triage.head import HeadStore
-from ..evaluation.candidate import Candidate
-from ..evaluation.candidates import BY_NAME, files_of, opened, zero_shot_encoder
 from ..evaluation.figures.speed import measured_speeds
 from ..evaluation.keeping import keep_speed, original_name
+from ..evaluation.served_model import ServedModel
+from ..evaluation.served_models import BY_NAME, files_of, opened, zero_shot_encoder
 from ..machine.devices import served_by, usable
 from ..sample import load_sample
 from ..triage.report import Progress
@@ -119,8 +119,8 @@ def _speeds(
     if not missing:
         return known
     texts = _texts(missing[0], _lengths(manifests, use))
-    candidates = [_candidate(registry, one, provider) for one in missing]
-    found = measured_speeds(candidates[0], candidates, texts, progress)
+    models = [_served_model(registry, one, provider) for one in missing]
+    found = measured_speeds(models[0], models, texts, progress)
     for one in missing:
         speed = replace(found[one.name], times_original=None)  # another one of them may be the original
         known[one.name] = speed
@@ -158,7 +158,7 @@ def _text_of(tokenizer: Tokenizer, words: Sequence[str], length: int) -> str:
     return " ".join(words[:count])
 
 
-def _candidate(registry: ModelRegistry, manifest: Manifest, provider: str) -> Candidate:
+def _served_model(registry: ModelRegistry, manifest: Manifest, provider: str) -> ServedModel:
     if make := BY_NAME.get(USES.get(manifest.kind, "")):
         return make(registry, manifest.name, provider)
     return zero_shot_encoder(registry, manifest, None, provider)

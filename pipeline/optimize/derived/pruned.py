@@ -19,10 +19,10 @@ from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
 from ..compression.calibration import chunks_of
 from ..compression.pruning import PrunedEncoder, kept_of, prune
-from ..evaluation.candidates import fitted_encoder
 from ..evaluation.extra_sets import extra_sets
 from ..evaluation.figures.classifiers import evaluate
 from ..evaluation.gates import DEFAULTS, judge
+from ..evaluation.served_models import fitted_encoder
 from ..pull.plans import FILES, WEIGHTS, PullPlan
 from ..pull.pulled_files import completed, sweep, whole_variants
 from ..pull.variants import BUILDER_VERSION, VariantBuilder, refuse_without_weights

@@ -19,14 +19,14 @@ from ..triage.fitted_rows import LeftOut
 from ..triage.labeled import Labeled
 from ..triage.regression import FOLDS
 from ..triage.report import Progress
-from .candidate import Candidate
-from .candidates import classifier, fitted_encoder, fitted_model, zero_shot_encoder
 from .extra_sets import ExtraSets
 from .figures.classifiers import evaluate
 from .figures.memory import MeasuredModel, with_memory
 from .gates import DEFAULTS, judge
 from .keeping import keep_judgement, original_name
 from .originals import HowServed, original_of
+from .served_model import ServedModel
+from .served_models import classifier, fitted_encoder, fitted_model, zero_shot_encoder
 
 MAX_FITTED: Final = 8_000  # rows of heads that are fitted to measure
 MAX_JUDGED: Final = 4_000
@@ -48,7 +48,7 @@ class Asked(Struct, frozen=True):
 
 
 class JudgedRows(NamedTuple):
-    """``fitted`` are for heads that are fitted to measure; all candidates are judged on ``unseen``."""
+    """``fitted`` are for heads that are fitted to measure; all models are judged on ``unseen``."""
 
     fitted: Labeled
     unseen: Labeled
@@ -99,8 +99,8 @@ class _Measuring:
         self._asked = asked
         self._rows = rows
         self._progress = progress
-        self._made: dict[str, Candidate] = {}
-        self._originals: dict[str, Callable[[], Candidate]] = {}
+        self._made: dict[str, ServedModel] = {}
+        self._originals: dict[str, Callable[[], ServedModel]] = {}
 
     def all(self, sets: ExtraSets) -> dict[str, Judgement]:
         groups: dict[str, list[str]] = defaultdict(list)
@@ -108,9 +108,9 @@ class _Measuring:
             groups[self._original_of(name)].append(name)
         found: dict[str, Judgement] = {}
         for original, names in groups.items():
-            variants = [self._candidate(name) for name in names]
+            variants = [self._served_model(name) for name in names]
             evaluations = evaluate(
-                self._candidate(original),
+                self._served_model(original),
                 variants,
                 self._rows.unseen,
                 sets,
@@ -147,12 +147,12 @@ class _Measuring:
             return original.name
         return original_name(self._registry.load(name))
 
-    def _candidate(self, name: str) -> Candidate:
+    def _served_model(self, name: str) -> ServedModel:
         if name not in self._made:
             self._made[name] = self._make(name)
         return self._made[name]
 
-    def _make(self, name: str) -> Candidate:
+    def _make(self, name: str) -> ServedModel:
         asked = self._asked
         if name in self._originals:
             return self._originals[name]()

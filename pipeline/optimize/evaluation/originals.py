@@ -21,9 +21,9 @@ from ...tasks.triage.head import ENCODER_TIER, Head, HeadAccuracy, HeadStore
 from ..triage.fit import Fitted
 from ..triage.regression import fitted_alike
 from ..triage.report import Progress, embed_with
-from .candidate import Candidate
-from .candidates import head_on_encoder, opened
 from .keeping import original_name
+from .served_model import ServedModel
+from .served_models import head_on_encoder, opened
 
 NOT_MEASURED: Final = HeadAccuracy(0, 0, 0.0, 0.0, 0.0, 0.0)
 """Of the head of an original: it is measured beside the model each time."""
@@ -33,11 +33,11 @@ class Original(NamedTuple):
     """``make``: None for a model of this machine with this name, to which a head must be fitted to measure."""
 
     name: str
-    make: Callable[[], Candidate] | None
+    make: Callable[[], ServedModel] | None
 
 
 class HowServed(NamedTuple):
-    """How the candidates are served that are measured."""
+    """How the models are served that are measured."""
 
     registry: ModelRegistry
     provider: str | None = None

@@ -16,13 +16,13 @@ from ...models.registry import ModelRegistry
 from ..closeness.fidelity import compared
 from ..machine.devices import served_by
 from ..triage.report import Progress
-from .candidates import files_of, translator
 from .figures.bootstrap import agreeing
 from .figures.memory import MeasuredModel, with_memory
 from .figures.translations import TranslatedTexts, evaluate_translators
 from .gates import DEFAULTS, judge
 from .keeping import keep_judgement, original_name
 from .models import Asked
+from .served_models import files_of, translator
 
 MAX_TEXT_TOKENS = 256  # of a text for a decoder: its scores take 200 KB a token
 MAX_TOKENS = 20_000  # of all texts

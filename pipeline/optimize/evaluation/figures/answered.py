@@ -14,7 +14,7 @@ from ....tasks.base import Finished
 from ....tasks.pooling import Floats, pool
 from ....tasks.triage.confidence import calibration_gap
 from ...triage.report import class_reports
-from ..candidate import Candidate
+from ..served_model import ServedModel
 from .bootstrap import Hits
 
 NO_ANSWER = ""  # of a text that the task refuses; no label is empty
@@ -39,11 +39,11 @@ class Quality(NamedTuple):
     by_label: dict[str, LabelMetrics]
 
 
-def answered(candidate: Candidate, texts: Sequence[str]) -> Answered:
-    """What the candidate answers, as whole answers of its task."""
-    ended = candidate.ended(texts)
-    read = _of_classifier if candidate.use == CLASSIFY else _of_triage
-    answers = [_Read() if answer is None else read(answer) for answer in candidate.answers(ended)]
+def answered(model: ServedModel, texts: Sequence[str]) -> Answered:
+    """What the model answers, as whole answers of its task."""
+    ended = model.ended(texts)
+    read = _of_classifier if model.use == CLASSIFY else _of_triage
+    answers = [_Read() if answer is None else read(answer) for answer in model.answers(ended)]
     return Answered(
         np.array([one.label for one in answers]),
         np.array([one.confidence for one in answers]),

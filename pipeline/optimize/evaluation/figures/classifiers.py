@@ -1,6 +1,6 @@
 """Measures classifiers beside their original: accuracy, calibration, agreement, foreign and negated texts, speed.
 
-Each candidate is measured as it is served, on rows that it was not made from, and all of them on the same rows.
+Each model is measured as it is served, on rows that it was not made from, and all of them on the same rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from ....models.metrics import Evaluation, MachineSpeed
 from ...machine.devices import served_by
 from ...triage.labeled import Labeled
 from ...triage.report import Progress
-from ..candidate import Candidate
 from ..extra_sets import ExtraSets
+from ..served_model import ServedModel
 from .answered import Answered, Quality, answered, cosines, quality
 from .bootstrap import agreeing, kept_share, share_of
 from .speed import measured_speeds
 
 
 class _Found(NamedTuple):
-    """The answers of one candidate."""
+    """The answers of one model."""
 
-    candidate: Candidate
+    model: ServedModel
     rows: Answered
     quality: Quality
     foreign: Answered
@@ -33,8 +33,8 @@ class _Found(NamedTuple):
 
 
 def evaluate(
-    original: Candidate,
-    variants: Sequence[Candidate],
+    original: ServedModel,
+    variants: Sequence[ServedModel],
     rows: Labeled,
     sets: ExtraSets,
     progress: Progress,
@@ -45,36 +45,36 @@ def evaluate(
 ) -> dict[str, Evaluation]:
     """What is measured of each variant, and of the original beside itself, by their names.
 
-    ``fitted_rows``: on how many other rows the heads of the candidates were fitted for this. ``speeds``: measure
+    ``fitted_rows``: on how many other rows the heads of the models were fitted for this. ``speeds``: measure
     these too; they are noisy on a machine that does other work. Raises UsageError without a row, or if the original
     is never right.
     """
     if not rows.texts:
         raise UsageError("There is no row to measure on: give rows with a text and a label.")
-    candidates = [original, *(one for one in variants if one.name != original.name)]
-    found = [_answers(one, rows, sets, progress) for one in candidates]
+    models = [original, *(one for one in variants if one.name != original.name)]
+    found = [_answers(one, rows, sets, progress) for one in models]
     if not found[0].quality.hits.any():
         raise UsageError(
             f"{original.name} answers no row with its label: are these the labels that the models give? See --label, "
             "and --taxonomy for --zero-shot."
         )
-    measured = measured_speeds(original, candidates, rows.texts, progress) if speeds else {}
+    measured = measured_speeds(original, models, rows.texts, progress) if speeds else {}
     common = {"rows": len(rows.texts), "rows_sha256": rows.digest, "fitted_rows": fitted_rows, "seed": seed}
-    return {one.candidate.name: _evaluation(found[0], one, measured, common) for one in found}
+    return {one.model.name: _evaluation(found[0], one, measured, common) for one in found}
 
 
-def _answers(candidate: Candidate, rows: Labeled, sets: ExtraSets, progress: Progress) -> _Found:
-    step = f"{candidate.name} answers {len(rows.texts)} rows"
+def _answers(model: ServedModel, rows: Labeled, sets: ExtraSets, progress: Progress) -> _Found:
+    step = f"{model.name} answers {len(rows.texts)} rows"
     progress(step, 0, len(rows.texts))
-    on_rows = answered(candidate, rows.texts)
+    on_rows = answered(model, rows.texts)
     labeled = sets.labeled_negated
-    right = quality(answered(candidate, labeled.texts), labeled.labels).hits if labeled else None
+    right = quality(answered(model, labeled.texts), labeled.labels).hits if labeled else None
     found = _Found(
-        candidate,
+        model,
         on_rows,
         quality(on_rows, rows.labels),
-        answered(candidate, sets.foreign),
-        answered(candidate, sets.made_negated) if sets.made_negated else None,
+        answered(model, sets.foreign),
+        answered(model, sets.made_negated) if sets.made_negated else None,
         None if right is None else float(right.mean()),
     )
     progress(step, len(rows.texts), len(rows.texts))
@@ -84,7 +84,7 @@ def _answers(candidate: Candidate, rows: Labeled, sets: ExtraSets, progress: Pro
 def _evaluation(
     before: _Found, after: _Found, speeds: Mapping[str, MachineSpeed], common: Mapping[str, object]
 ) -> Evaluation:
-    original, variant = before.candidate, after.candidate
+    original, variant = before.model, after.model
     same = before.rows.labels == after.rows.labels
     found = cosines(before.rows, after.rows)
     static = float(after.rows.by_static.mean())

@@ -80,11 +80,11 @@ def resident() -> int | None:
 
 def main(model: MeasuredModel, provider: str, longest: int) -> int | None:
     """The growth of this process while it loads the model and answers texts."""
-    from ..candidates import served_model
+    from ..served_models import served_model
 
     before = resident()
-    candidate = served_model(*model[:3], provider, model.taxonomy)
-    candidate.answers(candidate.ended(["the card " * (longest // 2 + 1)] * TEXTS))
+    served = served_model(*model[:3], provider, model.taxonomy)
+    served.answers(served.ended(["the card " * (longest // 2 + 1)] * TEXTS))
     after = resident()
     return None if before is None or after is None else after - before
 

@@ -1,4 +1,4 @@
-"""How fast candidates answer, in turns that alternate, so that what disturbs the machine disturbs all of them alike."""
+"""How fast models answer, in turns that alternate, so that what disturbs the machine disturbs all of them alike."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from ....graphs.devices import CPU
 from ....models.metrics import Estimate, MachineSpeed, ShapeLatency
 from ...machine.devices import served_by
 from ...triage.report import Progress
-from ..candidate import Candidate
+from ..served_model import ServedModel
 
 TURNS = 7
 """Behind one that warms up. The range of 6 or more ratios is a 95 % interval of their median (sign test)."""
@@ -26,18 +26,18 @@ Times = NDArray[np.float64]
 
 
 def measured_speeds(
-    original: Candidate, variants: Sequence[Candidate], texts: Sequence[str], progress: Progress
+    original: ServedModel, variants: Sequence[ServedModel], texts: Sequence[str], progress: Progress
 ) -> dict[str, MachineSpeed]:
-    """The speed of each candidate by its name, on texts of the lengths of ``texts``."""
-    candidates = [original, *(one for one in variants if one.name != original.name)]
+    """The speed of each model by its name, on texts of the lengths of ``texts``."""
+    models = [original, *(one for one in variants if one.name != original.name)]
     lengths = tokens_of(original, texts)
     single = _spread(lengths, SINGLE_TEXTS)
     batched = [texts[i] for i in _spread(lengths, BATCHED_TEXTS)]
-    alone = {one.name: np.zeros((TURNS, len(single))) for one in candidates}
-    together = {one.name: np.zeros(TURNS) for one in candidates}
+    alone = {one.name: np.zeros((TURNS, len(single))) for one in models}
+    together = {one.name: np.zeros(TURNS) for one in models}
     for turn in range(-1, TURNS):
         progress("measuring the speed", turn + 1, TURNS + 1)
-        for one in candidates if turn % 2 else reversed(candidates):
+        for one in models if turn % 2 else reversed(models):
             times = [_seconds(time.perf_counter, one.answer, texts[i]) for i in single]
             clock = time.process_time if one.provider == CPU else time.perf_counter
             whole = _seconds(clock, _answer_all, one, batched)
@@ -48,11 +48,11 @@ def measured_speeds(
     tokens = np.array([lengths[i] for i in single])
     return {
         one.name: _speed(one, tokens, alone[one.name] * 1e3, together[one.name], together[original.name])
-        for one in candidates
+        for one in models
     }
 
 
-def tokens_of(original: Candidate, texts: Sequence[str]) -> list[int]:
+def tokens_of(original: ServedModel, texts: Sequence[str]) -> list[int]:
     """The tokens of each text, as the original counts them; 0 where it reads none."""
     return [sum(row.length for row in original.rows_of(text)) for text in texts]
 
@@ -65,7 +65,7 @@ def _spread(lengths: Sequence[int], count: int) -> list[int]:
 
 
 def _speed(
-    one: Candidate, tokens: Counts, alone_ms: Times, batched_s: Times, original_s: Times
+    one: ServedModel, tokens: Counts, alone_ms: Times, batched_s: Times, original_s: Times
 ) -> MachineSpeed:
     """Of the times of each turn (turns, texts) and of the texts of a turn in batches (turns)."""
     of_texts = np.median(alone_ms, axis=0)
@@ -89,8 +89,8 @@ def _at(tokens: Counts, alone_ms: Times, share: float) -> ShapeLatency:
     return ShapeLatency(int(tokens[middle]), float(np.percentile(times, 50)), float(np.percentile(times, 99)))
 
 
-def _answer_all(candidate: Candidate, texts: Sequence[str]) -> None:
-    candidate.answers(candidate.ended(texts))
+def _answer_all(model: ServedModel, texts: Sequence[str]) -> None:
+    model.answers(model.ended(texts))
 
 
 def _seconds(clock: Callable[[], float], call: Callable[..., object], *arguments: object) -> float:

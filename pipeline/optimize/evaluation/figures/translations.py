@@ -13,7 +13,7 @@ from ....errors import UsageError
 from ....models.metrics import Evaluation
 from ...machine.devices import served_by
 from ...triage.report import Progress
-from ..candidate import Candidate
+from ..served_model import ServedModel
 from .bootstrap import agreeing
 from .speed import measured_speeds
 
@@ -34,8 +34,8 @@ def bleu_metrics() -> Any:
 
 
 def evaluate_translators(
-    original: Candidate,
-    variants: Sequence[Candidate],
+    original: ServedModel,
+    variants: Sequence[ServedModel],
     source: TranslatedTexts,
     progress: Progress,
     *,
@@ -46,13 +46,13 @@ def evaluate_translators(
     texts, references = source
     if references is not None and len(references) != len(texts):
         raise UsageError(f"There are {len(texts)} texts and {len(references)} references: give one for each.")
-    candidates = [original, *(one for one in variants if one.name != original.name)]
+    models = [original, *(one for one in variants if one.name != original.name)]
     translated = {}
-    for one in candidates:
+    for one in models:
         progress(f"{one.name} translates {len(texts)} texts", 0, len(texts))
         translated[one.name] = _translations(one, texts)
         progress(f"{one.name} translates {len(texts)} texts", len(texts), len(texts))
-    measured = measured_speeds(original, candidates, texts, progress) if speeds else {}
+    measured = measured_speeds(original, models, texts, progress) if speeds else {}
     before = translated[original.name]
 
     def score(metric: Any, lines: list[str], against: list[str] | None) -> float | None:
@@ -76,13 +76,13 @@ def evaluate_translators(
             size_bytes=one.size_bytes,
             speeds=(measured[one.name],) if one.name in measured else (),
         )
-        for one in candidates
+        for one in models
     }
 
 
-def _translations(candidate: Candidate, texts: Sequence[str]) -> list[str]:
+def _translations(model: ServedModel, texts: Sequence[str]) -> list[str]:
     """A text that the task refuses has an empty translation."""
     return [
         msgspec.json.decode(answer, type=TranslateOutput).text if answer else ""
-        for answer in candidate.answers(candidate.ended(texts))
+        for answer in model.answers(model.ended(texts))
     ]

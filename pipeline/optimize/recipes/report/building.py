@@ -15,8 +15,8 @@ from ....models.manifest import Manifest
 from ....models.metrics import Evaluation, Gate
 from ....models.registry import ModelRegistry
 from ....tasks.triage.head import HEAD_FILE, STATIC_TIER, HeadStore
-from ...evaluation.candidates import files_of
 from ...evaluation.figures import bootstrap
+from ...evaluation.served_models import files_of
 from ...machine.machine import Machine, versions
 from ...triage import fit, regression
 from ...triage.cascade import foreign

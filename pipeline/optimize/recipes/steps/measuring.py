@@ -14,12 +14,12 @@ from ....tasks.classify.definition import CLASSIFY
 from ....tasks.translate.definition import TRANSLATE
 from ....tasks.triage.definition import TRIAGE
 from ....tasks.triage.head import HeadStore
-from ...evaluation.candidate import Candidate
-from ...evaluation.candidates import classifier, fitted_encoder, fitted_model
 from ...evaluation.extra_sets import extra_sets
 from ...evaluation.figures.classifiers import evaluate
 from ...evaluation.figures.memory import MeasuredModel, with_memory
 from ...evaluation.models import Asked, JudgedRows, split_rows
+from ...evaluation.served_model import ServedModel
+from ...evaluation.served_models import classifier, fitted_encoder, fitted_model
 from ...evaluation.text_models import measured_decoders, measured_translators
 from ..making import StepPlace
 from ..taxonomies import RecipeTaxonomy
@@ -48,7 +48,7 @@ def _encoders(place: StepPlace, wanted: ToMeasure, progress: Progress) -> Evalua
 
 def _encoder(
     place: StepPlace, name: str, rows: JudgedRows, wanted: ToMeasure, progress: Progress
-) -> Candidate:
+) -> ServedModel:
     if HeadStore(place.registry.root.parent).has(name):
         return fitted_model(place.registry, name, wanted.provider, wanted.taxonomy.file)
     manifest = place.registry.load(name, ENCODER)
@@ -65,7 +65,7 @@ def _classifiers(place: StepPlace, wanted: ToMeasure, progress: Progress) -> Eva
 def _judged(
     place: StepPlace,
     task: str,
-    found: Sequence[Candidate],
+    found: Sequence[ServedModel],
     rows: JudgedRows,
     wanted: ToMeasure,
     progress: Progress,

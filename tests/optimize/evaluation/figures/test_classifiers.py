@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from inferstream.pipeline.errors import BlankText, UsageError
-from inferstream.pipeline.optimize.evaluation.candidate import Candidate
 from inferstream.pipeline.optimize.evaluation.extra_sets import ExtraSets, extra_sets, shipped_foreign
 from inferstream.pipeline.optimize.evaluation.figures.classifiers import evaluate
+from inferstream.pipeline.optimize.evaluation.served_model import ServedModel
 from inferstream.pipeline.optimize.triage.labeled import Labeled
 from inferstream.pipeline.runtime.model import Row
 from inferstream.pipeline.tasks.base import Ask, Finished, Prepared
@@ -71,10 +71,10 @@ class OneHot:
         pass
 
 
-def candidate(
-    name: str, wrong: Sequence[int] = (), confidence: float = 0.9, foreign: float = 0.1
-) -> Candidate:
-    return Candidate(name, f"version of {name}", "fitted", Known(wrong, confidence, foreign), OneHot(), "cpu")
+def model(name: str, wrong: Sequence[int] = (), confidence: float = 0.9, foreign: float = 0.1) -> ServedModel:
+    return ServedModel(
+        name, f"version of {name}", "fitted", Known(wrong, confidence, foreign), OneHot(), "cpu"
+    )
 
 
 def rows() -> Labeled:
@@ -90,8 +90,8 @@ NO_SETS = ExtraSets(["something else"] * 10, [])
 
 
 def test_a_variant_that_is_worse_by_a_known_amount_is_found() -> None:
-    original = candidate("original", wrong=range(40))
-    variant = candidate("variant", wrong=range(20, 80), confidence=0.8, foreign=0.6)
+    original = model("original", wrong=range(40))
+    variant = model("variant", wrong=range(20, 80), confidence=0.8, foreign=0.6)
     found = evaluate(original, [variant], rows(), NO_SETS, quiet, speeds=False)
     first, second = found["original"], found["variant"]
     assert (first.accuracy.value, second.accuracy.value, second.original_accuracy) == (0.9, 0.85, 0.9)
@@ -112,7 +112,7 @@ def test_a_variant_that_is_worse_by_a_known_amount_is_found() -> None:
 def test_a_text_that_is_refused_counts_as_wrong_and_goes_to_a_human() -> None:
     given = rows()
     texts = ["blank", *given.texts[1:]]
-    found = evaluate(candidate("original"), [], given._replace(texts=texts), NO_SETS, quiet, speeds=False)[
+    found = evaluate(model("original"), [], given._replace(texts=texts), NO_SETS, quiet, speeds=False)[
         "original"
     ]
     assert found.accuracy.value == 1 - 1 / ROWS
@@ -122,7 +122,7 @@ def test_a_text_that_is_refused_counts_as_wrong_and_goes_to_a_human() -> None:
 def test_answers_of_the_static_tier_are_counted_and_need_no_device() -> None:
     given = rows()
     texts = [f"{text} static" if number < 100 else text for number, text in enumerate(given.texts)]
-    found = evaluate(candidate("original"), [], given._replace(texts=texts), NO_SETS, quiet, speeds=False)[
+    found = evaluate(model("original"), [], given._replace(texts=texts), NO_SETS, quiet, speeds=False)[
         "original"
     ]
     assert found.static_share == 100 / ROWS
@@ -133,20 +133,20 @@ def test_answers_of_the_static_tier_are_counted_and_need_no_device() -> None:
 def test_labels_that_no_model_gives_are_told() -> None:
     given = rows()
     with pytest.raises(UsageError, match="original answers no row with its label"):
-        evaluate(candidate("original"), [], given._replace(labels=["x"] * ROWS), NO_SETS, quiet, speeds=False)
+        evaluate(model("original"), [], given._replace(labels=["x"] * ROWS), NO_SETS, quiet, speeds=False)
 
 
 def test_labeled_negated_texts_are_judged_and_made_ones_compared() -> None:
     labeled = rows().at(list(range(50)))
     sets = ExtraSets(["x"], labeled.texts, labeled)
     found = evaluate(
-        candidate("original"), [candidate("variant", wrong=range(10))], rows(), sets, quiet, speeds=False
+        model("original"), [model("variant", wrong=range(10))], rows(), sets, quiet, speeds=False
     )["variant"]
     assert (found.negation, found.original_negation, found.negation_agreement) == (0.8, 1.0, 0.8)
 
 
 def test_speeds_are_those_of_the_lengths_of_the_rows() -> None:
-    found = evaluate(candidate("original"), [candidate("variant")], rows(), NO_SETS, quiet)["variant"]
+    found = evaluate(model("original"), [model("variant")], rows(), NO_SETS, quiet)["variant"]
     (speed,) = found.speeds
     assert speed.tokens[0] == 1
     assert speed.tokens[-1] == 7
@@ -158,7 +158,7 @@ def test_speeds_are_those_of_the_lengths_of_the_rows() -> None:
 
 def test_no_row_is_an_error() -> None:
     with pytest.raises(UsageError, match="no row to measure on"):
-        evaluate(candidate("original"), [], rows().at([]), NO_SETS, quiet)
+        evaluate(model("original"), [], rows().at([]), NO_SETS, quiet)
 
 
 def test_foreign_texts_are_distinct_and_negated_ones_are_other_texts() -> None:

@@ -1,4 +1,4 @@
-"""Makes candidates of the models on this machine, each loaded as a worker loads it."""
+"""The models on this machine for a measurement, each loaded as a worker loads it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from ...tasks.triage.ticket_task import NONE
 from ..triage.labeled import Labeled
 from ..triage.regression import fitted_classifier
 from ..triage.report import Progress, embed_with, indices_of
-from .candidate import Candidate
+from .served_model import ServedModel
 
 
 def fitted_encoder(
@@ -41,7 +41,7 @@ def fitted_encoder(
     provider: str | None,
     progress: Progress,
     taxonomy: str | None = None,
-) -> Candidate:
+) -> ServedModel:
     """An encoder with a head that is fitted on its own vectors of the ``known`` rows, as `triage fit` does it.
 
     ``taxonomy``: the file by which its answers are routed; without it the built-in one.
@@ -57,7 +57,7 @@ def fitted_encoder(
 
 def head_on_encoder(
     head: Head, known_as: str, registry: ModelRegistry, provider: str | None, taxonomy: str | None
-) -> Candidate:
+) -> ServedModel:
     """A fitted head on its encoder, whatever other tiers the head has. Raises UnknownModel, ModelError."""
     manifest = registry.load(head.base, ENCODER)
     if manifest.digest != head.encoder_digest:
@@ -72,7 +72,7 @@ def head_on_encoder(
 
 def zero_shot_encoder(
     registry: ModelRegistry, manifest: Manifest, taxonomy: str | None, provider: str | None
-) -> Candidate:
+) -> ServedModel:
     """An encoder with the categories of a taxonomy."""
     loaded = load_triage(registry, manifest.name, TriageSettings(taxonomy=taxonomy))
     return _loaded(TRIAGE, loaded, manifest.name, ZERO_SHOT, provider)
@@ -80,7 +80,7 @@ def zero_shot_encoder(
 
 def fitted_model(
     registry: ModelRegistry, name: str, provider: str | None, taxonomy: str | None = None
-) -> Candidate:
+) -> ServedModel:
     """A fitted model, with all its tiers."""
     loaded = load_triage(registry, name, TriageSettings(model=name, taxonomy=taxonomy))
     heads = HeadStore(registry.root.parent)
@@ -89,23 +89,23 @@ def fitted_model(
     return _loaded(TRIAGE, loaded, name, FITTED, provider, version, files)
 
 
-def classifier(registry: ModelRegistry, name: str, provider: str | None) -> Candidate:
+def classifier(registry: ModelRegistry, name: str, provider: str | None) -> ServedModel:
     """A model with labels of its own."""
     loaded = ClassifyDefinition().load(registry, name, ClassifySettings())
     return _loaded(CLASSIFY, loaded, name, CLASSIFY, provider)
 
 
-def translator(registry: ModelRegistry, name: str, provider: str | None) -> Candidate:
+def translator(registry: ModelRegistry, name: str, provider: str | None) -> ServedModel:
     """A translator."""
     loaded = load_translate(registry, name, TranslateSettings())
     return _loaded(TRANSLATE, loaded, name, TRANSLATE, provider)
 
 
 BY_NAME: Final = {TRANSLATE: translator, CLASSIFY: classifier}
-"""Makers of candidates by the task, where a name is all that they need."""
+"""Makers of served models by the task, where a name is all that they need."""
 
 
-def served_model(home: Path, task: str, name: str, provider: str, taxonomy: str | None = None) -> Candidate:
+def served_model(home: Path, task: str, name: str, provider: str, taxonomy: str | None = None) -> ServedModel:
     """The model that a process serves which is asked for this name. Raises UsageError for another task."""
     registry = ModelRegistry(home, judged=False)
     if task in BY_NAME:
@@ -135,12 +135,12 @@ def _loaded(
     provider: str | None,
     version: str = "",
     files: tuple[Path, ...] = (),
-) -> Candidate:
+) -> ServedModel:
     manifest = loaded.manifest
     if manifest is None:
-        return Candidate(name, version, use, made_task(task, loaded, NoGraph()), None, CPU, files)
+        return ServedModel(name, version, use, made_task(task, loaded, NoGraph()), None, CPU, files)
     session = opened(manifest, provider)
-    return Candidate(
+    return ServedModel(
         name=name,
         version=version or manifest.version,
         use=use,
@@ -158,7 +158,7 @@ def _of_encoder(
     classifier: Classifier,
     clean: str = NONE,
     taxonomy: str | None = None,
-) -> Candidate:
+) -> ServedModel:
     routing = routing_of(
         classifier.labels,
         load_taxonomy(expanded(taxonomy, "--taxonomy") if taxonomy else None),
@@ -166,7 +166,7 @@ def _of_encoder(
         manifest.dimensions,
         lambda phrases: embed(phrases, tokenizer, session),
     )
-    return Candidate(
+    return ServedModel(
         name=manifest.name,
         version=manifest.version,
         use=FITTED,

@@ -20,7 +20,7 @@ Ended = Finished | bytes | BadRequest
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ServedModel:
     """What is measured.
 
     Attributes:
