@@ -1,1 +1,1 @@
-"""Models on disk: the catalogue, the sources of files, manifests and the registry."""
+"""Models on disk: the catalogue, the sources of files, manifests and the folder of this machine; releases of them."""
