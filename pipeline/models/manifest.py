@@ -75,11 +75,13 @@ class Lineage(Struct, frozen=True):
 
     original: str  # minilm-fp32
     original_version: str
-    step: str  # prune
-    share: float  # of the heads and units that were removed
+    step: str  # prune or distill
+    share: float  # of the heads and units that were removed; distilled: of the weights of all layers
     rows: int  # that were given
     rows_sha256: str
     forced: bool = False  # made although too little accuracy was kept
+    student: str = ""  # distilled: the variant that training began with, and its version
+    passes: int = 0  # distilled: over the texts
 
 
 class Manifest(Struct, frozen=True):

@@ -93,9 +93,9 @@ def command(
     Ctrl-C or `kill -9` run the same command again, and it goes on. What another recipe has made of the same model and
     the same rows is not made again. The report has a table and plots, the machine, and the commands that repeat it.
 
-    Steps quantize and prune make variants, static, cascade and ensemble fit models, evaluate measures all on rows that
-    no step saw, gate judges, publish makes a release. Each says in the recipe what it is of. Classifiers, translators
-    and language models have quantize, evaluate, gate and publish: a profile leaves out the others.
+    Steps quantize, prune and distill make variants, static, cascade and ensemble fit models, evaluate measures all on
+    rows that no step saw, gate judges, publish makes a release. Each says in the recipe what it is of. Classifiers,
+    translators and language models have quantize, evaluate, gate and publish: a profile leaves out the others.
 
     \b
       inferstream optimize --profile cpu --data tickets.csv --dry-run

@@ -75,6 +75,8 @@ def origin_of_variant(manifest: Manifest) -> Origin:
     revision = f" at {manifest.revision}" if COMMIT.fullmatch(manifest.revision) else ""
     made = manifest.lineage
     steps = [f"{made.step} {made.share:g} of {made.original} {made.original_version}"] if made else []
+    if made and made.student:
+        steps[0] += f", begun with {made.student}, {made.passes} passes"
     return Origin(
         source=f"{manifest.source}{revision}",
         steps=(*steps, f"{manifest.precision} by builder {manifest.builder}"),
@@ -85,7 +87,7 @@ def origin_of_variant(manifest: Manifest) -> Origin:
 def gate_of_variant(manifest: Manifest, use: str) -> Gate | None:
     """The judgement on a variant: one that is closed, else that for this use, else that of its making.
 
-    A float32 original is as good as itself. A pruned variant was judged with fitted heads when it was made, which says
+    A float32 original is as good as itself. A smaller variant was judged with fitted heads when it was made, which says
     nothing of zero-shot answers: of minilm pruned by 60 %, 100.1 % of the accuracy with them, 94.8 % without.
     """
     judgement = manifest.judgements.get(use)

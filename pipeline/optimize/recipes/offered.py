@@ -9,7 +9,7 @@ from ...graphs.llama.decoder import KIND as DECODER
 from ...graphs.marian.translator import KIND as TRANSLATOR
 from ...models.manifest import CLASSIFIER, ENCODER
 from .model_facts import KINDS, ModelFacts
-from .recipe import EvaluateStep, FittingStep, Method, PruneStep, QuantizeStep, Recipe, Step
+from .recipe import DistillStep, EvaluateStep, FittingStep, Method, PruneStep, QuantizeStep, Recipe, Step
 
 METHODS: Final[Mapping[str, Sequence[Method]]] = {
     CLASSIFIER: ("int8", "dynamic", "fp16"),
@@ -17,6 +17,8 @@ METHODS: Final[Mapping[str, Sequence[Method]]] = {
     DECODER: ("int8", "int4", "fp16"),
 }
 """Of quantize; a sentence encoder has all that its step knows."""
+
+USES: Final[Mapping[type, str]] = {PruneStep: "prunes", DistillStep: "trains"}
 
 
 class AdaptedRecipe(NamedTuple):
@@ -29,10 +31,10 @@ class AdaptedRecipe(NamedTuple):
 def reason_against(step: Step, model: str, facts: ModelFacts) -> str | None:
     """Why the step cannot be made for the model; None if it can."""
     what = KINDS.get(facts.kind, f"a {facts.kind}")
-    if isinstance(step, PruneStep | FittingStep) and facts.kind != ENCODER:
-        use = "prunes" if isinstance(step, PruneStep) else "fits a triage model to"
+    if isinstance(step, PruneStep | DistillStep | FittingStep) and facts.kind != ENCODER:
+        use = USES.get(type(step), "fits a triage model to")
         return f"it {use} a sentence encoder, and {model} is {what}"
-    if isinstance(step, PruneStep) and facts.graph_from:
+    if isinstance(step, PruneStep | DistillStep) and facts.graph_from:
         return f"the graph of {model} was not built here from weights (it is from {facts.graph_from})"
     if not isinstance(step, QuantizeStep):
         return None

@@ -12,7 +12,17 @@ from ...tasks.triage.definition import TRIAGE
 from .making import Making
 from .model_facts import BUILT_ENCODER, ModelFacts
 from .offered import reason_against
-from .recipe import EvaluateStep, FittingStep, GateStep, PruneStep, PublishStep, QuantizeStep, Recipe
+from .recipe import (
+    DistillStep,
+    EvaluateStep,
+    FittingStep,
+    GateStep,
+    PruneStep,
+    PublishStep,
+    QuantizeStep,
+    Recipe,
+)
+from .steps.distill import DistillMaking
 from .steps.evaluate import EvaluateMaking
 from .steps.gate import GateMaking
 from .steps.model import ModelMaking
@@ -43,7 +53,7 @@ def plan_of(recipe: Recipe, facts: ModelFacts = BUILT_ENCODER, config: Config | 
         *(
             _variant(step, recipe, facts)
             for step in recipe.step
-            if isinstance(step, QuantizeStep | PruneStep)
+            if isinstance(step, QuantizeStep | PruneStep | DistillStep)
         ),
     ]
     names = [one.name for one in variants]
@@ -78,8 +88,10 @@ def _check_offered(recipe: Recipe, facts: ModelFacts) -> None:
             )
 
 
-def _variant(step: QuantizeStep | PruneStep, recipe: Recipe, facts: ModelFacts) -> Making:
+def _variant(step: QuantizeStep | PruneStep | DistillStep, recipe: Recipe, facts: ModelFacts) -> Making:
     of = step.of or recipe.model.name
+    if isinstance(step, DistillStep):
+        return DistillMaking(step, of)
     return QuantizeMaking(step, of, facts) if isinstance(step, QuantizeStep) else PruneMaking(step, of)
 
 

@@ -69,6 +69,18 @@ class PruneStep(
     force: bool = False  # also if it keeps too little accuracy
 
 
+class DistillStep(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="distill"
+):
+    """An encoder that is trained towards its original: NAME-fp32 and NAME-int8. Needs torch."""
+
+    of: Name | None = None  # what training begins with: a pruned encoder, say
+    layers: Annotated[int, Meta(ge=1)] | None = None  # that are kept; all without it
+    passes: Annotated[int, Meta(ge=1, le=1000)] = 4  # over the texts
+    name: Name | None = None  # OF-distilled without it
+    force: bool = False  # also if it keeps too little accuracy
+
+
 class StaticStep(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="static"
 ):
@@ -136,10 +148,11 @@ class PublishStep(
 
 
 FittingStep = StaticStep | CascadeStep | EnsembleStep
-Step = QuantizeStep | PruneStep | FittingStep | EvaluateStep | GateStep | PublishStep
+Step = QuantizeStep | PruneStep | DistillStep | FittingStep | EvaluateStep | GateStep | PublishStep
 STEPS: Final[Mapping[str, type[Step]]] = {
     "quantize": QuantizeStep,
     "prune": PruneStep,
+    "distill": DistillStep,
     "static": StaticStep,
     "cascade": CascadeStep,
     "ensemble": EnsembleStep,

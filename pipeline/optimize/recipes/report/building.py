@@ -15,6 +15,7 @@ from ....models.manifest import Manifest
 from ....models.metrics import Evaluation, Gate
 from ....models.registry import ModelRegistry
 from ....tasks.triage.head import HEAD_FILE, STATIC_TIER, HeadStore
+from ...distill import training as distill_training
 from ...evaluation.figures import bootstrap
 from ...evaluation.served_models import files_of
 from ...machine.machine import Machine, versions
@@ -39,6 +40,7 @@ SEEDS: Final = {
     "rows drawn from many, to be measured": fit.SEED,
     "folds of a head": regression.SEED,
     "training of a static tier": TRAINING.seed,
+    "training of a distilled encoder": distill_training.SEED,
     "foreign and mangled texts": foreign.SEED,
     "intervals": bootstrap.SEED,
 }

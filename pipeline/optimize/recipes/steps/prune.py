@@ -1,13 +1,16 @@
 """The step `prune`: a smaller encoder, see `optimize/derived/pruned`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ....models.manifest import Manifest
 from ....models.metrics import FITTED
 from ....models.progress import Progress
-from ...derived.pruned import MAX_FITTED, MAX_UNSEEN, Pruning, prune_model
+from ...derived.pruned import Pruning, prune_model
+from ...derived.smaller import MAX_FITTED, MAX_UNSEEN
 from ...pull.variants import BUILDER_VERSION
 from ..making import MadeByStep, StepPlace
 from ..recipe import PruneStep
@@ -43,12 +46,16 @@ class PruneMaking:
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         wanted = Pruning(self._of, self._step.share, self.name, self._step.force, keep_closed=True)
         made = prune_model(place.registry, wanted, place.rows.known, progress)
-        notes = [
-            f"{one.name} did not pass: {' '.join(judged.gate.failures)}"
-            for one in made
-            if (judged := one.judgements.get(FITTED)) and not judged.gate.passed
-        ]
-        return MadeByStep({one.name: one.version for one in made}, notes=tuple(notes))
+        return MadeByStep({one.name: one.version for one in made}, notes=not_passed(made))
+
+
+def not_passed(made: Sequence[Manifest]) -> tuple[str, ...]:
+    """Which of the variants that were made keep too little accuracy, in sentences."""
+    return tuple(
+        f"{one.name} did not pass: {' '.join(judged.gate.failures)}"
+        for one in made
+        if (judged := one.judgements.get(FITTED)) and not judged.gate.passed
+    )
 
 
 def size_mb(place: StepPlace, base: str) -> float | None:

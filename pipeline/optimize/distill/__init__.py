@@ -1,0 +1,1 @@
+"""Trains a smaller encoder towards the vectors of its original, with torch."""
