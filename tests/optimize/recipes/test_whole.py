@@ -78,7 +78,10 @@ def worker(*words: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             assert process.stderr
-            assert any("Serving" in line for line in process.stderr)
+            log: list[str] = []
+            while "Serving" not in "".join(log[-1:]):
+                log.append(process.stderr.readline())
+                assert log[-1], "".join(log)
             yield process
         finally:
             process.kill()
