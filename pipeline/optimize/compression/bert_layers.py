@@ -6,6 +6,7 @@ the differences are near 1e-14.
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,13 @@ Layer = Mapping[str, Numbers]
 # Abramowitz and Stegun, formula 7.1.26: erf within 1.5e-7, which is float32's own precision.
 ERF_STEP = 0.3275911
 ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+
+
+class EncoderWeights(NamedTuple):
+    """What an encoder is made of."""
+
+    config: BertConfig
+    weights: Weights
 
 
 def prefix_of(number: int) -> str:

@@ -10,12 +10,13 @@ from ...models.manifest import ENCODER, Lineage, Manifest
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
+from ..compression.bert_layers import EncoderWeights
 from ..distill.network import EncoderNetwork
 from ..distill.student import compared_layers, size_of_layers, with_layers
 from ..distill.targets import MAX_BYTES, targets_of, windows_of
 from ..distill.training import Training, TrainingEffort
 from ..triage.labeled import Labeled
-from .smaller import EncoderWeights, MakingWords, SmallerModel, weights_of
+from .smaller import MakingWords, SmallerModel, weights_of
 
 STEP = "distill"
 CHECKPOINT = "training.pt"

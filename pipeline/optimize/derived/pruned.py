@@ -9,11 +9,12 @@ from ...models.manifest import ENCODER, Lineage, Manifest
 from ...models.progress import Progress
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
+from ..compression.bert_layers import EncoderWeights
 from ..compression.calibration import chunks_of
 from ..compression.pruning import kept_of, prune
 from ..sample import calibration_texts, load_sample
 from ..triage.labeled import Labeled
-from .smaller import EncoderWeights, MakingWords, SmallerModel, weights_of
+from .smaller import MakingWords, SmallerModel, weights_of
 
 STEP = "prune"
 MAX_TEXTS = 1_000  # that pruning computes on; 400 were enough

@@ -9,7 +9,6 @@ from safetensors.numpy import save
 
 from ...errors import ModelError, UsageError
 from ...graphs.bert.files import read_config, read_weights
-from ...graphs.bert.float32 import BertConfig, Weights
 from ...graphs.devices import CPU
 from ...models.catalogue import PUBLISHED, PinnedFile
 from ...models.files import publish, sha256_of
@@ -17,6 +16,7 @@ from ...models.manifest import ENCODER, Lineage, Manifest, write_manifest
 from ...models.metrics import FITTED, Evaluation, Judgement
 from ...models.progress import Progress, as_lines
 from ...models.registry import ModelRegistry, split_name
+from ..compression.bert_layers import EncoderWeights
 from ..evaluation.extra_sets import extra_sets
 from ..evaluation.figures.classifiers import evaluate
 from ..evaluation.gates import DEFAULTS, judge
@@ -29,13 +29,6 @@ from ..triage.labeled import Labeled
 
 MAX_FITTED = 3_000  # rows of the classifiers that measure
 MAX_UNSEEN = 1_000
-
-
-class EncoderWeights(NamedTuple):
-    """What an encoder is made of."""
-
-    config: BertConfig
-    weights: Weights
 
 
 class MakingWords(NamedTuple):

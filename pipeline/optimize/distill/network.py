@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from ...graphs.bert.distances import added_scores
 from ...graphs.bert.families import bias_of
 from ...graphs.bert.float32 import PARTS, Weights
-from ..compression.bert_layers import prefix_of
-from ..derived.smaller import EncoderWeights
+from ..compression.bert_layers import EncoderWeights, prefix_of
 
 TABLES = (
     "embeddings.word_embeddings.weight",

@@ -5,8 +5,7 @@ from itertools import count
 import msgspec
 import numpy as np
 
-from ..compression.bert_layers import prefix_of
-from ..derived.smaller import EncoderWeights
+from ..compression.bert_layers import EncoderWeights, prefix_of
 
 
 def with_layers(encoder: EncoderWeights, layers: int) -> EncoderWeights:

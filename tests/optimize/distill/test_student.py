@@ -9,7 +9,7 @@ from support.tiny_model import LAYERS, write_tiny_model
 
 from inferstream.pipeline.errors import UsageError
 from inferstream.pipeline.graphs.bert.files import check_weights, read_config, read_weights
-from inferstream.pipeline.optimize.derived.smaller import EncoderWeights
+from inferstream.pipeline.optimize.compression.bert_layers import EncoderWeights
 from inferstream.pipeline.optimize.distill.student import compared_layers, size_of_layers, with_layers
 from inferstream.pipeline.optimize.distill.targets import SIZE, batches, windows_of
 from inferstream.pipeline.optimize.recipes.plan import plan_of
