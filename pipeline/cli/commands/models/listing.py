@@ -129,8 +129,12 @@ def show(name: str, config: Config, as_json: bool) -> None:
     if fitted:
         print_fitted_model(row)
         return
-    shown = {field: value for field, value in row.items() if field not in IN_WORDS}
-    words = {"version": "build"}
+    shown = {
+        field: value
+        for field, value in row.items()
+        if field not in IN_WORDS and value not in (None, "", (), [], {})
+    }
+    words = {"version": "build", "recipe": "builder"}
     print_fields(
         {words.get(field, field.replace("_", " ")): _in_words(field, value) for field, value in shown.items()}
     )
