@@ -11,7 +11,7 @@ from ...models.progress import Progress
 from ...models.registry import ModelRegistry, split_name
 from ...runtime.tokenizer import Tokenizer
 from ..compression.bert_layers import EncoderWeights
-from ..distill.network import EncoderNetwork
+from ..distill.network import EncoderNetwork, one_thread
 from ..distill.student import compared_layers, size_of_layers, with_layers
 from ..distill.targets import MAX_BYTES, targets_of, windows_of
 from ..distill.training import Training, TrainingEffort
@@ -84,6 +84,7 @@ def distill_model(
     )
     model = SmallerModel(registry, wanted.known_as, original, lineage, progress)
 
+    @one_thread()
     def trained(texts: Sequence[str]) -> EncoderWeights:
         pairs = compared_layers(layers, teacher.config.num_hidden_layers)
         tokenizer = Tokenizer(original.tokenizer_path, original.max_tokens, original.pad_id)

@@ -1,6 +1,7 @@
 """A BERT encoder in torch, for texts of one length each time: no padding, so no mask."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,19 @@ def pooled(states: Any, pooling: str) -> Any:
     from torch.nn.functional import normalize
 
     return normalize(states[:, 0] if pooling == "cls" else states.mean(dim=1), dim=-1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes in one thread: two took ten times as long for such small products on two cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fast_numbers() -> Any:

@@ -26,14 +26,6 @@ pytestmark = pytest.mark.optimize
 quiet = Quiet()
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Two threads of torch take turns where other processes run."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with two encoders, and one of them pruned."""
@@ -103,7 +95,7 @@ def test_a_training_that_is_killed_goes_on_and_gives_the_same(
     registry: ModelRegistry, pulled: Path, tmp_path: Path, texts: int
 ) -> None:
     home = registry.root.parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "support.killed_training", str(home), str(texts)]
     killed = subprocess.run(command, env=environment, timeout=200, capture_output=True, text=True)
     assert killed.returncode < 0, killed.stderr
