@@ -71,7 +71,7 @@ def fit(
     as_json: bool,
     **more: Any,
 ) -> None:
-    """Fit a model to labeled tickets, measure it, store it, and judge it.
+    """Fit a model to labeled tickets, store it, judge it.
 
     DATA has a column for the text and one for the label. Optional columns `route` and `priority` are used
     for categories that your taxonomy does not list.

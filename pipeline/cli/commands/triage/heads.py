@@ -31,7 +31,7 @@ def list_heads(as_json: bool) -> None:
     help="What of it answers from now on. That is a version of its own; nothing is fitted anew.",
 )
 def use(name: str, version: str | None, serve: Any) -> None:
-    """Select which fit of a model workers serve, and which of its tiers answers.
+    """Select the fit and the tier of a model that is served.
 
     VERSION is that of a fit, as `triage list` prints it; without it, --serve is about the current one. Workers that
     start from now on serve it as NAME; running workers keep theirs. Workers that follow an alias go by
