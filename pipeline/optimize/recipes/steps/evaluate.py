@@ -21,7 +21,7 @@ READ_S_PER_ROW: Final = 0.001
 FITTED_S_PER_ROW_AND_LABEL: Final = 5e-6
 SPEED_S: Final = 7.0  # of one variant, its memory among it
 S_PER_TEXT: Final[Mapping[str, float]] = {TRANSLATOR: 0.1, DECODER: 0.6}
-"""Of one variant, each text with the original."""
+"""Of one variant, each text with the original: guesses, until a run on this machine has taught better ones."""
 
 
 class EvaluateMaking:
