@@ -7,6 +7,7 @@ from itertools import chain, islice
 from typing import Any, Final, Self
 
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """What the library removes, while Python splits at some of them."""
@@ -15,8 +16,8 @@ MAX_CHARACTERS: Final = 32
 """A text with a longer new word is left to the library: the words in memory stay small."""
 
 NEW_WORDS: Final = 32
-"""So many words are learned of one text, 5 µs each. A text of more new ones is left to the library, which does not hold
-up other threads meanwhile."""
+"""The most words that are learned of one text, 5 µs each. A text of more new ones is left to the library, which does
+not hold up other threads meanwhile."""
 
 KEPT_WORDS: Final = 8_192
 """At most 4 MB. When they are full, they are learned anew."""
@@ -36,6 +37,8 @@ class WordPieces:
     @classmethod
     def of(cls, fast: FastTokenizer) -> Self | None:
         """For this tokenizer; None if it is of another kind."""
+        if not isinstance(fast.pre_tokenizer, BertPreTokenizer):
+            return None  # at once: to write and read the settings of 250 000 tokens takes 0.1 s
         settings = json.loads(fast.to_str())
         return cls(fast, settings) if splits_at_spaces(settings) else None
 
