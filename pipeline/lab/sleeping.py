@@ -11,17 +11,17 @@ from ..runtime.model import Model
 
 
 class SleepTimes(NamedTuple):
-    """How long a run takes: so much, and for each row so much more."""
+    """How long a run takes: ``call_ms``, and ``row_ms`` more for each row."""
 
     call_ms: float
     row_ms: float
 
     def sleep(self, rows: int) -> None:
-        """Take as long as a run of so many rows."""
+        """Take as long as a run of ``rows`` rows."""
         time.sleep((self.call_ms + self.row_ms * rows) / 1e3)
 
     def rows_per_s(self, rows: int) -> float:
-        """In batches of so many."""
+        """The rate in batches of ``rows`` rows."""
         return rows / (self.call_ms + self.row_ms * rows) * 1e3
 
     def device(self, model: Model, limits: Limits) -> Device:

@@ -32,6 +32,6 @@ def size_of_layers(encoder: EncoderWeights) -> int:
 
 
 def compared_layers(student: int, original: int) -> list[tuple[int, int]]:
-    """Which layer of a student of so many layers is to give the states of which layer of the original; 3 at most."""
+    """Pairs of a layer of the student and the layer of the original whose states it is to give; 3 at most."""
     shown = sorted({round(student * part / 3) for part in (1, 2, 3)} - {0})
     return [(layer - 1, round(layer * original / student) - 1) for layer in shown]

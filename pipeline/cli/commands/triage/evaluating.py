@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ...options.rows import dialect_given, labeled_file
+from ...output.fits import TIERS
 from ...output.triage_report import print_json, print_left_out, print_report, print_skipped, progress
 from .shared import as_json, taxonomy_file
 
@@ -20,7 +21,7 @@ from .shared import as_json, taxonomy_file
 )
 @click.option(
     "--tier",
-    type=click.Choice(["static", "encoder", "cascade", "ensemble"]),
+    type=click.Choice(TIERS),
     help="Part of a fitted model to measure.  [default: what is served]",
 )
 @taxonomy_file

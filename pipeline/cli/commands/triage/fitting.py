@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--serve",
-    type=click.Choice(["encoder", "static", "cascade", "ensemble"]),
+    type=click.Choice(TIERS),
     default="encoder",
     show_default=True,
     help="Tier that answers requests; cascade: the static tier where it is sure, else the encoder; "

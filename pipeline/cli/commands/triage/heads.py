@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ...output.fits import TIERS
 from ...output.triage_lists import print_heads
 from .shared import as_json
 
@@ -27,7 +28,7 @@ def list_heads(as_json: bool) -> None:
 @click.argument("version", required=False)
 @click.option(
     "--serve",
-    type=click.Choice(["encoder", "static", "cascade", "ensemble"]),
+    type=click.Choice(TIERS),
     help="What of it answers from now on. That is a version of its own; nothing is fitted anew.",
 )
 def use(name: str, version: str | None, serve: Any) -> None:

@@ -6,11 +6,10 @@ import msgspec
 
 from ....models.progress import Progress
 from ...derived.distilled import Distilling, check_torch, distill_model
-from ...derived.smaller import MAX_FITTED, MAX_UNSEEN
 from ...pull.variants import BUILDER_VERSION
 from ..making import MadeByStep, StepPlace
 from ..recipe import DistillStep
-from .prune import MEASURED_S_PER_ROW, not_passed, size_mb
+from .smaller import made_by_step, measuring_s, size_mb
 
 # Measured with minilm, and with it pruned by 75 % and 80 %, on one core of an AMD EPYC with instructions for bfloat16.
 S_PER_MB = 4e-5  # and text, in each pass; the original reads each text once, which takes as long as a pass
@@ -40,11 +39,10 @@ class DistillMaking:
         if size is None:
             return None
         texts = 2 * place.rows.counts.known  # each of them once more, mangled
-        rows = min(place.rows.counts.known, MAX_FITTED + MAX_UNSEEN)
-        return S_PER_MB * size * texts * (1 + self._step.passes) + MEASURED_S_PER_ROW * rows
+        return S_PER_MB * size * texts * (1 + self._step.passes) + measuring_s(place)
 
     def make(self, place: StepPlace, progress: Progress) -> MadeByStep:
         step = self._step
         wanted = Distilling(self._of, step.layers, step.passes, self.name, step.force, keep_closed=True)
         made = distill_model(place.registry, wanted, place.rows.known, progress)
-        return MadeByStep({one.name: one.version for one in made}, notes=not_passed(made))
+        return made_by_step(made)

@@ -11,7 +11,7 @@ from ...pull.variants import BUILDER_VERSION
 from ..making import MadeByStep, StepPlace
 from ..model_facts import ModelFacts
 from ..recipe import QuantizeStep
-from .prune import size_mb
+from .smaller import size_mb
 
 S_PER_MB: Final[Mapping[str, float]] = {"int8": 0.2, "dynamic": 0.2, "mixed": 0.5, "fp16": 0.08}
 """Measured with minilm (91 MB) on two cores of an AMD EPYC with AVX2."""
